@@ -1,0 +1,271 @@
+//! Checking a request's fields: all of them, so that the caller hears of every broken rule at once.
+
+use prost_types::Timestamp;
+use std::str::FromStr;
+use time::OffsetDateTime;
+use tonic_types::FieldViolation;
+use types::{AMOUNT_MAX, Currency, InvalidId, Money};
+use uuid::Uuid;
+
+use crate::common;
+
+/// Collects what is wrong with a request, by field path.
+#[derive(Debug, Default)]
+pub struct Violations(Vec<FieldViolation>);
+
+/// How many rows a page has when the request does not say.
+pub const PAGE_SIZE_DEFAULT: u32 = 50;
+/// How many rows a page has at the most; a larger wish is met with this.
+pub const PAGE_SIZE_MAX: u32 = 1000;
+
+impl Violations {
+    /// Nothing is wrong yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Notes a broken rule. `reason` is its name in capitals; the description says what to change.
+    pub fn add(&mut self, field: &str, reason: &str, description: impl Into<String>) {
+        self.0.push(FieldViolation {
+            field: field.to_owned(),
+            description: description.into(),
+            reason: reason.to_owned(),
+            localized_message: None,
+        });
+    }
+
+    /// What was collected, or `value` when nothing was. A value is there whenever no violation is.
+    ///
+    /// # Errors
+    /// The violations, if there are any.
+    pub fn finish<T>(self, value: Option<T>) -> Result<T, Vec<FieldViolation>> {
+        match value {
+            Some(value) if self.0.is_empty() => Ok(value),
+            _ => {
+                debug_assert!(!self.0.is_empty(), "a value is missing and no rule says why");
+                Err(self.0)
+            }
+        }
+    }
+
+    /// Whether nothing is wrong so far.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// A required id.
+    pub fn id<T: FromStr<Err = InvalidId>>(&mut self, field: &str, text: &str) -> Option<T> {
+        if text.is_empty() {
+            self.add(field, "REQUIRED", "must be set");
+            return None;
+        }
+        let id = text.parse().ok();
+        if id.is_none() {
+            self.add(field, "INVALID_ID", "must be a UUID in its hyphenated form");
+        }
+        id
+    }
+
+    /// An id that may be left out; `Some(None)` when it was.
+    pub fn optional_id<T: FromStr<Err = InvalidId>>(&mut self, field: &str, text: &str) -> Option<Option<T>> {
+        if text.is_empty() { Some(None) } else { self.id(field, text).map(Some) }
+    }
+
+    /// The `request_id` of a changing call.
+    pub fn request_id(&mut self, text: &str) -> Option<Uuid> {
+        if text.is_empty() {
+            self.add("request_id", "REQUIRED", "must be set: a UUID, made and kept before the first try");
+            return None;
+        }
+        let uuid = (text.len() == uuid::fmt::Hyphenated::LENGTH)
+            .then(|| Uuid::try_parse(text).ok())
+            .flatten()
+            .filter(|uuid| !uuid.is_nil());
+        if uuid.is_none() {
+            self.add("request_id", "INVALID_ID", "must be a UUID in its hyphenated form");
+        }
+        uuid
+    }
+
+    /// A required currency.
+    pub fn currency(&mut self, field: &str, code: &str) -> Option<Currency> {
+        if code.is_empty() {
+            self.add(field, "REQUIRED", "must be set");
+            return None;
+        }
+        let currency = code.parse().ok();
+        if currency.is_none() {
+            self.add(field, "UNKNOWN_CURRENCY", "must be an ISO 4217 code in capital letters");
+        }
+        currency
+    }
+
+    /// A required amount that moves: above zero and at most [`AMOUNT_MAX`].
+    pub fn amount(&mut self, field: &str, money: Option<&common::v1::Money>) -> Option<Money> {
+        let Some(money) = money else {
+            self.add(field, "REQUIRED", "must be set");
+            return None;
+        };
+        let currency = self.currency(&format!("{field}.currency_code"), &money.currency_code);
+        let units = format!("{field}.minor_units");
+        if money.minor_units <= 0 {
+            self.add(&units, "AMOUNT_NOT_POSITIVE", "must be above zero");
+            return None;
+        }
+        if money.minor_units > AMOUNT_MAX {
+            self.add(&units, "AMOUNT_TOO_LARGE", format!("must be at most {AMOUNT_MAX}"));
+            return None;
+        }
+        Some(Money::new(currency?, money.minor_units))
+    }
+
+    /// How many rows a page shall have.
+    pub fn page_size(&mut self, wish: i32) -> Option<u32> {
+        match u32::try_from(wish) {
+            Ok(0) => Some(PAGE_SIZE_DEFAULT),
+            Ok(wish) => Some(wish.min(PAGE_SIZE_MAX)),
+            Err(_) => {
+                self.add("page_size", "NEGATIVE", "must not be negative");
+                None
+            }
+        }
+    }
+
+    /// An etag that may be left out: the resource's version. `Some(None)` when it was left out. One that no
+    /// server ever gave can match nothing, and is told apart from a stale one.
+    pub fn etag(&mut self, text: &str) -> Option<Option<i64>> {
+        if text.is_empty() {
+            return Some(None);
+        }
+        let version = text.parse().ok().filter(|version: &i64| *version > 0 && version.to_string() == text);
+        if version.is_none() {
+            self.add("etag", "INVALID_ETAG", "must be an etag as it was read");
+        }
+        version.map(Some)
+    }
+
+    /// One line of text: 1 to `max` characters, no control or invisible formatting characters, not blank.
+    /// White space at both ends is refused rather than cut, so that what was sent is what is kept.
+    pub fn line(&mut self, field: &str, text: &str, max: usize) -> Option<String> {
+        self.text(field, text, max, |c| c.is_control())
+    }
+
+    /// Text of several lines: as [`Violations::line`], with line feeds and tabs.
+    pub fn paragraphs(&mut self, field: &str, text: &str, max: usize) -> Option<String> {
+        self.text(field, text, max, |c| c.is_control() && c != '\n' && c != '\t')
+    }
+
+    fn text(&mut self, field: &str, text: &str, max: usize, control: fn(char) -> bool) -> Option<String> {
+        let before = self.0.len();
+        if text.is_empty() {
+            self.add(field, "REQUIRED", "must be set");
+        } else if text.trim().len() != text.len() {
+            self.add(field, "BLANK", "must not be blank or begin or end with white space");
+        }
+        // A character has at most 4 bytes; combining marks count as characters, so length is bounded twice.
+        if text.chars().count() > max {
+            self.add(field, "TOO_LONG", format!("must have at most {max} characters"));
+        }
+        if text.chars().any(control) {
+            self.add(field, "CONTROL_CHARACTER", "must not contain control characters");
+        }
+        if text.chars().any(is_invisible_format) {
+            self.add(field, "DISALLOWED_CHARACTER", "must not contain invisible or direction-changing characters");
+        }
+        (self.0.len() == before).then(|| text.to_owned())
+    }
+}
+
+/// Bidirectional overrides and isolates, zero-width space, word joiner, byte order mark, tag characters. The
+/// zero-width joiner and non-joiner stay: emoji and several scripts need them.
+fn is_invisible_format(c: char) -> bool {
+    matches!(c,
+        '\u{200B}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2060}'..='\u{2069}'
+        | '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}' | '\u{E0000}'..='\u{E007F}')
+}
+
+/// A time as protobuf has it.
+#[must_use]
+pub fn timestamp(time: OffsetDateTime) -> Timestamp {
+    Timestamp { seconds: time.unix_timestamp(), nanos: time.nanosecond().cast_signed() }
+}
+
+/// A time from protobuf; `None` outside the years 1 to 9999 or with nanoseconds out of range.
+#[must_use]
+pub fn time(timestamp: &Timestamp) -> Option<OffsetDateTime> {
+    let nanos = u32::try_from(timestamp.nanos).ok().filter(|nanos| *nanos < 1_000_000_000)?;
+    let time = OffsetDateTime::from_unix_timestamp(timestamp.seconds).ok()?;
+    (time.year() >= 1).then_some(time)?.replace_nanosecond(nanos).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reasons(check: impl FnOnce(&mut Violations)) -> Vec<String> {
+        let mut violations = Violations::new();
+        check(&mut violations);
+        violations.0.into_iter().map(|violation| format!("{} {}", violation.field, violation.reason)).collect()
+    }
+
+    #[test]
+    fn amounts_are_positive_and_bounded() {
+        let check = |minor_units, code: &str| {
+            let money = common::v1::Money { currency_code: code.to_owned(), minor_units };
+            reasons(|v| {
+                v.amount("amount", Some(&money));
+            })
+        };
+        assert!(check(1, "EUR").is_empty() && check(AMOUNT_MAX, "EUR").is_empty());
+        for bad in [0, -1, i64::MIN] {
+            assert_eq!(check(bad, "EUR"), ["amount.minor_units AMOUNT_NOT_POSITIVE"]);
+        }
+        assert_eq!(check(i64::MAX, "EUR"), ["amount.minor_units AMOUNT_TOO_LARGE"]);
+        assert_eq!(
+            check(0, "eur"),
+            ["amount.currency_code UNKNOWN_CURRENCY", "amount.minor_units AMOUNT_NOT_POSITIVE"]
+        );
+    }
+
+    #[test]
+    fn text_keeps_out_what_cannot_be_seen() {
+        for (bad, reason) in [
+            ("", "REQUIRED"),
+            (" \u{3000}", "BLANK"),
+            ("a ", "BLANK"),
+            ("a\0b", "CONTROL_CHARACTER"),
+            ("a\r\nb", "CONTROL_CHARACTER"),
+            ("a\u{1b}[31mb", "CONTROL_CHARACTER"),
+            ("a\u{202e}b", "DISALLOWED_CHARACTER"),
+            ("aaaaaaaaaaa", "TOO_LONG"),
+        ] {
+            let found = reasons(|v| {
+                v.line("name", bad, 10);
+            });
+            assert_eq!(found, [format!("name {reason}")], "{bad:?}");
+        }
+        for good in ["Ann", "Łódź", "山田", "👨\u{200d}👩\u{200d}👧", "a'b; DROP"] {
+            assert_eq!(Violations::new().line("name", good, 10).as_deref(), Some(good));
+        }
+        assert!(Violations::new().paragraphs("body", "a\nb", 10).is_some());
+    }
+
+    #[test]
+    fn times_outside_the_calendar_are_none() {
+        let at = |seconds, nanos| time(&Timestamp { seconds, nanos });
+        assert!(at(0, 0).is_some() && at(-1, 999_999_999).is_some());
+        assert!(at(0, -1).is_none() && at(0, 1_000_000_000).is_none());
+        assert!(at(-62_135_596_801, 0).is_none() && at(253_402_300_800, 0).is_none());
+    }
+
+    #[test]
+    fn an_etag_is_a_version_as_it_was_written() {
+        assert_eq!(Violations::new().etag("7"), Some(Some(7)));
+        assert_eq!(Violations::new().etag(""), Some(None));
+        for bad in ["0", "-1", "07", "+7", "x"] {
+            assert_eq!(Violations::new().etag(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! What every Tristore crate speaks of: ids, money, time, roles, request ids. A leaf: no I/O, no tonic, no
+//! database.
+
+mod clock;
+mod ids;
+mod money;
+mod request;
+mod role;
+
+pub use clock::{Clock, IdSource, ManualClock, SeededIds, SystemClock, SystemIds};
+pub use ids::{EventId, InvalidId, OrderId, PostId, PostingId, ProductId, SessionId, TransferId, UserId};
+pub use money::{AMOUNT_MAX, BALANCE_MAX, Currency, Money, MoneyError};
+pub use request::{Fingerprint, RequestKey};
+pub use role::Role;
