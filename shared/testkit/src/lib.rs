@@ -1,1 +1,48 @@
+//! Starts and stops real databases and services, for tests and for `cargo xtask`. There are no mocks in here.
+//!
+//! - A test of one service asks for a database of its own: [`TestPostgres`], [`TestMongo`], [`TestRedis`].
+//! - A run of everything starts [`Databases`] in a [`State`] folder; each server's [`Process`] can be killed,
+//!   paused, resumed and started again.
+//! - [`wait_until`] is how anything waits.
+//!
+//! **Invariant:** whatever is started here is ended: by its owner, by the kernel when the owner dies, or by the
+//! next run, which finds it in a pid file. Nothing is ever signalled by name.
 
+mod account;
+mod bson;
+mod databases;
+pub mod env;
+mod launch;
+mod logs;
+mod mongo;
+mod mongo_admin;
+pub mod pid_file;
+mod ports;
+mod postgres;
+mod process;
+pub mod programs;
+mod psql;
+mod redis;
+mod resp;
+pub mod state;
+mod test_databases;
+pub mod test_servers;
+mod wait;
+
+pub use account::Account;
+pub use databases::{DatabaseOptions, Databases};
+pub use launch::{Launch, Lifetime};
+pub use logs::{Log, LogMark};
+pub use mongo::{Mongo, MongoKind};
+pub use mongo_admin::MongoAdmin;
+pub use nix::sys::signal::Signal;
+pub use ports::{Port, ReservedPort};
+pub use postgres::Postgres;
+pub use process::Process;
+pub use psql::PostgresAdmin;
+pub use redis::{Redis, RedisUse};
+pub use resp::RedisAdmin;
+pub use state::State;
+pub use test_databases::{PREFIX, TestMongo, TestPostgres, TestRedis};
+pub use test_servers::TestServers;
+pub use wait::wait_until;

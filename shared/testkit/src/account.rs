@@ -1,0 +1,116 @@
+//! The operating-system account that a database server runs as.
+//!
+//! Databases never run as root. Started by root (a container, a CI machine), each gives up root's rights for
+//! an account that the distribution's packages made; started by anybody else, it runs as that person.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use nix::unistd::{Uid, User};
+
+/// An account to switch to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// Its name.
+    pub name: String,
+    uid: u32,
+    gid: u32,
+}
+
+impl Account {
+    /// The first of `names` that exists when this process is root, else nothing: stay who you are.
+    ///
+    /// # Errors
+    /// When this process is root and none of the names is an account.
+    pub fn for_server(names: &[&str]) -> Result<Option<Self>> {
+        if !Uid::effective().is_root() {
+            return Ok(None);
+        }
+        for name in names {
+            if let Some(user) = User::from_name(name).with_context(|| format!("looking up account {name}"))? {
+                return Ok(Some(Self {
+                    name: user.name,
+                    uid: user.uid.as_raw(),
+                    gid: user.gid.as_raw(),
+                }));
+            }
+        }
+        bail!(
+            "databases do not run as root, and none of these accounts exists: {}",
+            names.join(", ")
+        )
+    }
+
+    /// Makes `path` this account's own.
+    pub(crate) fn own(&self, path: &Path) -> Result<()> {
+        chown(path, Some(self.uid), Some(self.gid))
+            .with_context(|| format!("giving {} to {}", path.display(), self.name))
+    }
+
+    /// Fails when this account cannot reach `path`, with the folder that is in the way.
+    pub(crate) fn check_reach(&self, path: &Path) -> Result<()> {
+        for folder in path.ancestors().skip(1).filter(|folder| folder.exists()) {
+            let data = fs::metadata(folder).with_context(|| format!("looking at {}", folder.display()))?;
+            let mode = data.mode();
+            let may_search = (data.uid() == self.uid && mode & 0o100 != 0)
+                || (data.gid() == self.gid && mode & 0o010 != 0)
+                || mode & 0o001 != 0;
+            if !may_search {
+                let folder = folder.display();
+                bail!(
+                    "account {} cannot reach {}: {folder} is closed to it; choose another state folder",
+                    self.name,
+                    path.display()
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Makes a folder that only its owner may enter, owned by `account` when there is one.
+pub(crate) fn private_folder(path: &Path, account: Option<&Account>) -> Result<()> {
+    fs::create_dir_all(path).with_context(|| format!("creating {}", path.display()))?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o700))
+        .with_context(|| format!("closing {} to others", path.display()))?;
+    account.map_or(Ok(()), |account| {
+        account.check_reach(path)?;
+        account.own(path)
+    })
+}
+
+/// Writes a file that only its owner may read, owned by `account` when there is one.
+pub(crate) fn private_file(path: &Path, content: &str, account: Option<&Account>) -> Result<()> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    // A fresh file, never one that somebody else may hold open: remove, then create.
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("replacing {}", path.display()));
+        }
+        _ => {}
+    }
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .with_context(|| format!("creating {}", path.display()))?;
+    file.write_all(content.as_bytes())
+        .with_context(|| format!("writing {}", path.display()))?;
+    account.map_or(Ok(()), |account| account.own(path))
+}
+
+impl Account {
+    /// The arguments of `setpriv` that switch to this account.
+    pub(crate) fn setpriv(&self) -> Vec<std::ffi::OsString> {
+        let Self { uid, gid, .. } = self;
+        vec![
+            format!("--reuid={uid}").into(),
+            format!("--regid={gid}").into(),
+            "--init-groups".into(),
+        ]
+    }
+}

@@ -1,0 +1,131 @@
+//! All four database servers of one run.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+
+use crate::launch::Lifetime;
+use crate::mongo::Mongo;
+use crate::ports::Port;
+use crate::postgres::Postgres;
+use crate::redis::{Redis, RedisUse};
+use crate::state::State;
+
+/// How to start them.
+#[derive(Debug, Clone, Copy)]
+pub struct DatabaseOptions {
+    /// What becomes of them when this process dies.
+    pub lifetime: Lifetime,
+    /// PostgreSQL's port.
+    pub postgres: Port,
+    /// MongoDB's port.
+    pub mongo: Port,
+    /// The port of the Redis that keeps sessions.
+    pub redis_session: Port,
+    /// The port of the Redis for events and cache.
+    pub redis_events: Port,
+    /// Start no Redis for events and cache: everything must still arrive.
+    pub without_event_redis: bool,
+    /// Fail points in MongoDB.
+    pub test_commands: bool,
+}
+
+impl Default for DatabaseOptions {
+    /// For tests: free ports, and gone when the test process is.
+    fn default() -> Self {
+        Self {
+            lifetime: Lifetime::WithParent,
+            postgres: Port::Free,
+            mongo: Port::Free,
+            redis_session: Port::Free,
+            redis_events: Port::Free,
+            without_event_redis: false,
+            test_commands: true,
+        }
+    }
+}
+
+/// The database servers of one run, started together.
+#[derive(Debug)]
+pub struct Databases {
+    /// For order service.
+    pub postgres: Postgres,
+    /// For user service.
+    pub mongo: Mongo,
+    /// For session service.
+    pub redis_session: Redis,
+    /// For everybody, unless the run goes without.
+    pub redis_events: Option<Redis>,
+    redis_events_url: String,
+    state: Arc<State>,
+}
+
+impl Databases {
+    /// Starts them side by side in `state`.
+    ///
+    /// # Errors
+    /// When one does not start; those that did are stopped again.
+    pub async fn start(state: Arc<State>, options: DatabaseOptions) -> Result<Self> {
+        let DatabaseOptions { lifetime, .. } = options;
+        let events = async {
+            if options.without_event_redis {
+                return Ok(None);
+            }
+            Redis::start(&state, RedisUse::EventsAndCache, options.redis_events, lifetime)
+                .await
+                .map(Some)
+        };
+        let (postgres, mongo, redis_session, redis_events) = tokio::join!(
+            Postgres::start(&state, options.postgres, lifetime),
+            Mongo::start(&state, options.mongo, lifetime, options.test_commands),
+            Redis::start(&state, RedisUse::Sessions, options.redis_session, lifetime),
+            events,
+        );
+        let redis_events = redis_events.context("starting the Redis for events and cache")?;
+        // Without the server the address stays: nobody listens there.
+        let redis_events_url = match &redis_events {
+            Some(server) => server.url(0),
+            None => format!("redis://127.0.0.1:{}/0", options.redis_events.choose()?),
+        };
+        Ok(Self {
+            postgres: postgres.context("starting PostgreSQL")?,
+            mongo: mongo.context("starting MongoDB")?,
+            redis_session: redis_session.context("starting the Redis for sessions")?,
+            redis_events,
+            redis_events_url,
+            state,
+        })
+    }
+
+    /// Where the Redis for events and cache is, or would be.
+    #[must_use]
+    pub fn redis_events_url(&self) -> &str {
+        &self.redis_events_url
+    }
+
+    /// The state folder.
+    #[must_use]
+    pub fn state(&self) -> &Arc<State> {
+        &self.state
+    }
+
+    /// Stops all of them in order, each even when another had to be killed.
+    ///
+    /// # Errors
+    /// When one had to be killed.
+    pub async fn stop(&self) -> Result<()> {
+        let events = async {
+            match &self.redis_events {
+                Some(server) => server.stop().await,
+                None => Ok(()),
+            }
+        };
+        let (postgres, mongo, session, events) = tokio::join!(
+            self.postgres.stop(),
+            self.mongo.stop(),
+            self.redis_session.stop(),
+            events
+        );
+        postgres.and(mongo).and(session).and(events)
+    }
+}

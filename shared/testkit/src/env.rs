@@ -1,0 +1,25 @@
+//! The one place of this crate that reads the environment.
+
+use std::path::PathBuf;
+
+/// The value of an environment variable; nothing when it is unset or empty.
+#[must_use]
+pub fn var(name: &str) -> Option<String> {
+    let value = std::env::var_os(name)?.into_string().ok()?;
+    (!value.is_empty()).then_some(value)
+}
+
+/// A path from the environment; nothing when the variable is unset or empty.
+#[must_use]
+pub fn path(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name)
+        .filter(|value| !value.is_empty())
+        .map(PathBuf::from)
+}
+
+/// The folders of `PATH`.
+pub(crate) fn search_path() -> Vec<PathBuf> {
+    std::env::var_os("PATH")
+        .map(|value| std::env::split_paths(&value).collect())
+        .unwrap_or_default()
+}

@@ -1,0 +1,113 @@
+//! How a child process is started: as whom, with which environment, and bound to our life or not.
+
+use std::ffi::OsString;
+use std::fs::OpenOptions;
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, OnceLock, PoisonError, mpsc};
+
+use anyhow::{Context, Result};
+use nix::sys::signal::Signal;
+
+use crate::account::Account;
+
+/// What becomes of a child when the process that started it dies without stopping it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lifetime {
+    /// It gets its `last_signal` at once, from the kernel.
+    WithParent,
+    /// It stays, and is found by its pid file.
+    UntilStopped,
+}
+
+/// How to start a child.
+#[derive(Debug, Clone)]
+pub struct Launch {
+    /// Name in messages.
+    pub name: String,
+    /// Program, found.
+    pub program: PathBuf,
+    /// Arguments.
+    pub args: Vec<OsString>,
+    /// The whole environment, apart from `PATH`.
+    pub env: Vec<(String, String)>,
+    /// Working folder.
+    pub folder: PathBuf,
+    /// Account to run as, when it is not ours.
+    pub account: Option<Account>,
+    /// What to do when the parent dies.
+    pub lifetime: Lifetime,
+    /// The signal that ends it when nobody can wait for it.
+    pub last_signal: Signal,
+    /// Standard output and error, appended.
+    pub log: PathBuf,
+    /// Where its identity is written.
+    pub pid_file: PathBuf,
+}
+
+impl Launch {
+    pub(crate) fn command(&self) -> Result<Command> {
+        let log = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&self.log)
+            .with_context(|| format!("opening {}", self.log.display()))?;
+        let mut wrapper: Vec<OsString> = Vec::new();
+        if self.lifetime == Lifetime::WithParent {
+            wrapper.extend([
+                "--pdeathsig".into(),
+                self.last_signal.as_str().trim_start_matches("SIG").into(),
+            ]);
+        }
+        if let Some(account) = &self.account {
+            wrapper.extend(account.setpriv());
+        }
+        // setpriv replaces itself by the program, so the child's number is the program's.
+        let mut command = if wrapper.is_empty() {
+            Command::new(&self.program)
+        } else {
+            let mut command = Command::new("setpriv");
+            command.args(wrapper).arg("--").arg(&self.program);
+            command
+        };
+        command
+            .args(&self.args)
+            .env_clear()
+            .envs(crate::env::path("PATH").map(|path| ("PATH", path)));
+        command
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
+            .current_dir(&self.folder);
+        command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .process_group(0);
+        Ok(command)
+    }
+}
+
+type Order = (Command, mpsc::Sender<io::Result<Child>>);
+
+/// The kernel's "parent died" signal means the parent's *thread*, and test threads end with their test. So
+/// one thread that lives as long as the process starts all children.
+pub(crate) fn on_keeper_thread(command: Command) -> io::Result<Child> {
+    static KEEPER: OnceLock<Mutex<mpsc::Sender<Order>>> = OnceLock::new();
+    let keeper = KEEPER.get_or_init(|| {
+        let (orders, inbox) = mpsc::channel::<Order>();
+        std::thread::spawn(move || {
+            for (mut command, answer) in inbox {
+                let _ = answer.send(command.spawn());
+            }
+        });
+        Mutex::new(orders)
+    });
+    let (answer, result) = mpsc::channel();
+    keeper
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .send((command, answer))
+        .map_err(io::Error::other)?;
+    result.recv().map_err(io::Error::other)?
+}

@@ -1,0 +1,238 @@
+//! A private MongoDB server: the real one when there is one, else a stand-in that speaks its protocol.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use nix::sys::signal::Signal;
+use nix::unistd::Uid;
+use serde_json::{Value, json};
+
+use crate::account::{Account, private_file, private_folder};
+use crate::launch::{Launch, Lifetime};
+use crate::mongo_admin::MongoAdmin;
+use crate::ports::Port;
+use crate::process::Process;
+use crate::programs::{self, MongoProgram, SECANTUS_VERSION};
+use crate::state::State;
+use crate::wait::wait_until;
+
+const NAME: &str = "mongodb";
+const REPLICA_SET: &str = "tristore";
+const START_WITHIN: Duration = Duration::from_secs(60);
+const STOP_WITHIN: Duration = Duration::from_secs(30);
+/// A client that died in the middle of a transaction holds its documents no longer than this.
+const TRANSACTION_SECONDS: u32 = 3;
+
+/// Which program answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MongoKind {
+    /// MongoDB's own server.
+    Mongod,
+    /// The stand-in: one node, no text indexes.
+    Secantus,
+}
+
+impl fmt::Display for MongoKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Mongod => f.write_str("mongod"),
+            Self::Secantus => write!(f, "secantusd-rs {SECANTUS_VERSION} (a stand-in for MongoDB)"),
+        }
+    }
+}
+
+/// A running MongoDB server of our own, a replica set of one.
+#[derive(Debug)]
+pub struct Mongo {
+    process: Process,
+    admin: MongoAdmin,
+    kind: MongoKind,
+    port: u16,
+}
+
+impl Mongo {
+    /// Starts the server in `state`. With `test_commands` it has fail points.
+    ///
+    /// # Errors
+    /// When no server is found or it does not start.
+    pub async fn start(state: &State, port: Port, lifetime: Lifetime, test_commands: bool) -> Result<Self> {
+        let account = Account::for_server(&["mongodb", "redis", "postgres", "nobody"])?;
+        let folder = state.path(NAME);
+        private_folder(&folder, account.as_ref())?;
+        let data = folder.join("data");
+        private_folder(&data, account.as_ref())?;
+        let port = port.choose()?;
+        let (kind, program, args) = match programs::mongo_server()? {
+            MongoProgram::Mongod(path) => (MongoKind::Mongod, path, mongod_args(&data, port, test_commands)),
+            MongoProgram::Secantus(path) => {
+                let program = if Uid::effective().is_root() {
+                    reachable(&path, state)?
+                } else {
+                    path
+                };
+                // An own file, so that none of those in the usual places counts.
+                let config = folder.join("secantusd.toml");
+                private_file(&config, "", account.as_ref())?;
+                (
+                    MongoKind::Secantus,
+                    program,
+                    secantus_args(&data, &config, port, test_commands),
+                )
+            }
+        };
+        let launch = Launch {
+            name: NAME.to_owned(),
+            program,
+            args,
+            env: vec![("LC_ALL".to_owned(), "C.UTF-8".to_owned())],
+            folder,
+            account,
+            lifetime,
+            last_signal: Signal::SIGKILL,
+            log: state.log(NAME),
+            pid_file: state.pid_file(NAME),
+        };
+        let admin = MongoAdmin::new(&format!("mongodb://127.0.0.1:{port}/?directConnection=true"))?;
+        let server = Self {
+            process: Process::start(launch)?,
+            admin,
+            kind,
+            port,
+        };
+        server.ready().await?;
+        Ok(server)
+    }
+
+    /// Which program it is.
+    #[must_use]
+    pub fn kind(&self) -> MongoKind {
+        self.kind
+    }
+
+    /// Runs commands and drops databases here.
+    #[must_use]
+    pub fn admin(&self) -> &MongoAdmin {
+        &self.admin
+    }
+
+    /// The URL of one of its databases.
+    #[must_use]
+    pub fn url(&self, database: &str) -> String {
+        self.admin.url(database)
+    }
+
+    /// Its port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The process, to kill, pause and resume.
+    #[must_use]
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// Starts it again after it was killed or stopped, and waits until it answers.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn restart(&self) -> Result<()> {
+        self.process.start_again()?;
+        self.ready().await
+    }
+
+    /// Stops it in order.
+    ///
+    /// # Errors
+    /// When it had to be killed.
+    pub async fn stop(&self) -> Result<()> {
+        self.process.stop(Signal::SIGTERM, STOP_WITHIN).await
+    }
+
+    async fn ready(&self) -> Result<()> {
+        let primary = wait_until(START_WITHIN, "MongoDB to be a primary", async || {
+            anyhow::ensure!(
+                self.process.is_alive(),
+                "it ended: {:?}",
+                self.process.exit_status()
+            );
+            let hello = self.admin.run("admin", "hello", json!(1), json!({})).await?;
+            if hello["isWritablePrimary"] == Value::Bool(true) {
+                return Ok(());
+            }
+            let member = json!({"_id": 0, "host": format!("127.0.0.1:{}", self.port)});
+            let set = json!({"_id": REPLICA_SET, "members": [member]});
+            // Refused when it was done before: then the election is still to come.
+            let _ = self.admin.run("admin", "replSetInitiate", set, json!({})).await;
+            anyhow::bail!("not yet")
+        });
+        primary
+            .await
+            .with_context(|| format!("its log ends:\n{}", self.process.log().tail(15)))?;
+        if self.kind == MongoKind::Secantus {
+            // Not an option of its command line, and forgotten at each start.
+            let limit = json!({"transactionLifetimeLimitSeconds": TRANSACTION_SECONDS});
+            self.admin
+                .run("admin", "setParameter", json!(1), limit)
+                .await
+                .context("limiting the life of transactions")?;
+        }
+        Ok(())
+    }
+}
+
+fn mongod_args(data: &Path, port: u16, test_commands: bool) -> Vec<OsString> {
+    let mut args: Vec<OsString> = vec!["--dbpath".into(), data.into()];
+    let rest = format!(
+        "--port {port} --bind_ip 127.0.0.1 --nounixsocket --replSet {REPLICA_SET} --oplogSize 256 --wiredTigerCacheSizeGB 0.25"
+    );
+    args.extend(rest.split(' ').map(OsString::from));
+    args.extend([
+        "--setParameter".into(),
+        format!("transactionLifetimeLimitSeconds={TRANSACTION_SECONDS}").into(),
+    ]);
+    if test_commands {
+        args.extend(["--setParameter".into(), "enableTestCommands=1".into()]);
+    }
+    args
+}
+
+fn secantus_args(data: &Path, config: &Path, port: u16, test_commands: bool) -> Vec<OsString> {
+    let mut args: Vec<OsString> = vec![
+        "--config".into(),
+        config.into(),
+        "--storage-path".into(),
+        data.into(),
+    ];
+    // Without --sync-on-commit a kill -9 loses acknowledged writes.
+    let rest =
+        format!("--host 127.0.0.1 --port {port} --sync-on-commit --cache-size 256M --log-level WARNING");
+    args.extend(rest.split(' ').map(OsString::from));
+    if test_commands {
+        args.push("--enable-test-commands".into());
+    }
+    args
+}
+
+/// Root's home is closed to everybody else, and the cache may be in it: the server's account gets a copy of
+/// the program beside the state folders, made once.
+fn reachable(program: &Path, state: &State) -> Result<PathBuf> {
+    let folder = state.root().parent().unwrap_or(state.root()).join("bin");
+    fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).context("opening it to the databases")?;
+    let copy = folder.join(format!("secantusd-rs-{SECANTUS_VERSION}"));
+    let size = |path: &Path| fs::metadata(path).map(|data| data.len()).ok();
+    if size(&copy) != size(program) {
+        let draft = folder.join(format!("{}.new", uuid::Uuid::new_v4().simple()));
+        fs::copy(program, &draft).with_context(|| format!("copying {}", program.display()))?;
+        fs::set_permissions(&draft, fs::Permissions::from_mode(0o755)).context("making it a program")?;
+        fs::rename(&draft, &copy).context("naming the copy")?;
+    }
+    Ok(copy)
+}

@@ -1,0 +1,215 @@
+//! Which processes a run started, written down so that a later run can end what a killed one left.
+//!
+//! A process number alone is not proof: the system uses it again. The file also holds the process's start
+//! time and the boot it belongs to, and a process is only ever signalled when all three agree.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
+
+use crate::account::private_file;
+use crate::wait::wait_until;
+
+const TERM_WITHIN: Duration = Duration::from_secs(10);
+const KILL_WITHIN: Duration = Duration::from_secs(10);
+
+/// A process that can be told from any other, also from a later one with the same number.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    name: String,
+    pid: i32,
+    start_ticks: u64,
+    boot: String,
+}
+
+impl Identity {
+    /// The identity of a process that runs now.
+    ///
+    /// # Errors
+    /// When there is none with that number.
+    pub fn of(name: &str, pid: u32) -> Result<Self> {
+        let pid = i32::try_from(pid).context("a process number")?;
+        let start_ticks = Stat::read(pid)
+            .with_context(|| format!("process {pid} is gone"))?
+            .start_ticks;
+        Ok(Self {
+            name: name.to_owned(),
+            pid,
+            start_ticks,
+            boot: boot()?,
+        })
+    }
+
+    /// Whether exactly this process still runs. One that ended and was not yet collected does not.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        boot().is_ok_and(|boot| boot == self.boot)
+            && Stat::read(self.pid)
+                .is_some_and(|stat| stat.start_ticks == self.start_ticks && stat.state != 'Z')
+    }
+
+    /// The process number.
+    #[must_use]
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// Sends `signal` to this process alone.
+    ///
+    /// # Errors
+    /// When the system refuses it.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        if self.is_alive() {
+            nix::sys::signal::kill(Pid::from_raw(self.pid), signal)
+                .with_context(|| format!("sending {signal} to {} ({})", self.name, self.pid))?;
+        }
+        Ok(())
+    }
+
+    /// Ends this process and its group: asks first, then insists.
+    ///
+    /// # Errors
+    /// When it outlives even that.
+    pub async fn end(&self) -> Result<()> {
+        for (signal, within) in [(Signal::SIGTERM, TERM_WITHIN), (Signal::SIGKILL, KILL_WITHIN)] {
+            if !self.is_alive() {
+                return Ok(());
+            }
+            // It leads its own group; should it not, the signal goes to it alone. A stopped one must wake to end.
+            if killpg(Pid::from_raw(self.pid), signal).is_err() {
+                self.signal(signal)?;
+            }
+            self.signal(Signal::SIGCONT)?;
+            let gone = wait_until(within, "its end", async || {
+                if self.is_alive() {
+                    Err("still running")
+                } else {
+                    Ok(())
+                }
+            });
+            if gone.await.is_ok() {
+                return Ok(());
+            }
+        }
+        bail!("{} (process {}) does not end", self.name, self.pid)
+    }
+}
+
+/// Writes down that `identity` runs.
+pub(crate) fn write(path: &Path, identity: &Identity) -> Result<()> {
+    private_file(path, &serde_json::to_string(identity)?, None)
+}
+
+/// What a pid file says; nothing when it is missing or unreadable as one.
+#[must_use]
+pub fn read(path: &Path) -> Option<Identity> {
+    serde_json::from_str(&fs::read_to_string(path).ok()?).ok()
+}
+
+/// Ends every process that the pid files of `folder` still name and removes the files. Answers with the names.
+///
+/// # Errors
+/// When one cannot be ended.
+pub async fn end_leftovers(folder: &Path) -> Result<Vec<String>> {
+    let mut ended = Vec::new();
+    for path in pid_files(folder) {
+        if let Some(identity) = read(&path).filter(Identity::is_alive) {
+            identity.end().await?;
+            ended.push(format!("{} (process {})", identity.name, identity.pid));
+        }
+        fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))?;
+    }
+    Ok(ended)
+}
+
+fn pid_files(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return Vec::new();
+    };
+    entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|e| e == "pid"))
+        .collect()
+}
+
+/// All living descendants of a process, itself first.
+pub(crate) fn tree(root: i32) -> Vec<i32> {
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return vec![root];
+    };
+    let all: Vec<(i32, i32)> = entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter_map(|pid| Some((pid, Stat::read(pid)?.parent)))
+        .collect();
+    let mut found = vec![root];
+    let mut next = 0;
+    while let Some(&parent) = found.get(next) {
+        found.extend(all.iter().filter(|(_, its)| *its == parent).map(|(pid, _)| *pid));
+        next += 1;
+    }
+    found
+}
+
+struct Stat {
+    state: char,
+    parent: i32,
+    start_ticks: u64,
+}
+
+impl Stat {
+    fn read(pid: i32) -> Option<Self> {
+        Self::parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    }
+
+    /// The second field is the program's name in brackets, which may itself hold brackets and spaces.
+    fn parse(text: &str) -> Option<Self> {
+        let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
+        Some(Self {
+            state: fields.first()?.chars().next()?,
+            parent: fields.get(1)?.parse().ok()?,
+            start_ticks: fields.get(19)?.parse().ok()?,
+        })
+    }
+}
+
+fn boot() -> Result<String> {
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").context("reading the boot id")?;
+    Ok(id.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_name_with_brackets_does_not_shift_the_fields() {
+        let line = "42 (a ) b) S 7 42 42 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 98765 1 1";
+        let stat = Stat::parse(line).unwrap();
+        assert_eq!((stat.state, stat.parent, stat.start_ticks), ('S', 7, 98_765));
+    }
+
+    #[test]
+    fn another_process_with_the_same_number_is_not_ours() {
+        let me = Identity::of("me", std::process::id()).unwrap();
+        assert!(me.is_alive());
+        assert!(
+            !Identity {
+                start_ticks: me.start_ticks + 1,
+                ..me.clone()
+            }
+            .is_alive()
+        );
+        assert!(
+            !Identity {
+                boot: "another".to_owned(),
+                ..me
+            }
+            .is_alive()
+        );
+    }
+}

@@ -1,0 +1,100 @@
+//! Free ports on the loopback interface.
+//!
+//! They come from below the range that the kernel hands to outgoing connections, so no client of a busy test
+//! run can sit on a port between its reservation and the moment the server binds it.
+
+use std::net::{Ipv4Addr, TcpListener};
+
+use anyhow::{Context, Result};
+use uuid::Uuid;
+
+const FIRST: u16 = 20_000;
+const LAST: u16 = 32_000;
+const ATTEMPTS: usize = 200;
+
+/// A port held by an open listener until it is released to the server that shall have it.
+#[derive(Debug)]
+pub struct ReservedPort {
+    listener: TcpListener,
+    port: u16,
+}
+
+impl ReservedPort {
+    /// Reserves some free port.
+    ///
+    /// # Errors
+    /// When no port of many tried ones is free.
+    pub fn any() -> Result<Self> {
+        (0..ATTEMPTS)
+            .find_map(|_| {
+                let random = Uuid::new_v4().as_u128() % u128::from(LAST - FIRST);
+                Self::this(FIRST + u16::try_from(random).expect("below 12000")).ok()
+            })
+            .with_context(|| format!("no free port between {FIRST} and {LAST} in {ATTEMPTS} attempts"))
+    }
+
+    /// Reserves the given port.
+    ///
+    /// # Errors
+    /// When something listens there.
+    pub fn this(port: u16) -> Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+            .with_context(|| format!("port {port} on 127.0.0.1 is taken"))?;
+        Ok(Self { listener, port })
+    }
+
+    /// The number, while the reservation goes on.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Ends the reservation: the server that gets the number should bind it at once.
+    #[must_use]
+    pub fn release(self) -> u16 {
+        drop(self.listener);
+        self.port
+    }
+}
+
+/// Which port a server gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Port {
+    /// Any free one.
+    #[default]
+    Free,
+    /// This one, or the start fails.
+    Fixed(u16),
+}
+
+impl Port {
+    /// The number to use now.
+    ///
+    /// # Errors
+    /// When the wanted port is taken, or none is free.
+    pub fn choose(self) -> Result<u16> {
+        match self {
+            Self::Free => Ok(ReservedPort::any()?.release()),
+            Self::Fixed(port) => Ok(ReservedPort::this(port)?.release()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reserved_port_is_refused_to_others_until_released() {
+        let held = ReservedPort::any().unwrap();
+        let port = held.port();
+        assert!(
+            ReservedPort::this(port)
+                .unwrap_err()
+                .to_string()
+                .contains("is taken")
+        );
+        assert_eq!(held.release(), port);
+        assert_eq!(Port::Fixed(port).choose().unwrap(), port);
+    }
+}

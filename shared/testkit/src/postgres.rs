@@ -1,0 +1,206 @@
+//! A private PostgreSQL server with the settings that production has: nothing is faster here by being less safe.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use nix::sys::signal::Signal;
+
+use crate::account::{Account, private_file, private_folder};
+use crate::launch::{Launch, Lifetime};
+use crate::ports::Port;
+use crate::process::Process;
+use crate::programs;
+use crate::psql::PostgresAdmin;
+use crate::state::State;
+use crate::wait::wait_until;
+
+const NAME: &str = "postgres";
+const USER: &str = "tristore";
+const START_WITHIN: Duration = Duration::from_secs(60);
+const STOP_WITHIN: Duration = Duration::from_secs(30);
+
+/// A running PostgreSQL server of our own.
+#[derive(Debug)]
+pub struct Postgres {
+    process: Process,
+    admin: PostgresAdmin,
+    port: u16,
+}
+
+impl Postgres {
+    /// Starts the server in `state`, making its data folder the first time.
+    ///
+    /// # Errors
+    /// When PostgreSQL is missing or does not start.
+    pub async fn start(state: &State, port: Port, lifetime: Lifetime) -> Result<Self> {
+        let bin = programs::postgres_bin()?;
+        let account = Account::for_server(&["postgres", "nobody"])?;
+        let folder = state.path(NAME);
+        private_folder(&folder, account.as_ref())?;
+        let password = state.secret(NAME)?;
+        let data = folder.join("data");
+        if !data.join("PG_VERSION").exists() {
+            let (bin, folder, account, password) =
+                (bin.clone(), folder.clone(), account.clone(), password.clone());
+            tokio::task::spawn_blocking(move || initdb(&bin, &folder, account.as_ref(), &password)).await??;
+        }
+        let port = port.choose()?;
+        let config = data.join("tristore.conf");
+        private_file(&config, &settings(port, &bin), account.as_ref())?;
+        let launch = Launch {
+            name: NAME.to_owned(),
+            program: bin.join("postgres"),
+            args: vec![
+                "-D".into(),
+                data.into(),
+                "-c".into(),
+                format!("config_file={}", config.display()).into(),
+            ],
+            env: vec![("LC_ALL".to_owned(), "C.UTF-8".to_owned())],
+            folder,
+            account,
+            lifetime,
+            // "Immediate": the only way out that takes its shared memory with it without waiting for anybody.
+            last_signal: Signal::SIGQUIT,
+            log: state.log(NAME),
+            pid_file: state.pid_file(NAME),
+        };
+        let admin = PostgresAdmin::new(&format!("postgres://{USER}:{password}@127.0.0.1:{port}/postgres"))?;
+        let server = Self {
+            process: Process::start(launch)?,
+            admin,
+            port,
+        };
+        server.ready().await?;
+        Ok(server)
+    }
+
+    /// Makes and drops databases here.
+    #[must_use]
+    pub fn admin(&self) -> &PostgresAdmin {
+        &self.admin
+    }
+
+    /// The URL of one of its databases, password included.
+    #[must_use]
+    pub fn url(&self, database: &str) -> String {
+        self.admin.url(database)
+    }
+
+    /// Its port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The process, to kill, pause and resume.
+    #[must_use]
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// Starts it again after it was killed or stopped, and waits until it answers.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn restart(&self) -> Result<()> {
+        self.process.start_again()?;
+        self.ready().await
+    }
+
+    /// Stops it in order: open transactions are rolled back, everything else is on disk.
+    ///
+    /// # Errors
+    /// When it had to be killed.
+    pub async fn stop(&self) -> Result<()> {
+        self.process.stop(Signal::SIGINT, STOP_WITHIN).await
+    }
+
+    /// After a kill, what is left of the old server holds its shared memory for a moment and the new one
+    /// refuses to start beside it: then it is started once more.
+    async fn ready(&self) -> Result<()> {
+        let answers = wait_until(START_WITHIN, "PostgreSQL to answer", async || {
+            self.process.start_again()?;
+            self.admin.run("postgres", "select 1".to_owned()).await
+        });
+        answers
+            .await
+            .map(drop)
+            .with_context(|| format!("its log ends:\n{}", self.process.log().tail(15)))
+    }
+}
+
+fn initdb(
+    bin: &std::path::Path,
+    folder: &std::path::Path,
+    account: Option<&Account>,
+    password: &str,
+) -> Result<()> {
+    let password_file = folder.join("password");
+    private_file(&password_file, password, account)?;
+    // A start that was killed half-way leaves a data folder that initdb would refuse.
+    let data = folder.join("data");
+    if data.exists() {
+        fs::remove_dir_all(&data).with_context(|| format!("removing a half-made {}", data.display()))?;
+    }
+    let mut command = match account {
+        Some(account) => {
+            let mut command = Command::new("setpriv");
+            command.args(account.setpriv()).arg("--").arg(bin.join("initdb"));
+            command
+        }
+        None => Command::new(bin.join("initdb")),
+    };
+    command
+        .arg("--pgdata")
+        .arg(&data)
+        .arg(format!("--username={USER}"));
+    command.arg(format!("--pwfile={}", password_file.display()));
+    command.args([
+        "--auth=scram-sha-256",
+        "--encoding=UTF8",
+        "--locale=C.UTF-8",
+        "--data-checksums",
+        "--no-instructions",
+    ]);
+    let output = command.current_dir(folder).output().context("running initdb")?;
+    fs::remove_file(&password_file).context("removing the password file")?;
+    if !output.status.success() {
+        bail!("initdb: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(())
+}
+
+fn settings(port: u16, bin: &std::path::Path) -> String {
+    // Part of the same package on Debian; other builds may lack it.
+    let library: PathBuf = bin.join("../lib/pg_stat_statements.so");
+    let statements = if library.exists() {
+        "pg_stat_statements"
+    } else {
+        ""
+    };
+    format!(
+        "listen_addresses = '127.0.0.1'
+port = {port}
+unix_socket_directories = ''
+password_encryption = 'scram-sha-256'
+max_connections = 300
+shared_buffers = '64MB'
+max_wal_size = '512MB'
+fsync = on
+full_page_writes = on
+synchronous_commit = on
+wal_level = logical
+max_replication_slots = 8
+client_connection_check_interval = '250ms'
+timezone = 'UTC'
+log_timezone = 'UTC'
+log_line_prefix = '%m [%p] %a '
+log_lock_waits = on
+shared_preload_libraries = '{statements}'
+"
+    )
+}

@@ -1,0 +1,231 @@
+//! A child process that can be killed, paused and started again, and that leaves nothing behind.
+//!
+//! Each child leads a process group of its own (Ctrl-C in the terminal reaches only us), writes to a log
+//! file, and is named in a pid file. A child of a test run also dies with the run, however that ends.
+
+use std::io;
+use std::process::{Child, ExitStatus};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::Pid;
+
+use crate::launch::{Launch, on_keeper_thread};
+use crate::logs::Log;
+use crate::pid_file::{self, Identity};
+use crate::wait::wait_until;
+
+const KILL_WITHIN: Duration = Duration::from_secs(20);
+
+/// A child process that was started at least once.
+#[derive(Debug)]
+pub struct Process {
+    launch: Mutex<Launch>,
+    child: Mutex<Option<Child>>,
+    log: Log,
+    name: String,
+}
+
+impl Process {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// When the program cannot be run or its files cannot be written.
+    pub fn start(launch: Launch) -> Result<Self> {
+        let (log, name) = (Log::new(&launch.log), launch.name.clone());
+        let process = Self {
+            launch: Mutex::new(launch),
+            child: Mutex::new(None),
+            log,
+            name,
+        };
+        process.start_again()?;
+        Ok(process)
+    }
+
+    /// Starts it once more after it ended. A process that still runs is left alone.
+    ///
+    /// # Errors
+    /// As for [`Process::start`].
+    pub fn start_again(&self) -> Result<()> {
+        if self.is_alive() {
+            return Ok(());
+        }
+        let launch = hold(&self.launch).clone();
+        let mut child =
+            on_keeper_thread(launch.command()?).with_context(|| format!("starting {}", self.name))?;
+        match Identity::of(&self.name, child.id()).and_then(|id| pid_file::write(&launch.pid_file, &id)) {
+            Ok(()) => *hold(&self.child) = Some(child),
+            // Nobody could find this one again.
+            Err(error) => {
+                let _ = child.kill().and_then(|()| child.wait());
+                return Err(error.context(format!("noting down {}", self.name)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Changes how the next start is done.
+    pub fn relaunch_with(&self, change: impl FnOnce(&mut Launch)) {
+        change(&mut hold(&self.launch));
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its log.
+    #[must_use]
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// Its process number, while it runs.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.is_alive()
+            .then(|| hold(&self.child).as_ref().map(Child::id))?
+    }
+
+    /// Whether it runs (a paused one does).
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        hold(&self.child)
+            .as_mut()
+            .is_some_and(|child| matches!(child.try_wait(), Ok(None)))
+    }
+
+    /// How it ended, once it has.
+    #[must_use]
+    pub fn exit_status(&self) -> Option<ExitStatus> {
+        hold(&self.child)
+            .as_mut()
+            .and_then(|child| child.try_wait().ok().flatten())
+    }
+
+    /// Sends a signal to the process and its group. One that has ended is no error.
+    ///
+    /// # Errors
+    /// When the system refuses it.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        let Some(pid) = self.pid() else { return Ok(()) };
+        let group = Pid::from_raw(i32::try_from(pid).context("a process number")?);
+        killpg(group, signal).with_context(|| format!("sending {signal} to {}", self.name))
+    }
+
+    /// `kill -9`, and waits until it is gone.
+    ///
+    /// # Errors
+    /// When it is still there after 20 seconds.
+    pub async fn kill(&self) -> Result<()> {
+        self.signal(Signal::SIGKILL)?;
+        self.ended(KILL_WITHIN).await.map(drop)
+    }
+
+    /// Stops the process and all its children where they are, like a machine that hangs.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn pause(&self) -> Result<()> {
+        self.signal_tree(Signal::SIGSTOP)
+    }
+
+    /// Lets a paused process go on.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn resume(&self) -> Result<()> {
+        self.signal_tree(Signal::SIGCONT)
+    }
+
+    /// Asks it to end, without waiting.
+    ///
+    /// # Errors
+    /// When the system refuses the signal.
+    pub fn terminate(&self) -> Result<()> {
+        self.signal(Signal::SIGTERM)
+    }
+
+    /// Asks it to end with `signal`; when it has not within the given time, kills it and says so.
+    ///
+    /// # Errors
+    /// When it had to be killed.
+    pub async fn stop(&self, signal: Signal, within: Duration) -> Result<()> {
+        if self.is_alive() {
+            self.signal(signal)?;
+            self.resume()?;
+            if self.ended(within).await.is_err() {
+                self.kill().await?;
+                bail!(
+                    "{} did not end within {within:?} of {signal} and was killed",
+                    self.name
+                );
+            }
+        }
+        self.forget()
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// When it still runs after `within`.
+    pub async fn ended(&self, within: Duration) -> Result<Option<ExitStatus>> {
+        let what = format!("the end of {}", self.name);
+        wait_until(within, &what, async || {
+            if self.is_alive() {
+                Err("it runs")
+            } else {
+                Ok(self.exit_status())
+            }
+        })
+        .await
+    }
+
+    fn signal_tree(&self, signal: Signal) -> Result<()> {
+        let pid = self
+            .pid()
+            .with_context(|| format!("{} does not run", self.name))?;
+        for pid in pid_file::tree(i32::try_from(pid).context("a process number")?) {
+            // A child may end between the look and the signal.
+            let _ = kill(Pid::from_raw(pid), signal);
+        }
+        Ok(())
+    }
+
+    fn forget(&self) -> Result<()> {
+        match std::fs::remove_file(&hold(&self.launch).pid_file) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(error).context("removing a pid file")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for Process {
+    /// For a start that failed half-way or a test that panics: no time to be polite.
+    fn drop(&mut self) {
+        let last = hold(&self.launch).last_signal;
+        let _ = self.signal(last);
+        let _ = self.resume();
+        if let Some(mut child) = hold(&self.child).take() {
+            for _ in 0..200 {
+                if !matches!(child.try_wait(), Ok(None)) {
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            let _ = child.kill().and_then(|()| child.wait());
+        }
+        let _ = self.forget();
+    }
+}
+
+/// A test that panicked with the lock held has not broken what it guards.
+fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

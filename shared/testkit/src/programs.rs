@@ -1,0 +1,129 @@
+//! Where the programs of the local databases are.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::env;
+
+/// The MongoDB stand-in's crate.
+pub const SECANTUS_CRATE: &str = "secantus-mdb";
+/// The version of it that was tried.
+pub const SECANTUS_VERSION: &str = "0.5.3-beta.196";
+/// Oldest PostgreSQL that will do.
+pub const POSTGRES_AT_LEAST: u32 = 15;
+/// Oldest Redis that will do.
+pub const REDIS_AT_LEAST: u32 = 7;
+
+const HINT: &str = "`cargo xtask tools` installs it";
+
+/// Where tools are kept between runs: `TRISTORE_CACHE`, else a folder of the user's cache.
+///
+/// # Errors
+/// When no home folder is known.
+pub fn cache_folder() -> Result<PathBuf> {
+    env::path("TRISTORE_CACHE")
+        .or_else(|| env::path("XDG_CACHE_HOME").map(|folder| folder.join("tristore")))
+        .or_else(|| env::path("HOME").map(|folder| folder.join(".cache/tristore")))
+        .context("set TRISTORE_CACHE: neither XDG_CACHE_HOME nor HOME says where a cache may be")
+}
+
+/// Where the MongoDB stand-in is installed (`cargo install --root`).
+///
+/// # Errors
+/// When no home folder is known.
+pub fn secantus_root() -> Result<PathBuf> {
+    Ok(cache_folder()?.join(format!("{SECANTUS_CRATE}-{SECANTUS_VERSION}")))
+}
+
+/// A program on `PATH`.
+#[must_use]
+pub fn on_path(name: &str) -> Option<PathBuf> {
+    env::search_path()
+        .into_iter()
+        .map(|folder| folder.join(name))
+        .find(|path| is_program(path))
+}
+
+/// The folder with the newest PostgreSQL server: Debian's layout first, then `PATH`.
+///
+/// # Errors
+/// When there is none of a version that will do.
+pub fn postgres_bin() -> Result<PathBuf> {
+    let debian = fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| {
+            let entry = entry.ok()?;
+            let version: u32 = entry.file_name().to_str()?.parse().ok()?;
+            Some((version, entry.path().join("bin")))
+        });
+    let newest = debian
+        .filter(|(version, bin)| {
+            *version >= POSTGRES_AT_LEAST
+                && is_program(&bin.join("postgres"))
+                && is_program(&bin.join("initdb"))
+        })
+        .max_by_key(|(version, _)| *version);
+    newest
+        .map(|(_, bin)| bin)
+        .or_else(|| {
+            on_path("initdb")
+                .and_then(|program| fs::canonicalize(program).ok()?.parent().map(Path::to_path_buf))
+        })
+        .with_context(|| format!("no PostgreSQL {POSTGRES_AT_LEAST} or newer on this machine; {HINT}"))
+}
+
+/// PostgreSQL's command line client.
+///
+/// # Errors
+/// When there is none.
+pub fn psql() -> Result<PathBuf> {
+    on_path("psql")
+        .or_else(|| {
+            postgres_bin()
+                .ok()
+                .map(|bin| bin.join("psql"))
+                .filter(|path| is_program(path))
+        })
+        .with_context(|| format!("no psql on this machine; {HINT}"))
+}
+
+/// The Redis server.
+///
+/// # Errors
+/// When there is none.
+pub fn redis_server() -> Result<PathBuf> {
+    on_path("redis-server").with_context(|| format!("no redis-server on this machine; {HINT}"))
+}
+
+/// Which program plays MongoDB.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MongoProgram {
+    /// MongoDB's own server.
+    Mongod(PathBuf),
+    /// The single-node server that speaks its protocol.
+    Secantus(PathBuf),
+}
+
+/// The MongoDB server: `MONGOD`, else `mongod` on `PATH`, else the stand-in from the cache.
+///
+/// # Errors
+/// When there is none.
+pub fn mongo_server() -> Result<MongoProgram> {
+    if let Some(path) = env::path("MONGOD").or_else(|| on_path("mongod")) {
+        return Ok(MongoProgram::Mongod(path));
+    }
+    let stand_in = secantus_root()?.join("bin/secantusd-rs");
+    is_program(&stand_in)
+        .then_some(MongoProgram::Secantus(stand_in))
+        .with_context(|| {
+            format!("no MongoDB on this machine, nor its stand-in; {HINT} (minutes, once per user)")
+        })
+}
+
+fn is_program(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
+}

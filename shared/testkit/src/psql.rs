@@ -1,0 +1,204 @@
+//! Making and dropping databases on a PostgreSQL server, through `psql`.
+//!
+//! The crate has no database driver, so that nothing a service links is needed to start its database.
+
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use uuid::Uuid;
+
+use crate::programs;
+
+/// A PostgreSQL server that lets us make databases.
+#[derive(Debug, Clone)]
+pub struct PostgresAdmin {
+    user: String,
+    password: String,
+    address: String,
+}
+
+impl PostgresAdmin {
+    /// From `postgres://user:password@host:port/...`; only this form, and nothing in it percent-encoded.
+    ///
+    /// # Errors
+    /// When the URL has another form.
+    pub fn new(url: &str) -> Result<Self> {
+        let rest = url
+            .strip_prefix("postgres://")
+            .or_else(|| url.strip_prefix("postgresql://"));
+        let parts = rest
+            .and_then(|rest| rest.rsplit_once('@'))
+            .and_then(|(person, place)| {
+                let (user, password) = person.split_once(':').unwrap_or((person, ""));
+                Some((user, password, place.split('/').next()?))
+            });
+        let Some((user, password, address)) = parts else {
+            bail!("a PostgreSQL URL looks like postgres://user:password@host:port");
+        };
+        Ok(Self {
+            user: user.to_owned(),
+            password: password.to_owned(),
+            address: address.to_owned(),
+        })
+    }
+
+    /// The URL of one of its databases, password included.
+    #[must_use]
+    pub fn url(&self, database: &str) -> String {
+        let Self {
+            user,
+            password,
+            address,
+        } = self;
+        format!("postgres://{user}:{password}@{address}/{database}")
+    }
+
+    /// Makes an empty database.
+    ///
+    /// # Errors
+    /// When the server refuses, also when it exists.
+    pub async fn create_database(&self, name: &str) -> Result<()> {
+        self.run("postgres", format!("create database {}", quoted(name)))
+            .await
+            .map(drop)
+    }
+
+    /// Makes a copy of `template`, which nobody may be connected to.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn create_database_from_template(&self, name: &str, template: &str) -> Result<()> {
+        let statement = format!("create database {} template {}", quoted(name), quoted(template));
+        self.run("postgres", statement).await.map(drop)
+    }
+
+    /// Whether there is a database of this name.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub async fn has_database(&self, name: &str) -> Result<bool> {
+        let name = name.replace('\'', "''");
+        let answer = self
+            .run(
+                "postgres",
+                format!("select 1 from pg_database where datname = '{name}'"),
+            )
+            .await?;
+        Ok(answer.trim() == "1")
+    }
+
+    /// Makes the database `name` by `prepare` unless it is there. Processes may try at the same time: one wins.
+    ///
+    /// # Errors
+    /// When it cannot be made or `prepare` fails.
+    pub async fn ensure_template<F>(&self, name: &str, prepare: F) -> Result<()>
+    where
+        F: AsyncFnOnce(String) -> Result<()>,
+    {
+        if self.has_database(name).await? {
+            return Ok(());
+        }
+        // Prepared under another name: nobody can copy a template that is not finished.
+        let draft = format!("t_{}", Uuid::new_v4().simple());
+        self.create_database(&draft).await?;
+        prepare(self.url(&draft))
+            .await
+            .with_context(|| format!("preparing template {name}"))?;
+        let rename = format!("alter database {} rename to {}", quoted(&draft), quoted(name));
+        if let Err(error) = self.run("postgres", rename).await {
+            self.drop_database(&draft).await?;
+            if !self.has_database(name).await? {
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Drops a database, disconnecting whoever uses it. One that is not there is no error.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn drop_database(&self, name: &str) -> Result<()> {
+        let (admin, name) = (self.clone(), name.to_owned());
+        tokio::task::spawn_blocking(move || admin.drop_database_now(&name)).await?
+    }
+
+    /// [`PostgresAdmin::drop_database`] for places that cannot wait, such as `Drop`.
+    pub(crate) fn drop_database_now(&self, name: &str) -> Result<()> {
+        self.run_now(
+            "postgres",
+            &format!("drop database if exists {} with (force)", quoted(name)),
+        )
+        .map(drop)
+    }
+
+    /// Drops every database whose name starts with `prefix`, and tells how many.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn sweep(&self, prefix: &str) -> Result<usize> {
+        let list = format!("select datname from pg_database where starts_with(datname, '{prefix}')");
+        let names = self.run("postgres", list).await?;
+        for name in names.lines() {
+            self.drop_database(name).await?;
+        }
+        Ok(names.lines().count())
+    }
+
+    /// Runs a statement (or several) and gives the rows, columns divided by `|`.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn run(&self, database: &str, statement: String) -> Result<String> {
+        let (admin, database) = (self.clone(), database.to_owned());
+        tokio::task::spawn_blocking(move || admin.run_now(&database, &statement)).await?
+    }
+
+    fn run_now(&self, database: &str, statement: &str) -> Result<String> {
+        // The password goes by the environment: arguments are for everybody to read.
+        let url = format!(
+            "postgres://{}@{}/{database}?connect_timeout=5",
+            self.user, self.address
+        );
+        let output = Command::new(programs::psql()?)
+            .args([
+                "-X",
+                "-q",
+                "-A",
+                "-t",
+                "-v",
+                "ON_ERROR_STOP=1",
+                "-d",
+                &url,
+                "-c",
+                statement,
+            ])
+            .env("PGPASSWORD", &self.password)
+            .env("PGAPPNAME", "testkit")
+            .env("PGOPTIONS", "-c client_min_messages=warning")
+            .output()
+            .context("running psql")?;
+        if !output.status.success() {
+            bail!("psql: {}", String::from_utf8_lossy(&output.stderr).trim());
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+}
+
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_taken_apart_and_put_together() {
+        let admin =
+            PostgresAdmin::new("postgres://app:s3cret@127.0.0.1:55432/postgres?sslmode=disable").unwrap();
+        assert_eq!(admin.url("t_1"), "postgres://app:s3cret@127.0.0.1:55432/t_1");
+        assert!(PostgresAdmin::new("127.0.0.1:55432").is_err());
+        assert_eq!(quoted("a\"b"), "\"a\"\"b\"");
+    }
+}

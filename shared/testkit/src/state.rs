@@ -1,0 +1,262 @@
+//! The folder that a set of servers lives in.
+//!
+//! `cargo xtask up` has one that it comes back to; each test run has one of its own, so runs never collide.
+//! A lock tells whether its owner is alive: the system drops it when the owner dies, however it dies.
+//!
+//! It is not in the workspace, because a workspace in a home folder is closed to the databases' accounts.
+
+use std::fs::{self, File, TryLockError};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use nix::unistd::Uid;
+use uuid::Uuid;
+
+use crate::account::private_file;
+use crate::pid_file::{self, Identity};
+
+const LOCK: &str = "lock";
+const OWNER: &str = "owner.json";
+const RUN_PREFIX: &str = "run-";
+
+/// A locked state folder.
+#[derive(Debug)]
+pub struct State {
+    root: PathBuf,
+    /// Held as long as this value lives.
+    lock: File,
+}
+
+/// The workspace that this was built in.
+#[must_use]
+pub fn workspace() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors().nth(2).unwrap_or(here).to_path_buf()
+}
+
+/// Where state folders go: `TRISTORE_STATE`, else a folder that belongs to this user and this workspace.
+#[must_use]
+pub fn base() -> PathBuf {
+    crate::env::path("TRISTORE_STATE").unwrap_or_else(|| {
+        let mut hasher = DefaultHasher::new();
+        workspace().hash(&mut hasher);
+        let workspace = hasher.finish() & 0xffff_ffff;
+        PathBuf::from(format!("/var/tmp/tristore-{}-{workspace:08x}", Uid::effective()))
+    })
+}
+
+impl State {
+    /// Opens (or makes) the folder `name` in `base` and ends whatever a killed run left running there.
+    ///
+    /// The second value names what was ended.
+    ///
+    /// # Errors
+    /// When a living run holds the folder, or it cannot be made safely.
+    pub async fn open(base: &Path, name: &str) -> Result<(Self, Vec<String>)> {
+        safe_folder(base)?;
+        let root = base.join(name);
+        safe_folder(&root)?;
+        let Some(lock) = try_lock(&root)? else {
+            let owner = owner(&root)
+                .map(|owner| format!(" by process {}", owner.pid()))
+                .unwrap_or_default();
+            bail!("{} is in use{owner}", root.display());
+        };
+        let state = Self { root, lock };
+        let ended = pid_file::end_leftovers(&state.pids()).await?;
+        state.prepare()?;
+        Ok((state, ended))
+    }
+
+    /// A new folder for one run, after clearing away the folders of runs that are over.
+    ///
+    /// # Errors
+    /// When the folder cannot be made safely.
+    pub async fn for_run(base: &Path) -> Result<Self> {
+        safe_folder(base)?;
+        sweep(base).await?;
+        let id = Uuid::new_v4().simple().to_string();
+        // Under its final name a sweep may find it at once, so it is locked before it gets that name.
+        let (unborn, root) = (
+            base.join(format!("new-{id}")),
+            base.join(format!("{RUN_PREFIX}{}", &id[..12])),
+        );
+        safe_folder(&unborn)?;
+        let lock = try_lock(&unborn)?.context("a new folder is locked")?;
+        fs::rename(&unborn, &root).with_context(|| format!("naming {}", root.display()))?;
+        let state = Self { root, lock };
+        state.prepare()?;
+        Ok(state)
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The file or folder `name` in it.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    /// The log file of a process.
+    #[must_use]
+    pub fn log(&self, process: &str) -> PathBuf {
+        self.root.join("logs").join(format!("{process}.log"))
+    }
+
+    /// The pid file of a process.
+    #[must_use]
+    pub fn pid_file(&self, process: &str) -> PathBuf {
+        self.pids().join(format!("{process}.pid"))
+    }
+
+    /// A random secret that stays the same as long as the folder: 64 hexadecimal digits, 244 random bits.
+    ///
+    /// # Errors
+    /// When it cannot be read or written.
+    pub fn secret(&self, name: &str) -> Result<String> {
+        let path = self.root.join("secrets").join(name);
+        if let Ok(secret) = fs::read_to_string(&path) {
+            return Ok(secret);
+        }
+        let secret = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
+        private_file(&path, &secret, None)?;
+        Ok(secret)
+    }
+
+    /// Removes the folder. Whatever runs in it must have been stopped.
+    ///
+    /// # Errors
+    /// When something in it cannot be removed.
+    pub fn remove(self) -> Result<()> {
+        fs::remove_dir_all(&self.root).with_context(|| format!("removing {}", self.root.display()))
+    }
+
+    fn pids(&self) -> PathBuf {
+        self.root.join("pids")
+    }
+
+    fn prepare(&self) -> Result<()> {
+        for folder in [self.pids(), self.root.join("logs"), self.root.join("secrets")] {
+            crate::account::private_folder(&folder, None)?;
+        }
+        let me = Identity::of("the run", std::process::id())?;
+        private_file(&self.root.join(OWNER), &serde_json::to_string(&me)?, None)
+    }
+}
+
+impl Drop for State {
+    /// Closing the file would not do: a child that is just being started has a copy of it for a moment.
+    fn drop(&mut self) {
+        let _ = self.lock.unlock();
+    }
+}
+
+/// Who holds the folder, as long as that process lives.
+#[must_use]
+pub fn owner(root: &Path) -> Option<Identity> {
+    pid_file::read(&root.join(OWNER)).filter(Identity::is_alive)
+}
+
+/// Removes the folders of runs that are over, and ends what they left running.
+async fn sweep(base: &Path) -> Result<()> {
+    for entry in fs::read_dir(base).with_context(|| format!("reading {}", base.display()))? {
+        let root = entry?.path();
+        let is_run = root
+            .file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with(RUN_PREFIX));
+        // Another run may sweep at the same time: what is gone already is fine.
+        if !is_run || !root.is_dir() {
+            continue;
+        }
+        if let Ok(Some(_lock)) = try_lock(&root) {
+            pid_file::end_leftovers(&root.join("pids")).await?;
+            let _ = fs::remove_dir_all(&root);
+        }
+    }
+    Ok(())
+}
+
+fn try_lock(root: &Path) -> Result<Option<File>> {
+    let path = root.join(LOCK);
+    let file = File::options().create(true).append(true).open(&path);
+    let file = file.with_context(|| format!("opening {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("locking {}", path.display())),
+    }
+}
+
+/// Makes a folder that others may pass through but not change, and refuses one that somebody else prepared.
+fn safe_folder(path: &Path) -> Result<()> {
+    if !path.exists() {
+        fs::create_dir_all(path).with_context(|| format!("creating {}", path.display()))?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755))
+            .with_context(|| format!("opening {} to the databases", path.display()))?;
+    }
+    let data = fs::symlink_metadata(path).with_context(|| format!("looking at {}", path.display()))?;
+    if !data.is_dir() || data.uid() != Uid::effective().as_raw() || data.mode() & 0o022 != 0 {
+        bail!(
+            "{} must be a folder of yours that nobody else can write to",
+            path.display()
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scratch() -> PathBuf {
+        std::env::temp_dir().join(format!("testkit-state-{}", Uuid::new_v4()))
+    }
+
+    #[tokio::test]
+    async fn a_folder_in_use_is_refused_and_a_released_one_is_not() {
+        let base = scratch();
+        let (state, _) = State::open(&base, "up").await.unwrap();
+        let secret = state.secret("postgres").unwrap();
+        let refused = State::open(&base, "up").await.unwrap_err().to_string();
+        assert!(
+            refused.contains(&format!("is in use by process {}", std::process::id())),
+            "{refused}"
+        );
+        drop(state);
+        let (again, _) = State::open(&base, "up").await.unwrap();
+        assert_eq!(again.secret("postgres").unwrap(), secret);
+        fs::remove_dir_all(base).unwrap();
+    }
+
+    #[tokio::test]
+    async fn only_the_folders_of_dead_runs_are_swept() {
+        let base = scratch();
+        let dead = State::for_run(&base).await.unwrap().root().to_path_buf();
+        let alive = State::for_run(&base).await.unwrap();
+        assert!(!dead.exists());
+        let _another = State::for_run(&base).await.unwrap();
+        assert!(alive.root().exists());
+        fs::remove_dir_all(base).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_others_can_write_to_is_refused() {
+        let base = scratch();
+        fs::create_dir(&base).unwrap();
+        fs::set_permissions(&base, fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(
+            State::for_run(&base)
+                .await
+                .unwrap_err()
+                .to_string()
+                .contains("nobody else can write")
+        );
+        fs::remove_dir_all(base).unwrap();
+    }
+}

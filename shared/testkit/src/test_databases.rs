@@ -1,0 +1,200 @@
+//! A database of its own for each test, on the servers that all share.
+
+use anyhow::{Context, Result, ensure};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::mongo_admin::MongoAdmin;
+use crate::psql::PostgresAdmin;
+use crate::resp::RedisAdmin;
+use crate::test_servers::TestServers;
+
+/// Every database of a test starts with this.
+pub const PREFIX: &str = "t_";
+const NEXT_DATABASE: &str = "testkit:next-database";
+
+/// A PostgreSQL database for one test, dropped with this value.
+#[derive(Debug)]
+pub struct TestPostgres {
+    admin: PostgresAdmin,
+    name: String,
+    url: String,
+}
+
+impl TestPostgres {
+    /// An empty database.
+    ///
+    /// # Errors
+    /// When PostgreSQL cannot be had.
+    pub async fn create() -> Result<Self> {
+        let guard = Self::named(TestServers::get().postgres().await?);
+        guard.admin.create_database(&guard.name).await?;
+        Ok(guard)
+    }
+
+    /// A copy of a database that `migrate` makes once a run: `key` names it and must change when its content does.
+    /// `migrate` gets a URL and must close its connections.
+    ///
+    /// # Errors
+    /// When PostgreSQL cannot be had, or `migrate` fails.
+    pub async fn migrated<F>(key: &str, migrate: F) -> Result<Self>
+    where
+        F: AsyncFnOnce(String) -> Result<()>,
+    {
+        let guard = Self::named(TestServers::get().postgres().await?);
+        let template = format!("{PREFIX}template_{key}");
+        guard.admin.ensure_template(&template, migrate).await?;
+        guard
+            .admin
+            .create_database_from_template(&guard.name, &template)
+            .await?;
+        Ok(guard)
+    }
+
+    fn named(admin: &PostgresAdmin) -> Self {
+        let name = format!("{PREFIX}{}", Uuid::new_v4().simple());
+        Self {
+            url: admin.url(&name),
+            name,
+            admin: admin.clone(),
+        }
+    }
+
+    /// Its URL, password included.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Drop for TestPostgres {
+    fn drop(&mut self) {
+        // Best effort: the whole server goes at the end of the run.
+        let _ = self.admin.drop_database_now(&self.name);
+    }
+}
+
+/// A MongoDB database for one test, dropped with this value.
+#[derive(Debug)]
+pub struct TestMongo {
+    admin: MongoAdmin,
+    name: String,
+    url: String,
+}
+
+impl TestMongo {
+    /// A database that is made by the first write to it.
+    ///
+    /// # Errors
+    /// When MongoDB cannot be had.
+    pub async fn create() -> Result<Self> {
+        let admin = TestServers::get().mongo().await?;
+        let name = format!("{PREFIX}{}", Uuid::new_v4().simple());
+        Ok(Self {
+            url: admin.url(&name),
+            name,
+            admin: admin.clone(),
+        })
+    }
+
+    /// Its URL; the path is its name.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Drop for TestMongo {
+    fn drop(&mut self) {
+        let _ = self
+            .admin
+            .run_now(&self.name, "dropDatabase", json!(1), json!({}));
+    }
+}
+
+/// A numbered Redis database for one test, emptied with this value.
+///
+/// Channels of Pub/Sub are the same in all databases of a server: a test that publishes or subscribes puts
+/// [`TestRedis::prefix`] into the name.
+#[derive(Debug)]
+pub struct TestRedis {
+    admin: RedisAdmin,
+    number: u32,
+    url: String,
+    prefix: String,
+}
+
+impl TestRedis {
+    /// On the Redis for sessions.
+    ///
+    /// # Errors
+    /// When Redis cannot be had.
+    pub async fn sessions() -> Result<Self> {
+        Self::on(TestServers::get().redis_session().await?).await
+    }
+
+    /// On the Redis for events and cache.
+    ///
+    /// # Errors
+    /// When Redis cannot be had.
+    pub async fn events() -> Result<Self> {
+        Self::on(TestServers::get().redis_events().await?).await
+    }
+
+    async fn on(admin: &RedisAdmin) -> Result<Self> {
+        let answer = admin.run(0, &["CONFIG", "GET", "databases"]).await?;
+        let databases: u32 = answer
+            .lines()
+            .last()
+            .and_then(|count| count.parse().ok())
+            .unwrap_or_default();
+        ensure!(
+            databases >= 256,
+            "this Redis has {databases} databases; tests need 256, one each (`databases` in redis.conf)"
+        );
+        let turn: u32 = admin
+            .run(0, &["INCR", NEXT_DATABASE])
+            .await?
+            .parse()
+            .context("a counter")?;
+        let number = 1 + turn % (databases - 1);
+        admin.run(number, &["FLUSHDB"]).await?;
+        let prefix = format!("{PREFIX}{}:", Uuid::new_v4().simple());
+        Ok(Self {
+            url: admin.url(number),
+            admin: admin.clone(),
+            number,
+            prefix,
+        })
+    }
+
+    /// Its URL, password and database number included.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Unique to this test.
+    #[must_use]
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+}
+
+impl Drop for TestRedis {
+    fn drop(&mut self) {
+        let _ = self.admin.run_now(self.number, &["FLUSHDB"]);
+    }
+}

@@ -1,0 +1,239 @@
+//! Every database comes back from `kill -9` with all that it acknowledged, and nothing outlives its run.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use serde_json::json;
+use testkit::{
+    DatabaseOptions, Databases, Launch, Lifetime, Process, Signal, State, TestMongo, TestPostgres, TestRedis,
+    wait_until,
+};
+
+const SOON: Duration = Duration::from_secs(10);
+
+async fn on_all_servers(check: impl AsyncFnOnce(&Databases) -> Result<()>) -> Result<()> {
+    let state = Arc::new(State::for_run(&testkit::state::base()).await?);
+    let databases = Databases::start(Arc::clone(&state), DatabaseOptions::default()).await?;
+    let checked = check(&databases).await;
+    let stopped = databases.stop().await;
+    drop(databases);
+    Arc::into_inner(state)
+        .expect("the databases let go of it")
+        .remove()?;
+    checked.and(stopped)
+}
+
+#[tokio::test]
+async fn acknowledged_writes_are_there_after_kill_9_and_restart() {
+    on_all_servers(async |databases| {
+        let Databases {
+            postgres,
+            mongo,
+            redis_session,
+            ..
+        } = databases;
+        postgres.admin().create_database("shop").await?;
+        postgres
+            .admin()
+            .run("shop", "create table t as select 42 as answer".to_owned())
+            .await?;
+        mongo
+            .admin()
+            .run(
+                "shop",
+                "insert",
+                json!("t"),
+                json!({"documents": [{"answer": 42}]}),
+            )
+            .await?;
+        redis_session.admin().run(3, &["SET", "answer", "42"]).await?;
+
+        for process in [postgres.process(), mongo.process(), redis_session.process()] {
+            let first = process.pid();
+            process.kill().await?;
+            ensure!(
+                first.is_some() && process.pid().is_none(),
+                "{} lives",
+                process.name()
+            );
+        }
+        assert!(redis_session.admin().run(3, &["GET", "answer"]).await.is_err());
+        tokio::try_join!(postgres.restart(), mongo.restart(), redis_session.restart())?;
+
+        assert_eq!(
+            postgres
+                .admin()
+                .run("shop", "select answer from t".to_owned())
+                .await?,
+            "42\n"
+        );
+        let found = mongo
+            .admin()
+            .run("shop", "count", json!("t"), json!({"query": {"answer": 42}}))
+            .await?;
+        assert_eq!(found["n"], 1, "{found}");
+        assert_eq!(redis_session.admin().run(3, &["GET", "answer"]).await?, "42");
+        Ok(())
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn settings_are_those_of_production_and_no_server_is_root() {
+    on_all_servers(async |databases| {
+        let admin = databases.postgres.admin();
+        for (name, value) in [
+            ("fsync", "on"),
+            ("synchronous_commit", "on"),
+            ("wal_level", "logical"),
+            ("max_connections", "300"),
+            ("client_connection_check_interval", "250ms"),
+            ("data_checksums", "on"),
+            ("listen_addresses", "127.0.0.1"),
+            ("unix_socket_directories", ""),
+        ] {
+            assert_eq!(
+                admin.run("postgres", format!("show {name}")).await?.trim(),
+                value,
+                "{name}"
+            );
+        }
+        let wrong = testkit::PostgresAdmin::new(&format!(
+            "postgres://tristore:wrong@127.0.0.1:{}",
+            databases.postgres.port()
+        ));
+        assert!(
+            wrong?.run("postgres", "select 1".to_owned()).await.is_err(),
+            "any password will do"
+        );
+        let session = databases.redis_session.admin();
+        assert_eq!(
+            session.run(0, &["CONFIG", "GET", "appendfsync"]).await?,
+            "appendfsync\nalways"
+        );
+        let life = json!({"transactionLifetimeLimitSeconds": 1});
+        assert_eq!(
+            databases
+                .mongo
+                .admin()
+                .run("admin", "getParameter", json!(1), life)
+                .await?["transactionLifetimeLimitSeconds"],
+            3
+        );
+
+        let events = databases.redis_events.as_ref().expect("started").process();
+        let Databases {
+            postgres,
+            mongo,
+            redis_session,
+            ..
+        } = databases;
+        for process in [
+            postgres.process(),
+            mongo.process(),
+            redis_session.process(),
+            events,
+        ] {
+            let pid = process.pid().expect("it runs");
+            let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+            let ids = status
+                .lines()
+                .find(|line| line.starts_with("Uid:"))
+                .expect("a line Uid");
+            ensure!(
+                !ids.split_whitespace().skip(1).any(|id| id == "0"),
+                "{} is root: {ids}",
+                process.name()
+            );
+        }
+        Ok(())
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn a_paused_server_is_silent_until_resumed() {
+    let state = State::for_run(&testkit::state::base()).await.unwrap();
+    let kind = testkit::RedisUse::Sessions;
+    let redis = testkit::Redis::start(&state, kind, testkit::Port::Free, Lifetime::WithParent)
+        .await
+        .unwrap();
+    redis.process().pause().unwrap();
+    assert!(redis.process().is_alive());
+    let answer = tokio::time::timeout(Duration::from_millis(300), redis.admin().run(0, &["PING"])).await;
+    assert!(answer.is_err(), "a paused server answered {answer:?}");
+    redis.process().resume().unwrap();
+    assert_eq!(redis.admin().run(0, &["PING"]).await.unwrap(), "PONG");
+    redis.stop().await.unwrap();
+    state.remove().unwrap();
+}
+
+#[tokio::test]
+async fn each_test_has_databases_of_its_own_and_they_go_with_it() {
+    let prepare = async |url: String| {
+        let admin = testkit::PostgresAdmin::new(&url)?;
+        let name = url.rsplit('/').next().expect("a name").to_owned();
+        admin
+            .run(&name, "create table migrated ()".to_owned())
+            .await
+            .map(drop)
+    };
+    let (one, two) = tokio::join!(
+        TestPostgres::migrated("testkit", prepare),
+        TestPostgres::migrated("testkit", prepare)
+    );
+    let (one, two) = (one.unwrap(), two.unwrap());
+    assert_ne!(one.name(), two.name());
+    let admin = testkit::TestServers::get().postgres().await.unwrap();
+    let tables = "select relname from pg_class where relname = 'migrated'";
+    assert_eq!(
+        admin.run(two.name(), tables.to_owned()).await.unwrap(),
+        "migrated\n"
+    );
+    let name = one.name().to_owned();
+    drop(one);
+    assert!(!admin.has_database(&name).await.unwrap());
+
+    let mongo = TestMongo::create().await.unwrap();
+    assert!(mongo.url().contains(mongo.name()));
+    let (first, second) = (
+        TestRedis::sessions().await.unwrap(),
+        TestRedis::sessions().await.unwrap(),
+    );
+    assert_ne!(first.url(), second.url());
+    assert_ne!(first.prefix(), TestRedis::events().await.unwrap().prefix());
+}
+
+#[tokio::test]
+async fn what_a_killed_run_left_is_ended_by_the_next() {
+    let base = std::env::temp_dir().join(format!("testkit-leftover-{}", uuid::Uuid::new_v4()));
+    let (state, ended) = State::open(&base, "up").await.unwrap();
+    assert!(ended.is_empty());
+    let sleeper = Process::start(Launch {
+        name: "sleeper".to_owned(),
+        program: "/bin/sleep".into(),
+        args: vec!["600".into()],
+        env: Vec::new(),
+        folder: base.clone(),
+        account: None,
+        lifetime: Lifetime::UntilStopped,
+        last_signal: Signal::SIGKILL,
+        log: state.log("sleeper"),
+        pid_file: state.pid_file("sleeper"),
+    });
+    let sleeper = sleeper.unwrap();
+    // A killed run stops nothing; only the system releases its lock.
+    drop(state);
+    let (_state, ended) = State::open(&base, "up").await.unwrap();
+    assert_eq!(ended.len(), 1, "{ended:?}");
+    assert!(ended[0].starts_with("sleeper"));
+    wait_until(SOON, "the sleeper's end", async || {
+        if sleeper.is_alive() { Err("alive") } else { Ok(()) }
+    })
+    .await
+    .unwrap();
+    std::fs::remove_dir_all(base).unwrap();
+}
