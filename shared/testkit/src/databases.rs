@@ -9,7 +9,11 @@ use crate::mongo::Mongo;
 use crate::ports::Port;
 use crate::postgres::Postgres;
 use crate::redis::{Redis, RedisUse};
+use crate::services::DatabaseUrls;
 use crate::state::State;
+
+const USER_DATABASE: &str = "user_service";
+const ORDER_DATABASE: &str = "order_service";
 
 /// How to start them.
 #[derive(Debug, Clone, Copy)]
@@ -101,6 +105,24 @@ impl Databases {
     #[must_use]
     pub fn redis_events_url(&self) -> &str {
         &self.redis_events_url
+    }
+
+    /// What the services of a whole system use: each a database of its own, made if it is not there.
+    ///
+    /// # Errors
+    /// When PostgreSQL refuses.
+    pub async fn urls_for_services(&self) -> Result<DatabaseUrls> {
+        let admin = self.postgres.admin();
+        if !admin.has_database(ORDER_DATABASE).await? {
+            admin.create_database(ORDER_DATABASE).await?;
+        }
+        Ok(DatabaseUrls {
+            mongodb: self.mongo.url(USER_DATABASE),
+            postgres: self.postgres.url(ORDER_DATABASE),
+            redis_session: self.redis_session.url(0),
+            redis_cache: self.redis_events_url.clone(),
+            redis_events: self.redis_events_url.clone(),
+        })
     }
 
     /// The state folder.

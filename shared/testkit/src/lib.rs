@@ -1,8 +1,8 @@
 //! Starts and stops real databases and services, for tests and for `cargo xtask`. There are no mocks in here.
 //!
 //! - A test of one service asks for a database of its own: [`TestPostgres`], [`TestMongo`], [`TestRedis`].
-//! - A run of everything starts [`Databases`] in a [`State`] folder; each server's [`Process`] can be killed,
-//!   paused, resumed and started again.
+//! - A run of everything starts [`Databases`], or a [`Stack`] with the services too, in a [`State`] folder; each
+//!   [`Process`] can be killed, paused, resumed and started again.
 //! - [`wait_until`] is how anything waits.
 //!
 //! **Invariant:** whatever is started here is ended: by its owner, by the kernel when the owner dies, or by the
@@ -12,6 +12,7 @@ mod account;
 mod bson;
 mod databases;
 pub mod env;
+mod health;
 mod launch;
 mod logs;
 mod mongo;
@@ -24,6 +25,9 @@ pub mod programs;
 mod psql;
 mod redis;
 mod resp;
+mod service;
+mod services;
+mod stack;
 pub mod state;
 mod test_databases;
 pub mod test_servers;
@@ -31,6 +35,7 @@ mod wait;
 
 pub use account::Account;
 pub use databases::{DatabaseOptions, Databases};
+pub use health::serving;
 pub use launch::{Launch, Lifetime};
 pub use logs::{Log, LogMark};
 pub use mongo::{Mongo, MongoKind};
@@ -42,6 +47,9 @@ pub use process::Process;
 pub use psql::PostgresAdmin;
 pub use redis::{Redis, RedisUse};
 pub use resp::RedisAdmin;
+pub use service::Service;
+pub use services::{DatabaseUrls, Profile, ServiceName, ServiceOptions};
+pub use stack::{Services, Stack};
 pub use state::State;
 pub use test_databases::{PREFIX, TestMongo, TestPostgres, TestRedis};
 pub use test_servers::TestServers;

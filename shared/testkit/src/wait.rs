@@ -10,7 +10,7 @@ use anyhow::{Result, bail};
 use tokio::time::{Instant, sleep, timeout_at};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
-const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 /// Calls `check` until it answers `Ok`, and fails with its last `Err` when `within` has passed.
 ///

@@ -1,0 +1,187 @@
+//! A service as a process of its own, run as production runs it: by its environment.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::sys::signal::Signal;
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+
+use crate::env;
+use crate::health::serving;
+use crate::launch::Launch;
+use crate::logs::Log;
+use crate::process::Process;
+use crate::services::{ServiceName, ServiceOptions};
+use crate::state::State;
+use crate::wait::wait_until;
+
+const SERVING_WITHIN: Duration = Duration::from_secs(30);
+const STOP_WITHIN: Duration = Duration::from_secs(40);
+const COMMAND_WITHIN: Duration = Duration::from_secs(120);
+/// Variables of ours that reach the services too.
+const PASSED_ON: [&str; 3] = ["RUST_LOG", "RUST_BACKTRACE", "OTEL_EXPORTER_OTLP_ENDPOINT"];
+
+/// A service: its command line, its environment, and its process once started.
+#[derive(Debug)]
+pub struct Service {
+    name: ServiceName,
+    port: u16,
+    launch: Launch,
+    process: Option<Process>,
+}
+
+impl Service {
+    pub(crate) fn new(
+        name: ServiceName,
+        port: u16,
+        env: Vec<(String, String)>,
+        state: &State,
+        options: &ServiceOptions,
+    ) -> Self {
+        let passed_on = PASSED_ON
+            .iter()
+            .filter_map(|&name| Some((name.to_owned(), env::var(name)?)));
+        let launch = Launch {
+            name: name.to_string(),
+            program: options.profile.binary(name.binary()),
+            args: Vec::new(),
+            env: passed_on.chain(env).collect(),
+            folder: state.root().to_path_buf(),
+            account: None,
+            lifetime: options.lifetime,
+            last_signal: Signal::SIGKILL,
+            log: state.log(name.binary()),
+            pid_file: state.pid_file(name.binary()),
+        };
+        Self {
+            name,
+            port,
+            launch,
+            process: None,
+        }
+    }
+
+    /// Which service it is.
+    #[must_use]
+    pub fn name(&self) -> ServiceName {
+        self.name
+    }
+
+    /// Where it listens: `127.0.0.1:port`.
+    #[must_use]
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Where it listens, as a URL.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address())
+    }
+
+    /// Its log.
+    #[must_use]
+    pub fn log(&self) -> Log {
+        Log::new(&self.launch.log)
+    }
+
+    /// The process, to kill, pause and resume.
+    ///
+    /// # Panics
+    /// Before the service was started.
+    #[must_use]
+    pub fn process(&self) -> &Process {
+        self.process
+            .as_ref()
+            .expect("a service is handed out after its start")
+    }
+
+    /// Starts the process, without waiting for it to serve.
+    pub(crate) fn start(&mut self) -> Result<()> {
+        let built = &self.launch.program;
+        ensure!(
+            built.exists(),
+            "{} is missing: run `cargo build -p {}`",
+            built.display(),
+            self.name
+        );
+        self.process = Some(Process::start(self.launch.clone())?);
+        Ok(())
+    }
+
+    /// Waits until it says that it serves.
+    ///
+    /// # Errors
+    /// When it ends or does not serve in time.
+    pub async fn serving(&self) -> Result<()> {
+        let (url, process) = (self.url(), self.process());
+        let what = format!("{} to serve", self.name);
+        let answer = wait_until(SERVING_WITHIN, &what, async || {
+            // An ended process will never serve: told at once, not after the wait.
+            match process.exit_status() {
+                Some(status) => Ok(Err(format!("{} ended with {status}", self.name))),
+                None => serving(&url).await.map(Ok),
+            }
+        });
+        let log = || format!("its log ends:\n{}", process.log().tail(15));
+        answer
+            .await
+            .with_context(log)?
+            .map_err(anyhow::Error::msg)
+            .with_context(log)
+    }
+
+    /// Starts it again after it was killed or stopped, and waits until it serves.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn restart(&self) -> Result<()> {
+        self.process().start_again()?;
+        self.serving().await
+    }
+
+    /// Stops it in order: it finishes what it has begun.
+    ///
+    /// # Errors
+    /// When it had to be killed.
+    pub async fn stop(&self) -> Result<()> {
+        match &self.process {
+            Some(process) => process.stop(Signal::SIGTERM, STOP_WITHIN).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Runs one of its commands (`migrate`, `bootstrap-admin`) with its own environment, and gives what it prints.
+    ///
+    /// # Errors
+    /// When the command fails.
+    pub async fn command(&self, args: &[&str], input: &str) -> Result<String> {
+        let what = format!("`{} {}`", self.name, args.join(" "));
+        let mut command = Command::new(&self.launch.program);
+        command
+            .args(args)
+            .env_clear()
+            .envs(self.launch.env.iter().map(|(name, value)| (name, value)));
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        let mut child = command.spawn().with_context(|| format!("running {what}"))?;
+        let mut stdin = child.stdin.take().context("standard input")?;
+        // A command that reads nothing may be gone before it is written to.
+        let _ = stdin.write_all(input.as_bytes()).await;
+        drop(stdin);
+        let ended = tokio::time::timeout(COMMAND_WITHIN, child.wait_with_output()).await;
+        let output = ended.with_context(|| format!("{what} still runs after {COMMAND_WITHIN:?}"))??;
+        if !output.status.success() {
+            bail!(
+                "{what} failed: {}",
+                String::from_utf8_lossy(&output.stderr).trim()
+            );
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    }
+}

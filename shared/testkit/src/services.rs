@@ -1,0 +1,129 @@
+//! Which services there are, and what each needs to be started.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+use tokio::process::Command;
+
+use crate::env;
+use crate::launch::Lifetime;
+use crate::ports::Port;
+use crate::state;
+
+/// One of the three.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServiceName {
+    /// Users, posts and wallets.
+    User,
+    /// Products, orders and accounts.
+    Order,
+    /// Sessions.
+    Session,
+}
+
+impl ServiceName {
+    /// All of them, in the order in which they are started.
+    pub const ALL: [Self; 3] = [Self::Session, Self::User, Self::Order];
+
+    /// The name of its package, its binary and its service token.
+    #[must_use]
+    pub fn binary(self) -> &'static str {
+        match self {
+            Self::User => "user-service",
+            Self::Order => "order-service",
+            Self::Session => "session-service",
+        }
+    }
+}
+
+impl fmt::Display for ServiceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.binary())
+    }
+}
+
+/// How the binaries are built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Profile {
+    /// Quick to build.
+    #[default]
+    Debug,
+    /// As shipped.
+    Release,
+}
+
+impl Profile {
+    /// Where a binary of the workspace is after `cargo build`.
+    #[must_use]
+    pub fn binary(self, name: &str) -> PathBuf {
+        let target = env::path("CARGO_TARGET_DIR").unwrap_or_else(|| state::workspace().join("target"));
+        let folder = if self == Self::Release { "release" } else { "debug" };
+        target.join(folder).join(name)
+    }
+
+    /// Builds packages of the workspace; quick when nothing has changed. Cargo's progress goes to standard error.
+    ///
+    /// # Errors
+    /// When the build fails.
+    pub async fn build(self, packages: &[&str]) -> Result<()> {
+        let mut command = Command::new(env::path("CARGO").unwrap_or_else(|| "cargo".into()));
+        command.arg("build").current_dir(state::workspace());
+        command.args(packages.iter().flat_map(|package| ["--package", package]));
+        if self == Self::Release {
+            command.arg("--release");
+        }
+        let status = command.status().await.context("running cargo")?;
+        ensure!(status.success(), "cargo build failed");
+        Ok(())
+    }
+}
+
+/// Where the databases are that the services use.
+#[derive(Debug, Clone)]
+pub struct DatabaseUrls {
+    /// User service's, with the name of the database.
+    pub mongodb: String,
+    /// Order service's, with the name of the database.
+    pub postgres: String,
+    /// Session service's.
+    pub redis_session: String,
+    /// Everybody's.
+    pub redis_cache: String,
+    /// Everybody's. Channels are shared by all numbered databases, so two sets of services need two servers.
+    pub redis_events: String,
+}
+
+/// How to start the services.
+#[derive(Debug, Clone)]
+pub struct ServiceOptions {
+    /// Which binaries.
+    pub profile: Profile,
+    /// What becomes of them when this process dies.
+    pub lifetime: Lifetime,
+    /// User service's port.
+    pub user: Port,
+    /// Order service's port.
+    pub order: Port,
+    /// Session service's port.
+    pub session: Port,
+    /// Threads of each service; their default is one a core.
+    pub threads: Option<usize>,
+    /// More environment, last one wins.
+    pub env: Vec<(ServiceName, String, String)>,
+}
+
+impl Default for ServiceOptions {
+    /// For tests: free ports, one thread each, and gone when the test process is.
+    fn default() -> Self {
+        Self {
+            profile: Profile::Debug,
+            lifetime: Lifetime::WithParent,
+            user: Port::Free,
+            order: Port::Free,
+            session: Port::Free,
+            threads: Some(1),
+            env: Vec::new(),
+        }
+    }
+}

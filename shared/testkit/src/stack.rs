@@ -1,0 +1,164 @@
+//! The whole system on this machine: four databases and three services that know each other.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+
+use crate::databases::{DatabaseOptions, Databases};
+use crate::service::Service;
+use crate::services::{DatabaseUrls, ServiceName, ServiceOptions};
+use crate::state::State;
+
+/// The three services of one system.
+#[derive(Debug)]
+pub struct Services {
+    /// Users, posts and wallets.
+    pub user: Service,
+    /// Products, orders and accounts.
+    pub order: Service,
+    /// Sessions.
+    pub session: Service,
+}
+
+impl Services {
+    /// Migrates each service's database, starts all three, and waits until they serve. Their binaries must be
+    /// built: [`crate::Profile::build`].
+    ///
+    /// # Errors
+    /// When one cannot be migrated or started; those that were are ended again.
+    pub async fn start(state: &State, urls: &DatabaseUrls, options: &ServiceOptions) -> Result<Self> {
+        let mut services = Self::prepare(state, urls, options)?;
+        let (session, user, order) = tokio::join!(
+            services.session.command(&["migrate"], ""),
+            services.user.command(&["migrate"], ""),
+            services.order.command(&["migrate"], ""),
+        );
+        session.and(user).and(order)?;
+        for service in [&mut services.session, &mut services.user, &mut services.order] {
+            service.start()?;
+        }
+        tokio::try_join!(
+            services.session.serving(),
+            services.user.serving(),
+            services.order.serving()
+        )?;
+        Ok(services)
+    }
+
+    fn prepare(state: &State, urls: &DatabaseUrls, options: &ServiceOptions) -> Result<Self> {
+        let ports = (
+            options.user.choose()?,
+            options.order.choose()?,
+            options.session.choose()?,
+        );
+        let tokens = ServiceName::ALL
+            .iter()
+            .map(|name| Ok(format!("{name}={}", state.secret(&format!("{name}.token"))?)))
+            .collect::<Result<Vec<_>>>()?
+            .join(",");
+        let service = |name: ServiceName, port: u16, own: &[(&str, &str)]| -> Result<Service> {
+            let token = state.secret(&format!("{name}.token"))?;
+            let (user, order, session) = ports;
+            let mut env = vec![
+                ("LISTEN", format!("127.0.0.1:{port}")),
+                ("USER_URL", format!("http://127.0.0.1:{user}")),
+                ("ORDER_URL", format!("http://127.0.0.1:{order}")),
+                ("SESSION_URL", format!("http://127.0.0.1:{session}")),
+                ("REDIS_CACHE_URL", urls.redis_cache.clone()),
+                ("REDIS_EVENTS_URL", urls.redis_events.clone()),
+                ("SERVICE_TOKEN", token),
+                ("SERVICE_TOKENS", tokens.clone()),
+            ];
+            env.extend(own.iter().map(|&(name, value)| (name, value.to_owned())));
+            env.extend(options.threads.map(|threads| ("THREADS", threads.to_string())));
+            let mut env: Vec<(String, String)> = env
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value))
+                .collect();
+            let more = options.env.iter().filter(|(whose, ..)| *whose == name);
+            env.extend(more.map(|(_, name, value)| (name.clone(), value.clone())));
+            Ok(Service::new(name, port, env, state, options))
+        };
+        Ok(Self {
+            user: service(ServiceName::User, ports.0, &[("MONGODB_URL", &urls.mongodb)])?,
+            order: service(ServiceName::Order, ports.1, &[("POSTGRES_URL", &urls.postgres)])?,
+            session: service(
+                ServiceName::Session,
+                ports.2,
+                &[("REDIS_SESSION_URL", &urls.redis_session)],
+            )?,
+        })
+    }
+
+    /// One of them by name.
+    #[must_use]
+    pub fn get(&self, name: ServiceName) -> &Service {
+        match name {
+            ServiceName::User => &self.user,
+            ServiceName::Order => &self.order,
+            ServiceName::Session => &self.session,
+        }
+    }
+
+    /// Makes the first admin and gives the id; one who is an admin already stays as they are.
+    ///
+    /// # Errors
+    /// When user service refuses.
+    pub async fn bootstrap_admin(&self, email: &str, name: &str, password: &str) -> Result<String> {
+        let args = [
+            "bootstrap-admin",
+            "--email",
+            email,
+            "--display-name",
+            name,
+            "--password-stdin",
+        ];
+        self.user.command(&args, password).await
+    }
+
+    /// Stops all three in order, each even when another had to be killed.
+    ///
+    /// # Errors
+    /// When one had to be killed.
+    pub async fn stop(&self) -> Result<()> {
+        let (user, order, session) = tokio::join!(self.user.stop(), self.order.stop(), self.session.stop());
+        user.and(order).and(session)
+    }
+}
+
+/// Databases and services of one system.
+#[derive(Debug)]
+pub struct Stack {
+    /// The services. Before the databases, so that they go first when a test panics.
+    pub services: Services,
+    /// Their databases.
+    pub databases: Databases,
+}
+
+impl Stack {
+    /// Starts everything in `state`. The services' binaries must be built: [`crate::Profile::build`].
+    ///
+    /// # Errors
+    /// When something does not start; whatever did is ended again.
+    pub async fn start(
+        state: Arc<State>,
+        databases: DatabaseOptions,
+        services: &ServiceOptions,
+    ) -> Result<Self> {
+        let databases = Databases::start(Arc::clone(&state), databases).await?;
+        let urls = databases.urls_for_services().await?;
+        let services = Services::start(&state, &urls, services)
+            .await
+            .context("starting the services")?;
+        Ok(Self { services, databases })
+    }
+
+    /// Stops everything in order.
+    ///
+    /// # Errors
+    /// When something had to be killed.
+    pub async fn stop(&self) -> Result<()> {
+        let services = self.services.stop().await;
+        services.and(self.databases.stop().await)
+    }
+}
