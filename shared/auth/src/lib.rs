@@ -1,1 +1,20 @@
+//! Who calls, and whether that caller may call this method.
+//!
+//! [`AuthLayer`] stands before decoding: it reads the method's policy from the proto option `auth.v1.policy`,
+//! checks the credentials and leaves a [`Principal`] in the request's extensions. Whether an object belongs
+//! to the caller is not decided here: only the services know their objects.
 
+mod cache;
+mod layer;
+mod policy;
+mod principal;
+mod service_tokens;
+pub mod token;
+mod verifier;
+
+pub use cache::{CacheConfig, CachingVerifier, SessionCache};
+pub use layer::{AuthLayer, AuthService};
+pub use policy::{Policy, PolicyError, PolicyTable};
+pub use principal::{Person, Principal};
+pub use service_tokens::{ServiceTokens, ServiceTokensError};
+pub use verifier::{SessionVerifier, Verified, VerifyError};

@@ -1,0 +1,39 @@
+//! What the layer needs of whoever keeps the sessions.
+
+use std::time::Duration;
+
+use time::OffsetDateTime;
+
+use crate::{Person, token};
+
+/// A live session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verified {
+    /// Whose it is.
+    pub person: Person,
+    /// When the access token ends, in any case.
+    pub expires_at: OffsetDateTime,
+}
+
+/// Why a token does not stand for a person now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum VerifyError {
+    /// Unknown, expired, revoked, or its user is disabled. Which of them is nobody's business.
+    #[error("the token is not that of a live session")]
+    Invalid,
+    /// Whoever keeps the sessions does not answer.
+    #[error("sessions cannot be verified now")]
+    Unavailable {
+        /// When a repeat makes sense.
+        retry_after: Duration,
+    },
+}
+
+/// Tells whose session a token belongs to.
+pub trait SessionVerifier: Clone + Send + Sync + 'static {
+    /// Verifies a token whose shape and checksum are right.
+    fn verify(
+        &self,
+        token: &token::AccessToken,
+    ) -> impl Future<Output = Result<Verified, VerifyError>> + Send;
+}
