@@ -10,6 +10,7 @@
 
 mod account;
 mod bson;
+pub mod client;
 mod databases;
 pub mod env;
 mod health;
