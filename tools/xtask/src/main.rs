@@ -1,1 +1,57 @@
-fn main() {}
+//! `cargo xtask`: sets up, runs and checks the project from one command.
+
+mod check;
+mod doctor;
+mod down;
+mod grpcurl_lines;
+mod local;
+mod out;
+mod test;
+mod tools;
+mod up;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Sets up, runs and checks the project. Every command works on a fresh Debian or Ubuntu with Rust.
+#[derive(Parser)]
+#[command(name = "cargo xtask", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Up(up::Args),
+    Down(down::Args),
+    Test(test::Args),
+    Check(check::Args),
+    Doctor(doctor::Args),
+    Tools(tools::Args),
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    match run(Cli::parse().command).await {
+        Ok(code) => code,
+        Err(error) => {
+            // Nothing else reports it, and the chain of causes is what helps.
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Up(args) => up::run(args).await,
+        Command::Down(args) => down::run(args).await,
+        Command::Test(args) => test::run(args).await,
+        Command::Check(args) => check::run(args).await,
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Tools(args) => tools::run(args).await,
+    }
+}

@@ -1,0 +1,131 @@
+//! `check`: everything that must hold before a change is merged and needs no database.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use testkit::state::workspace;
+use tokio::process::Command;
+
+use crate::{out, tools};
+
+/// Checks format, lints, documentation, protocol files, unused dependencies and the layers. All checks run, also
+/// when one fails.
+#[derive(clap::Args)]
+pub(crate) struct Args {}
+
+pub(crate) async fn run(Args {}: Args) -> Result<ExitCode> {
+    let mut results: Vec<(&str, Duration, Result<()>)> = Vec::new();
+    for name in [
+        "fmt",
+        "clippy",
+        "docs",
+        "buf lint",
+        "buf format",
+        "buf breaking",
+        "machete",
+        "layers",
+    ] {
+        out::step(name);
+        let started = Instant::now();
+        let result = step(name).await;
+        if let Err(error) = &result {
+            out::line(format_args!("    {error:#}"));
+        }
+        results.push((name, started.elapsed(), result));
+    }
+    out::line("");
+    for (name, took, result) in &results {
+        let verdict = if result.is_ok() { "ok" } else { "FAILED" };
+        out::line(format_args!(
+            "{name:<13} {verdict:<7} {:>6.1} s",
+            took.as_secs_f64()
+        ));
+    }
+    let failed = results.iter().any(|(.., result)| result.is_err());
+    Ok(if failed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+async fn step(name: &str) -> Result<()> {
+    match name {
+        "fmt" => cargo(&["fmt", "--all", "--check"]).await,
+        "clippy" => cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]).await,
+        "docs" => cargo(&["doc", "--workspace", "--no-deps", "--document-private-items"]).await,
+        "layers" => cargo(&["test", "--quiet", "-p", "tests", "--test", "layers"]).await,
+        "buf lint" => buf(&["lint", "proto"]).await,
+        "buf format" => buf(&["format", "proto", "--diff", "--exit-code"]).await,
+        "buf breaking" => buf_breaking().await,
+        "machete" => {
+            let machete =
+                tools::find("cargo-machete").context("cargo-machete is missing: run `cargo xtask tools`")?;
+            run_in_workspace(Command::new(machete)).await
+        }
+        other => bail!("no check is called {other}"),
+    }
+}
+
+async fn cargo(args: &[&str]) -> Result<()> {
+    let mut command = Command::new(testkit::env::path("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(args).env("RUSTDOCFLAGS", "-D warnings");
+    run_in_workspace(command).await
+}
+
+async fn buf(args: &[&str]) -> Result<()> {
+    let buf = tools::find("buf").context("buf is missing: run `cargo xtask tools`")?;
+    let mut command = Command::new(buf);
+    command.args(args);
+    run_in_workspace(command).await
+}
+
+/// Compares with what is published: `origin/main` on a branch, the commit before on main itself.
+async fn buf_breaking() -> Result<()> {
+    let head = revision("HEAD").await;
+    let published = revision("origin/main")
+        .await
+        .filter(|main| Some(main) != head.as_ref());
+    let against = match published {
+        Some(main) => Some(main),
+        None => revision("HEAD~1").await,
+    };
+    let Some(against) = against else {
+        out::line("    nothing to compare with: this is the first commit");
+        return Ok(());
+    };
+    if revision(&format!("{against}:proto")).await.is_none() {
+        out::line("    nothing to compare with: there was no proto folder");
+        return Ok(());
+    }
+    let git: PathBuf = workspace().join(".git");
+    buf(&[
+        "breaking",
+        "proto",
+        "--against",
+        &format!("{}#ref={against},subdir=proto", git.display()),
+    ])
+    .await
+}
+
+async fn revision(name: &str) -> Option<String> {
+    let mut git = Command::new("git");
+    git.args(["rev-parse", "--verify", "--quiet", name])
+        .current_dir(workspace());
+    let output = git.output().await.ok()?;
+    output
+        .status
+        .success()
+        .then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+async fn run_in_workspace(mut command: Command) -> Result<()> {
+    let status = command.current_dir(workspace()).kill_on_drop(true).status().await;
+    let status = status.with_context(|| format!("running {}", command.as_std().get_program().display()))?;
+    if !status.success() {
+        bail!("ended with {status}");
+    }
+    Ok(())
+}

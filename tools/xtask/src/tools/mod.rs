@@ -1,0 +1,104 @@
+//! `tools`: installs whatever the other commands use, once, into the cache folder or by apt.
+
+mod apt;
+mod cached;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, bail, ensure};
+use testkit::programs;
+
+use crate::doctor;
+use crate::out;
+
+pub(crate) use cached::python_has;
+
+/// Installs the databases and the tools for checks and calls by hand. What is there already stays.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Only what `up` and `test` need: PostgreSQL, Redis and MongoDB.
+    #[arg(long)]
+    only_servers: bool,
+}
+
+pub(crate) async fn run(args: Args) -> Result<ExitCode> {
+    ensure_servers().await?;
+    if args.only_servers {
+        return Ok(ExitCode::SUCCESS);
+    }
+    // Each tool is of use without the others: one that cannot be had does not stop the rest.
+    let mut failed = false;
+    for (name, install) in cached::ALL {
+        if let Err(error) = install().with_context(|| format!("installing {name}")) {
+            failed = true;
+            out::line(format_args!("    {error:#}"));
+        }
+    }
+    Ok(if failed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+/// Installs the servers that are missing; says nothing when none is.
+pub(crate) async fn ensure_servers() -> Result<()> {
+    let missing: Vec<&str> = doctor::servers()
+        .iter()
+        .filter(|finding| finding.found.is_err())
+        .map(|finding| finding.name)
+        .collect();
+    let mut packages = Vec::new();
+    if missing.iter().any(|&name| name == "PostgreSQL" || name == "psql") {
+        packages.extend(["postgresql", "postgresql-client"]);
+    }
+    if missing.contains(&"Redis") {
+        packages.push("redis-server");
+    }
+    let needs_mongo = missing.contains(&"MongoDB");
+    if needs_mongo {
+        packages.extend(apt::missing_for_build());
+    }
+    apt::install(&packages)?;
+    if needs_mongo {
+        cached::secantus()?;
+    }
+    if let Some(still) = doctor::servers()
+        .into_iter()
+        .find(|finding| finding.found.is_err())
+    {
+        let error = still.found.err().unwrap_or_else(|| anyhow::anyhow!("missing"));
+        return Err(error).with_context(|| format!("{} is still not usable", still.name));
+    }
+    Ok(())
+}
+
+/// A tool of the cache, else one on `PATH`.
+pub(crate) fn find(name: &str) -> Option<PathBuf> {
+    let cache = programs::cache_folder().ok()?;
+    let places =
+        ["npm/node_modules/.bin", "python/bin", "cargo/bin"].map(|folder| cache.join(folder).join(name));
+    places
+        .into_iter()
+        .find(|path| path.exists())
+        .or_else(|| programs::on_path(name))
+}
+
+/// Runs an installer; its own output is the progress.
+fn run_installer(command: &mut Command) -> Result<()> {
+    let name = Path::new(command.get_program()).display().to_string();
+    let status = command.status().with_context(|| format!("running {name}"))?;
+    ensure!(status.success(), "{name} ended with {status}");
+    Ok(())
+}
+
+fn needs(program: &str, package: &'static str) -> Result<()> {
+    if programs::on_path(program).is_none() {
+        apt::install(&[package])?;
+        if programs::on_path(program).is_none() {
+            bail!("{program} is missing although {package} is installed");
+        }
+    }
+    Ok(())
+}

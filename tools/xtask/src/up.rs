@@ -1,0 +1,56 @@
+//! `up`: the whole system in the foreground.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+
+use crate::local::{Local, LocalArgs, asked_to_stop};
+use crate::{grpcurl_lines, out};
+
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Starts databases and services, prints calls to try, and stays until Ctrl-C. Data is kept for the next `up`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    local: LocalArgs,
+}
+
+pub(crate) async fn run(args: Args) -> Result<ExitCode> {
+    // Dropping a start that is not finished ends what it has started.
+    let local = tokio::select! {
+        started = Local::start(&args.local, "up") => started?,
+        asked = asked_to_stop() => {
+            asked?;
+            bail!("stopped before everything was up");
+        }
+    };
+    out::line(format_args!(
+        "\nMongoDB is {}.",
+        local.stack.databases.mongo.kind()
+    ));
+    for line in grpcurl_lines::lines(&local.endpoints) {
+        out::line(line);
+    }
+    out::line("\nCtrl-C stops everything.");
+    tokio::select! {
+        asked = asked_to_stop() => asked?,
+        () = report_ends(&local) => {}
+    }
+    local.stop().await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Says it once for each part that ends by itself; the rest goes on, since somebody may be trying just that.
+async fn report_ends(local: &Local) {
+    let mut known = Vec::new();
+    loop {
+        let ended = local.ended();
+        for line in ended.iter().filter(|line| !known.contains(*line)) {
+            out::line(line);
+        }
+        known = ended;
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
