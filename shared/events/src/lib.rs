@@ -1,1 +1,21 @@
+//! The event backbone: how a change in one service's database reaches the other services, once, in order,
+//! over a channel that may lose anything.
+//!
+//! A write and its event commit in one transaction ([`NewEvent`] is appended by the service's `Tx`). The
+//! stream's one sequencer stamps committed events with dense positions and publishes them; a consumer applies
+//! a run of consecutive events and moves its mark in one transaction, and replays from the producer whatever
+//! the channel lost. This crate knows the protocol and neither SQL nor MongoDB: the [`store`] traits are
+//! implemented by the services' `storage/`, and `conformance` (feature `testing`) holds them to one behaviour.
 
+#[cfg(feature = "testing")]
+pub mod conformance;
+pub mod envelope;
+pub mod participant;
+pub mod store;
+
+pub use envelope::{Aggregate, Event, Headers, NewEvent};
+pub use participant::{Direction, Hold, HoldSpec, HoldState, Outcome, ParticipantTx, Refusal, Step};
+pub use store::{
+    ConsumerId, ConsumerStore, ConsumerTx, EffectError, Effects, EventLog, Head, Lease, LeasedMark, Mark,
+    OutboxStore, Parked, Position, RelayLease, Resolved, Stamp, StoreError,
+};

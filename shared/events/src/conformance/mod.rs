@@ -1,0 +1,73 @@
+//! One behaviour for every database: suites that a service's tests run against its real store.
+//!
+//! A test implements the suite's harness on a fresh database and names it once:
+//!
+//! ```ignore
+//! events::outbox_suite!(Harness::start);        // async fn start() -> Harness
+//! ```
+//!
+//! That makes one `#[tokio::test]` of each scenario, each with a harness (and so a database) of its own.
+
+pub mod consumer;
+pub mod outbox;
+pub mod participant;
+
+use std::future::Future;
+use std::time::Duration;
+
+use prost::Message as _;
+use time::OffsetDateTime;
+use types::EventId;
+use uuid::Uuid;
+
+use crate::envelope::{Aggregate, Headers, NewEvent};
+
+/// Makes a test of each scenario of a suite.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! conformance_tests {
+    ($suite:ident, $start:expr, $($scenario:ident),+ $(,)?) => {$(
+        #[tokio::test]
+        async fn $scenario() {
+            let harness = ($start)().await;
+            $crate::conformance::$suite::$scenario(harness).await;
+        }
+    )+};
+}
+
+/// An event for a test: its payload says which aggregate and version it is.
+pub(crate) fn new_event(aggregate: &Aggregate, version: i64) -> NewEvent {
+    let payload = api::event::v1::ResolveRequest {
+        event_id: format!("{}/{version}", aggregate.id),
+    };
+    NewEvent {
+        id: EventId::from_uuid(Uuid::now_v7()),
+        aggregate: aggregate.clone(),
+        aggregate_version: version,
+        event_type: "test.v1.Happened".to_owned(),
+        schema_version: 1,
+        payload: payload.encode_to_vec().into(),
+        headers: Headers {
+            traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
+            tracestate: Some("vendor=1".to_owned()),
+            request_id: Some(Uuid::now_v7()),
+        },
+        // Databases keep milliseconds at least.
+        created_at: OffsetDateTime::from_unix_timestamp(1_700_000_000).expect("a time in the calendar"),
+    }
+}
+
+/// Waits until `check` gives something: the suites' only way to wait for a database's clock.
+pub(crate) async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut check: impl FnMut() -> F) -> T {
+    let give_up = tokio::time::Instant::now() + Duration::from_secs(10);
+    loop {
+        if let Some(value) = check().await {
+            return value;
+        }
+        assert!(
+            tokio::time::Instant::now() < give_up,
+            "waited 10 s and still not: {what}"
+        );
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}

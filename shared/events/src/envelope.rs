@@ -1,0 +1,108 @@
+//! What an event is, before and after it has a position. `cloud_event.rs` turns it into the wire's form.
+
+use bytes::Bytes;
+use prost::{Message, Name};
+use time::OffsetDateTime;
+use types::EventId;
+use uuid::Uuid;
+
+use crate::store::Position;
+
+/// What an event tells of: order is kept among the events of one aggregate.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Aggregate {
+    /// Its kind, such as `order`.
+    pub kind: String,
+    /// Its id, unique within the kind.
+    pub id: String,
+}
+
+impl Aggregate {
+    /// The aggregate of this kind and id.
+    pub fn new(kind: impl Into<String>, id: impl ToString) -> Self {
+        Self {
+            kind: kind.into(),
+            id: id.to_string(),
+        }
+    }
+}
+
+/// Where an event comes from: the trace of the call that made it, and that call's request id.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Headers {
+    /// W3C `traceparent`.
+    pub traceparent: Option<String>,
+    /// W3C `tracestate`.
+    pub tracestate: Option<String>,
+    /// The `request_id` of the call.
+    pub request_id: Option<Uuid>,
+}
+
+/// An event that a transaction appends to its outbox. It has no position until it has committed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewEvent {
+    /// Unique for ever.
+    pub id: EventId,
+    /// What it tells of.
+    pub aggregate: Aggregate,
+    /// Counts this aggregate's events from 1, without holes: two events of one transaction take n+1, n+2.
+    pub aggregate_version: i64,
+    /// The payload's full message name, such as `order.v1.OrderPlaced`.
+    pub event_type: String,
+    /// The version of the payload's meaning; 1 until a field changes its sense.
+    pub schema_version: i32,
+    /// The encoded message.
+    pub payload: Bytes,
+    /// Where it comes from.
+    pub headers: Headers,
+    /// When the writer made it; informational, never an order.
+    pub created_at: OffsetDateTime,
+}
+
+impl NewEvent {
+    /// An event that carries `payload`.
+    pub fn new<M: Message + Name>(
+        id: EventId,
+        aggregate: Aggregate,
+        aggregate_version: i64,
+        payload: &M,
+        headers: Headers,
+        created_at: OffsetDateTime,
+    ) -> Self {
+        Self {
+            id,
+            aggregate,
+            aggregate_version,
+            event_type: M::full_name(),
+            schema_version: 1,
+            payload: payload.encode_to_vec().into(),
+            headers,
+            created_at,
+        }
+    }
+}
+
+/// A committed, stamped event.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// The stream that it is in, such as `order`.
+    pub stream: String,
+    /// The stream's history that its position belongs to.
+    pub epoch: Uuid,
+    /// Its place: 1, 2, 3, without holes.
+    pub position: Position,
+    /// The event at `position - 1`; `None` at position 1.
+    pub previous: Option<EventId>,
+    /// The event as it was appended.
+    pub new: NewEvent,
+}
+
+impl Event {
+    /// The payload as `M`, or `None` when the event is of another type.
+    ///
+    /// # Errors
+    /// When the payload is not a message of that type.
+    pub fn decode<M: Message + Name + Default>(&self) -> Option<Result<M, prost::DecodeError>> {
+        (self.new.event_type == M::full_name()).then(|| M::decode(self.new.payload.clone()))
+    }
+}
