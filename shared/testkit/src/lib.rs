@@ -9,9 +9,9 @@
 //! next run, which finds it in a pid file. Nothing is ever signalled by name.
 
 mod account;
-mod bson;
 pub mod client;
 mod databases;
+mod documents;
 pub mod env;
 mod health;
 mod launch;

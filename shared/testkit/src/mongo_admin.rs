@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use crate::bson;
+use crate::documents;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 const OP_MSG: u32 = 2013;
@@ -101,7 +101,7 @@ impl MongoAdmin {
     }
 
     fn exchange(&self, command: &[(String, Value)]) -> Result<Value> {
-        let document = bson::encode(&mut command.iter().map(|(name, value)| (name.as_str(), value)))?;
+        let document = documents::encode(&mut command.iter().map(|(name, value)| (name.as_str(), value)))?;
         let length = u32::try_from(16 + 4 + 1 + document.len())?;
         let mut message = Vec::new();
         for field in [length, 1, 0, OP_MSG, 0] {
@@ -126,7 +126,7 @@ impl MongoAdmin {
         }
         let mut document = vec![0; length - 21];
         stream.read_exact(&mut document)?;
-        bson::decode(&document)
+        documents::decode(&document)
     }
 }
 
