@@ -1,0 +1,5 @@
+//! The rules of products and orders: pure, without database, wire or clock.
+
+mod order;
+
+pub use order::OrderState;

@@ -1,0 +1,218 @@
+//! PostgreSQL: the only place with driver crates.
+//!
+//! [`Store`] reads; [`Tx`] writes, and appends the events that tell of it ([`Tx::event_append`]), so that a
+//! change and its event commit together. Each runtime core has a `Store` of its own; the background workers
+//! have one whose sessions may not pause inside a transaction.
+
+mod errors;
+mod outbox_append;
+mod pool;
+mod requests;
+pub mod schema;
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use deadpool::managed::Pool;
+use runtime::retry::Backoff;
+use sqlx::FromRow;
+use sqlx::postgres::{PgArguments, PgRow, Postgres};
+use sqlx::query::Query;
+use tokio::sync::Notify;
+
+use crate::config::PostgresConfig;
+use crate::error::{Error, Result};
+
+pub(crate) use errors::violated;
+pub(crate) use pool::Connection;
+pub use pool::Use;
+use pool::Connector;
+pub(crate) use requests::{Keep, Recorded};
+
+/// The stream of this service's events.
+pub(crate) const STREAM: &str = "order";
+
+/// How often a transaction is tried that concurrent changes got in the way of.
+const ATTEMPTS: u32 = 6;
+const FIRST_DELAY: Duration = Duration::from_millis(10);
+const LONGEST_DELAY: Duration = Duration::from_millis(250);
+
+/// What the stores of all cores of this process tell each other.
+#[derive(Debug, Default)]
+pub struct Signals {
+    /// An event was committed.
+    appended: Notify,
+}
+
+/// The database, for reading. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pool: Pool<Connector>,
+    signals: Arc<Signals>,
+}
+
+impl Store {
+    /// Makes a store that connects when it is needed first.
+    ///
+    /// # Errors
+    /// When the configuration cannot be used.
+    pub fn open(config: &PostgresConfig, usage: Use, signals: Arc<Signals>) -> Result<Self> {
+        Ok(Self { pool: pool::open(config, usage)?, signals })
+    }
+
+    /// A connection for reading. Dropped in the middle of a statement, it is closed.
+    pub(crate) async fn read(&self) -> Result<Connection> {
+        Ok(Connection::new(self.pool.get().await?))
+    }
+
+    /// Begins a transaction. Dropping it unfinished rolls it back by closing its connection; prefer
+    /// [`Store::transaction`], which keeps the connection.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn begin(&self) -> Result<Tx> {
+        // Idle sessions that the server has ended meanwhile are found out here; nothing was done yet.
+        let mut connection = self.read().await?;
+        if let Err(error) = connection.begin().await {
+            if !connection.is_broken() {
+                return Err(error);
+            }
+            drop(connection);
+            connection = self.read().await?;
+            connection.begin().await?;
+        }
+        let signals = Arc::clone(&self.signals);
+        Ok(Tx { connection: Some(connection), failed: false, appended: false, signals, home: None })
+    }
+
+    /// Does `work` in a transaction, which it commits itself. Whatever it does not commit is rolled back, and
+    /// when concurrent changes got in the way it is done again, a few times, with jitter. `name` is for logs.
+    ///
+    /// # Errors
+    /// Those of `work`; [`Error::Contention`] when concurrent changes got in the way every time.
+    pub async fn transaction<T, F, Fut>(&self, name: &'static str, mut work: F) -> Result<T>
+    where
+        F: FnMut(Tx) -> Fut,
+        Fut: Future<Output = Result<T>>,
+    {
+        let mut backoff = Backoff::new(FIRST_DELAY, LONGEST_DELAY);
+        for _ in 0..ATTEMPTS {
+            let home = Home::default();
+            let mut tx = self.begin().await?;
+            tx.home = Some(home.clone());
+            let result = work(tx).await;
+            home.roll_back().await;
+            match result {
+                Err(Error::Conflict(source)) => {
+                    tracing::debug!(name, error = source, "a concurrent change got in the way");
+                    tokio::time::sleep(backoff.next_delay()).await;
+                }
+                result => return result,
+            }
+        }
+        tracing::warn!(name, attempts = ATTEMPTS, "gave up: concurrent changes got in the way every time");
+        Err(Error::Contention)
+    }
+
+    /// How many connections are open, and how many of them are idle; for tests and metrics.
+    #[must_use]
+    pub fn connections(&self) -> (usize, usize) {
+        let status = self.pool.status();
+        (status.size, status.available)
+    }
+}
+
+/// Where a transaction that was dropped leaves its connection, if no statement was in flight.
+#[derive(Debug, Clone, Default)]
+struct Home(Arc<Mutex<Option<Connection>>>);
+
+impl Home {
+    async fn roll_back(&self) {
+        let connection = self.0.lock().expect("no holder of this lock panics").take();
+        if let Some(mut connection) = connection {
+            // If it fails, dropping the connection closes it, which rolls back as well.
+            if let Err(error) = connection.finish("ROLLBACK").await {
+                tracing::debug!(error = &error as &dyn std::error::Error, "could not roll back; closing");
+            }
+        }
+    }
+}
+
+/// A transaction. It has no lifetime: it can be moved into a task or a future.
+#[derive(Debug)]
+pub struct Tx {
+    connection: Option<Connection>,
+    /// A statement failed: PostgreSQL would answer COMMIT with a rollback, and no error.
+    failed: bool,
+    appended: bool,
+    signals: Arc<Signals>,
+    home: Option<Home>,
+}
+
+const UNFINISHED: &str = "only commit, rollback and drop take the connection";
+
+impl Tx {
+    /// Runs a statement and tells how many rows it changed.
+    pub(crate) async fn execute(&mut self, query: Query<'_, Postgres, PgArguments>) -> Result<u64> {
+        let result = self.connection().execute(query).await;
+        self.failed |= result.is_err();
+        result
+    }
+
+    /// Runs a statement and reads its rows.
+    pub(crate) async fn rows<T>(&mut self, query: Query<'_, Postgres, PgArguments>) -> Result<Vec<T>>
+    where
+        T: for<'r> FromRow<'r, PgRow>,
+    {
+        let result = self.connection().rows(query).await;
+        self.failed |= result.is_err();
+        result
+    }
+
+    /// Runs a statement and reads its first row, if there is one.
+    pub(crate) async fn row<T>(&mut self, query: Query<'_, Postgres, PgArguments>) -> Result<Option<T>>
+    where
+        T: for<'r> FromRow<'r, PgRow>,
+    {
+        let result = self.connection().row(query).await;
+        self.failed |= result.is_err();
+        result
+    }
+
+    /// Commits. When the database does not answer, whether it did is unknown.
+    ///
+    /// # Errors
+    /// When it was not committed, or that is unknown.
+    pub async fn commit(mut self) -> Result<()> {
+        if self.failed {
+            return Err(Error::internal("a transaction was to be committed after one of its statements failed"));
+        }
+        let result = self.connection().finish("COMMIT").await;
+        if result.is_ok() && self.appended {
+            self.signals.appended.notify_one();
+        }
+        result
+    }
+
+    /// Rolls back, at once and keeping the connection.
+    pub async fn rollback(mut self) {
+        let home = Home::default();
+        self.home = Some(home.clone());
+        drop(self);
+        home.roll_back().await;
+    }
+
+    fn connection(&mut self) -> &mut Connection {
+        self.connection.as_mut().expect(UNFINISHED)
+    }
+}
+
+impl Drop for Tx {
+    fn drop(&mut self) {
+        let Some(connection) = self.connection.take() else { return };
+        // Otherwise it is dropped here: into the pool after a commit, else closed.
+        if connection.has_open_transaction() && let Some(home) = &self.home {
+            *home.0.lock().expect("no holder of this lock panics") = Some(connection);
+        }
+    }
+}

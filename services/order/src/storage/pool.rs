@@ -1,0 +1,226 @@
+//! sqlx connections in a deadpool: sqlx's own pool pings the server after every use.
+//!
+//! What that ping did is done on purpose here: [`Connection`] knows whether a statement or a transaction is
+//! unfinished when it is dropped (the client hung up, the deadline passed), and then the connection leaves the
+//! pool and its socket is closed. PostgreSQL looks at its clients' sockets every 250 ms, so locks are free again
+//! soon after.
+//!
+//! **Invariant:** a connection in the pool has no statement in flight and no transaction open.
+
+use std::time::{Duration, Instant};
+
+use deadpool::Runtime;
+use deadpool::managed::{Manager, Metrics, Object, Pool, QueueMode, RecycleError, RecycleResult};
+use secrecy::ExposeSecret as _;
+use sqlx::postgres::{
+    PgArguments, PgConnectOptions, PgConnection, PgDatabaseError, PgRow, PgSeverity, Postgres,
+};
+use sqlx::query::Query;
+use sqlx::{ConnectOptions as _, FromRow};
+
+use crate::config::PostgresConfig;
+use crate::error::{Error, Result};
+
+/// What a pool's connections are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Use {
+    /// Calls.
+    Calls,
+    /// The sequencer, consumers and recovery: a paused owner may not hold a row past its lease.
+    Workers,
+}
+
+const WORKERS_IDLE_IN_TRANSACTION: Duration = Duration::from_secs(2);
+const CALLS_IDLE_IN_TRANSACTION: Duration = Duration::from_secs(5);
+const WORKER_CONNECTIONS: usize = 8;
+
+/// An open session with the server.
+#[derive(Debug)]
+pub(super) struct Session {
+    connection: PgConnection,
+    identity: ServerIdentity,
+    connected_at: Instant,
+}
+
+/// Which history of which server a session is with: another one may lack what this one committed.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub(super) struct ServerIdentity {
+    pub(super) system_identifier: String,
+    pub(super) timeline: String,
+}
+
+/// Opens sessions.
+#[derive(Debug)]
+pub(super) struct Connector {
+    options: PgConnectOptions,
+    connection_age: Duration,
+}
+
+impl Manager for Connector {
+    type Type = Session;
+    type Error = Error;
+
+    async fn create(&self) -> Result<Session> {
+        let mut connection = self.options.connect().await?;
+        // Fails on a standby: nothing of this service can be done there.
+        let identity = sqlx::query_as(
+            "SELECT system_identifier::text, substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) AS timeline
+             FROM pg_control_system()",
+        )
+        .fetch_one(&mut connection)
+        .await?;
+        Ok(Session { connection, identity, connected_at: Instant::now() })
+    }
+
+    async fn recycle(&self, session: &mut Session, _: &Metrics) -> RecycleResult<Error> {
+        if session.connected_at.elapsed() < self.connection_age {
+            Ok(())
+        } else {
+            Err(RecycleError::message("it is old"))
+        }
+    }
+}
+
+/// Makes the pool; connects to nothing yet.
+pub(super) fn open(config: &PostgresConfig, usage: Use) -> Result<Pool<Connector>> {
+    let (name, idle, size) = match usage {
+        Use::Calls => ("order-service", CALLS_IDLE_IN_TRANSACTION, config.postgres_connections),
+        Use::Workers => ("order-service-workers", WORKERS_IDLE_IN_TRANSACTION, WORKER_CONNECTIONS),
+    };
+    let millis = |duration: Duration| duration.as_millis().to_string();
+    let url: PgConnectOptions = config
+        .postgres_url
+        .expose_secret()
+        .parse()
+        .map_err(|_| Error::internal("POSTGRES_URL is not a URL of PostgreSQL"))?;
+    let options = url
+        .application_name(name)
+        .options([
+            ("statement_timeout", millis(config.statement_timeout)),
+            ("lock_timeout", millis(config.lock_timeout)),
+            ("idle_in_transaction_session_timeout", millis(idle)),
+            ("client_connection_check_interval", "250".to_owned()),
+            ("default_transaction_isolation", "read\\ committed".to_owned()),
+            ("timezone", "UTC".to_owned()),
+        ])
+        // The callers' spans tell; a query's text never belongs into a log at INFO.
+        .disable_statement_logging();
+    Pool::builder(Connector { options, connection_age: config.connection_age })
+        .max_size(size)
+        .queue_mode(QueueMode::Lifo)
+        .wait_timeout(Some(config.connection_wait))
+        .create_timeout(Some(config.connection_wait))
+        .runtime(Runtime::Tokio1)
+        .build()
+        .map_err(Error::internal)
+}
+
+/// A connection of the pool, for as long as it is needed.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    session: Option<Object<Connector>>,
+    in_flight: bool,
+    in_transaction: bool,
+    broken: bool,
+}
+
+impl Connection {
+    pub(super) fn new(session: Object<Connector>) -> Self {
+        Self { session: Some(session), in_flight: false, in_transaction: false, broken: false }
+    }
+
+    /// Runs a statement and tells how many rows it changed.
+    pub(crate) async fn execute(&mut self, query: Query<'_, Postgres, PgArguments>) -> Result<u64> {
+        let result = query.execute(self.start()).await;
+        Ok(self.end(result)?.rows_affected())
+    }
+
+    /// Runs a statement and reads its rows.
+    pub(crate) async fn rows<T>(&mut self, query: Query<'_, Postgres, PgArguments>) -> Result<Vec<T>>
+    where
+        T: for<'r> FromRow<'r, PgRow>,
+    {
+        let result = query.fetch_all(self.start()).await;
+        self.end(result)?.iter().map(|row| T::from_row(row).map_err(Error::from)).collect()
+    }
+
+    /// Runs a statement and reads its first row, if there is one.
+    pub(crate) async fn row<T>(&mut self, query: Query<'_, Postgres, PgArguments>) -> Result<Option<T>>
+    where
+        T: for<'r> FromRow<'r, PgRow>,
+    {
+        let result = query.fetch_optional(self.start()).await;
+        self.end(result)?.map(|row| T::from_row(&row).map_err(Error::from)).transpose()
+    }
+
+    /// Opens a transaction: from now on this connection is closed when it is dropped.
+    pub(super) async fn begin(&mut self) -> Result<()> {
+        self.simple("BEGIN").await?;
+        self.in_transaction = true;
+        Ok(())
+    }
+
+    /// Ends the transaction, with `COMMIT` or `ROLLBACK`.
+    pub(super) async fn finish(&mut self, statement: &'static str) -> Result<()> {
+        self.simple(statement).await?;
+        self.in_transaction = false;
+        Ok(())
+    }
+
+    /// Whether the session is known to be over.
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken
+    }
+
+    /// Whether it has a transaction open that can be rolled back.
+    pub(super) fn has_open_transaction(&self) -> bool {
+        self.in_transaction && !self.in_flight && !self.broken
+    }
+
+    /// Which server the session is with.
+    pub(super) fn identity(&self) -> &ServerIdentity {
+        &self.session.as_ref().expect(PRESENT).identity
+    }
+
+    async fn simple(&mut self, statement: &'static str) -> Result<()> {
+        let result = sqlx::raw_sql(statement).execute(self.start()).await;
+        self.end(result).map(drop)
+    }
+
+    fn start(&mut self) -> &mut PgConnection {
+        self.in_flight = true;
+        &mut self.session.as_mut().expect(PRESENT).connection
+    }
+
+    fn end<T>(&mut self, result: sqlx::Result<T>) -> Result<T> {
+        self.in_flight = false;
+        result.map_err(|error| {
+            self.broken |= ends_the_session(&error);
+            error.into()
+        })
+    }
+}
+
+const PRESENT: &str = "only drop takes the session";
+
+/// Whether the session is over: the server said so, or nobody knows what it will say next.
+fn ends_the_session(error: &sqlx::Error) -> bool {
+    let severity = error
+        .as_database_error()
+        .and_then(|error| error.try_downcast_ref::<PgDatabaseError>())
+        .map(PgDatabaseError::severity);
+    severity != Some(PgSeverity::Error)
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let Some(session) = self.session.take() else { return };
+        if self.broken && let Some(pool) = Object::pool(&session) {
+            // A server that ended one session has most likely ended the idle ones too.
+            pool.retain(|_, _| false);
+        }
+        if self.in_flight || self.in_transaction || self.broken {
+            drop(Object::take(session));
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! The outcomes of changing calls, by request id: one table for successes and refusals, so that its primary
+//! key decides which of several concurrent calls with one id was the first.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use sqlx::types::Json;
+use types::{Fingerprint, RequestKey};
+
+use super::{Store, Tx};
+use crate::error::{Error, Result};
+
+const FIND: &str =
+    "SELECT fingerprint, outcome FROM request WHERE request_id = $1 AND principal = $2 AND method = $3";
+
+/// How long an outcome is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// It concerns an order or money.
+    Forever,
+    /// Everything else.
+    ThirtyDays,
+}
+
+/// What became of an id.
+#[derive(Debug, sqlx::FromRow)]
+pub(crate) struct Recorded {
+    fingerprint: Vec<u8>,
+    outcome: Json<Value>,
+}
+
+impl Recorded {
+    /// From columns that a statement read along with others.
+    pub(super) fn new(fingerprint: Vec<u8>, outcome: Json<Value>) -> Self {
+        Self { fingerprint, outcome }
+    }
+
+    /// The outcome, if the content was the same.
+    ///
+    /// # Errors
+    /// [`Error::RequestIdReused`] when it was not.
+    pub(crate) fn outcome<T: DeserializeOwned>(self, key: &RequestKey, fingerprint: &Fingerprint) -> Result<T> {
+        let first = Fingerprint::from_bytes(self.fingerprint)
+            .ok_or_else(|| Error::internal("a recorded request has no fingerprint"))?;
+        if !first.same_content(fingerprint) {
+            let fields = first.differing_fields(fingerprint);
+            return Err(Error::RequestIdReused { method: key.method, fields });
+        }
+        serde_json::from_value(self.outcome.0).map_err(Error::internal)
+    }
+}
+
+impl Store {
+    /// What became of an id, if its call has ended.
+    pub(crate) async fn request_find(&self, key: &RequestKey) -> Result<Option<Recorded>> {
+        let query = sqlx::query(FIND).bind(key.request_id).bind(&key.principal).bind(key.method);
+        self.read().await?.row(query).await
+    }
+}
+
+impl Tx {
+    /// As [`Store::request_find`]. Of calls that lock the same row, do it after the lock.
+    pub(crate) async fn request_find(&mut self, key: &RequestKey) -> Result<Option<Recorded>> {
+        let query = sqlx::query(FIND).bind(key.request_id).bind(&key.principal).bind(key.method);
+        self.row(query).await
+    }
+
+    /// Claims an id for this transaction's outcome. `false` when another transaction has it, for which this
+    /// waits: roll back, and answer with what that one recorded.
+    pub(crate) async fn request_record(
+        &mut self,
+        key: &RequestKey,
+        fingerprint: &Fingerprint,
+        outcome: &impl Serialize,
+        keep: Keep,
+    ) -> Result<bool> {
+        let outcome = serde_json::to_value(outcome).map_err(Error::internal)?;
+        let query = sqlx::query(
+            "INSERT INTO request (request_id, principal, method, fingerprint, outcome, keep_until)
+             VALUES ($1, $2, $3, $4, $5, CASE WHEN $6 THEN clock_timestamp() + interval '30 days' END)
+             ON CONFLICT DO NOTHING",
+        )
+        .bind(key.request_id)
+        .bind(&key.principal)
+        .bind(key.method)
+        .bind(fingerprint.as_bytes())
+        .bind(Json(outcome))
+        .bind(keep == Keep::ThirtyDays);
+        Ok(self.execute(query).await? == 1)
+    }
+}
