@@ -38,7 +38,10 @@ fn broken(path: &str, text: &str) -> Vec<&'static str> {
     }
     let wires = parts.len() == 4 && ["main.rs", "lib.rs", "config.rs", "workers.rs"].contains(&file);
     let serves = parts[0] == "shared" && package != "types";
-    let speaks = wires || serves || file == "events.rs" || ["grpc", "clients", "encode"].contains(&folder);
+    let speaks = wires
+        || serves
+        || ["events.rs", "messages.rs"].contains(&file)
+        || ["grpc", "clients", "encode"].contains(&folder);
     let stores = wires || folder == "storage";
     let above = match folder {
         "app" => "crate::grpc",
