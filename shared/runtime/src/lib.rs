@@ -1,1 +1,14 @@
+//! What every binary needs and nobody should write twice: configuration, telemetry, the server with its
+//! limits and its error contract, health, shutdown, calls to peers, retries.
+//!
+//! A service hands over routes, an [`auth::AuthLayer`] and a readiness probe ([`server::Service`]) and gets
+//! one single-threaded tokio runtime a core ([`server::run`]). It decides nothing about any domain.
 
+pub mod client;
+pub mod config;
+pub mod deadline;
+pub mod health;
+pub mod retry;
+pub mod server;
+pub mod sessions;
+pub mod telemetry;

@@ -1,0 +1,115 @@
+//! What a peer's answer says about whether the call took effect.
+
+use std::error::Error as _;
+use std::time::Duration;
+
+use tonic::{Code, ConnectError, Status};
+use tonic_types::StatusExt as _;
+
+/// Whether a call took effect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It did.
+    Happened,
+    /// It did not, and will not.
+    DidNotHappen {
+        /// The reason of ErrorInfo, or the code's name where there is none.
+        reason: String,
+        /// Whether the same call may succeed later.
+        retryable: bool,
+    },
+    /// It may have, or may still. Repeat it with the same `request_id`, or ask.
+    Unknown {
+        /// When the peer wants the repeat.
+        retry_after: Option<Duration>,
+    },
+}
+
+/// Classifies a result.
+pub fn outcome<T>(result: &Result<T, Status>) -> Outcome {
+    result.as_ref().err().map_or(Outcome::Happened, classify)
+}
+
+/// Classifies an error.
+#[must_use]
+pub fn classify(status: &Status) -> Outcome {
+    let did_not = |retryable| Outcome::DidNotHappen {
+        reason: reason(status).unwrap_or_else(|| format!("{:?}", status.code())),
+        retryable,
+    };
+    match status.code() {
+        Code::Ok => Outcome::Happened,
+        Code::InvalidArgument
+        | Code::NotFound
+        | Code::AlreadyExists
+        | Code::PermissionDenied
+        | Code::FailedPrecondition
+        | Code::OutOfRange
+        | Code::Unimplemented
+        | Code::Unauthenticated => did_not(false),
+        // Contention and full queues: the peer says that nothing changed.
+        Code::Aborted | Code::ResourceExhausted => did_not(true),
+        Code::Unavailable if was_refused_at_the_door(status) => did_not(true),
+        Code::Unavailable
+        | Code::Cancelled
+        | Code::Unknown
+        | Code::DeadlineExceeded
+        | Code::Internal
+        | Code::DataLoss => Outcome::Unknown { retry_after: retry_after(status) },
+    }
+}
+
+/// The reason of ErrorInfo.
+#[must_use]
+pub fn reason(status: &Status) -> Option<String> {
+    status.get_details_error_info().map(|info| info.reason)
+}
+
+/// The delay of RetryInfo.
+pub(super) fn retry_after(status: &Status) -> Option<Duration> {
+    status.get_details_retry_info().and_then(|info| info.retry_delay)
+}
+
+/// Nothing was sent, or it was refused before the handler ran.
+fn was_refused_at_the_door(status: &Status) -> bool {
+    let mut source = status.source();
+    while let Some(error) = source {
+        if error.is::<ConnectError>() {
+            return true;
+        }
+        source = error.source();
+    }
+    reason(status).is_some_and(|reason| reason == "SESSION_STORE_UNAVAILABLE")
+}
+
+#[cfg(test)]
+mod tests {
+    use api::common::v1::ErrorReason;
+    use api::refusal::Refusal;
+
+    use super::*;
+
+    #[test]
+    fn only_a_definite_refusal_did_not_happen() {
+        let refusal = |code, reason: ErrorReason| Refusal::new(code, &reason, "test", "no").into_status();
+        assert_eq!(
+            classify(&refusal(Code::Aborted, ErrorReason::Contention)),
+            Outcome::DidNotHappen { reason: "CONTENTION".to_owned(), retryable: true }
+        );
+        assert_eq!(
+            classify(&refusal(Code::Unavailable, ErrorReason::SessionStoreUnavailable)),
+            Outcome::DidNotHappen { reason: "SESSION_STORE_UNAVAILABLE".to_owned(), retryable: true }
+        );
+        for status in [
+            refusal(Code::Unavailable, ErrorReason::StorageUnavailable),
+            refusal(Code::Unavailable, ErrorReason::RequestInProgress),
+            Status::deadline_exceeded(""),
+            Status::cancelled(""),
+            Status::internal(""),
+            Status::unknown(""),
+        ] {
+            assert_eq!(classify(&status), Outcome::Unknown { retry_after: None }, "{status:?}");
+        }
+        assert_eq!(outcome(&Ok::<_, Status>(())), Outcome::Happened);
+    }
+}

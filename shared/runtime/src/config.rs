@@ -1,0 +1,164 @@
+//! The sections of configuration that all binaries share. Each is a clap struct to flatten; each field has a
+//! flag and a name in the environment, and `--help` is the reference.
+//!
+//! The environment is read here, once, at the start. Secrets are [`SecretString`]s; [`masked`] prints the
+//! effective configuration without them.
+
+mod mask;
+mod parse;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::Args;
+use secrecy::SecretString;
+use serde::Serialize;
+
+pub use mask::{human, masked, redact_url, secret};
+pub use parse::{ParsedSecret, duration, parse, parse_from, secret_value};
+
+/// How the server listens and what it bears.
+#[derive(Debug, Clone, Args, Serialize)]
+#[command(next_help_heading = "Server")]
+pub struct ServerConfig {
+    /// Address to listen on; port 0 takes a free one.
+    #[arg(long, env = "LISTEN", value_name = "ADDRESS")]
+    pub listen: SocketAddr,
+    /// Single-threaded runtimes, each with a listener of its own; the default is the CPUs that the process may
+    /// use.
+    #[arg(long, env = "THREADS", default_value_t = parse::cpus(), value_parser = parse::threads)]
+    pub threads: usize,
+    /// Longest time for a call that is no stream; a client may ask for less.
+    #[arg(long, env = "REQUEST_DEADLINE", default_value = "5s", value_parser = duration)]
+    #[serde(serialize_with = "human")]
+    pub request_deadline: Duration,
+    /// Longest request message, in bytes.
+    #[arg(long, env = "MESSAGE_SIZE_MAX", default_value_t = 64 * 1024, value_parser = parse::at_least_one)]
+    pub message_size_max: usize,
+    /// Calls in progress in the whole process, streams not counted; more are refused at once.
+    #[arg(long, env = "CALLS_MAX", default_value_t = 1_000, value_parser = parse::at_least_one)]
+    pub calls_max: usize,
+    /// Open connections in the whole process.
+    #[arg(long, env = "CONNECTIONS_MAX", default_value_t = 4_096, value_parser = parse::at_least_one)]
+    pub connections_max: usize,
+    /// Open connections from one address.
+    #[arg(long, env = "CONNECTIONS_PER_PEER_MAX", default_value_t = 1_024, value_parser = parse::at_least_one)]
+    pub connections_per_peer_max: usize,
+    /// Calls in progress on one connection, streams included.
+    #[arg(long, env = "CONCURRENT_STREAMS_MAX", default_value_t = 100)]
+    pub concurrent_streams_max: u32,
+    /// Time from accepting a connection to its first request.
+    #[arg(long, env = "FIRST_REQUEST_TIMEOUT", default_value = "5s", value_parser = duration)]
+    #[serde(serialize_with = "human")]
+    pub first_request_timeout: Duration,
+    /// A connection without a call for this long is closed.
+    #[arg(long, env = "IDLE_TIMEOUT", default_value = "5m", value_parser = duration)]
+    #[serde(serialize_with = "human")]
+    pub idle_timeout: Duration,
+    /// Time between HTTP/2 pings.
+    #[arg(long, env = "KEEPALIVE_INTERVAL", default_value = "30s", value_parser = duration)]
+    #[serde(serialize_with = "human")]
+    pub keepalive_interval: Duration,
+    /// Time to answer a ping.
+    #[arg(long, env = "KEEPALIVE_TIMEOUT", default_value = "10s", value_parser = duration)]
+    #[serde(serialize_with = "human")]
+    pub keepalive_timeout: Duration,
+    /// A connection is asked to go away at this age, plus or minus a tenth, so that load spreads again.
+    #[arg(long, env = "CONNECTION_AGE_MAX", default_value = "10m", value_parser = duration)]
+    #[serde(serialize_with = "human")]
+    pub connection_age_max: Duration,
+    /// Time for the calls of a connection that was asked to go away.
+    #[arg(long, env = "CONNECTION_AGE_GRACE", default_value = "30s", value_parser = duration)]
+    #[serde(serialize_with = "human")]
+    pub connection_age_grace: Duration,
+    /// Time to go on serving after SIGTERM, while load balancers take notice; 5s in Kubernetes.
+    #[arg(long, env = "DRAIN_DELAY", default_value = "0s", value_parser = duration)]
+    #[serde(serialize_with = "human")]
+    pub drain_delay: Duration,
+    /// Time for calls in progress at shutdown, then for the background workers.
+    #[arg(long, env = "DRAIN_TIMEOUT", default_value = "20s", value_parser = duration)]
+    #[serde(serialize_with = "human")]
+    pub drain_timeout: Duration,
+    /// Serve gRPC reflection, for grpcurl.
+    #[arg(long, env = "REFLECTION", default_value_t = true, action = clap::ArgAction::Set)]
+    pub reflection: bool,
+}
+
+impl ServerConfig {
+    /// The defaults, on a free port of the loopback address, with one thread: for tests.
+    #[must_use]
+    pub fn for_tests() -> Self {
+        #[derive(clap::Parser)]
+        struct Only {
+            #[command(flatten)]
+            server: ServerConfig,
+        }
+        let arguments = ["test", "--listen", "127.0.0.1:0", "--threads", "1"];
+        <Only as clap::Parser>::parse_from(arguments).server
+    }
+}
+
+/// Where logs and traces go.
+#[derive(Debug, Clone, Args, Serialize)]
+#[command(next_help_heading = "Telemetry")]
+pub struct TelemetryConfig {
+    /// How log lines look, on standard error.
+    #[arg(long, env = "LOG_FORMAT", default_value = "json", value_enum)]
+    pub log_format: LogFormat,
+    /// Which log lines, in the syntax of `tracing_subscriber::EnvFilter`, such as `info,order_service=debug`.
+    #[arg(long, env = "LOG_FILTER", default_value = "info", value_parser = parse::filter)]
+    pub log_filter: String,
+    /// OTLP collector, over gRPC; without one no spans are exported.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL")]
+    pub otlp_endpoint: Option<String>,
+    /// Share of new traces that are exported; one that comes in with a call keeps its sender's decision.
+    #[arg(long, env = "TRACE_RATIO", default_value_t = 0.1, value_parser = parse::ratio)]
+    pub trace_ratio: f64,
+}
+
+impl Default for TelemetryConfig {
+    fn default() -> Self {
+        Self {
+            log_format: LogFormat::Json,
+            log_filter: "info".to_owned(),
+            otlp_endpoint: None,
+            trace_ratio: 0.1,
+        }
+    }
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For a terminal.
+    Human,
+}
+
+/// By which secrets services know each other.
+#[derive(Debug, Clone, Args, Serialize)]
+#[command(next_help_heading = "Service tokens")]
+pub struct ServiceTokenConfig {
+    /// This service's own token, shown to its peers; `file:<path>` reads it from a file.
+    #[arg(long, env = "SERVICE_TOKEN", value_name = "TOKEN", hide_env_values = true, value_parser = secret_value)]
+    #[serde(serialize_with = "secret")]
+    pub service_token: SecretString,
+    /// The tokens of the services that may call, as `name=token,name=token`; `file:<path>` reads them from a
+    /// file.
+    #[arg(long, env = "SERVICE_TOKENS", value_name = "LIST", hide_env_values = true, value_parser = secret_value)]
+    #[serde(serialize_with = "secret")]
+    pub service_tokens: SecretString,
+}
+
+impl ServiceTokenConfig {
+    /// The tokens of the services that may call.
+    ///
+    /// # Errors
+    /// When the list is malformed, or one of them is too short or a placeholder. Names the flag.
+    pub fn accepted(&self) -> anyhow::Result<auth::ServiceTokens> {
+        use anyhow::Context as _;
+        auth::ServiceTokens::parse(&self.service_tokens).context("--service-tokens")
+    }
+}

@@ -1,0 +1,101 @@
+//! Whether the service can do its work: its own database answers and it is not about to stop. Never a peer:
+//! services that wait for each other never start.
+
+use std::fmt::Display;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use tokio_util::sync::CancellationToken;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+
+const INTERVAL: Duration = Duration::from_secs(1);
+/// A probe that takes longer has failed.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+/// One failure is an accident.
+const FAILURES_MAX: u32 = 3;
+
+/// Asks the service's own database whether it answers and is migrated.
+#[derive(Clone)]
+pub struct Readiness(Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>);
+
+impl Readiness {
+    /// A probe, run every second.
+    pub fn new<F, Fut, E>(probe: F) -> Self
+    where
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), E>> + Send + 'static,
+        E: Display,
+    {
+        Self(Arc::new(move || {
+            let probe = probe();
+            Box::pin(async move { probe.await.map_err(|error| error.to_string()) })
+        }))
+    }
+
+    /// For a server that needs nothing.
+    #[must_use]
+    pub fn always() -> Self {
+        Self::new(|| std::future::ready(Ok::<(), String>(())))
+    }
+}
+
+impl std::fmt::Debug for Readiness {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Readiness(..)")
+    }
+}
+
+/// Probes until `stop`, then reports NOT_SERVING for good.
+pub(crate) async fn watch(
+    readiness: Readiness,
+    reporter: HealthReporter,
+    services: Vec<String>,
+    stop: CancellationToken,
+) {
+    let mut serving = false;
+    let mut failures = 0;
+    loop {
+        let probe = tokio::time::timeout(PROBE_TIMEOUT, (readiness.0)());
+        let outcome = tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            outcome = probe => outcome.unwrap_or_else(|_| Err("no answer in time".to_owned())),
+        };
+        match outcome {
+            Ok(()) => {
+                failures = 0;
+                if !serving {
+                    serving = true;
+                    tracing::info!("serving");
+                    report(&reporter, &services, ServingStatus::Serving).await;
+                }
+            }
+            Err(error) => {
+                failures += 1;
+                let error = crate::config::redact_url(&error);
+                if serving && failures >= FAILURES_MAX {
+                    serving = false;
+                    tracing::warn!(error, "not serving: the probe failed {FAILURES_MAX} times in a row");
+                    report(&reporter, &services, ServingStatus::NotServing).await;
+                } else if !serving && failures == 1 {
+                    tracing::warn!(error, "not serving yet");
+                }
+            }
+        }
+        tokio::select! {
+            () = stop.cancelled() => break,
+            () = tokio::time::sleep(INTERVAL) => {}
+        }
+    }
+    report(&reporter, &services, ServingStatus::NotServing).await;
+}
+
+/// Sets the status of the server as a whole (the empty name) and of every service.
+pub(crate) async fn report(reporter: &HealthReporter, services: &[String], status: ServingStatus) {
+    for service in services.iter().map(String::as_str).chain([""]) {
+        reporter.set_service_status(service, status).await;
+    }
+}

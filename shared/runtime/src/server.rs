@@ -1,0 +1,40 @@
+//! The server: one single-threaded tokio runtime a core, each with a listener of its own on the same port.
+//!
+//! tonic brings codec and routing. The accept loop, the limits of a connection, deadlines and the error
+//! contract are ours: tonic's maximum age with a grace period closes connections without a GOAWAY, its
+//! timeouts answer CANCELLED, and nothing in it limits connections or waits for a first request.
+//!
+//! Order of a call: span, load shedding, completion of errors, catching of panics, deadline, identity and
+//! policy, then decoding and the handler.
+
+mod body;
+mod call;
+mod connection;
+mod core;
+mod errors;
+mod in_process;
+mod limits;
+mod listener;
+mod methods;
+mod run;
+
+use auth::AuthLayer;
+use tonic::service::Routes;
+
+pub use self::core::Core;
+pub use errors::logged;
+pub use in_process::{Running, start_in_process};
+pub use run::run;
+
+use crate::health::Readiness;
+
+/// What a service hands over: one for each core, made inside that core's runtime.
+#[derive(Debug)]
+pub struct Service<V> {
+    /// The rpcs.
+    pub routes: Routes,
+    /// Who may call them. Its policies also say which services health reports on.
+    pub auth: AuthLayer<V>,
+    /// Whether the service can do its work.
+    pub ready: Readiness,
+}

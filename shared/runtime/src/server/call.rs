@@ -1,0 +1,194 @@
+//! One call, from its headers to the head of its answer.
+
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use auth::{AuthService, SessionVerifier};
+use futures_util::FutureExt as _;
+use http::{HeaderMap, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tonic::body::Body;
+use tonic::service::Routes;
+use tonic::{Code, Status};
+use tower::Service as _;
+use tracing::{Instrument as _, Span};
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+
+use super::body::{CallBody, LimitedBody, StreamEnd};
+use super::connection::Live;
+use super::errors::Errors;
+use super::limits::Limits;
+use super::methods::{Method, Methods};
+use crate::deadline::{Deadline, parse_timeout};
+use crate::telemetry;
+
+/// The future of an answer.
+pub(super) type Answer = Pin<Box<dyn Future<Output = Result<Response<CallBody>, Infallible>> + Send>>;
+
+/// Answers calls; the verifier's type is of no interest to connections.
+pub(super) trait Calls: Send + Sync {
+    /// Answers one call.
+    fn answer(self: Arc<Self>, request: Request<Incoming>, live: Live) -> Answer;
+}
+
+/// Everything that a call passes through.
+pub(super) struct Pipeline<V> {
+    pub(super) service: AuthService<Routes, V>,
+    pub(super) methods: Methods,
+    pub(super) errors: Arc<Errors>,
+    pub(super) limits: Arc<Limits>,
+    pub(super) request_deadline: Duration,
+    pub(super) shutdown: CancellationToken,
+}
+
+impl<V: SessionVerifier> Calls for Pipeline<V> {
+    fn answer(self: Arc<Self>, request: Request<Incoming>, live: Live) -> Answer {
+        Box::pin(async move {
+            let span = span(&request);
+            let answer = self.attempt(request, &span, live).instrument(span.clone());
+            Ok(answer.await)
+        })
+    }
+}
+
+impl<V: SessionVerifier> Pipeline<V> {
+    async fn attempt(&self, request: Request<Incoming>, span: &Span, live: Live) -> Response<CallBody> {
+        let method = self.methods.get(request.uri().path());
+        let errors = &self.errors;
+        let body = |body, end| CallBody::new(body, Arc::clone(errors), span.clone(), end, live);
+        if let Some(refusal) = not_grpc(&request) {
+            let mut response = Response::new(body(Body::default(), None));
+            *response.status_mut() = refusal;
+            return response;
+        }
+        let (response, deadline) = match self.begin(request.headers(), method) {
+            Ok(deadline) => (self.run(request, method, deadline).await, deadline),
+            Err(status) => (Err(status), None),
+        };
+        match response.and_then(split_error) {
+            Ok(response) => {
+                let end = (method == Method::Streaming).then(|| StreamEnd {
+                    shutdown: Box::pin(self.shutdown.clone().cancelled_owned()),
+                    deadline: deadline.map(|deadline| Box::pin(sleep_until(deadline.0))),
+                });
+                response.map(|inner| body(inner, end))
+            }
+            Err(status) => {
+                let status = self.errors.complete(status);
+                record(span, &status);
+                status.into_http::<Body>().map(|inner| body(inner, None))
+            }
+        }
+    }
+
+    /// Finds out until when the call must be answered.
+    fn begin(&self, headers: &HeaderMap, method: Method) -> Result<Option<Deadline>, Status> {
+        let now = Instant::now();
+        let asked = match headers.get("grpc-timeout") {
+            Some(value) => Some(parse_timeout(value.as_bytes()).map_err(|_| self.errors.bad_timeout())?),
+            None => None,
+        };
+        let allowed = match method {
+            Method::Streaming => asked,
+            Method::Unary | Method::Health => {
+                Some(asked.map_or(self.request_deadline, |asked| asked.min(self.request_deadline)))
+            }
+        };
+        // A time beyond what the clock can tell is no limit.
+        let deadline = allowed.and_then(|allowed| now.checked_add(allowed)).map(Deadline);
+        if deadline.is_some_and(|deadline| deadline.remaining().is_zero()) {
+            return Err(self.errors.deadline_exceeded());
+        }
+        Ok(deadline)
+    }
+
+    async fn run(
+        &self,
+        request: Request<Incoming>,
+        method: Method,
+        deadline: Option<Deadline>,
+    ) -> Result<Response<Body>, Status> {
+        let _slot = match method {
+            Method::Unary => Some(self.limits.call().ok_or_else(|| self.errors.overloaded())?),
+            Method::Streaming | Method::Health => None,
+        };
+        let errors = Arc::clone(&self.errors);
+        let mut request =
+            request.map(|body| Body::new(LimitedBody::new(body, errors.message_size_max, errors)));
+        let mut service = self.service.clone();
+        let Some(deadline) = deadline else {
+            return self.caught(service.call(request)).await;
+        };
+        request.extensions_mut().insert(deadline);
+        let call = deadline.scope(self.caught(service.call(request)));
+        timeout_at(deadline.0, call).await.unwrap_or_else(|_| Err(self.errors.deadline_exceeded()))
+    }
+
+    async fn caught(
+        &self,
+        call: impl Future<Output = Result<Response<Body>, Infallible>>,
+    ) -> Result<Response<Body>, Status> {
+        match AssertUnwindSafe(call).catch_unwind().await {
+            Ok(Ok(response)) => Ok(response),
+            Err(_) => Err(self.errors.panicked()),
+        }
+    }
+}
+
+/// The HTTP answer to what is no gRPC call.
+fn not_grpc(request: &Request<Incoming>) -> Option<StatusCode> {
+    if request.method() != http::Method::POST {
+        return Some(StatusCode::METHOD_NOT_ALLOWED);
+    }
+    let content_type = request.headers().get(http::header::CONTENT_TYPE).map(|value| value.as_bytes());
+    let is_grpc = content_type.is_some_and(|value| {
+        value.strip_prefix(b"application/grpc").is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+    });
+    (!is_grpc).then_some(StatusCode::UNSUPPORTED_MEDIA_TYPE)
+}
+
+/// Takes the error out of a response that is one already in its head.
+fn split_error(mut response: Response<Body>) -> Result<Response<Body>, Status> {
+    // tonic leaves the status itself there, with the cause that the headers do not have.
+    if let Some(status) = response.extensions_mut().remove::<Status>() {
+        return if status.code() == Code::Ok { Ok(response) } else { Err(status) };
+    }
+    match Status::from_header_map(response.headers()) {
+        Some(status) if status.code() != Code::Ok => Err(status),
+        _ => Ok(response),
+    }
+}
+
+fn span(request: &Request<Incoming>) -> Span {
+    let path = request.uri().path().trim_start_matches('/');
+    let (service, method) = path.split_once('/').unwrap_or((path, ""));
+    let span = tracing::info_span!(
+        target: "rpc",
+        "rpc",
+        otel.name = path,
+        otel.kind = "server",
+        rpc.service = service,
+        rpc.method = method,
+    );
+    if let Some(traceparent) = request.headers().get("traceparent").and_then(|value| value.to_str().ok()) {
+        telemetry::set_parent(&span, traceparent);
+    }
+    span
+}
+
+/// The code goes to the exporter only: as a field of the span it would be formatted for every call.
+fn record(span: &Span, status: &Status) {
+    span.set_attribute("rpc.grpc.status_code", i64::from(i32::from(status.code())));
+    let server_fault = matches!(
+        status.code(),
+        Code::Internal | Code::Unknown | Code::DataLoss | Code::Unavailable | Code::DeadlineExceeded
+    );
+    if server_fault {
+        span.set_status(opentelemetry::trace::Status::error(format!("{:?}", status.code())));
+    }
+}

@@ -1,0 +1,73 @@
+//! What a service is told about the core that it runs on, and its background workers.
+
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt as _;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
+
+/// One of the single-threaded runtimes that serve.
+#[derive(Debug, Clone)]
+pub struct Core {
+    /// Its number, from 0.
+    pub index: usize,
+    /// How many there are.
+    pub count: usize,
+    /// Calls are being drained: streams end, nothing new begins.
+    pub shutdown: CancellationToken,
+    /// The calls of all cores are over: background workers end.
+    pub workers_stop: CancellationToken,
+    /// The background workers, waited for at the end.
+    pub tracker: TaskTracker,
+    pub(super) stages: Stages,
+}
+
+/// The way to the end, shared by all cores.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Stages {
+    /// The process is to stop: health says NOT_SERVING, calls are still served.
+    pub(super) stopping: CancellationToken,
+    /// No new connections, connections are told to go away, streams end.
+    pub(super) shutdown: CancellationToken,
+    /// No call is left.
+    pub(super) workers_stop: CancellationToken,
+    /// A background worker panicked.
+    pub(super) failed: CancellationToken,
+}
+
+impl Core {
+    pub(super) fn new(index: usize, count: usize, stages: Stages) -> Self {
+        Self {
+            index,
+            count,
+            shutdown: stages.shutdown.clone(),
+            workers_stop: stages.workers_stop.clone(),
+            tracker: TaskTracker::new(),
+            stages,
+        }
+    }
+
+    /// Whether it is the one that the workers of the process run on.
+    #[must_use]
+    pub fn is_first(&self) -> bool {
+        self.index == 0
+    }
+
+    /// Runs a background worker on this core. It must end soon after [`Core::workers_stop`]. A panic is logged,
+    /// and the process shuts down: whoever restarts it restarts the worker.
+    pub fn spawn<F>(&self, name: &'static str, worker: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let failed = self.stages.failed.clone();
+        let span = tracing::info_span!(target: "worker", "worker", name);
+        let watched = async move {
+            if AssertUnwindSafe(worker).catch_unwind().await.is_err() {
+                tracing::error!(worker = name, "a background worker panicked; shutting down");
+                failed.cancel();
+            }
+        };
+        self.tracker.spawn(watched.instrument(span));
+    }
+}

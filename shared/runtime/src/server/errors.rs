@@ -1,0 +1,196 @@
+//! The error contract: whatever goes out as an error has the right code, a reason, the trace id, and no secret.
+//!
+//! Handlers answer with complete errors ([`api::refusal::Refusal`]). What is completed here comes from tonic
+//! (malformed frames, unknown methods), from forgetful handlers, and from ourselves.
+
+use std::collections::HashMap;
+use std::error::Error as _;
+use std::time::Duration;
+
+use api::codec::MALFORMED;
+use api::common::v1::ErrorReason;
+use api::refusal::{Reason as _, Refusal};
+use tonic::metadata::MetadataValue;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+use crate::telemetry;
+
+/// Metadata key of a status whose cause is in the log already. Never leaves the server.
+const LOGGED: &str = "x-logged";
+/// When to come back to a server that goes away: at once, to another one.
+const RETRY_ELSEWHERE: Duration = Duration::from_millis(100);
+const INTERNAL: &str = "an internal error; report the request id";
+
+/// Marks a status whose cause its maker has logged, so that the server does not log it again.
+#[must_use]
+pub fn logged(mut status: Status) -> Status {
+    status.metadata_mut().insert(LOGGED, MetadataValue::from_static("1"));
+    status
+}
+
+/// Makes and completes the errors of one server.
+#[derive(Debug)]
+pub(super) struct Errors {
+    pub(super) domain: &'static str,
+    pub(super) message_size_max: usize,
+}
+
+impl Errors {
+    fn refuse(&self, code: Code, reason: ErrorReason, message: impl Into<String>) -> Refusal {
+        Refusal::new(code, &reason, self.domain, message)
+    }
+
+    pub(super) fn message_too_large(&self, max: usize) -> Status {
+        self.refuse(Code::ResourceExhausted, ErrorReason::MessageTooLarge, "the message is too long")
+            .with("limit_bytes", max.to_string())
+            .into_status()
+    }
+
+    pub(super) fn bad_timeout(&self) -> Status {
+        let message = "grpc-timeout is not 1 to 8 digits and a unit (H, M, S, m, u, n)";
+        self.refuse(Code::InvalidArgument, ErrorReason::BadTimeout, message).into_status()
+    }
+
+    pub(super) fn deadline_exceeded(&self) -> Status {
+        let message = "the time for the call is over; whether it took effect is unknown";
+        self.refuse(Code::DeadlineExceeded, ErrorReason::DeadlineExceeded, message).into_status()
+    }
+
+    pub(super) fn overloaded(&self) -> Status {
+        self.refuse(Code::ResourceExhausted, ErrorReason::Overloaded, "the server is busy")
+            .quota("calls", "too many calls in progress")
+            .retry_after(Duration::from_secs(1))
+            .into_status()
+    }
+
+    pub(super) fn going_away(&self) -> Status {
+        self.refuse(Code::Unavailable, ErrorReason::DependencyUnavailable, "the server is going away")
+            .retry_after(RETRY_ELSEWHERE)
+            .into_status()
+    }
+
+    /// The panic hook has logged what and where.
+    pub(super) fn panicked(&self) -> Status {
+        tracing::error!("a handler panicked");
+        logged(self.refuse(Code::Internal, ErrorReason::Internal, INTERNAL).into_status())
+    }
+
+    fn malformed(&self, code: Code) -> Status {
+        self.refuse(code, ErrorReason::MalformedMessage, "the bytes are not a message of the method's request type")
+            .into_status()
+    }
+
+    /// Completes an error and logs it. Runs inside the call's span.
+    pub(super) fn complete(&self, status: Status) -> Status {
+        let source = status.source().map(chain);
+        let mut status = self.corrected(status);
+        let was_logged = status.metadata_mut().remove(LOGGED).is_some();
+        log(&status, source.as_deref(), was_logged);
+        let mut details = status.get_error_details();
+        if details.error_info().is_none() {
+            let reason = common_reason(status.code());
+            if let Some(reason) = reason {
+                details.set_error_info(reason.wire_name(), self.domain, HashMap::new());
+            }
+            // A handler that gives no reason may give away anything.
+            if matches!(status.code(), Code::Internal | Code::Unknown | Code::DataLoss) {
+                return with_request_info(Code::Internal, INTERNAL, details, &status);
+            }
+        }
+        let (code, message) = (status.code(), status.message().to_owned());
+        with_request_info(code, message, details, &status)
+    }
+
+    /// tonic's own errors, told apart by their texts since they carry nothing else. A handler's error has
+    /// details and is left as it is.
+    fn corrected(&self, mut status: Status) -> Status {
+        if status.metadata_mut().remove(MALFORMED).is_some() {
+            return self.malformed(Code::InvalidArgument);
+        }
+        if !status.details().is_empty() {
+            return status;
+        }
+        let message = status.message();
+        match status.code() {
+            Code::OutOfRange if message.contains("decoded message length too large") => {
+                self.message_too_large(self.message_size_max)
+            }
+            Code::Internal if message.contains("compressed-flag but no grpc-encoding") => {
+                logged(self.malformed(Code::Internal))
+            }
+            Code::Internal
+                if message.starts_with("Unexpected EOF decoding stream")
+                    || message == "Missing request message."
+                    || message.contains("invalid compression flag") =>
+            {
+                self.malformed(Code::InvalidArgument)
+            }
+            Code::Unimplemented if message.contains("compressed") => {
+                let encoding = self
+                    .refuse(Code::Unimplemented, ErrorReason::UnsupportedEncoding, "messages are not compressed here")
+                    .into_status();
+                let accepted = status.metadata().get("grpc-accept-encoding").cloned();
+                let mut encoding = encoding;
+                encoding
+                    .metadata_mut()
+                    .insert("grpc-accept-encoding", accepted.unwrap_or(MetadataValue::from_static("identity")));
+                encoding
+            }
+            _ => status,
+        }
+    }
+}
+
+/// The reason for an error that was given none; `None` where no reason of `common.v1` fits.
+fn common_reason(code: Code) -> Option<ErrorReason> {
+    match code {
+        Code::InvalidArgument => Some(ErrorReason::InvalidRequest),
+        Code::DeadlineExceeded => Some(ErrorReason::DeadlineExceeded),
+        Code::PermissionDenied => Some(ErrorReason::PermissionDenied),
+        Code::Unauthenticated => Some(ErrorReason::InvalidCredentials),
+        Code::ResourceExhausted => Some(ErrorReason::Overloaded),
+        Code::Aborted => Some(ErrorReason::Contention),
+        Code::Unimplemented => Some(ErrorReason::UnknownMethod),
+        Code::Unavailable => Some(ErrorReason::DependencyUnavailable),
+        Code::Internal | Code::Unknown | Code::DataLoss => Some(ErrorReason::Internal),
+        Code::Ok
+        | Code::Cancelled
+        | Code::NotFound
+        | Code::AlreadyExists
+        | Code::FailedPrecondition
+        | Code::OutOfRange => None,
+    }
+}
+
+fn with_request_info(code: Code, message: impl Into<String>, mut details: ErrorDetails, old: &Status) -> Status {
+    if details.request_info().is_none() {
+        details.set_request_info(request_id(), "");
+    }
+    Status::with_error_details_and_metadata(code, message, details, old.metadata().clone())
+}
+
+/// The trace id; without a subscriber an id that at least the client can quote.
+fn request_id() -> String {
+    telemetry::trace_id().unwrap_or_else(|| format!("{:032x}", fastrand::u128(1..)))
+}
+
+fn log(status: &Status, source: Option<&str>, was_logged: bool) {
+    let (code, message) = (format!("{:?}", status.code()), status.message());
+    match status.code() {
+        _ if was_logged => tracing::debug!(code, message, "the call failed"),
+        Code::Internal | Code::Unknown | Code::DataLoss => tracing::error!(code, message, source, "the call failed"),
+        Code::Unavailable => tracing::warn!(code, message, source, "the call failed"),
+        _ => tracing::debug!(code, message, source, "the call failed"),
+    }
+}
+
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    crate::config::redact_url(&text)
+}

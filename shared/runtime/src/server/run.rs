@@ -1,0 +1,293 @@
+//! The process: its cores, its signals, its end.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread;
+
+use anyhow::{Context as _, anyhow};
+use auth::SessionVerifier;
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::task::TaskTracker;
+use tonic::service::Routes;
+use tonic_health::ServingStatus;
+use tonic_health::server::{HealthReporter, HealthService};
+use tower::Layer as _;
+
+use super::call::{Calls, Pipeline};
+use super::connection::Connections;
+use super::core::{Core, Stages};
+use super::errors::Errors;
+use super::limits::Limits;
+use super::methods::Methods;
+use super::{Service, listener};
+use crate::config::{ServerConfig, TelemetryConfig};
+use crate::{health, telemetry};
+
+/// Serves until SIGTERM or SIGINT, then drains; a second signal ends the process at once.
+///
+/// `start` is called once on each core, inside its runtime: clients of databases and peers are made there.
+/// `domain` is the one of the service's errors, such as `order.tristore`.
+///
+/// # Errors
+/// When a core cannot start, or a background worker panicked.
+pub fn run<V, F, Fut>(
+    name: &'static str,
+    server: ServerConfig,
+    telemetry: TelemetryConfig,
+    domain: &'static str,
+    start: F,
+) -> anyhow::Result<()>
+where
+    V: SessionVerifier,
+    F: Fn(Core) -> Fut + Send + Sync + Clone + 'static,
+    Fut: Future<Output = anyhow::Result<Service<V>>>,
+{
+    let supervisor = single_threaded()?;
+    supervisor.block_on(async {
+        let guard = telemetry::init(name, &telemetry)?;
+        let result = supervise(server, domain, start).await;
+        if let Err(error) = &result {
+            tracing::error!(error = format!("{error:#}"), "stopped by an error");
+        }
+        guard.flush().await;
+        result
+    })
+}
+
+fn single_threaded() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().context("making a tokio runtime")
+}
+
+/// What a core tells its supervisor.
+enum Report {
+    /// Its calls are over.
+    Drained,
+    /// It is.
+    Ended(anyhow::Result<()>),
+}
+
+/// What all cores are made of.
+struct Plan<F> {
+    config: Arc<ServerConfig>,
+    domain: &'static str,
+    limits: Arc<Limits>,
+    stages: Stages,
+    start: F,
+}
+
+async fn supervise<V, F, Fut>(config: ServerConfig, domain: &'static str, start: F) -> anyhow::Result<()>
+where
+    V: SessionVerifier,
+    F: Fn(Core) -> Fut + Send + Sync + Clone + 'static,
+    Fut: Future<Output = anyhow::Result<Service<V>>>,
+{
+    let mut signals = Signals::new()?;
+    let (address, sockets) = listener::bind(config.listen, config.threads)?;
+    let config = Arc::new(config);
+    let stages = Stages::default();
+    let plan = Arc::new(Plan {
+        limits: Limits::new(&config),
+        config: Arc::clone(&config),
+        domain,
+        stages: stages.clone(),
+        start,
+    });
+    let count = sockets.len();
+    let (reports, mut inbox) = mpsc::channel(2 * count);
+    for (index, socket) in sockets.into_iter().enumerate() {
+        let (plan, reports) = (Arc::clone(&plan), reports.clone());
+        let core = move || {
+            let ended = run_core(&plan, Core::new(index, count, plan.stages.clone()), socket, address, &reports);
+            let _nobody_left = reports.blocking_send(Report::Ended(ended));
+        };
+        thread::Builder::new().name(format!("core-{index}")).spawn(core).context("starting a core")?;
+    }
+    drop(reports);
+    conclude(&mut signals, &mut inbox, &config, &stages, count).await
+}
+
+/// Waits for the end, and leads through its stages.
+async fn conclude(
+    signals: &mut Signals,
+    inbox: &mut mpsc::Receiver<Report>,
+    config: &ServerConfig,
+    stages: &Stages,
+    count: usize,
+) -> anyhow::Result<()> {
+    let mut result = Ok(());
+    let (mut drained, mut ended) = (0, 0);
+    let mut shutdown_at: Option<Instant> = None;
+    while ended < count {
+        let stopping = shutdown_at.is_some();
+        tokio::select! {
+            name = signals.next() => {
+                if stopping {
+                    tracing::warn!(signal = name, "a second signal: exiting at once");
+                    std::process::exit(1);
+                }
+                tracing::info!(signal = name, "stopping");
+                stages.stopping.cancel();
+                shutdown_at = Some(Instant::now() + config.drain_delay);
+            }
+            () = stages.failed.cancelled(), if !stopping => {
+                result = Err(anyhow!("a background worker panicked"));
+                stages.stopping.cancel();
+                shutdown_at = Some(Instant::now());
+            }
+            () = sleep_until(shutdown_at.unwrap_or_else(Instant::now)), if stopping && !stages.shutdown.is_cancelled() => {
+                stages.shutdown.cancel();
+            }
+            report = inbox.recv() => match report {
+                Some(Report::Drained) => drained += 1,
+                Some(Report::Ended(core)) => {
+                    ended += 1;
+                    // A core that failed on its way leaves nothing to drain.
+                    if let Err(error) = core {
+                        drained += 1;
+                        result = result.and(Err(error));
+                    }
+                    stages.stopping.cancel();
+                    shutdown_at.get_or_insert_with(Instant::now);
+                }
+                None => return result.and(Err(anyhow!("a core panicked"))),
+            },
+        }
+        if drained >= count {
+            stages.workers_stop.cancel();
+        }
+    }
+    tracing::info!("stopped");
+    result
+}
+
+fn run_core<V, F, Fut>(
+    plan: &Plan<F>,
+    core: Core,
+    socket: TcpSocket,
+    address: SocketAddr,
+    reports: &mpsc::Sender<Report>,
+) -> anyhow::Result<()>
+where
+    V: SessionVerifier,
+    F: Fn(Core) -> Fut,
+    Fut: Future<Output = anyhow::Result<Service<V>>>,
+{
+    single_threaded()?.block_on(async {
+        let started = tokio::select! {
+            started = (plan.start)(core.clone()) => Some(started.with_context(|| format!("starting core {}", core.index))?),
+            () = plan.stages.stopping.cancelled() => None,
+        };
+        let Some(service) = started else {
+            let _nobody_left = reports.send(Report::Drained).await;
+            return Ok(());
+        };
+        let prepared = prepare(&core, service, Arc::clone(&plan.config), plan.domain, Arc::clone(&plan.limits))?;
+        let listener = listener::listen(socket)?;
+        if core.is_first() {
+            tracing::info!(%address, cores = core.count, "listening");
+        }
+        prepared.serve(&core, listener).await;
+        let _nobody_left = reports.send(Report::Drained).await;
+        core.workers_stop.cancelled().await;
+        prepared.stop_workers(&core).await;
+        Ok(())
+    })
+}
+
+/// A core that is ready to accept.
+pub(super) struct Prepared {
+    connections: Connections,
+    config: Arc<ServerConfig>,
+    limits: Arc<Limits>,
+}
+
+/// Puts the service's routes, health and reflection behind the layers of a call.
+pub(super) fn prepare<V: SessionVerifier>(
+    core: &Core,
+    service: Service<V>,
+    config: Arc<ServerConfig>,
+    domain: &'static str,
+    limits: Arc<Limits>,
+) -> anyhow::Result<Prepared> {
+    let services = service.auth.policies().services().to_vec();
+    let reporter = HealthReporter::new();
+    let health = tonic_health::pb::health_server::HealthServer::new(HealthService::from_health_reporter(reporter.clone()));
+    let mut routes = service.routes.add_service(health);
+    if config.reflection {
+        routes = with_reflection(routes, &services)?;
+    }
+    let errors = Errors { domain, message_size_max: config.message_size_max };
+    let pipeline: Arc<dyn Calls> = Arc::new(Pipeline {
+        service: service.auth.layer(routes.prepare()),
+        methods: Methods::of(&services),
+        errors: Arc::new(errors),
+        limits: Arc::clone(&limits),
+        request_deadline: config.request_deadline,
+        shutdown: core.shutdown.clone(),
+    });
+    let stopping = core.stages.stopping.clone();
+    core.spawn("health", async move {
+        health::report(&reporter, &services, ServingStatus::NotServing).await;
+        health::watch(service.ready, reporter, services, stopping).await;
+    });
+    let connections = Connections::new(pipeline, Arc::clone(&config), core.shutdown.clone());
+    Ok(Prepared { connections, config, limits })
+}
+
+/// Both versions: grpcurl asks for v1alpha first.
+fn with_reflection(routes: Routes, services: &[String]) -> anyhow::Result<Routes> {
+    let builder = || {
+        let builder = tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(api::descriptor::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .with_service_name("grpc.health.v1.Health")
+            .with_service_name("grpc.reflection.v1.ServerReflection");
+        services.iter().fold(builder, tonic_reflection::server::Builder::with_service_name)
+    };
+    Ok(routes
+        .add_service(builder().build_v1().context("reflection v1")?)
+        .add_service(builder().build_v1alpha().context("reflection v1alpha")?))
+}
+
+impl Prepared {
+    /// Accepts and serves until shutdown, then until the last connection closed or the time for it is over.
+    pub(super) async fn serve(&self, core: &Core, listener: TcpListener) {
+        let tracker = TaskTracker::new();
+        listener::accept(listener, &self.connections, &self.limits, &tracker, &core.shutdown).await;
+        tracker.close();
+        if timeout(self.config.drain_timeout, tracker.wait()).await.is_err() {
+            tracing::warn!(connections = tracker.len(), "calls did not end in time");
+        }
+    }
+
+    /// Waits for the background workers, which were told to stop.
+    pub(super) async fn stop_workers(&self, core: &Core) {
+        core.tracker.close();
+        if timeout(self.config.drain_timeout, core.tracker.wait()).await.is_err() {
+            tracing::warn!(workers = core.tracker.len(), "background workers did not end in time");
+        }
+    }
+}
+
+/// The two signals that ask a process to stop.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("listening for signals");
+        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}

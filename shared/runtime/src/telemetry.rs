@@ -1,0 +1,108 @@
+//! Logs on standard error, traces to an OTLP collector when there is one.
+//!
+//! The trace context does not depend on the collector: every call has a trace id, events carry it, and errors
+//! name it, whether or not anything is exported.
+
+mod json;
+mod trace;
+
+use std::io::IsTerminal as _;
+
+use anyhow::Context as _;
+use opentelemetry::trace::TracerProvider as _;
+use opentelemetry_otlp::WithExportConfig as _;
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::{EnvFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Layer as _, Registry, fmt};
+
+use crate::config::{LogFormat, TelemetryConfig, redact_url};
+
+pub use trace::{current_traceparent, set_parent, trace_id};
+
+/// The libraries below a call: their spans are not ours to export, and exporting makes such calls itself.
+const QUIET: [&str; 6] = ["h2", "hyper", "hyper_util", "tonic", "tower", "opentelemetry"];
+
+/// Exports what is left when it is flushed.
+#[derive(Debug)]
+#[must_use = "spans that were not exported yet are lost without `flush`"]
+pub struct Guard(SdkTracerProvider);
+
+impl Guard {
+    /// Exports the last spans. It blocks inside, so it runs on the blocking pool.
+    pub async fn flush(self) {
+        let flushed = tokio::task::spawn_blocking(move || self.0.shutdown()).await;
+        if let Ok(Err(error)) = flushed {
+            tracing::warn!(error = %error, "could not export the last spans");
+        }
+    }
+}
+
+/// Starts logging and tracing for this process, and logs panics. With a collector it needs a tokio runtime that
+/// lives until [`Guard::flush`]. A second call in one process changes nothing.
+///
+/// # Errors
+/// When the collector's address is not usable.
+pub fn init(name: &'static str, config: &TelemetryConfig) -> anyhow::Result<Guard> {
+    let provider = provider(name, config)?;
+    let filter = QUIET.iter().fold(String::new(), |filter, library| filter + library + "=warn,");
+    let filter = EnvFilter::try_new(filter + &config.log_filter).context("--log-filter")?;
+    let exported = QUIET
+        .iter()
+        .fold(Targets::new().with_default(LevelFilter::INFO), |targets, library| {
+            targets.with_target(*library, LevelFilter::OFF)
+        });
+    let tracing = tracing_opentelemetry::layer()
+        .with_tracer(provider.tracer(name))
+        .with_context_activation(false)
+        .with_tracked_inactivity(false)
+        .with_location(false)
+        .with_threads(false)
+        .with_target(false)
+        .with_filter(exported);
+    let logs = match config.log_format {
+        LogFormat::Json => fmt::layer()
+            .fmt_fields(json::Fields)
+            .event_format(json::Event::new(name))
+            .with_writer(std::io::stderr)
+            .with_filter(filter)
+            .boxed(),
+        LogFormat::Human => fmt::layer()
+            .with_ansi(std::io::stderr().is_terminal())
+            .with_writer(std::io::stderr)
+            .with_filter(filter)
+            .boxed(),
+    };
+    if Registry::default().with(tracing).with(logs).try_init().is_ok() {
+        log_panics();
+    }
+    Ok(Guard(provider))
+}
+
+fn provider(name: &'static str, config: &TelemetryConfig) -> anyhow::Result<SdkTracerProvider> {
+    let builder = SdkTracerProvider::builder()
+        .with_resource(Resource::builder_empty().with_service_name(name).build());
+    let Some(endpoint) = config.otlp_endpoint.as_ref().filter(|endpoint| !endpoint.is_empty()) else {
+        // Ids are made and passed on, spans are not recorded.
+        return Ok(builder.with_sampler(Sampler::AlwaysOff).build());
+    };
+    let exporter = opentelemetry_otlp::SpanExporter::builder()
+        .with_tonic()
+        .with_endpoint(endpoint)
+        .build()
+        .with_context(|| format!("--otlp-endpoint {}", redact_url(endpoint)))?;
+    let sampler = Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(config.trace_ratio)));
+    Ok(builder.with_sampler(sampler).with_batch_exporter(exporter).build())
+}
+
+/// The default hook writes several lines that no log reader can join.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let location = panic.location().map(ToString::to_string).unwrap_or_default();
+        let message = panic.payload_as_str().unwrap_or("no message");
+        tracing::error!(location, message, "panicked");
+    }));
+}
