@@ -199,7 +199,9 @@ pub(crate) struct Transfer {
     pub(crate) needs_operator: bool,
     /// What went wrong last; empty when nothing did.
     pub(crate) last_error: String,
-    /// How often the recovery worker has looked since the last change.
+    /// When the recovery worker looks next; never once it has ended.
+    pub(crate) next_attempt_at: Option<OffsetDateTime>,
+    /// How often it has looked since the state changed.
     pub(crate) attempts: i32,
     /// Counts the transfer's events: the version of its aggregate.
     pub(crate) event_version: i64,

@@ -4,8 +4,12 @@
 //! change and its event commit together. Each runtime core has a `Store` of its own; the background workers
 //! have one whose sessions may not pause inside a transaction.
 
+mod consumer;
+mod consumer_tx;
 mod errors;
+mod outbox;
 mod outbox_append;
+mod outbox_log;
 mod pool;
 mod requests;
 pub mod schema;

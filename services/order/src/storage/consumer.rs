@@ -1,0 +1,128 @@
+//! [`ConsumerStore`]: the marks of this service's consumers and what they could not apply, in the database that
+//! their effects are in.
+
+use std::result::Result;
+use std::time::Duration;
+
+use events::{ConsumerId, ConsumerStore, LeasedMark, Mark, Parked, Position, StoreError, cloud_event};
+use time::OffsetDateTime;
+use types::EventId;
+use uuid::Uuid;
+
+use super::outbox_log::limit;
+use super::{Store, Tx};
+
+#[derive(sqlx::FromRow)]
+pub(super) struct MarkRow {
+    epoch: Uuid,
+    position: i64,
+    event_id: Option<Uuid>,
+}
+
+impl From<MarkRow> for Mark {
+    fn from(row: MarkRow) -> Self {
+        Self { epoch: row.epoch, position: row.position, event_id: row.event_id.map(EventId::from_uuid) }
+    }
+}
+
+#[derive(sqlx::FromRow)]
+struct LeasedMarkRow {
+    #[sqlx(flatten)]
+    mark: MarkRow,
+    fence: i64,
+    halted: Option<String>,
+}
+
+#[derive(sqlx::FromRow)]
+pub(super) struct ParkedRow {
+    event: Vec<u8>,
+    attempts: i32,
+    error: String,
+    parked_at: OffsetDateTime,
+}
+
+impl TryFrom<ParkedRow> for Parked {
+    type Error = StoreError;
+
+    fn try_from(row: ParkedRow) -> Result<Self, StoreError> {
+        let event =
+            cloud_event::from_bytes(&row.event).map_err(|error| StoreError::Permanent(error.into()))?;
+        Ok(Self { event, attempts: row.attempts, error: row.error, parked_at: row.parked_at })
+    }
+}
+
+impl ConsumerStore for Store {
+    type Tx = Tx;
+
+    async fn begin(&self) -> Result<Tx, StoreError> {
+        Ok(Store::begin(self).await?)
+    }
+
+    async fn mark_lease(
+        &self,
+        consumer: ConsumerId,
+        owner: Uuid,
+        duration: Duration,
+    ) -> Result<Option<LeasedMark>, StoreError> {
+        let query = sqlx::query(
+            "INSERT INTO consumer_mark AS mark (stream, consumer, owner, lease_until, fence)
+             VALUES ($1, $2, $3, clock_timestamp() + make_interval(secs => $4), 1)
+             ON CONFLICT (stream, consumer) DO UPDATE
+             SET owner = excluded.owner,
+                 lease_until = excluded.lease_until,
+                 fence = mark.fence
+                       + CASE WHEN mark.owner = excluded.owner AND mark.lease_until > clock_timestamp() THEN 0
+                              ELSE 1 END
+             WHERE mark.owner IS NULL OR mark.owner = excluded.owner OR mark.lease_until <= clock_timestamp()
+             RETURNING epoch, position, event_id, fence, halted",
+        )
+        .bind(consumer.stream)
+        .bind(consumer.name)
+        .bind(owner)
+        .bind(duration.as_secs_f64());
+        let row: Option<LeasedMarkRow> = self.read().await?.row(query).await?;
+        Ok(row.map(|row| LeasedMark { mark: row.mark.into(), fence: row.fence, halted: row.halted }))
+    }
+
+    async fn mark_replace(&self, consumer: ConsumerId, from: &Mark, to: &Mark) -> Result<bool, StoreError> {
+        let query = sqlx::query(
+            "UPDATE consumer_mark SET epoch = $6, position = $7, event_id = $8, halted = NULL
+             WHERE stream = $1 AND consumer = $2 AND epoch = $3 AND position = $4 AND event_id IS NOT DISTINCT FROM $5",
+        )
+        .bind(consumer.stream)
+        .bind(consumer.name)
+        .bind(from.epoch)
+        .bind(from.position)
+        .bind(from.event_id.map(EventId::uuid))
+        .bind(to.epoch)
+        .bind(to.position)
+        .bind(to.event_id.map(EventId::uuid));
+        Ok(self.read().await?.execute(query).await? == 1)
+    }
+
+    async fn halt(&self, consumer: ConsumerId, reason: &str) -> Result<(), StoreError> {
+        let query = sqlx::query("UPDATE consumer_mark SET halted = $3 WHERE stream = $1 AND consumer = $2")
+            .bind(consumer.stream)
+            .bind(consumer.name)
+            .bind(reason);
+        self.read().await?.execute(query).await?;
+        Ok(())
+    }
+
+    async fn parked_list(
+        &self,
+        consumer: &str,
+        after: Position,
+        limit: usize,
+    ) -> Result<Vec<Parked>, StoreError> {
+        let query = sqlx::query(
+            "SELECT event, attempts, error, parked_at FROM parked_event
+             WHERE consumer = $1 AND position > $2 ORDER BY position LIMIT $3",
+        )
+        .bind(consumer)
+        .bind(after)
+        .bind(self::limit(limit));
+        let rows: Vec<ParkedRow> = self.read().await?.rows(query).await?;
+        rows.into_iter().map(Parked::try_from).collect()
+    }
+}

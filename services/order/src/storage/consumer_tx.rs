@@ -1,0 +1,132 @@
+//! [`ConsumerTx`]: what the backbone writes inside an effect's transaction.
+
+use std::collections::HashSet;
+use std::result::Result;
+
+use events::{Aggregate, ConsumerId, ConsumerTx, Event, Mark, Parked, StoreError, cloud_event};
+use types::EventId;
+
+use super::Tx;
+use super::consumer::{MarkRow, ParkedRow};
+
+impl ConsumerTx for Tx {
+    async fn mark_advance(&mut self, consumer: ConsumerId, from: &Mark, to: &Mark) -> Result<bool, StoreError> {
+        let query = sqlx::query(
+            "UPDATE consumer_mark SET epoch = $6, position = $7, event_id = $8
+             WHERE stream = $1 AND consumer = $2 AND epoch = $3 AND position = $4
+               AND event_id IS NOT DISTINCT FROM $5 AND halted IS NULL",
+        )
+        .bind(consumer.stream)
+        .bind(consumer.name)
+        .bind(from.epoch)
+        .bind(from.position)
+        .bind(from.event_id.map(EventId::uuid))
+        .bind(to.epoch)
+        .bind(to.position)
+        .bind(to.event_id.map(EventId::uuid));
+        Ok(self.execute(query).await? == 1)
+    }
+
+    async fn mark_lock(&mut self, consumer: ConsumerId) -> Result<Option<Mark>, StoreError> {
+        let query = sqlx::query(
+            "UPDATE consumer_mark SET position = position WHERE stream = $1 AND consumer = $2
+             RETURNING epoch, position, event_id",
+        )
+        .bind(consumer.stream)
+        .bind(consumer.name);
+        Ok(self.row::<MarkRow>(query).await?.map(Mark::from))
+    }
+
+    async fn parked_among(
+        &mut self,
+        consumer: ConsumerId,
+        aggregates: &[Aggregate],
+    ) -> Result<HashSet<Aggregate>, StoreError> {
+        let query = sqlx::query(
+            "SELECT DISTINCT aggregate_type, aggregate_id
+             FROM parked_event JOIN unnest($2::text[], $3::text[]) AS wanted (aggregate_type, aggregate_id)
+                  USING (aggregate_type, aggregate_id)
+             WHERE consumer = $1",
+        )
+        .bind(consumer.name)
+        .bind(aggregates.iter().map(|aggregate| aggregate.kind.as_str()).collect::<Vec<_>>())
+        .bind(aggregates.iter().map(|aggregate| aggregate.id.as_str()).collect::<Vec<_>>());
+        let rows: Vec<(String, String)> = self.rows(query).await?;
+        Ok(rows.into_iter().map(|(kind, id)| Aggregate { kind, id }).collect())
+    }
+
+    async fn parked_aggregate_count(&mut self, consumer: ConsumerId) -> Result<u64, StoreError> {
+        let query = sqlx::query(
+            "SELECT count(*) FROM (SELECT DISTINCT aggregate_type, aggregate_id FROM parked_event
+                                   WHERE consumer = $1) AS parked",
+        )
+        .bind(consumer.name);
+        let (count,): (i64,) = self.row(query).await?.unwrap_or_default();
+        Ok(count.cast_unsigned())
+    }
+
+    async fn park(
+        &mut self,
+        consumer: ConsumerId,
+        event: &Event,
+        attempts: i32,
+        error: &str,
+    ) -> Result<(), StoreError> {
+        let query = sqlx::query(
+            "INSERT INTO parked_event
+                 (consumer, event_id, stream, position, aggregate_type, aggregate_id, event, attempts, error)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+             ON CONFLICT (consumer, event_id) DO UPDATE SET attempts = excluded.attempts, error = excluded.error",
+        )
+        .bind(consumer.name)
+        .bind(event.new.id.uuid())
+        .bind(&event.stream)
+        .bind(event.position)
+        .bind(&event.new.aggregate.kind)
+        .bind(&event.new.aggregate.id)
+        .bind(cloud_event::to_bytes(event))
+        .bind(attempts)
+        // PostgreSQL has no text with NUL, and an error may quote anything.
+        .bind(error.replace('\0', "\u{fffd}"));
+        self.execute(query).await?;
+        Ok(())
+    }
+
+    async fn parked_of(
+        &mut self,
+        consumer: ConsumerId,
+        aggregate: &Aggregate,
+    ) -> Result<Vec<Parked>, StoreError> {
+        let query = sqlx::query(
+            "SELECT event, attempts, error, parked_at FROM parked_event
+             WHERE consumer = $1 AND aggregate_type = $2 AND aggregate_id = $3 ORDER BY position",
+        )
+        .bind(consumer.name)
+        .bind(&aggregate.kind)
+        .bind(&aggregate.id);
+        let rows: Vec<ParkedRow> = self.rows(query).await?;
+        rows.into_iter().map(Parked::try_from).collect()
+    }
+
+    async fn parked_remove(
+        &mut self,
+        consumer: ConsumerId,
+        event_id: EventId,
+    ) -> Result<Option<Parked>, StoreError> {
+        let query = sqlx::query(
+            "DELETE FROM parked_event WHERE consumer = $1 AND event_id = $2
+             RETURNING event, attempts, error, parked_at",
+        )
+        .bind(consumer.name)
+        .bind(event_id.uuid());
+        self.row::<ParkedRow>(query).await?.map(Parked::try_from).transpose()
+    }
+
+    async fn commit(self) -> Result<(), StoreError> {
+        Ok(Tx::commit(self).await?)
+    }
+
+    async fn rollback(self) {
+        Tx::rollback(self).await;
+    }
+}

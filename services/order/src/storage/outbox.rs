@@ -1,0 +1,229 @@
+//! [`OutboxStore`]: the sequencer's statements.
+//!
+//! **Invariant:** positions are given under the lock of the stream's lease row, in separate statements of one
+//! READ COMMITTED transaction: in a single one, the snapshot that finds pending events would be older than the
+//! lock that it waited for. So positions are dense and become visible in order.
+
+use std::result::Result;
+use std::time::Duration;
+
+use events::{EventLog as _, Lease, OutboxStore, Position, Stamp, StoreError};
+use types::EventId;
+use uuid::Uuid;
+
+use super::outbox_log::{Row, limit};
+use super::{Store, Tx};
+use crate::error::{Error, Result as AppResult};
+
+#[derive(sqlx::FromRow)]
+struct LeaseRow {
+    epoch: Uuid,
+    fence: i64,
+    next_position: i64,
+    published_through: i64,
+}
+
+fn seconds(duration: Duration) -> f64 {
+    duration.as_secs_f64()
+}
+
+impl OutboxStore for Store {
+    async fn lease(
+        &self,
+        stream: &str,
+        owner: Uuid,
+        duration: Duration,
+    ) -> Result<Option<Lease>, StoreError> {
+        let mut connection = self.read().await?;
+        let server = connection.identity().clone();
+        // A server that the stream was never stamped on may be a restored backup or a promoted standby: its
+        // history gets a name of its own. The first stamp of all only writes down which server it is.
+        let query = sqlx::query(
+            "UPDATE outbox_lease
+             SET owner = $2,
+                 lease_until = clock_timestamp() + make_interval(secs => $3),
+                 fence = fence + CASE WHEN owner = $2 AND lease_until > clock_timestamp() THEN 0 ELSE 1 END,
+                 epoch = CASE WHEN system_identifier IN ('', $4) AND timeline IN ('', $5) THEN epoch
+                              ELSE gen_random_uuid() END,
+                 system_identifier = $4,
+                 timeline = $5
+             WHERE stream = $1 AND (owner = $2 OR lease_until <= clock_timestamp())
+             RETURNING epoch, fence, next_position, published_through",
+        )
+        .bind(stream)
+        .bind(owner)
+        .bind(seconds(duration))
+        .bind(server.system_identifier)
+        .bind(server.timeline);
+        let row: Option<LeaseRow> = connection.row(query).await?;
+        drop(connection);
+        if row.is_none() && self.head(stream).await?.is_none() {
+            return Err(Error::internal(format!("there is no stream {stream}")).into());
+        }
+        Ok(row.map(|row| Lease {
+            stream: stream.to_owned(),
+            owner,
+            fence: row.fence,
+            epoch: row.epoch,
+            head: row.next_position - 1,
+            published_through: row.published_through,
+        }))
+    }
+
+    async fn stamp(&self, lease: &Lease, limit: usize, duration: Duration) -> Result<Stamp, StoreError> {
+        if self.is_idle(lease, duration).await? {
+            return Ok(Stamp::Stamped(Vec::new()));
+        }
+        let mut tx = self.begin().await?;
+        let Some((next, last)) = tx.lease_lock(lease).await? else {
+            tx.rollback().await;
+            return Ok(Stamp::LeaseLost);
+        };
+        let mut rows = tx.pending_stamp(&lease.stream, next, last, limit).await?;
+        rows.sort_unstable_by_key(|row| row.position);
+        let events: Vec<_> = rows.into_iter().map(|row| row.into_event(&lease.stream, lease.epoch)).collect();
+        let head = events.last().map(|event| (event.position, event.new.id));
+        tx.lease_advance(lease, head, duration).await?;
+        tx.commit().await?;
+        Ok(Stamp::Stamped(events))
+    }
+
+    async fn published(&self, lease: &Lease, through: Position) -> Result<bool, StoreError> {
+        // Lost in a crash, some events are published again, which consumers expect.
+        let query = sqlx::query(
+            "WITH unhurried AS (SELECT set_config('synchronous_commit', 'off', true))
+             UPDATE outbox_lease SET published_through = greatest(published_through, $4)
+             FROM unhurried WHERE stream = $1 AND owner = $2 AND fence = $3",
+        )
+        .bind(&lease.stream)
+        .bind(lease.owner)
+        .bind(lease.fence)
+        .bind(through);
+        Ok(self.read().await?.execute(query).await? == 1)
+    }
+
+    async fn prune(&self, lease: &Lease, retention: Duration, limit: usize) -> Result<u64, StoreError> {
+        // Only the oldest rows are looked at, so that the cost does not grow with the table: of those that are
+        // old enough, the newest stays. A consumer that acknowledged in another epoch has acknowledged nothing.
+        let query = sqlx::query(
+            "WITH mine AS (
+                 SELECT epoch FROM outbox_lease WHERE stream = $1 AND owner = $2 AND fence = $3
+             ), oldest AS (
+                 SELECT event_id, position, stamped_at FROM outbox
+                 WHERE stream = $1 AND position > 0 ORDER BY position LIMIT $5 + 1
+             ), old AS (
+                 SELECT max(position) AS position FROM oldest
+                 WHERE stamped_at < clock_timestamp() - make_interval(secs => $4)
+             ), acknowledged AS (
+                 SELECT min(CASE WHEN consumer.epoch = mine.epoch THEN acknowledged ELSE 0 END) AS position
+                 FROM outbox_consumer AS consumer, mine WHERE stream = $1
+             )
+             DELETE FROM outbox USING mine, oldest, old, acknowledged
+             WHERE outbox.event_id = oldest.event_id AND oldest.position < old.position
+               AND oldest.position < coalesce(acknowledged.position, old.position)",
+        )
+        .bind(&lease.stream)
+        .bind(lease.owner)
+        .bind(lease.fence)
+        .bind(seconds(retention))
+        .bind(self::limit(limit));
+        Ok(self.read().await?.execute(query).await?)
+    }
+
+    async fn appended(&self) {
+        self.signals.appended.notified().await;
+    }
+}
+
+impl Store {
+    /// Whether a step has nothing to do: nothing is pending and more than two thirds of the lease are left. So
+    /// an idle stream costs a read, not a commit, at every poll.
+    async fn is_idle(&self, lease: &Lease, duration: Duration) -> AppResult<bool> {
+        let mut connection = self.read().await?;
+        let server = connection.identity().clone();
+        let query = sqlx::query(
+            "SELECT NOT EXISTS (SELECT 1 FROM outbox WHERE stream = $1 AND position IS NULL)
+             FROM outbox_lease
+             WHERE stream = $1 AND owner = $2 AND fence = $3 AND epoch = $4
+               AND system_identifier = $5 AND timeline = $6
+               AND lease_until > clock_timestamp() + make_interval(secs => $7)",
+        )
+        .bind(&lease.stream)
+        .bind(lease.owner)
+        .bind(lease.fence)
+        .bind(lease.epoch)
+        .bind(server.system_identifier)
+        .bind(server.timeline)
+        .bind(seconds(duration * 2 / 3));
+        let row: Option<(bool,)> = connection.row(query).await?;
+        Ok(row.is_some_and(|(nothing_pending,)| nothing_pending))
+    }
+}
+
+impl Tx {
+    /// Locks the lease if it is still this one, on the server that it was taken on: the next position and the
+    /// newest event.
+    async fn lease_lock(&mut self, lease: &Lease) -> AppResult<Option<(i64, Option<Uuid>)>> {
+        let server = self.connection().identity().clone();
+        let query = sqlx::query(
+            "SELECT next_position, last_event_id FROM outbox_lease
+             WHERE stream = $1 AND owner = $2 AND fence = $3 AND epoch = $4
+               AND system_identifier = $5 AND timeline = $6
+             FOR UPDATE",
+        )
+        .bind(&lease.stream)
+        .bind(lease.owner)
+        .bind(lease.fence)
+        .bind(lease.epoch)
+        .bind(server.system_identifier)
+        .bind(server.timeline);
+        self.row(query).await
+    }
+
+    /// Gives the oldest pending events the positions from `next` on; in no order.
+    async fn pending_stamp(
+        &mut self,
+        stream: &str,
+        next: i64,
+        last: Option<Uuid>,
+        limit: usize,
+    ) -> AppResult<Vec<Row>> {
+        let query = sqlx::query(
+            "UPDATE outbox SET position = stamp.position, previous = stamp.previous, stamped_at = clock_timestamp()
+             FROM (SELECT event_id,
+                          $2 - 1 + row_number() OVER (ORDER BY id) AS position,
+                          coalesce(lag(event_id) OVER (ORDER BY id), $3) AS previous
+                   FROM (SELECT event_id, id FROM outbox
+                         WHERE stream = $1 AND position IS NULL ORDER BY id LIMIT $4) AS pending) AS stamp
+             WHERE outbox.event_id = stamp.event_id
+             RETURNING outbox.event_id, aggregate_type, aggregate_id, aggregate_version, type, schema_version,
+                       payload, headers, created_at, outbox.position, outbox.previous",
+        )
+        .bind(stream)
+        .bind(next)
+        .bind(last)
+        .bind(self::limit(limit));
+        self.rows(query).await
+    }
+
+    /// Renews the lease and moves its head, if there is a new one.
+    async fn lease_advance(
+        &mut self,
+        lease: &Lease,
+        head: Option<(Position, EventId)>,
+        duration: Duration,
+    ) -> AppResult<()> {
+        let query = sqlx::query(
+            "UPDATE outbox_lease
+             SET lease_until = clock_timestamp() + make_interval(secs => $2),
+                 next_position = coalesce($3 + 1, next_position),
+                 last_event_id = coalesce($4, last_event_id)
+             WHERE stream = $1",
+        )
+        .bind(&lease.stream)
+        .bind(seconds(duration))
+        .bind(head.map(|(position, _)| position))
+        .bind(head.map(|(_, event_id)| event_id.uuid()));
+        self.execute(query).await.map(drop)
+    }
+}
