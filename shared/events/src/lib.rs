@@ -7,14 +7,28 @@
 //! the channel lost. This crate knows the protocol and neither SQL nor MongoDB: the [`store`] traits are
 //! implemented by the services' `storage/`, and `conformance` (feature `testing`) holds them to one behaviour.
 
+pub mod bus;
+pub mod cloud_event;
 #[cfg(feature = "testing")]
 pub mod conformance;
 pub mod envelope;
+pub mod history;
+mod pace;
 pub mod participant;
+mod relay;
+pub mod sequencer;
+pub mod service;
+mod stamped;
+mod status;
 pub mod store;
+#[cfg(test)]
+mod test_support;
 
+pub use bus::Bus;
 pub use envelope::{Aggregate, Event, Headers, NewEvent};
 pub use participant::{Direction, Hold, HoldSpec, HoldState, Outcome, ParticipantTx, Refusal, Step};
+pub use sequencer::{Sequencer, SequencerOptions};
+pub use stamped::Stamped;
 pub use store::{
     ConsumerId, ConsumerStore, ConsumerTx, EffectError, Effects, EventLog, Head, Lease, LeasedMark, Mark,
     OutboxStore, Parked, Position, RelayLease, Resolved, Stamp, StoreError,

@@ -1,0 +1,276 @@
+//! The one process at a time that gives a stream's committed events their positions.
+//!
+//! Leases, fences and positions live in the database ([`OutboxStore`]); this is the loop around them. Nothing
+//! in here decides by a process' clock whether it still owns the stream: every write checks the fence. A
+//! replica without the lease passes hints of commits on to the one that has it.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::bus::{Channel, Outgoing, Signal, wake_channel};
+use crate::pace::{Backoff, Throttle, jittered};
+use crate::relay::Relay;
+use crate::stamped::Stamped;
+use crate::store::{Head, Lease, OutboxStore, Stamp, StoreError};
+
+/// How a [`Sequencer`] paces itself.
+#[derive(Debug, Clone)]
+pub struct SequencerOptions {
+    /// How long a lease lasts unless it is renewed.
+    pub lease: Duration,
+    /// How many events one step stamps at the most.
+    pub batch_max: usize,
+    /// How long an event waits at the most when no hint of its commit came.
+    pub poll: Duration,
+    /// The same while the bus is away, when followers depend on it.
+    pub poll_bus_away: Duration,
+    /// How often the stream's head is published.
+    pub heartbeat: Duration,
+    /// How long events are kept after they were stamped, whatever the consumers have acknowledged.
+    pub retention: Duration,
+    /// How often events are pruned.
+    pub prune_every: Duration,
+    /// How many events are pruned at once.
+    pub prune_batch_max: usize,
+}
+
+impl Default for SequencerOptions {
+    fn default() -> Self {
+        Self {
+            lease: Duration::from_secs(3),
+            batch_max: 1000,
+            poll: Duration::from_millis(250),
+            poll_bus_away: Duration::from_millis(10),
+            heartbeat: Duration::from_millis(250),
+            retention: Duration::from_secs(7 * 24 * 3600),
+            prune_every: Duration::from_secs(60),
+            prune_batch_max: 1000,
+        }
+    }
+}
+
+const RETRY_FIRST: Duration = Duration::from_millis(20);
+const RETRY_LONGEST: Duration = Duration::from_secs(1);
+/// How long the last acts at a shutdown may take; a lease that was not given back runs out.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// How often a replica without the lease passes hints on at the most.
+const HINT_PAUSE: Duration = Duration::from_millis(2);
+
+/// Stamps and publishes one stream, whenever it has the lease.
+pub struct Sequencer<S, C> {
+    store: S,
+    stream: String,
+    bus: C,
+    options: SequencerOptions,
+    stamped: Stamped,
+    owner: Uuid,
+}
+
+impl<S: OutboxStore, C: Channel> Sequencer<S, C> {
+    /// A sequencer for a stream of this store.
+    pub fn new(store: S, stream: impl Into<String>, bus: C, options: SequencerOptions) -> Self {
+        let owner = Uuid::new_v4();
+        Self {
+            store,
+            stream: stream.into(),
+            bus,
+            options,
+            stamped: Stamped::new(),
+            owner,
+        }
+    }
+
+    /// Wakes followers in this process through `stamped`.
+    #[must_use]
+    pub fn with_stamped(mut self, stamped: Stamped) -> Self {
+        self.stamped = stamped;
+        self
+    }
+
+    /// Runs until the shutdown, then gives the lease back.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let mut backoff = Backoff::new(RETRY_FIRST, RETRY_LONGEST);
+        let mut warnings = Throttle::default();
+        while !shutdown.is_cancelled() {
+            let failed = tokio::select! {
+                () = shutdown.cancelled() => break,
+                taken = self.store.lease(&self.stream, self.owner, self.options.lease) => match taken {
+                    Ok(Some(lease)) => self.own(&lease, &shutdown, &mut backoff).await.err(),
+                    Ok(None) => {
+                        backoff.reset();
+                        self.stand_by(&shutdown).await;
+                        None
+                    }
+                    Err(error) => Some(error),
+                },
+            };
+            if let Some(error) = failed {
+                if warnings.ready() {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(stream = self.stream, error, "events are not stamped now");
+                }
+                tokio::select! {
+                    () = shutdown.cancelled() => break,
+                    () = backoff.pause() => {}
+                }
+            }
+        }
+        // Without a duration, the lease has run out at once.
+        let release = self.store.lease(&self.stream, self.owner, Duration::ZERO);
+        if tokio::time::timeout(FAREWELL, release).await.is_err() {
+            tracing::debug!(stream = self.stream, "the lease was not given back and runs out");
+        }
+    }
+
+    /// Another replica has the lease: passes hints on to it, until it is time to ask again.
+    async fn stand_by(&self, shutdown: &CancellationToken) {
+        let hints = async {
+            loop {
+                self.store.appended().await;
+                let hint: Vec<Outgoing> = vec![(wake_channel(&self.stream), bytes::Bytes::new())];
+                if self.bus.publish(hint).await.is_err() {
+                    tokio::time::sleep(self.options.poll).await;
+                }
+                tokio::time::sleep(HINT_PAUSE).await;
+            }
+        };
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = tokio::time::sleep(jittered(self.options.lease / 3)) => {}
+            () = hints => {}
+        }
+    }
+
+    /// Works until the lease is lost, a store error or the shutdown.
+    async fn own(
+        &self,
+        lease: &Lease,
+        shutdown: &CancellationToken,
+        backoff: &mut Backoff,
+    ) -> Result<(), StoreError> {
+        let head = self.head(lease).await?;
+        let relay = Relay::new(head, lease);
+        tracing::info!(
+            stream = self.stream,
+            fence = lease.fence,
+            head = lease.head,
+            "stamps the stream"
+        );
+        let outcome = tokio::select! {
+            outcome = self.stamp(lease, &relay, backoff) => outcome,
+            () = relay.run(&self.store, &self.bus, &self.options) => Ok(()),
+            () = self.note_published(lease, &relay) => Ok(()),
+            () = self.prune(lease, &relay) => Ok(()),
+            () = shutdown.cancelled() => {
+                let farewell = async {
+                    if relay.publish(&self.store, &self.bus, true).await.is_ok() {
+                        drop(self.store.published(lease, relay.through()).await);
+                    }
+                };
+                drop(tokio::time::timeout(FAREWELL, farewell).await);
+                Ok(())
+            }
+        };
+        if outcome.is_ok() && !shutdown.is_cancelled() {
+            tracing::info!(stream = self.stream, fence = lease.fence, "lost the stream");
+        }
+        outcome
+    }
+
+    async fn head(&self, lease: &Lease) -> Result<Head, StoreError> {
+        match self.store.head(&self.stream).await? {
+            Some(head) => Ok(head),
+            None => Err(StoreError::Permanent(
+                format!("the leased stream {} is unknown", lease.stream).into(),
+            )),
+        }
+    }
+
+    /// Stamps until the lease is lost.
+    async fn stamp(&self, lease: &Lease, relay: &Relay, backoff: &mut Backoff) -> Result<(), StoreError> {
+        let mut wakes = self.bus.subscribe(vec![wake_channel(&self.stream)], None);
+        loop {
+            let stamp = self
+                .store
+                .stamp(lease, self.options.batch_max, self.options.lease)
+                .await?;
+            let Stamp::Stamped(events) = stamp else {
+                return Ok(());
+            };
+            backoff.reset();
+            let full = events.len() >= self.options.batch_max;
+            self.stamped.beat(!events.is_empty());
+            relay.push(events);
+            if full {
+                continue;
+            }
+            let poll = if relay.is_away() {
+                self.options.poll_bus_away
+            } else {
+                self.options.poll
+            };
+            let poll = tokio::time::sleep(jittered(poll.min(self.options.lease / 3)));
+            tokio::pin!(poll);
+            loop {
+                tokio::select! {
+                    () = self.store.appended() => break,
+                    () = &mut poll => break,
+                    signal = wakes.next() => if matches!(signal, Signal::Message { .. }) { break },
+                }
+            }
+        }
+    }
+
+    /// Keeps `published_through` near what was published; returns when the lease is lost.
+    async fn note_published(&self, lease: &Lease, relay: &Relay) {
+        let mut noted = lease.published_through;
+        loop {
+            tokio::time::sleep(self.options.heartbeat).await;
+            let through = relay.through();
+            if through == noted {
+                continue;
+            }
+            match self.store.published(lease, through).await {
+                Ok(true) => noted = through,
+                Ok(false) => return,
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::debug!(stream = self.stream, error, "what was published is not noted now");
+                }
+            }
+        }
+    }
+
+    /// Prunes now and then, for ever.
+    async fn prune(&self, lease: &Lease, relay: &Relay) {
+        let mut warnings = Throttle::default();
+        loop {
+            tokio::time::sleep(jittered(self.options.prune_every)).await;
+            if let Err(error) = self.prune_once(lease, relay).await
+                && warnings.ready()
+            {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(stream = self.stream, error, "old events are not pruned now");
+            }
+        }
+    }
+
+    async fn prune_once(&self, lease: &Lease, relay: &Relay) -> Result<(), StoreError> {
+        let batch = self.options.prune_batch_max;
+        let mut pruned = 0;
+        loop {
+            let count = self.store.prune(lease, self.options.retention, batch).await?;
+            pruned += count;
+            if usize::try_from(count).is_ok_and(|count| count < batch) {
+                break;
+            }
+        }
+        if pruned > 0 {
+            tracing::info!(stream = self.stream, pruned, "pruned old events");
+            relay.set_oldest(self.head(lease).await?.oldest);
+        }
+        Ok(())
+    }
+}
