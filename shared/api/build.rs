@@ -15,7 +15,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut compiler = protox::Compiler::new([&proto])?;
     compiler.include_imports(true).include_source_info(true);
     compiler.open_files(&files)?;
-    let out = PathBuf::from(env::var("OUT_DIR")?);
+    let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?);
     // protox's own encoder keeps the option extensions, which prost's types drop.
     fs::write(out.join("descriptor.bin"), compiler.encode_file_descriptor_set())?;
 

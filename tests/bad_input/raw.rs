@@ -1,0 +1,91 @@
+//! Calls that no generated client would make: any bytes, any headers.
+
+use anyhow::{Context, Result};
+use api::descriptor;
+use bytes::{BufMut, Bytes, BytesMut};
+use http::HeaderValue;
+use http_body_util::{BodyExt as _, Full};
+use prost::Message as _;
+use prost_reflect::{DynamicMessage, MethodDescriptor};
+use serde_json::Value;
+use tonic::transport::Channel;
+use tonic::{Code, Status};
+use tower::ServiceExt as _;
+
+/// What came back.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// OK, or the error.
+    pub(crate) status: Status,
+    /// The first message, if there was one, without its frame.
+    pub(crate) message: Option<Bytes>,
+    /// The HTTP status.
+    pub(crate) http: http::StatusCode,
+}
+
+/// A method by its path, such as `order.v1.OrderService/PlaceOrder`.
+pub(crate) fn method(path: &str) -> Result<MethodDescriptor> {
+    descriptor::method(path).with_context(|| format!("there is no method {path}"))
+}
+
+/// Encodes a request from its JSON form.
+pub(crate) fn encode(path: &str, json: &Value) -> Result<Bytes> {
+    let message = DynamicMessage::deserialize(method(path)?.input(), json.clone())
+        .with_context(|| format!("{json} is no request of {path}"))?;
+    Ok(message.encode_to_vec().into())
+}
+
+/// Puts a message into a gRPC frame: flag, length, bytes.
+pub(crate) fn frame(message: &[u8]) -> Bytes {
+    frame_of(
+        0,
+        u32::try_from(message.len()).expect("test messages are short"),
+        message,
+    )
+}
+
+/// A frame that may lie about its length or its compression.
+pub(crate) fn frame_of(flag: u8, length: u32, message: &[u8]) -> Bytes {
+    let mut frame = BytesMut::with_capacity(5 + message.len());
+    frame.put_u8(flag);
+    frame.put_u32(length);
+    frame.put_slice(message);
+    frame.freeze()
+}
+
+/// Makes a call with these very bytes as its body. `headers` may repeat a name.
+pub(crate) async fn call(
+    channel: Channel,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: Bytes,
+) -> Result<Answer> {
+    let mut request = http::Request::post(format!("http://localhost/{path}"))
+        .version(http::Version::HTTP_2)
+        .body(tonic::body::Body::new(Full::new(body)))?;
+    let map = request.headers_mut();
+    map.insert("content-type", HeaderValue::from_static("application/grpc"));
+    map.insert("te", HeaderValue::from_static("trailers"));
+    for (name, value) in headers {
+        let name: http::HeaderName = name.parse()?;
+        if name == "content-type" {
+            map.insert(name, HeaderValue::from_bytes(value.as_bytes())?);
+        } else {
+            map.append(name, HeaderValue::from_bytes(value.as_bytes())?);
+        }
+    }
+    let response = channel.oneshot(request).await.context("sending the call")?;
+    let (parts, body) = response.into_parts();
+    let collected = body.collect().await.context("reading the answer")?;
+    let trailers = collected.trailers().cloned().unwrap_or_default();
+    let bytes = collected.to_bytes();
+    let status = Status::from_header_map(&parts.headers)
+        .or_else(|| Status::from_header_map(&trailers))
+        .unwrap_or_else(|| Status::new(Code::Unknown, "no grpc-status came back"));
+    let message = (bytes.len() >= 5).then(|| bytes.slice(5..));
+    Ok(Answer {
+        status,
+        message,
+        http: parts.status,
+    })
+}

@@ -1,0 +1,286 @@
+//! The people and things that wrong calls are made with, and the digest that shows that nothing changed.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, bail};
+use api::auth::v1::Role;
+use api::event::v1::HeadRequest;
+use api::user::v1::CreatePostRequest;
+use serde_json::Value;
+use testkit::ServiceName;
+use testkit::client::{PASSWORD, Person, eur, request_id};
+use tests::System;
+use tests::people::{Market, PRICE, pay};
+use tokio::sync::OnceCell;
+use uuid::Uuid;
+
+/// A system with an order in each state and people of each kind.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    pub(crate) system: &'static System,
+    pub(crate) market: Market,
+    stranger: Person,
+    ended: Person,
+    names: BTreeMap<&'static str, String>,
+}
+
+impl Stage {
+    /// The stage that all rows share: rows change nothing.
+    pub(crate) async fn get() -> Result<&'static Self> {
+        static STAGE: OnceCell<Stage> = OnceCell::const_new();
+        STAGE.get_or_try_init(|| Box::pin(Self::set())).await
+    }
+
+    async fn set() -> Result<Self> {
+        let system = System::shared().await?;
+        let market = Market::open(system, 10 * PRICE, 5).await?;
+        let yen = api::order::v1::CreateProductRequest {
+            request_id: request_id(),
+            name: "In yen".to_owned(),
+            unit_price: Some(api::common::v1::Money {
+                currency_code: "JPY".to_owned(),
+                minor_units: 100,
+            }),
+            stock: 5,
+        };
+        let dear = api::order::v1::CreateProductRequest {
+            request_id: request_id(),
+            name: "Dear".to_owned(),
+            unit_price: Some(eur(1_000_000_000_000)),
+            stock: 1_000_000_000,
+        };
+        let mut products = Vec::new();
+        for request in [yen, dear] {
+            let product = market
+                .seller
+                .caller
+                .catalog()
+                .create_product(request)
+                .await?
+                .into_inner()
+                .product;
+            products.push(product.context("a product")?.id);
+        }
+        let other_seller = system
+            .admin
+            .make(&system.api.sign_up("Other").await?, Role::Merchant)
+            .await?;
+        let other = api::order::v1::CreateProductRequest {
+            request_id: request_id(),
+            name: "Of another seller".to_owned(),
+            unit_price: Some(eur(PRICE)),
+            stock: 5,
+        };
+        let other = other_seller
+            .caller
+            .catalog()
+            .create_product(other)
+            .await?
+            .into_inner()
+            .product;
+        let (placed, paid, cancelled) = (
+            market.order(1).await?,
+            market.order(1).await?,
+            market.order(1).await?,
+        );
+        let payment = market
+            .buyer
+            .caller
+            .transfers()
+            .pay_order(pay(&paid))
+            .await
+            .context("PayOrder")?;
+        let transfer = payment.into_inner().transfer.context("a transfer")?.id;
+        let cancel = api::order::v1::CancelOrderRequest {
+            request_id: request_id(),
+            order_id: cancelled.id.clone(),
+            etag: String::new(),
+        };
+        market
+            .buyer
+            .caller
+            .orders()
+            .cancel_order(cancel)
+            .await
+            .context("CancelOrder")?;
+        let post = CreatePostRequest {
+            request_id: request_id(),
+            title: "A post".to_owned(),
+            body: "Of the buyer.".to_owned(),
+        };
+        let post = market
+            .buyer
+            .caller
+            .posts()
+            .create_post(post)
+            .await?
+            .into_inner()
+            .post
+            .context("a post")?;
+        let used = request_id();
+        let place = api::order::v1::PlaceOrderRequest {
+            request_id: used.clone(),
+            items: vec![api::order::v1::OrderItem {
+                product_id: market.product_id.clone(),
+                quantity: 1,
+                ..Default::default()
+            }],
+        };
+        market.buyer.caller.orders().place_order(place).await?;
+
+        let stranger = system.api.sign_up("Stranger").await?;
+        let gone = system.api.sign_up("Gone").await?;
+        let ended = system.api.log_in(&gone.email, PASSWORD).await?;
+        let deactivate = api::user::v1::DeactivateUserRequest {
+            request_id: request_id(),
+            user_id: gone.user_id.clone(),
+            etag: String::new(),
+        };
+        system
+            .admin
+            .caller
+            .users()
+            .deactivate_user(deactivate)
+            .await
+            .context("DeactivateUser")?;
+        let names = BTreeMap::from([
+            ("$buyer", market.buyer.user_id.clone()),
+            ("$buyer_email", market.buyer.email.clone()),
+            ("$buyer_session", market.buyer.session_id.clone()),
+            ("$buyer_refresh_token", market.buyer.refresh_token.clone()),
+            ("$seller", market.seller.user_id.clone()),
+            ("$stranger", stranger.user_id.clone()),
+            ("$gone", gone.user_id.clone()),
+            ("$gone_email", gone.email.clone()),
+            ("$admin", system.admin.user_id.clone()),
+            ("$product", market.product_id.clone()),
+            ("$yen_product", products[0].clone()),
+            ("$dear_product", products[1].clone()),
+            ("$other_product", other.context("a product")?.id),
+            ("$placed_order", placed.id),
+            ("$paid_order", paid.id),
+            ("$cancelled_order", cancelled.id),
+            ("$transfer", transfer),
+            ("$post", post.id),
+            ("$used_request_id", used),
+            ("$missing", Uuid::now_v7().to_string()),
+            ("$password", PASSWORD.to_owned()),
+        ]);
+        let stage = Self {
+            system,
+            market,
+            stranger,
+            ended,
+            names,
+        };
+        // The last events of the preparation may still be on their way.
+        system.books_balance().await?;
+        Ok(stage)
+    }
+
+    /// The token of somebody by the name that a row uses; `None` for nobody.
+    pub(crate) fn token(&self, who: &str) -> Result<Option<String>> {
+        Ok(Some(match who {
+            "anyone" => return Ok(None),
+            "buyer" => self.market.buyer.access_token.clone(),
+            "seller" => self.market.seller.access_token.clone(),
+            "admin" => self.system.admin.access_token.clone(),
+            "stranger" => self.stranger.access_token.clone(),
+            "ended" => self.ended.access_token.clone(),
+            "buyer_refresh_token" => self.market.buyer.refresh_token.clone(),
+            service if service.ends_with("-service") => self
+                .system
+                .stack
+                .databases
+                .state()
+                .secret(&format!("{service}.token"))?,
+            other => bail!("nobody is called {other}"),
+        }))
+    }
+
+    /// Replaces `$names` in a row's message; `$new_id` is another UUID each time, `$long:N` is N letters.
+    pub(crate) fn fill(&self, value: &Value) -> Result<Value> {
+        Ok(match value {
+            Value::String(text) if text == "$new_id" => Value::String(request_id()),
+            Value::String(text) if text.starts_with("$long:") => {
+                let length: usize = text["$long:".len()..].parse().context("a length")?;
+                Value::String("a".repeat(length))
+            }
+            Value::String(text) if text.starts_with('$') => {
+                let known = self.names.get(text.as_str());
+                Value::String(
+                    known
+                        .with_context(|| format!("nothing is called {text}"))?
+                        .clone(),
+                )
+            }
+            Value::Array(items) => {
+                Value::Array(items.iter().map(|item| self.fill(item)).collect::<Result<_>>()?)
+            }
+            Value::Object(fields) => Value::Object(
+                fields
+                    .iter()
+                    .map(|(key, field)| Ok((key.clone(), self.fill(field)?)))
+                    .collect::<Result<_>>()?,
+            ),
+            other => other.clone(),
+        })
+    }
+
+    /// Where every stream stands. Each change of state appends an event in the transaction of the change, so equal
+    /// digests mean that nothing changed.
+    pub(crate) async fn digest(&self) -> Result<Vec<(String, i64)>> {
+        let mut heads = Vec::new();
+        let sessions = (0..16).map(|partition| (ServiceName::Session, format!("session-{partition:02}")));
+        let streams = [
+            (ServiceName::User, "user".to_owned()),
+            (ServiceName::Order, "order".to_owned()),
+        ];
+        for (service, stream) in streams.into_iter().chain(sessions) {
+            let mut client = self.system.admin.caller.events(service);
+            let answer = client
+                .head(HeadRequest {
+                    stream: stream.clone(),
+                })
+                .await
+                .context("Head")?;
+            heads.push((stream, answer.into_inner().head.context("a head")?.position));
+        }
+        Ok(heads)
+    }
+
+    /// Waits until everything that was committed is stamped, and gives the digest.
+    pub(crate) async fn settled_digest(&self) -> Result<Vec<(String, i64)>> {
+        let mut before = self.digest().await?;
+        let last = std::sync::Mutex::new(Vec::new());
+        testkit::wait_until(
+            std::time::Duration::from_secs(10),
+            "the streams to settle",
+            async || {
+                // Two equal digests with a poll interval of the sequencer between them.
+                tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+                let now = self.digest().await.map_err(|error| format!("{error:#}"))?;
+                let settled = now == before;
+                before.clone_from(&now);
+                *last.lock().expect("no holder panics") = now;
+                if settled {
+                    Ok(())
+                } else {
+                    Err("still moving".to_owned())
+                }
+            },
+        )
+        .await?;
+        Ok(last.into_inner().expect("no holder panics"))
+    }
+}
+
+/// The service that has a method.
+pub(crate) fn service_of(path: &str) -> Result<ServiceName> {
+    match path.split('.').next() {
+        Some("user") => Ok(ServiceName::User),
+        Some("order" | "event") => Ok(ServiceName::Order),
+        Some("session") => Ok(ServiceName::Session),
+        _ => bail!("no service has {path}"),
+    }
+}

@@ -1,0 +1,7 @@
+//! Journeys of users through the whole system: real processes, real databases, the gRPC APIs only.
+
+mod one_effect;
+mod orders;
+mod refunds;
+mod rights;
+mod sessions;
