@@ -157,7 +157,8 @@ impl Process {
     pub async fn stop(&self, signal: Signal, within: Duration) -> Result<()> {
         if self.is_alive() {
             self.signal(signal)?;
-            self.resume()?;
+            // A paused one must wake to end. One that has ended already cannot, and need not.
+            let _ = self.resume();
             if self.ended(within).await.is_err() {
                 self.kill().await?;
                 bail!(
