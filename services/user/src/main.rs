@@ -1,1 +1,3 @@
+//! The binary of user service.
+
 fn main() {}

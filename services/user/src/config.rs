@@ -1,0 +1,104 @@
+//! What this service is told at its start. `--help` is the reference.
+
+use std::time::Duration;
+
+use clap::Args;
+use runtime::config::{
+    ServerConfig, ServiceTokenConfig, TelemetryConfig, duration, human, secret, secret_value,
+};
+use secrecy::SecretString;
+use serde::Serialize;
+
+/// Where the service listens unless told otherwise.
+pub const LISTEN: &str = "0.0.0.0:50051";
+
+/// Everything that `serve` needs.
+#[derive(Debug, Clone, Args, Serialize)]
+pub struct Config {
+    /// How it listens.
+    #[command(flatten)]
+    pub server: ServerConfig,
+    /// Where logs and traces go.
+    #[command(flatten)]
+    pub telemetry: TelemetryConfig,
+    /// How services know each other.
+    #[command(flatten)]
+    pub service_tokens: ServiceTokenConfig,
+    /// The database.
+    #[command(flatten)]
+    pub mongo: MongoConfig,
+    /// How passwords are hashed.
+    #[command(flatten)]
+    pub passwords: PasswordConfig,
+    /// Who else there is.
+    #[command(flatten)]
+    pub peers: PeerConfig,
+    /// The outbox.
+    #[command(flatten)]
+    pub outbox: OutboxConfig,
+}
+
+/// The database.
+#[derive(Debug, Clone, Args, Serialize)]
+#[command(next_help_heading = "MongoDB")]
+pub struct MongoConfig {
+    /// `mongodb://user:password@host:port/database?options`; a replica set, which transactions need.
+    #[arg(long = "mongodb-url", env = "MONGODB_URL", value_name = "URL", hide_env_values = true, value_parser = secret_value)]
+    #[serde(serialize_with = "secret")]
+    pub url: SecretString,
+    /// The most connections of one core.
+    #[arg(
+        long = "mongodb-connections",
+        env = "MONGODB_CONNECTIONS",
+        default_value_t = 32
+    )]
+    pub connections: u32,
+}
+
+/// How passwords are hashed: Argon2id. Higher parameters reach old hashes at the next login.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Args, Serialize)]
+#[command(next_help_heading = "Passwords")]
+pub struct PasswordConfig {
+    /// Memory of one hash, in KiB.
+    #[arg(
+        long = "argon2-memory-kib",
+        env = "ARGON2_MEMORY_KIB",
+        default_value_t = 19_456
+    )]
+    pub memory_kib: u32,
+    /// Passes over that memory.
+    #[arg(long = "argon2-passes", env = "ARGON2_PASSES", default_value_t = 2)]
+    pub passes: u32,
+    /// Lanes of one hash; computed one after the other.
+    #[arg(long = "argon2-lanes", env = "ARGON2_LANES", default_value_t = 1)]
+    pub lanes: u32,
+    /// Hashes that may wait for a core; more are refused.
+    #[arg(long = "password-queue", env = "PASSWORD_QUEUE", default_value_t = 64)]
+    pub queue: usize,
+}
+
+/// Who else there is.
+#[derive(Debug, Clone, Args, Serialize)]
+#[command(next_help_heading = "Peers")]
+pub struct PeerConfig {
+    /// Redis whose Pub/Sub carries the events; may be away.
+    #[arg(long, env = "REDIS_EVENTS_URL", value_name = "URL", hide_env_values = true, value_parser = secret_value)]
+    #[serde(serialize_with = "secret")]
+    pub redis_events_url: SecretString,
+    /// Session service.
+    #[arg(long, env = "SESSION_URL", value_name = "URL")]
+    pub session_url: String,
+    /// Order service.
+    #[arg(long, env = "ORDER_URL", value_name = "URL")]
+    pub order_url: String,
+}
+
+/// The outbox.
+#[derive(Debug, Clone, Copy, Args, Serialize)]
+#[command(next_help_heading = "Outbox")]
+pub struct OutboxConfig {
+    /// How long an event is kept after every consumer has it, so that a restored consumer can catch up.
+    #[arg(long = "outbox-retention", env = "OUTBOX_RETENTION", default_value = "7d", value_parser = duration)]
+    #[serde(serialize_with = "human")]
+    pub retention: Duration,
+}

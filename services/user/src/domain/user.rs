@@ -1,0 +1,174 @@
+//! A person, and what may become of one.
+
+use time::OffsetDateTime;
+use types::{Role, UserId};
+
+use super::email::Email;
+use crate::error::{Error, Result};
+
+/// What a user may do at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum UserState {
+    /// May log in, pay, receive.
+    Active,
+    /// May not log in, and receives refunds only.
+    Deactivated,
+}
+
+/// A person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct User {
+    pub(crate) id: UserId,
+    pub(crate) email: Email,
+    pub(crate) display_name: String,
+    pub(crate) role: Role,
+    pub(crate) state: UserState,
+    /// Raised by each change that ends sessions: a session made with a lower one is dead.
+    pub(crate) auth_epoch: i64,
+    /// How many posts the user owns.
+    pub(crate) post_count: i64,
+    /// Counts changes: the etag.
+    pub(crate) version: i64,
+    /// Counts events.
+    pub(crate) event_version: i64,
+    pub(crate) create_time: OffsetDateTime,
+    pub(crate) update_time: OffsetDateTime,
+}
+
+impl User {
+    /// Somebody who signs up. The role is not the caller's to choose: see [`User::bootstrap_admin`].
+    pub(crate) fn sign_up(id: UserId, email: Email, display_name: String, now: OffsetDateTime) -> Self {
+        Self {
+            id,
+            email,
+            display_name,
+            role: Role::Customer,
+            state: UserState::Active,
+            auth_epoch: 1,
+            post_count: 0,
+            version: 1,
+            event_version: 1,
+            create_time: now,
+            update_time: now,
+        }
+    }
+
+    /// The first admin, made by whoever can reach the database.
+    pub(crate) fn bootstrap_admin(
+        id: UserId,
+        email: Email,
+        display_name: String,
+        now: OffsetDateTime,
+    ) -> Self {
+        Self {
+            role: Role::Admin,
+            ..Self::sign_up(id, email, display_name, now)
+        }
+    }
+
+    /// The user after being deactivated: sessions end.
+    pub(crate) fn deactivated(&self, now: OffsetDateTime) -> Result<Self> {
+        self.require_active()?;
+        Ok(Self {
+            state: UserState::Deactivated,
+            ..self.with_sessions_ended(now)
+        })
+    }
+
+    /// The user with another role: sessions end, because each carries the role that it was made with.
+    pub(crate) fn with_role(&self, role: Role, now: OffsetDateTime) -> Result<Self> {
+        self.require_active()?;
+        Ok(Self {
+            role,
+            ..self.with_sessions_ended(now)
+        })
+    }
+
+    /// Refuses whoever is deactivated.
+    pub(crate) fn require_active(&self) -> Result<()> {
+        match self.state {
+            UserState::Active => Ok(()),
+            UserState::Deactivated => Err(Error::UserDeactivated(self.id)),
+        }
+    }
+
+    /// Refuses an etag that is not the present one.
+    pub(crate) fn require_version(&self, etag: Option<i64>) -> Result<()> {
+        match etag {
+            Some(version) if version != self.version => Err(Error::VersionMismatch {
+                resource: "user",
+                id: self.id.to_string(),
+            }),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// The change and its event, counted.
+    fn with_sessions_ended(&self, now: OffsetDateTime) -> Self {
+        Self {
+            auth_epoch: self.auth_epoch + 1,
+            version: self.version + 1,
+            event_version: self.event_version + 1,
+            update_time: now,
+            ..self.clone()
+        }
+    }
+}
+
+/// A user's orders, as told by order service's events.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct OrderStatistics {
+    pub(crate) placed_count: i64,
+    pub(crate) paid_count: i64,
+    pub(crate) cancelled_count: i64,
+    /// Placed or received, not handed on, not cancelled.
+    pub(crate) owned_count: i64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ann() -> User {
+        let email = "ann@example.com".parse().unwrap();
+        let id = "01920000-0000-7000-8000-000000000001".parse().unwrap();
+        User::sign_up(id, email, "Ann".to_owned(), OffsetDateTime::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn whatever_ends_sessions_raises_the_epoch_and_both_versions() {
+        let now = OffsetDateTime::UNIX_EPOCH + time::Duration::HOUR;
+        for changed in [
+            ann().deactivated(now).unwrap(),
+            ann().with_role(Role::Merchant, now).unwrap(),
+        ] {
+            assert_eq!(
+                (changed.auth_epoch, changed.version, changed.event_version),
+                (2, 2, 2)
+            );
+            assert_eq!(changed.update_time, now);
+        }
+    }
+
+    #[test]
+    fn a_deactivated_user_stays_so() {
+        let gone = ann().deactivated(OffsetDateTime::UNIX_EPOCH).unwrap();
+        assert!(matches!(
+            gone.deactivated(OffsetDateTime::UNIX_EPOCH),
+            Err(Error::UserDeactivated(_))
+        ));
+        assert!(matches!(
+            gone.with_role(Role::Admin, OffsetDateTime::UNIX_EPOCH),
+            Err(Error::UserDeactivated(_))
+        ));
+    }
+
+    #[test]
+    fn only_the_present_etag_is_good() {
+        assert!(ann().require_version(None).is_ok() && ann().require_version(Some(1)).is_ok());
+        assert!(matches!(
+            ann().require_version(Some(2)),
+            Err(Error::VersionMismatch { .. })
+        ));
+    }
+}

@@ -1,0 +1,67 @@
+//! Password hashes, in a collection of their own that no read of a user touches. The types let nothing in but a
+//! hash.
+
+use bson::doc;
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use types::UserId;
+
+use super::driver::bounded;
+use super::{SERVER_TIME, Store, Tx, from_time};
+use crate::domain::password::PasswordHash;
+use crate::error::Result;
+
+const COLLECTION: &str = "credential";
+
+#[derive(Debug, Serialize, Deserialize)]
+struct CredentialRow {
+    #[serde(rename = "_id")]
+    user_id: bson::Uuid,
+    password_hash: String,
+    update_time: bson::DateTime,
+}
+
+impl Store {
+    /// A user's password hash.
+    pub(crate) async fn credential_fetch(&self, user_id: UserId) -> Result<Option<PasswordHash>> {
+        let credentials = self.collection::<CredentialRow>(COLLECTION);
+        let find = credentials.find_one(doc! { "_id": bson::Uuid::from(user_id.uuid()) });
+        let row = bounded(find.max_time(SERVER_TIME)).await?;
+        Ok(row.map(|row| PasswordHash::from_phc(row.password_hash)))
+    }
+}
+
+impl Tx {
+    /// Gives a new user a password.
+    pub(crate) async fn credential_insert(
+        &mut self,
+        user_id: UserId,
+        hash: &PasswordHash,
+        now: OffsetDateTime,
+    ) -> Result<()> {
+        let row = CredentialRow {
+            user_id: user_id.uuid().into(),
+            password_hash: hash.as_phc().to_owned(),
+            update_time: from_time(now),
+        };
+        let (credentials, session) = self.on::<CredentialRow>(COLLECTION);
+        bounded(credentials.insert_one(row).session(session))
+            .await
+            .map(drop)
+    }
+
+    /// Replaces one hash of a password by another of the same password; `false` when it is not `before` any more.
+    pub(crate) async fn credential_rehash(
+        &mut self,
+        user_id: UserId,
+        before: &PasswordHash,
+        after: &PasswordHash,
+        now: OffsetDateTime,
+    ) -> Result<bool> {
+        let filter = doc! { "_id": bson::Uuid::from(user_id.uuid()), "password_hash": before.as_phc() };
+        let change = doc! { "$set": { "password_hash": after.as_phc(), "update_time": from_time(now) } };
+        let (credentials, session) = self.on::<CredentialRow>(COLLECTION);
+        let updated = bounded(credentials.update_one(filter, change).session(session)).await?;
+        Ok(updated.matched_count == 1)
+    }
+}

@@ -1,0 +1,92 @@
+//! Every call of the driver goes through [`bounded`]: it has an end, and its failure is classified here, once.
+
+use std::future::IntoFuture;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use mongodb::error::{Error as DriverError, ErrorKind, TRANSIENT_TRANSACTION_ERROR, WriteFailure};
+use tokio::time::timeout;
+
+use crate::error::{Error, Result};
+
+/// The longest that one exchange with the server may take. A paused server answers nothing at all, so the
+/// server's own limits are not enough.
+pub(crate) const OPERATION_TIME: Duration = Duration::from_secs(3);
+/// The longest that the server may work on one read: less than we wait, so that it is the server that ends it.
+pub(crate) const SERVER_TIME: Duration = Duration::from_secs(2);
+
+const DUPLICATE_KEY: i32 = 11_000;
+const WRITE_CONFLICT: i32 = 112;
+const NO_SUCH_TRANSACTION: i32 = 251;
+const LOCK_TIMEOUT: i32 = 24;
+const OUT_OF_DISK_SPACE: i32 = 14_031;
+/// The server goes away, steps down, or was interrupted while doing so; and the time limits.
+const AWAY: [i32; 16] = [
+    6, 7, 50, 89, 91, 134, 189, 202, 262, 290, 9001, 10_107, 11_600, 11_602, 13_435, 13_436,
+];
+
+/// Runs an exchange with the server.
+///
+/// Boxed here, so that the futures of our callers hold a plain box: with the driver's own types in them, the
+/// compiler cannot see that they are `Send`.
+pub(crate) fn bounded<'a, T: 'a, O>(operation: O) -> BoxFuture<'a, Result<T>>
+where
+    O: IntoFuture<Output = Result<T, DriverError>, IntoFuture: Send + 'a>,
+{
+    let operation = bounded_raw(operation);
+    Box::pin(async move { operation.await.map_err(classify) })
+}
+
+/// As [`bounded`], for callers that tell driver errors apart themselves. Silence is an I/O error.
+pub(crate) fn bounded_raw<'a, T: 'a, O>(operation: O) -> BoxFuture<'a, Result<T, DriverError>>
+where
+    O: IntoFuture<Output = Result<T, DriverError>, IntoFuture: Send + 'a>,
+{
+    let operation = timeout(OPERATION_TIME, operation.into_future());
+    Box::pin(async move {
+        match operation.await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
+        }
+    })
+}
+
+/// What a driver error means to us.
+pub(crate) fn classify(error: DriverError) -> Error {
+    let code = code(&error);
+    match (&*error.kind, code) {
+        (_, Some(WRITE_CONFLICT | NO_SUCH_TRANSACTION | LOCK_TIMEOUT)) => Error::Contention,
+        (_, Some(OUT_OF_DISK_SPACE)) => Error::StorageUnavailable(error.into()),
+        (_, Some(code)) if AWAY.contains(&code) => Error::unavailable(error),
+        (
+            ErrorKind::Io(_)
+            | ErrorKind::ServerSelection { .. }
+            | ErrorKind::ConnectionPoolCleared { .. }
+            | ErrorKind::DnsResolve { .. },
+            _,
+        ) => Error::unavailable(error),
+        _ if error.contains_label(TRANSIENT_TRANSACTION_ERROR) => Error::Contention,
+        _ => Error::internal(error),
+    }
+}
+
+/// Whether a unique index refused a write. It ends the transaction that the write was in.
+pub(crate) fn is_duplicate_key(error: &DriverError) -> bool {
+    code(error) == Some(DUPLICATE_KEY)
+}
+
+/// The server's code of an error.
+pub(crate) fn code(error: &DriverError) -> Option<i32> {
+    match &*error.kind {
+        ErrorKind::Command(command) => Some(command.code),
+        ErrorKind::Write(WriteFailure::WriteError(write)) => Some(write.code),
+        ErrorKind::Write(WriteFailure::WriteConcernError(concern)) => Some(concern.code),
+        ErrorKind::InsertMany(many) => many
+            .write_errors
+            .as_ref()
+            .and_then(|errors| errors.first())
+            .map(|error| error.code)
+            .or_else(|| many.write_concern_error.as_ref().map(|error| error.code)),
+        _ => None,
+    }
+}

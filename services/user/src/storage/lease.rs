@@ -1,0 +1,153 @@
+//! The sequencer's lease on a stream, by the server's clock, and the stream's history.
+//!
+//! The identity of the replica set is kept beside the epoch: a stream that is found on another one (a backup
+//! restored elsewhere) gets a new epoch, so that no position of the old history is taken for one of the new.
+
+use std::sync::Once;
+use std::time::Duration;
+
+use bson::{Document, doc};
+use events::{Lease, Position};
+use mongodb::options::ReturnDocument;
+use serde::{Deserialize, Serialize};
+use types::EventId;
+use uuid::Uuid;
+
+use super::driver::{bounded, bounded_raw, classify, is_duplicate_key};
+use super::{SERVER_TIME, Store};
+use crate::error::{Error, Result};
+
+pub(super) const LEASES: &str = "outbox_lease";
+pub(super) const CONSUMERS: &str = "outbox_consumer";
+
+/// A stream: who stamps it, and how far it is.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct StreamRow {
+    #[serde(rename = "_id")]
+    stream: String,
+    pub(super) epoch: bson::Uuid,
+    /// The replica set that the epoch belongs to.
+    server: String,
+    owner: bson::Uuid,
+    fence: i64,
+    lease_until: bson::DateTime,
+    /// The newest stamped position.
+    pub(super) position: Position,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) last_event_id: Option<bson::Uuid>,
+    published_through: Position,
+}
+
+impl StreamRow {
+    pub(super) fn last_event_id(&self) -> Option<EventId> {
+        self.last_event_id.map(|id| EventId::from_uuid(id.into()))
+    }
+}
+
+impl From<StreamRow> for Lease {
+    fn from(row: StreamRow) -> Self {
+        Self {
+            stream: row.stream,
+            owner: row.owner.into(),
+            fence: row.fence,
+            epoch: row.epoch.into(),
+            head: row.position,
+            published_through: row.published_through,
+        }
+    }
+}
+
+/// Makes a stream if it is not there.
+pub(super) async fn stream_create(store: &Store, stream: &str) -> Result<()> {
+    let row = StreamRow {
+        stream: stream.to_owned(),
+        epoch: Uuid::new_v4().into(),
+        server: server_identity(store).await?,
+        owner: Uuid::nil().into(),
+        fence: 0,
+        lease_until: bson::DateTime::from_millis(0),
+        position: 0,
+        last_event_id: None,
+        published_through: 0,
+    };
+    match bounded_raw(store.collection::<StreamRow>(LEASES).insert_one(row)).await {
+        Ok(_) => Ok(()),
+        Err(error) if is_duplicate_key(&error) => Ok(()),
+        Err(error) => Err(classify(error)),
+    }
+}
+
+/// See [`events::OutboxStore::lease`].
+pub(super) async fn take(
+    store: &Store,
+    stream: &str,
+    owner: Uuid,
+    duration: Duration,
+) -> Result<Option<Lease>> {
+    let server = server_identity(store).await?;
+    let owner = bson::Uuid::from(owner);
+    let free = doc! { "$or": [{ "$eq": ["$owner", owner] }, { "$lte": ["$lease_until", "$$NOW"] }] };
+    let kept = |field: &str, otherwise: bson::Bson| -> Document {
+        doc! { "$cond": [{ "$eq": ["$server", &server] }, format!("${field}"), otherwise] }
+    };
+    let taken = doc! {
+        "fence": { "$cond": [{ "$eq": ["$owner", owner] }, "$fence", { "$add": ["$fence", 1_i64] }] },
+        "epoch": kept("epoch", bson::Uuid::from(Uuid::new_v4()).into()),
+        "server": { "$literal": &server },
+        "owner": owner,
+        "lease_until": until(duration),
+    };
+    let streams = store.collection::<StreamRow>(LEASES);
+    let update = streams
+        .find_one_and_update(
+            doc! { "_id": stream, "$expr": free },
+            vec![doc! { "$set": taken }],
+        )
+        .return_document(ReturnDocument::After)
+        .max_time(SERVER_TIME);
+    Ok(bounded(update).await?.map(Lease::from))
+}
+
+/// Finds the stream as long as the lease is held.
+pub(super) fn owned(lease: &Lease) -> Document {
+    doc! { "_id": &lease.stream, "owner": bson::Uuid::from(lease.owner), "fence": lease.fence }
+}
+
+/// When a lease that is taken now runs out, as an expression.
+pub(super) fn until(duration: Duration) -> Document {
+    doc! { "$add": ["$$NOW", i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)] }
+}
+
+/// What the server is known by: the replica set's id, which a restored backup elsewhere does not share. Asked anew
+/// each time: the address may lead to another set one day.
+///
+/// Reading it takes the privilege `replSetGetConfig`; without it, the set's name has to do.
+async fn server_identity(store: &Store) -> Result<String> {
+    static TOLD: Once = Once::new();
+    let admin = store.client.database("admin");
+    match bounded_raw(admin.run_command(doc! { "replSetGetConfig": 1 })).await {
+        Ok(answer) => {
+            let id = answer
+                .get_document("config")
+                .and_then(|config| config.get_document("settings"))
+                .and_then(|settings| settings.get_object_id("replicaSetId"));
+            if let Ok(id) = id {
+                return Ok(id.to_hex());
+            }
+        }
+        Err(error) => match classify(error) {
+            Error::Internal(error) => TOLD.call_once(|| {
+                tracing::warn!(
+                    error = error.as_ref(),
+                    "the replica set's id cannot be read; its name has to do"
+                );
+            }),
+            error => return Err(error),
+        },
+    }
+    let hello = bounded(admin.run_command(doc! { "hello": 1 })).await?;
+    let name = hello
+        .get_str("setName")
+        .map_err(|_| Error::internal("MongoDB is not a replica set"))?;
+    Ok(format!("set:{name}"))
+}

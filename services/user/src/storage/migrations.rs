@@ -1,0 +1,145 @@
+//! Applies `migrations/user/*.json`: collections with validators, indexes, the stream and its consumers. Forward
+//! only, in order, under a lock; each file must suit the code before and after it. Applying one again changes
+//! nothing, so a run that died in the middle is simply repeated.
+
+mod apply;
+mod file;
+mod lock;
+
+use std::time::Duration;
+
+use bson::doc;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{SERVER_TIME, Store, bounded};
+use crate::error::{Error, Result};
+use file::Migration;
+
+const COLLECTION: &str = "migration";
+/// How long a run waits for another one, which may be building an index.
+const LOCK_WITHIN: Duration = Duration::from_secs(60);
+
+/// Which migrations this program was built with.
+const FILES: &[(&str, &str)] = &[
+    (
+        "0001_users.json",
+        include_str!("../../../../migrations/user/0001_users.json"),
+    ),
+    (
+        "0002_wallets.json",
+        include_str!("../../../../migrations/user/0002_wallets.json"),
+    ),
+];
+
+/// A migration that was applied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Applied {
+    /// Its number.
+    #[serde(rename = "_id")]
+    pub version: i32,
+    /// Its name.
+    pub name: String,
+    /// SHA-256 of the file, in hexadecimal.
+    pub checksum: String,
+    /// Optional indexes that this server cannot build.
+    pub lacking: Vec<String>,
+}
+
+/// How the database's schema compares to what this program was built with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Schema {
+    /// Everything is applied; a newer program may have applied more.
+    Migrated,
+    /// These are missing.
+    Behind(Vec<String>),
+}
+
+impl Store {
+    /// Applies what is missing, and tells what that was.
+    ///
+    /// # Errors
+    /// When the database is away, an applied file has changed since, or the server refuses one.
+    pub async fn migrate(&self) -> Result<Vec<Applied>> {
+        self.migrate_with(&embedded()?).await
+    }
+
+    /// Whether the schema is what this program needs.
+    ///
+    /// # Errors
+    /// When the database is away, or has another history of migrations.
+    pub async fn schema(&self) -> Result<Schema> {
+        let embedded = embedded()?;
+        let missing = missing(&embedded, &self.migrations_applied().await?)?;
+        if missing.is_empty() {
+            return Ok(Schema::Migrated);
+        }
+        Ok(Schema::Behind(
+            missing
+                .into_iter()
+                .map(|migration| migration.name.clone())
+                .collect(),
+        ))
+    }
+
+    async fn migrate_with(&self, migrations: &[Migration]) -> Result<Vec<Applied>> {
+        let owner = Uuid::new_v4();
+        lock::take(self, owner, LOCK_WITHIN).await?;
+        let outcome = self.migrate_locked(migrations, owner).await;
+        lock::release(self, owner).await;
+        outcome
+    }
+
+    async fn migrate_locked(&self, migrations: &[Migration], owner: Uuid) -> Result<Vec<Applied>> {
+        let done = self.migrations_applied().await?;
+        let mut applied = Vec::new();
+        for migration in missing(migrations, &done)? {
+            lock::renew(self, owner).await?;
+            tracing::info!(migration = %migration.name, "applying");
+            let lacking = apply::apply(self, migration).await?;
+            let row = Applied {
+                version: migration.version,
+                name: migration.name.clone(),
+                checksum: migration.checksum.clone(),
+                lacking,
+            };
+            bounded(self.collection::<Applied>(COLLECTION).insert_one(&row)).await?;
+            applied.push(row);
+        }
+        Ok(applied)
+    }
+
+    async fn migrations_applied(&self) -> Result<Vec<Applied>> {
+        use futures_util::TryStreamExt as _;
+        let applied = self.collection::<Applied>(COLLECTION);
+        let find = applied.find(doc! {}).sort(doc! { "_id": 1 });
+        let rows = bounded(find.max_time(SERVER_TIME)).await?;
+        bounded(rows.try_collect::<Vec<_>>()).await
+    }
+}
+
+fn embedded() -> Result<Vec<Migration>> {
+    FILES
+        .iter()
+        .map(|(name, text)| Migration::parse(name, text))
+        .collect()
+}
+
+/// What is not applied yet. A file that changed after it was applied is a mistake that only a person can mend.
+fn missing<'a>(migrations: &'a [Migration], applied: &[Applied]) -> Result<Vec<&'a Migration>> {
+    let mut missing = Vec::new();
+    for migration in migrations {
+        match applied.iter().find(|row| row.version == migration.version) {
+            None => missing.push(migration),
+            Some(row) if row.checksum == migration.checksum => {}
+            Some(row) => {
+                let what = format!(
+                    "migration {} was changed after it was applied as {}",
+                    migration.name, row.name
+                );
+                return Err(Error::internal(what));
+            }
+        }
+    }
+    Ok(missing)
+}

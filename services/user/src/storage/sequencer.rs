@@ -1,0 +1,389 @@
+//! Stamping: gives committed events their positions. One at a time, by a lease whose document every step writes,
+//! so that of two steps one conflicts.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::time::Duration;
+
+use bson::{Document, doc};
+use events::{Event, Lease, OutboxStore, Position, Stamp, StoreError};
+use futures_util::TryStreamExt as _;
+use mongodb::options::{Hint, ReturnDocument};
+use serde::Deserialize;
+use uuid::Uuid;
+
+use super::driver::bounded;
+use super::event_log::STREAM;
+use super::lease::{self, CONSUMERS, LEASES, StreamRow, owned, until};
+use super::outbox::{EventRow, OUTBOX};
+use super::{Store, Tx};
+use crate::error::{Error, Result};
+
+/// More statements than this are not sent in one command, so that a step stays far from the server's time limit
+/// for a transaction.
+const BATCH_MAX: usize = 1_000;
+
+impl OutboxStore for Store {
+    async fn lease(
+        &self,
+        stream: &str,
+        owner: Uuid,
+        duration: Duration,
+    ) -> Result<Option<Lease>, StoreError> {
+        Ok(lease::take(self, stream, owner, duration).await?)
+    }
+
+    async fn stamp(&self, lease: &Lease, limit: usize, duration: Duration) -> Result<Stamp, StoreError> {
+        Ok(self
+            .stamp_pending(lease, limit.clamp(1, BATCH_MAX), duration)
+            .await?)
+    }
+
+    async fn published(&self, lease: &Lease, through: Position) -> Result<bool, StoreError> {
+        let streams = self.collection::<StreamRow>(LEASES);
+        let raised = doc! { "$max": { "published_through": through } };
+        let updated = bounded(streams.update_one(owned(lease), raised)).await?;
+        Ok(updated.matched_count == 1)
+    }
+
+    async fn prune(&self, lease: &Lease, retention: Duration, limit: usize) -> Result<u64, StoreError> {
+        let mut tx = self.begin("prune").await?;
+        match tx.prune(lease, retention, limit.clamp(1, BATCH_MAX)).await {
+            Ok(0) => {
+                tx.rollback().await;
+                Ok(0)
+            }
+            Ok(deleted) => {
+                tx.commit().await?;
+                Ok(deleted)
+            }
+            Err(error) => {
+                tx.rollback().await;
+                Err(error.into())
+            }
+        }
+    }
+
+    async fn appended(&self) {
+        self.shared.appended.notified().await;
+    }
+}
+
+impl Store {
+    async fn stamp_pending(&self, lease: &Lease, limit: usize, duration: Duration) -> Result<Stamp> {
+        if lease.stream != STREAM {
+            return Err(Error::internal(format!("there is no stream {}", lease.stream)));
+        }
+        let mut tx = self.begin("stamp").await?;
+        let outcome = tx.stamp(lease, limit, duration).await;
+        match outcome {
+            Ok(Stamp::Stamped(events)) if events.is_empty() => {
+                tx.rollback().await;
+                self.renew(lease, duration).await
+            }
+            Ok(Stamp::Stamped(events)) => {
+                tx.commit().await?;
+                Ok(Stamp::Stamped(events))
+            }
+            Ok(Stamp::LeaseLost) => {
+                tx.rollback().await;
+                Ok(Stamp::LeaseLost)
+            }
+            Err(error) => {
+                tx.rollback().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn renew(&self, lease: &Lease, duration: Duration) -> Result<Stamp> {
+        let streams = self.collection::<StreamRow>(LEASES);
+        let renewed = streams.update_one(
+            owned(lease),
+            vec![doc! { "$set": { "lease_until": until(duration) } }],
+        );
+        let updated = bounded(renewed).await?;
+        Ok(if updated.matched_count == 1 {
+            Stamp::Stamped(Vec::new())
+        } else {
+            Stamp::LeaseLost
+        })
+    }
+}
+
+/// Which consumer has come how far.
+#[derive(Debug, Deserialize)]
+struct ConsumerRow {
+    epoch: bson::Uuid,
+    acknowledged: Position,
+}
+
+/// When an event was stamped.
+#[derive(Debug, Deserialize)]
+struct StampedRow {
+    position: Position,
+    is_old: bool,
+}
+
+impl Tx {
+    async fn stamp(&mut self, lease: &Lease, limit: usize, duration: Duration) -> Result<Stamp> {
+        let rows = self.pending(limit).await?;
+        if rows.is_empty() {
+            return Ok(Stamp::Stamped(Vec::new()));
+        }
+        let mut rows = in_order(rows);
+        rows.truncate(limit);
+        let count = i64::try_from(rows.len()).map_err(Error::internal)?;
+        let Some(stream) = self.stream_raise(lease, count, rows.last(), duration).await? else {
+            return Ok(Stamp::LeaseLost);
+        };
+        let mut previous = stream.last_event_id;
+        for (row, position) in rows.iter_mut().zip(stream.position + 1..) {
+            row.pending = None;
+            row.position = Some(position);
+            row.previous = previous;
+            previous = Some(row.id);
+        }
+        self.positions_write(&rows).await?;
+        let epoch = stream.epoch.into();
+        let events: Result<Vec<Event>> = rows
+            .into_iter()
+            .map(|row| row.into_event(&lease.stream, epoch))
+            .collect();
+        Ok(Stamp::Stamped(events?))
+    }
+
+    /// The oldest unstamped events by id, and what must come before them. Ids are made by many clocks, so a
+    /// lower version of an aggregate may have a higher id; only when there are more than `limit` can it be
+    /// outside the batch.
+    async fn pending(&mut self, limit: usize) -> Result<Vec<EventRow>> {
+        let mut rows = self
+            .pending_find(doc! { "pending": true }, "pending", Some(limit))
+            .await?;
+        if rows.len() < limit {
+            return Ok(rows);
+        }
+        let mut lowest: HashMap<(&str, &str), i64> = HashMap::new();
+        for row in &rows {
+            let version = lowest
+                .entry((&row.aggregate.kind, &row.aggregate.id))
+                .or_insert(i64::MAX);
+            *version = row.aggregate.version.min(*version);
+        }
+        let earlier: Vec<Document> = lowest
+            .into_iter()
+            .filter(|(_, version)| *version > 1)
+            .map(|((kind, id), version)| {
+                doc! {
+                    "pending": true,
+                    "aggregate.type": kind,
+                    "aggregate.id": id,
+                    "aggregate.version": { "$lt": version },
+                }
+            })
+            .collect();
+        if !earlier.is_empty() {
+            rows.extend(
+                self.pending_find(doc! { "$or": earlier }, "pending_aggregate", None)
+                    .await?,
+            );
+        }
+        Ok(rows)
+    }
+
+    async fn pending_find(
+        &mut self,
+        filter: Document,
+        index: &str,
+        limit: Option<usize>,
+    ) -> Result<Vec<EventRow>> {
+        let (outbox, session) = self.on::<EventRow>(OUTBOX);
+        let mut find = outbox.find(filter).hint(Hint::Name(index.to_owned()));
+        if let Some(limit) = limit {
+            find = find
+                .sort(doc! { "pending": 1, "_id": 1 })
+                .limit(i64::try_from(limit).unwrap_or(i64::MAX));
+        }
+        let mut cursor = bounded(find.session(&mut *session)).await?;
+        let rows = cursor.stream(session).try_collect();
+        bounded(rows).await
+    }
+
+    /// Takes `count` positions, as long as the lease is held; the stream as it was before.
+    async fn stream_raise(
+        &mut self,
+        lease: &Lease,
+        count: i64,
+        last: Option<&EventRow>,
+        duration: Duration,
+    ) -> Result<Option<StreamRow>> {
+        let raised = doc! {
+            "position": { "$add": ["$position", count] },
+            "last_event_id": last.map(|row| row.id),
+            "lease_until": until(duration),
+        };
+        let (streams, session) = self.on::<StreamRow>(LEASES);
+        let update = streams
+            .find_one_and_update(owned(lease), vec![doc! { "$set": raised }])
+            .return_document(ReturnDocument::Before);
+        bounded(update.session(session)).await
+    }
+
+    /// One command for all, each row still conditional on not being stamped.
+    async fn positions_write(&mut self, rows: &[EventRow]) -> Result<()> {
+        let updates: Vec<Document> = rows
+            .iter()
+            .map(|row| {
+                let mut stamped = doc! { "position": row.position, "stamped_at": "$$NOW" };
+                if let Some(previous) = row.previous {
+                    stamped.insert("previous", previous);
+                }
+                doc! {
+                    "q": { "_id": row.id, "pending": true },
+                    "u": [{ "$set": stamped }, { "$unset": "pending" }],
+                }
+            })
+            .collect();
+        let command = doc! { "update": OUTBOX, "updates": updates, "ordered": true };
+        let database = self.store().database.clone();
+        let answer = bounded(database.run_command(command).session(&mut self.session)).await?;
+        let changed = answer
+            .get_i32("nModified")
+            .ok()
+            .and_then(|count| usize::try_from(count).ok());
+        if changed == Some(rows.len()) {
+            return Ok(());
+        }
+        let errors = answer.get_array("writeErrors").ok();
+        Err(Error::internal(format!(
+            "stamped {changed:?} of {} events: {errors:?}",
+            rows.len()
+        )))
+    }
+
+    async fn prune(&mut self, lease: &Lease, retention: Duration, limit: usize) -> Result<u64> {
+        let Some(stream) = self.stream_touch(lease).await? else {
+            return Ok(0);
+        };
+        let acknowledged = self.acknowledged_by_all(&lease.stream, stream.epoch).await?;
+        let rows = self.oldest(retention, limit + 1).await?;
+        // Stamped in the order of positions: the old ones come first, and the last of them stays.
+        let old = rows.iter().take_while(|row| row.is_old).count();
+        let Some(keep) = old.checked_sub(1).and_then(|last| rows.get(last)) else {
+            return Ok(0);
+        };
+        let Some(first) = rows.first() else { return Ok(0) };
+        let below = keep.position.min(acknowledged.unwrap_or(Position::MAX));
+        if below <= first.position {
+            return Ok(0);
+        }
+        let (outbox, session) = self.on::<EventRow>(OUTBOX);
+        let range = doc! { "position": { "$gte": first.position, "$lt": below } };
+        let deleted = bounded(outbox.delete_many(range).session(session)).await?;
+        Ok(deleted.deleted_count)
+    }
+
+    /// Writes the lease's document, so that whoever takes it over conflicts.
+    async fn stream_touch(&mut self, lease: &Lease) -> Result<Option<StreamRow>> {
+        let (streams, session) = self.on::<StreamRow>(LEASES);
+        let touch =
+            streams.find_one_and_update(owned(lease), vec![doc! { "$set": { "pruned_at": "$$NOW" } }]);
+        bounded(touch.session(session)).await
+    }
+
+    /// The smallest acknowledged position; `None` when no consumer is registered. A position of another epoch
+    /// says nothing about this one, so its consumer holds back everything.
+    async fn acknowledged_by_all(&mut self, stream: &str, epoch: bson::Uuid) -> Result<Option<Position>> {
+        let (consumers, session) = self.on::<ConsumerRow>(CONSUMERS);
+        let mut cursor = bounded(
+            consumers
+                .find(doc! { "_id.stream": stream })
+                .session(&mut *session),
+        )
+        .await?;
+        let rows: Vec<ConsumerRow> = bounded(cursor.stream(session).try_collect()).await?;
+        Ok(rows
+            .iter()
+            .map(|row| if row.epoch == epoch { row.acknowledged } else { 0 })
+            .min())
+    }
+
+    async fn oldest(&mut self, retention: Duration, limit: usize) -> Result<Vec<StampedRow>> {
+        let age = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
+        let (outbox, session) = self.on::<StampedRow>(OUTBOX);
+        let pipeline = [
+            doc! { "$match": { "position": { "$exists": true } } },
+            doc! { "$sort": { "position": 1 } },
+            doc! { "$limit": i64::try_from(limit).unwrap_or(i64::MAX) },
+            doc! { "$project": {
+                "position": 1,
+                "is_old": { "$lte": ["$stamped_at", { "$subtract": ["$$NOW", age] }] },
+            } },
+        ];
+        let aggregate = outbox
+            .aggregate(pipeline)
+            .hint(Hint::Name("position".to_owned()))
+            .with_type::<StampedRow>();
+        let mut cursor = bounded(aggregate.session(&mut *session)).await?;
+        bounded(cursor.stream(session).try_collect()).await
+    }
+}
+
+/// By id, but the events of one aggregate ascend: each takes the place of the lowest that is left of its
+/// aggregate. Any first part of the outcome may be stamped without the rest.
+fn in_order(mut rows: Vec<EventRow>) -> Vec<EventRow> {
+    rows.sort_by_key(|row| row.id.bytes());
+    let places: Vec<_> = rows.iter().map(aggregate).collect();
+    let mut waiting: BTreeMap<_, VecDeque<EventRow>> = BTreeMap::new();
+    rows.sort_by_key(|row| row.aggregate.version);
+    for row in rows {
+        waiting.entry(aggregate(&row)).or_default().push_back(row);
+    }
+    places
+        .iter()
+        .filter_map(|place| waiting.get_mut(place)?.pop_front())
+        .collect()
+}
+
+fn aggregate(row: &EventRow) -> (String, String) {
+    (row.aggregate.kind.clone(), row.aggregate.id.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use events::{Aggregate, Headers, NewEvent};
+    use time::OffsetDateTime;
+    use types::EventId;
+
+    use super::*;
+
+    fn row(id: u128, aggregate: &str, version: i64) -> EventRow {
+        EventRow::from(&NewEvent {
+            id: EventId::from_uuid(Uuid::from_u128(id)),
+            aggregate: Aggregate::new("user", aggregate),
+            aggregate_version: version,
+            event_type: "test.v1.Happened".to_owned(),
+            schema_version: 1,
+            payload: Bytes::new(),
+            headers: Headers::default(),
+            created_at: OffsetDateTime::UNIX_EPOCH,
+        })
+    }
+
+    #[test]
+    fn versions_ascend_whatever_the_clocks_said_and_a_cut_leaves_no_hole() {
+        let rows = vec![
+            row(1, "a", 3),
+            row(2, "b", 1),
+            row(3, "a", 2),
+            row(4, "b", 2),
+            row(9, "a", 1),
+        ];
+        let ordered: Vec<_> = in_order(rows)
+            .into_iter()
+            .map(|row| (row.aggregate.id, row.aggregate.version))
+            .collect();
+        let expected = [("a", 1), ("b", 1), ("a", 2), ("b", 2), ("a", 3)];
+        assert_eq!(ordered, expected.map(|(id, version)| (id.to_owned(), version)));
+    }
+}

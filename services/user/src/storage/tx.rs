@@ -1,0 +1,105 @@
+//! A multi-document transaction. Writes exist only here, and so does [`Tx::event_append`]: state cannot change
+//! outside the transaction that records the event.
+
+use std::time::Duration;
+
+use mongodb::error::{TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT};
+use mongodb::options::ReadConcern;
+use mongodb::{ClientSession, Collection};
+use tokio::time::{Instant, sleep};
+
+use super::driver::{bounded, bounded_raw, classify};
+use super::{Shared, Store, durable};
+use crate::error::Result;
+
+/// How long an unknown outcome of a commit is asked after. The server ends a transaction that was not committed
+/// after three seconds, so the answer is there by then, if the server is.
+const COMMIT_WITHIN: Duration = Duration::from_secs(4);
+const COMMIT_PAUSE: Duration = Duration::from_millis(50);
+
+/// An open transaction. Dropping it rolls it back in the background (the driver sends the abort from a task that
+/// it keeps for each session); should that get lost, the server ends it after `transactionLifetimeLimitSeconds`.
+#[derive(Debug)]
+pub struct Tx {
+    pub(crate) session: ClientSession,
+    store: Store,
+    /// Whether there is something for the sequencer.
+    pub(super) appended: bool,
+}
+
+impl Store {
+    /// Begins a transaction; nothing is sent before its first statement. Prefer [`Store::transaction`], which
+    /// tries again.
+    ///
+    /// # Errors
+    /// When no server can be chosen.
+    pub async fn begin(&self, name: &'static str) -> Result<Tx> {
+        tracing::trace!(transaction = name, "begin");
+        let mut session = bounded(self.client.start_session()).await?;
+        let start = session
+            .start_transaction()
+            .read_concern(ReadConcern::snapshot())
+            .write_concern(durable());
+        bounded(start).await?;
+        Ok(Tx {
+            session,
+            store: self.clone(),
+            appended: false,
+        })
+    }
+}
+
+impl Tx {
+    /// A collection and the session to use it with.
+    pub(crate) fn on<T: Send + Sync>(&mut self, name: &str) -> (Collection<T>, &mut ClientSession) {
+        (self.store.collection(name), &mut self.session)
+    }
+
+    /// The store that began it.
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Commits, and asks again while the outcome is unknown.
+    ///
+    /// # Errors
+    /// [`crate::Error::Contention`] when nothing was committed and the same may work; `Unavailable` when the
+    /// outcome stays unknown.
+    pub async fn commit(mut self) -> Result<()> {
+        let give_up = Instant::now() + COMMIT_WITHIN;
+        loop {
+            let Err(error) = bounded_raw(self.session.commit_transaction()).await else {
+                break;
+            };
+            let unknown = error.contains_label(UNKNOWN_TRANSACTION_COMMIT_RESULT)
+                || (is_silence(&error) && !error.contains_label(TRANSIENT_TRANSACTION_ERROR));
+            if !unknown || Instant::now() >= give_up {
+                return Err(classify(error));
+            }
+            sleep(COMMIT_PAUSE).await;
+        }
+        if self.appended {
+            self.shared().appended.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Rolls back, and waits for it: what follows does not meet the locks of this one.
+    pub async fn rollback(mut self) {
+        // Whatever comes of it, the server's own limit ends the transaction.
+        let _ = bounded_raw(self.session.abort_transaction()).await;
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.store.shared
+    }
+}
+
+/// The server said nothing about this commit.
+fn is_silence(error: &mongodb::error::Error) -> bool {
+    use mongodb::error::ErrorKind;
+    matches!(
+        *error.kind,
+        ErrorKind::Io(_) | ErrorKind::ServerSelection { .. } | ErrorKind::ConnectionPoolCleared { .. }
+    )
+}

@@ -1,0 +1,168 @@
+//! Users. The unique index on the normal form of the e-mail address decides between two who claim one.
+
+use bson::{Document, doc};
+use futures_util::TryStreamExt as _;
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use types::UserId;
+
+use super::driver::{bounded, bounded_raw, classify, is_duplicate_key};
+use super::{SERVER_TIME, Store, Tx, from_time, to_time};
+use crate::domain::email::{Email, EmailKey};
+use crate::domain::user::{User, UserState};
+use crate::error::{Error, Result};
+
+const COLLECTION: &str = "user";
+
+/// A user as the database has it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct UserRow {
+    #[serde(rename = "_id")]
+    id: bson::Uuid,
+    email: String,
+    email_key: String,
+    display_name: String,
+    role: String,
+    state: StateRow,
+    auth_epoch: i64,
+    post_count: i64,
+    version: i64,
+    event_version: i64,
+    create_time: bson::DateTime,
+    update_time: bson::DateTime,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum StateRow {
+    Active,
+    Deactivated,
+}
+
+impl From<&User> for UserRow {
+    fn from(user: &User) -> Self {
+        Self {
+            id: user.id.uuid().into(),
+            email: user.email.address().to_owned(),
+            email_key: user.email.key().as_str().to_owned(),
+            display_name: user.display_name.clone(),
+            role: user.role.as_str().to_owned(),
+            state: match user.state {
+                UserState::Active => StateRow::Active,
+                UserState::Deactivated => StateRow::Deactivated,
+            },
+            auth_epoch: user.auth_epoch,
+            post_count: user.post_count,
+            version: user.version,
+            event_version: user.event_version,
+            create_time: from_time(user.create_time),
+            update_time: from_time(user.update_time),
+        }
+    }
+}
+
+impl TryFrom<UserRow> for User {
+    type Error = Error;
+
+    fn try_from(row: UserRow) -> Result<Self> {
+        Ok(Self {
+            id: UserId::from_uuid(row.id.into()),
+            email: Email::from_row(row.email, row.email_key),
+            display_name: row.display_name,
+            role: row.role.parse().map_err(|error: String| Error::internal(error))?,
+            state: match row.state {
+                StateRow::Active => UserState::Active,
+                StateRow::Deactivated => UserState::Deactivated,
+            },
+            auth_epoch: row.auth_epoch,
+            post_count: row.post_count,
+            version: row.version,
+            event_version: row.event_version,
+            create_time: to_time(row.create_time),
+            update_time: to_time(row.update_time),
+        })
+    }
+}
+
+impl Store {
+    /// A user by id.
+    pub(crate) async fn user_fetch(&self, id: UserId) -> Result<Option<User>> {
+        self.user_find(by_id(id)).await
+    }
+
+    /// The user who has an e-mail address.
+    pub(crate) async fn user_fetch_by_email(&self, key: &EmailKey) -> Result<Option<User>> {
+        self.user_find(doc! { "email_key": key.as_str() }).await
+    }
+
+    /// At most `limit` users above `after`, in the order of their ids.
+    pub(crate) async fn user_list(&self, after: Option<UserId>, limit: u32) -> Result<Vec<User>> {
+        let filter = after.map_or_else(
+            Document::new,
+            |id| doc! { "_id": { "$gt": bson::Uuid::from(id.uuid()) } },
+        );
+        let users = self.collection::<UserRow>(COLLECTION);
+        let find = users.find(filter).sort(doc! { "_id": 1 });
+        let rows = bounded(find.limit(i64::from(limit)).max_time(SERVER_TIME)).await?;
+        let rows: Vec<UserRow> = bounded(rows.try_collect()).await?;
+        rows.into_iter().map(User::try_from).collect()
+    }
+
+    async fn user_find(&self, filter: Document) -> Result<Option<User>> {
+        let users = self.collection::<UserRow>(COLLECTION);
+        let row = bounded(users.find_one(filter).max_time(SERVER_TIME)).await?;
+        row.map(User::try_from).transpose()
+    }
+}
+
+impl Tx {
+    /// A user by id, as of this transaction's snapshot.
+    pub(crate) async fn user_fetch(&mut self, id: UserId) -> Result<Option<User>> {
+        let (users, session) = self.on::<UserRow>(COLLECTION);
+        let row = bounded(users.find_one(by_id(id)).session(session)).await?;
+        row.map(User::try_from).transpose()
+    }
+
+    /// Inserts a new user; [`Error::EmailTaken`] when somebody has the address.
+    pub(crate) async fn user_insert(&mut self, user: &User) -> Result<()> {
+        let (users, session) = self.on::<UserRow>(COLLECTION);
+        match bounded_raw(users.insert_one(UserRow::from(user)).session(session)).await {
+            Ok(_) => Ok(()),
+            Err(error) if is_duplicate_key(&error) => Err(Error::EmailTaken),
+            Err(error) => Err(classify(error)),
+        }
+    }
+
+    /// Writes a user's next version over the one before.
+    pub(crate) async fn user_update(&mut self, user: &User) -> Result<()> {
+        let before = doc! { "_id": bson::Uuid::from(user.id.uuid()), "version": user.version - 1 };
+        let (users, session) = self.on::<UserRow>(COLLECTION);
+        let replaced = bounded(users.replace_one(before, UserRow::from(user)).session(session)).await?;
+        if replaced.matched_count == 1 {
+            Ok(())
+        } else {
+            Err(Error::Contention)
+        }
+    }
+
+    /// Adds to the number of posts that an active user owns. `false` when there is no such active user.
+    pub(crate) async fn user_post_count_add(
+        &mut self,
+        id: UserId,
+        more: i64,
+        now: OffsetDateTime,
+    ) -> Result<bool> {
+        let active = doc! { "_id": bson::Uuid::from(id.uuid()), "state": "active" };
+        let change = doc! {
+            "$inc": { "post_count": more, "version": 1_i64 },
+            "$set": { "update_time": from_time(now) },
+        };
+        let (users, session) = self.on::<UserRow>(COLLECTION);
+        let updated = bounded(users.update_one(active, change).session(session)).await?;
+        Ok(updated.matched_count == 1)
+    }
+}
+
+fn by_id(id: UserId) -> Document {
+    doc! { "_id": bson::Uuid::from(id.uuid()) }
+}
