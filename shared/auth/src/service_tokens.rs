@@ -149,7 +149,7 @@ mod tests {
                 ServiceTokensError::Placeholder("user-service".to_owned()),
             ),
             (
-                "user-service=ts_a_0123456789-abcdefghijklmn",
+                "user-service=ts_a_0123456789-abcdefghijklmnopq",
                 ServiceTokensError::Unusable("user-service".to_owned()),
             ),
         ] {
