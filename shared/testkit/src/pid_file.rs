@@ -15,8 +15,12 @@ use serde::{Deserialize, Serialize};
 use crate::account::private_file;
 use crate::wait::wait_until;
 
-const TERM_WITHIN: Duration = Duration::from_secs(10);
-const KILL_WITHIN: Duration = Duration::from_secs(10);
+/// Asked politely PostgreSQL waits for its clients, so it is asked firmly before it is killed.
+const LADDER: [(Signal, Duration); 3] = [
+    (Signal::SIGTERM, Duration::from_secs(3)),
+    (Signal::SIGINT, Duration::from_secs(10)),
+    (Signal::SIGKILL, Duration::from_secs(10)),
+];
 
 /// A process that can be told from any other, also from a later one with the same number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,7 +80,7 @@ impl Identity {
     /// # Errors
     /// When it outlives even that.
     pub async fn end(&self) -> Result<()> {
-        for (signal, within) in [(Signal::SIGTERM, TERM_WITHIN), (Signal::SIGKILL, KILL_WITHIN)] {
+        for (signal, within) in LADDER {
             if !self.is_alive() {
                 return Ok(());
             }
