@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use testkit::test_servers::{MONGODB_URL, POSTGRES_URL, REDIS_EVENTS_URL, REDIS_SESSION_URL};
-use testkit::{DatabaseOptions, Databases, State, state};
+use testkit::{DatabaseOptions, Databases, MongoAdmin, PREFIX, PostgresAdmin, State, env, state};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
@@ -22,6 +22,9 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     tools::ensure_servers().await?;
+    sweep_given_servers()
+        .await
+        .context("sweeping the given servers")?;
     out::step("starting databases");
     let state = Arc::new(State::for_run(&state::base()).await?);
     let databases = Databases::start(Arc::clone(&state), DatabaseOptions::default()).await?;
@@ -53,8 +56,19 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     Ok(ExitCode::from(code))
 }
 
+/// Servers that somebody chose outlive the runs: what an earlier one left there goes first.
+async fn sweep_given_servers() -> Result<()> {
+    if let Some(url) = env::var(POSTGRES_URL) {
+        PostgresAdmin::new(&url)?.sweep(PREFIX).await?;
+    }
+    if let Some(url) = env::var(MONGODB_URL) {
+        MongoAdmin::new(&url)?.sweep(PREFIX).await?;
+    }
+    Ok(())
+}
+
 async fn cargo_test(databases: &Databases, args: &[String]) -> Result<(u8, Sum)> {
-    let mut command = Command::new(testkit::env::path("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut command = Command::new(env::path("CARGO").unwrap_or_else(|| "cargo".into()));
     command
         .args(["test", "--no-fail-fast"])
         .current_dir(state::workspace())
@@ -66,10 +80,15 @@ async fn cargo_test(databases: &Databases, args: &[String]) -> Result<(u8, Sum)>
         command.arg("--workspace");
     }
     command.args(args).stdout(Stdio::piped());
-    command.env(POSTGRES_URL, databases.postgres.url("postgres"));
-    command.env(MONGODB_URL, databases.mongo.url(""));
-    command.env(REDIS_SESSION_URL, databases.redis_session.url(0));
-    command.env(REDIS_EVENTS_URL, databases.redis_events_url());
+    for (variable, url) in [
+        (POSTGRES_URL, databases.postgres.url("postgres")),
+        (MONGODB_URL, databases.mongo.url("")),
+        (REDIS_SESSION_URL, databases.redis_session.url(0)),
+        (REDIS_EVENTS_URL, databases.redis_events_url().to_owned()),
+    ] {
+        // A server that somebody chose counts, such as a real MongoDB.
+        command.env(variable, env::var(variable).unwrap_or(url));
+    }
     let mut child = command.spawn().context("running cargo")?;
     let mut lines = BufReader::new(child.stdout.take().context("cargo's output")?).lines();
     let mut sum = Sum::default();
