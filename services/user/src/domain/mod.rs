@@ -1,6 +1,8 @@
 //! What holds for users and posts wherever they are kept: no async, no database, no protobuf.
 
 pub(crate) mod email;
+pub(crate) mod ledger;
 pub(crate) mod password;
 pub(crate) mod post;
 pub(crate) mod user;
+pub(crate) mod wallet;

@@ -1,0 +1,257 @@
+//! What a wallet may do. Pure arithmetic: storage repeats each rule as the condition of its update, so that a
+//! wallet can break none of them even if two writers meet.
+
+use time::OffsetDateTime;
+use types::{BALANCE_MAX, Currency, Money, UserId};
+
+use super::ledger::{GENESIS, Hash};
+
+/// Names a wallet: a user has one for each currency.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct WalletKey {
+    /// Whose.
+    pub(crate) owner: UserId,
+    /// Of which currency.
+    pub(crate) currency: Currency,
+}
+
+impl WalletKey {
+    /// The wallet that an amount leaves or enters.
+    #[must_use]
+    pub(crate) fn of(owner: UserId, amount: Money) -> Self {
+        Self {
+            owner,
+            currency: amount.currency,
+        }
+    }
+
+    /// The id of its events' aggregate.
+    #[must_use]
+    pub(crate) fn aggregate_id(&self) -> String {
+        format!("{}:{}", self.owner, self.currency)
+    }
+}
+
+/// The credit of one user in one currency, in minor units.
+///
+/// **Invariant:** `0 <= held <= balance` and `balance + incoming <= BALANCE_MAX`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Wallet {
+    /// Which wallet.
+    pub(crate) key: WalletKey,
+    /// The sum of all entries.
+    pub(crate) balance: i64,
+    /// Reserved to leave; still part of the balance.
+    pub(crate) held: i64,
+    /// Reserved to arrive; not yet part of the balance, but the limit counts it.
+    pub(crate) incoming: i64,
+    /// How many entries there are: the sequence of the newest.
+    pub(crate) sequence: i64,
+    /// The hash of the newest entry.
+    pub(crate) head: Hash,
+    /// How many events were made of it.
+    pub(crate) event_version: i64,
+    /// When the newest entry was made; `None` while there is none.
+    pub(crate) updated_at: Option<OffsetDateTime>,
+}
+
+impl Wallet {
+    /// A wallet that nothing ever touched.
+    #[must_use]
+    pub(crate) const fn empty(key: WalletKey) -> Self {
+        Self {
+            key,
+            balance: 0,
+            held: 0,
+            incoming: 0,
+            sequence: 0,
+            head: GENESIS,
+            event_version: 0,
+            updated_at: None,
+        }
+    }
+
+    /// What can be spent.
+    #[must_use]
+    pub(crate) const fn available(&self) -> i64 {
+        self.balance - self.held
+    }
+
+    /// Whether an amount can leave, or be reserved to.
+    #[must_use]
+    pub(crate) const fn covers(&self, amount: i64) -> bool {
+        self.available() >= amount
+    }
+
+    /// Whether an amount can arrive, or be reserved to, without the balance ever passing its limit.
+    #[must_use]
+    pub(crate) const fn has_room(&self, amount: i64) -> bool {
+        // None of the three is above BALANCE_MAX, so the sums cannot overflow.
+        self.balance + self.incoming <= BALANCE_MAX - amount
+    }
+}
+
+/// How a wallet's numbers move. Each of the moves below keeps the wallet's invariant wherever
+/// [`Change::available`], [`Change::reach`] and the fields themselves find enough to take from or room to add.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Change {
+    /// Added to the balance.
+    pub(crate) balance: i64,
+    /// Added to what is held.
+    pub(crate) held: i64,
+    /// Added to what is on its way in.
+    pub(crate) incoming: i64,
+}
+
+impl Change {
+    const NONE: Self = Self {
+        balance: 0,
+        held: 0,
+        incoming: 0,
+    };
+
+    /// Credit leaves.
+    #[must_use]
+    pub(crate) const fn debit(amount: i64) -> Self {
+        Self {
+            balance: -amount,
+            ..Self::NONE
+        }
+    }
+
+    /// Credit arrives.
+    #[must_use]
+    pub(crate) const fn credit(amount: i64) -> Self {
+        Self {
+            balance: amount,
+            ..Self::NONE
+        }
+    }
+
+    /// Credit is set aside to leave.
+    #[must_use]
+    pub(crate) const fn hold_debit(amount: i64) -> Self {
+        Self {
+            held: amount,
+            ..Self::NONE
+        }
+    }
+
+    /// Room is set aside for credit to arrive.
+    #[must_use]
+    pub(crate) const fn hold_credit(amount: i64) -> Self {
+        Self {
+            incoming: amount,
+            ..Self::NONE
+        }
+    }
+
+    /// What was set aside leaves.
+    #[must_use]
+    pub(crate) const fn post_debit(amount: i64) -> Self {
+        Self {
+            balance: -amount,
+            held: -amount,
+            ..Self::NONE
+        }
+    }
+
+    /// What room was set aside for arrives.
+    #[must_use]
+    pub(crate) const fn post_credit(amount: i64) -> Self {
+        Self {
+            balance: amount,
+            incoming: -amount,
+            ..Self::NONE
+        }
+    }
+
+    /// The way back.
+    #[must_use]
+    pub(crate) const fn undone(self) -> Self {
+        Self {
+            balance: -self.balance,
+            held: -self.held,
+            incoming: -self.incoming,
+        }
+    }
+
+    /// Added to what can be spent: balance less held.
+    #[must_use]
+    pub(crate) const fn available(&self) -> i64 {
+        self.balance - self.held
+    }
+
+    /// Added to the balance that would be if all arrived that is on its way in: what the limit bounds.
+    #[must_use]
+    pub(crate) const fn reach(&self) -> i64 {
+        self.balance + self.incoming
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use types::AMOUNT_MAX;
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn wallet(balance: i64, held: i64, incoming: i64) -> Wallet {
+        let key = WalletKey {
+            owner: UserId::from_uuid(Uuid::from_u128(1)),
+            currency: "EUR".parse().unwrap(),
+        };
+        Wallet {
+            balance,
+            held,
+            incoming,
+            ..Wallet::empty(key)
+        }
+    }
+
+    #[test]
+    fn held_credit_cannot_be_spent_again() {
+        let wallet = wallet(100, 40, 0);
+        assert_eq!(wallet.available(), 60);
+        assert!(wallet.covers(60) && !wallet.covers(61));
+    }
+
+    #[test]
+    fn credit_on_its_way_counts_against_the_limit_and_cannot_be_spent() {
+        let wallet = wallet(BALANCE_MAX - 10, 5, 7);
+        assert!(wallet.has_room(3) && !wallet.has_room(4));
+        assert_eq!(wallet.available(), BALANCE_MAX - 15);
+    }
+
+    #[test]
+    fn posting_a_hold_is_holding_and_moving_at_once() {
+        let sum = |one: Change, two: Change| Change {
+            balance: one.balance + two.balance,
+            held: one.held + two.held,
+            incoming: one.incoming + two.incoming,
+        };
+        assert_eq!(
+            sum(Change::hold_debit(7), Change::post_debit(7)),
+            Change::debit(7)
+        );
+        assert_eq!(
+            sum(Change::hold_credit(7), Change::post_credit(7)),
+            Change::credit(7)
+        );
+        assert_eq!(
+            sum(Change::hold_debit(7), Change::hold_debit(7).undone()),
+            Change::NONE
+        );
+        // Posting takes nothing that the hold did not: it can never be refused.
+        assert_eq!(Change::post_debit(7).available(), 0);
+        assert_eq!(Change::post_credit(7).reach(), 0);
+    }
+
+    #[test]
+    fn the_largest_amounts_do_not_overflow() {
+        assert!(!wallet(BALANCE_MAX, 0, 0).has_room(AMOUNT_MAX));
+        assert!(!wallet(BALANCE_MAX, 0, 0).has_room(i64::MAX));
+        assert!(!wallet(0, 0, 0).covers(i64::MAX));
+        assert!(wallet(0, 0, 0).has_room(BALANCE_MAX));
+    }
+}
