@@ -87,6 +87,18 @@ pub(crate) fn code(error: &DriverError) -> Option<i32> {
             .and_then(|errors| errors.first())
             .map(|error| error.code)
             .or_else(|| many.write_concern_error.as_ref().map(|error| error.code)),
+        // Of one statement of many; a failure of the whole is the source.
+        ErrorKind::BulkWrite(bulk) => bulk
+            .write_errors
+            .values()
+            .map(|error| error.code)
+            .next()
+            .or_else(|| bulk.write_concern_errors.first().map(|error| error.code))
+            .or_else(|| source_code(error)),
         _ => None,
     }
+}
+
+fn source_code(error: &DriverError) -> Option<i32> {
+    std::error::Error::source(error)?.downcast_ref::<DriverError>().and_then(code)
 }

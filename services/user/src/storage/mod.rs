@@ -5,18 +5,25 @@
 //! only reads may change under it, so a rule that hangs on a document is checked by an update that is
 //! conditional on it.
 
+mod consumer;
 mod credentials;
 mod driver;
 mod event_log;
+mod holds;
 mod lease;
+mod ledger;
 pub mod migrations;
 mod outbox;
+mod parked;
 mod posts;
 mod requests;
 mod sequencer;
+mod statistics;
 mod transaction;
 mod tx;
 mod users;
+mod wallets;
+mod worker_lease;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -39,6 +39,22 @@ enum StateRow {
     Deactivated,
 }
 
+#[derive(Debug, Deserialize)]
+struct UserStateRow {
+    #[serde(rename = "_id")]
+    id: bson::Uuid,
+    state: StateRow,
+}
+
+impl From<StateRow> for UserState {
+    fn from(row: StateRow) -> Self {
+        match row {
+            StateRow::Active => Self::Active,
+            StateRow::Deactivated => Self::Deactivated,
+        }
+    }
+}
+
 impl From<&User> for UserRow {
     fn from(user: &User) -> Self {
         Self {
@@ -70,10 +86,7 @@ impl TryFrom<UserRow> for User {
             email: Email::from_row(row.email, row.email_key),
             display_name: row.display_name,
             role: row.role.parse().map_err(|error: String| Error::internal(error))?,
-            state: match row.state {
-                StateRow::Active => UserState::Active,
-                StateRow::Deactivated => UserState::Deactivated,
-            },
+            state: row.state.into(),
             auth_epoch: row.auth_epoch,
             post_count: row.post_count,
             version: row.version,
@@ -121,6 +134,16 @@ impl Tx {
         let (users, session) = self.on::<UserRow>(COLLECTION);
         let row = bounded(users.find_one(by_id(id)).session(session)).await?;
         row.map(User::try_from).transpose()
+    }
+
+    /// Which of these users there are, and in which state, as of this transaction's snapshot.
+    pub(crate) async fn user_state_list(&mut self, ids: &[UserId]) -> Result<Vec<(UserId, UserState)>> {
+        let ids: Vec<bson::Uuid> = ids.iter().map(|id| id.uuid().into()).collect();
+        let (users, session) = self.on::<UserStateRow>(COLLECTION);
+        let find = users.find(doc! { "_id": { "$in": ids } }).projection(doc! { "state": 1 });
+        let mut rows = bounded(find.session(&mut *session)).await?;
+        let rows: Vec<UserStateRow> = bounded(rows.stream(session).try_collect()).await?;
+        Ok(rows.into_iter().map(|row| (UserId::from_uuid(row.id.into()), row.state.into())).collect())
     }
 
     /// Inserts a new user; [`Error::EmailTaken`] when somebody has the address.

@@ -1,0 +1,369 @@
+//! The book: postings and their entries, inserted and never changed. A posting is written in one exchange with
+//! the server, together with the wallets that it moves.
+
+use bson::{Binary, Document, doc};
+use futures_util::TryStreamExt as _;
+use mongodb::Namespace;
+use mongodb::options::{InsertOneModel, UpdateOneModel, WriteModel};
+use serde::Deserialize;
+use types::{Fingerprint, PostingId, RequestKey, UserId};
+
+use super::driver::bounded_raw;
+use super::wallets::{WALLETS, able, binary, conflict_on_duplicate, currency, hash, increments, wallet_id};
+use super::{SERVER_TIME, Store, Tx, bounded, from_time, to_time};
+use crate::domain::ledger::{Kind, Posting, Side, TrialBalanceLine, WalletEntry};
+use crate::domain::wallet::WalletKey;
+use crate::error::{Error, Result};
+
+const POSTINGS: &str = "posting";
+const ENTRIES: &str = "entry";
+/// The account that the entries of all wallets are of.
+const WALLET_ACCOUNT: &str = "wallets";
+const DEBIT: &str = "DEBIT";
+const CREDIT: &str = "CREDIT";
+
+/// What makes a posting the one answer to a call.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Claim<'a> {
+    /// Unique among all postings.
+    pub(crate) key: &'a RequestKey,
+    /// What the call said.
+    pub(crate) fingerprint: &'a Fingerprint,
+}
+
+#[derive(Debug, Deserialize)]
+struct EntryRow {
+    #[serde(rename = "_id")]
+    id: EntryId,
+    owner: bson::Uuid,
+    currency: String,
+    sequence: i64,
+    kind: String,
+    amount: i64,
+    balance_after: i64,
+    counterparty: Option<bson::Uuid>,
+    created_at: bson::DateTime,
+    hash: Binary,
+}
+
+#[derive(Debug, Deserialize)]
+struct EntryId {
+    posting: bson::Uuid,
+    side: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct ClaimedRow {
+    #[serde(rename = "_id")]
+    id: bson::Uuid,
+    request: ClaimRow,
+}
+
+#[derive(Debug, Deserialize)]
+struct ClaimRow {
+    fingerprint: Binary,
+}
+
+impl TryFrom<EntryRow> for WalletEntry {
+    type Error = Error;
+
+    fn try_from(row: EntryRow) -> Result<Self> {
+        let kind = Kind::from_name(&row.kind)
+            .ok_or_else(|| Error::internal(format!("{:?} in the book is no kind", row.kind)))?;
+        Ok(Self {
+            wallet: WalletKey {
+                owner: UserId::from_uuid(row.owner.into()),
+                currency: currency(&row.currency)?,
+            },
+            sequence: row.sequence,
+            kind,
+            amount: if row.id.side == DEBIT {
+                -row.amount
+            } else {
+                row.amount
+            },
+            balance_after: row.balance_after,
+            posting_id: PostingId::from_uuid(row.id.posting.into()),
+            counterparty: row.counterparty.map(|user| UserId::from_uuid(user.into())),
+            created_at: to_time(row.created_at),
+            hash: hash(&row.hash)?,
+        })
+    }
+}
+
+fn posting_row(posting: &Posting, claim: Option<Claim<'_>>) -> Document {
+    let mut row = doc! {
+        "_id": bson::Uuid::from(posting.id.uuid()),
+        "currency": posting.amount.currency.code(),
+        "amount": posting.amount.minor_units,
+        "created_at": from_time(posting.created_at),
+    };
+    if let Some(order_id) = posting.order_id {
+        row.insert("order_id", bson::Uuid::from(order_id.uuid()));
+    }
+    if let Some(claim) = claim {
+        let mut request = claim_filter(claim.key);
+        let fingerprint = claim.fingerprint.as_bytes().to_vec();
+        request.insert(
+            "fingerprint",
+            Binary {
+                subtype: bson::spec::BinarySubtype::Generic,
+                bytes: fingerprint,
+            },
+        );
+        row.insert("request", request);
+    }
+    row
+}
+
+fn claim_filter(key: &RequestKey) -> Document {
+    doc! {
+        "principal": &key.principal,
+        "method": key.method,
+        "request_id": bson::Uuid::from(key.request_id),
+    }
+}
+
+fn entry_row(posting: &Posting, side: &Side, name: &str) -> Document {
+    let mut row = doc! {
+        "_id": { "posting": bson::Uuid::from(posting.id.uuid()), "side": name },
+        "currency": posting.amount.currency.code(),
+        "amount": posting.amount.minor_units,
+        "created_at": from_time(posting.created_at),
+    };
+    match side {
+        Side::System(account) => {
+            row.insert("account", account.as_str());
+        }
+        Side::Wallet(entry) => {
+            row.extend(doc! {
+                "account": WALLET_ACCOUNT,
+                "owner": bson::Uuid::from(entry.wallet.owner.uuid()),
+                "sequence": entry.sequence,
+                "kind": entry.kind.as_str(),
+                "balance_after": entry.balance_after,
+                "hash": binary(&entry.hash),
+            });
+            if let Some(user) = entry.counterparty {
+                row.insert("counterparty", bson::Uuid::from(user.uuid()));
+            }
+        }
+    }
+    row
+}
+
+/// The wallet's step from the entry before this one to this one; none from anywhere else.
+fn wallet_update(namespace: Namespace, entry: &WalletEntry, has_event: bool) -> UpdateOneModel {
+    let change = entry.change();
+    let mut filter = able(entry.wallet, change);
+    filter.insert("sequence", entry.sequence - 1);
+    filter.insert("balance", entry.balance_after - entry.amount);
+    let mut increments = increments(change);
+    increments.insert("sequence", 1_i64);
+    increments.insert("event_version", i64::from(has_event));
+    let set = doc! { "head": binary(&entry.hash), "updated_at": from_time(entry.created_at) };
+    let first = entry.sequence == 1;
+    // An upsert takes its equalities from the filter, and `balance` and `sequence` are among the increments.
+    if first {
+        filter.remove("sequence");
+        filter.remove("balance");
+        filter.insert("head", doc! { "$exists": false });
+    }
+    UpdateOneModel::builder()
+        .namespace(namespace)
+        .filter(filter)
+        .update(doc! { "$inc": increments, "$set": set })
+        .upsert(first)
+        .build()
+}
+
+impl Tx {
+    /// Writes a posting, its entries and the wallets' side of it. `event_of` is the wallet that an event will be
+    /// appended of, and is counted up for it. When a wallet is not as the posting found it, or the request id
+    /// was claimed meanwhile, this is [`Error::Contention`].
+    pub(crate) async fn posting_insert(
+        &mut self,
+        posting: &Posting,
+        claim: Option<Claim<'_>>,
+        event_of: Option<WalletKey>,
+    ) -> Result<()> {
+        let mut entries: Vec<&WalletEntry> = posting
+            .sides()
+            .into_iter()
+            .filter_map(|side| {
+                if let Side::Wallet(entry) = side {
+                    Some(entry)
+                } else {
+                    None
+                }
+            })
+            .collect();
+        entries.sort_by_key(|entry| entry.wallet);
+        let (wallets, _) = self.on::<Document>(WALLETS);
+        let mut models: Vec<WriteModel> = entries
+            .iter()
+            .map(|entry| wallet_update(wallets.namespace(), entry, event_of == Some(entry.wallet)).into())
+            .collect();
+        let mut insert = |name: &str, document| {
+            let (collection, _) = self.on::<Document>(name);
+            models.push(
+                InsertOneModel::builder()
+                    .namespace(collection.namespace())
+                    .document(document)
+                    .build()
+                    .into(),
+            );
+        };
+        insert(POSTINGS, posting_row(posting, claim));
+        insert(ENTRIES, entry_row(posting, &posting.debit, DEBIT));
+        insert(ENTRIES, entry_row(posting, &posting.credit, CREDIT));
+        let client = wallets.client().clone();
+        let write = client.bulk_write(models).session(&mut self.session);
+        let done = conflict_on_duplicate(bounded_raw(write).await)?;
+        let wallets_moved = usize::try_from(done.matched_count + done.upserted_count);
+        if wallets_moved == Ok(entries.len()) {
+            Ok(())
+        } else {
+            Err(Error::Contention)
+        }
+    }
+
+    /// The posting that a call with this request id made, before this transaction began: what it said, and the
+    /// entry that it was answered with. A grant is answered with the entry that received, a sending with the
+    /// one that sent.
+    pub(crate) async fn posting_of(
+        &mut self,
+        key: &RequestKey,
+        answer: Kind,
+    ) -> Result<Option<(Fingerprint, WalletEntry)>> {
+        let (postings, session) = self.on::<ClaimedRow>(POSTINGS);
+        let mut filter = Document::new();
+        for (field, value) in claim_filter(key) {
+            filter.insert(format!("request.{field}"), value);
+        }
+        let Some(claimed) = bounded(postings.find_one(filter).session(session)).await? else {
+            return Ok(None);
+        };
+        let side = if answer == Kind::Send { DEBIT } else { CREDIT };
+        let (entries, session) = self.on::<EntryRow>(ENTRIES);
+        let id = doc! { "_id": { "posting": claimed.id, "side": side } };
+        let entry = bounded(entries.find_one(id).session(session))
+            .await?
+            .ok_or_else(|| Error::internal(format!("posting {} has no {side} entry", claimed.id)))?;
+        let fingerprint = Fingerprint::from_bytes(claimed.request.fingerprint.bytes)
+            .ok_or_else(|| Error::internal("a fingerprint in the book is none"))?;
+        Ok(Some((fingerprint, entry.try_into()?)))
+    }
+
+    /// Sums the whole book, as this transaction sees it: by currency, then account.
+    pub(crate) async fn trial_balance(&mut self) -> Result<Vec<TrialBalanceLine>> {
+        let side =
+            |name: &str| doc! { "$sum": { "$cond": [{ "$eq": ["$_id.side", name] }, "$amount", 0_i64] } };
+        let sums = vec![doc! { "$group": {
+            "_id": { "currency": "$currency", "account": "$account" },
+            "debit": side(DEBIT),
+            "credit": side(CREDIT),
+        } }];
+        let (entries, session) = self.on::<Document>(ENTRIES);
+        let cursor = entries
+            .aggregate(sums)
+            .with_type::<SumRow>()
+            .session(&mut *session);
+        let rows: Vec<SumRow> = bounded(bounded(cursor).await?.stream(session).try_collect()).await?;
+
+        let balances = vec![doc! { "$group": {
+            "_id": "$_id.currency",
+            "balance": { "$sum": "$balance" },
+            "held": { "$sum": "$held" },
+        } }];
+        let (wallets, session) = self.on::<Document>(WALLETS);
+        let cursor = wallets
+            .aggregate(balances)
+            .with_type::<BalanceRow>()
+            .session(&mut *session);
+        let balances: Vec<BalanceRow> = bounded(bounded(cursor).await?.stream(session).try_collect()).await?;
+        trial_balance_of(rows, balances)
+    }
+}
+
+/// A sum that did not fit would come back as a float, and be refused here rather than rounded.
+#[derive(Debug, Deserialize)]
+struct SumRow {
+    #[serde(rename = "_id")]
+    id: SumId,
+    debit: i64,
+    credit: i64,
+}
+
+#[derive(Debug, Deserialize)]
+struct SumId {
+    currency: String,
+    account: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct BalanceRow {
+    #[serde(rename = "_id")]
+    currency: String,
+    balance: i64,
+    held: i64,
+}
+
+/// Wallets whose entries are gone must show up as well: a line is there for either.
+fn trial_balance_of(sums: Vec<SumRow>, balances: Vec<BalanceRow>) -> Result<Vec<TrialBalanceLine>> {
+    let mut lines = Vec::new();
+    for sum in sums {
+        lines.push(TrialBalanceLine {
+            account: sum.id.account,
+            currency: currency(&sum.id.currency)?,
+            debit: sum.debit,
+            credit: sum.credit,
+            balance: 0,
+            held: 0,
+        });
+    }
+    for row in balances {
+        let currency = currency(&row.currency)?;
+        let found = lines
+            .iter_mut()
+            .find(|line| line.currency == currency && line.account == WALLET_ACCOUNT);
+        if let Some(line) = found {
+            (line.balance, line.held) = (row.balance, row.held);
+        } else if (row.balance, row.held) != (0, 0) {
+            let account = WALLET_ACCOUNT.to_owned();
+            let (balance, held) = (row.balance, row.held);
+            lines.push(TrialBalanceLine {
+                account,
+                currency,
+                debit: 0,
+                credit: 0,
+                balance,
+                held,
+            });
+        }
+    }
+    lines.sort_by(|one, two| (one.currency, &one.account).cmp(&(two.currency, &two.account)));
+    Ok(lines)
+}
+
+impl Store {
+    /// At most `limit` entries of a wallet below a sequence, newest first.
+    pub(crate) async fn wallet_entry_list(
+        &self,
+        key: WalletKey,
+        below: Option<i64>,
+        limit: i64,
+    ) -> Result<Vec<WalletEntry>> {
+        let id = wallet_id(key);
+        let mut filter = doc! { "sequence": { "$lt": below.unwrap_or(i64::MAX) } };
+        filter.extend(id);
+        let entries = self.collection::<EntryRow>(ENTRIES);
+        let find = entries
+            .find(filter)
+            .sort(doc! { "sequence": -1 })
+            .limit(limit)
+            .max_time(SERVER_TIME);
+        let rows: Vec<EntryRow> = bounded(bounded(find).await?.try_collect()).await?;
+        rows.into_iter().map(WalletEntry::try_from).collect()
+    }
+}

@@ -1,0 +1,215 @@
+//! Wallets: two sums that MongoDB has no generated columns for are kept beside the numbers they come from
+//! (`available`, `reach`), so that each change is one update on the condition that there is enough. The
+//! collection's validator holds the same rules once more.
+
+use bson::spec::BinarySubtype;
+use bson::{Binary, Document, doc};
+use futures_util::TryStreamExt as _;
+use serde::{Deserialize, Serialize};
+use types::{BALANCE_MAX, Currency, UserId};
+
+use super::driver::{bounded_raw, classify, is_duplicate_key};
+use super::{SERVER_TIME, Store, Tx, bounded, to_time};
+use crate::domain::ledger::{GENESIS, Hash};
+use crate::domain::wallet::{Change, Wallet, WalletKey};
+use crate::error::{Error, Result};
+
+pub(super) const WALLETS: &str = "wallet";
+
+/// The order of these fields is part of the key: `_id`s are compared as they are written.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct KeyRow {
+    owner: bson::Uuid,
+    currency: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct WalletRow {
+    #[serde(rename = "_id")]
+    id: KeyRow,
+    balance: i64,
+    held: i64,
+    incoming: i64,
+    sequence: i64,
+    head: Option<Binary>,
+    event_version: i64,
+    updated_at: Option<bson::DateTime>,
+}
+
+impl From<WalletKey> for KeyRow {
+    fn from(key: WalletKey) -> Self {
+        Self {
+            owner: key.owner.uuid().into(),
+            currency: key.currency.code().to_owned(),
+        }
+    }
+}
+
+impl TryFrom<WalletRow> for Wallet {
+    type Error = Error;
+
+    fn try_from(row: WalletRow) -> Result<Self> {
+        Ok(Self {
+            key: WalletKey {
+                owner: UserId::from_uuid(row.id.owner.into()),
+                currency: currency(&row.id.currency)?,
+            },
+            balance: row.balance,
+            held: row.held,
+            incoming: row.incoming,
+            sequence: row.sequence,
+            head: row.head.map_or(Ok(GENESIS), |head| hash(&head))?,
+            event_version: row.event_version,
+            updated_at: row.updated_at.map(to_time),
+        })
+    }
+}
+
+/// The `_id` of a wallet.
+pub(super) fn wallet_id(key: WalletKey) -> Document {
+    doc! { "owner": bson::Uuid::from(key.owner.uuid()), "currency": key.currency.code() }
+}
+
+/// A currency that this service wrote.
+pub(super) fn currency(code: &str) -> Result<Currency> {
+    code.parse()
+        .map_err(|_| Error::internal(format!("{code:?} in the book is no currency")))
+}
+
+/// A hash that this service wrote.
+pub(super) fn hash(binary: &Binary) -> Result<Hash> {
+    binary
+        .bytes
+        .as_slice()
+        .try_into()
+        .map_err(|_| Error::internal("a hash in the book has another length"))
+}
+
+/// A hash to write.
+pub(super) fn binary(hash: &Hash) -> Binary {
+    Binary {
+        subtype: BinarySubtype::Generic,
+        bytes: hash.to_vec(),
+    }
+}
+
+/// The wallet, on the condition that it has what a change takes and room for what it adds.
+pub(super) fn able(key: WalletKey, change: Change) -> Document {
+    let mut filter = doc! { "_id": wallet_id(key) };
+    for (field, added) in [
+        ("available", change.available()),
+        ("held", change.held),
+        ("incoming", change.incoming),
+    ] {
+        if added < 0 {
+            filter.insert(field, doc! { "$gte": -added });
+        }
+    }
+    if change.reach() > 0 {
+        filter.insert("reach", doc! { "$lte": BALANCE_MAX - change.reach() });
+    }
+    filter
+}
+
+/// The increments of a change. Every number is among them, so that an upsert makes a complete wallet.
+pub(super) fn increments(change: Change) -> Document {
+    doc! {
+        "balance": change.balance,
+        "held": change.held,
+        "incoming": change.incoming,
+        "available": change.available(),
+        "reach": change.reach(),
+        "sequence": 0_i64,
+        "event_version": 0_i64,
+        "locks": 0_i64,
+    }
+}
+
+impl Store {
+    /// A wallet; `None` when nothing ever touched it.
+    pub(crate) async fn wallet_fetch(&self, key: WalletKey) -> Result<Option<Wallet>> {
+        let wallets = self.collection::<WalletRow>(WALLETS);
+        let find = wallets
+            .find_one(doc! { "_id": wallet_id(key) })
+            .max_time(SERVER_TIME);
+        bounded(find).await?.map(Wallet::try_from).transpose()
+    }
+}
+
+impl Tx {
+    /// The wallets of these keys, in their order; empty ones for those that nothing ever touched.
+    pub(crate) async fn wallet_list(&mut self, keys: &[WalletKey]) -> Result<Vec<Wallet>> {
+        let ids: Vec<Document> = keys.iter().copied().map(wallet_id).collect();
+        let (wallets, session) = self.on::<WalletRow>(WALLETS);
+        let mut rows = bounded(
+            wallets
+                .find(doc! { "_id": { "$in": ids } })
+                .session(&mut *session),
+        )
+        .await?;
+        let rows: Vec<WalletRow> = bounded(rows.stream(session).try_collect()).await?;
+        let found = rows
+            .into_iter()
+            .map(Wallet::try_from)
+            .collect::<Result<Vec<_>>>()?;
+        let wallet = |key: &WalletKey| found.iter().find(|wallet| wallet.key == *key).cloned();
+        Ok(keys
+            .iter()
+            .map(|key| wallet(key).unwrap_or_else(|| Wallet::empty(*key)))
+            .collect())
+    }
+
+    /// Locks wallets by writing them, before anything hangs on what they hold: a transaction that meets another
+    /// one on them ends here and not after half of its work. A wallet that is not there cannot be locked; its
+    /// insert conflicts instead.
+    pub(crate) async fn wallet_lock(&mut self, keys: &[WalletKey]) -> Result<()> {
+        let ids: Vec<Document> = keys.iter().copied().map(wallet_id).collect();
+        let (wallets, session) = self.on::<Document>(WALLETS);
+        let touch = doc! { "$inc": { "locks": 1_i64 } };
+        bounded(
+            wallets
+                .update_many(doc! { "_id": { "$in": ids } }, touch)
+                .session(session),
+        )
+        .await
+        .map(drop)
+    }
+
+    /// Locks a wallet or its absence: makes an empty one when there is none.
+    pub(crate) async fn wallet_claim(&mut self, key: WalletKey) -> Result<()> {
+        let mut increments = increments(Change::default());
+        increments.insert("locks", 1_i64);
+        let (wallets, session) = self.on::<Document>(WALLETS);
+        let claim = wallets
+            .update_one(doc! { "_id": wallet_id(key) }, doc! { "$inc": increments })
+            .upsert(true)
+            .session(session);
+        conflict_on_duplicate(bounded_raw(claim).await).map(drop)
+    }
+
+    /// Changes what is set aside of a wallet that is there; `false` when it is not, or has not got enough.
+    pub(super) async fn wallet_change(&mut self, key: WalletKey, change: Change) -> Result<bool> {
+        let (wallets, session) = self.on::<Document>(WALLETS);
+        let update = wallets.update_one(able(key, change), doc! { "$inc": increments(change) });
+        Ok(bounded(update.session(session)).await?.matched_count == 1)
+    }
+
+    /// Makes a wallet by its first change.
+    pub(super) async fn wallet_insert(&mut self, key: WalletKey, change: Change) -> Result<()> {
+        let mut row = doc! { "_id": wallet_id(key) };
+        row.extend(increments(change));
+        let (wallets, session) = self.on::<Document>(WALLETS);
+        conflict_on_duplicate(bounded_raw(wallets.insert_one(row).session(session)).await).map(drop)
+    }
+}
+
+/// A duplicate that the transaction could not see when it began: the next try sees it.
+pub(super) fn conflict_on_duplicate<T>(outcome: Result<T, mongodb::error::Error>) -> Result<T> {
+    outcome.map_err(|error| {
+        if is_duplicate_key(&error) {
+            Error::Contention
+        } else {
+            classify(error)
+        }
+    })
+}
