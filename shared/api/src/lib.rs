@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod codec;
+pub mod conservation;
 pub mod descriptor;
 pub mod fingerprint;
 pub mod page_token;

@@ -70,13 +70,21 @@ impl Violations {
 
     /// An id that may be left out; `Some(None)` when it was.
     pub fn optional_id<T: FromStr<Err = InvalidId>>(&mut self, field: &str, text: &str) -> Option<Option<T>> {
-        if text.is_empty() { Some(None) } else { self.id(field, text).map(Some) }
+        if text.is_empty() {
+            Some(None)
+        } else {
+            self.id(field, text).map(Some)
+        }
     }
 
     /// The `request_id` of a changing call.
     pub fn request_id(&mut self, text: &str) -> Option<Uuid> {
         if text.is_empty() {
-            self.add("request_id", "REQUIRED", "must be set: a UUID, made and kept before the first try");
+            self.add(
+                "request_id",
+                "REQUIRED",
+                "must be set: a UUID, made and kept before the first try",
+            );
             return None;
         }
         let uuid = (text.len() == uuid::fmt::Hyphenated::LENGTH)
@@ -84,7 +92,11 @@ impl Violations {
             .flatten()
             .filter(|uuid| !uuid.is_nil());
         if uuid.is_none() {
-            self.add("request_id", "INVALID_ID", "must be a UUID in its hyphenated form");
+            self.add(
+                "request_id",
+                "INVALID_ID",
+                "must be a UUID in its hyphenated form",
+            );
         }
         uuid
     }
@@ -97,7 +109,11 @@ impl Violations {
         }
         let currency = code.parse().ok();
         if currency.is_none() {
-            self.add(field, "UNKNOWN_CURRENCY", "must be an ISO 4217 code in capital letters");
+            self.add(
+                field,
+                "UNKNOWN_CURRENCY",
+                "must be an ISO 4217 code in capital letters",
+            );
         }
         currency
     }
@@ -115,7 +131,11 @@ impl Violations {
             return None;
         }
         if money.minor_units > AMOUNT_MAX {
-            self.add(&units, "AMOUNT_TOO_LARGE", format!("must be at most {AMOUNT_MAX}"));
+            self.add(
+                &units,
+                "AMOUNT_TOO_LARGE",
+                format!("must be at most {AMOUNT_MAX}"),
+            );
             return None;
         }
         Some(Money::new(currency?, money.minor_units))
@@ -139,7 +159,10 @@ impl Violations {
         if text.is_empty() {
             return Some(None);
         }
-        let version = text.parse().ok().filter(|version: &i64| *version > 0 && version.to_string() == text);
+        let version = text
+            .parse()
+            .ok()
+            .filter(|version: &i64| *version > 0 && version.to_string() == text);
         if version.is_none() {
             self.add("etag", "INVALID_ETAG", "must be an etag as it was read");
         }
@@ -162,7 +185,11 @@ impl Violations {
         if text.is_empty() {
             self.add(field, "REQUIRED", "must be set");
         } else if text.trim().len() != text.len() {
-            self.add(field, "BLANK", "must not be blank or begin or end with white space");
+            self.add(
+                field,
+                "BLANK",
+                "must not be blank or begin or end with white space",
+            );
         }
         // A character has at most 4 bytes; combining marks count as characters, so length is bounded twice.
         if text.chars().count() > max {
@@ -172,7 +199,11 @@ impl Violations {
             self.add(field, "CONTROL_CHARACTER", "must not contain control characters");
         }
         if text.chars().any(is_invisible_format) {
-            self.add(field, "DISALLOWED_CHARACTER", "must not contain invisible or direction-changing characters");
+            self.add(
+                field,
+                "DISALLOWED_CHARACTER",
+                "must not contain invisible or direction-changing characters",
+            );
         }
         (self.0.len() == before).then(|| text.to_owned())
     }
@@ -189,13 +220,18 @@ fn is_invisible_format(c: char) -> bool {
 /// A time as protobuf has it.
 #[must_use]
 pub fn timestamp(time: OffsetDateTime) -> Timestamp {
-    Timestamp { seconds: time.unix_timestamp(), nanos: time.nanosecond().cast_signed() }
+    Timestamp {
+        seconds: time.unix_timestamp(),
+        nanos: time.nanosecond().cast_signed(),
+    }
 }
 
 /// A time from protobuf; `None` outside the years 1 to 9999 or with nanoseconds out of range.
 #[must_use]
 pub fn time(timestamp: &Timestamp) -> Option<OffsetDateTime> {
-    let nanos = u32::try_from(timestamp.nanos).ok().filter(|nanos| *nanos < 1_000_000_000)?;
+    let nanos = u32::try_from(timestamp.nanos)
+        .ok()
+        .filter(|nanos| *nanos < 1_000_000_000)?;
     let time = OffsetDateTime::from_unix_timestamp(timestamp.seconds).ok()?;
     (time.year() >= 1).then_some(time)?.replace_nanosecond(nanos).ok()
 }
@@ -207,13 +243,20 @@ mod tests {
     fn reasons(check: impl FnOnce(&mut Violations)) -> Vec<String> {
         let mut violations = Violations::new();
         check(&mut violations);
-        violations.0.into_iter().map(|violation| format!("{} {}", violation.field, violation.reason)).collect()
+        violations
+            .0
+            .into_iter()
+            .map(|violation| format!("{} {}", violation.field, violation.reason))
+            .collect()
     }
 
     #[test]
     fn amounts_are_positive_and_bounded() {
         let check = |minor_units, code: &str| {
-            let money = common::v1::Money { currency_code: code.to_owned(), minor_units };
+            let money = common::v1::Money {
+                currency_code: code.to_owned(),
+                minor_units,
+            };
             reasons(|v| {
                 v.amount("amount", Some(&money));
             })
@@ -225,7 +268,10 @@ mod tests {
         assert_eq!(check(i64::MAX, "EUR"), ["amount.minor_units AMOUNT_TOO_LARGE"]);
         assert_eq!(
             check(0, "eur"),
-            ["amount.currency_code UNKNOWN_CURRENCY", "amount.minor_units AMOUNT_NOT_POSITIVE"]
+            [
+                "amount.currency_code UNKNOWN_CURRENCY",
+                "amount.minor_units AMOUNT_NOT_POSITIVE"
+            ]
         );
     }
 

@@ -1,1 +1,108 @@
-fn main() {}
+//! `tristore`: what an operator asks of a running system, and the few things that an operator may change.
+
+mod books;
+mod client;
+mod output;
+mod parked;
+mod streams;
+mod transfer;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, ensure};
+use clap::{Parser, Subcommand};
+
+use client::{Client, Endpoints};
+use output::{Format, Output};
+
+/// Looks into a running Tristore, and mends it. Reads only, unless --yes-change-state is given.
+#[derive(Debug, Parser)]
+#[command(name = "tristore", version)]
+struct Cli {
+    #[command(flatten)]
+    endpoints: Endpoints,
+    /// How data is printed.
+    #[arg(long, value_enum, default_value_t, global = true)]
+    output: Format,
+    /// Do what changes something; without it such a command only says what it would do.
+    #[arg(long, global = true)]
+    yes_change_state: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Where every stream stands.
+    Streams,
+    /// Transfers of credit between the services.
+    #[command(subcommand)]
+    Transfer(transfer::Command),
+    /// Events that a consumer could not apply.
+    #[command(subcommand)]
+    Parked(parked::Command),
+    /// Rebuilds a consumer whose stream was rewound or pruned below its mark.
+    Resync {
+        /// The consumer, such as `order.customers`.
+        consumer: String,
+    },
+    /// Both ledgers side by side; fails when they do not conserve.
+    Books,
+}
+
+/// The right to change something.
+#[derive(Debug, Clone, Copy)]
+struct Consent(bool);
+
+impl Consent {
+    /// Stops a changing command that was not confirmed.
+    fn required(self, what: &str) -> Result<()> {
+        ensure!(self.0, "this would {what}; repeat it with --yes-change-state");
+        Ok(())
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli).await {
+        Ok(code) => code,
+        Err(error) => {
+            output::error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(cli: Cli) -> Result<ExitCode> {
+    let client = Client::new(cli.endpoints)?;
+    let output = Output::new(cli.output);
+    let consent = Consent(cli.yes_change_state);
+    match cli.command {
+        Command::Streams => streams::run(&client, &output).await?,
+        Command::Transfer(command) => transfer::run(&client, &output, consent, command).await?,
+        Command::Parked(command) => parked::run(&client, &output, consent, command).await?,
+        Command::Resync { consumer } => parked::resync(&client, &output, consent, consumer).await?,
+        Command::Books => return books::run(&client, &output).await,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_change_needs_consent() {
+        assert!(Consent(true).required("change it").is_ok());
+        let refused = Consent(false).required("change it").unwrap_err().to_string();
+        assert_eq!(refused, "this would change it; repeat it with --yes-change-state");
+    }
+}

@@ -1,0 +1,179 @@
+//! Connections to the three services as an admin.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use api::event::v1::event_admin_service_client::EventAdminServiceClient;
+use api::event::v1::event_service_client::EventServiceClient;
+use api::order::v1::account_service_client::AccountServiceClient;
+use api::order::v1::transfer_service_client::TransferServiceClient;
+use api::user::v1::wallet_service_client::WalletServiceClient;
+use secrecy::{ExposeSecret as _, SecretString};
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Status};
+
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Where the services are and who asks.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Endpoints {
+    /// User service.
+    #[arg(
+        long,
+        env = "USER_URL",
+        default_value = "http://localhost:50051",
+        global = true
+    )]
+    user_url: String,
+    /// Order service.
+    #[arg(
+        long,
+        env = "ORDER_URL",
+        default_value = "http://localhost:50052",
+        global = true
+    )]
+    order_url: String,
+    /// Session service.
+    #[arg(
+        long,
+        env = "SESSION_URL",
+        default_value = "http://localhost:50053",
+        global = true
+    )]
+    session_url: String,
+    /// An admin's access token.
+    #[arg(
+        long,
+        env = "TRISTORE_TOKEN",
+        hide_env_values = true,
+        default_value = "",
+        global = true
+    )]
+    token: SecretString,
+}
+
+/// One of the services.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Service {
+    User,
+    Order,
+    Session,
+}
+
+impl Service {
+    pub(crate) const ALL: [Self; 3] = [Self::User, Self::Order, Self::Session];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::User => "user-service",
+            Self::Order => "order-service",
+            Self::Session => "session-service",
+        }
+    }
+
+    /// The streams that it produces.
+    pub(crate) fn streams(self) -> Vec<String> {
+        match self {
+            Self::User => vec!["user".to_owned()],
+            Self::Order => vec!["order".to_owned()],
+            Self::Session => (0..16)
+                .map(|partition| format!("session-{partition:02}"))
+                .collect(),
+        }
+    }
+
+    /// The service that a consumer belongs to: the first part of its name.
+    pub(crate) fn of_consumer(consumer: &str) -> Result<Self> {
+        let owner = consumer.split('.').next().unwrap_or_default();
+        match owner {
+            "user" => Ok(Self::User),
+            "order" => Ok(Self::Order),
+            "session" => Ok(Self::Session),
+            _ => bail!("{consumer} is no consumer: its name begins with user., order. or session."),
+        }
+    }
+}
+
+type Authorized = InterceptedService<Channel, Identity>;
+
+/// Clients of the services.
+#[derive(Debug)]
+pub(crate) struct Client {
+    user: Channel,
+    order: Channel,
+    session: Channel,
+    identity: Identity,
+}
+
+impl Client {
+    pub(crate) fn new(endpoints: Endpoints) -> Result<Self> {
+        let Endpoints {
+            user_url,
+            order_url,
+            session_url,
+            token,
+        } = endpoints;
+        let channel = |url: String| -> Result<Channel> {
+            let endpoint = Endpoint::from_shared(url.clone()).with_context(|| format!("{url} is no URL"))?;
+            Ok(endpoint.connect_timeout(Duration::from_secs(2)).connect_lazy())
+        };
+        if token.expose_secret().is_empty() {
+            bail!(
+                "set TRISTORE_TOKEN to an admin's access token (session.v1.SessionService/Login gives one)"
+            );
+        }
+        let mut header: MetadataValue<Ascii> = format!("Bearer {}", token.expose_secret())
+            .parse()
+            .context("the token cannot stand in a header")?;
+        header.set_sensitive(true);
+        Ok(Self {
+            user: channel(user_url)?,
+            order: channel(order_url)?,
+            session: channel(session_url)?,
+            identity: Identity(header),
+        })
+    }
+
+    fn channel(&self, service: Service) -> Channel {
+        match service {
+            Service::User => self.user.clone(),
+            Service::Order => self.order.clone(),
+            Service::Session => self.session.clone(),
+        }
+    }
+
+    pub(crate) fn events(&self, service: Service) -> EventServiceClient<Authorized> {
+        EventServiceClient::with_interceptor(self.channel(service), self.identity.clone())
+    }
+
+    pub(crate) fn event_admin(&self, service: Service) -> EventAdminServiceClient<Authorized> {
+        EventAdminServiceClient::with_interceptor(self.channel(service), self.identity.clone())
+    }
+
+    pub(crate) fn transfers(&self) -> TransferServiceClient<Authorized> {
+        TransferServiceClient::with_interceptor(self.order.clone(), self.identity.clone())
+    }
+
+    pub(crate) fn accounts(&self) -> AccountServiceClient<Authorized> {
+        AccountServiceClient::with_interceptor(self.order.clone(), self.identity.clone())
+    }
+
+    pub(crate) fn wallets(&self) -> WalletServiceClient<Authorized> {
+        WalletServiceClient::with_interceptor(self.user.clone(), self.identity.clone())
+    }
+}
+
+/// Adds the token and the deadline to each call.
+#[derive(Debug, Clone)]
+pub(crate) struct Identity(MetadataValue<Ascii>);
+
+impl Interceptor for Identity {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        request.set_timeout(DEADLINE);
+        request.metadata_mut().insert("authorization", self.0.clone());
+        Ok(request)
+    }
+}
