@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use events::{EffectError, StoreError};
 use tonic_types::FieldViolation;
-use types::{OrderId, ProductId, UserId};
+use types::{OrderId, ProductId, TransferId, UserId};
 
 use crate::domain::OrderState;
 
@@ -14,7 +14,7 @@ use crate::domain::OrderState;
 pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// A result of this service.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Whatever lies underneath.
 pub(crate) type Source = Box<dyn StdError + Send + Sync>;
@@ -78,6 +78,38 @@ pub enum Error {
     /// The etag is not the present one.
     #[error("the order has changed since it was read")]
     VersionMismatch(OrderId),
+    /// No such account, for this caller.
+    #[error("there is no such account")]
+    AccountNotFound(UserId),
+    /// No such transfer, or it is not the caller's business.
+    #[error("there is no such transfer")]
+    TransferNotFound(TransferId),
+    /// The transfer was cancelled: nothing moved, and nothing will under its request id.
+    #[error("no money moved: {reason}")]
+    TransferCancelled {
+        /// Which transfer.
+        transfer_id: TransferId,
+        /// Of which order.
+        order_id: OrderId,
+        /// Whose wallet takes part.
+        wallet_user_id: UserId,
+        /// Why: a name of the packages' `ErrorReason`.
+        reason: &'static str,
+    },
+    /// The transfer has not ended yet; it goes on, and a repeat of the request joins it.
+    #[error("the transfer is still running")]
+    InProgress(TransferId),
+    /// The transfer's decision is made and stays.
+    #[error("the transfer is decided already")]
+    AlreadyDecided(TransferId),
+    /// The transfer has ended; there is nothing to repeat.
+    #[error("the transfer is {state}")]
+    TransferEnded {
+        /// Which transfer.
+        transfer_id: TransferId,
+        /// Its state.
+        state: &'static str,
+    },
     /// A concurrent change got in the way; [`crate::storage::Store::transaction`] tries again.
     #[error("a concurrent change got in the way")]
     Conflict(#[source] Source),

@@ -5,9 +5,13 @@
 //! `domain/` has the rules. `transfers/` moves credit together with user service. `workers.rs` stamps and
 //! publishes this service's events and applies those of others.
 
+mod app;
+mod clients;
 pub mod config;
 mod domain;
 mod error;
+mod grpc;
 pub mod storage;
+mod transfers;
 
 pub use error::{Error, Result};

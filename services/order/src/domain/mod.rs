@@ -1,5 +1,20 @@
 //! The rules of products and orders: pure, without database, wire or clock.
 
+pub(crate) mod account;
+mod customer;
+#[cfg(test)]
+pub(crate) mod fixtures;
 mod order;
+mod outcome;
+mod placement;
+mod product;
+pub(crate) mod refund;
+mod stored_money;
+pub(crate) mod transfer;
 
+pub(crate) use customer::Customer;
 pub use order::OrderState;
+pub(crate) use order::{Order, OrderItem, OrderNow};
+pub(crate) use outcome::OrderOutcome;
+pub(crate) use placement::{ITEMS_MAX, Offer, Placement, QUANTITY_MAX, Shortage, Wanted};
+pub(crate) use product::{NAME_MAX, Product, STOCK_MAX};

@@ -6,11 +6,15 @@
 
 mod consumer;
 mod consumer_tx;
+mod customers;
 mod errors;
+mod orders;
 mod outbox;
 mod outbox_append;
 mod outbox_log;
+mod placements;
 mod pool;
+mod products;
 mod requests;
 pub mod schema;
 
@@ -28,6 +32,7 @@ use crate::config::PostgresConfig;
 use crate::error::{Error, Result};
 
 pub(crate) use errors::violated;
+pub(crate) use placements::{Placed, PlacementView};
 pub(crate) use pool::Connection;
 pub use pool::Use;
 use pool::Connector;

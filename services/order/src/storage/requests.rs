@@ -4,6 +4,8 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use sqlx::postgres::{PgArguments, Postgres};
+use sqlx::query::Query;
 use sqlx::types::Json;
 use types::{Fingerprint, RequestKey};
 
@@ -56,6 +58,29 @@ impl Store {
         let query = sqlx::query(FIND).bind(key.request_id).bind(&key.principal).bind(key.method);
         self.read().await?.row(query).await
     }
+
+    /// Records an outcome that changed nothing else, such as a refusal; `false` when the id has one already.
+    pub(crate) async fn request_record(
+        &self,
+        key: &RequestKey,
+        fingerprint: &Fingerprint,
+        outcome: &impl Serialize,
+        keep: Keep,
+    ) -> Result<bool> {
+        let query = record(key, fingerprint, outcome, keep)?;
+        Ok(self.read().await?.execute(query).await? == 1)
+    }
+
+    /// Deletes at most `limit` outcomes whose time is over; tells how many.
+    pub(crate) async fn requests_prune(&self, limit: i64) -> Result<u64> {
+        let query = sqlx::query(
+            "DELETE FROM request WHERE (request_id, principal, method) IN (
+                 SELECT request_id, principal, method FROM request
+                 WHERE keep_until < clock_timestamp() ORDER BY keep_until LIMIT $1)",
+        )
+        .bind(limit);
+        self.read().await?.execute(query).await
+    }
 }
 
 impl Tx {
@@ -74,18 +99,28 @@ impl Tx {
         outcome: &impl Serialize,
         keep: Keep,
     ) -> Result<bool> {
-        let outcome = serde_json::to_value(outcome).map_err(Error::internal)?;
-        let query = sqlx::query(
-            "INSERT INTO request (request_id, principal, method, fingerprint, outcome, keep_until)
-             VALUES ($1, $2, $3, $4, $5, CASE WHEN $6 THEN clock_timestamp() + interval '30 days' END)
-             ON CONFLICT DO NOTHING",
-        )
+        Ok(self.execute(record(key, fingerprint, outcome, keep)?).await? == 1)
+    }
+}
+
+/// Inserts nothing when the id has an outcome, for which it waits if another transaction is about to give it one.
+fn record<'q>(
+    key: &RequestKey,
+    fingerprint: &Fingerprint,
+    outcome: &impl Serialize,
+    keep: Keep,
+) -> Result<Query<'q, Postgres, PgArguments>> {
+    let outcome = serde_json::to_value(outcome).map_err(Error::internal)?;
+    let query = sqlx::query(
+        "INSERT INTO request (request_id, principal, method, fingerprint, outcome, keep_until)
+         VALUES ($1, $2, $3, $4, $5, CASE WHEN $6 THEN clock_timestamp() + interval '30 days' END)
+         ON CONFLICT DO NOTHING",
+    );
+    Ok(query
         .bind(key.request_id)
         .bind(&key.principal)
         .bind(key.method)
         .bind(fingerprint.as_bytes())
         .bind(Json(outcome))
-        .bind(keep == Keep::ThirtyDays);
-        Ok(self.execute(query).await? == 1)
-    }
+        .bind(keep == Keep::ThirtyDays))
 }

@@ -1,0 +1,39 @@
+//! Who may be a customer: asked of the read model, and of user service about users that it has not heard of yet.
+
+use types::UserId;
+
+use super::App;
+use crate::error::{Error, Result};
+
+impl App {
+    /// The caller is an active customer. `known` is what the read model says.
+    pub(super) async fn require_active(&self, user_id: UserId, known: Option<bool>) -> Result<()> {
+        let is_active = match known {
+            Some(is_active) => is_active,
+            None => self.learn(user_id).await?.ok_or(Error::UserNotFound(user_id))?,
+        };
+        if is_active { Ok(()) } else { Err(Error::CustomerDeactivated(user_id)) }
+    }
+
+    /// Makes sure that the read model has a user, if there is such a user.
+    pub(super) async fn require_known(&self, user_id: UserId) -> Result<()> {
+        if self.store.customer_fetch(user_id).await?.is_none() {
+            self.learn(user_id).await?.ok_or(Error::UserNotFound(user_id))?;
+        }
+        Ok(())
+    }
+
+    /// Asks user service and keeps the answer; the user's event, when it comes, finds it newer or equal. Tells
+    /// whether the user is active; `None` when there is no such user.
+    async fn learn(&self, user_id: UserId) -> Result<Option<bool>> {
+        let Some(customer) = self.users.fetch(user_id).await? else { return Ok(None) };
+        let customer = &customer;
+        self.store
+            .transaction("learn of a customer", |mut tx| async move {
+                tx.customers_upsert(std::slice::from_ref(customer)).await?;
+                tx.commit().await
+            })
+            .await?;
+        Ok(Some(customer.is_active))
+    }
+}

@@ -1,0 +1,167 @@
+//! Placing an order: which products may be in one, and what they cost together.
+
+use std::collections::HashMap;
+
+use time::OffsetDateTime;
+use tonic_types::FieldViolation;
+use types::{AMOUNT_MAX, Money, OrderId, ProductId, UserId};
+
+use super::{Order, OrderItem, OrderNow, OrderState};
+use crate::error::{Error, Result};
+
+/// The most items of one order.
+pub(crate) const ITEMS_MAX: usize = 100;
+/// The most of one product in one order.
+pub(crate) const QUANTITY_MAX: i64 = 10_000;
+
+/// One item that a customer wants; quantity and duplicates are checked already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    pub(crate) product_id: ProductId,
+    pub(crate) quantity: i64,
+}
+
+/// A product as an order sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Offer {
+    pub(crate) product_id: ProductId,
+    pub(crate) seller_id: UserId,
+    pub(crate) name: String,
+    pub(crate) unit_price: Money,
+    pub(crate) stock: i64,
+}
+
+/// Why an order was not placed, for ever: an outcome that is recorded under its request id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Shortage {
+    pub(crate) product_id: ProductId,
+    pub(crate) quantity: i64,
+    pub(crate) stock: i64,
+}
+
+/// An order in the making: it exists once the stock is taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Placement {
+    /// It can be placed, as far as could be seen without a lock.
+    Possible(Order),
+    /// Fewer are in stock than it wants.
+    Short(Shortage),
+}
+
+impl Placement {
+    /// Puts an order together from offers as they were read, in any order.
+    pub(crate) fn new(
+        id: OrderId,
+        customer_id: UserId,
+        wanted: &[Wanted],
+        offers: &[Offer],
+        now: OffsetDateTime,
+    ) -> Result<Self> {
+        let offers: HashMap<_, _> = offers.iter().map(|offer| (offer.product_id, offer)).collect();
+        let wanted: Vec<(&Wanted, &Offer)> = wanted
+            .iter()
+            .map(|item| {
+                let offer = offers.get(&item.product_id).ok_or(Error::ProductNotFound(item.product_id))?;
+                Ok((item, *offer))
+            })
+            .collect::<Result<_>>()?;
+        let Some((_, first)) = wanted.first() else { return Err(Error::internal("an order without items")) };
+        let (seller_id, currency) = (first.seller_id, first.unit_price.currency);
+        if let Some((_, other)) = wanted.iter().find(|(_, offer)| offer.seller_id != seller_id) {
+            return Err(Error::SellerMismatch(other.product_id));
+        }
+        if let Some((_, other)) = wanted.iter().find(|(_, offer)| offer.unit_price.currency != currency) {
+            return Err(Error::CurrencyMismatch(other.product_id));
+        }
+        let total = Money::new(currency, total(&wanted)?);
+        if let Some((item, offer)) = wanted.iter().find(|(item, offer)| offer.stock < item.quantity) {
+            let (product_id, quantity) = (item.product_id, item.quantity);
+            return Ok(Self::Short(Shortage { product_id, quantity, stock: offer.stock }));
+        }
+        let items = wanted
+            .iter()
+            .map(|(item, offer)| OrderItem {
+                product_id: item.product_id,
+                quantity: item.quantity,
+                product_name: offer.name.clone(),
+                unit_price: offer.unit_price,
+            })
+            .collect();
+        let state = OrderState::Placed;
+        let state = OrderNow { customer_id, state, refunded_minor_units: 0, version: 1, updated_at: now };
+        Ok(Self::Possible(Order { id, seller_id, items, total, created_at: now, now: state, event_version: 1 }))
+    }
+}
+
+/// The sum in 128 bits, where a hundred items of the largest quantity and price fit.
+fn total(wanted: &[(&Wanted, &Offer)]) -> Result<i64> {
+    let total: i128 = wanted
+        .iter()
+        .map(|(item, offer)| i128::from(item.quantity) * i128::from(offer.unit_price.minor_units))
+        .sum();
+    match i64::try_from(total) {
+        Ok(total) if total <= AMOUNT_MAX => Ok(total),
+        _ => Err(Error::Invalid(vec![FieldViolation {
+            field: "items".to_owned(),
+            description: format!("must cost at most {AMOUNT_MAX} minor units together"),
+            reason: "TOTAL_OVERFLOW".to_owned(),
+            localized_message: None,
+        }])),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::fixtures::{offer, user};
+
+    fn place(wanted: &[Wanted], offers: &[Offer]) -> Result<Placement> {
+        let id = OrderId::from_uuid(uuid::Uuid::from_u128(1));
+        Placement::new(id, user(1), wanted, offers, OffsetDateTime::UNIX_EPOCH)
+    }
+
+    fn want(offer: &Offer, quantity: i64) -> Wanted {
+        Wanted { product_id: offer.product_id, quantity }
+    }
+
+    #[test]
+    fn prices_are_fixed_and_summed_in_the_order_of_the_request() {
+        let (tea, cup) = (offer(1, "EUR", 250, 10), offer(2, "EUR", 999, 10));
+        let placement = place(&[want(&cup, 1), want(&tea, 3)], &[tea.clone(), cup.clone()]).unwrap();
+        let Placement::Possible(order) = placement else { panic!("{placement:?}") };
+        assert_eq!(order.total.minor_units, 999 + 750);
+        assert_eq!(order.items.iter().map(|item| item.product_id).collect::<Vec<_>>(), [cup.product_id, tea.id]);
+        assert_eq!(order.items[1].amount().minor_units, 750);
+    }
+
+    #[test]
+    fn a_total_above_the_limit_is_refused_also_where_64_bits_are_too_few() {
+        let dear = |number| offer(number, "EUR", AMOUNT_MAX, i64::MAX);
+        let offers: Vec<_> = (0..100).map(dear).collect();
+        let all: Vec<_> = offers.iter().map(|offer| want(offer, QUANTITY_MAX)).collect();
+        assert!(AMOUNT_MAX.checked_mul(QUANTITY_MAX).and_then(|product| product.checked_mul(100)).is_none());
+        for wanted in [all, vec![want(&offers[0], 2)]] {
+            let Err(Error::Invalid(violations)) = place(&wanted, &offers) else { panic!("was accepted") };
+            assert_eq!((violations[0].field.as_str(), violations[0].reason.as_str()), ("items", "TOTAL_OVERFLOW"));
+        }
+        assert!(place(&[want(&offers[0], 1)], &offers).is_ok());
+    }
+
+    #[test]
+    fn products_of_one_order_have_one_seller_and_one_currency() {
+        let (tea, cup) = (offer(1, "EUR", 1, 10), offer(2, "JPY", 1, 10));
+        let wanted = [want(&tea, 1), want(&cup, 1)];
+        let result = place(&wanted, &[tea.clone(), cup.clone()]);
+        assert!(matches!(result, Err(Error::CurrencyMismatch(id)) if id == cup.product_id));
+        let other = Offer { seller_id: user(7), ..cup.clone() };
+        assert!(matches!(place(&wanted, &[tea.clone(), other]), Err(Error::SellerMismatch(id)) if id == cup.product_id));
+        assert!(matches!(place(&wanted, &[tea]), Err(Error::ProductNotFound(id)) if id == cup.product_id));
+    }
+
+    #[test]
+    fn a_shortage_names_the_product_and_what_is_left() {
+        let (tea, cup) = (offer(1, "EUR", 1, 3), offer(2, "EUR", 1, 2));
+        let placement = place(&[want(&tea, 3), want(&cup, 3)], &[tea, cup.clone()]).unwrap();
+        assert_eq!(placement, Placement::Short(Shortage { product_id: cup.product_id, quantity: 3, stock: 2 }));
+    }
+}

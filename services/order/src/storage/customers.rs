@@ -1,0 +1,72 @@
+//! The read model of users.
+
+use types::{Role, UserId};
+use uuid::Uuid;
+
+use super::{Store, Tx};
+use crate::domain::Customer;
+use crate::error::{Error, Result};
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    user_id: Uuid,
+    is_active: bool,
+    role: String,
+    version: i64,
+}
+
+impl TryFrom<Row> for Customer {
+    type Error = Error;
+
+    fn try_from(row: Row) -> Result<Self> {
+        let role: Role = row.role.parse().map_err(|error: String| Error::internal(error))?;
+        Ok(Self {
+            user_id: UserId::from_uuid(row.user_id),
+            is_active: row.is_active,
+            role,
+            version: row.version,
+        })
+    }
+}
+
+const SELECT: &str =
+    "SELECT user_id, state = 'active' AS is_active, role, version FROM customers WHERE user_id = ANY ($1)";
+
+impl Store {
+    /// A user, if the read model has it.
+    pub(crate) async fn customer_fetch(&self, user_id: UserId) -> Result<Option<Customer>> {
+        let query = sqlx::query(SELECT).bind([user_id.uuid()]);
+        let row: Option<Row> = self.read().await?.row(query).await?;
+        row.map(Customer::try_from).transpose()
+    }
+}
+
+impl Tx {
+    /// As [`Store::customer_fetch`], for several users, in no order.
+    pub(crate) async fn customers_fetch(&mut self, user_ids: &[UserId]) -> Result<Vec<Customer>> {
+        let ids: Vec<_> = user_ids.iter().map(|id| id.uuid()).collect();
+        let rows: Vec<Row> = self.rows(sqlx::query(SELECT).bind(ids)).await?;
+        rows.into_iter().map(Customer::try_from).collect()
+    }
+
+    /// Keeps the newer description of each user: the one with the higher version. Each user at most once.
+    pub(crate) async fn customers_upsert(&mut self, customers: &[Customer]) -> Result<()> {
+        let mut customers: Vec<_> = customers.iter().collect();
+        customers.sort_unstable_by_key(|customer| customer.user_id);
+        let query = sqlx::query(
+            "INSERT INTO customers AS known (user_id, state, role, version)
+             SELECT user_id, CASE WHEN is_active THEN 'active' ELSE 'deactivated' END, role, version
+             FROM unnest($1::uuid[], $2::boolean[], $3::text[], $4::bigint[])
+                  AS told (user_id, is_active, role, version)
+             ON CONFLICT (user_id) DO UPDATE
+             SET state = excluded.state, role = excluded.role, version = excluded.version,
+                 updated_at = clock_timestamp()
+             WHERE known.version < excluded.version",
+        )
+        .bind(customers.iter().map(|customer| customer.user_id.uuid()).collect::<Vec<_>>())
+        .bind(customers.iter().map(|customer| customer.is_active).collect::<Vec<_>>())
+        .bind(customers.iter().map(|customer| customer.role.as_str()).collect::<Vec<_>>())
+        .bind(customers.iter().map(|customer| customer.version).collect::<Vec<_>>());
+        self.execute(query).await.map(drop)
+    }
+}

@@ -1,0 +1,192 @@
+//! Placing an order in two statements: one reads all that the decision needs, one locks, checks again and writes.
+//!
+//! Each is a transaction of its own, so that no round trip goes to BEGIN and COMMIT; the event is in the second.
+
+use serde_json::Value;
+use sqlx::types::Json;
+use types::{Currency, Fingerprint, Money, ProductId, RequestKey, UserId};
+use uuid::Uuid;
+
+use events::NewEvent;
+
+use super::outbox_append::headers_to_json;
+use super::{Recorded, STREAM, Store};
+use crate::domain::{Offer, Order, OrderOutcome};
+use crate::error::{Error, Result};
+
+/// What the database knows of a wish to place an order, in one snapshot and without locks.
+#[derive(Debug)]
+pub(crate) struct PlacementView {
+    /// What became of the request id, if its call has ended.
+    pub(crate) recorded: Option<Recorded>,
+    /// Whether the customer is active; `None` when the read model has not heard of it.
+    pub(crate) customer_is_active: Option<bool>,
+    /// The products that exist, in no order.
+    pub(crate) offers: Vec<Offer>,
+}
+
+/// What became of an attempt to place an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Placed {
+    /// It is placed.
+    Done,
+    /// The request id has another outcome already. Nothing changed.
+    RequestTaken,
+    /// A product is not as it was read: sold meanwhile, or changed. Nothing changed.
+    ProductsChanged,
+}
+
+#[derive(sqlx::FromRow)]
+struct ViewRow {
+    fingerprint: Option<Vec<u8>>,
+    outcome: Option<Json<Value>>,
+    customer_is_active: Option<bool>,
+    product_ids: Vec<Uuid>,
+    seller_ids: Vec<Uuid>,
+    names: Vec<String>,
+    currencies: Vec<String>,
+    unit_prices: Vec<i64>,
+    stocks: Vec<i64>,
+}
+
+impl TryFrom<ViewRow> for PlacementView {
+    type Error = Error;
+
+    fn try_from(row: ViewRow) -> Result<Self> {
+        let recorded = row.fingerprint.zip(row.outcome);
+        let ids = row.product_ids.into_iter().zip(row.seller_ids);
+        let prices = row.currencies.into_iter().zip(row.unit_prices);
+        let offers = ids.zip(row.names).zip(prices.zip(row.stocks)).map(
+            |(((product_id, seller_id), name), ((currency, unit_price), stock))| {
+                let currency: Currency = currency.parse().map_err(Error::internal)?;
+                Ok(Offer {
+                    product_id: ProductId::from_uuid(product_id),
+                    seller_id: UserId::from_uuid(seller_id),
+                    name,
+                    unit_price: Money::new(currency, unit_price),
+                    stock,
+                })
+            },
+        );
+        Ok(Self {
+            recorded: recorded.map(|(fingerprint, outcome)| Recorded::new(fingerprint, outcome)),
+            customer_is_active: row.customer_is_active,
+            offers: offers.collect::<Result<_>>()?,
+        })
+    }
+}
+
+impl Store {
+    /// Reads all that the decision about an order needs.
+    pub(crate) async fn placement_view(
+        &self,
+        key: &RequestKey,
+        customer_id: UserId,
+        product_ids: &[Uuid],
+    ) -> Result<PlacementView> {
+        let query = sqlx::query(
+            "SELECT request.fingerprint, request.outcome, customers.state = 'active' AS customer_is_active, offers.*
+             FROM (SELECT coalesce(array_agg(id), '{}') AS product_ids,
+                          coalesce(array_agg(seller_id), '{}') AS seller_ids,
+                          coalesce(array_agg(name), '{}') AS names,
+                          coalesce(array_agg(currency), '{}') AS currencies,
+                          coalesce(array_agg(unit_price_minor_units), '{}') AS unit_prices,
+                          coalesce(array_agg(stock), '{}') AS stocks
+                   FROM products WHERE id = ANY ($5)) AS offers
+             LEFT JOIN request ON request_id = $1 AND principal = $2 AND method = $3
+             LEFT JOIN customers ON user_id = $4",
+        )
+        .bind(key.request_id)
+        .bind(&key.principal)
+        .bind(key.method)
+        .bind(customer_id.uuid())
+        .bind(product_ids);
+        let row: Option<ViewRow> = self.read().await?.row(query).await?;
+        row.ok_or_else(|| Error::internal("an aggregate without a row"))?.try_into()
+    }
+
+    /// Places an order, all or nothing: takes the stock under lock, in the order of the products' ids, if every
+    /// product still is what the order says; claims the request id; writes the order and its event.
+    pub(crate) async fn order_place(
+        &self,
+        order: &Order,
+        event: &NewEvent,
+        key: &RequestKey,
+        fingerprint: &Fingerprint,
+    ) -> Result<Placed> {
+        // Each part takes its rows from the part before: `locked` waits for other buyers and sees what they left,
+        // `fine` decides, `claim` waits for another call with this request id, and only a claim writes.
+        let query = sqlx::query(
+            "WITH wanted AS (
+                 SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::bigint[])
+                      WITH ORDINALITY AS item (product_id, quantity, product_name, unit_price, place)
+             ), locked AS MATERIALIZED (
+                 SELECT products.id, quantity,
+                        stock >= quantity AND seller_id = $6 AND currency = $7 AND name = product_name
+                            AND unit_price_minor_units = unit_price AS fine
+                 FROM products JOIN wanted ON products.id = product_id
+                 ORDER BY products.id FOR NO KEY UPDATE OF products
+             ), verdict AS MATERIALIZED (
+                 SELECT coalesce(bool_and(fine), false) AND count(*) = cardinality($1) AS fine FROM locked
+             ), claim AS (
+                 INSERT INTO request (request_id, principal, method, fingerprint, outcome)
+                 SELECT $10, $11, $12, $13, $14 FROM verdict WHERE fine
+                 ON CONFLICT DO NOTHING RETURNING true
+             ), taken AS (
+                 UPDATE products SET stock = stock - quantity, version = version + 1, updated_at = $9
+                 FROM locked, claim WHERE products.id = locked.id
+             ), placed AS (
+                 INSERT INTO orders (id, customer_id, seller_id, state, currency, total_minor_units, version,
+                                     event_version, created_at, updated_at)
+                 SELECT $15, $5, $6, 'placed', $7, $8, 1, 1, $9, $9 FROM claim
+             ), itemised AS (
+                 INSERT INTO order_items (order_id, position, product_id, quantity, product_name,
+                                          unit_price_minor_units)
+                 SELECT $15, place, product_id, quantity, product_name, unit_price FROM wanted, claim
+             ), told AS (
+                 INSERT INTO outbox (stream, event_id, aggregate_type, aggregate_id, aggregate_version, type,
+                                     schema_version, payload, headers, created_at)
+                 SELECT $16, $17, $18, $19, $20, $21, $22, $23, $24, $25 FROM claim
+             )
+             SELECT fine, EXISTS (SELECT FROM claim) AS claimed FROM verdict",
+        );
+        let items = &order.items;
+        let query = query
+            .bind(items.iter().map(|item| item.product_id.uuid()).collect::<Vec<_>>())
+            .bind(items.iter().map(|item| item.quantity).collect::<Vec<_>>())
+            .bind(items.iter().map(|item| item.product_name.as_str()).collect::<Vec<_>>())
+            .bind(items.iter().map(|item| item.unit_price.minor_units).collect::<Vec<_>>())
+            .bind(order.now.customer_id.uuid())
+            .bind(order.seller_id.uuid())
+            .bind(order.total.currency.code())
+            .bind(order.total.minor_units)
+            .bind(order.created_at);
+        let outcome = OrderOutcome::Done { order_id: order.id, now: order.now.clone() };
+        let query = query
+            .bind(key.request_id)
+            .bind(&key.principal)
+            .bind(key.method)
+            .bind(fingerprint.as_bytes())
+            .bind(Json(outcome))
+            .bind(order.id.uuid());
+        let query = query
+            .bind(STREAM)
+            .bind(event.id.uuid())
+            .bind(&event.aggregate.kind)
+            .bind(&event.aggregate.id)
+            .bind(event.aggregate_version)
+            .bind(&event.event_type)
+            .bind(event.schema_version)
+            .bind(&*event.payload)
+            .bind(headers_to_json(&event.headers))
+            .bind(event.created_at);
+        match self.read().await?.row(query).await? {
+            Some((true, true)) => {
+                self.signals.appended.notify_one();
+                Ok(Placed::Done)
+            }
+            Some((true, false)) => Ok(Placed::RequestTaken),
+            _ => Ok(Placed::ProductsChanged),
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Products and their stock.
+
+use time::OffsetDateTime;
+use types::{Currency, Money, ProductId, UserId};
+use uuid::Uuid;
+
+use super::{Store, Tx};
+use crate::domain::{OrderItem, Product};
+use crate::error::{Error, Result};
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    id: Uuid,
+    seller_id: Uuid,
+    name: String,
+    currency: String,
+    unit_price_minor_units: i64,
+    stock: i64,
+    version: i64,
+    created_at: OffsetDateTime,
+    updated_at: OffsetDateTime,
+}
+
+impl TryFrom<Row> for Product {
+    type Error = Error;
+
+    fn try_from(row: Row) -> Result<Self> {
+        let currency: Currency = row.currency.parse().map_err(Error::internal)?;
+        Ok(Self {
+            id: ProductId::from_uuid(row.id),
+            seller_id: UserId::from_uuid(row.seller_id),
+            name: row.name,
+            unit_price: Money::new(currency, row.unit_price_minor_units),
+            stock: row.stock,
+            version: row.version,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        })
+    }
+}
+
+impl Store {
+    /// A product.
+    pub(crate) async fn product_fetch(&self, id: ProductId) -> Result<Option<Product>> {
+        let query = sqlx::query(
+            "SELECT id, seller_id, name, currency, unit_price_minor_units, stock, version, created_at, updated_at
+             FROM products WHERE id = $1",
+        )
+        .bind(id.uuid());
+        let row: Option<Row> = self.read().await?.row(query).await?;
+        row.map(Product::try_from).transpose()
+    }
+}
+
+impl Tx {
+    /// Adds a new product.
+    pub(crate) async fn product_insert(&mut self, product: &Product) -> Result<()> {
+        let query = sqlx::query(
+            "INSERT INTO products (id, seller_id, name, currency, unit_price_minor_units, stock, version,
+                                   event_version, created_at, updated_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, 1, $8, $9)",
+        )
+        .bind(product.id.uuid())
+        .bind(product.seller_id.uuid())
+        .bind(&product.name)
+        .bind(product.unit_price.currency.code())
+        .bind(product.unit_price.minor_units)
+        .bind(product.stock)
+        .bind(product.version)
+        .bind(product.created_at)
+        .bind(product.updated_at);
+        self.execute(query).await.map(drop)
+    }
+
+    /// Gives back what an order took. Locks in the order of the products' ids, as whoever takes stock does.
+    pub(crate) async fn stock_give_back(&mut self, items: &[OrderItem], now: OffsetDateTime) -> Result<()> {
+        let query = sqlx::query(
+            "WITH returned AS (
+                 SELECT * FROM unnest($1::uuid[], $2::bigint[]) AS item (product_id, quantity)
+             ), locked AS MATERIALIZED (
+                 SELECT products.id, quantity FROM products JOIN returned ON products.id = product_id
+                 ORDER BY products.id FOR NO KEY UPDATE OF products
+             )
+             UPDATE products SET stock = stock + quantity, version = version + 1, updated_at = $3
+             FROM locked WHERE products.id = locked.id",
+        )
+        .bind(items.iter().map(|item| item.product_id.uuid()).collect::<Vec<_>>())
+        .bind(items.iter().map(|item| item.quantity).collect::<Vec<_>>())
+        .bind(now);
+        if self.execute(query).await? == items.len() as u64 {
+            Ok(())
+        } else {
+            Err(Error::internal("an order has a product that does not exist"))
+        }
+    }
+}
