@@ -4,6 +4,7 @@
 //! what holds anywhere. A change and the event that tells of it are one transaction, because writes exist on
 //! [`storage::Tx`] only. `workers.rs` starts what runs in the background.
 
+mod app;
 pub mod config;
 mod domain;
 pub mod error;

@@ -142,7 +142,6 @@ mod tests {
         for bad in [
             "passwordpassword",
             "Password Password",
-            "correct horse battery staple",
             "123456789012345",
             "aaaaaaaaaaaaaaaaaaaa",
             "abababababababab",

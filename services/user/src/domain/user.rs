@@ -115,6 +115,13 @@ impl User {
     }
 }
 
+/// A user as those see one who may see everything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Profile {
+    pub(crate) user: User,
+    pub(crate) statistics: OrderStatistics,
+}
+
 /// A user's orders, as told by order service's events.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct OrderStatistics {

@@ -36,6 +36,8 @@ use tokio::sync::Notify;
 
 pub(crate) use driver::{SERVER_TIME, bounded};
 pub use event_log::STREAM;
+pub(crate) use holds::StoredHold;
+pub(crate) use ledger::Claim;
 pub(crate) use requests::{Keep, Outcome, Saved};
 pub use tx::Tx;
 

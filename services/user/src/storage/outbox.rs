@@ -81,6 +81,16 @@ impl From<&NewEvent> for EventRow {
 }
 
 impl EventRow {
+    /// A stamped event, for a place other than this service's outbox.
+    pub(super) fn stamped(event: &Event) -> Self {
+        Self {
+            pending: None,
+            position: Some(event.position),
+            previous: event.previous.map(|id| id.uuid().into()),
+            ..Self::from(&event.new)
+        }
+    }
+
     pub(super) fn event_id(&self) -> EventId {
         EventId::from_uuid(self.id.into())
     }

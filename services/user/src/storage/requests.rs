@@ -9,10 +9,13 @@ use types::{Fingerprint, RequestKey};
 
 use super::driver::{bounded, bounded_raw, classify, is_duplicate_key};
 use super::posts::PostRow;
+use super::statistics::SumsRow;
 use super::users::UserRow;
+use super::wallets::SendRefusedRow;
 use super::{SERVER_TIME, Store, Tx, from_time};
 use crate::domain::post::Post;
-use crate::domain::user::User;
+use crate::domain::user::Profile;
+use crate::domain::wallet::SendRefused;
 use crate::error::{Error, Result};
 
 const COLLECTION: &str = "request";
@@ -23,9 +26,29 @@ const KEPT: Duration = Duration::days(30);
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Outcome {
     /// A user as it was then.
-    User(User),
+    User(Profile),
     /// A post as it was then.
     Post(Post),
+    /// A sending of credit that was refused.
+    SendRefused(SendRefused),
+}
+
+impl Outcome {
+    /// The user that a call was answered with.
+    pub(crate) fn into_profile(self) -> Result<Profile> {
+        match self {
+            Self::User(profile) => Ok(profile),
+            _ => Err(Error::internal("a call that answers with a user was answered with something else")),
+        }
+    }
+
+    /// The post that a call was answered with.
+    pub(crate) fn into_post(self) -> Result<Post> {
+        match self {
+            Self::Post(post) => Ok(post),
+            _ => Err(Error::internal("a call that answers with a post was answered with something else")),
+        }
+    }
 }
 
 /// For how long a repeat gets the first answer.
@@ -34,7 +57,6 @@ pub(crate) enum Keep {
     /// As long as a client may still be trying.
     ThirtyDays,
     /// For ever: money hangs on it.
-    #[expect(dead_code, reason = "refused sendings of credit are kept so")]
     Forever,
 }
 
@@ -81,8 +103,9 @@ struct KeyRow {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum OutcomeRow {
-    User(UserRow),
+    User { user: UserRow, statistics: SumsRow },
     Post(PostRow),
+    SendRefused(SendRefusedRow),
 }
 
 impl From<&RequestKey> for KeyRow {
@@ -98,8 +121,11 @@ impl From<&RequestKey> for KeyRow {
 impl From<&Outcome> for OutcomeRow {
     fn from(outcome: &Outcome) -> Self {
         match outcome {
-            Outcome::User(user) => Self::User(user.into()),
+            Outcome::User(profile) => {
+                Self::User { user: (&profile.user).into(), statistics: profile.statistics.into() }
+            }
             Outcome::Post(post) => Self::Post(post.into()),
+            Outcome::SendRefused(refused) => Self::SendRefused(refused.into()),
         }
     }
 }
@@ -109,8 +135,11 @@ impl TryFrom<OutcomeRow> for Outcome {
 
     fn try_from(row: OutcomeRow) -> Result<Self> {
         match row {
-            OutcomeRow::User(user) => user.try_into().map(Self::User),
+            OutcomeRow::User { user, statistics } => {
+                Ok(Self::User(Profile { user: user.try_into()?, statistics: statistics.into() }))
+            }
             OutcomeRow::Post(post) => Ok(Self::Post(post.into())),
+            OutcomeRow::SendRefused(refused) => refused.try_into().map(Self::SendRefused),
         }
     }
 }

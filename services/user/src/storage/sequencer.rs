@@ -46,21 +46,11 @@ impl OutboxStore for Store {
     }
 
     async fn prune(&self, lease: &Lease, retention: Duration, limit: usize) -> Result<u64, StoreError> {
-        let mut tx = self.begin("prune").await?;
-        match tx.prune(lease, retention, limit.clamp(1, BATCH_MAX)).await {
-            Ok(0) => {
-                tx.rollback().await;
-                Ok(0)
-            }
-            Ok(deleted) => {
-                tx.commit().await?;
-                Ok(deleted)
-            }
-            Err(error) => {
-                tx.rollback().await;
-                Err(error.into())
-            }
-        }
+        let limit = limit.clamp(1, BATCH_MAX);
+        let pruned = self.transaction("prune", (lease, retention, limit), |tx, (lease, retention, limit)| {
+            Box::pin(tx.prune(lease, *retention, *limit))
+        });
+        Ok(pruned.await?)
     }
 
     async fn appended(&self) {
@@ -73,25 +63,13 @@ impl Store {
         if lease.stream != STREAM {
             return Err(Error::internal(format!("there is no stream {}", lease.stream)));
         }
-        let mut tx = self.begin("stamp").await?;
-        let outcome = tx.stamp(lease, limit, duration).await;
-        match outcome {
-            Ok(Stamp::Stamped(events)) if events.is_empty() => {
-                tx.rollback().await;
-                self.renew(lease, duration).await
-            }
-            Ok(Stamp::Stamped(events)) => {
-                tx.commit().await?;
-                Ok(Stamp::Stamped(events))
-            }
-            Ok(Stamp::LeaseLost) => {
-                tx.rollback().await;
-                Ok(Stamp::LeaseLost)
-            }
-            Err(error) => {
-                tx.rollback().await;
-                Err(error)
-            }
+        // What was published is noted in the lease's document as well, so a conflict need not be a successor's.
+        let stamped = self.transaction("stamp", (lease, limit, duration), |tx, (lease, limit, duration)| {
+            Box::pin(tx.stamp(lease, *limit, *duration))
+        });
+        match stamped.await? {
+            Stamp::Stamped(events) if events.is_empty() => self.renew(lease, duration).await,
+            stamp => Ok(stamp),
         }
     }
 
@@ -243,21 +221,7 @@ impl Tx {
                 }
             })
             .collect();
-        let command = doc! { "update": OUTBOX, "updates": updates, "ordered": true };
-        let database = self.store().database.clone();
-        let answer = bounded(database.run_command(command).session(&mut self.session)).await?;
-        let changed = answer
-            .get_i32("nModified")
-            .ok()
-            .and_then(|count| usize::try_from(count).ok());
-        if changed == Some(rows.len()) {
-            return Ok(());
-        }
-        let errors = answer.get_array("writeErrors").ok();
-        Err(Error::internal(format!(
-            "stamped {changed:?} of {} events: {errors:?}",
-            rows.len()
-        )))
+        self.update_all(OUTBOX, updates).await
     }
 
     async fn prune(&mut self, lease: &Lease, retention: Duration, limit: usize) -> Result<u64> {

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use bson::{Document, doc};
 use mongodb::error::{TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT};
 use mongodb::options::ReadConcern;
 use mongodb::{ClientSession, Collection};
@@ -10,7 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use super::driver::{bounded, bounded_raw, classify};
 use super::{Shared, Store, durable};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// How long an unknown outcome of a commit is asked after. The server ends a transaction that was not committed
 /// after three seconds, so the answer is there by then, if the server is.
@@ -58,6 +59,20 @@ impl Tx {
     /// The store that began it.
     pub(crate) fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// Many update statements as one command, each of which must hit its document.
+    pub(super) async fn update_all(&mut self, collection: &str, updates: Vec<Document>) -> Result<()> {
+        let count = updates.len();
+        let command = doc! { "update": collection, "updates": updates, "ordered": true };
+        let database = self.store.database.clone();
+        let answer = bounded(database.run_command(command).session(&mut self.session)).await?;
+        let hit = answer.get_i32("n").ok().and_then(|hit| usize::try_from(hit).ok());
+        if hit == Some(count) {
+            return Ok(());
+        }
+        let errors = answer.get_array("writeErrors").ok();
+        Err(Error::internal(format!("{hit:?} of {count} updates of {collection} were done: {errors:?}")))
     }
 
     /// Commits, and asks again while the outcome is unknown.

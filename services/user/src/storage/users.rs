@@ -146,6 +146,13 @@ impl Tx {
         Ok(rows.into_iter().map(|row| (UserId::from_uuid(row.id.into()), row.state.into())).collect())
     }
 
+    /// The user who has an e-mail address, as of this transaction's snapshot.
+    pub(crate) async fn user_fetch_by_email(&mut self, key: &EmailKey) -> Result<Option<User>> {
+        let (users, session) = self.on::<UserRow>(COLLECTION);
+        let row = bounded(users.find_one(doc! { "email_key": key.as_str() }).session(session)).await?;
+        row.map(User::try_from).transpose()
+    }
+
     /// Inserts a new user; [`Error::EmailTaken`] when somebody has the address.
     pub(crate) async fn user_insert(&mut self, user: &User) -> Result<()> {
         let (users, session) = self.on::<UserRow>(COLLECTION);

@@ -1,0 +1,116 @@
+//! Domain changes as events, and order service's events as domain changes: the only file of `app/` that knows their
+//! messages.
+
+use api::order::v1::{OrderCancelled, OrderPaid, OrderPlaced, OrderTransferred};
+use api::user::v1::{PostCreated, PostTransferred, UserCreated, UserDeactivated, UserRoleChanged};
+use events::{Aggregate, EffectError, Event, Headers, NewEvent};
+use prost::{Message, Name};
+use types::{EventId, UserId};
+use uuid::Uuid;
+
+use super::App;
+use crate::domain::post::Post;
+use crate::domain::user::User;
+
+impl App {
+    /// Somebody signed up.
+    pub(super) fn user_created(&self, user: &User, request_id: Option<Uuid>) -> NewEvent {
+        let payload = UserCreated {
+            user_id: user.id.to_string(),
+            display_name: user.display_name.clone(),
+            role: api::auth::v1::Role::from(user.role).into(),
+        };
+        self.of_user(user, &payload, request_id)
+    }
+
+    /// A user was deactivated.
+    pub(super) fn user_deactivated(&self, user: &User, request_id: Uuid) -> NewEvent {
+        let payload = UserDeactivated { user_id: user.id.to_string(), auth_epoch: user.auth_epoch };
+        self.of_user(user, &payload, Some(request_id))
+    }
+
+    /// A user's role changed.
+    pub(super) fn user_role_changed(&self, user: &User, request_id: Uuid) -> NewEvent {
+        let payload = UserRoleChanged {
+            user_id: user.id.to_string(),
+            role: api::auth::v1::Role::from(user.role).into(),
+            auth_epoch: user.auth_epoch,
+        };
+        self.of_user(user, &payload, Some(request_id))
+    }
+
+    /// A post was written.
+    pub(super) fn post_created(&self, post: &Post, request_id: Uuid) -> NewEvent {
+        let payload = PostCreated { post_id: post.id.to_string(), author_id: post.author_id.to_string() };
+        self.of_post(post, &payload, request_id)
+    }
+
+    /// A post was handed over.
+    pub(super) fn post_transferred(&self, post: &Post, from: UserId, request_id: Uuid) -> NewEvent {
+        let payload = PostTransferred {
+            post_id: post.id.to_string(),
+            from_user_id: from.to_string(),
+            to_user_id: post.author_id.to_string(),
+        };
+        self.of_post(post, &payload, request_id)
+    }
+
+    fn of_user<M: Message + Name>(&self, user: &User, payload: &M, request_id: Option<Uuid>) -> NewEvent {
+        self.event(Aggregate::new("user", user.id), user.event_version, payload, request_id)
+    }
+
+    fn of_post<M: Message + Name>(&self, post: &Post, payload: &M, request_id: Uuid) -> NewEvent {
+        self.event(Aggregate::new("post", post.id), post.version, payload, Some(request_id))
+    }
+
+    /// An event of the call that is being served.
+    pub(crate) fn event<M: Message + Name>(
+        &self,
+        aggregate: Aggregate,
+        version: i64,
+        payload: &M,
+        request_id: Option<Uuid>,
+    ) -> NewEvent {
+        let headers = Headers {
+            traceparent: runtime::telemetry::current_traceparent(),
+            tracestate: None,
+            request_id,
+        };
+        NewEvent::new(self.next_id::<EventId>(), aggregate, version, payload, headers, self.now())
+    }
+}
+
+/// What an order's event means for the users' sums.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OrderChange {
+    Placed { customer: UserId },
+    Paid { customer: UserId },
+    Cancelled { customer: UserId },
+    HandedOver { from: UserId, to: UserId },
+}
+
+/// Reads an event; `None` when it is of a type that changes no sum.
+pub(super) fn order_change(event: &Event) -> Result<Option<OrderChange>, EffectError> {
+    if let Some(placed) = read::<OrderPlaced>(event)? {
+        return Ok(Some(OrderChange::Placed { customer: user(&placed.customer_id)? }));
+    }
+    if let Some(paid) = read::<OrderPaid>(event)? {
+        return Ok(Some(OrderChange::Paid { customer: user(&paid.customer_id)? }));
+    }
+    if let Some(cancelled) = read::<OrderCancelled>(event)? {
+        return Ok(Some(OrderChange::Cancelled { customer: user(&cancelled.customer_id)? }));
+    }
+    if let Some(handed) = read::<OrderTransferred>(event)? {
+        let (from, to) = (user(&handed.from_user_id)?, user(&handed.to_user_id)?);
+        return Ok(Some(OrderChange::HandedOver { from, to }));
+    }
+    Ok(None)
+}
+
+fn read<M: Message + Name + Default>(event: &Event) -> Result<Option<M>, EffectError> {
+    event.decode::<M>().transpose().map_err(|error| EffectError::Permanent(error.into()))
+}
+
+fn user(text: &str) -> Result<UserId, EffectError> {
+    text.parse().map_err(|_| EffectError::Permanent(format!("{text:?} is not a user's id").into()))
+}

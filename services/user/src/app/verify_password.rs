@@ -1,0 +1,55 @@
+//! Checking a password, for session service's Login.
+
+use types::{Role, UserId};
+use uuid::Uuid;
+
+use super::App;
+use crate::domain::email::Email;
+use crate::domain::password::{Password, PasswordHash};
+use crate::domain::user::UserState;
+use crate::error::{Error, Result};
+
+/// Who may log in, and as what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Login {
+    pub(crate) user_id: UserId,
+    pub(crate) role: Role,
+    /// A session made with a lower one than the present is dead, so that a login on its way does not outlive a
+    /// change that ends sessions.
+    pub(crate) auth_epoch: i64,
+}
+
+impl App {
+    /// Whether the password is that of the user with this address. An unknown address takes the same look-ups and
+    /// the same hash as a known one, and the same answer; a deactivated user has the answer of an unknown one.
+    pub(crate) async fn verify_password(&self, email: &Email, password: Password) -> Result<Login> {
+        let user = self.store.user_fetch_by_email(email.key()).await?;
+        let owner = user.as_ref().map_or(UserId::from_uuid(Uuid::nil()), |user| user.id);
+        let hash = self.store.credential_fetch(owner).await?;
+        let verdict = self.hasher.verify(password.clone(), hash.clone()).await?;
+        let user = user.filter(|user| verdict.is_match && user.state == UserState::Active);
+        let Some(user) = user else { return Err(Error::InvalidCredentials) };
+        if let (true, Some(hash)) = (verdict.is_outdated, hash) {
+            self.rehash(user.id, &hash, password).await;
+        }
+        Ok(Login { user_id: user.id, role: user.role, auth_epoch: user.auth_epoch })
+    }
+
+    /// Brings a hash up to the present parameters while the password is at hand. If it fails, the next login tries
+    /// again.
+    async fn rehash(&self, user_id: UserId, before: &PasswordHash, password: Password) {
+        let rehashed = async {
+            let after = self.hasher.hash(password).await?;
+            let now = self.now();
+            self.store
+                .transaction("rehash", (user_id, before, after, now), |tx, (user_id, before, after, now)| {
+                    Box::pin(tx.credential_rehash(*user_id, before, after, *now))
+                })
+                .await
+        };
+        if let Err(error) = rehashed.await {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, "a password hash keeps its old parameters until the next login");
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! How far this service has come in the streams that it consumes: the marks, and the right to move them.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use bson::{Document, doc};
+use events::{
+    Aggregate, ConsumerId, ConsumerStore, ConsumerTx, Event, LeasedMark, Mark, Parked, Position, StoreError,
+};
+use mongodb::options::ReturnDocument;
+use serde::{Deserialize, Serialize};
+use types::EventId;
+use uuid::Uuid;
+
+use super::driver::{bounded, bounded_raw, classify, is_duplicate_key};
+use super::lease::until;
+use super::{SERVER_TIME, Store, Tx};
+use crate::error::Result;
+
+const COLLECTION: &str = "consumer_mark";
+
+/// A consumer's mark as the database has it.
+#[derive(Debug, Serialize, Deserialize)]
+struct MarkRow {
+    #[serde(rename = "_id")]
+    consumer: String,
+    stream: String,
+    epoch: bson::Uuid,
+    position: Position,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    event_id: Option<bson::Uuid>,
+    owner: bson::Uuid,
+    lease_until: bson::DateTime,
+    fence: i64,
+    /// Counts the writes that only lock.
+    touched: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    halted: Option<String>,
+}
+
+impl MarkRow {
+    fn mark(&self) -> Mark {
+        Mark {
+            epoch: self.epoch.into(),
+            position: self.position,
+            event_id: self.event_id.map(|id| EventId::from_uuid(id.into())),
+        }
+    }
+
+    fn leased(self) -> LeasedMark {
+        LeasedMark { mark: self.mark(), fence: self.fence, halted: self.halted }
+    }
+}
+
+impl ConsumerStore for Store {
+    type Tx = Tx;
+
+    async fn begin(&self) -> Result<Tx, StoreError> {
+        Ok(Self::begin(self, "consume").await?)
+    }
+
+    async fn mark_lease(
+        &self,
+        consumer: ConsumerId,
+        owner: Uuid,
+        duration: Duration,
+    ) -> Result<Option<LeasedMark>, StoreError> {
+        if let Some(row) = self.mark_take(consumer, owner, duration).await? {
+            return Ok(Some(row.leased()));
+        }
+        // Somebody has it, or nobody ever had: then it is made free, and taken as any other.
+        if self.mark_create(consumer).await? {
+            return Ok(self.mark_take(consumer, owner, duration).await?.map(MarkRow::leased));
+        }
+        Ok(None)
+    }
+
+    async fn mark_replace(&self, consumer: ConsumerId, from: &Mark, to: &Mark) -> Result<bool, StoreError> {
+        let marks = self.collection::<MarkRow>(COLLECTION);
+        let updated = bounded(marks.update_one(at(consumer, from), moved(to, &["halted"]))).await?;
+        Ok(updated.matched_count == 1)
+    }
+
+    async fn halt(&self, consumer: ConsumerId, reason: &str) -> Result<(), StoreError> {
+        let marks = self.collection::<MarkRow>(COLLECTION);
+        let halted = doc! { "$set": { "halted": reason } };
+        bounded(marks.update_one(doc! { "_id": consumer.name }, halted)).await?;
+        Ok(())
+    }
+
+    async fn parked_list(&self, consumer: &str, after: Position, limit: usize) -> Result<Vec<Parked>, StoreError> {
+        Ok(self.parked_after(consumer, after, limit).await?)
+    }
+}
+
+impl Store {
+    async fn mark_take(&self, consumer: ConsumerId, owner: Uuid, duration: Duration) -> Result<Option<MarkRow>> {
+        let owner = bson::Uuid::from(owner);
+        let free = doc! { "$or": [{ "$eq": ["$owner", owner] }, { "$lte": ["$lease_until", "$$NOW"] }] };
+        let taken = doc! {
+            "fence": { "$cond": [{ "$eq": ["$owner", owner] }, "$fence", { "$add": ["$fence", 1_i64] }] },
+            "owner": owner,
+            "lease_until": until(duration),
+        };
+        let marks = self.collection::<MarkRow>(COLLECTION);
+        let update = marks
+            .find_one_and_update(doc! { "_id": consumer.name, "$expr": free }, vec![doc! { "$set": taken }])
+            .return_document(ReturnDocument::After)
+            .max_time(SERVER_TIME);
+        bounded(update).await
+    }
+
+    /// `false` when the mark is there already.
+    async fn mark_create(&self, consumer: ConsumerId) -> Result<bool> {
+        let row = MarkRow {
+            consumer: consumer.name.to_owned(),
+            stream: consumer.stream.to_owned(),
+            epoch: Mark::START.epoch.into(),
+            position: Mark::START.position,
+            event_id: None,
+            owner: Uuid::nil().into(),
+            lease_until: bson::DateTime::from_millis(0),
+            fence: 0,
+            touched: 0,
+            halted: None,
+        };
+        match bounded_raw(self.collection::<MarkRow>(COLLECTION).insert_one(row)).await {
+            Ok(_) => Ok(true),
+            Err(error) if is_duplicate_key(&error) => Ok(false),
+            Err(error) => Err(classify(error)),
+        }
+    }
+}
+
+impl ConsumerTx for Tx {
+    async fn mark_advance(&mut self, consumer: ConsumerId, from: &Mark, to: &Mark) -> Result<bool, StoreError> {
+        let (marks, session) = self.on::<MarkRow>(COLLECTION);
+        let updated = bounded(marks.update_one(at(consumer, from), moved(to, &[])).session(session)).await?;
+        Ok(updated.matched_count == 1)
+    }
+
+    async fn mark_lock(&mut self, consumer: ConsumerId) -> Result<Option<Mark>, StoreError> {
+        let (marks, session) = self.on::<MarkRow>(COLLECTION);
+        let touch = doc! { "$inc": { "touched": 1_i64 } };
+        let update = marks.find_one_and_update(doc! { "_id": consumer.name }, touch).session(session);
+        Ok(bounded(update).await?.map(|row| row.mark()))
+    }
+
+    async fn parked_among(
+        &mut self,
+        consumer: ConsumerId,
+        aggregates: &[Aggregate],
+    ) -> Result<HashSet<Aggregate>, StoreError> {
+        let mut parked = self.parked_aggregates(consumer).await?;
+        parked.retain(|aggregate| aggregates.contains(aggregate));
+        Ok(parked)
+    }
+
+    async fn parked_aggregate_count(&mut self, consumer: ConsumerId) -> Result<u64, StoreError> {
+        Ok(self.parked_aggregates(consumer).await?.len() as u64)
+    }
+
+    async fn park(
+        &mut self,
+        consumer: ConsumerId,
+        event: &Event,
+        attempts: i32,
+        error: &str,
+    ) -> Result<(), StoreError> {
+        Ok(self.parked_write(consumer, event, attempts, error).await?)
+    }
+
+    async fn parked_of(&mut self, consumer: ConsumerId, aggregate: &Aggregate) -> Result<Vec<Parked>, StoreError> {
+        Ok(self.parked_fetch(consumer, aggregate).await?)
+    }
+
+    async fn parked_remove(&mut self, consumer: ConsumerId, event_id: EventId) -> Result<Option<Parked>, StoreError> {
+        Ok(self.parked_delete(consumer, event_id).await?)
+    }
+
+    async fn commit(self) -> Result<(), StoreError> {
+        Ok(Self::commit(self).await?)
+    }
+
+    async fn rollback(self) {
+        Self::rollback(self).await;
+    }
+}
+
+/// A consumer whose mark is exactly there.
+fn at(consumer: ConsumerId, mark: &Mark) -> Document {
+    let event_id = match mark.event_id {
+        Some(id) => bson::Bson::from(bson::Uuid::from(id.uuid())),
+        None => doc! { "$exists": false }.into(),
+    };
+    doc! {
+        "_id": consumer.name,
+        "epoch": bson::Uuid::from(mark.epoch),
+        "position": mark.position,
+        "event_id": event_id,
+    }
+}
+
+/// The change that puts the mark there and clears some more fields.
+fn moved(to: &Mark, clear: &[&str]) -> Document {
+    let mut set = doc! { "epoch": bson::Uuid::from(to.epoch), "position": to.position };
+    let mut unset: Document = clear.iter().map(|field| ((*field).to_owned(), bson::Bson::from(""))).collect();
+    match to.event_id {
+        Some(id) => set.insert("event_id", bson::Uuid::from(id.uuid())),
+        None => unset.insert("event_id", ""),
+    };
+    let mut change = doc! { "$set": set };
+    if !unset.is_empty() {
+        change.insert("$unset", unset);
+    }
+    change
+}

@@ -1,0 +1,83 @@
+//! What users' orders add up to, told by order service's events. Beside the user rather than in it: these writes
+//! would get in the way of those to the user, and change an etag that nobody's edit depends on.
+
+use bson::{Document, doc};
+use serde::{Deserialize, Serialize};
+use types::UserId;
+
+use super::driver::bounded;
+use super::{SERVER_TIME, Store, Tx};
+use crate::domain::user::OrderStatistics;
+use crate::error::{Error, Result};
+
+const COLLECTION: &str = "order_statistics";
+
+/// The sums of one user as the database has them.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub(super) struct SumsRow {
+    placed_count: i64,
+    paid_count: i64,
+    cancelled_count: i64,
+    owned_count: i64,
+}
+
+impl From<SumsRow> for OrderStatistics {
+    fn from(row: SumsRow) -> Self {
+        Self {
+            placed_count: row.placed_count,
+            paid_count: row.paid_count,
+            cancelled_count: row.cancelled_count,
+            owned_count: row.owned_count,
+        }
+    }
+}
+
+impl From<OrderStatistics> for SumsRow {
+    fn from(sums: OrderStatistics) -> Self {
+        Self {
+            placed_count: sums.placed_count,
+            paid_count: sums.paid_count,
+            cancelled_count: sums.cancelled_count,
+            owned_count: sums.owned_count,
+        }
+    }
+}
+
+impl Store {
+    /// A user's sums; zeros as long as there is no order.
+    pub(crate) async fn statistics_fetch(&self, user_id: UserId) -> Result<OrderStatistics> {
+        let sums = self.collection::<SumsRow>(COLLECTION);
+        let row = bounded(sums.find_one(by_id(user_id)).max_time(SERVER_TIME)).await?;
+        Ok(row.unwrap_or_default().into())
+    }
+}
+
+impl Tx {
+    /// A user's sums, as of this transaction's snapshot.
+    pub(crate) async fn statistics_fetch(&mut self, user_id: UserId) -> Result<OrderStatistics> {
+        let (sums, session) = self.on::<SumsRow>(COLLECTION);
+        let row = bounded(sums.find_one(by_id(user_id)).session(session)).await?;
+        Ok(row.unwrap_or_default().into())
+    }
+
+    /// Adds to the sums of many users with one command.
+    pub(crate) async fn statistics_add(
+        &mut self,
+        more: impl Iterator<Item = (UserId, OrderStatistics)>,
+    ) -> Result<()> {
+        let updates = more
+            .map(|(user_id, sums)| {
+                let sums = bson::serialize_to_document(&SumsRow::from(sums)).map_err(Error::internal)?;
+                Ok(doc! { "q": by_id(user_id), "u": { "$inc": sums }, "upsert": true })
+            })
+            .collect::<Result<Vec<Document>>>()?;
+        if updates.is_empty() {
+            return Ok(());
+        }
+        self.update_all(COLLECTION, updates).await
+    }
+}
+
+fn by_id(user_id: UserId) -> Document {
+    doc! { "_id": bson::Uuid::from(user_id.uuid()) }
+}
