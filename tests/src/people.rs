@@ -23,7 +23,7 @@ pub struct Market {
 }
 
 /// What the product of a [`Market`] costs, in cents.
-pub const PRICE: i64 = 10_00;
+pub const PRICE: i64 = 1_000;
 
 impl Market {
     /// Signs both up.

@@ -17,16 +17,7 @@ pub(crate) struct Args {}
 
 pub(crate) async fn run(Args {}: Args) -> Result<ExitCode> {
     let mut results: Vec<(&str, Duration, Result<()>)> = Vec::new();
-    for name in [
-        "fmt",
-        "clippy",
-        "docs",
-        "buf lint",
-        "buf format",
-        "buf breaking",
-        "machete",
-        "layers",
-    ] {
+    for name in ["fmt", "clippy", "docs", "buf lint", "buf format", "buf breaking", "machete", "layers"] {
         out::step(name);
         let started = Instant::now();
         let result = step(name).await;
@@ -38,17 +29,10 @@ pub(crate) async fn run(Args {}: Args) -> Result<ExitCode> {
     out::line("");
     for (name, took, result) in &results {
         let verdict = if result.is_ok() { "ok" } else { "FAILED" };
-        out::line(format_args!(
-            "{name:<13} {verdict:<7} {:>6.1} s",
-            took.as_secs_f64()
-        ));
+        out::line(format_args!("{name:<13} {verdict:<7} {:>6.1} s", took.as_secs_f64()));
     }
     let failed = results.iter().any(|(.., result)| result.is_err());
-    Ok(if failed {
-        ExitCode::FAILURE
-    } else {
-        ExitCode::SUCCESS
-    })
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 async fn step(name: &str) -> Result<()> {
@@ -85,9 +69,7 @@ async fn buf(args: &[&str]) -> Result<()> {
 /// Compares with what is published: `origin/main` on a branch, the commit before on main itself.
 async fn buf_breaking() -> Result<()> {
     let head = revision("HEAD").await;
-    let published = revision("origin/main")
-        .await
-        .filter(|main| Some(main) != head.as_ref());
+    let published = revision("origin/main").await.filter(|main| Some(main) != head.as_ref());
     let against = match published {
         Some(main) => Some(main),
         None => revision("HEAD~1").await,
@@ -101,24 +83,14 @@ async fn buf_breaking() -> Result<()> {
         return Ok(());
     }
     let git: PathBuf = workspace().join(".git");
-    buf(&[
-        "breaking",
-        "proto",
-        "--against",
-        &format!("{}#ref={against},subdir=proto", git.display()),
-    ])
-    .await
+    buf(&["breaking", "proto", "--against", &format!("{}#ref={against},subdir=proto", git.display())]).await
 }
 
 async fn revision(name: &str) -> Option<String> {
     let mut git = Command::new("git");
-    git.args(["rev-parse", "--verify", "--quiet", name])
-        .current_dir(workspace());
+    git.args(["rev-parse", "--verify", "--quiet", name]).current_dir(workspace());
     let output = git.output().await.ok()?;
-    output
-        .status
-        .success()
-        .then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 async fn run_in_workspace(mut command: Command) -> Result<()> {

@@ -24,13 +24,7 @@ pub(crate) struct Finding {
 
 pub(crate) fn run(_: &Args) -> Result<ExitCode> {
     let mut broken = false;
-    for Finding {
-        name,
-        needed,
-        found,
-        hint,
-    } in findings()
-    {
+    for Finding { name, needed, found, hint } in findings() {
         match found {
             Ok(what) => out::line(format_args!("ok       {name:<16} {what}")),
             Err(error) => {
@@ -40,21 +34,9 @@ pub(crate) fn run(_: &Args) -> Result<ExitCode> {
             }
         }
     }
-    out::line(format_args!(
-        "state    {:<16} {}",
-        "folder",
-        testkit::state::base().display()
-    ));
-    out::line(format_args!(
-        "cache    {:<16} {}",
-        "folder",
-        programs::cache_folder()?.display()
-    ));
-    Ok(if broken {
-        ExitCode::FAILURE
-    } else {
-        ExitCode::SUCCESS
-    })
+    out::line(format_args!("state    {:<16} {}", "folder", testkit::state::base().display()));
+    out::line(format_args!("cache    {:<16} {}", "folder", programs::cache_folder()?.display()));
+    Ok(if broken { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 /// Everything looked for. Quick: it runs each program once, for its version.
@@ -82,21 +64,12 @@ pub(crate) fn findings() -> Vec<Finding> {
     for (name, flag, what_for) in [
         ("grpcurl", "--version", "calls by hand: `cargo xtask tools`"),
         ("buf", "--version", "`cargo xtask check`: `cargo xtask tools`"),
-        (
-            "cargo-machete",
-            "--version",
-            "`cargo xtask check`: `cargo xtask tools`",
-        ),
+        ("cargo-machete", "--version", "`cargo xtask check`: `cargo xtask tools`"),
         ("mongosh", "--version", "queries by hand: `cargo xtask tools`"),
     ] {
         let program = tools::find(name).context("not found");
         let found = program.and_then(|path| version(&path, flag));
-        all.push(Finding {
-            name,
-            needed: false,
-            found,
-            hint: what_for,
-        });
+        all.push(Finding { name, needed: false, found, hint: what_for });
     }
     let found = tools::python_has("grpc_reflection").map(|()| "grpcio and grpcio-reflection".to_owned());
     all.push(Finding {
@@ -111,28 +84,17 @@ pub(crate) fn findings() -> Vec<Finding> {
 /// The servers that `up` and `test` cannot do without.
 pub(crate) fn servers() -> Vec<Finding> {
     let hint = "`cargo xtask tools` installs it";
-    let finding = |name, found| Finding {
-        name,
-        needed: true,
-        found,
-        hint,
-    };
+    let finding = |name, found| Finding { name, needed: true, found, hint };
     vec![
         finding("PostgreSQL", postgres()),
-        finding(
-            "psql",
-            programs::psql().and_then(|path| version(&path, "--version")),
-        ),
+        finding("psql", programs::psql().and_then(|path| version(&path, "--version"))),
         finding("Redis", redis()),
         finding("MongoDB", mongo()),
     ]
 }
 
 fn postgres() -> Result<String> {
-    at_least(
-        version(&programs::postgres_bin()?.join("postgres"), "--version")?,
-        POSTGRES_AT_LEAST,
-    )
+    at_least(version(&programs::postgres_bin()?.join("postgres"), "--version")?, POSTGRES_AT_LEAST)
 }
 
 fn redis() -> Result<String> {
@@ -142,10 +104,9 @@ fn redis() -> Result<String> {
 fn mongo() -> Result<String> {
     match programs::mongo_server()? {
         MongoProgram::Mongod(path) => version(&path, "--version"),
-        MongoProgram::Secantus(path) => Ok(format!(
-            "{} (a stand-in: no text indexes)",
-            version(&path, "--version")?
-        )),
+        MongoProgram::Secantus(path) => {
+            Ok(format!("{} (a stand-in: no text indexes)", version(&path, "--version")?))
+        }
     }
 }
 
@@ -155,38 +116,18 @@ fn on_path(name: &str, flag: &str) -> Result<String> {
 
 /// The first line that a program prints for `flag`, on either output.
 fn version(program: &std::path::Path, flag: &str) -> Result<String> {
-    let output = Command::new(program)
-        .arg(flag)
-        .output()
-        .with_context(|| format!("running {}", program.display()))?;
-    ensure!(
-        output.status.success(),
-        "{} {flag} ends with {}",
-        program.display(),
-        output.status
-    );
-    let text = if output.stdout.is_empty() {
-        output.stderr
-    } else {
-        output.stdout
-    };
-    let line = String::from_utf8_lossy(&text)
-        .lines()
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_owned();
+    let output =
+        Command::new(program).arg(flag).output().with_context(|| format!("running {}", program.display()))?;
+    ensure!(output.status.success(), "{} {flag} ends with {}", program.display(), output.status);
+    let text = if output.stdout.is_empty() { output.stderr } else { output.stdout };
+    let line = String::from_utf8_lossy(&text).lines().next().unwrap_or_default().trim().to_owned();
     Ok(format!("{line} ({})", program.display()))
 }
 
 /// Fails when the first number in a version line is too low.
 fn at_least(line: String, wanted: u32) -> Result<String> {
     let is_digit = |c: char| c.is_ascii_digit();
-    let digits: String = line
-        .chars()
-        .skip_while(|c| !is_digit(*c))
-        .take_while(|c| is_digit(*c))
-        .collect();
+    let digits: String = line.chars().skip_while(|c| !is_digit(*c)).take_while(|c| is_digit(*c)).collect();
     let major: u32 = digits.parse().with_context(|| format!("no version in {line}"))?;
     ensure!(major >= wanted, "{line} is older than {wanted}");
     Ok(line)

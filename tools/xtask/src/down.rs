@@ -32,9 +32,13 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     if let Some(owner) = state::owner(&root) {
         out::step(format_args!("asking `up` (process {}) to stop", owner.pid()));
         owner.signal(Signal::SIGTERM)?;
-        wait_until(DOWN_WITHIN, "`up` to stop", async || {
-            if owner.is_alive() { Err("it runs") } else { Ok(()) }
-        })
+        wait_until(
+            DOWN_WITHIN,
+            "`up` to stop",
+            async || {
+                if owner.is_alive() { Err("it runs") } else { Ok(()) }
+            },
+        )
         .await?;
     }
     let (state, ended) = State::open(&base, "up").await?;

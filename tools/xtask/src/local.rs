@@ -15,7 +15,7 @@ const ADMIN_NAME: &str = "Admin";
 const LAST_PORT: u16 = u16::MAX - 7;
 
 /// Where and how the system runs.
-#[derive(clap::Args, Debug)]
+#[derive(clap::Args, Debug, Clone)]
 pub(crate) struct LocalArgs {
     /// Folder for data, logs and secrets. Must be reachable for the databases' accounts when run by root.
     #[arg(long, value_name = "DIR", env = "TRISTORE_STATE")]
@@ -32,7 +32,16 @@ pub(crate) struct LocalArgs {
     threads: Option<usize>,
     /// Start no Redis for events and cache: everything must still arrive.
     #[arg(long)]
-    without_event_redis: bool,
+    pub(crate) without_event_redis: bool,
+}
+
+/// Where a system listens when nobody chose.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Ports {
+    /// Where people look for it.
+    WellKnown,
+    /// Wherever there is room, so that it runs beside another.
+    Free,
 }
 
 impl LocalArgs {
@@ -40,13 +49,18 @@ impl LocalArgs {
         self.state.clone().unwrap_or_else(state::base)
     }
 
-    fn ports(&self) -> [Port; 7] {
-        let fixed = [50051, 50052, 50053, 55432, 57017, 56379, 56380];
-        let chosen = match self.port_base {
-            Some(base) => [1, 2, 3, 4, 5, 6, 7].map(|offset| base + offset),
-            None => fixed,
+    /// The same system with everything.
+    pub(crate) fn with_event_redis(&self) -> Self {
+        Self { without_event_redis: false, ..self.clone() }
+    }
+
+    fn ports(&self, otherwise: Ports) -> [Port; 7] {
+        let fixed = match (self.port_base, otherwise) {
+            (Some(base), _) => [1, 2, 3, 4, 5, 6, 7].map(|offset| base + offset),
+            (None, Ports::WellKnown) => [50051, 50052, 50053, 55432, 57017, 56379, 56380],
+            (None, Ports::Free) => return [Port::Free; 7],
         };
-        chosen.map(Port::Fixed)
+        fixed.map(Port::Fixed)
     }
 }
 
@@ -73,27 +87,19 @@ pub(crate) struct Local {
 
 impl Local {
     /// Builds the services, starts everything in the state folder `name`, and makes the first admin.
-    pub(crate) async fn start(args: &LocalArgs, name: &str) -> Result<Self> {
+    pub(crate) async fn start(args: &LocalArgs, name: &str, ports: Ports) -> Result<Self> {
         tools::ensure_servers().await?;
-        let (state, ended) = State::open(&args.base(), name)
-            .await
-            .context("`cargo xtask down` stops what runs")?;
+        let (state, ended) =
+            State::open(&args.base(), name).await.context("`cargo xtask down` stops what runs")?;
         for process in ended {
             out::line(format_args!("    ended {process}, left by a run that was killed"));
         }
         let state = Arc::new(state);
-        let profile = if args.release {
-            Profile::Release
-        } else {
-            Profile::Debug
-        };
+        let profile = if args.release { Profile::Release } else { Profile::Debug };
         out::step("building the services");
         profile.build(&ServiceName::ALL.map(ServiceName::binary)).await?;
-        out::step(format_args!(
-            "starting databases and services in {}",
-            state.root().display()
-        ));
-        let [user, order, session, postgres, mongo, redis_session, redis_events] = args.ports();
+        out::step(format_args!("starting databases and services in {}", state.root().display()));
+        let [user, order, session, postgres, mongo, redis_session, redis_events] = args.ports(ports);
         let databases = DatabaseOptions {
             lifetime: Lifetime::UntilStopped,
             postgres,
@@ -114,10 +120,7 @@ impl Local {
         };
         let stack = Stack::start(Arc::clone(&state), databases, &services).await?;
         let password = state.secret("admin-password")?;
-        let admin = stack
-            .services
-            .bootstrap_admin(ADMIN_EMAIL, ADMIN_NAME, &password)
-            .await?;
+        let admin = stack.services.bootstrap_admin(ADMIN_EMAIL, ADMIN_NAME, &password).await?;
         ensure!(!admin.is_empty(), "bootstrap-admin printed no id");
         let endpoints = Endpoints {
             user: stack.services.user.address(),
@@ -139,21 +142,14 @@ impl Local {
     pub(crate) fn ended(&self) -> Vec<String> {
         let Stack { services, databases } = &self.stack;
         let events = databases.redis_events.as_ref().map(|server| server.process());
-        let servers = [
-            databases.postgres.process(),
-            databases.mongo.process(),
-            databases.redis_session.process(),
-        ];
+        let servers =
+            [databases.postgres.process(), databases.mongo.process(), databases.redis_session.process()];
         let services = ServiceName::ALL.map(|name| services.get(name).process());
         let all = servers.into_iter().chain(events).chain(services);
         let ended = all.filter(|process| !process.is_alive());
         ended
             .map(|process| {
-                format!(
-                    "{} has ended; its log: {}",
-                    process.name(),
-                    process.log().path().display()
-                )
+                format!("{} has ended; its log: {}", process.name(), process.log().path().display())
             })
             .collect()
     }

@@ -1,6 +1,7 @@
 //! `cargo xtask`: sets up, runs and checks the project from one command.
 
 mod check;
+mod demo;
 mod doctor;
 mod down;
 mod grpcurl_lines;
@@ -26,6 +27,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Up(up::Args),
+    Demo(demo::Args),
     Down(down::Args),
     Test(test::Args),
     Check(check::Args),
@@ -48,6 +50,7 @@ async fn main() -> ExitCode {
 async fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Up(args) => up::run(args).await,
+        Command::Demo(args) => demo::run(args).await,
         Command::Down(args) => down::run(args).await,
         Command::Test(args) => test::run(args).await,
         Command::Check(args) => check::run(args).await,

@@ -22,9 +22,7 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     tools::ensure_servers().await?;
-    sweep_given_servers()
-        .await
-        .context("sweeping the given servers")?;
+    sweep_given_servers().await.context("sweeping the given servers")?;
     out::step("starting databases");
     let state = Arc::new(State::for_run(&state::base()).await?);
     let databases = Databases::start(Arc::clone(&state), DatabaseOptions::default()).await?;
@@ -42,14 +40,9 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
         Arc::into_inner(state).map_or(Ok(()), State::remove)?;
     } else {
         // The next run clears it away.
-        out::line(format_args!(
-            "logs of the databases: {}",
-            state.root().join("logs").display()
-        ));
+        out::line(format_args!("logs of the databases: {}", state.root().join("logs").display()));
         if sum.failed == 0 {
-            out::line(format_args!(
-                "cargo test ended with {code} although no test reported a failure"
-            ));
+            out::line(format_args!("cargo test ended with {code} although no test reported a failure"));
         }
     }
     out::line(sum);
@@ -69,13 +62,8 @@ async fn sweep_given_servers() -> Result<()> {
 
 async fn cargo_test(databases: &Databases, args: &[String]) -> Result<(u8, Sum)> {
     let mut command = Command::new(env::path("CARGO").unwrap_or_else(|| "cargo".into()));
-    command
-        .args(["test", "--no-fail-fast"])
-        .current_dir(state::workspace())
-        .kill_on_drop(true);
-    let picks_packages = args
-        .iter()
-        .any(|arg| arg.starts_with("-p") || arg.starts_with("--package"));
+    command.args(["test", "--no-fail-fast"]).current_dir(state::workspace()).kill_on_drop(true);
+    let picks_packages = args.iter().any(|arg| arg.starts_with("-p") || arg.starts_with("--package"));
     if !picks_packages {
         command.arg("--workspace");
     }
@@ -97,13 +85,7 @@ async fn cargo_test(databases: &Databases, args: &[String]) -> Result<(u8, Sum)>
         out::line(line);
     }
     let status = child.wait().await?;
-    Ok((
-        status
-            .code()
-            .and_then(|code| u8::try_from(code).ok())
-            .unwrap_or(1),
-        sum,
-    ))
+    Ok((status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1), sum))
 }
 
 /// All test binaries together.
@@ -117,9 +99,7 @@ struct Sum {
 impl Sum {
     /// Counts a line like `test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; ...`; others are nothing.
     fn add(&mut self, line: &str) {
-        let Some((_, counts)) = line
-            .strip_prefix("test result: ")
-            .and_then(|rest| rest.split_once(". "))
+        let Some((_, counts)) = line.strip_prefix("test result: ").and_then(|rest| rest.split_once(". "))
         else {
             return;
         };
@@ -140,11 +120,7 @@ impl Sum {
 
 impl std::fmt::Display for Sum {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "{} passed, {} failed, {} skipped",
-            self.passed, self.failed, self.skipped
-        )
+        write!(f, "{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped)
     }
 }
 

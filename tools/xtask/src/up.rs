@@ -4,9 +4,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use testkit::programs;
 
-use crate::local::{Local, LocalArgs, asked_to_stop};
-use crate::{grpcurl_lines, out};
+use crate::local::{Local, LocalArgs, Ports, asked_to_stop};
+use crate::{grpcurl_lines, out, tools};
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -20,17 +21,16 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     // Dropping a start that is not finished ends what it has started.
     let local = tokio::select! {
-        started = Local::start(&args.local, "up") => started?,
+        started = Local::start(&args.local, "up", Ports::WellKnown) => started?,
         asked = asked_to_stop() => {
             asked?;
             bail!("stopped before everything was up");
         }
     };
-    out::line(format_args!(
-        "\nMongoDB is {}.",
-        local.stack.databases.mongo.kind()
-    ));
-    for line in grpcurl_lines::lines(&local.endpoints) {
+    out::line(format_args!("\nMongoDB is {}.", local.stack.databases.mongo.kind()));
+    // On the shell's own path it needs no introduction.
+    let grpcurl = if programs::on_path("grpcurl").is_none() { tools::find("grpcurl") } else { None };
+    for line in grpcurl_lines::lines(&local.endpoints, grpcurl.as_deref()) {
         out::line(line);
     }
     out::line("\nCtrl-C stops everything.");

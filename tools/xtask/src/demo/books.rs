@@ -22,15 +22,23 @@ pub(crate) async fn balance(script: &mut Script, cast: &Cast) -> Result<()> {
     ensure!(books.currencies().contains("EUR"), "the books are empty");
     for book in [Book::User, Book::Order] {
         let name = book.service();
-        script.saw(format!("{name:<16} {:>15} {:>15} {:>15} {:>12}", "debits", "credits", "balances", "held"))?;
+        script.saw(format!(
+            "{name:<16} {:>15} {:>15} {:>15} {:>12}",
+            "debits", "credits", "balances", "held"
+        ))?;
         for line in books.lines.iter().filter(|line| line.book == book && line.currency == "EUR") {
-            let [debit, credit, balance, held] = [line.debit, line.credit, line.balance, line.held].map(euros);
-            script.saw(format!("  {:<14} {debit:>15} {credit:>15} {balance:>15} {held:>12}", line.account))?;
+            let [debit, credit, balance, held] =
+                [line.debit, line.credit, line.balance, line.held].map(euros);
+            script
+                .saw(format!("  {:<14} {debit:>15} {credit:>15} {balance:>15} {held:>12}", line.account))?;
         }
     }
     let net = |account| books.net("EUR", None, Some(account));
     let (minted, in_wallets, in_accounts) = (-net("mint"), net("wallets"), net("accounts"));
-    ensure!(minted == in_wallets + in_accounts, "minted {minted}, in wallets {in_wallets}, in accounts {in_accounts}");
+    ensure!(
+        minted == in_wallets + in_accounts,
+        "minted {minted}, in wallets {in_wallets}, in accounts {in_accounts}"
+    );
     script.saw(format!(
         "minted {} = in wallets {} + in accounts {}",
         euros(minted),

@@ -10,15 +10,94 @@ mod pace;
 mod people;
 mod script;
 
-use anyhow::Result;
+use std::future::Future;
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
 use testkit::client::Api;
 
-pub(crate) use pace::{Pace, measure};
+use crate::local::{Endpoints, Local, LocalArgs, Ports, asked_to_stop};
+use crate::out;
+use pace::Pace;
 use people::Cast;
 use script::Script;
 
+/// Does the main job through the APIs, checks every promise on the way, prints both ledgers, and stops everything.
+///
+/// With --without-event-redis it pays some orders on a system that has that Redis first, to tell how much slower
+/// they are without it.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    local: LocalArgs,
+}
+
+pub(crate) async fn run(args: Args) -> Result<ExitCode> {
+    let with = if args.local.without_event_redis {
+        let local = args.local.with_event_redis();
+        out::step("for comparison: payments with the Redis for events");
+        Some(on(&local, async |api, endpoints| pace::measure(&api, admin(endpoints)).await).await?)
+    } else {
+        None
+    };
+    let without = on(&args.local, async |api, endpoints| {
+        play(&api, admin(endpoints)).await?;
+        match with {
+            Some(_) => Ok(Some(pace::measure(&api, admin(endpoints)).await?)),
+            None => Ok(None),
+        }
+    })
+    .await?;
+    if let (Some(with), Some(without)) = (with, without) {
+        compare(&with, &without);
+    }
+    out::line("\nEvery promise was kept.");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Does something with a started system and stops it, whatever came of it.
+async fn on<T>(args: &LocalArgs, what: impl AsyncFnOnce(Api, &Endpoints) -> Result<T>) -> Result<T> {
+    // Dropping a start that is not finished ends what it has started.
+    let local = stoppable(Box::pin(Local::start(args, "demo", Ports::Free))).await?;
+    let [user, order, session] = [&local.endpoints.user, &local.endpoints.order, &local.endpoints.session]
+        .map(|address| format!("http://{address}"));
+    let result = match Api::new(&user, &order, &session) {
+        Ok(api) => stoppable(Box::pin(what(api, &local.endpoints))).await,
+        Err(error) => Err(error),
+    };
+    let stopped = local.stop().await;
+    let result = result?;
+    stopped?;
+    Ok(result)
+}
+
+async fn stoppable<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::select! {
+        done = work => done,
+        asked = asked_to_stop() => {
+            asked?;
+            bail!("stopped before the end");
+        }
+    }
+}
+
+fn admin(endpoints: &Endpoints) -> (&str, &str) {
+    (&endpoints.admin_email, &endpoints.admin_password)
+}
+
+fn compare(with: &Pace, without: &Pace) {
+    let ms = |time: std::time::Duration| time.as_secs_f64() * 1000.0;
+    out::line("\nPayments, one after the other:        median     slowest");
+    for (name, pace) in [("with the Redis for events", with), ("without it", without)] {
+        let (median, slowest) = (ms(pace.median()), ms(pace.slowest()));
+        out::line(format_args!("  {name:<30} {median:>9.1} ms {slowest:>8.1} ms"));
+    }
+    let factor = ms(without.median()) / ms(with.median());
+    out::line(format_args!("  without it a payment takes {factor:.2} times as long"));
+}
+
 /// Plays the demo against running services; `admin` is the address and the password of an admin.
-pub(crate) async fn run(api: &Api, admin: (&str, &str)) -> Result<()> {
+async fn play(api: &Api, admin: (&str, &str)) -> Result<()> {
     let mut script = Script::new();
     let cast = Cast::enter(&mut script, api, admin).await?;
     money::granted(&mut script, &cast).await?;

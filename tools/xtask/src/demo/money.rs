@@ -14,9 +14,9 @@ use tonic::{Code, Status};
 use super::people::Cast;
 use super::script::{Script, euros};
 
-const GRANT: i64 = 100_00;
-const PRICE: i64 = 12_50;
-const REFUND: i64 = 5_00;
+const GRANT: i64 = 10_000;
+const PRICE: i64 = 1_250;
+const REFUND: i64 = 500;
 
 /// Balance and available credit of a wallet.
 pub(crate) async fn wallet(person: &Person) -> Result<(i64, i64)> {
@@ -61,8 +61,9 @@ pub(crate) async fn ordered(script: &mut Script, cast: &Cast) -> Result<Order> {
     script.step(format!("Ben sells tea at {} and Ann orders three", euros(PRICE)))?;
     let product_id = on_sale(&cast.ben, "Tea", 10).await?;
     let order = place(&cast.ann, &product_id, 3).await?;
-    let product = cast.ann.caller.catalog().get_product(GetProductRequest { product_id: product_id.clone() });
-    let stock = product.await?.into_inner().product.context("a product")?.stock;
+    let request = GetProductRequest { product_id: product_id.clone() };
+    let product = cast.ann.caller.catalog().get_product(request).await.context("GetProduct")?;
+    let stock = product.into_inner().product.context("a product")?.stock;
     let total = order.total.as_ref().context("a total")?.minor_units;
     ensure!(total == 3 * PRICE && stock == 7, "total {total}, stock {stock}");
     script.saw(format!("order {} over {}, stock 10 -> {stock}", order.id, euros(total)))?;
@@ -98,7 +99,8 @@ pub(crate) async fn paid(script: &mut Script, cast: &Cast, order: &Order) -> Res
     script.step(format!("Ann pays {} from her wallet", euros(total)))?;
     let (before, earned) = (wallet(&cast.ann).await?.0, account(&cast.ben).await?);
     let request = PayOrderRequest { request_id: request_id(), order_id: order.id.clone() };
-    let answer = cast.ann.caller.transfers().pay_order(request.clone()).await.context("PayOrder")?.into_inner();
+    let answer =
+        cast.ann.caller.transfers().pay_order(request.clone()).await.context("PayOrder")?.into_inner();
     let repeat = cast.ann.caller.transfers().pay_order(request).await.context("PayOrder again")?.into_inner();
     ensure!(answer == repeat, "the repeated payment must return the first answer");
     let transfer = answer.transfer.context("a transfer")?;

@@ -36,7 +36,8 @@ pub(crate) async fn post(script: &mut Script, cast: &Cast) -> Result<()> {
         etag: post.etag,
     };
     let answer = cast.ann.caller.posts().transfer_post(hand_over.clone()).await.context("TransferPost")?;
-    let repeat = cast.ann.caller.posts().transfer_post(hand_over.clone()).await.context("TransferPost again")?;
+    let repeat =
+        cast.ann.caller.posts().transfer_post(hand_over.clone()).await.context("TransferPost again")?;
     ensure!(answer.get_ref() == repeat.get_ref(), "the repeat must return the first answer");
     let after = (user(&cast.ann).await?.post_count, user(&cast.ben).await?.post_count);
     ensure!(after == (before.0 - 1, before.1 + 1), "post counts {before:?} -> {after:?}");

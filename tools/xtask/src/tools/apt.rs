@@ -38,17 +38,11 @@ pub(super) fn install(packages: &[&str]) -> Result<()> {
     if on_path("apt-get").is_none() {
         bail!("this is no Debian or Ubuntu; install these, or what corresponds to them: {list}");
     }
-    let Some(prefix) = rights() else {
-        bail!("run this, then try again:\n  {by_hand}")
-    };
+    let Some(prefix) = rights() else { bail!("run this, then try again:\n  {by_hand}") };
     out::step(format_args!("installing {list}"));
     for args in [
         vec!["update", "-qq"],
-        [
-            vec!["install", "-y", "-qq", "--no-install-recommends"],
-            packages.to_vec(),
-        ]
-        .concat(),
+        [vec!["install", "-y", "-qq", "--no-install-recommends"], packages.to_vec()].concat(),
     ] {
         let mut words = prefix.iter().copied().chain(["apt-get"]).chain(args);
         let mut command = Command::new(words.next().unwrap_or("apt-get"));
@@ -64,11 +58,8 @@ fn rights() -> Option<&'static [&'static str]> {
         return Some(&[]);
     }
     on_path("sudo")?;
-    let silent = Command::new("sudo")
-        .args(["-n", "true"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
+    let silent =
+        Command::new("sudo").args(["-n", "true"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
     let may = stdin().is_terminal() || silent.is_ok_and(|status| status.success());
     may.then_some(&["sudo"])
 }

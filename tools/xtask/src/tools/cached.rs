@@ -31,12 +31,7 @@ pub(super) fn secantus() -> Result<()> {
     out::step("building the MongoDB stand-in: this takes minutes, once per user");
     let root = secantus_root()?;
     let mut command = cargo_install(&root);
-    run_installer(command.args([
-        SECANTUS_CRATE,
-        "--version",
-        SECANTUS_VERSION,
-        "--ignore-rust-version",
-    ]))
+    run_installer(command.args([SECANTUS_CRATE, "--version", SECANTUS_VERSION, "--ignore-rust-version"]))
 }
 
 fn machete() -> Result<()> {
@@ -52,9 +47,7 @@ fn machete() -> Result<()> {
 fn cargo_install(root: &std::path::Path) -> Command {
     let mut command = Command::new(testkit::env::path("CARGO").unwrap_or_else(|| "cargo".into()));
     // In the workspace, so that its toolchain builds it; not into its target folder.
-    command
-        .current_dir(testkit::state::workspace())
-        .env_remove("CARGO_TARGET_DIR");
+    command.current_dir(testkit::state::workspace()).env_remove("CARGO_TARGET_DIR");
     command.args(["install", "--force", "--root"]).arg(root);
     command
 }
@@ -67,13 +60,7 @@ fn npm(name: &str, package: &str) -> Result<()> {
     needs("npm", "npm")?;
     out::step(format_args!("installing {name} by npm"));
     let mut command = Command::new("npm");
-    command.args([
-        "install",
-        "--no-audit",
-        "--no-fund",
-        "--loglevel=error",
-        "--prefix",
-    ]);
+    command.args(["install", "--no-audit", "--no-fund", "--loglevel=error", "--prefix"]);
     run_installer(command.arg(cache_folder()?.join("npm")).arg(package))?;
     marker.set()
 }
@@ -87,27 +74,16 @@ fn pip(name: &str, packages: &[&str]) -> Result<()> {
     let folder = cache_folder()?.join("python");
     if !folder.join("bin/pip").exists() {
         out::step("making a Python environment");
-        let has_venv = Command::new("python3")
-            .args(["-c", "import venv, ensurepip"])
-            .output()?
-            .status
-            .success();
+        let has_venv =
+            Command::new("python3").args(["-c", "import venv, ensurepip"]).output()?.status.success();
         if !has_venv {
             super::apt::install(&["python3-venv"])?;
         }
-        run_installer(
-            Command::new("python3")
-                .args(["-m", "venv", "--clear"])
-                .arg(&folder),
-        )?;
+        run_installer(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))?;
     }
     out::step(format_args!("installing {name} by pip"));
     let mut command = Command::new(folder.join("bin/pip"));
-    run_installer(
-        command
-            .args(["install", "--quiet", "--disable-pip-version-check"])
-            .args(packages),
-    )?;
+    run_installer(command.args(["install", "--quiet", "--disable-pip-version-check"]).args(packages))?;
     marker.set()
 }
 
@@ -115,9 +91,7 @@ fn pip(name: &str, packages: &[&str]) -> Result<()> {
 pub(crate) fn python_has(module: &str) -> Result<()> {
     let python = cache_folder()?.join("python/bin/python");
     ensure!(python.exists(), "not found");
-    let output = Command::new(&python)
-        .args(["-c", &format!("import {module}")])
-        .output();
+    let output = Command::new(&python).args(["-c", &format!("import {module}")]).output();
     let output = output.with_context(|| format!("running {}", python.display()))?;
     ensure!(output.status.success(), "{module} is not there");
     Ok(())
@@ -131,10 +105,7 @@ struct Marker {
 
 impl Marker {
     fn new(name: &str, version: &str) -> Result<Self> {
-        Ok(Self {
-            path: cache_folder()?.join("installed").join(name),
-            version: version.to_owned(),
-        })
+        Ok(Self { path: cache_folder()?.join("installed").join(name), version: version.to_owned() })
     }
 
     fn is_set(&self) -> bool {

@@ -35,11 +35,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
             out::line(format_args!("    {error:#}"));
         }
     }
-    Ok(if failed {
-        ExitCode::FAILURE
-    } else {
-        ExitCode::SUCCESS
-    })
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 /// Installs the servers that are missing; says nothing when none is.
@@ -64,10 +60,7 @@ pub(crate) async fn ensure_servers() -> Result<()> {
     if needs_mongo {
         cached::secantus()?;
     }
-    if let Some(still) = doctor::servers()
-        .into_iter()
-        .find(|finding| finding.found.is_err())
-    {
+    if let Some(still) = doctor::servers().into_iter().find(|finding| finding.found.is_err()) {
         let error = still.found.err().unwrap_or_else(|| anyhow::anyhow!("missing"));
         return Err(error).with_context(|| format!("{} is still not usable", still.name));
     }
@@ -79,10 +72,7 @@ pub(crate) fn find(name: &str) -> Option<PathBuf> {
     let cache = programs::cache_folder().ok()?;
     let places =
         ["npm/node_modules/.bin", "python/bin", "cargo/bin"].map(|folder| cache.join(folder).join(name));
-    places
-        .into_iter()
-        .find(|path| path.exists())
-        .or_else(|| programs::on_path(name))
+    places.into_iter().find(|path| path.exists()).or_else(|| programs::on_path(name))
 }
 
 /// Runs an installer; its own output is the progress.
