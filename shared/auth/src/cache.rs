@@ -324,7 +324,8 @@ mod tests {
     #[tokio::test]
     async fn an_invalidation_drops_what_it_names_and_nothing_else() {
         let fixture = Fixture::new();
-        let (user, session) = (UserId::from_uuid(Uuid::from_u128(1)), SessionId::from_uuid(Uuid::from_u128(2)));
+        let (user, session) =
+            (UserId::from_uuid(Uuid::from_u128(1)), SessionId::from_uuid(Uuid::from_u128(2)));
         let verifier = &fixture.verifier;
         fixture.asked().await;
         verifier.invalidate_user(UserId::from_uuid(Uuid::from_u128(9)));
@@ -341,7 +342,7 @@ mod tests {
     async fn a_verification_that_began_before_an_invalidation_is_not_kept_after_it() {
         let session = SessionId::from_uuid(Uuid::from_u128(2));
         let user = UserId::from_uuid(Uuid::from_u128(1));
-        let invalidations: [&dyn Fn(&CachingVerifier<Store>); 4] = [
+        let invalidations: [Invalidate<'_>; 4] = [
             &|verifier| verifier.invalidate_session(session),
             &|verifier| verifier.invalidate_user(user),
             &CachingVerifier::clear,
@@ -394,6 +395,8 @@ mod tests {
         let marks = cache.marks();
         assert_eq!((marks.in_order.len(), marks.generations.len()), (1, 1));
     }
+
+    type Invalidate<'a> = &'a dyn Fn(&CachingVerifier<Store>);
 
     /// A future that was polled once.
     struct Begun<F>(std::pin::Pin<Box<F>>, bool);

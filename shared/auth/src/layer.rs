@@ -86,11 +86,9 @@ impl<V: SessionVerifier> AuthLayer<V> {
                 tracing::info!(target: "audit", header = name.as_str(), "took a header away that claims an identity");
             }
         }
-        let policy = self
-            .0
-            .policies
-            .get(path)
-            .ok_or_else(|| self.refuse(Code::Unimplemented, ErrorReason::UnknownMethod, "there is no such method"))?;
+        let policy = self.0.policies.get(path).ok_or_else(|| {
+            self.refuse(Code::Unimplemented, ErrorReason::UnknownMethod, "there is no such method")
+        })?;
         if PolicyTable::is_exempt(path) {
             return Ok(Principal::Anyone);
         }
@@ -106,7 +104,8 @@ impl<V: SessionVerifier> AuthLayer<V> {
                 "the method needs an authorization header",
             )),
             Some(Credentials::Session(token)) => {
-                let verified = self.0.verifier.verify(&token).await.map_err(|error| self.unverified(error))?;
+                let verified =
+                    self.0.verifier.verify(&token).await.map_err(|error| self.unverified(error))?;
                 if !policy.admits_role(verified.person.role) {
                     return Err(self.refuse(
                         Code::PermissionDenied,
@@ -132,7 +131,9 @@ impl<V: SessionVerifier> AuthLayer<V> {
 
     fn credentials(&self, headers: &HeaderMap) -> Result<Option<Credentials>, Status> {
         let mut values = headers.get_all(AUTHORIZATION).iter();
-        let Some(value) = values.next() else { return Ok(None) };
+        let Some(value) = values.next() else {
+            return Ok(None);
+        };
         if values.next().is_some() {
             return Err(self.refuse(
                 Code::Unauthenticated,
@@ -299,7 +300,8 @@ mod tests {
 
     /// A layer, and the tokens of a customer and a merchant.
     fn with_sessions() -> (AuthLayer<Sessions>, String, String) {
-        let [customer, merchant] = [0, 1].map(|partition| AccessToken::generate(partition).expose().to_owned());
+        let [customer, merchant] =
+            [0, 1].map(|partition| AccessToken::generate(partition).expose().to_owned());
         let known = [(customer.clone(), Role::Customer), (merchant.clone(), Role::Merchant)].into();
         (layer(Sessions { known, ..Sessions::default() }), customer, merchant)
     }
@@ -343,7 +345,10 @@ mod tests {
         let (layer, ..) = with_sessions();
         let bearer = format!("Bearer {SERVICE_TOKEN}");
         let principal = layer.admit(VALIDATE, &mut headers(&[&bearer])).await.unwrap();
-        assert_eq!((principal.service(), principal.key()), (Some("order-service"), "order-service".to_owned()));
+        assert_eq!(
+            (principal.service(), principal.key()),
+            (Some("order-service"), "order-service".to_owned())
+        );
         let refusal = refused(&layer, GET, &[&bearer]).await;
         assert_eq!(refusal, (Code::PermissionDenied, "CALLER_NOT_ALLOWED".to_owned()));
     }
@@ -385,7 +390,10 @@ mod tests {
     async fn missing_and_ambiguous_credentials_are_told_apart() {
         let (layer, customer, _) = with_sessions();
         let bearer = format!("Bearer {customer}");
-        assert_eq!(refused(&layer, GET, &[]).await, (Code::Unauthenticated, "MISSING_CREDENTIALS".to_owned()));
+        assert_eq!(
+            refused(&layer, GET, &[]).await,
+            (Code::Unauthenticated, "MISSING_CREDENTIALS".to_owned())
+        );
         for path in [GET, LOGIN] {
             let refusal = refused(&layer, path, &[&bearer, &bearer]).await;
             assert_eq!(refusal, (Code::Unauthenticated, "AMBIGUOUS_CREDENTIALS".to_owned()));
@@ -418,7 +426,11 @@ mod tests {
     async fn a_path_without_a_policy_is_no_method() {
         let (layer, ..) = with_sessions();
         for path in ["/order.v1.OrderService/PlaceOrder", "/grpc.health.v1.Health/check", "/", ""] {
-            assert_eq!(refused(&layer, path, &[]).await, (Code::Unimplemented, "UNKNOWN_METHOD".to_owned()), "{path}");
+            assert_eq!(
+                refused(&layer, path, &[]).await,
+                (Code::Unimplemented, "UNKNOWN_METHOD".to_owned()),
+                "{path}"
+            );
         }
     }
 

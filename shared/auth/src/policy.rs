@@ -161,7 +161,9 @@ mod tests {
 
     /// The services of the packages that are ours.
     fn all_services() -> Vec<String> {
-        let ours = |name: &str| ["user", "order", "session", "event"].contains(&name.split('.').next().unwrap_or(""));
+        let ours = |name: &str| {
+            ["user", "order", "session", "event"].contains(&name.split('.').next().unwrap_or(""))
+        };
         api::descriptor::pool()
             .services()
             .map(|service| service.full_name().to_owned())
@@ -185,7 +187,8 @@ mod tests {
 
     #[test]
     fn the_table_says_what_the_proto_file_says() {
-        let table = PolicyTable::for_services(&["order.v1.CatalogService", "session.v1.SessionService"]).unwrap();
+        let table =
+            PolicyTable::for_services(&["order.v1.CatalogService", "session.v1.SessionService"]).unwrap();
         let create = table.get("/order.v1.CatalogService/CreateProduct").unwrap();
         assert!(create.admits_role(Role::Merchant) && create.admits_role(Role::Admin));
         assert!(!create.admits_role(Role::Customer) && !create.admits_service("order-service"));
@@ -201,10 +204,8 @@ mod tests {
     fn every_method_without_a_policy_is_named() {
         // prost's types know no extensions, so a round trip through them loses every policy.
         let mut pool = DescriptorPool::new();
-        pool.add_file_descriptor_set(
-            prost::Message::decode(api::descriptor::FILE_DESCRIPTOR_SET).unwrap(),
-        )
-        .unwrap();
+        pool.add_file_descriptor_set(prost::Message::decode(api::descriptor::FILE_DESCRIPTOR_SET).unwrap())
+            .unwrap();
         let error = PolicyTable::read(&pool, &["order.v1.CatalogService", "order.v1.Nothing"]).unwrap_err();
         assert_eq!(
             error.to_string(),

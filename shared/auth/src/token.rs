@@ -105,7 +105,8 @@ impl Token {
             _ => PARTITIONS,
         };
         let head_right = token[..HEAD] == head(kind, partition);
-        let alphabet_right = token[HEAD..BODY].iter().fold(true, |right, byte| right & byte.is_ascii_alphanumeric());
+        let alphabet_right =
+            token[HEAD..BODY].iter().fold(true, |right, byte| right & byte.is_ascii_alphanumeric());
         let checksum_right = token[BODY] == b'_' && token[BODY + 1..] == checksum(&token[..BODY]);
         (head_right & alphabet_right & checksum_right).then_some(Self(token))
     }
@@ -180,7 +181,8 @@ mod tests {
     fn a_thousand_tokens_differ_and_use_the_whole_alphabet() {
         let tokens: HashSet<_> = (0..1000).map(|_| AccessToken::generate(0).expose().to_owned()).collect();
         assert_eq!(tokens.len(), 1000);
-        let used: HashSet<u8> = tokens.iter().flat_map(|token| token.as_bytes()[HEAD..BODY].to_vec()).collect();
+        let used: HashSet<u8> =
+            tokens.iter().flat_map(|token| token.as_bytes()[HEAD..BODY].to_vec()).collect();
         assert_eq!(used.len(), ALPHABET.len());
     }
 

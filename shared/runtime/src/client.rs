@@ -117,7 +117,9 @@ impl Interceptor for Authorized {
 }
 
 fn is_stream(request: &Request<()>) -> bool {
-    let Some(method) = request.extensions().get::<GrpcMethod<'static>>() else { return false };
+    let Some(method) = request.extensions().get::<GrpcMethod<'static>>() else {
+        return false;
+    };
     api::descriptor::service(method.service())
         .and_then(|service| service.methods().find(|candidate| candidate.name() == method.method()))
         .is_some_and(|method| method.is_server_streaming() || method.is_client_streaming())

@@ -48,7 +48,7 @@ impl std::fmt::Debug for Readiness {
     }
 }
 
-/// Probes until `stop`, then reports NOT_SERVING for good.
+/// Probes until `stop`, then reports `NOT_SERVING` for good.
 pub(crate) async fn watch(
     readiness: Readiness,
     reporter: HealthReporter,

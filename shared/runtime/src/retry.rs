@@ -98,7 +98,7 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert_eq!(error, "database did not come up within 1m: no postgres://a:***@h");
-        let hanging = start_up("redis", Duration::from_secs(1), || std::future::pending::<Result<(), String>>());
+        let hanging = start_up("redis", Duration::from_secs(1), std::future::pending::<Result<(), String>>);
         assert!(hanging.await.unwrap_err().to_string().ends_with("no answer"));
     }
 }

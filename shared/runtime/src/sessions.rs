@@ -2,14 +2,17 @@
 
 use std::time::Duration;
 
-use api::session::v1::ValidateSessionRequest;
+use api::common::v1::ErrorReason;
+use api::refusal::Reason as _;
 use api::session::v1::session_service_client::SessionServiceClient;
+use api::session::v1::{ValidateSessionRequest, ValidateSessionResponse};
 use auth::token::AccessToken;
 use auth::{Person, SessionVerifier, Verified, VerifyError};
 use time::OffsetDateTime;
 use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
 
-use crate::client::{Peer, PeerChannel, RetryPolicy, reason, retry_unavailable};
+use crate::client::{Peer, PeerChannel, RetryPolicy, retry_unavailable};
 
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -24,7 +27,8 @@ impl RemoteVerifier {
     /// Asks this peer.
     #[must_use]
     pub fn new(session_service: &Peer) -> Self {
-        let policy = RetryPolicy { attempts_max: 3, within: Duration::from_secs(2), ..RetryPolicy::default() };
+        let policy =
+            RetryPolicy { attempts_max: 3, within: Duration::from_secs(2), ..RetryPolicy::default() };
         Self { client: SessionServiceClient::new(session_service.channel()), policy }
     }
 }
@@ -37,21 +41,26 @@ impl SessionVerifier for RemoteVerifier {
             async move { client.validate_session(request).await }
         });
         match answer.await {
-            Ok(answer) => verified(&answer.into_inner()).ok_or_else(|| unavailable("an answer without sense")),
+            Ok(answer) => {
+                verified(&answer.into_inner()).ok_or_else(|| unavailable("an answer without sense"))
+            }
             Err(status) => Err(refused(&status)),
         }
     }
 }
 
-/// Only the answer that says so means that the token is bad: a call that was refused because of our own service
-/// token is our trouble, not the caller's.
+/// Only an answer about the token that was shown means that it is bad. A call that was refused because of its
+/// own `authorization` header, which is our service token, is our trouble and not the caller's.
 fn refused(status: &Status) -> VerifyError {
-    let caller = status.code() == Code::Unauthenticated && token_was_refused(status);
-    if caller { VerifyError::Invalid } else { unavailable(status.message()) }
-}
-
-fn token_was_refused(status: &Status) -> bool {
-    reason(status).is_some_and(|reason| reason == "INVALID_CREDENTIALS")
+    let info = status.get_details_error_info();
+    let is_about_the_token = info.is_some_and(|info| {
+        info.reason == ErrorReason::InvalidCredentials.wire_name() && !info.metadata.contains_key("header")
+    });
+    if status.code() == Code::Unauthenticated && is_about_the_token {
+        VerifyError::Invalid
+    } else {
+        unavailable(status.message())
+    }
 }
 
 fn unavailable(error: &str) -> VerifyError {
@@ -59,7 +68,7 @@ fn unavailable(error: &str) -> VerifyError {
     VerifyError::Unavailable { retry_after: RETRY_AFTER }
 }
 
-fn verified(answer: &api::session::v1::ValidateSessionResponse) -> Option<Verified> {
+fn verified(answer: &ValidateSessionResponse) -> Option<Verified> {
     let expires = answer.access_expire_time.as_ref()?;
     let nanos = u64::try_from(expires.nanos).ok()?;
     Some(Verified {
@@ -70,4 +79,25 @@ fn verified(answer: &api::session::v1::ValidateSessionResponse) -> Option<Verifi
         },
         expires_at: OffsetDateTime::from_unix_timestamp(expires.seconds).ok()? + Duration::from_nanos(nanos),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use api::refusal::Refusal;
+
+    use super::*;
+
+    #[test]
+    fn only_a_refusal_of_the_shown_token_is_the_callers_fault() {
+        let refusal = || {
+            Refusal::new(Code::Unauthenticated, &ErrorReason::InvalidCredentials, "session.tristore", "no")
+        };
+        assert_eq!(refused(&refusal().into_status()), VerifyError::Invalid);
+        let ours = refusal().with("header", "authorization").into_status();
+        for status in
+            [ours, Status::unauthenticated(""), Status::permission_denied(""), Status::unavailable("")]
+        {
+            assert!(matches!(refused(&status), VerifyError::Unavailable { .. }), "{status:?}");
+        }
+    }
 }

@@ -26,6 +26,12 @@ pub use trace::{current_traceparent, set_parent, trace_id};
 /// The libraries below a call: their spans are not ours to export, and exporting makes such calls itself.
 const QUIET: [&str; 6] = ["h2", "hyper", "hyper_util", "tonic", "tower", "opentelemetry"];
 
+/// The span of a call: lines of every level are told which call they belong to.
+pub(crate) const RPC: &str = "rpc";
+/// The span of a background worker. It lives as long as the process, so it is in the log only.
+pub(crate) const WORKER: &str = "worker";
+const AROUND: [&str; 2] = [RPC, WORKER];
+
 /// Exports what is left when it is flushed.
 #[derive(Debug)]
 #[must_use = "spans that were not exported yet are lost without `flush`"]
@@ -48,12 +54,14 @@ impl Guard {
 /// When the collector's address is not usable.
 pub fn init(name: &'static str, config: &TelemetryConfig) -> anyhow::Result<Guard> {
     let provider = provider(name, config)?;
-    let filter = QUIET.iter().fold(String::new(), |filter, library| filter + library + "=warn,");
-    let filter = EnvFilter::try_new(filter + &config.log_filter).context("--log-filter")?;
+    let quiet = QUIET.iter().fold(String::new(), |filter, library| filter + library + "=warn,");
+    let around = AROUND.iter().fold(quiet, |filter, target| filter + target + "=info,");
+    let filter = EnvFilter::try_new(around + &config.log_filter).context("--log-filter")?;
     let exported = QUIET
         .iter()
-        .fold(Targets::new().with_default(LevelFilter::INFO), |targets, library| {
-            targets.with_target(*library, LevelFilter::OFF)
+        .chain([&WORKER])
+        .fold(Targets::new().with_default(LevelFilter::INFO), |targets, target| {
+            targets.with_target(*target, LevelFilter::OFF)
         });
     let tracing = tracing_opentelemetry::layer()
         .with_tracer(provider.tracer(name))
@@ -83,8 +91,8 @@ pub fn init(name: &'static str, config: &TelemetryConfig) -> anyhow::Result<Guar
 }
 
 fn provider(name: &'static str, config: &TelemetryConfig) -> anyhow::Result<SdkTracerProvider> {
-    let builder = SdkTracerProvider::builder()
-        .with_resource(Resource::builder_empty().with_service_name(name).build());
+    let builder =
+        SdkTracerProvider::builder().with_resource(Resource::builder_empty().with_service_name(name).build());
     let Some(endpoint) = config.otlp_endpoint.as_ref().filter(|endpoint| !endpoint.is_empty()) else {
         // Ids are made and passed on, spans are not recorded.
         return Ok(builder.with_sampler(Sampler::AlwaysOff).build());
@@ -102,7 +110,7 @@ fn provider(name: &'static str, config: &TelemetryConfig) -> anyhow::Result<SdkT
 fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let location = panic.location().map(ToString::to_string).unwrap_or_default();
-        let message = panic.payload_as_str().unwrap_or("no message");
-        tracing::error!(location, message, "panicked");
+        let panic = panic.payload_as_str().unwrap_or("no message");
+        tracing::error!(location, panic, "panicked");
     }));
 }

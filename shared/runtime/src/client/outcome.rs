@@ -3,6 +3,8 @@
 use std::error::Error as _;
 use std::time::Duration;
 
+use api::common::v1::ErrorReason;
+use api::refusal::Reason as _;
 use tonic::{Code, ConnectError, Status};
 use tonic_types::StatusExt as _;
 
@@ -49,7 +51,7 @@ pub fn classify(status: &Status) -> Outcome {
         | Code::Unauthenticated => did_not(false),
         // Contention and full queues: the peer says that nothing changed.
         Code::Aborted | Code::ResourceExhausted => did_not(true),
-        Code::Unavailable if was_refused_at_the_door(status) => did_not(true),
+        Code::Unavailable | Code::Cancelled if never_began(status) => did_not(true),
         Code::Unavailable
         | Code::Cancelled
         | Code::Unknown
@@ -71,20 +73,23 @@ pub(super) fn retry_after(status: &Status) -> Option<Duration> {
 }
 
 /// Nothing was sent, or it was refused before the handler ran.
-fn was_refused_at_the_door(status: &Status) -> bool {
+pub(super) fn never_began(status: &Status) -> bool {
     let mut source = status.source();
     while let Some(error) = source {
-        if error.is::<ConnectError>() {
+        // hyper cancels what was still waiting for a connection that went away; whatever it had sent ends with
+        // an error of HTTP/2 instead.
+        let was_waiting = error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled);
+        if was_waiting || error.is::<ConnectError>() {
             return true;
         }
         source = error.source();
     }
-    reason(status).is_some_and(|reason| reason == "SESSION_STORE_UNAVAILABLE")
+    let refused = ErrorReason::SessionStoreUnavailable.wire_name();
+    reason(status).is_some_and(|reason| reason == refused)
 }
 
 #[cfg(test)]
 mod tests {
-    use api::common::v1::ErrorReason;
     use api::refusal::Refusal;
 
     use super::*;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tonic::{Code, Status};
 
-use super::outcome::retry_after;
+use super::outcome::{never_began, retry_after};
 use crate::deadline::Deadline;
 use crate::retry::Backoff;
 
@@ -65,7 +65,7 @@ impl Budget {
     }
 }
 
-/// Repeats a call while it answers UNAVAILABLE. Only for calls that are idempotent or carry a `request_id`:
+/// Repeats a call while it answers UNAVAILABLE, or was not sent because the connection went away. Only for calls that are idempotent or carry a `request_id`:
 /// whether the first one took effect is not known.
 ///
 /// # Errors
@@ -90,7 +90,7 @@ where
             Err(status) => status,
         };
         let delay = backoff.next_delay().max(retry_after(&status).unwrap_or_default());
-        let may_repeat = status.code() == Code::Unavailable
+        let may_repeat = (status.code() == Code::Unavailable || never_began(&status))
             && attempts < policy.attempts_max
             && Instant::now() + delay < end
             && policy.budget.spend();
@@ -123,13 +123,17 @@ mod tests {
     async fn only_unavailable_is_repeated_and_not_for_ever() {
         let policy = RetryPolicy::default();
         assert_eq!(attempts(&policy, |_| Err(Status::internal(""))).await, (1, false));
-        assert_eq!(attempts(&policy, |n| if n < 3 { Err(Status::unavailable("")) } else { Ok(()) }).await, (3, true));
+        assert_eq!(
+            attempts(&policy, |n| if n < 3 { Err(Status::unavailable("")) } else { Ok(()) }).await,
+            (3, true)
+        );
         assert_eq!(attempts(&policy, |_| Err(Status::unavailable(""))).await, (5, false));
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_budget_ends_repeats_and_successes_refill_it() {
-        let policy = RetryPolicy { attempts_max: 100, within: Duration::from_secs(3600), ..RetryPolicy::default() };
+        let policy =
+            RetryPolicy { attempts_max: 100, within: Duration::from_secs(3600), ..RetryPolicy::default() };
         assert_eq!(attempts(&policy, |_| Err(Status::unavailable(""))).await, (11, false));
         assert_eq!(attempts(&policy, |_| Err(Status::unavailable(""))).await, (1, false));
         for _ in 0..10 {

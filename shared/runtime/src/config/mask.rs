@@ -90,13 +90,19 @@ mod tests {
     #[test]
     fn a_password_in_a_url_is_masked_and_nothing_else() {
         for (text, expected) in [
-            ("postgres://app:s3cret@db:5432/orders?sslmode=require", "postgres://app:***@db:5432/orders?sslmode=require"),
+            (
+                "postgres://app:s3cret@db:5432/orders?sslmode=require",
+                "postgres://app:***@db:5432/orders?sslmode=require",
+            ),
             ("redis://:s3cret@cache/0", "redis://:***@cache/0"),
             ("mongodb://a:p@ss@h1:1,h2:2/db?replicaSet=rs", "mongodb://a:***@h1:1,h2:2/db?replicaSet=rs"),
             ("http://localhost:50053", "http://localhost:50053"),
             ("postgres:///db?password=s3cret&host=/run", "postgres:///db?password=***&host=/run"),
             ("no url at all", "no url at all"),
-            ("cannot connect to redis://u:p@h and redis://u:q@i", "cannot connect to redis://u:***@h and redis://u:***@i"),
+            (
+                "cannot connect to redis://u:p@h and redis://u:q@i",
+                "cannot connect to redis://u:***@h and redis://u:***@i",
+            ),
         ] {
             assert_eq!(redact_url(text), expected);
         }
@@ -111,7 +117,11 @@ mod tests {
             #[serde(serialize_with = "human")]
             wait: Duration,
         }
-        let config = [Section { api_token: "s3cret", postgres_url: "postgres://a:s3cret@h/d", wait: Duration::from_millis(1500) }];
+        let config = [Section {
+            api_token: "s3cret",
+            postgres_url: "postgres://a:s3cret@h/d",
+            wait: Duration::from_millis(1500),
+        }];
         assert_eq!(
             masked(&config),
             r#"[{"api_token":"***","postgres_url":"postgres://a:***@h/d","wait":"1s 500ms"}]"#

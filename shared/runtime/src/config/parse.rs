@@ -101,3 +101,88 @@ pub(super) fn filter(text: &str) -> Result<String, String> {
         Err(error) => Err(error.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Subcommand;
+    use secrecy::ExposeSecret as _;
+
+    use super::super::{ServerConfig, ServiceTokenConfig, TelemetryConfig, masked};
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Flat {
+        #[command(flatten)]
+        server: ServerConfig,
+        #[command(flatten)]
+        telemetry: TelemetryConfig,
+        #[command(flatten)]
+        tokens: ServiceTokenConfig,
+    }
+
+    #[derive(Debug, Parser)]
+    struct Nested {
+        #[command(subcommand)]
+        command: Do,
+    }
+
+    #[derive(Debug, Subcommand)]
+    enum Do {
+        Serve(Box<ServerConfig>),
+        Migrate,
+    }
+
+    const TOKENS: [&str; 4] = ["--service-token", "own-s3cret", "--service-tokens", "user-service=s3cret"];
+
+    fn flat(arguments: &[&str]) -> Result<Flat, String> {
+        let arguments = ["test"].iter().chain(&TOKENS).chain(arguments);
+        parse_from("127.0.0.1:50052", arguments).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_service_says_where_it_listens_unless_somebody_else_does() {
+        assert_eq!(flat(&[]).unwrap().server.listen.port(), 50052);
+        assert_eq!(flat(&["--listen", "[::1]:7"]).unwrap().server.listen.port(), 7);
+        let nested: Nested = parse_from("127.0.0.1:50052", ["test", "serve"]).unwrap();
+        assert!(matches!(nested.command, Do::Serve(server) if server.listen.port() == 50052));
+        let nested: Nested = parse_from("127.0.0.1:50052", ["test", "migrate"]).unwrap();
+        assert!(matches!(nested.command, Do::Migrate));
+    }
+
+    #[test]
+    fn a_bad_value_is_reported_with_its_flag() {
+        for (flag, bad) in [
+            ("--listen", "nowhere"),
+            ("--threads", "0"),
+            ("--request-deadline", "soon"),
+            ("--message-size-max", "0"),
+            ("--trace-ratio", "2"),
+            ("--log-filter", "a=b=c"),
+            ("--log-format", "xml"),
+            ("--service-token", " "),
+            ("--service-tokens", "file:/no/such/file"),
+        ] {
+            let error = flat(&[flag, bad]).unwrap_err();
+            assert!(error.contains(flag), "{flag}: {error}");
+            assert!(!error.contains("s3cret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_effective_configuration_has_no_secrets_in_it() {
+        let config = flat(&[]).unwrap();
+        assert_eq!(masked(&config.tokens), r#"{"service_token":"***","service_tokens":"***"}"#);
+        assert!(masked(&config.server).contains(r#""request_deadline":"5s""#));
+        assert!(!format!("{config:?}").contains("s3cret"));
+        assert!(config.tokens.accepted().unwrap_err().to_string().contains("--service-tokens"));
+    }
+
+    #[test]
+    fn a_secret_may_be_in_a_file() {
+        let file = std::env::temp_dir().join(format!("tristore-secret-{}", std::process::id()));
+        std::fs::write(&file, " s3cret\n").unwrap();
+        let secret = secret_value(&format!("file:{}", file.display()));
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!(secret.unwrap().expose_secret(), "s3cret");
+    }
+}

@@ -120,7 +120,9 @@ impl CallBody {
 
     /// Why the stream must end now.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Status> {
-        let Some(end) = &mut self.end else { return Poll::Pending };
+        let Some(end) = &mut self.end else {
+            return Poll::Pending;
+        };
         if end.shutdown.as_mut().poll(cx).is_ready() {
             return Poll::Ready(self.errors.going_away());
         }
@@ -170,7 +172,8 @@ impl http_body::Body for CallBody {
             Some(Ok(frame)) => frame,
             other => return Poll::Ready(other),
         };
-        let failed = frame.trailers_ref().and_then(Status::from_header_map).filter(|status| status.code() != Code::Ok);
+        let failed =
+            frame.trailers_ref().and_then(Status::from_header_map).filter(|status| status.code() != Code::Ok);
         match failed {
             Some(status) => Poll::Ready(Some(Ok(span.in_scope(|| this.finish(status))))),
             None => Poll::Ready(Some(Ok(frame))),

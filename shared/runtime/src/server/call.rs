@@ -147,7 +147,9 @@ fn not_grpc(request: &Request<Incoming>) -> Option<StatusCode> {
     }
     let content_type = request.headers().get(http::header::CONTENT_TYPE).map(|value| value.as_bytes());
     let is_grpc = content_type.is_some_and(|value| {
-        value.strip_prefix(b"application/grpc").is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+        value
+            .strip_prefix(b"application/grpc")
+            .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
     });
     (!is_grpc).then_some(StatusCode::UNSUPPORTED_MEDIA_TYPE)
 }
@@ -168,7 +170,7 @@ fn span(request: &Request<Incoming>) -> Span {
     let path = request.uri().path().trim_start_matches('/');
     let (service, method) = path.split_once('/').unwrap_or((path, ""));
     let span = tracing::info_span!(
-        target: "rpc",
+        target: telemetry::RPC,
         "rpc",
         otel.name = path,
         otel.kind = "server",

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -26,6 +27,9 @@ const STREAM_WINDOW: u32 = 128 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// Per stream: what a client does not read waits here.
 const SEND_BUFFER_MAX: usize = 256 * 1024;
+
+/// An idle peer that was told to go away has this long to do so.
+const LEAVE_WITHIN: Duration = Duration::from_secs(1);
 
 /// Serves connections of one core.
 #[derive(Clone)]
@@ -95,15 +99,17 @@ impl Connections {
                     self.config.connection_age_grace
                 }
                 () = self.shutdown.cancelled(), if !is_leaving => self.config.drain_timeout,
-                () = &mut watch, if !is_leaving => {
-                    let now = activity.begun();
-                    if now == 0 {
-                        tracing::debug!(%peer, "closed a connection that asked for nothing");
+                () = &mut watch => {
+                    let before = std::mem::replace(&mut begun, activity.begun());
+                    let is_idle = begun == before && !activity.is_live();
+                    // A leaving peer that does not even answer the last ping is not waited for.
+                    if begun == 0 || (is_idle && is_leaving) {
+                        tracing::debug!(%peer, "closed a connection without a call");
                         return Ok(());
                     }
-                    if now != begun || activity.is_live() {
-                        begun = now;
-                        watch.as_mut().reset(Instant::now() + self.config.idle_timeout);
+                    if is_leaving || !is_idle {
+                        let next = if is_leaving { LEAVE_WITHIN } else { self.config.idle_timeout };
+                        watch.as_mut().reset(Instant::now() + next);
                         continue;
                     }
                     self.config.connection_age_grace
@@ -111,7 +117,9 @@ impl Connections {
             };
             connection.as_mut().graceful_shutdown();
             is_leaving = true;
+            begun = activity.begun();
             end.as_mut().reset(Instant::now() + grace);
+            watch.as_mut().reset(Instant::now() + LEAVE_WITHIN);
         }
     }
 }

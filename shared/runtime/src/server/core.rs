@@ -7,6 +7,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
+use crate::telemetry::WORKER;
+
 /// One of the single-threaded runtimes that serve.
 #[derive(Debug, Clone)]
 pub struct Core {
@@ -26,7 +28,7 @@ pub struct Core {
 /// The way to the end, shared by all cores.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Stages {
-    /// The process is to stop: health says NOT_SERVING, calls are still served.
+    /// The process is to stop: health says `NOT_SERVING`, calls are still served.
     pub(super) stopping: CancellationToken,
     /// No new connections, connections are told to go away, streams end.
     pub(super) shutdown: CancellationToken,
@@ -61,7 +63,7 @@ impl Core {
         F: Future<Output = ()> + Send + 'static,
     {
         let failed = self.stages.failed.clone();
-        let span = tracing::info_span!(target: "worker", "worker", name);
+        let span = tracing::info_span!(target: WORKER, "worker", name);
         let watched = async move {
             if AssertUnwindSafe(worker).catch_unwind().await.is_err() {
                 tracing::error!(worker = name, "a background worker panicked; shutting down");

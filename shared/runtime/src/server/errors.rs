@@ -64,10 +64,12 @@ impl Errors {
             .into_status()
     }
 
+    /// Nothing to log: that the server stops is in the log once, not once for each stream.
     pub(super) fn going_away(&self) -> Status {
-        self.refuse(Code::Unavailable, ErrorReason::DependencyUnavailable, "the server is going away")
-            .retry_after(RETRY_ELSEWHERE)
-            .into_status()
+        let refusal = self
+            .refuse(Code::Unavailable, ErrorReason::DependencyUnavailable, "the server is going away")
+            .retry_after(RETRY_ELSEWHERE);
+        logged(refusal.into_status())
     }
 
     /// The panic hook has logged what and where.
@@ -77,8 +79,12 @@ impl Errors {
     }
 
     fn malformed(&self, code: Code) -> Status {
-        self.refuse(code, ErrorReason::MalformedMessage, "the bytes are not a message of the method's request type")
-            .into_status()
+        self.refuse(
+            code,
+            ErrorReason::MalformedMessage,
+            "the bytes are not a message of the method's request type",
+        )
+        .into_status()
     }
 
     /// Completes an error and logs it. Runs inside the call's span.
@@ -127,15 +133,13 @@ impl Errors {
                 self.malformed(Code::InvalidArgument)
             }
             Code::Unimplemented if message.contains("compressed") => {
-                let encoding = self
-                    .refuse(Code::Unimplemented, ErrorReason::UnsupportedEncoding, "messages are not compressed here")
-                    .into_status();
+                let message = "messages are not compressed here";
+                let refusal = self.refuse(Code::Unimplemented, ErrorReason::UnsupportedEncoding, message);
+                let mut refusal = refusal.into_status();
                 let accepted = status.metadata().get("grpc-accept-encoding").cloned();
-                let mut encoding = encoding;
-                encoding
-                    .metadata_mut()
-                    .insert("grpc-accept-encoding", accepted.unwrap_or(MetadataValue::from_static("identity")));
-                encoding
+                let accepted = accepted.unwrap_or(MetadataValue::from_static("identity"));
+                refusal.metadata_mut().insert("grpc-accept-encoding", accepted);
+                refusal
             }
             _ => status,
         }
@@ -163,7 +167,12 @@ fn common_reason(code: Code) -> Option<ErrorReason> {
     }
 }
 
-fn with_request_info(code: Code, message: impl Into<String>, mut details: ErrorDetails, old: &Status) -> Status {
+fn with_request_info(
+    code: Code,
+    message: impl Into<String>,
+    mut details: ErrorDetails,
+    old: &Status,
+) -> Status {
     if details.request_info().is_none() {
         details.set_request_info(request_id(), "");
     }
@@ -176,12 +185,14 @@ fn request_id() -> String {
 }
 
 fn log(status: &Status, source: Option<&str>, was_logged: bool) {
-    let (code, message) = (format!("{:?}", status.code()), status.message());
-    match status.code() {
-        _ if was_logged => tracing::debug!(code, message, "the call failed"),
-        Code::Internal | Code::Unknown | Code::DataLoss => tracing::error!(code, message, source, "the call failed"),
-        Code::Unavailable => tracing::warn!(code, message, source, "the call failed"),
-        _ => tracing::debug!(code, message, source, "the call failed"),
+    let (code, error) = (status.code(), crate::config::redact_url(status.message()));
+    match code {
+        _ if was_logged => tracing::debug!(?code, error, "the call failed"),
+        Code::Internal | Code::Unknown | Code::DataLoss => {
+            tracing::error!(?code, error, source, "the call failed")
+        }
+        Code::Unavailable => tracing::warn!(?code, error, source, "the call failed"),
+        _ => tracing::debug!(?code, error, source, "the call failed"),
     }
 }
 

@@ -11,7 +11,7 @@ use super::core::{Core, Stages};
 use super::limits::Limits;
 use super::run::{Prepared, prepare};
 use super::{Service, listener};
-use crate::config::{ServerConfig, TelemetryConfig};
+use crate::config::{LogFormat, ServerConfig, TelemetryConfig};
 use crate::telemetry;
 
 /// A server of one core on the present runtime. Dropping it stops it without waiting.
@@ -30,7 +30,7 @@ impl Running {
         format!("http://{}", self.addr)
     }
 
-    /// Lets health say NOT_SERVING, as SIGTERM does; calls are still served.
+    /// Lets health say `NOT_SERVING`, as SIGTERM does; calls are still served.
     pub fn begin_stop(&self) {
         self.stages.stopping.cancel();
     }
@@ -55,8 +55,8 @@ impl Drop for Running {
     }
 }
 
-/// Starts a server on the present runtime. Logs human-readable warnings unless the program has a subscriber
-/// already; set `LOG_FILTER` in the binary's own configuration for more.
+/// Starts a server on the present runtime. Warnings go to standard error unless the program has a subscriber
+/// already.
 ///
 /// # Errors
 /// When the address cannot be bound or `start` fails.
@@ -71,7 +71,11 @@ where
     Fut: Future<Output = anyhow::Result<Service<V>>>,
 {
     // Trace ids must exist in tests too. Without a collector there is nothing to flush.
-    let quiet = TelemetryConfig { log_filter: "warn".to_owned(), ..TelemetryConfig::default() };
+    let quiet = TelemetryConfig {
+        log_format: LogFormat::Human,
+        log_filter: "warn".to_owned(),
+        ..TelemetryConfig::default()
+    };
     let _nothing_to_flush = telemetry::init("test", &quiet)?;
     let stages = Stages::default();
     let (addr, mut sockets) = listener::bind(config.listen, 1)?;

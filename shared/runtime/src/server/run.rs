@@ -33,6 +33,7 @@ use crate::{health, telemetry};
 ///
 /// # Errors
 /// When a core cannot start, or a background worker panicked.
+#[expect(clippy::needless_pass_by_value, reason = "a process has one, and this is its end")]
 pub fn run<V, F, Fut>(
     name: &'static str,
     server: ServerConfig,
@@ -100,7 +101,8 @@ where
     for (index, socket) in sockets.into_iter().enumerate() {
         let (plan, reports) = (Arc::clone(&plan), reports.clone());
         let core = move || {
-            let ended = run_core(&plan, Core::new(index, count, plan.stages.clone()), socket, address, &reports);
+            let ended =
+                run_core(&plan, &Core::new(index, count, plan.stages.clone()), socket, address, &reports);
             let _nobody_left = reports.blocking_send(Report::Ended(ended));
         };
         thread::Builder::new().name(format!("core-{index}")).spawn(core).context("starting a core")?;
@@ -165,7 +167,7 @@ async fn conclude(
 
 fn run_core<V, F, Fut>(
     plan: &Plan<F>,
-    core: Core,
+    core: &Core,
     socket: TcpSocket,
     address: SocketAddr,
     reports: &mpsc::Sender<Report>,
@@ -184,15 +186,15 @@ where
             let _nobody_left = reports.send(Report::Drained).await;
             return Ok(());
         };
-        let prepared = prepare(&core, service, Arc::clone(&plan.config), plan.domain, Arc::clone(&plan.limits))?;
+        let prepared = prepare(core, service, Arc::clone(&plan.config), plan.domain, Arc::clone(&plan.limits))?;
         let listener = listener::listen(socket)?;
         if core.is_first() {
             tracing::info!(%address, cores = core.count, "listening");
         }
-        prepared.serve(&core, listener).await;
+        prepared.serve(core, listener).await;
         let _nobody_left = reports.send(Report::Drained).await;
         core.workers_stop.cancelled().await;
-        prepared.stop_workers(&core).await;
+        prepared.stop_workers(core).await;
         Ok(())
     })
 }
@@ -214,7 +216,9 @@ pub(super) fn prepare<V: SessionVerifier>(
 ) -> anyhow::Result<Prepared> {
     let services = service.auth.policies().services().to_vec();
     let reporter = HealthReporter::new();
-    let health = tonic_health::pb::health_server::HealthServer::new(HealthService::from_health_reporter(reporter.clone()));
+    let health = tonic_health::pb::health_server::HealthServer::new(HealthService::from_health_reporter(
+        reporter.clone(),
+    ));
     let mut routes = service.routes.add_service(health);
     if config.reflection {
         routes = with_reflection(routes, &services)?;

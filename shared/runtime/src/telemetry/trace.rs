@@ -47,7 +47,10 @@ fn parse(text: &str) -> Option<SpanContext> {
     }
     let version = u8::from_str_radix(digits(0..2)?, 16).ok()?;
     // A later version may have more behind another dash; version 0 has not, and 255 is none.
-    if version == 255 || (version == 0 && bytes.len() != 55) || bytes.get(55).is_some_and(|byte| *byte != b'-') {
+    if version == 255
+        || (version == 0 && bytes.len() != 55)
+        || bytes.get(55).is_some_and(|byte| *byte != b'-')
+    {
         return None;
     }
     let trace = TraceId::from_hex(digits(3..35)?).ok()?;
