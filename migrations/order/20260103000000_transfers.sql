@@ -7,7 +7,7 @@ CREATE TABLE transfers (
     principal text NOT NULL,
     method text NOT NULL,
     request_id uuid NOT NULL,
-    fingerprint bytea NOT NULL,
+    fingerprint bytea NOT NULL CHECK (length(fingerprint) >= 32),
     kind text NOT NULL CHECK (kind IN ('pay', 'refund')),
     order_id uuid NOT NULL,
     wallet_user_id uuid NOT NULL,
@@ -93,24 +93,17 @@ END $$;
 CREATE TRIGGER holds_final BEFORE UPDATE ON holds FOR EACH ROW
     WHEN (OLD.state <> 'held') EXECUTE FUNCTION refuse_reopening();
 
--- What operators did to transfers; also what their repeated requests are answered with.
+-- What operators did to transfers.
 CREATE TABLE transfer_audit (
     id uuid PRIMARY KEY,
     principal text NOT NULL,
     method text NOT NULL,
     request_id uuid NOT NULL,
-    fingerprint bytea NOT NULL,
     transfer_id uuid NOT NULL REFERENCES transfers,
     state_before text NOT NULL,
     state_after text NOT NULL,
-    -- The rest of the transfer as it was answered.
-    version_after bigint NOT NULL,
-    reason_after text,
-    needs_operator_after boolean NOT NULL,
-    updated_after timestamptz NOT NULL,
     traceparent text,
-    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    CONSTRAINT transfer_audit_request UNIQUE (request_id, principal, method)
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 CREATE INDEX transfer_audit_transfer ON transfer_audit (transfer_id);
 CREATE TRIGGER transfer_audit_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON transfer_audit

@@ -2,10 +2,82 @@
 
 use std::time::Duration;
 
-use clap::Args;
-use runtime::config::{duration, human, secret, secret_value};
+use clap::{Args, Parser, Subcommand};
+use runtime::config::{
+    ServerConfig, ServiceTokenConfig, TelemetryConfig, duration, human, secret, secret_value,
+};
 use secrecy::SecretString;
 use serde::Serialize;
+
+/// Where the service listens unless told otherwise.
+pub const LISTEN: &str = "0.0.0.0:50052";
+
+/// What the binary can do.
+#[derive(Debug, Parser)]
+#[command(name = "order-service", version, about = "Products, orders, accounts and transfers, on PostgreSQL")]
+pub struct Command {
+    /// What to do; `serve` when nothing is said.
+    #[command(subcommand)]
+    pub action: Action,
+}
+
+/// One thing that the binary can do.
+#[derive(Debug, Subcommand)]
+pub enum Action {
+    /// Serve until SIGTERM.
+    Serve(Box<Config>),
+    /// Apply the migrations that are missing, and end.
+    Migrate(PostgresConfig),
+}
+
+/// Everything that `serve` needs.
+#[derive(Debug, Clone, Args, Serialize)]
+pub struct Config {
+    /// How it listens.
+    #[command(flatten)]
+    pub server: ServerConfig,
+    /// Where logs and traces go.
+    #[command(flatten)]
+    pub telemetry: TelemetryConfig,
+    /// How services know each other.
+    #[command(flatten)]
+    pub service_tokens: ServiceTokenConfig,
+    /// The database.
+    #[command(flatten)]
+    pub postgres: PostgresConfig,
+    /// Who else there is.
+    #[command(flatten)]
+    pub peers: PeerConfig,
+    /// The outbox.
+    #[command(flatten)]
+    pub outbox: OutboxConfig,
+}
+
+/// Who else there is.
+#[derive(Debug, Clone, Args, Serialize)]
+#[command(next_help_heading = "Peers")]
+pub struct PeerConfig {
+    /// Redis whose Pub/Sub carries the events; may be away.
+    #[arg(long, env = "REDIS_EVENTS_URL", value_name = "URL", hide_env_values = true, value_parser = secret_value)]
+    #[serde(serialize_with = "secret")]
+    pub redis_events_url: SecretString,
+    /// User service.
+    #[arg(long, env = "USER_URL", value_name = "URL")]
+    pub user_url: String,
+    /// Session service.
+    #[arg(long, env = "SESSION_URL", value_name = "URL")]
+    pub session_url: String,
+}
+
+/// The outbox.
+#[derive(Debug, Clone, Copy, Args, Serialize)]
+#[command(next_help_heading = "Outbox")]
+pub struct OutboxConfig {
+    /// How long an event is kept after every consumer has it, so that a restored consumer can catch up.
+    #[arg(long = "outbox-retention", env = "OUTBOX_RETENTION", default_value = "7d", value_parser = duration)]
+    #[serde(serialize_with = "human")]
+    pub retention: Duration,
+}
 
 /// How PostgreSQL is reached.
 #[derive(Debug, Clone, Args, Serialize)]
@@ -47,6 +119,44 @@ impl PostgresConfig {
             connection_age: Duration::from_secs(1800),
             statement_timeout: Duration::from_secs(5),
             lock_timeout: Duration::from_secs(4),
+        }
+    }
+}
+
+/// How long transfers may take, and who looks after them.
+#[derive(Debug, Clone, Args, Serialize)]
+#[command(next_help_heading = "Transfers")]
+pub struct TransferConfig {
+    /// A transfer that is undecided for so long is cancelled. Independent of the deadline of the call that
+    /// started it.
+    #[arg(long, env = "TRANSFER_DEADLINE", default_value = "30s", value_parser = duration)]
+    #[serde(serialize_with = "human")]
+    pub transfer_deadline: Duration,
+    /// The recovery worker looks first at a decided transfer that has not ended after this.
+    #[arg(long = "transfer-look-after", env = "TRANSFER_LOOK_AFTER", default_value = "5s", value_parser = duration)]
+    #[serde(serialize_with = "human")]
+    pub look_after: Duration,
+    /// The longest pause between two looks.
+    #[arg(long = "transfer-look-cap", env = "TRANSFER_LOOK_CAP", default_value = "60s", value_parser = duration)]
+    #[serde(serialize_with = "human")]
+    pub look_cap: Duration,
+    /// After so many looks an operator is called; the looks go on.
+    #[arg(long = "transfer-attempts", env = "TRANSFER_ATTEMPTS", default_value_t = 10)]
+    pub attempts_budget: i32,
+    /// How often the recovery worker asks for transfers that are due.
+    #[arg(long = "transfer-recovery-poll", env = "TRANSFER_RECOVERY_POLL", default_value = "500ms", value_parser = duration)]
+    #[serde(serialize_with = "human")]
+    pub recovery_poll: Duration,
+}
+
+impl Default for TransferConfig {
+    fn default() -> Self {
+        Self {
+            transfer_deadline: Duration::from_secs(30),
+            look_after: Duration::from_secs(5),
+            look_cap: Duration::from_secs(60),
+            attempts_budget: 10,
+            recovery_poll: Duration::from_millis(500),
         }
     }
 }

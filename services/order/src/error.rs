@@ -8,7 +8,7 @@ use events::{EffectError, StoreError};
 use tonic_types::FieldViolation;
 use types::{OrderId, ProductId, TransferId, UserId};
 
-use crate::domain::OrderState;
+use crate::domain::{OrderState, Reason};
 
 /// When a repeat makes sense while something is away.
 pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -93,8 +93,8 @@ pub enum Error {
         order_id: OrderId,
         /// Whose wallet takes part.
         wallet_user_id: UserId,
-        /// Why: a name of the packages' `ErrorReason`.
-        reason: &'static str,
+        /// Why.
+        reason: Reason,
     },
     /// The transfer has not ended yet; it goes on, and a repeat of the request joins it.
     #[error("the transfer is still running")]

@@ -11,7 +11,11 @@ pub mod config;
 mod domain;
 mod error;
 mod grpc;
+mod serve;
 pub mod storage;
+mod workers;
 mod transfers;
 
 pub use error::{Error, Result};
+pub use serve::{DOMAIN, OrderService};
+pub use storage::schema;

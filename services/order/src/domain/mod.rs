@@ -18,3 +18,4 @@ pub(crate) use order::{Order, OrderItem, OrderNow};
 pub(crate) use outcome::OrderOutcome;
 pub(crate) use placement::{ITEMS_MAX, Offer, Placement, QUANTITY_MAX, Shortage, Wanted};
 pub(crate) use product::{NAME_MAX, Product, STOCK_MAX};
+pub use transfer::Reason;

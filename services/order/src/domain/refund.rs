@@ -4,8 +4,8 @@
 use time::OffsetDateTime;
 use types::{Money, OrderId, UserId};
 
-use super::OrderState;
-use super::transfer::{OrderThen, Reason};
+use super::transfer::Reason;
+use super::{OrderNow, OrderState};
 
 /// What a transfer sees of its order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,11 +99,12 @@ impl OrderFunds {
     }
 
     /// What an answer that is given for ever says of it.
-    pub(crate) const fn then(&self) -> OrderThen {
-        OrderThen {
+    pub(crate) const fn then(&self) -> OrderNow {
+        OrderNow {
             customer_id: self.customer_id,
+            state: self.state,
+            refunded_minor_units: self.refunded,
             version: self.version,
-            refunded: self.refunded,
             updated_at: self.updated_at,
         }
     }

@@ -12,14 +12,18 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use types::{Fingerprint, Money, OrderId, RequestKey, TransferId, UserId};
+
+use super::OrderNow;
 
 macro_rules! names {
     ($type:ident, $($variant:ident => $name:literal),* $(,)?) => {
         impl $type {
             /// Its name in the database.
-            pub(crate) const fn as_str(self) -> &'static str {
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $name),* }
             }
 
@@ -48,8 +52,19 @@ pub(crate) enum Kind {
 
 names!(Kind, Pay => "pay", Refund => "refund");
 
+impl Kind {
+    /// The method that starts one, as in [`RequestKey`].
+    pub(crate) const fn method(self) -> &'static str {
+        match self {
+            Self::Pay => "order.v1.TransferService/PayOrder",
+            Self::Refund => "order.v1.TransferService/RefundOrder",
+        }
+    }
+}
+
 /// How far it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum State {
     /// The wallet was asked to reserve.
     Reserving,
@@ -100,8 +115,9 @@ pub(crate) enum Decision {
 names!(Decision, Confirm => "confirm", Cancel => "cancel");
 
 /// Why a transfer was cancelled; the names are those of the packages' `ErrorReason`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reason {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Reason {
     /// The paying side has too little.
     InsufficientCredit,
     /// The receiving balance would pass its limit.
@@ -139,6 +155,21 @@ names!(
 );
 
 impl Reason {
+    /// All of them.
+    #[cfg(test)]
+    pub(crate) const ALL: [Self; 10] = [
+        Self::InsufficientCredit,
+        Self::BalanceLimit,
+        Self::UserNotFound,
+        Self::UserDeactivated,
+        Self::TransferExpired,
+        Self::CancelledByOperator,
+        Self::InvalidState,
+        Self::PaymentPending,
+        Self::RefundExceedsPayment,
+        Self::CurrencyMismatch,
+    ];
+
     /// The reason of a refusal by the wallet's owner. One that this version does not know must not stop the
     /// stream: the refusal itself is definite, so it reads as `INVALID_STATE`. `CANCELLED` says that the
     /// wallet's hold was released before it was asked for, which is what happens past the time.
@@ -148,20 +179,6 @@ impl Reason {
             name => Self::from_name(name).unwrap_or(Self::InvalidState),
         }
     }
-}
-
-/// The order as it was when the transfer was decided: with the order's unchanging parts and the transfer it
-/// is what the first answer said, so that every repeat says the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct OrderThen {
-    /// Who owned it.
-    pub(crate) customer_id: UserId,
-    /// Its version.
-    pub(crate) version: i64,
-    /// What was refunded, in minor units.
-    pub(crate) refunded: i64,
-    /// When it had changed last.
-    pub(crate) updated_at: OffsetDateTime,
 }
 
 /// A movement of credit between a wallet (user service) and an account (here).
@@ -207,8 +224,9 @@ pub(crate) struct Transfer {
     pub(crate) event_version: i64,
     /// Counts changes of the row that a watcher sees.
     pub(crate) version: i64,
-    /// Set with the decision.
-    pub(crate) order_then: Option<OrderThen>,
+    /// The order as it was when this was decided CONFIRM: with what never changes it is what the first answer
+    /// said, so that every repeat says the same.
+    pub(crate) order_then: Option<OrderNow>,
 }
 
 impl Transfer {
@@ -222,6 +240,35 @@ impl Transfer {
         self.wallet_user_id == user_id
             || self.account_owner_id == user_id
             || self.key.principal == user_id.to_string()
+    }
+}
+
+/// The part of a transfer that changes, as its readers see it: recorded with what an operator did to it, so
+/// that the first answer can be given again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TransferNow {
+    state: State,
+    reason: Option<Reason>,
+    needs_operator: bool,
+    #[serde(with = "time::serde::rfc3339")]
+    updated_at: OffsetDateTime,
+}
+
+impl Transfer {
+    /// The part that changes.
+    pub(crate) const fn now(&self) -> TransferNow {
+        TransferNow {
+            state: self.state,
+            reason: self.reason,
+            needs_operator: self.needs_operator,
+            updated_at: self.updated_at,
+        }
+    }
+
+    /// The transfer as its readers saw it at another time.
+    pub(crate) fn at(self, then: TransferNow) -> Self {
+        let TransferNow { state, reason, needs_operator, updated_at } = then;
+        Self { state, reason, needs_operator, updated_at, ..self }
     }
 }
 

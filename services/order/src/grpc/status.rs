@@ -9,10 +9,11 @@ use api::refusal::Refusal;
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 
+use crate::domain::Reason;
 use crate::error::{Error, RETRY_AFTER};
 
 /// The domain of this service's reasons.
-pub const DOMAIN: &str = "order.tristore";
+pub(crate) const DOMAIN: &str = "order.tristore";
 
 /// Metadata of an answer that was given before.
 pub(super) const REPLAY: &str = "idempotent-replay";
@@ -85,6 +86,40 @@ impl From<Error> for Status {
             }
             Error::PaymentPending(order_id) => order(Code::FailedPrecondition, ErrorReason::PaymentPending)
                 .precondition(format!("orders/{order_id}"), "wait until the payment has ended"),
+            Error::AccountNotFound(owner_id) => {
+                order(Code::NotFound, ErrorReason::AccountNotFound).resource("account", owner_id.to_string())
+            }
+            Error::TransferNotFound(id) => {
+                order(Code::NotFound, ErrorReason::TransferNotFound).resource("transfer", id.to_string())
+            }
+            Error::TransferCancelled { transfer_id, order_id, wallet_user_id, reason } => {
+                let refusal = match reason {
+                    Reason::UserNotFound => order(Code::NotFound, cancelled(reason))
+                        .resource("user", wallet_user_id.to_string()),
+                    Reason::InvalidState
+                    | Reason::PaymentPending
+                    | Reason::RefundExceedsPayment
+                    | Reason::CurrencyMismatch => order(Code::FailedPrecondition, cancelled(reason))
+                        .precondition(format!("orders/{order_id}"), message.as_str()),
+                    Reason::InsufficientCredit
+                    | Reason::BalanceLimit
+                    | Reason::UserDeactivated
+                    | Reason::TransferExpired
+                    | Reason::CancelledByOperator => order(Code::FailedPrecondition, cancelled(reason))
+                        .precondition(format!("transfers/{transfer_id}"), message.as_str()),
+                };
+                refusal.with("transfer_id", transfer_id.to_string())
+            }
+            Error::InProgress(transfer_id) => common(Code::Unavailable, Common::RequestInProgress, &message)
+                .with("transfer_id", transfer_id.to_string())
+                .retry_after(RETRY_AFTER),
+            Error::AlreadyDecided(transfer_id) => order(Code::FailedPrecondition, ErrorReason::AlreadyDecided)
+                .precondition(format!("transfers/{transfer_id}"), "must be undecided"),
+            Error::TransferEnded { transfer_id, state } => {
+                order(Code::FailedPrecondition, ErrorReason::InvalidState)
+                    .with("state", state)
+                    .precondition(format!("transfers/{transfer_id}"), format!("is {state}"))
+            }
             Error::VersionMismatch(order_id) => {
                 common(Code::Aborted, Common::VersionMismatch, &message).resource("order", order_id.to_string())
             }
@@ -103,6 +138,22 @@ impl From<Error> for Status {
             }
         };
         refusal.into_status()
+    }
+}
+
+/// Why a transfer was cancelled, as the wire calls it.
+const fn cancelled(reason: Reason) -> ErrorReason {
+    match reason {
+        Reason::InsufficientCredit => ErrorReason::InsufficientCredit,
+        Reason::BalanceLimit => ErrorReason::BalanceLimit,
+        Reason::UserNotFound => ErrorReason::UserNotFound,
+        Reason::UserDeactivated => ErrorReason::UserDeactivated,
+        Reason::TransferExpired => ErrorReason::TransferExpired,
+        Reason::CancelledByOperator => ErrorReason::CancelledByOperator,
+        Reason::InvalidState => ErrorReason::InvalidState,
+        Reason::PaymentPending => ErrorReason::PaymentPending,
+        Reason::RefundExceedsPayment => ErrorReason::RefundExceedsPayment,
+        Reason::CurrencyMismatch => ErrorReason::CurrencyMismatch,
     }
 }
 
@@ -127,6 +178,12 @@ fn log(error: &Error) {
         | Error::InvalidState { .. }
         | Error::PaymentPending(_)
         | Error::VersionMismatch(_)
+        | Error::AccountNotFound(_)
+        | Error::TransferNotFound(_)
+        | Error::TransferCancelled { .. }
+        | Error::InProgress(_)
+        | Error::AlreadyDecided(_)
+        | Error::TransferEnded { .. }
         | Error::Conflict(_)
         | Error::Contention => tracing::debug!(error = chain, "a call was refused"),
     }
@@ -186,6 +243,20 @@ mod tests {
                 format!("orders/{uuid}"),
             ),
             (Error::PaymentPending(order), Code::FailedPrecondition, "PAYMENT_PENDING", format!("orders/{uuid}")),
+            (Error::AccountNotFound(user), Code::NotFound, "ACCOUNT_NOT_FOUND", format!("account {uuid}")),
+            (Error::TransferNotFound(uuid.into()), Code::NotFound, "TRANSFER_NOT_FOUND", format!("transfer {uuid}")),
+            (
+                Error::AlreadyDecided(uuid.into()),
+                Code::FailedPrecondition,
+                "ALREADY_DECIDED",
+                format!("transfers/{uuid}"),
+            ),
+            (
+                Error::TransferEnded { transfer_id: uuid.into(), state: "completed" },
+                Code::FailedPrecondition,
+                "INVALID_STATE",
+                format!("transfers/{uuid}"),
+            ),
             (Error::VersionMismatch(order), Code::Aborted, "VERSION_MISMATCH", format!("order {uuid}")),
             (Error::Contention, Code::Aborted, "CONTENTION", "retry".to_owned()),
             (Error::Conflict(away().into()), Code::Aborted, "CONTENTION", "retry".to_owned()),
@@ -196,6 +267,42 @@ mod tests {
             let text = error.to_string();
             assert_eq!(wire(error), (code, reason.to_owned(), subject), "{text}");
         }
+    }
+
+    #[test]
+    fn why_a_transfer_was_cancelled_is_told_with_its_stored_name() {
+        let uuid = Uuid::from_u128(1);
+        for reason in Reason::ALL {
+            let (transfer_id, order_id) = (uuid.into(), OrderId::from_uuid(uuid));
+            let wallet_user_id = UserId::from_uuid(uuid);
+            let error = Error::TransferCancelled { transfer_id, order_id, wallet_user_id, reason };
+            let (code, name, subject) = wire(error);
+            assert_eq!(name, reason.as_str());
+            let expected = match reason {
+                Reason::UserNotFound => (Code::NotFound, "user "),
+                Reason::InvalidState
+                | Reason::PaymentPending
+                | Reason::RefundExceedsPayment
+                | Reason::CurrencyMismatch => (Code::FailedPrecondition, "orders/"),
+                Reason::InsufficientCredit
+                | Reason::BalanceLimit
+                | Reason::UserDeactivated
+                | Reason::TransferExpired
+                | Reason::CancelledByOperator => (Code::FailedPrecondition, "transfers/"),
+            };
+            assert_eq!((code, subject), (expected.0, format!("{}{uuid}", expected.1)), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_running_transfer_is_named_so_that_it_can_be_watched() {
+        let uuid = Uuid::from_u128(1);
+        let status = Status::from(Error::InProgress(uuid.into()));
+        let details = status.get_error_details();
+        let info = details.error_info().unwrap();
+        assert_eq!((status.code(), info.reason.as_str()), (Code::Unavailable, "REQUEST_IN_PROGRESS"));
+        assert_eq!(info.metadata["transfer_id"], uuid.to_string());
+        assert_eq!(details.retry_info().unwrap().retry_delay, Some(RETRY_AFTER));
     }
 
     #[test]

@@ -4,10 +4,14 @@
 //! change and its event commit together. Each runtime core has a `Store` of its own; the background workers
 //! have one whose sessions may not pause inside a transaction.
 
+mod accounts;
 mod consumer;
 mod consumer_tx;
 mod customers;
 mod errors;
+mod holds;
+mod ledger;
+mod order_funds;
 mod orders;
 mod outbox;
 mod outbox_append;
@@ -17,6 +21,9 @@ mod pool;
 mod products;
 mod requests;
 pub mod schema;
+mod transfer_history;
+mod transfer_leases;
+mod transfers;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -32,11 +39,16 @@ use crate::config::PostgresConfig;
 use crate::error::{Error, Result};
 
 pub(crate) use errors::violated;
+pub(crate) use holds::posting_of;
+pub(crate) use ledger::{TrialBalance, TrialBalanceLine};
 pub(crate) use placements::{Placed, PlacementView};
 pub(crate) use pool::Connection;
 pub use pool::Use;
 use pool::Connector;
 pub(crate) use requests::{Keep, Recorded};
+pub(crate) use transfer_history::{Told, TransferHistory};
+pub(crate) use transfer_leases::{Claim, Look};
+pub(crate) use transfers::OperatorAct;
 
 /// The stream of this service's events.
 pub(crate) const STREAM: &str = "order";

@@ -4,10 +4,11 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use runtime::retry::{START_UP_WITHIN, start_up};
+use secrecy::ExposeSecret as _;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions as _, Connection as _};
-use secrecy::ExposeSecret as _;
 
 use super::Store;
 use crate::config::PostgresConfig;
@@ -20,6 +21,17 @@ pub static MIGRATOR: Migrator = sqlx::migrate!("../../migrations/order");
 const LOCK: i64 = 0x7472_6973_746f_7265;
 const LOCK_POLL: Duration = Duration::from_millis(200);
 const LOCK_WITHIN: Duration = Duration::from_secs(300);
+
+/// As [`migrate`], once the database has come up.
+///
+/// # Errors
+/// As [`migrate`], and when the database does not come up.
+pub async fn migrate_when_up(config: &PostgresConfig) -> anyhow::Result<usize> {
+    let options: PgConnectOptions = config.postgres_url.expose_secret().parse()?;
+    let connection = start_up("PostgreSQL", START_UP_WITHIN, || options.connect()).await?;
+    connection.close().await?;
+    migrate(config).await
+}
 
 /// Applies what is missing, under a lock; tells how many migrations there were to apply.
 ///
@@ -88,6 +100,14 @@ fn compare(applied: Vec<(i64, Vec<u8>)>) -> Schema {
 }
 
 impl Store {
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn ping(&self) -> Result<()> {
+        self.read().await?.execute(sqlx::query("SELECT 1")).await.map(drop)
+    }
+
     /// Whether the schema is complete: what readiness asks.
     ///
     /// # Errors

@@ -3,13 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use events::{Direction, Hold, HoldSpec, ParticipantTx, Refusal, StoreError};
+use events::{Hold, HoldSpec, ParticipantTx, Refusal, StoreError};
 use time::OffsetDateTime;
 use types::TransferId;
 
 use crate::domain::account::{Account, AccountKey, Entry, Posting};
 use crate::error::{Error, Result};
-use crate::storage::Tx;
+use crate::storage::{Tx, posting_of};
 
 /// Holds and accounts under their locks.
 pub(super) struct OwnSide {
@@ -117,7 +117,7 @@ impl ParticipantTx for OwnSide {
     }
 
     async fn balance_post(&mut self, spec: &HoldSpec) -> Result<(), StoreError> {
-        let posting = posting(spec, self.now);
+        let posting = posting_of(spec, self.now);
         let key = AccountKey::of(spec.owner, spec.amount);
         let entry = self.account(key)?.post(spec.direction, spec.amount.minor_units, posting);
         self.entries.push(entry);

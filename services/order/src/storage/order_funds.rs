@@ -1,0 +1,124 @@
+//! The columns of orders that transfers read and write, under the order's lock, for any number of orders in
+//! one statement.
+
+use std::collections::BTreeSet;
+
+use sqlx::FromRow;
+use time::OffsetDateTime;
+use types::{Money, OrderId, TransferId, UserId};
+use uuid::Uuid;
+
+use super::Tx;
+use crate::domain::refund::OrderFunds;
+use crate::error::{Error, Result};
+
+macro_rules! columns {
+    () => {
+        "id, customer_id, seller_id, state, currency, total_minor_units, paid_minor_units, refunded_minor_units, \
+         refund_pending_minor_units, payer_id, version, event_version, updated_at"
+    };
+}
+
+#[derive(Debug, FromRow)]
+struct Row {
+    id: Uuid,
+    customer_id: Uuid,
+    seller_id: Uuid,
+    state: String,
+    currency: String,
+    total_minor_units: i64,
+    paid_minor_units: i64,
+    refunded_minor_units: i64,
+    refund_pending_minor_units: i64,
+    payer_id: Option<Uuid>,
+    version: i64,
+    event_version: i64,
+    updated_at: OffsetDateTime,
+    seen_at: OffsetDateTime,
+}
+
+impl TryFrom<Row> for OrderFunds {
+    type Error = Error;
+
+    fn try_from(row: Row) -> Result<Self> {
+        let currency = row.currency.parse().map_err(Error::internal)?;
+        Ok(Self {
+            id: row.id.into(),
+            customer_id: row.customer_id.into(),
+            seller_id: row.seller_id.into(),
+            state: row.state.parse().map_err(|error: String| Error::internal(error))?,
+            total: Money::new(currency, row.total_minor_units),
+            paid: row.paid_minor_units,
+            refunded: row.refunded_minor_units,
+            refund_pending: row.refund_pending_minor_units,
+            payer_id: row.payer_id.map(UserId::from),
+            version: row.version,
+            event_version: row.event_version,
+            updated_at: row.updated_at,
+        })
+    }
+}
+
+impl Tx {
+    /// Locks an order; tells the database's time under the lock.
+    pub(crate) async fn order_funds_lock(
+        &mut self,
+        order_id: OrderId,
+    ) -> Result<Option<(OrderFunds, OffsetDateTime)>> {
+        let query = sqlx::query(concat!(
+            "WITH locked AS MATERIALIZED (SELECT * FROM orders WHERE id = $1 FOR UPDATE)
+             SELECT ",
+            columns!(),
+            ", clock_timestamp() AS seen_at FROM locked"
+        ))
+        .bind(order_id.uuid());
+        let row: Option<Row> = self.row(query).await?;
+        row.map(|row| Ok((row.seen_at, OrderFunds::try_from(row)?)).map(|(at, order)| (order, at))).transpose()
+    }
+
+    /// Locks the orders of those transfers that may still be decided. A transfer never changes its order and
+    /// never loses its decision, so what the statement's snapshot says of them holds.
+    pub(crate) async fn orders_of_transfers_lock(
+        &mut self,
+        transfers: &BTreeSet<TransferId>,
+    ) -> Result<Vec<OrderFunds>> {
+        let query = sqlx::query(concat!(
+            "SELECT ",
+            columns!(),
+            ", now() AS seen_at FROM orders
+             WHERE id IN (SELECT order_id FROM transfers WHERE id = ANY($1) AND decision IS NULL)
+             ORDER BY id FOR UPDATE"
+        ))
+        .bind(transfers.iter().map(|id| id.uuid()).collect::<Vec<_>>());
+        let rows: Vec<Row> = self.rows(query).await?;
+        rows.into_iter().map(OrderFunds::try_from).collect()
+    }
+
+    /// Writes what transfers changed of orders that this transaction has locked.
+    pub(crate) async fn orders_settle(&mut self, orders: &[&OrderFunds]) -> Result<()> {
+        fn each<T>(orders: &[&OrderFunds], column: impl Fn(&OrderFunds) -> T) -> Vec<T> {
+            orders.iter().map(|order| column(order)).collect()
+        }
+        let query = sqlx::query(
+            "UPDATE orders
+             SET state = new.state, paid_minor_units = new.paid, refunded_minor_units = new.refunded,
+                 refund_pending_minor_units = new.pending, payer_id = new.payer_id, version = new.version,
+                 event_version = new.event_version, updated_at = new.updated_at
+             FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::uuid[],
+                         $7::bigint[], $8::bigint[], $9::timestamptz[])
+                  AS new (id, state, paid, refunded, pending, payer_id, version, event_version, updated_at)
+             WHERE orders.id = new.id",
+        )
+        .bind(each(orders, |order| order.id.uuid()))
+        .bind(each(orders, |order| order.state.as_str()))
+        .bind(each(orders, |order| order.paid))
+        .bind(each(orders, |order| order.refunded))
+        .bind(each(orders, |order| order.refund_pending))
+        .bind(each(orders, |order| order.payer_id.map(UserId::uuid)))
+        .bind(each(orders, |order| order.version))
+        .bind(each(orders, |order| order.event_version))
+        .bind(each(orders, |order| order.updated_at));
+        let changed = self.execute(query).await?;
+        if changed == orders.len() as u64 { Ok(()) } else { Err(Error::internal("a locked order is gone")) }
+    }
+}

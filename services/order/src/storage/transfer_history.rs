@@ -1,0 +1,75 @@
+//! What this service knows of a transfer's past: its events, what operators did, its hold and its posting.
+
+use serde_json::Value;
+use sqlx::FromRow;
+use sqlx::types::Json;
+use time::OffsetDateTime;
+use types::TransferId;
+use uuid::Uuid;
+
+use super::Store;
+use super::outbox_append::headers_from_json;
+use crate::error::Result;
+
+/// One thing that happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Told {
+    /// When.
+    pub(crate) at: OffsetDateTime,
+    /// What, in words.
+    pub(crate) description: String,
+    /// The event that tells of it.
+    pub(crate) event_id: Option<Uuid>,
+    /// The trace of what led to it.
+    pub(crate) traceparent: Option<String>,
+}
+
+/// All that happened, in no order.
+pub(crate) type TransferHistory = Vec<Told>;
+
+#[derive(Debug, FromRow)]
+struct Row {
+    at: OffsetDateTime,
+    description: String,
+    event_id: Option<Uuid>,
+    headers: Json<Value>,
+}
+
+impl Store {
+    /// What is known of a transfer: one statement, so one snapshot. Events that were pruned are gone.
+    pub(crate) async fn transfer_history(&self, id: TransferId) -> Result<TransferHistory> {
+        let query = sqlx::query(
+            "SELECT created_at AS at, type || CASE WHEN position IS NULL THEN ', not stamped yet'
+                                                   ELSE ' at position ' || position END AS description,
+                    event_id, headers
+             FROM outbox WHERE aggregate_type = 'transfer' AND aggregate_id = $1::text
+             UNION ALL
+             SELECT created_at, 'operator ' || principal || ' called ' || method || ': ' || state_before || ' to '
+                    || state_after, NULL, jsonb_build_object('traceparent', traceparent)
+             FROM transfer_audit WHERE transfer_id = $1
+             UNION ALL
+             SELECT created_at, 'the account set ' || amount || ' ' || currency || ' aside'
+                    || coalesce(': refused, ' || refusal, ''), NULL, '{}'
+             FROM holds WHERE transfer_id = $1 AND owner_id IS NOT NULL
+             UNION ALL
+             SELECT updated_at, 'the hold of the account became ' || state, NULL, '{}'
+             FROM holds WHERE transfer_id = $1 AND version > 1
+             UNION ALL
+             SELECT p.created_at, 'posted: debit ' || debit.account || ', credit ' || credit.account || ', '
+                    || credit.credit || ' ' || credit.currency, NULL, '{}'
+             FROM postings p JOIN entries debit USING (transfer_id) JOIN entries credit USING (transfer_id)
+             WHERE p.transfer_id = $1 AND debit.debit > 0 AND credit.credit > 0",
+        )
+        .bind(id.uuid());
+        let rows: Vec<Row> = self.read().await?.rows(query).await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| Told {
+                at: row.at,
+                description: row.description,
+                event_id: row.event_id,
+                traceparent: headers_from_json(&row.headers.0).traceparent,
+            })
+            .collect())
+    }
+}

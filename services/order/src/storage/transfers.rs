@@ -1,0 +1,298 @@
+//! The coordinator's rows: one a transfer, found by its id or by the request that started it.
+
+use std::collections::BTreeSet;
+
+use sqlx::FromRow;
+use time::OffsetDateTime;
+use types::{Fingerprint, Money, RequestKey, TransferId};
+use uuid::Uuid;
+
+use super::{STREAM, Store, Tx};
+use crate::domain::transfer::{Kind, Reason, State, Transfer};
+use crate::domain::{OrderNow, OrderState};
+use crate::error::{Error, Result};
+
+macro_rules! columns {
+    () => {
+        "id, principal, request_id, fingerprint, kind, order_id, wallet_user_id, account_owner_id, amount, \
+         currency, state, reason, deadline, decided_at, created_at, updated_at, next_attempt_at, attempts, \
+         last_error, needs_operator, event_version, version, order_customer_id, order_version, order_refunded, \
+         order_updated_at"
+    };
+}
+pub(super) use columns;
+
+/// A row as it is.
+#[derive(Debug, FromRow)]
+pub(super) struct Row {
+    pub(super) id: Uuid,
+    principal: String,
+    request_id: Uuid,
+    fingerprint: Vec<u8>,
+    kind: String,
+    order_id: Uuid,
+    wallet_user_id: Uuid,
+    account_owner_id: Uuid,
+    amount: i64,
+    currency: String,
+    state: String,
+    reason: Option<String>,
+    deadline: OffsetDateTime,
+    decided_at: Option<OffsetDateTime>,
+    created_at: OffsetDateTime,
+    updated_at: OffsetDateTime,
+    next_attempt_at: Option<OffsetDateTime>,
+    attempts: i32,
+    last_error: String,
+    needs_operator: bool,
+    event_version: i64,
+    version: i64,
+    order_customer_id: Option<Uuid>,
+    order_version: Option<i64>,
+    order_refunded: Option<i64>,
+    order_updated_at: Option<OffsetDateTime>,
+}
+
+/// A row with the time at which it was locked.
+#[derive(Debug, FromRow)]
+struct LockedRow {
+    #[sqlx(flatten)]
+    row: Row,
+    seen_at: OffsetDateTime,
+}
+
+impl TryFrom<Row> for Transfer {
+    type Error = Error;
+
+    fn try_from(row: Row) -> Result<Self> {
+        let unknown = |what: &str| Error::internal(format!("transfer {} has an unknown {what}", row.id));
+        let kind = Kind::from_name(&row.kind).ok_or_else(|| unknown("kind"))?;
+        let order_then =
+            match (row.order_customer_id, row.order_version, row.order_refunded, row.order_updated_at) {
+                (Some(customer_id), Some(version), Some(refunded_minor_units), Some(updated_at)) => {
+                    Some(OrderNow {
+                        customer_id: customer_id.into(),
+                        state: OrderState::Paid,
+                        refunded_minor_units,
+                        version,
+                        updated_at,
+                    })
+                }
+                _ => None,
+            };
+        Ok(Self {
+            id: row.id.into(),
+            key: RequestKey { principal: row.principal, method: kind.method(), request_id: row.request_id },
+            fingerprint: Fingerprint::from_bytes(row.fingerprint)
+                .ok_or_else(|| Error::internal("a transfer has no fingerprint"))?,
+            kind,
+            order_id: row.order_id.into(),
+            wallet_user_id: row.wallet_user_id.into(),
+            account_owner_id: row.account_owner_id.into(),
+            amount: Money::new(row.currency.parse().map_err(Error::internal)?, row.amount),
+            state: State::from_name(&row.state)
+                .ok_or_else(|| Error::internal(format!("transfer {} has an unknown state", row.id)))?,
+            reason: row
+                .reason
+                .map(|name| {
+                    Reason::from_name(&name)
+                        .ok_or_else(|| Error::internal(format!("transfer {} has an unknown reason", row.id)))
+                })
+                .transpose()?,
+            deadline: row.deadline,
+            decided_at: row.decided_at,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+            needs_operator: row.needs_operator,
+            last_error: row.last_error,
+            next_attempt_at: row.next_attempt_at,
+            attempts: row.attempts,
+            event_version: row.event_version,
+            version: row.version,
+            order_then,
+        })
+    }
+}
+
+const BY_REQUEST: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM transfers WHERE request_id = $1 AND principal = $2 AND method = $3"
+);
+
+impl Store {
+    /// A transfer as committed.
+    pub(crate) async fn transfer_fetch(&self, id: TransferId) -> Result<Option<Transfer>> {
+        let query = sqlx::query(concat!("SELECT ", columns!(), " FROM transfers WHERE id = $1")).bind(id.uuid());
+        let row: Option<Row> = self.read().await?.row(query).await?;
+        row.map(Transfer::try_from).transpose()
+    }
+
+    /// The transfer that a request started.
+    pub(crate) async fn transfer_by_request(&self, key: &RequestKey) -> Result<Option<Transfer>> {
+        let query = sqlx::query(BY_REQUEST).bind(key.request_id).bind(&key.principal).bind(key.method);
+        let row: Option<Row> = self.read().await?.row(query).await?;
+        row.map(Transfer::try_from).transpose()
+    }
+}
+
+impl Tx {
+    /// As [`Store::transfer_by_request`]; do it after the order's lock, so that the first of several calls
+    /// with one id is seen by the others.
+    pub(crate) async fn transfer_by_request(&mut self, key: &RequestKey) -> Result<Option<Transfer>> {
+        let query = sqlx::query(BY_REQUEST).bind(key.request_id).bind(&key.principal).bind(key.method);
+        let row: Option<Row> = self.row(query).await?;
+        row.map(Transfer::try_from).transpose()
+    }
+
+    /// Locks transfers, in the order of their ids; tells the database's time once all are locked.
+    pub(crate) async fn transfers_lock(
+        &mut self,
+        ids: &BTreeSet<TransferId>,
+    ) -> Result<(Vec<Transfer>, OffsetDateTime)> {
+        // The clock is read outside of the part that locks, row by row: never before the row's lock.
+        let query = sqlx::query(concat!(
+            "WITH locked AS MATERIALIZED (SELECT * FROM transfers WHERE id = ANY($1) ORDER BY id FOR UPDATE)
+             SELECT ",
+            columns!(),
+            ", clock_timestamp() AS seen_at FROM locked"
+        ))
+        .bind(ids.iter().map(|id| id.uuid()).collect::<Vec<_>>());
+        let rows: Vec<LockedRow> = self.rows(query).await?;
+        let now = rows.iter().map(|row| row.seen_at).max().unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        let transfers = rows.into_iter().map(|row| row.row.try_into()).collect::<Result<Vec<_>>>()?;
+        Ok((transfers, now))
+    }
+
+    /// Inserts a transfer, which claims its request. `false` when another transaction has claimed it, for
+    /// which this waits: roll back, and join that one's transfer.
+    pub(crate) async fn transfer_insert(&mut self, transfer: &Transfer) -> Result<bool> {
+        let query = sqlx::query(
+            "INSERT INTO transfers (id, principal, method, request_id, fingerprint, kind, order_id, wallet_user_id,
+                                    account_owner_id, amount, currency, state, decision, reason, deadline,
+                                    decided_at, created_at, updated_at, next_attempt_at, event_version)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
+             ON CONFLICT ON CONSTRAINT transfers_request DO NOTHING",
+        )
+        .bind(transfer.id.uuid())
+        .bind(&transfer.key.principal)
+        .bind(transfer.key.method)
+        .bind(transfer.key.request_id)
+        .bind(transfer.fingerprint.as_bytes())
+        .bind(transfer.kind.as_str())
+        .bind(transfer.order_id.uuid())
+        .bind(transfer.wallet_user_id.uuid())
+        .bind(transfer.account_owner_id.uuid())
+        .bind(transfer.amount.minor_units)
+        .bind(transfer.amount.currency.code())
+        .bind(transfer.state.as_str())
+        .bind(transfer.decision().map(|decision| decision.as_str()))
+        .bind(transfer.reason.map(Reason::as_str))
+        .bind(transfer.deadline)
+        .bind(transfer.decided_at)
+        .bind(transfer.created_at)
+        .bind(transfer.updated_at)
+        .bind(transfer.next_attempt_at)
+        .bind(transfer.event_version);
+        Ok(self.execute(query).await? == 1)
+    }
+
+    /// Writes transfers that this transaction has locked, each with the version that it was read with: a
+    /// compare-and-set that a forgotten lock cannot get past. A transfer that has moved is no worker's any more.
+    pub(crate) async fn transfers_update(&mut self, transfers: &[(&Transfer, i64)]) -> Result<()> {
+        fn each<T>(transfers: &[(&Transfer, i64)], column: impl Fn(&Transfer) -> T) -> Vec<T> {
+            transfers.iter().map(|(transfer, _)| column(transfer)).collect()
+        }
+        let query = sqlx::query(
+            "UPDATE transfers
+             SET state = new.state, decision = new.decision, reason = new.reason, decided_at = new.decided_at,
+                 updated_at = new.updated_at, next_attempt_at = new.next_attempt_at, attempts = new.attempts,
+                 last_error = new.last_error, needs_operator = new.needs_operator,
+                 event_version = new.event_version, version = new.version,
+                 order_customer_id = new.order_customer_id, order_version = new.order_version,
+                 order_refunded = new.order_refunded, order_updated_at = new.order_updated_at,
+                 lease_owner = NULL, lease_until = NULL
+             FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::timestamptz[],
+                         $7::timestamptz[], $8::timestamptz[], $9::integer[], $10::text[], $11::boolean[],
+                         $12::bigint[], $13::bigint[], $14::uuid[], $15::bigint[], $16::bigint[], $17::timestamptz[])
+                  AS new (id, read_version, state, decision, reason, decided_at, updated_at, next_attempt_at,
+                          attempts, last_error, needs_operator, event_version, version, order_customer_id,
+                          order_version, order_refunded, order_updated_at)
+             WHERE transfers.id = new.id AND transfers.version = new.read_version
+               AND (transfers.decision IS NULL OR transfers.decision = new.decision)",
+        )
+        .bind(each(transfers, |transfer| transfer.id.uuid()))
+        .bind(transfers.iter().map(|(_, version)| *version).collect::<Vec<_>>())
+        .bind(each(transfers, |transfer| transfer.state.as_str()))
+        .bind(each(transfers, |transfer| transfer.decision().map(|decision| decision.as_str())))
+        .bind(each(transfers, |transfer| transfer.reason.map(Reason::as_str)))
+        .bind(each(transfers, |transfer| transfer.decided_at))
+        .bind(each(transfers, |transfer| transfer.updated_at))
+        .bind(each(transfers, |transfer| transfer.next_attempt_at))
+        .bind(each(transfers, |transfer| transfer.attempts))
+        .bind(each(transfers, |transfer| transfer.last_error.clone()))
+        .bind(each(transfers, |transfer| transfer.needs_operator))
+        .bind(each(transfers, |transfer| transfer.event_version))
+        .bind(each(transfers, |transfer| transfer.version))
+        .bind(each(transfers, |transfer| transfer.order_then.as_ref().map(|then| then.customer_id.uuid())))
+        .bind(each(transfers, |transfer| transfer.order_then.as_ref().map(|then| then.version)))
+        .bind(each(transfers, |transfer| transfer.order_then.as_ref().map(|then| then.refunded_minor_units)))
+        .bind(each(transfers, |transfer| transfer.order_then.as_ref().map(|then| then.updated_at)));
+        let changed = self.execute(query).await?;
+        if changed == transfers.len() as u64 {
+            Ok(())
+        } else {
+            Err(Error::internal("a transfer that was locked has changed"))
+        }
+    }
+
+    /// The history of the stream that this session's server has; `None` while the sequencer has not yet found
+    /// out that this is another server than the one that the stream was stamped on.
+    pub(crate) async fn stream_epoch(&mut self) -> Result<Option<Uuid>> {
+        let server = self.connection().identity().clone();
+        let query = sqlx::query(
+            "SELECT epoch FROM outbox_lease
+             WHERE stream = $1 AND system_identifier IN ('', $2) AND timeline IN ('', $3)",
+        )
+        .bind(STREAM)
+        .bind(server.system_identifier)
+        .bind(server.timeline);
+        Ok(self.row::<(Uuid,)>(query).await?.map(|(epoch,)| epoch))
+    }
+
+    /// Records what an operator did to a transfer.
+    pub(crate) async fn transfer_audit(&mut self, act: &OperatorAct<'_>) -> Result<()> {
+        let query = sqlx::query(
+            "INSERT INTO transfer_audit (id, principal, method, request_id, transfer_id, state_before, state_after,
+                                         traceparent)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        )
+        .bind(act.id)
+        .bind(&act.key.principal)
+        .bind(act.key.method)
+        .bind(act.key.request_id)
+        .bind(act.transfer_id.uuid())
+        .bind(act.before.as_str())
+        .bind(act.after.as_str())
+        .bind(act.traceparent);
+        self.execute(query).await?;
+        Ok(())
+    }
+}
+
+/// Something that an operator did to a transfer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OperatorAct<'a> {
+    /// New.
+    pub(crate) id: Uuid,
+    /// Who, with which method and request.
+    pub(crate) key: &'a RequestKey,
+    /// To which transfer.
+    pub(crate) transfer_id: TransferId,
+    /// Its state before.
+    pub(crate) before: State,
+    /// Its state after.
+    pub(crate) after: State,
+    /// The trace of the call.
+    pub(crate) traceparent: Option<&'a str>,
+}

@@ -1,0 +1,106 @@
+//! One transfer, one transaction: a participant asks for the decision, an operator cancels, time runs out. All
+//! of them go through the same [`Work`] as the wallet's answers do.
+
+use std::slice;
+
+use events::Headers;
+use types::TransferId;
+use uuid::Uuid;
+
+use super::Coordinator;
+use super::work::{Applied, Happening, Work};
+use crate::domain::transfer::{Decision, Input, Transfer};
+use crate::error::Result;
+use crate::storage::Tx;
+
+/// What a participant is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Decided {
+    /// The decision; `None` while there is none, or when it is not known in the caller's history.
+    pub(crate) decision: Option<Decision>,
+    /// The history of stream `order` that this answer belongs to; nil when that is not known yet.
+    pub(crate) epoch: Uuid,
+}
+
+/// Who may write while a worker has claimed the transfer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lease {
+    pub(super) owner: Uuid,
+    pub(super) fence: i64,
+}
+
+impl Coordinator {
+    /// Answers a participant whose mark is in `epoch`. Past the transfer's deadline this itself decides CANCEL.
+    pub(crate) async fn decision(&self, id: TransferId, epoch: Uuid, headers: Headers) -> Result<Decided> {
+        let happening = Happening { transfer_id: id, input: Input::Expiry, headers };
+        let decided = self
+            .store
+            .transaction("get_decision", async |mut tx: Tx| {
+                let (applied, transfer) = self.apply_one(&mut tx, &happening, None).await?;
+                // Read under the locks, on the same session: the answer holds for this history and no other.
+                let present = tx.stream_epoch().await?;
+                let decision = match transfer {
+                    Some(transfer) => transfer.decision(),
+                    // Presumed abort: whatever was asked of the participant was never committed here.
+                    None => (present == Some(epoch)).then_some(Decision::Cancel),
+                };
+                finish(tx, applied).await?;
+                Ok(Decided { decision, epoch: present.unwrap_or_default() })
+            })
+            .await?;
+        self.waiters.wake([id]);
+        Ok(decided)
+    }
+
+    /// Applies one input in a transaction of its own. Without a transfer in the answer there is none, or the
+    /// lease is another's.
+    pub(super) async fn act(
+        &self,
+        name: &'static str,
+        happening: &Happening,
+        lease: Option<Lease>,
+    ) -> Result<(Applied, Option<Transfer>)> {
+        let acted = self
+            .store
+            .transaction(name, async |mut tx: Tx| {
+                let (applied, transfer) = self.apply_one(&mut tx, happening, lease).await?;
+                finish(tx, applied).await?;
+                Ok((applied, transfer))
+            })
+            .await?;
+        self.waiters.wake([happening.transfer_id]);
+        Ok(acted)
+    }
+
+    /// Applies one input; the caller commits.
+    async fn apply_one(
+        &self,
+        tx: &mut Tx,
+        happening: &Happening,
+        lease: Option<Lease>,
+    ) -> Result<(Applied, Option<Transfer>)> {
+        let id = happening.transfer_id;
+        let ids = self.ids.clone();
+        let mut work = Work::lock(tx, ids, self.config.look_after, slice::from_ref(happening)).await?;
+        if let Some(Lease { owner, fence }) = lease
+            && !tx.claim_holds(id, owner, fence).await?
+        {
+            return Ok((Applied::Unknown, None));
+        }
+        let applied = work.apply(happening).await?;
+        let transfer = work.transfer(id).cloned();
+        work.save(tx).await?;
+        Ok((applied, transfer))
+    }
+}
+
+/// Commits what was changed.
+pub(super) async fn finish(tx: Tx, applied: Applied) -> Result<()> {
+    match applied {
+        Applied::Changed | Applied::Alarmed => tx.commit().await,
+        Applied::Nothing | Applied::AlreadyDecided | Applied::Unknown => {
+            tx.rollback().await;
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! The coordinator of transfers between wallets (user service) and accounts (here): reserve, decide, confirm or
+//! cancel. Every step and the event that tells of it commit in one transaction; the decision is one
+//! compare-and-set in this database, and after it a transfer only goes forward.
+//!
+//! - `pay_order`, `refund_order`: start one, which appends the command to reserve.
+//! - `answers`: what the wallet's owner says, as events; most transfers move by these alone.
+//! - `decide`: one transfer at a time, for whoever asks: participants, operators, the recovery worker.
+//! - `recovery`: cancels what nobody decided in time, and calls an operator for what does not end.
+//! - `work`: the rows under their locks, which all of them change in the same way.
+//! - `waiters`: calls that wait for a transfer's end, without a connection to the database.
+
+mod answers;
+mod decide;
+mod messages;
+mod operator;
+mod own_side;
+mod pay_order;
+mod recovery;
+mod refund_order;
+mod start;
+mod waiters;
+mod work;
+
+use std::sync::Arc;
+
+use types::IdSource;
+
+pub(crate) use answers::{Answers, CONSUMER};
+pub(crate) use decide::Decided;
+pub(crate) use operator::Acted;
+pub(crate) use recovery::Recovery;
+pub(crate) use refund_order::Refund;
+pub(crate) use start::{Request, Started};
+pub(crate) use waiters::Waiters;
+
+use crate::config::TransferConfig;
+use crate::storage::Store;
+
+/// Moves transfers. Cheap to clone; one for each core, with that core's store and the process' waiters.
+#[derive(Clone)]
+pub(crate) struct Coordinator {
+    store: Store,
+    ids: Arc<dyn IdSource>,
+    waiters: Arc<Waiters>,
+    config: TransferConfig,
+}
+
+impl Coordinator {
+    /// A coordinator on a store.
+    pub(crate) fn new(
+        store: Store,
+        ids: Arc<dyn IdSource>,
+        waiters: Arc<Waiters>,
+        config: TransferConfig,
+    ) -> Self {
+        Self { store, ids, waiters, config }
+    }
+}

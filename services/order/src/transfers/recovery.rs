@@ -1,0 +1,161 @@
+//! Looks after transfers that do not move by themselves: cancels what nobody decided in time, and calls an
+//! operator for what was decided and does not end. It appends no command again, because the stream keeps the
+//! first one; only an operator's retry does. Runs in every replica, all the time, not only at a start.
+
+use std::time::Duration;
+
+use events::Headers;
+use futures_util::StreamExt as _;
+use tokio_util::sync::CancellationToken;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::Coordinator;
+use super::decide::Lease;
+use super::work::Happening;
+use crate::domain::transfer::{Decision, Input};
+use crate::error::Result;
+use crate::storage::{Claim, Look};
+
+/// Claims of one tick.
+const BATCH: i64 = 64;
+/// Claims that are worked on side by side.
+const CONCURRENCY: usize = 4;
+/// Longer than the work on a batch can take: statements and waits for locks have a time limit.
+const LEASE: Duration = Duration::from_secs(30);
+const AGES_EVERY: Duration = Duration::from_secs(10);
+
+/// The recovery worker of one process.
+pub(crate) struct Recovery {
+    coordinator: Coordinator,
+    owner: Uuid,
+}
+
+impl Recovery {
+    /// A worker with a name of its own.
+    pub(crate) fn new(coordinator: Coordinator) -> Self {
+        Self { coordinator, owner: Uuid::new_v4() }
+    }
+
+    /// Works until it is told to stop.
+    pub(crate) async fn run(self, stop: CancellationToken) {
+        let poll = self.coordinator.config.recovery_poll;
+        let mut ages_at = Instant::now();
+        loop {
+            let full = match self.tick().await {
+                Ok(claimed) => i64::try_from(claimed).is_ok_and(|claimed| claimed >= BATCH),
+                Err(error) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "cannot claim transfers now");
+                    false
+                }
+            };
+            if Instant::now() >= ages_at {
+                ages_at = Instant::now() + AGES_EVERY;
+                self.tell_ages().await;
+            }
+            let pause = if full { Duration::ZERO } else { poll.mul_f64(0.5 + fastrand::f64()) };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    /// Claims what is due and works on it; tells how many it claimed. One that fails is nobody else's problem.
+    pub(crate) async fn tick(&self) -> Result<usize> {
+        let claims = self.coordinator.store.transfers_claim(self.owner, LEASE, BATCH).await?;
+        let claimed = claims.len();
+        futures_util::stream::iter(&claims)
+            .for_each_concurrent(CONCURRENCY, |claim| async {
+                if let Err(error) = self.recover(claim).await {
+                    self.failed(claim, &error).await;
+                }
+            })
+            .await;
+        Ok(claimed)
+    }
+
+    async fn recover(&self, claim: &Claim) -> Result<()> {
+        let transfer = &claim.transfer;
+        match transfer.decision() {
+            None if claim.late => {
+                let happening = Happening {
+                    transfer_id: transfer.id,
+                    input: Input::Expiry,
+                    headers: Headers::default(),
+                };
+                let lease = Lease { owner: self.owner, fence: claim.fence };
+                self.coordinator.act("recover_transfer", &happening, Some(lease)).await?;
+                Ok(())
+            }
+            None => self.wait(claim, "undecided, and its time is not over").await,
+            Some(Decision::Confirm) => self.wait(claim, "the wallet's owner has not confirmed yet").await,
+            Some(Decision::Cancel) => self.wait(claim, "the wallet's owner has not released yet").await,
+        }
+    }
+
+    async fn failed(&self, claim: &Claim, error: &crate::Error) {
+        tracing::warn!(transfer.id = %claim.transfer.id, error = error as &dyn std::error::Error,
+            "a transfer could not be recovered now");
+        if let Err(error) = self.wait(claim, &error.to_string()).await {
+            // The lease runs out, and it is claimed again.
+            tracing::debug!(error = &error as &dyn std::error::Error, "could not give the claim back");
+        }
+    }
+
+    async fn wait(&self, claim: &Claim, what: &str) -> Result<()> {
+        let config = &self.coordinator.config;
+        let transfer = &claim.transfer;
+        let exhausted = transfer.attempts >= config.attempts_budget;
+        if exhausted && !transfer.needs_operator {
+            tracing::error!(transfer.id = %transfer.id, state = %transfer.state, attempts = transfer.attempts,
+                what, "a transfer needs an operator");
+        }
+        let look = Look {
+            again_after: delay(config.look_after, config.look_cap, transfer.attempts),
+            error: what,
+            needs_operator: exhausted,
+        };
+        if self.coordinator.store.transfer_look_again(claim, self.owner, look).await? && exhausted {
+            self.coordinator.waiters.wake([transfer.id]);
+        }
+        Ok(())
+    }
+
+    async fn tell_ages(&self) {
+        let Ok(ages) = self.coordinator.store.transfer_ages().await else { return };
+        let limit = self.coordinator.config.transfer_deadline + self.coordinator.config.look_cap;
+        let old = |age: Option<f64>| age.is_some_and(|age| age > limit.as_secs_f64());
+        if old(ages.undecided_seconds) || old(ages.unfinished_seconds) || ages.needs_operator > 0 {
+            tracing::warn!(
+                transfers_oldest_undecided_seconds = ages.undecided_seconds,
+                transfers_oldest_unfinished_seconds = ages.unfinished_seconds,
+                transfers_needing_operator = ages.needs_operator,
+                "transfers do not end"
+            );
+        }
+    }
+}
+
+/// Full jitter: anywhere below a bound that doubles with every look, but never at once.
+fn delay(first: Duration, cap: Duration, attempts: i32) -> Duration {
+    let doublings = u32::try_from(attempts.clamp(0, 16)).unwrap_or_default();
+    let bound = first.saturating_mul(1 << doublings).min(cap);
+    bound.mul_f64(fastrand::f64()).max(first.min(cap) / 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looks_become_rarer_up_to_the_cap_and_are_never_in_step() {
+        let (first, cap) = (Duration::from_secs(1), Duration::from_secs(60));
+        for (attempts, bound) in [(0, 1), (1, 2), (5, 32), (6, 60), (i32::MAX, 60)] {
+            let delays: Vec<_> = (0..50).map(|_| delay(first, cap, attempts)).collect();
+            assert!(delays.iter().all(|delay| *delay <= Duration::from_secs(bound)), "{attempts}: {delays:?}");
+            assert!(delays.iter().all(|delay| *delay >= first / 10));
+            assert!(delays.iter().any(|delay| *delay != delays[0]));
+        }
+    }
+}
