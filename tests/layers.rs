@@ -9,13 +9,11 @@ const WIRE: &str =
 const PURE: &str = "domain/ compiles without a runtime: if a rule needs the time, the time is an argument";
 const DOWN: &str = "calls go down: grpc, app, transfers, { storage, clients }, domain";
 
-/// Whether the code, tests and comments apart, names `path`. `use crate::{a, b}` names crate::a and crate::b.
+/// Whether the code, tests and comments apart, names `path`. `use crate::{a, b}` names `crate::a` and `crate::b`.
 fn names(text: &str, path: &str) -> bool {
     let is_word = |c: char| c.is_alphanumeric() || c == '_';
     let lines = text.split("#[cfg(test)]").next().unwrap_or(text).lines();
-    let code: String = lines
-        .flat_map(|line| [line.split("//").next().unwrap_or(line).trim(), " "])
-        .collect();
+    let code: String = lines.flat_map(|line| [line.split("//").next().unwrap_or(line).trim(), " "]).collect();
     let named = |code: &str, path: &str| {
         code.match_indices(path).any(|(at, _)| {
             let is_start = !code[..at].ends_with(|c| is_word(c) || c == ':');
@@ -60,41 +58,29 @@ fn broken(path: &str, text: &str) -> Vec<&'static str> {
         (DOWN, ["app", "transfers", "storage", "clients", "domain"].contains(&folder), above),
     ];
     let broken = |paths: &str| paths.split(' ').any(|path| names(text, path));
-    let found = rules
-        .iter()
-        .filter(|(_, applies, paths)| *applies && broken(paths));
+    let found = rules.iter().filter(|(_, applies, paths)| *applies && broken(paths));
     found.map(|(rule, ..)| *rule).collect()
 }
 
 fn check(root: &Path, folder: &Path) -> Vec<String> {
     let check = |path: std::path::PathBuf| {
-        let name = path.strip_prefix(root).unwrap().display().to_string();
+        let name = path.strip_prefix(root).expect("the path is below the root").display().to_string();
         if path.is_dir() {
             return check(root, &path);
         }
         let is_source = name.ends_with("Cargo.toml") || (name.contains("/src/") && name.ends_with(".rs"));
-        let text = if is_source {
-            fs::read_to_string(&path).unwrap()
-        } else {
-            String::new()
-        };
-        broken(&name, &text)
-            .iter()
-            .map(|rule| format!("{name}: {rule}"))
-            .collect()
+        let text =
+            if is_source { fs::read_to_string(&path).expect("source files are text") } else { String::new() };
+        broken(&name, &text).iter().map(|rule| format!("{name}: {rule}")).collect()
     };
-    fs::read_dir(folder)
-        .unwrap()
-        .flat_map(|entry| check(entry.unwrap().path()))
-        .collect()
+    let entries = fs::read_dir(folder).expect("the folder can be read");
+    entries.flat_map(|entry| check(entry.expect("the folder can be read").path())).collect()
 }
 
 #[test]
 fn every_source_file_keeps_the_rules() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let found = ["services", "shared"]
-        .map(|folder| check(root, &root.join(folder)))
-        .concat();
+    let found = ["services", "shared"].map(|folder| check(root, &root.join(folder))).concat();
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 

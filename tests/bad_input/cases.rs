@@ -70,18 +70,11 @@ async fn run(stage: &Stage, case: &Case) -> Result<Vec<String>> {
         }
     };
     expect("code", &case.code, &code_name(status.code()));
-    let reason = details
-        .error_info()
-        .map(|info| info.reason.clone())
-        .unwrap_or_default();
+    let reason = details.error_info().map(|info| info.reason.clone()).unwrap_or_default();
     expect("reason", &case.reason, &reason);
     expect("violations", &case.violations, &violations(status));
     for (key, value) in &case.metadata {
-        expect(
-            &format!("metadata {key}"),
-            &Some(value),
-            &metadata(status, key).as_ref(),
-        );
+        expect(&format!("metadata {key}"), &Some(value), &metadata(status, key).as_ref());
     }
     let present = [
         ("PreconditionFailure", details.precondition_failure().is_some()),
@@ -90,14 +83,7 @@ async fn run(stage: &Stage, case: &Case) -> Result<Vec<String>> {
         ("RetryInfo", details.retry_info().is_some()),
     ];
     for kind in &case.details {
-        expect(
-            kind,
-            &Some(true),
-            &present
-                .iter()
-                .find(|(name, _)| name == kind)
-                .map(|(_, there)| *there),
-        );
+        expect(kind, &Some(true), &present.iter().find(|(name, _)| name == kind).map(|(_, there)| *there));
     }
     expect("ErrorInfo and RequestInfo", &true, &has_common_details(status));
     if !wrong.is_empty() {
@@ -113,27 +99,11 @@ async fn each_wrong_call_gets_its_error_and_changes_nothing() -> Result<()> {
     let mut failures = Vec::new();
     let cases = cases()?;
     for case in &cases {
-        let wrong = run(stage, case)
-            .await
-            .with_context(|| format!("row {}", case.id))?;
-        failures.extend(
-            wrong
-                .into_iter()
-                .map(|what| format!("{} ({}): {what}", case.id, case.rpc)),
-        );
+        let wrong = run(stage, case).await.with_context(|| format!("row {}", case.id))?;
+        failures.extend(wrong.into_iter().map(|what| format!("{} ({}): {what}", case.id, case.rpc)));
     }
-    assert!(
-        failures.is_empty(),
-        "{} of {} rows:\n{}",
-        failures.len(),
-        cases.len(),
-        failures.join("\n")
-    );
-    assert_eq!(
-        stage.settled_digest().await?,
-        before,
-        "an error row changed the state"
-    );
+    assert!(failures.is_empty(), "{} of {} rows:\n{}", failures.len(), cases.len(), failures.join("\n"));
+    assert_eq!(stage.settled_digest().await?, before, "an error row changed the state");
     stage.system.no_errors_logged()
 }
 

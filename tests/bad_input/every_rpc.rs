@@ -26,12 +26,7 @@ fn methods() -> Vec<(String, MethodDescriptor)> {
     descriptor::pool()
         .services()
         .flat_map(|service| service.methods().collect::<Vec<_>>())
-        .map(|method| {
-            (
-                format!("{}/{}", method.parent_service().full_name(), method.name()),
-                method,
-            )
-        })
+        .map(|method| (format!("{}/{}", method.parent_service().full_name(), method.name()), method))
         .collect()
 }
 
@@ -41,9 +36,7 @@ fn policy(method: &MethodDescriptor) -> Result<Policy> {
         .extensions()
         .find(|(extension, _)| extension.full_name() == "auth.v1.policy")
         .with_context(|| format!("{} has no policy", method.full_name()))?;
-    let Value::Message(message) = value else {
-        anyhow::bail!("a policy is a message")
-    };
+    let Value::Message(message) = value else { anyhow::bail!("a policy is a message") };
     Ok(Policy::decode(message.encode_to_vec().as_slice())?)
 }
 
@@ -55,10 +48,7 @@ async fn without_good_credentials_only_open_methods_answer() -> Result<()> {
     let stage = Stage::get().await?;
     let before = stage.settled_digest().await?;
     let ended = format!("Bearer {}", stage.token("ended")?.context("a token")?);
-    let refresh = format!(
-        "Bearer {}",
-        stage.token("buyer_refresh_token")?.context("a token")?
-    );
+    let refresh = format!("Bearer {}", stage.token("buyer_refresh_token")?.context("a token")?);
     for (path, method) in methods() {
         let open = policy(&method)?.anyone;
         let channel = stage.system.api.channel(service_of(&path)?);
@@ -69,51 +59,20 @@ async fn without_good_credentials_only_open_methods_answer() -> Result<()> {
         };
         let admitted = (Code::InvalidArgument, "MALFORMED_MESSAGE".to_owned());
         let refused = |reason: &str| (Code::Unauthenticated, reason.to_owned());
-        let expected = if open {
-            admitted.clone()
-        } else {
-            refused("MISSING_CREDENTIALS")
-        };
+        let expected = if open { admitted.clone() } else { refused("MISSING_CREDENTIALS") };
         assert_eq!(call(&[]).await?, expected, "{path} without a token");
         for garbage in GARBAGE.into_iter().chain([ended.as_str(), refresh.as_str()]) {
-            let expected = if open {
-                admitted.clone()
-            } else {
-                refused("INVALID_CREDENTIALS")
-            };
-            assert_eq!(
-                call(&[("authorization", garbage)]).await?,
-                expected,
-                "{path} with {garbage:?}"
-            );
+            let expected = if open { admitted.clone() } else { refused("INVALID_CREDENTIALS") };
+            assert_eq!(call(&[("authorization", garbage)]).await?, expected, "{path} with {garbage:?}");
         }
         let buyer = format!("Bearer {}", stage.token("buyer")?.context("a token")?);
-        let two = [
-            ("authorization", buyer.as_str()),
-            ("authorization", buyer.as_str()),
-        ];
+        let two = [("authorization", buyer.as_str()), ("authorization", buyer.as_str())];
         if !open {
-            assert_eq!(
-                call(&two).await?,
-                refused("AMBIGUOUS_CREDENTIALS"),
-                "{path} with two tokens"
-            );
+            assert_eq!(call(&two).await?, refused("AMBIGUOUS_CREDENTIALS"), "{path} with two tokens");
         }
-        let spoofed = [
-            ("x-user-id", "admin"),
-            ("x-role", "admin"),
-            ("x-forwarded-client-cert", "By=admin"),
-        ];
-        let expected = if open {
-            admitted
-        } else {
-            refused("MISSING_CREDENTIALS")
-        };
-        assert_eq!(
-            call(&spoofed).await?,
-            expected,
-            "{path} with headers that claim an identity"
-        );
+        let spoofed = [("x-user-id", "admin"), ("x-role", "admin"), ("x-forwarded-client-cert", "By=admin")];
+        let expected = if open { admitted } else { refused("MISSING_CREDENTIALS") };
+        assert_eq!(call(&spoofed).await?, expected, "{path} with headers that claim an identity");
     }
     assert_eq!(stage.settled_digest().await?, before);
     Ok(())
@@ -122,11 +81,7 @@ async fn without_good_credentials_only_open_methods_answer() -> Result<()> {
 #[tokio::test]
 async fn each_caller_is_admitted_exactly_where_the_policy_says() -> Result<()> {
     let stage = Stage::get().await?;
-    let people = [
-        ("buyer", Role::Customer),
-        ("seller", Role::Merchant),
-        ("admin", Role::Admin),
-    ];
+    let people = [("buyer", Role::Customer), ("seller", Role::Merchant), ("admin", Role::Admin)];
     let services = ["user-service", "order-service", "session-service"];
     for (path, method) in methods() {
         let policy = policy(&method)?;

@@ -37,11 +37,7 @@ pub(crate) fn encode(path: &str, json: &Value) -> Result<Bytes> {
 
 /// Puts a message into a gRPC frame: flag, length, bytes.
 pub(crate) fn frame(message: &[u8]) -> Bytes {
-    frame_of(
-        0,
-        u32::try_from(message.len()).expect("test messages are short"),
-        message,
-    )
+    frame_of(0, u32::try_from(message.len()).expect("test messages are short"), message)
 }
 
 /// A frame that may lie about its length or its compression.
@@ -83,9 +79,5 @@ pub(crate) async fn call(
         .or_else(|| Status::from_header_map(&trailers))
         .unwrap_or_else(|| Status::new(Code::Unknown, "no grpc-status came back"));
     let message = (bytes.len() >= 5).then(|| bytes.slice(5..));
-    Ok(Answer {
-        status,
-        message,
-        http: parts.status,
-    })
+    Ok(Answer { status, message, http: parts.status })
 }

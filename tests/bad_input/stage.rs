@@ -37,10 +37,7 @@ impl Stage {
         let yen = api::order::v1::CreateProductRequest {
             request_id: request_id(),
             name: "In yen".to_owned(),
-            unit_price: Some(api::common::v1::Money {
-                currency_code: "JPY".to_owned(),
-                minor_units: 100,
-            }),
+            unit_price: Some(api::common::v1::Money { currency_code: "JPY".to_owned(), minor_units: 100 }),
             stock: 5,
         };
         let dear = api::order::v1::CreateProductRequest {
@@ -51,72 +48,34 @@ impl Stage {
         };
         let mut products = Vec::new();
         for request in [yen, dear] {
-            let product = market
-                .seller
-                .caller
-                .catalog()
-                .create_product(request)
-                .await?
-                .into_inner()
-                .product;
+            let product = market.seller.caller.catalog().create_product(request).await?.into_inner().product;
             products.push(product.context("a product")?.id);
         }
-        let other_seller = system
-            .admin
-            .make(&system.api.sign_up("Other").await?, Role::Merchant)
-            .await?;
+        let other_seller = system.admin.make(&system.api.sign_up("Other").await?, Role::Merchant).await?;
         let other = api::order::v1::CreateProductRequest {
             request_id: request_id(),
             name: "Of another seller".to_owned(),
             unit_price: Some(eur(PRICE)),
             stock: 5,
         };
-        let other = other_seller
-            .caller
-            .catalog()
-            .create_product(other)
-            .await?
-            .into_inner()
-            .product;
-        let (placed, paid, cancelled) = (
-            market.order(1).await?,
-            market.order(1).await?,
-            market.order(1).await?,
-        );
-        let payment = market
-            .buyer
-            .caller
-            .transfers()
-            .pay_order(pay(&paid))
-            .await
-            .context("PayOrder")?;
+        let other = other_seller.caller.catalog().create_product(other).await?.into_inner().product;
+        let (placed, paid, cancelled) =
+            (market.order(1).await?, market.order(1).await?, market.order(1).await?);
+        let payment = market.buyer.caller.transfers().pay_order(pay(&paid)).await.context("PayOrder")?;
         let transfer = payment.into_inner().transfer.context("a transfer")?.id;
         let cancel = api::order::v1::CancelOrderRequest {
             request_id: request_id(),
             order_id: cancelled.id.clone(),
             etag: String::new(),
         };
-        market
-            .buyer
-            .caller
-            .orders()
-            .cancel_order(cancel)
-            .await
-            .context("CancelOrder")?;
+        market.buyer.caller.orders().cancel_order(cancel).await.context("CancelOrder")?;
         let post = CreatePostRequest {
             request_id: request_id(),
             title: "A post".to_owned(),
             body: "Of the buyer.".to_owned(),
         };
-        let post = market
-            .buyer
-            .caller
-            .posts()
-            .create_post(post)
-            .await?
-            .into_inner()
-            .post
-            .context("a post")?;
+        let post =
+            market.buyer.caller.posts().create_post(post).await?.into_inner().post.context("a post")?;
         let used = request_id();
         let place = api::order::v1::PlaceOrderRequest {
             request_id: used.clone(),
@@ -136,13 +95,7 @@ impl Stage {
             user_id: gone.user_id.clone(),
             etag: String::new(),
         };
-        system
-            .admin
-            .caller
-            .users()
-            .deactivate_user(deactivate)
-            .await
-            .context("DeactivateUser")?;
+        system.admin.caller.users().deactivate_user(deactivate).await.context("DeactivateUser")?;
         let names = BTreeMap::from([
             ("$buyer", market.buyer.user_id.clone()),
             ("$buyer_email", market.buyer.email.clone()),
@@ -166,13 +119,7 @@ impl Stage {
             ("$missing", Uuid::now_v7().to_string()),
             ("$password", PASSWORD.to_owned()),
         ]);
-        let stage = Self {
-            system,
-            market,
-            stranger,
-            ended,
-            names,
-        };
+        let stage = Self { system, market, stranger, ended, names };
         // The last events of the preparation may still be on their way.
         system.books_balance().await?;
         Ok(stage)
@@ -188,12 +135,9 @@ impl Stage {
             "stranger" => self.stranger.access_token.clone(),
             "ended" => self.ended.access_token.clone(),
             "buyer_refresh_token" => self.market.buyer.refresh_token.clone(),
-            service if service.ends_with("-service") => self
-                .system
-                .stack
-                .databases
-                .state()
-                .secret(&format!("{service}.token"))?,
+            service if service.ends_with("-service") => {
+                self.system.stack.databases.state().secret(&format!("{service}.token"))?
+            }
             other => bail!("nobody is called {other}"),
         }))
     }
@@ -208,11 +152,7 @@ impl Stage {
             }
             Value::String(text) if text.starts_with('$') => {
                 let known = self.names.get(text.as_str());
-                Value::String(
-                    known
-                        .with_context(|| format!("nothing is called {text}"))?
-                        .clone(),
-                )
+                Value::String(known.with_context(|| format!("nothing is called {text}"))?.clone())
             }
             Value::Array(items) => {
                 Value::Array(items.iter().map(|item| self.fill(item)).collect::<Result<_>>()?)
@@ -232,18 +172,10 @@ impl Stage {
     pub(crate) async fn digest(&self) -> Result<Vec<(String, i64)>> {
         let mut heads = Vec::new();
         let sessions = (0..16).map(|partition| (ServiceName::Session, format!("session-{partition:02}")));
-        let streams = [
-            (ServiceName::User, "user".to_owned()),
-            (ServiceName::Order, "order".to_owned()),
-        ];
+        let streams = [(ServiceName::User, "user".to_owned()), (ServiceName::Order, "order".to_owned())];
         for (service, stream) in streams.into_iter().chain(sessions) {
             let mut client = self.system.admin.caller.events(service);
-            let answer = client
-                .head(HeadRequest {
-                    stream: stream.clone(),
-                })
-                .await
-                .context("Head")?;
+            let answer = client.head(HeadRequest { stream: stream.clone() }).await.context("Head")?;
             heads.push((stream, answer.into_inner().head.context("a head")?.position));
         }
         Ok(heads)
@@ -253,23 +185,15 @@ impl Stage {
     pub(crate) async fn settled_digest(&self) -> Result<Vec<(String, i64)>> {
         let mut before = self.digest().await?;
         let last = std::sync::Mutex::new(Vec::new());
-        testkit::wait_until(
-            std::time::Duration::from_secs(10),
-            "the streams to settle",
-            async || {
-                // Two equal digests with a poll interval of the sequencer between them.
-                tokio::time::sleep(std::time::Duration::from_millis(300)).await;
-                let now = self.digest().await.map_err(|error| format!("{error:#}"))?;
-                let settled = now == before;
-                before.clone_from(&now);
-                *last.lock().expect("no holder panics") = now;
-                if settled {
-                    Ok(())
-                } else {
-                    Err("still moving".to_owned())
-                }
-            },
-        )
+        testkit::wait_until(std::time::Duration::from_secs(10), "the streams to settle", async || {
+            // Two equal digests with a poll interval of the sequencer between them.
+            tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+            let now = self.digest().await.map_err(|error| format!("{error:#}"))?;
+            let settled = now == before;
+            before.clone_from(&now);
+            *last.lock().expect("no holder panics") = now;
+            if settled { Ok(()) } else { Err("still moving".to_owned()) }
+        })
         .await?;
         Ok(last.into_inner().expect("no holder panics"))
     }

@@ -49,12 +49,7 @@ async fn bodies_that_are_no_message() -> Result<()> {
         inner
     };
     let rows: [(&str, Bytes, Code, &str); 9] = [
-        (
-            "1 over the limit",
-            raw::frame(&vec![0; 65_537]),
-            Code::ResourceExhausted,
-            "MESSAGE_TOO_LARGE",
-        ),
+        ("1 over the limit", raw::frame(&vec![0; 65_537]), Code::ResourceExhausted, "MESSAGE_TOO_LARGE"),
         (
             "2 a length of 4 GiB and no body",
             raw::frame_of(0, u32::MAX, &[]),
@@ -73,30 +68,10 @@ async fn bodies_that_are_no_message() -> Result<()> {
             Code::Internal,
             "MALFORMED_MESSAGE",
         ),
-        (
-            "7 a wrong wire type",
-            raw::frame(&[0x08, 0x01]),
-            Code::InvalidArgument,
-            "MALFORMED_MESSAGE",
-        ),
-        (
-            "7 a stray end of group",
-            raw::frame(&[0x0c]),
-            Code::InvalidArgument,
-            "MALFORMED_MESSAGE",
-        ),
-        (
-            "8 nested too deep",
-            raw::frame(&deep),
-            Code::InvalidArgument,
-            "MALFORMED_MESSAGE",
-        ),
-        (
-            "9 no UTF-8",
-            raw::frame(&[0x0a, 0x02, 0xc3, 0x28]),
-            Code::InvalidArgument,
-            "MALFORMED_MESSAGE",
-        ),
+        ("7 a wrong wire type", raw::frame(&[0x08, 0x01]), Code::InvalidArgument, "MALFORMED_MESSAGE"),
+        ("7 a stray end of group", raw::frame(&[0x0c]), Code::InvalidArgument, "MALFORMED_MESSAGE"),
+        ("8 nested too deep", raw::frame(&deep), Code::InvalidArgument, "MALFORMED_MESSAGE"),
+        ("9 no UTF-8", raw::frame(&[0x0a, 0x02, 0xc3, 0x28]), Code::InvalidArgument, "MALFORMED_MESSAGE"),
         (
             "59 a lone surrogate",
             raw::frame(&[0x0a, 0x03, 0xed, 0xa0, 0x80]),
@@ -106,19 +81,10 @@ async fn bodies_that_are_no_message() -> Result<()> {
     ];
     for (row, body, code, reason) in rows {
         let answer = call(stage, GET_USER, &[], body).await.context(row)?;
-        assert_eq!(
-            code_and_reason(&answer.status),
-            (code, reason.to_owned()),
-            "{row}: {:?}",
-            answer.status
-        );
+        assert_eq!(code_and_reason(&answer.status), (code, reason.to_owned()), "{row}: {:?}", answer.status);
         assert!(has_common_details(&answer.status), "{row}");
         if reason == "MESSAGE_TOO_LARGE" {
-            assert_eq!(
-                metadata(&answer.status, "limit_bytes").as_deref(),
-                Some("65536"),
-                "{row}"
-            );
+            assert_eq!(metadata(&answer.status, "limit_bytes").as_deref(), Some("65536"), "{row}");
         }
     }
     assert_eq!(stage.settled_digest().await?, before);
@@ -145,10 +111,7 @@ async fn unknown_fields_are_ignored_and_the_last_value_of_a_field_counts() -> Re
     let answer = call(stage, GET_USER, &[], raw::frame(&body)).await?;
     assert_eq!(answer.status.code(), Code::Ok, "row 10: {:?}", answer.status);
     let echoed = answer.message.context("a message")?;
-    assert!(
-        !echoed.windows(3).any(|window| window == b"xyz"),
-        "an unknown field came back"
-    );
+    assert!(!echoed.windows(3).any(|window| window == b"xyz"), "an unknown field came back");
 
     let mut twice = raw::encode(GET_USER, &json!({ "userId": "not an id" }))?.to_vec();
     twice.extend(get_user(stage)?);
@@ -177,13 +140,7 @@ async fn unknown_methods_and_services_are_unimplemented() -> Result<()> {
 async fn other_content_types_and_http_1_reach_no_handler() -> Result<()> {
     let stage = Stage::get().await?;
     for content_type in ["application/json", "text/html"] {
-        let answer = call(
-            stage,
-            GET_USER,
-            &[("content-type", content_type)],
-            raw::frame(&[]),
-        )
-        .await?;
+        let answer = call(stage, GET_USER, &[("content-type", content_type)], raw::frame(&[])).await?;
         let refused =
             answer.http == http::StatusCode::UNSUPPORTED_MEDIA_TYPE || answer.status.code() != Code::Ok;
         assert!(refused && answer.message.is_none(), "{content_type}: {answer:?}");
@@ -199,11 +156,7 @@ async fn other_content_types_and_http_1_reach_no_handler() -> Result<()> {
         Ok(answer)
     })
     .await??;
-    assert!(
-        !answer.starts_with(b"HTTP/1.1 2"),
-        "{}",
-        String::from_utf8_lossy(&answer)
-    );
+    assert!(!answer.starts_with(b"HTTP/1.1 2"), "{}", String::from_utf8_lossy(&answer));
     Ok(())
 }
 
@@ -224,11 +177,7 @@ async fn time_outs_are_read_or_refused() -> Result<()> {
         let expected = (Code::DeadlineExceeded, "DEADLINE_EXCEEDED".to_owned());
         assert_eq!(code_and_reason(&answer.status), expected, "{over}");
     }
-    assert_eq!(
-        stage.settled_digest().await?,
-        before,
-        "a call without time began to write"
-    );
+    assert_eq!(stage.settled_digest().await?, before, "a call without time began to write");
     for good in ["5S", "5000m", "99999999n", "1H"] {
         let answer = call(stage, GET_USER, &[("grpc-timeout", good)], body.clone()).await?;
         assert_eq!(answer.status.code(), Code::Ok, "{good}: {:?}", answer.status);
@@ -249,12 +198,7 @@ async fn headers_beyond_the_limit_end_the_call_and_not_the_server() -> Result<()
         Err(error) => assert!(!format!("{error:#}").is_empty()),
     }
     let answer = call(stage, GET_USER, &[], body).await?;
-    assert_eq!(
-        answer.status.code(),
-        Code::Ok,
-        "the server goes on: {:?}",
-        answer.status
-    );
+    assert_eq!(answer.status.code(), Code::Ok, "the server goes on: {:?}", answer.status);
     Ok(())
 }
 
@@ -264,33 +208,18 @@ async fn bad_trace_headers_start_a_new_trace_and_good_ones_are_kept() -> Result<
     let body = raw::frame(&raw::encode(GET_USER, &json!({ "userId": "x" }))?);
     let trace = |answer: &Answer| {
         let details = answer.status.get_error_details();
-        details
-            .request_info()
-            .map(|info| info.request_id.clone())
-            .unwrap_or_default()
+        details.request_info().map(|info| info.request_id.clone()).unwrap_or_default()
     };
-    for bad in [
-        "x",
-        "00-0-0-0",
-        "00-00000000000000000000000000000000-0000000000000000-01",
-    ] {
+    for bad in ["x", "00-0-0-0", "00-00000000000000000000000000000000-0000000000000000-01"] {
         let answer = call(stage, GET_USER, &[("traceparent", bad)], body.clone()).await?;
         let id = trace(&answer);
-        assert!(
-            id.len() == 32 && id.chars().any(|digit| digit != '0'),
-            "{bad}: {id:?}"
-        );
+        assert!(id.len() == 32 && id.chars().any(|digit| digit != '0'), "{bad}: {id:?}");
     }
     let own = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     let answer = call(stage, GET_USER, &[("traceparent", own)], body.clone()).await?;
     assert_eq!(trace(&answer), "4bf92f3577b34da6a3ce929d0e0e4736");
     let answer = call(stage, GET_USER, &[("x-data-bin", "no base 64 !!")], body).await?;
-    assert_eq!(
-        answer.status.code(),
-        Code::InvalidArgument,
-        "row 19: {:?}",
-        answer.status
-    );
+    assert_eq!(answer.status.code(), Code::InvalidArgument, "row 19: {:?}", answer.status);
     Ok(())
 }
 
@@ -298,9 +227,7 @@ async fn bad_trace_headers_start_a_new_trace_and_good_ones_are_kept() -> Result<
 async fn two_messages_on_a_unary_call_take_effect_once_at_most() -> Result<()> {
     let stage = Stage::get().await?;
     let posts = async || -> Result<i64> {
-        let request = api::user::v1::GetUserRequest {
-            user_id: stage.market.buyer.user_id.clone(),
-        };
+        let request = api::user::v1::GetUserRequest { user_id: stage.market.buyer.user_id.clone() };
         let answer = stage.market.buyer.caller.users().get_user(request).await?;
         Ok(answer.into_inner().user.context("a user")?.post_count)
     };

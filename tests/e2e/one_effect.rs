@@ -30,14 +30,8 @@ async fn fifty_payments_with_one_request_id_are_one_payment_with_fifty_equal_ans
     while let Some(answer) = calls.join_next().await {
         answers.push(answer?.context("each of the fifty succeeds")?.into_inner());
     }
-    ensure!(
-        answers.len() == CALLERS && answers.windows(2).all(|pair| pair[0] == pair[1]),
-        "equal answers"
-    );
-    assert_eq!(
-        (credit(&market.buyer).await?, earned(&market.seller).await?),
-        (8 * PRICE, 2 * PRICE)
-    );
+    ensure!(answers.len() == CALLERS && answers.windows(2).all(|pair| pair[0] == pair[1]), "equal answers");
+    assert_eq!((credit(&market.buyer).await?, earned(&market.seller).await?), (8 * PRICE, 2 * PRICE));
     system.books_balance().await?;
     system.no_errors_logged()
 }
@@ -56,18 +50,12 @@ async fn of_two_payments_of_one_order_one_is_taken() -> Result<()> {
         }
         let answers = calls.join_all().await;
         let taken = answers.iter().filter(|answer| answer.is_ok()).count();
-        let refused: Vec<_> = answers
-            .iter()
-            .filter_map(|answer| answer.as_ref().err())
-            .map(code_and_reason)
-            .collect();
+        let refused: Vec<_> =
+            answers.iter().filter_map(|answer| answer.as_ref().err()).map(code_and_reason).collect();
         assert_eq!((taken, refused.len()), (1, 1), "{refused:?}");
         let (code, reason) = &refused[0];
         assert_eq!(*code, Code::FailedPrecondition, "{reason}");
-        assert!(
-            ["PAYMENT_PENDING", "INVALID_STATE"].contains(&reason.as_str()),
-            "{reason}"
-        );
+        assert!(["PAYMENT_PENDING", "INVALID_STATE"].contains(&reason.as_str()), "{reason}");
         let after = (credit(&market.buyer).await?, earned(&market.seller).await?);
         assert_eq!(after, (before.0 - PRICE, before.1 + PRICE));
     }
@@ -82,11 +70,8 @@ async fn of_a_payment_and_a_cancellation_one_wins() -> Result<()> {
     for _ in 0..10 {
         let before = (credit(&market.buyer).await?, market.stock().await?);
         let placed = market.order(1).await?;
-        let cancel = CancelOrderRequest {
-            request_id: request_id(),
-            order_id: placed.id.clone(),
-            etag: String::new(),
-        };
+        let cancel =
+            CancelOrderRequest { request_id: request_id(), order_id: placed.id.clone(), etag: String::new() };
         let (payer, canceller) = (market.buyer.caller.clone(), market.buyer.caller.clone());
         let (mut transfers, mut orders) = (payer.transfers(), canceller.orders());
         let (payment, cancellation) =
@@ -119,31 +104,12 @@ async fn a_request_id_is_not_reused_for_something_else() -> Result<()> {
     let other = market.order(1).await?;
     let request = pay(&placed);
     market.buyer.caller.transfers().pay_order(request.clone()).await?;
-    let reused = api::order::v1::PayOrderRequest {
-        order_id: other.id.clone(),
-        ..request
-    };
-    let status = market
-        .buyer
-        .caller
-        .transfers()
-        .pay_order(reused)
-        .await
-        .expect_err("another order");
-    assert_eq!(
-        code_and_reason(&status),
-        (Code::InvalidArgument, "REQUEST_ID_REUSED".to_owned())
-    );
-    assert_eq!(
-        tests::status::metadata(&status, "fields").as_deref(),
-        Some("order_id")
-    );
+    let reused = api::order::v1::PayOrderRequest { order_id: other.id.clone(), ..request };
+    let status = market.buyer.caller.transfers().pay_order(reused).await.expect_err("another order");
+    assert_eq!(code_and_reason(&status), (Code::InvalidArgument, "REQUEST_ID_REUSED".to_owned()));
+    assert_eq!(tests::status::metadata(&status, "fields").as_deref(), Some("order_id"));
     assert_eq!(violations(&status).len(), 1);
-    assert!(
-        violations(&status)[0].starts_with("request_id "),
-        "{:?}",
-        violations(&status)
-    );
+    assert!(violations(&status)[0].starts_with("request_id "), "{:?}", violations(&status));
     assert_eq!(order(&market.buyer, &other.id).await?.state(), State::Placed);
     Ok(())
 }
@@ -158,22 +124,10 @@ async fn the_same_request_id_of_another_person_is_another_request() -> Result<()
         quantity: 1,
         ..Default::default()
     };
-    let request = PlaceOrderRequest {
-        request_id: request_id(),
-        items: vec![item(&one)],
-    };
-    let first = one
-        .buyer
-        .caller
-        .orders()
-        .place_order(request.clone())
-        .await?
-        .into_inner();
+    let request = PlaceOrderRequest { request_id: request_id(), items: vec![item(&one)] };
+    let first = one.buyer.caller.orders().place_order(request.clone()).await?.into_inner();
     let second = two.buyer.caller.orders().place_order(request).await?.into_inner();
-    assert_ne!(
-        first.order.context("an order")?.id,
-        second.order.context("an order")?.id
-    );
+    assert_ne!(first.order.context("an order")?.id, second.order.context("an order")?.id);
     Ok(())
 }
 
@@ -183,32 +137,14 @@ async fn a_refused_payment_stays_refused_under_its_request_id() -> Result<()> {
     let market = Market::open(system, PRICE - 1, 5).await?;
     let placed = market.order(1).await?;
     let request = pay(&placed);
-    let refused = market
-        .buyer
-        .caller
-        .transfers()
-        .pay_order(request.clone())
-        .await
-        .expect_err("a cent short");
+    let refused = market.buyer.caller.transfers().pay_order(request.clone()).await.expect_err("a cent short");
     let expected = (Code::FailedPrecondition, "INSUFFICIENT_CREDIT".to_owned());
     assert_eq!(code_and_reason(&refused), expected);
     assert_eq!(order(&market.buyer, &placed.id).await?.state(), State::Placed);
     system.admin.grant(&market.buyer, eur(PRICE)).await?;
-    let again = market
-        .buyer
-        .caller
-        .transfers()
-        .pay_order(request)
-        .await
-        .expect_err("an outcome is for ever");
+    let again = market.buyer.caller.transfers().pay_order(request).await.expect_err("an outcome is for ever");
     assert_eq!(code_and_reason(&again), expected);
-    market
-        .buyer
-        .caller
-        .transfers()
-        .pay_order(pay(&placed))
-        .await
-        .context("a new id is a new try")?;
+    market.buyer.caller.transfers().pay_order(pay(&placed)).await.context("a new id is a new try")?;
     system.books_balance().await
 }
 
@@ -221,11 +157,7 @@ async fn credit_sent_both_ways_at_once_is_conserved() -> Result<()> {
     }
     let mut calls = JoinSet::new();
     for number in 0..CALLERS {
-        let (from, to) = if number % 2 == 0 {
-            (&ann, &ben)
-        } else {
-            (&ben, &ann)
-        };
+        let (from, to) = if number % 2 == 0 { (&ann, &ben) } else { (&ben, &ann) };
         let request = SendCreditRequest {
             request_id: request_id(),
             to_user_id: to.user_id.clone(),
@@ -253,11 +185,8 @@ async fn credit_sent_both_ways_at_once_is_conserved() -> Result<()> {
 async fn a_grant_repeated_by_fifty_callers_is_granted_once() -> Result<()> {
     let system = System::shared().await?;
     let ann = system.api.sign_up("Ann").await?;
-    let request = GrantCreditRequest {
-        request_id: request_id(),
-        user_id: ann.user_id.clone(),
-        amount: Some(eur(500)),
-    };
+    let request =
+        GrantCreditRequest { request_id: request_id(), user_id: ann.user_id.clone(), amount: Some(eur(500)) };
     let mut calls = JoinSet::new();
     for _ in 0..CALLERS {
         let (caller, request) = (system.admin.caller.clone(), request.clone());
@@ -265,14 +194,7 @@ async fn a_grant_repeated_by_fifty_callers_is_granted_once() -> Result<()> {
     }
     let mut sequences = BTreeSet::new();
     while let Some(answer) = calls.join_next().await {
-        sequences.insert(
-            answer?
-                .context("each succeeds")?
-                .into_inner()
-                .entry
-                .context("an entry")?
-                .sequence,
-        );
+        sequences.insert(answer?.context("each succeeds")?.into_inner().entry.context("an entry")?.sequence);
     }
     assert_eq!((sequences, credit(&ann).await?), (BTreeSet::from([1]), 500));
     Ok(())

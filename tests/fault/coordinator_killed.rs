@@ -24,12 +24,8 @@ where
     F: AsyncFnOnce() -> Result<tonic::Status>,
 {
     let url = system.stack.databases.urls_for_services().await?.postgres;
-    let mut watcher = PgConnection::connect(&url)
-        .await
-        .context("connecting to PostgreSQL")?;
-    let mut holder = PgConnection::connect(&url)
-        .await
-        .context("connecting to PostgreSQL")?;
+    let mut watcher = PgConnection::connect(&url).await.context("connecting to PostgreSQL")?;
+    let mut holder = PgConnection::connect(&url).await.context("connecting to PostgreSQL")?;
 
     system.stack.services.user.process().pause()?;
     let unknown = start().await?;
@@ -40,23 +36,15 @@ where
             .fetch_one(&mut watcher)
             .await
             .map_err(|error| error.to_string())?;
-        if pending == 0 {
-            Ok(())
-        } else {
-            Err(format!("{pending} events are not stamped"))
-        }
+        if pending == 0 { Ok(()) } else { Err(format!("{pending} events are not stamped")) }
     })
     .await?;
     sqlx::query("BEGIN").execute(&mut holder).await?;
-    sqlx::query("SELECT 1 FROM outbox_lease FOR UPDATE")
-        .execute(&mut holder)
-        .await?;
+    sqlx::query("SELECT 1 FROM outbox_lease FOR UPDATE").execute(&mut holder).await?;
     system.stack.services.user.process().resume()?;
 
     wait_until(SOON, "the decision", async || {
-        let seen = transfer(&system.admin, &transfer_id)
-            .await
-            .map_err(|error| format!("{error:#}"))?;
+        let seen = transfer(&system.admin, &transfer_id).await.map_err(|error| format!("{error:#}"))?;
         match (seen.state(), seen.decision()) {
             (State::Confirming, Decision::Confirm) => Ok(()),
             other => Err(format!("{other:?}")),
@@ -70,24 +58,15 @@ where
 
     system.stack.services.order.restart().await?;
     wait_until(SOON, "the transfer to end", async || {
-        let seen = transfer(&system.admin, &transfer_id)
-            .await
-            .map_err(|error| format!("{error:#}"))?;
-        if seen.state() == State::Completed {
-            Ok(seen)
-        } else {
-            Err(format!("{:?}", seen.state()))
-        }
+        let seen = transfer(&system.admin, &transfer_id).await.map_err(|error| format!("{error:#}"))?;
+        if seen.state() == State::Completed { Ok(seen) } else { Err(format!("{:?}", seen.state())) }
     })
     .await
 }
 
 async fn transfer_state(watcher: &mut PgConnection, transfer_id: &str) -> Result<String> {
     let query = "SELECT lower(state) FROM transfer WHERE id = $1::uuid";
-    Ok(sqlx::query_scalar(query)
-        .bind(transfer_id)
-        .fetch_one(watcher)
-        .await?)
+    Ok(sqlx::query_scalar(query).bind(transfer_id).fetch_one(watcher).await?)
 }
 
 #[tokio::test]
@@ -98,30 +77,13 @@ async fn a_decided_payment_completes_once_after_the_coordinator_was_killed() -> 
     let request = pay(&placed);
     let ended = killed_between_decision_and_completion(&system, async || {
         let patient = market.buyer.caller.within(Duration::from_secs(1));
-        Ok(patient
-            .transfers()
-            .pay_order(request.clone())
-            .await
-            .expect_err("user service is paused"))
+        Ok(patient.transfers().pay_order(request.clone()).await.expect_err("user service is paused"))
     })
     .await?;
-    let repeat = market
-        .buyer
-        .caller
-        .transfers()
-        .pay_order(request)
-        .await
-        .context("the repeat")?
-        .into_inner();
+    let repeat = market.buyer.caller.transfers().pay_order(request).await.context("the repeat")?.into_inner();
     assert_eq!(repeat.transfer.context("a transfer")?.id, ended.id);
-    assert_eq!(
-        (credit(&market.buyer).await?, earned(&market.seller).await?),
-        (PRICE, PRICE)
-    );
-    assert_eq!(
-        order(&market.buyer, &placed.id).await?.state(),
-        order::State::Paid
-    );
+    assert_eq!((credit(&market.buyer).await?, earned(&market.seller).await?), (PRICE, PRICE));
+    assert_eq!(order(&market.buyer, &placed.id).await?.state(), order::State::Paid);
     system.books_balance().await
 }
 
@@ -130,39 +92,16 @@ async fn a_decided_refund_completes_once_after_the_coordinator_was_killed() -> R
     let system = System::start(DatabaseOptions::default()).await?;
     let market = Market::open(&system, PRICE, 2).await?;
     let placed = market.order(1).await?;
-    market
-        .buyer
-        .caller
-        .transfers()
-        .pay_order(pay(&placed))
-        .await
-        .context("PayOrder")?;
+    market.buyer.caller.transfers().pay_order(pay(&placed)).await.context("PayOrder")?;
     let request = refund(&placed, PRICE / 4);
     killed_between_decision_and_completion(&system, async || {
         let patient = market.seller.caller.within(Duration::from_secs(1));
-        Ok(patient
-            .transfers()
-            .refund_order(request.clone())
-            .await
-            .expect_err("user service is paused"))
+        Ok(patient.transfers().refund_order(request.clone()).await.expect_err("user service is paused"))
     })
     .await?;
-    market
-        .seller
-        .caller
-        .transfers()
-        .refund_order(request)
-        .await
-        .context("the repeat")?;
-    assert_eq!(
-        (credit(&market.buyer).await?, earned(&market.seller).await?),
-        (PRICE / 4, PRICE - PRICE / 4)
-    );
-    let refunded = order(&market.buyer, &placed.id)
-        .await?
-        .refunded
-        .context("a sum")?
-        .minor_units;
+    market.seller.caller.transfers().refund_order(request).await.context("the repeat")?;
+    assert_eq!((credit(&market.buyer).await?, earned(&market.seller).await?), (PRICE / 4, PRICE - PRICE / 4));
+    let refunded = order(&market.buyer, &placed.id).await?.refunded.context("a sum")?.minor_units;
     assert_eq!(refunded, PRICE / 4);
     system.books_balance().await
 }

@@ -21,39 +21,19 @@ async fn a_payment_outlives_user_service() -> Result<()> {
     user_service.pause()?;
     let request = pay(&placed);
     let patient = market.buyer.caller.within(Duration::from_secs(2));
-    let unknown = patient
-        .transfers()
-        .pay_order(request.clone())
-        .await
-        .expect_err("nobody can reserve");
-    assert_eq!(
-        code_and_reason(&unknown),
-        (Code::Unavailable, "REQUEST_IN_PROGRESS".to_owned())
-    );
+    let unknown = patient.transfers().pay_order(request.clone()).await.expect_err("nobody can reserve");
+    assert_eq!(code_and_reason(&unknown), (Code::Unavailable, "REQUEST_IN_PROGRESS".to_owned()));
     let transfer_id = metadata(&unknown, "transfer_id").context("the transfer's id")?;
-    assert_eq!(
-        order(&market.seller, &placed.id).await?.state(),
-        State::PaymentPending
-    );
+    assert_eq!(order(&market.seller, &placed.id).await?.state(), State::PaymentPending);
 
     user_service.resume()?;
-    let answer = wait_until(
-        Duration::from_secs(20),
-        "the repeat to hear the outcome",
-        async || {
-            let answer = market.buyer.caller.transfers().pay_order(request.clone()).await;
-            answer.map_err(|status| status.to_string())
-        },
-    )
+    let answer = wait_until(Duration::from_secs(20), "the repeat to hear the outcome", async || {
+        let answer = market.buyer.caller.transfers().pay_order(request.clone()).await;
+        answer.map_err(|status| status.to_string())
+    })
     .await?;
-    assert_eq!(
-        answer.into_inner().transfer.context("a transfer")?.id,
-        transfer_id
-    );
-    assert_eq!(
-        (credit(&market.buyer).await?, earned(&market.seller).await?),
-        (0, PRICE)
-    );
+    assert_eq!(answer.into_inner().transfer.context("a transfer")?.id, transfer_id);
+    assert_eq!((credit(&market.buyer).await?, earned(&market.seller).await?), (0, PRICE));
     system.books_balance().await
 }
 
@@ -62,11 +42,7 @@ async fn a_payment_outlives_user_service() -> Result<()> {
 #[tokio::test]
 async fn an_undecided_payment_is_cancelled_at_its_deadline() -> Result<()> {
     let services = testkit::ServiceOptions {
-        env: vec![(
-            testkit::ServiceName::Order,
-            "TRANSFER_DEADLINE".to_owned(),
-            "3s".to_owned(),
-        )],
+        env: vec![(testkit::ServiceName::Order, "TRANSFER_DEADLINE".to_owned(), "3s".to_owned())],
         ..testkit::ServiceOptions::default()
     };
     let system = System::start_with(DatabaseOptions::default(), services).await?;
@@ -75,43 +51,22 @@ async fn an_undecided_payment_is_cancelled_at_its_deadline() -> Result<()> {
     system.stack.services.user.process().kill().await?;
     let request = pay(&placed);
     let patient = market.buyer.caller.within(Duration::from_secs(1));
-    patient
-        .transfers()
-        .pay_order(request.clone())
-        .await
-        .expect_err("nobody can reserve");
-    wait_until(
-        Duration::from_secs(20),
-        "the deadline to cancel the transfer",
-        async || {
-            let answer = market
-                .buyer
-                .caller
-                .transfers()
-                .pay_order(request.clone())
-                .await
-                .expect_err("refused");
-            match code_and_reason(&answer) {
-                (Code::FailedPrecondition, reason) if reason == "TRANSFER_EXPIRED" => Ok(()),
-                other => Err(format!("{other:?}")),
-            }
-        },
-    )
+    patient.transfers().pay_order(request.clone()).await.expect_err("nobody can reserve");
+    wait_until(Duration::from_secs(20), "the deadline to cancel the transfer", async || {
+        let answer = market.buyer.caller.transfers().pay_order(request.clone()).await.expect_err("refused");
+        match code_and_reason(&answer) {
+            (Code::FailedPrecondition, reason) if reason == "TRANSFER_EXPIRED" => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
     .await?;
     assert_eq!(order(&market.seller, &placed.id).await?.state(), State::Placed);
     system.stack.services.user.restart().await?;
-    let again = wait_until(
-        Duration::from_secs(20),
-        "the order to be payable again",
-        async || {
-            let answer = market.buyer.caller.transfers().pay_order(pay(&placed)).await;
-            answer.map_err(|status| status.to_string())
-        },
-    );
+    let again = wait_until(Duration::from_secs(20), "the order to be payable again", async || {
+        let answer = market.buyer.caller.transfers().pay_order(pay(&placed)).await;
+        answer.map_err(|status| status.to_string())
+    });
     again.await?;
-    assert_eq!(
-        (credit(&market.buyer).await?, earned(&market.seller).await?),
-        (0, PRICE)
-    );
+    assert_eq!((credit(&market.buyer).await?, earned(&market.seller).await?), (0, PRICE));
     system.books_balance().await
 }

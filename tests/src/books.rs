@@ -15,25 +15,17 @@ impl System {
     /// # Errors
     /// When they do not in time, with what is wrong.
     pub async fn books_balance(&self) -> Result<()> {
-        wait_until(
-            Duration::from_secs(30),
-            "both books to be quiet and balanced",
-            async || self.check_books().await.map_err(|error| format!("{error:#}")),
-        )
+        wait_until(Duration::from_secs(30), "both books to be quiet and balanced", async || {
+            self.check_books().await.map_err(|error| format!("{error:#}"))
+        })
         .await
     }
 
     async fn check_books(&self) -> Result<()> {
         let admin = &self.admin.caller;
-        let accounts = admin
-            .accounts()
-            .get_trial_balance(order::v1::GetTrialBalanceRequest {})
-            .await;
+        let accounts = admin.accounts().get_trial_balance(order::v1::GetTrialBalanceRequest {}).await;
         let accounts = accounts.context("order service's book")?.into_inner();
-        let wallets = admin
-            .wallets()
-            .get_trial_balance(user::v1::GetTrialBalanceRequest {})
-            .await;
+        let wallets = admin.wallets().get_trial_balance(user::v1::GetTrialBalanceRequest {}).await;
         let books = Books::new(wallets.context("user service's book")?.into_inner(), accounts);
         let problems = books.problems_at_rest();
         ensure!(problems.is_empty(), "{}", problems.join("; "));

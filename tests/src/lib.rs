@@ -5,5 +5,6 @@ pub mod books;
 pub mod people;
 pub mod status;
 mod system;
+pub mod tool;
 
 pub use system::System;

@@ -43,18 +43,9 @@ impl Market {
             unit_price: Some(eur(PRICE)),
             stock,
         };
-        let product = seller
-            .caller
-            .catalog()
-            .create_product(request)
-            .await
-            .context("CreateProduct")?;
+        let product = seller.caller.catalog().create_product(request).await.context("CreateProduct")?;
         let product_id = product.into_inner().product.context("a product")?.id;
-        Ok(Self {
-            buyer,
-            seller,
-            product_id,
-        })
+        Ok(Self { buyer, seller, product_id })
     }
 
     /// The buyer orders.
@@ -62,22 +53,9 @@ impl Market {
     /// # Errors
     /// When order service refuses.
     pub async fn order(&self, quantity: i64) -> Result<Order> {
-        let item = OrderItem {
-            product_id: self.product_id.clone(),
-            quantity,
-            ..OrderItem::default()
-        };
-        let request = PlaceOrderRequest {
-            request_id: request_id(),
-            items: vec![item],
-        };
-        let answer = self
-            .buyer
-            .caller
-            .orders()
-            .place_order(request)
-            .await
-            .context("PlaceOrder")?;
+        let item = OrderItem { product_id: self.product_id.clone(), quantity, ..OrderItem::default() };
+        let request = PlaceOrderRequest { request_id: request_id(), items: vec![item] };
+        let answer = self.buyer.caller.orders().place_order(request).await.context("PlaceOrder")?;
         answer.into_inner().order.context("an order")
     }
 
@@ -86,16 +64,8 @@ impl Market {
     /// # Errors
     /// When order service refuses.
     pub async fn stock(&self) -> Result<i64> {
-        let request = GetProductRequest {
-            product_id: self.product_id.clone(),
-        };
-        let answer = self
-            .buyer
-            .caller
-            .catalog()
-            .get_product(request)
-            .await
-            .context("GetProduct")?;
+        let request = GetProductRequest { product_id: self.product_id.clone() };
+        let answer = self.buyer.caller.catalog().get_product(request).await.context("GetProduct")?;
         Ok(answer.into_inner().product.context("a product")?.stock)
     }
 }
@@ -103,20 +73,13 @@ impl Market {
 /// A request to pay an order.
 #[must_use]
 pub fn pay(order: &Order) -> PayOrderRequest {
-    PayOrderRequest {
-        request_id: request_id(),
-        order_id: order.id.clone(),
-    }
+    PayOrderRequest { request_id: request_id(), order_id: order.id.clone() }
 }
 
 /// A request to refund cents of an order.
 #[must_use]
 pub fn refund(order: &Order, cents: i64) -> RefundOrderRequest {
-    RefundOrderRequest {
-        request_id: request_id(),
-        order_id: order.id.clone(),
-        amount: Some(eur(cents)),
-    }
+    RefundOrderRequest { request_id: request_id(), order_id: order.id.clone(), amount: Some(eur(cents)) }
 }
 
 /// Somebody's wallet in euros.
@@ -124,16 +87,8 @@ pub fn refund(order: &Order, cents: i64) -> RefundOrderRequest {
 /// # Errors
 /// When user service refuses.
 pub async fn wallet(person: &Person) -> Result<Wallet> {
-    let request = GetWalletRequest {
-        user_id: String::new(),
-        currency_code: "EUR".to_owned(),
-    };
-    let answer = person
-        .caller
-        .wallets()
-        .get_wallet(request)
-        .await
-        .context("GetWallet")?;
+    let request = GetWalletRequest { user_id: String::new(), currency_code: "EUR".to_owned() };
+    let answer = person.caller.wallets().get_wallet(request).await.context("GetWallet")?;
     answer.into_inner().wallet.context("a wallet")
 }
 
@@ -150,23 +105,9 @@ pub async fn credit(person: &Person) -> Result<i64> {
 /// # Errors
 /// When order service refuses.
 pub async fn earned(person: &Person) -> Result<i64> {
-    let request = GetAccountRequest {
-        owner_id: String::new(),
-        currency_code: "EUR".to_owned(),
-    };
-    let answer = person
-        .caller
-        .accounts()
-        .get_account(request)
-        .await
-        .context("GetAccount")?;
-    Ok(answer
-        .into_inner()
-        .account
-        .context("an account")?
-        .balance
-        .context("a balance")?
-        .minor_units)
+    let request = GetAccountRequest { owner_id: String::new(), currency_code: "EUR".to_owned() };
+    let answer = person.caller.accounts().get_account(request).await.context("GetAccount")?;
+    Ok(answer.into_inner().account.context("an account")?.balance.context("a balance")?.minor_units)
 }
 
 /// An order as somebody sees it.
@@ -174,15 +115,8 @@ pub async fn earned(person: &Person) -> Result<i64> {
 /// # Errors
 /// When order service refuses.
 pub async fn order(person: &Person, order_id: &str) -> Result<Order> {
-    let request = GetOrderRequest {
-        order_id: order_id.to_owned(),
-    };
-    let answer = person
-        .caller
-        .orders()
-        .get_order(request)
-        .await
-        .context("GetOrder")?;
+    let request = GetOrderRequest { order_id: order_id.to_owned() };
+    let answer = person.caller.orders().get_order(request).await.context("GetOrder")?;
     answer.into_inner().order.context("an order")
 }
 
@@ -191,14 +125,7 @@ pub async fn order(person: &Person, order_id: &str) -> Result<Order> {
 /// # Errors
 /// When order service refuses.
 pub async fn transfer(person: &Person, transfer_id: &str) -> Result<Transfer> {
-    let request = GetTransferRequest {
-        transfer_id: transfer_id.to_owned(),
-    };
-    let answer = person
-        .caller
-        .transfers()
-        .get_transfer(request)
-        .await
-        .context("GetTransfer")?;
+    let request = GetTransferRequest { transfer_id: transfer_id.to_owned() };
+    let answer = person.caller.transfers().get_transfer(request).await.context("GetTransfer")?;
     answer.into_inner().transfer.context("a transfer")
 }

@@ -28,9 +28,7 @@ impl System {
     /// When it does not start.
     pub async fn shared() -> Result<&'static Self> {
         static SHARED: OnceCell<System> = OnceCell::const_new();
-        SHARED
-            .get_or_try_init(|| Self::start(DatabaseOptions::default()))
-            .await
+        SHARED.get_or_try_init(|| Self::start(DatabaseOptions::default())).await
     }
 
     /// A system of its own, for a test that breaks it.
@@ -50,15 +48,9 @@ impl System {
         BUILT.get_or_try_init(|| Profile::Debug.build(&PACKAGES)).await?;
         let state = Arc::new(State::for_run(&state::base()).await?);
         let stack = Stack::start(state, databases, &services).await?;
-        stack
-            .services
-            .bootstrap_admin(ADMIN_EMAIL, "Admin", PASSWORD)
-            .await?;
+        stack.services.bootstrap_admin(ADMIN_EMAIL, "Admin", PASSWORD).await?;
         let api = Api::of(&stack.services)?;
-        let admin = api
-            .log_in(ADMIN_EMAIL, PASSWORD)
-            .await
-            .context("logging the admin in")?;
+        let admin = api.log_in(ADMIN_EMAIL, PASSWORD).await.context("logging the admin in")?;
         Ok(Self { stack, api, admin })
     }
 
@@ -68,12 +60,7 @@ impl System {
     /// With the lines.
     pub fn no_errors_logged(&self) -> Result<()> {
         for name in ServiceName::ALL {
-            let lines = self
-                .stack
-                .services
-                .get(name)
-                .log()
-                .errors_since(LogMark::default());
+            let lines = self.stack.services.get(name).log().errors_since(LogMark::default());
             ensure!(lines.is_empty(), "{name} logged errors:\n{}", lines.join("\n"));
         }
         Ok(())
