@@ -1,0 +1,72 @@
+//! What callers can do. One file for each change; reads are in `queries.rs`.
+
+mod login;
+mod queries;
+mod refresh_session;
+mod revocations;
+mod revoke_all_sessions;
+mod revoke_session;
+
+pub(crate) use login::Login;
+pub(crate) use queries::{ListSessions, SessionCursor, SessionPage};
+pub(crate) use revocations::{REVOCATIONS, Revocations};
+pub(crate) use revoke_all_sessions::RevokeAllSessions;
+pub(crate) use revoke_session::RevokeSession;
+
+use auth::{Person, Principal};
+use events::Headers;
+use types::{Fingerprint, RequestKey, UserId};
+use uuid::Uuid;
+
+use crate::clients::user::Users;
+use crate::domain::Partition;
+use crate::error::{Error, Result};
+use crate::storage::Store;
+
+/// The use cases. Cheap to clone; belongs to the runtime that it was made in.
+#[derive(Clone)]
+pub(crate) struct App {
+    store: Store,
+    users: Users,
+}
+
+/// A change that may be repeated.
+#[derive(Debug, Clone)]
+pub(crate) struct Request {
+    pub(crate) key: RequestKey,
+    pub(crate) fingerprint: Fingerprint,
+}
+
+/// An answer, and whether it is the first one given once more.
+#[derive(Debug)]
+pub(crate) struct Answer<T> {
+    pub(crate) value: T,
+    pub(crate) is_replay: bool,
+}
+
+impl App {
+    /// The use cases over this store and this user service.
+    pub(crate) fn new(store: Store, users: Users) -> Self {
+        Self { store, users }
+    }
+
+    /// Claims the request where its principal lives, when its effect is elsewhere; see `request_claim.lua`.
+    async fn claim(&self, person: &Person, target: UserId, request: &Request) -> Result<()> {
+        let home = Partition::of(person.user_id);
+        if home == Partition::of(target) {
+            return Ok(());
+        }
+        let claimed = self.store.request_claim(home, &request.key, &request.fingerprint).await?;
+        claimed.answer(request.key.method, &request.fingerprint).map(drop)
+    }
+}
+
+/// The person that calls; methods here admit nobody else.
+fn person(principal: &Principal) -> Result<&Person> {
+    principal.person().ok_or(Error::PermissionDenied)
+}
+
+/// Where the events of a call come from.
+fn headers(request_id: Option<Uuid>) -> Headers {
+    Headers { traceparent: runtime::telemetry::current_traceparent(), tracestate: None, request_id }
+}

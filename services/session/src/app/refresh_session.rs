@@ -1,0 +1,25 @@
+//! Exchanging a refresh token for new tokens.
+//!
+//! A token that comes a second time ends its session, also when both come at once and also when the first answer
+//! got lost on its way: two may hold it, and nobody can tell the owner from the thief. The owner logs in again.
+
+use auth::token::RefreshToken;
+
+use super::{App, headers};
+use crate::domain::Session;
+use crate::error::{Error, Result};
+use crate::storage::{RefreshReply, Tokens};
+
+impl App {
+    /// New tokens for the session of this one.
+    pub(crate) async fn refresh_session(&self, token: &RefreshToken) -> Result<(Session, Tokens)> {
+        match self.store.session_refresh(token, &headers(None)).await? {
+            RefreshReply::Refreshed(refreshed) => Ok(*refreshed),
+            RefreshReply::Unknown => Err(Error::InvalidCredentials),
+            RefreshReply::Reused { session_id, user_id } => {
+                tracing::warn!(target: "audit", { user.id = %user_id, session.id = %session_id }, "a refresh token was used twice: its session ended");
+                Err(Error::InvalidCredentials)
+            }
+        }
+    }
+}

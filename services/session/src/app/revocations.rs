@@ -1,0 +1,46 @@
+//! What user service's events do here: a deactivation or a change of role ends the sessions made before it.
+
+use api::user::v1::{UserDeactivated, UserRoleChanged};
+use events::{ConsumerId, EffectError, Effects, Event, Headers};
+use types::UserId;
+
+use crate::storage::Tx;
+
+/// The consumer of stream `user` that ends sessions.
+pub(crate) const REVOCATIONS: ConsumerId = ConsumerId { name: "session.revocations", stream: "user" };
+
+/// Ends sessions that have a lower auth epoch than the event tells. Late or repeated, it ends no newer one, so
+/// the mark may move after it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Revocations;
+
+impl Effects<Tx> for Revocations {
+    async fn apply(&self, tx: &mut Tx, run: &[Event]) -> Result<(), EffectError> {
+        for event in run {
+            let Some((user_id, auth_epoch)) = revocation(event)? else { continue };
+            let ended = tx.store().session_revoke_below(user_id, auth_epoch, &caused_by(event)).await?;
+            tracing::info!(target: "audit", { user.id = %user_id, auth_epoch, ended, cause = event.new.event_type }, "sessions were revoked");
+        }
+        Ok(())
+    }
+}
+
+/// Whose sessions end below which epoch; `None` for an event that ends none.
+fn revocation(event: &Event) -> Result<Option<(UserId, i64)>, EffectError> {
+    let permanent = |error: Box<dyn std::error::Error + Send + Sync>| EffectError::Permanent(error);
+    let deactivated =
+        event.decode::<UserDeactivated>().map(|read| read.map(|told| (told.user_id, told.auth_epoch)));
+    let role_changed =
+        || event.decode::<UserRoleChanged>().map(|read| read.map(|told| (told.user_id, told.auth_epoch)));
+    let Some(told) = deactivated.or_else(role_changed) else { return Ok(None) };
+    let (user_id, auth_epoch) = told.map_err(|error| permanent(error.into()))?;
+    if auth_epoch < 0 {
+        return Err(permanent(format!("auth epoch {auth_epoch}").into()));
+    }
+    Ok(Some((user_id.parse().map_err(|error: types::InvalidId| permanent(error.into()))?, auth_epoch)))
+}
+
+/// Our event belongs to the call that made theirs.
+fn caused_by(event: &Event) -> Headers {
+    event.new.headers.clone()
+}

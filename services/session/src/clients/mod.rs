@@ -1,0 +1,3 @@
+//! Calls to other services, answered in this crate's own words.
+
+pub(crate) mod user;

@@ -1,0 +1,133 @@
+//! User service: it alone knows passwords.
+
+use std::time::Duration;
+
+use api::common::v1::ErrorReason;
+use api::refusal::Reason as _;
+use api::user::v1::user_service_client::UserServiceClient;
+use api::user::v1::{VerifyPasswordRequest, VerifyPasswordResponse};
+use runtime::client::{Peer, PeerChannel, RetryPolicy, retry_unavailable};
+use secrecy::{ExposeSecret as _, SecretString};
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+use types::{Role, UserId};
+
+use crate::error::{Error, RETRY_AFTER, Result};
+
+/// Time in all for checking one password, repeats included.
+const WITHIN: Duration = Duration::from_secs(4);
+const ATTEMPTS_MAX: u32 = 3;
+
+/// Whose password it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct KnownUser {
+    pub(crate) user_id: UserId,
+    pub(crate) role: Role,
+    pub(crate) auth_epoch: i64,
+}
+
+/// A client of user service; belongs to the runtime that it was made in.
+#[derive(Clone)]
+pub(crate) struct Users {
+    client: UserServiceClient<PeerChannel>,
+    policy: RetryPolicy,
+}
+
+impl Users {
+    /// A client that connects when it is first used.
+    pub(crate) fn new(peer: &Peer) -> Self {
+        let policy = RetryPolicy { attempts_max: ATTEMPTS_MAX, within: WITHIN, ..RetryPolicy::default() };
+        Self { client: UserServiceClient::new(peer.channel()), policy }
+    }
+
+    /// Checks a password.
+    ///
+    /// # Errors
+    /// [`Error::InvalidCredentials`] when address or password are wrong; [`Error::Invalid`], [`Error::Overloaded`],
+    /// [`Error::Unavailable`] when it was not checked.
+    pub(crate) async fn password_verify(&self, email: &str, password: &SecretString) -> Result<KnownUser> {
+        let answer = retry_unavailable(&self.policy, || {
+            let mut client = self.client.clone();
+            let request = VerifyPasswordRequest {
+                email: email.to_owned(),
+                password: password.expose_secret().to_owned(),
+            };
+            async move { client.verify_password(request).await }
+        });
+        match answer.await {
+            Ok(answer) => known_user(&answer.into_inner())
+                .ok_or_else(|| Error::internal("user service's answer to VerifyPassword makes no sense")),
+            Err(status) => Err(refused(status)),
+        }
+    }
+}
+
+fn known_user(answer: &VerifyPasswordResponse) -> Option<KnownUser> {
+    Some(KnownUser {
+        user_id: answer.user_id.parse().ok()?,
+        role: answer.role().known()?,
+        auth_epoch: Some(answer.auth_epoch).filter(|epoch| *epoch >= 0)?,
+    })
+}
+
+fn refused(status: Status) -> Error {
+    let info = status.get_details_error_info();
+    let is = |reason: ErrorReason| info.as_ref().is_some_and(|info| info.reason == reason.wire_name());
+    // Then it is our service token that was refused and not the password.
+    let is_about_header = info.as_ref().is_some_and(|info| info.metadata.contains_key("header"));
+    match status.code() {
+        Code::Unauthenticated if is(ErrorReason::InvalidCredentials) && !is_about_header => {
+            Error::InvalidCredentials
+        }
+        Code::InvalidArgument if is(ErrorReason::InvalidRequest) => Error::Invalid(
+            status.get_details_bad_request().map(|details| details.field_violations).unwrap_or_default(),
+        ),
+        Code::ResourceExhausted => {
+            let retry_after = status.get_details_retry_info().and_then(|info| info.retry_delay);
+            Error::Overloaded { retry_after: retry_after.unwrap_or(RETRY_AFTER) }
+        }
+        _ => Error::unavailable(status),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use api::refusal::Refusal;
+    use api::violations::Violations;
+
+    use super::*;
+
+    fn refusal(code: Code, reason: ErrorReason) -> Refusal {
+        Refusal::new(code, &reason, "user.tristore", "no")
+    }
+
+    #[test]
+    fn only_a_refusal_of_the_password_is_a_wrong_password() {
+        let wrong = || refusal(Code::Unauthenticated, ErrorReason::InvalidCredentials);
+        assert!(matches!(refused(wrong().into_status()), Error::InvalidCredentials));
+        for ours in [
+            wrong().with("header", "authorization").into_status(),
+            refusal(Code::Unauthenticated, ErrorReason::MissingCredentials).into_status(),
+            refusal(Code::PermissionDenied, ErrorReason::CallerNotAllowed).into_status(),
+            Status::unauthenticated("a proxy"),
+            Status::internal(""),
+            Status::deadline_exceeded(""),
+        ] {
+            assert!(matches!(refused(ours.clone()), Error::Unavailable { .. }), "{ours:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_caller_can_mend_is_passed_on() {
+        let mut violations = Violations::new();
+        violations.add("email", "INVALID_EMAIL", "must be an e-mail address");
+        let violations = violations.finish(None::<()>).unwrap_err();
+        let status = refusal(Code::InvalidArgument, ErrorReason::InvalidRequest).bad_request(violations);
+        let Error::Invalid(passed_on) = refused(status.into_status()) else { panic!("not passed on") };
+        assert_eq!((passed_on[0].field.as_str(), passed_on[0].reason.as_str()), ("email", "INVALID_EMAIL"));
+        let busy =
+            refusal(Code::ResourceExhausted, ErrorReason::Overloaded).retry_after(Duration::from_secs(7));
+        let Error::Overloaded { retry_after } = refused(busy.into_status()) else { panic!("not passed on") };
+        assert_eq!(retry_after, Duration::from_secs(7));
+    }
+}

@@ -1,0 +1,191 @@
+//! What this service is told at its start. `--help` is the reference.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Result, anyhow};
+use clap::{Args, Parser, Subcommand};
+use runtime::config::{
+    ServerConfig, ServiceTokenConfig, TelemetryConfig, duration, human, secret, secret_value,
+};
+use secrecy::SecretString;
+use serde::Serialize;
+use tokio::sync::Notify;
+use types::{SystemClock, SystemIds};
+
+use crate::domain::{Lifetimes, LoginLimits};
+use crate::storage::StoreOptions;
+
+/// Where the service listens unless told otherwise.
+pub const LISTEN: &str = "0.0.0.0:50053";
+
+/// The command line.
+#[derive(Debug, Parser)]
+#[command(name = "session-service", about = "Sessions, on Redis", version)]
+pub struct Command {
+    /// What to do.
+    #[command(subcommand)]
+    pub action: Action,
+}
+
+/// What the binary can do.
+#[derive(Debug, Subcommand)]
+pub enum Action {
+    /// Serve; this is what happens without a command.
+    Serve(Box<Config>),
+    /// Check that Redis may keep sessions, note the layout of the keys, load the scripts.
+    Migrate(RedisConfig),
+}
+
+/// Everything that `serve` needs.
+#[derive(Debug, Clone, Args, Serialize)]
+pub struct Config {
+    /// How it listens.
+    #[command(flatten)]
+    pub server: ServerConfig,
+    /// Where logs and traces go.
+    #[command(flatten)]
+    pub telemetry: TelemetryConfig,
+    /// How services know each other.
+    #[command(flatten)]
+    pub service_tokens: ServiceTokenConfig,
+    /// The database.
+    #[command(flatten)]
+    pub redis: RedisConfig,
+    /// How long sessions live.
+    #[command(flatten)]
+    pub sessions: SessionConfig,
+    /// How failed logins slow down the next ones.
+    #[command(flatten)]
+    pub logins: LoginConfig,
+    /// Who else there is.
+    #[command(flatten)]
+    pub peers: PeerConfig,
+}
+
+/// The database.
+#[derive(Debug, Clone, Args, Serialize)]
+#[command(next_help_heading = "Redis")]
+pub struct RedisConfig {
+    /// `redis://user:password@host:port/number`: Redis 7 with `appendonly yes`, `appendfsync always` and
+    /// `maxmemory-policy noeviction`. Its own server, or at least its own number.
+    #[arg(long = "redis-session-url", env = "REDIS_SESSION_URL", value_name = "URL", hide_env_values = true, value_parser = secret_value)]
+    #[serde(serialize_with = "secret")]
+    pub url: SecretString,
+    /// Longest time for one command; a Redis that takes longer counts as away.
+    #[arg(long = "redis-command-timeout", env = "REDIS_COMMAND_TIMEOUT", default_value = "200ms", value_parser = duration)]
+    #[serde(serialize_with = "human")]
+    pub command_timeout: Duration,
+}
+
+/// How long sessions live, and how many there may be.
+#[derive(Debug, Clone, Copy, Args, Serialize)]
+#[command(next_help_heading = "Sessions")]
+pub struct SessionConfig {
+    /// Life of an access token.
+    #[arg(long, env = "ACCESS_TOKEN_LIFE", default_value = "15m", value_parser = duration)]
+    #[serde(serialize_with = "human")]
+    pub access_token_life: Duration,
+    /// Life of a session that is not used.
+    #[arg(long, env = "SESSION_IDLE_LIFE", default_value = "30m", value_parser = duration)]
+    #[serde(serialize_with = "human")]
+    pub session_idle_life: Duration,
+    /// Life of a session in any case.
+    #[arg(long, env = "SESSION_LIFE", default_value = "12h", value_parser = duration)]
+    #[serde(serialize_with = "human")]
+    pub session_life: Duration,
+    /// Use of a session is written down at most this often.
+    #[arg(long, env = "SESSION_TOUCH_INTERVAL", default_value = "1m", value_parser = duration)]
+    #[serde(serialize_with = "human")]
+    pub session_touch_interval: Duration,
+    /// Sessions of one user; one more ends the oldest.
+    #[arg(long, env = "SESSIONS_PER_USER_MAX", default_value_t = 100)]
+    pub sessions_per_user_max: u32,
+    /// Used refresh tokens of a session that are remembered, to notice a second use.
+    #[arg(long, env = "ROTATED_TOKENS_MAX", default_value_t = 100)]
+    pub rotated_tokens_max: u32,
+    /// About how many events each of the 16 streams keeps.
+    #[arg(long, env = "SESSION_STREAM_LENGTH", default_value_t = 10_000)]
+    pub session_stream_length: u32,
+    /// How long the answer to a `request_id` is kept.
+    #[arg(long, env = "REQUEST_LIFE", default_value = "24h", value_parser = duration)]
+    #[serde(serialize_with = "human")]
+    pub request_life: Duration,
+}
+
+/// How failed logins of an address slow down the next ones.
+#[derive(Debug, Clone, Copy, Args, Serialize)]
+#[command(next_help_heading = "Logins")]
+pub struct LoginConfig {
+    /// Failures that cost nothing.
+    #[arg(long, env = "LOGIN_FREE_FAILURES", default_value_t = 5)]
+    pub login_free_failures: u32,
+    /// Tries of one address at once while its failures cost nothing; afterwards it is one.
+    #[arg(long, env = "LOGIN_TRIES_AT_ONCE", default_value_t = 32)]
+    pub login_tries_at_once: u32,
+    /// The first wait; each further failure doubles it.
+    #[arg(long, env = "LOGIN_FIRST_WAIT", default_value = "1s", value_parser = duration)]
+    #[serde(serialize_with = "human")]
+    pub login_first_wait: Duration,
+    /// The longest wait: short enough that whoever keeps failing on purpose cannot lock the owner out.
+    #[arg(long, env = "LOGIN_LONGEST_WAIT", default_value = "1m", value_parser = duration)]
+    #[serde(serialize_with = "human")]
+    pub login_longest_wait: Duration,
+    /// Failures are forgotten after this long without another.
+    #[arg(long, env = "LOGIN_FAILURE_MEMORY", default_value = "1h", value_parser = duration)]
+    #[serde(serialize_with = "human")]
+    pub login_failure_memory: Duration,
+}
+
+/// Who else there is.
+#[derive(Debug, Clone, Args, Serialize)]
+#[command(next_help_heading = "Peers")]
+pub struct PeerConfig {
+    /// Redis whose Pub/Sub carries the events; may be away.
+    #[arg(long, env = "REDIS_EVENTS_URL", value_name = "URL", hide_env_values = true, value_parser = secret_value)]
+    #[serde(serialize_with = "secret")]
+    pub redis_events_url: SecretString,
+    /// User service.
+    #[arg(long, env = "USER_URL", value_name = "URL")]
+    pub user_url: String,
+}
+
+/// How long a login counts as in progress whose process died; longer than any call may take.
+const TRY_LIFE: Duration = Duration::from_secs(10);
+
+impl Config {
+    /// What the store is made with. `appended` is shared by the whole process.
+    ///
+    /// # Errors
+    /// When limits do not fit together.
+    pub(crate) fn store_options(&self, appended: &Arc<Notify>) -> Result<StoreOptions> {
+        let (sessions, logins) = (&self.sessions, &self.logins);
+        let lifetimes = Lifetimes {
+            access: sessions.access_token_life,
+            idle: sessions.session_idle_life,
+            absolute: sessions.session_life,
+            touch: sessions.session_touch_interval,
+            sessions_per_user: sessions.sessions_per_user_max,
+            rotated_max: sessions.rotated_tokens_max,
+            request: sessions.request_life,
+            stream_length: sessions.session_stream_length,
+        };
+        lifetimes.check().map_err(|rule| anyhow!(rule))?;
+        let login_limits = LoginLimits {
+            free_failures: logins.login_free_failures,
+            tries_at_once: logins.login_tries_at_once.max(1),
+            try_life: TRY_LIFE,
+            first_wait: logins.login_first_wait,
+            longest_wait: logins.login_longest_wait,
+            memory: logins.login_failure_memory,
+        };
+        Ok(StoreOptions {
+            lifetimes,
+            login_limits,
+            command_timeout: self.redis.command_timeout,
+            ids: Arc::new(SystemIds),
+            clock: Arc::new(SystemClock),
+            appended: Arc::clone(appended),
+        })
+    }
+}

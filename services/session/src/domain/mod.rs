@@ -1,0 +1,9 @@
+//! The rules of sessions and logins. Pure: no async, no I/O, no protobuf, no Redis.
+
+mod email;
+mod partition;
+mod session;
+
+pub(crate) use email::throttle_key;
+pub(crate) use partition::Partition;
+pub(crate) use session::{Lifetimes, LoginLimits, NewSession, Session};

@@ -1,0 +1,86 @@
+//! What a session is and how long it lives.
+
+use std::time::Duration;
+
+use time::OffsetDateTime;
+use types::{Role, SessionId, UserId};
+
+/// A login that lives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Session {
+    pub(crate) id: SessionId,
+    pub(crate) user_id: UserId,
+    pub(crate) client_name: String,
+    pub(crate) created_at: OffsetDateTime,
+    pub(crate) used_at: OffsetDateTime,
+    /// When it ends if it is not used until then.
+    pub(crate) idle_until: OffsetDateTime,
+    /// When it ends in any case.
+    pub(crate) expires_at: OffsetDateTime,
+}
+
+/// A session that a checked password asks for.
+#[derive(Debug, Clone)]
+pub(crate) struct NewSession {
+    pub(crate) user_id: UserId,
+    pub(crate) role: Role,
+    /// What user service said with its yes: a revocation since then makes the yes void.
+    pub(crate) auth_epoch: i64,
+    pub(crate) client_name: String,
+}
+
+/// How long things live, and how many there may be.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Lifetimes {
+    pub(crate) access: Duration,
+    pub(crate) idle: Duration,
+    pub(crate) absolute: Duration,
+    /// Use is written down at most this often.
+    pub(crate) touch: Duration,
+    pub(crate) sessions_per_user: u32,
+    /// How many used refresh tokens of a session are remembered, to notice a second use.
+    pub(crate) rotated_max: u32,
+    /// How long the answer to a `request_id` is kept.
+    pub(crate) request: Duration,
+    /// About how many events a stream keeps.
+    pub(crate) stream_length: u32,
+}
+
+impl Lifetimes {
+    /// Whether they fit together.
+    ///
+    /// # Errors
+    /// The rule that is broken.
+    pub(crate) fn check(&self) -> Result<(), &'static str> {
+        // An access token alone proves that its session lives, so it must not outlive an idle session; and a
+        // session that is in use must not look idle because use is written down too seldom.
+        if self.access + self.touch > self.idle {
+            return Err(
+                "the access token's life and the touch interval together must not exceed the idle life",
+            );
+        }
+        if self.idle > self.absolute {
+            return Err("the idle life must not exceed the absolute life");
+        }
+        if self.sessions_per_user == 0 || self.rotated_max == 0 || self.stream_length == 0 {
+            return Err("limits must be above zero");
+        }
+        Ok(())
+    }
+}
+
+/// How failed logins slow down the next ones.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct LoginLimits {
+    /// Failures that cost nothing.
+    pub(crate) free_failures: u32,
+    /// Tries at once while failures are few; afterwards it is one.
+    pub(crate) tries_at_once: u32,
+    /// How long a try counts that was never settled, because its process died.
+    pub(crate) try_life: Duration,
+    /// The first wait; each further failure doubles it.
+    pub(crate) first_wait: Duration,
+    pub(crate) longest_wait: Duration,
+    /// After this long without a failure, all are forgotten.
+    pub(crate) memory: Duration,
+}

@@ -1,0 +1,113 @@
+//! Putting the parts together: what each core serves, and what a start and a migration check first.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use auth::{AuthLayer, PolicyTable};
+use events::Stamped;
+use events::service::EventServer;
+use runtime::client::Peer;
+use runtime::health::Readiness;
+use runtime::retry::{START_UP_WITHIN, start_up};
+use runtime::server::{Core, Service};
+use tokio::sync::Notify;
+use tonic::service::Routes;
+
+use crate::app::App;
+use crate::clients::user::Users;
+use crate::config::{Config, RedisConfig};
+use crate::grpc::SessionServer;
+use crate::storage::Store;
+use crate::workers;
+
+/// The domain of this service's errors.
+pub const DOMAIN: &str = crate::grpc::DOMAIN;
+
+const SERVICES: [&str; 3] =
+    ["session.v1.SessionService", "event.v1.EventService", "event.v1.EventAdminService"];
+
+/// The service: what all cores of a process share. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct SessionService {
+    config: Arc<Config>,
+    appended: Arc<Notify>,
+    stamped: Stamped,
+}
+
+impl SessionService {
+    /// A service of this configuration; nothing is connected yet.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        Self { config: Arc::new(config), appended: Arc::default(), stamped: Stamped::new() }
+    }
+
+    /// What speaks to Redis, for the runtime that this is called in. Connects when it is first used.
+    ///
+    /// # Errors
+    /// When the configuration is no good.
+    pub fn store(&self) -> Result<Store> {
+        let options = self.config.store_options(&self.appended)?;
+        Store::lazy(&self.config.redis.url, options).context("--redis-session-url")
+    }
+
+    /// Starts it on one core: connects, checks, and gives what to serve. The first core gets the workers too.
+    ///
+    /// # Errors
+    /// When the configuration is no good, or Redis does not come up or may not keep sessions.
+    pub async fn start(self, core: Core) -> Result<Service<Store>> {
+        let config = &*self.config;
+        let store = self.store()?;
+        if core.is_first() {
+            fit(&store).await?;
+        }
+        let user =
+            Peer::new(&config.peers.user_url, &config.service_tokens.service_token).context("--user-url")?;
+        let app = App::new(store.clone(), Users::new(&user));
+        let events =
+            EventServer::new(store.clone(), DOMAIN, core.shutdown.clone()).with_stamped(self.stamped.clone());
+
+        let routes = Routes::new(SessionServer::new(app)).add_service(events.into_service());
+        let policies = PolicyTable::for_services(&SERVICES)?;
+        let auth = AuthLayer::new(DOMAIN, policies, config.service_tokens.accepted()?, store.clone());
+        Ok(Service { routes, auth, ready: readiness(store) })
+    }
+}
+
+/// Redis answers, and its keys have our layout.
+fn readiness(store: Store) -> Readiness {
+    Readiness::new(move || {
+        let store = store.clone();
+        async move {
+            match store.schema_fits().await {
+                Ok(fits) => fits,
+                Err(error) => Err(error.to_string()),
+            }
+        }
+    })
+}
+
+/// Waits for Redis, and refuses one that would lose sessions or has another layout.
+async fn fit(store: &Store) -> Result<()> {
+    start_up("the session Redis", START_UP_WITHIN, || store.ping()).await?;
+    let unfit = store.unfit().await?;
+    if !unfit.is_empty() {
+        bail!("the session Redis may not keep sessions: {}", unfit.join("; "));
+    }
+    if let Err(layout) = store.schema_fits().await? {
+        bail!("the session Redis is not migrated: {layout}");
+    }
+    Ok(())
+}
+
+/// Checks Redis and its layout, and loads the scripts. There is one layout so far, so nothing is converted.
+///
+/// # Errors
+/// When Redis does not come up, may not keep sessions, or has a layout that this version does not know.
+pub async fn migrate(config: RedisConfig) -> Result<()> {
+    let store = Store::for_migration(&config.url, config.command_timeout.max(Duration::from_secs(2)))
+        .context("--redis-session-url")?;
+    fit(&store).await?;
+    store.scripts_load().await?;
+    Ok(())
+}

@@ -1,0 +1,136 @@
+//! Marks and parked events of durable consumers whose effects are in this Redis.
+
+use std::time::Duration;
+
+use api::event::v1::ParkedEvent;
+use api::violations;
+use events::{ConsumerId, ConsumerStore, LeasedMark, Mark, Parked, Position, StoreError, cloud_event};
+use prost::Message as _;
+use uuid::Uuid;
+
+use super::connection::Reply;
+use super::{Store, Tx, keys, millis, script};
+use crate::error::{Error, Result};
+
+impl ConsumerStore for Store {
+    type Tx = Tx;
+
+    async fn begin(&self) -> Result<Tx, StoreError> {
+        Ok(Tx::new(self.clone()))
+    }
+
+    async fn mark_lease(
+        &self,
+        consumer: ConsumerId,
+        owner: Uuid,
+        duration: Duration,
+    ) -> Result<Option<LeasedMark>, StoreError> {
+        Ok(self.consumer_lease(consumer.name, owner, duration).await?)
+    }
+
+    async fn mark_replace(&self, consumer: ConsumerId, from: &Mark, to: &Mark) -> Result<bool, StoreError> {
+        let [mark, _] = keys::consumer(consumer.name);
+        let mut call = script::CONSUMER_REPLACE.key(mark);
+        call.arg(&mark_texts(from)[..]).arg(&mark_texts(to)[..]);
+        Ok(self.redis.script(&call).await?)
+    }
+
+    async fn halt(&self, consumer: ConsumerId, reason: &str) -> Result<(), StoreError> {
+        let [mark, _] = keys::consumer(consumer.name);
+        Ok(self.redis.run(&redis::Cmd::hset(mark, "halted", reason)).await?)
+    }
+
+    async fn parked_list(
+        &self,
+        consumer: &str,
+        after: Position,
+        limit: usize,
+    ) -> Result<Vec<Parked>, StoreError> {
+        let mut parked = self.parked_all(consumer).await?;
+        parked.retain(|parked| parked.event.position > after);
+        parked.truncate(limit);
+        Ok(parked)
+    }
+}
+
+impl Store {
+    async fn consumer_lease(
+        &self,
+        name: &str,
+        owner: Uuid,
+        duration: Duration,
+    ) -> Result<Option<LeasedMark>> {
+        let [mark, _] = keys::consumer(name);
+        let mut call = script::CONSUMER_LEASE.key(mark);
+        call.arg(owner.to_string()).arg(millis(duration));
+        let Some(mut reply) = self.redis.script::<Option<Reply>>(&call).await? else { return Ok(None) };
+        let mark = mark_read(reply.next()?, reply.next()?, reply.next()?)?;
+        let fence = reply.next()?;
+        let halted: String = reply.next()?;
+        Ok(Some(LeasedMark { mark, fence, halted: (!halted.is_empty()).then_some(halted) }))
+    }
+
+    /// A mark and the version that a run of it begins with; `None` when there is no mark.
+    pub(super) async fn mark_fetch(&self, name: &str) -> Result<Option<(Mark, String)>> {
+        let [key, _] = keys::consumer(name);
+        let fields = ["epoch", "position", "event_id", "version"];
+        let values: [Option<String>; 4] = self.redis.run(&redis::Cmd::hmget(key, &fields)).await?;
+        let [Some(epoch), Some(position), Some(event_id), Some(version)] = values else { return Ok(None) };
+        let position = position.parse().map_err(Error::internal)?;
+        Ok(Some((mark_read(epoch, position, event_id)?, version)))
+    }
+
+    /// All parked events of a consumer, in order. They are few: the engine halts a stream before they are many.
+    pub(super) async fn parked_all(&self, name: &str) -> Result<Vec<Parked>> {
+        let [_, parked] = keys::consumer(name);
+        let values: Vec<Vec<u8>> = self.redis.run(&redis::Cmd::hvals(parked)).await?;
+        let mut parked = values.iter().map(|value| parked_read(value)).collect::<Result<Vec<_>>>()?;
+        parked.sort_by_key(|parked| parked.event.position);
+        Ok(parked)
+    }
+}
+
+/// How a mark is kept: an epoch that is not known yet, and the event before the first, are empty.
+pub(super) fn mark_texts(mark: &Mark) -> [String; 3] {
+    let epoch = if mark.epoch.is_nil() { String::new() } else { mark.epoch.to_string() };
+    let event_id = mark.event_id.map(|id| id.to_string()).unwrap_or_default();
+    [epoch, mark.position.to_string(), event_id]
+}
+
+fn mark_read(epoch: String, position: Position, event_id: String) -> Result<Mark> {
+    Ok(Mark {
+        epoch: if epoch.is_empty() {
+            Uuid::nil()
+        } else {
+            Uuid::try_parse(&epoch).map_err(Error::internal)?
+        },
+        position,
+        event_id: (!event_id.is_empty()).then(|| event_id.parse()).transpose().map_err(Error::internal)?,
+    })
+}
+
+/// A parked event as it is kept.
+pub(super) fn parked_write(consumer: &str, parked: &Parked) -> Vec<u8> {
+    let row = ParkedEvent {
+        consumer: consumer.to_owned(),
+        event: Some(cloud_event::encode(&parked.event)),
+        attempts: parked.attempts,
+        error: parked.error.clone(),
+        park_time: Some(violations::timestamp(parked.parked_at)),
+    };
+    row.encode_to_vec()
+}
+
+fn parked_read(bytes: &[u8]) -> Result<Parked> {
+    let row = ParkedEvent::decode(bytes).map_err(Error::internal)?;
+    let event = row.event.ok_or_else(|| Error::internal("a parked row without an event"))?;
+    Ok(Parked {
+        event: cloud_event::decode(event).map_err(Error::internal)?,
+        attempts: row.attempts,
+        error: row.error,
+        parked_at: row
+            .park_time
+            .and_then(|time| violations::time(&time))
+            .ok_or_else(|| Error::internal("a parked row without a time"))?,
+    })
+}

@@ -1,0 +1,152 @@
+//! The events of sessions: how they go into a script and come out of a stream.
+
+use std::collections::HashMap;
+
+use api::session::v1::{
+    AllSessionsRevoked, SessionCreated, SessionRefreshed, SessionRevoked, session_revoked::Cause,
+};
+use bytes::Bytes;
+use events::{Aggregate, Event, Headers, NewEvent};
+use prost::Message as _;
+use redis::streams::StreamId;
+use redis::{FromRedisValue, Script, ScriptInvocation};
+use types::{EventId, SessionId, UserId};
+use uuid::Uuid;
+
+use super::{Store, keys, time_of};
+use crate::domain::Partition;
+use crate::error::{Error, Result};
+
+/// The kind of the aggregate; its id is the user's.
+const AGGREGATE: &str = "user_sessions";
+/// Where a script puts an id that only it knows; see `payload_fill` in `prelude.lua`.
+const SESSION: &str = "ssssssssssssssssssssssssssssssssssss";
+const USER: &str = "uuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuu";
+
+pub(super) fn created(session: SessionId, user: UserId) -> Vec<u8> {
+    SessionCreated { session_id: session.to_string(), user_id: user.to_string() }.encode_to_vec()
+}
+
+/// The session and the user are found by the script.
+pub(super) fn refreshed() -> Vec<u8> {
+    SessionRefreshed { session_id: SESSION.to_owned(), user_id: USER.to_owned() }.encode_to_vec()
+}
+
+pub(super) fn revoked(session: SessionId, user: UserId, cause: Cause) -> Vec<u8> {
+    let (session_id, user_id) = (session.to_string(), user.to_string());
+    SessionRevoked { session_id, user_id, cause: cause.into() }.encode_to_vec()
+}
+
+/// The session and the user are found by the script.
+pub(super) fn revoked_somewhere(cause: Cause) -> Vec<u8> {
+    let (session_id, user_id) = (SESSION.to_owned(), USER.to_owned());
+    SessionRevoked { session_id, user_id, cause: cause.into() }.encode_to_vec()
+}
+
+pub(super) fn all_revoked(user: UserId, auth_epoch: i64) -> Vec<u8> {
+    AllSessionsRevoked { user_id: user.to_string(), auth_epoch }.encode_to_vec()
+}
+
+impl Store {
+    /// A call of a script that appends events: what all of these begin with.
+    pub(super) fn appending<'a>(
+        &self,
+        script: &'a Script,
+        partition: Partition,
+        headers: &Headers,
+    ) -> ScriptInvocation<'a> {
+        let mut call = script.key(keys::stream(partition));
+        call.key(keys::events(partition))
+            .arg(Uuid::new_v4().to_string())
+            .arg(self.options.lifetimes.stream_length)
+            .arg(headers.traceparent.as_deref().unwrap_or_default())
+            .arg(headers.request_id.map(|id| id.to_string()).unwrap_or_default());
+        call
+    }
+
+    /// Runs a script that may have appended events, and tells the relay.
+    pub(super) async fn append<T: FromRedisValue>(&self, call: &ScriptInvocation<'_>) -> Result<T> {
+        let answer = self.redis.script(call).await;
+        // Also after a failure: the script may have run, and only its answer got lost.
+        self.options.appended.notify_one();
+        answer
+    }
+}
+
+/// The position in an entry's id.
+pub(super) fn position(entry: &StreamId) -> Result<i64> {
+    entry
+        .id
+        .strip_suffix("-0")
+        .and_then(|position| position.parse().ok())
+        .ok_or_else(|| Error::internal(format!("{} is not the id of an event", entry.id)))
+}
+
+/// Reads an entry of a stream.
+pub(super) fn event(partition: Partition, epoch: Uuid, entry: StreamId) -> Result<Event> {
+    let position = position(&entry)?;
+    let mut fields = Fields(entry.map, position);
+    let previous = fields.text("previous")?;
+    let traceparent = fields.text("traceparent")?;
+    let request = fields.text("request")?;
+    Ok(Event {
+        stream: partition.stream(),
+        epoch,
+        position,
+        previous: (!previous.is_empty()).then(|| previous.parse()).transpose().map_err(Error::internal)?,
+        new: NewEvent {
+            id: fields.id()?,
+            aggregate: Aggregate::new(AGGREGATE, fields.text("aggregate")?),
+            aggregate_version: fields.take("version")?,
+            event_type: fields.text("type")?,
+            schema_version: fields.take("schema")?,
+            payload: Bytes::from(fields.take::<Vec<u8>>("payload")?),
+            headers: Headers {
+                traceparent: (!traceparent.is_empty()).then_some(traceparent),
+                tracestate: None,
+                request_id: Uuid::try_parse(&request).ok(),
+            },
+            created_at: time_of(fields.take("at")?)?,
+        },
+    })
+}
+
+/// The id of the event in an entry, and when it was appended (ms).
+pub(super) fn id_and_time(entry: StreamId) -> Result<(EventId, i64)> {
+    let position = position(&entry)?;
+    let mut fields = Fields(entry.map, position);
+    Ok((fields.id()?, fields.take("at")?))
+}
+
+struct Fields(HashMap<String, redis::Value>, i64);
+
+impl Fields {
+    fn take<T: FromRedisValue>(&mut self, name: &str) -> Result<T> {
+        let value = self.0.remove(name);
+        let value = value.ok_or_else(|| Error::internal(format!("event {} has no {name}", self.1)))?;
+        redis::from_redis_value(value).map_err(Error::internal)
+    }
+
+    fn text(&mut self, name: &str) -> Result<String> {
+        self.take(name)
+    }
+
+    fn id(&mut self) -> Result<EventId> {
+        self.text("id")?.parse().map_err(Error::internal)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_payload_with_placeholders_has_the_length_of_a_real_one() {
+        let id = Uuid::now_v7();
+        let real = revoked(SessionId::from_uuid(id), UserId::from_uuid(id), Cause::RefreshReused);
+        let filled = revoked_somewhere(Cause::RefreshReused);
+        assert_eq!(real.len(), filled.len());
+        let text = String::from_utf8(filled).unwrap();
+        assert_eq!((text.matches(SESSION).count(), text.matches(USER).count()), (1, 1));
+    }
+}

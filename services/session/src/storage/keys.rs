@@ -1,0 +1,70 @@
+//! The names of all keys, in one place. What each holds is in `migrations/session/KEYS.md`.
+
+use types::{RequestKey, SessionId, UserId};
+
+use crate::domain::Partition;
+
+/// Which layout the keys have.
+pub(crate) const SCHEMA: &str = "session:schema";
+
+/// Which replica publishes the streams.
+pub(crate) const RELAY_LEASE: &str = "{relay}:lease";
+
+/// The stream's epoch, head and server.
+pub(crate) fn stream(partition: Partition) -> String {
+    format!("{{s{partition}}}:stream")
+}
+
+/// The events themselves.
+pub(crate) fn events(partition: Partition) -> String {
+    format!("{{s{partition}}}:events")
+}
+
+/// What is kept of a user beyond sessions.
+pub(crate) fn user(user: UserId) -> String {
+    format!("{{s{}}}:user:{user}", Partition::of(user))
+}
+
+/// The index of a user's sessions.
+pub(crate) fn sessions(user: UserId) -> String {
+    format!("{{s{}}}:sessions:{user}", Partition::of(user))
+}
+
+/// A session.
+pub(crate) fn session(partition: Partition, session: SessionId) -> String {
+    format!("{{s{partition}}}:session:{session}")
+}
+
+/// An access token.
+pub(crate) fn access(partition: Partition, hash: &str) -> String {
+    format!("{{s{partition}}}:access:{hash}")
+}
+
+/// A refresh token, present or used.
+pub(crate) fn refresh(partition: Partition, hash: &str) -> String {
+    format!("{{s{partition}}}:refresh:{hash}")
+}
+
+/// The answer to a request.
+pub(crate) fn request(partition: Partition, key: &RequestKey) -> String {
+    format!("{{s{partition}}}:request:{}:{}:{}", key.principal, key.method, key.request_id)
+}
+
+/// Failed logins of an address, and its tries in progress.
+pub(crate) fn login(address: &str) -> [String; 2] {
+    [format!("login:{{{address}}}:failures"), format!("login:{{{address}}}:tries")]
+}
+
+/// A consumer's mark, and its parked events.
+pub(crate) fn consumer(name: &str) -> [String; 2] {
+    ["mark", "parked"].map(|kind| format!("{{consumer:{name}}}:{kind}"))
+}
+
+/// How a token's hash is written in keys.
+pub(crate) fn hex(hash: &[u8; 32]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    hash.iter()
+        .flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]])
+        .map(char::from)
+        .collect()
+}

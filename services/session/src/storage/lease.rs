@@ -1,0 +1,63 @@
+//! Which replica publishes the streams, and noticing that Redis is another server than before.
+
+use std::time::Duration;
+
+use events::{RelayLease, StoreError};
+use redis::InfoDict;
+use uuid::Uuid;
+
+use super::{Store, keys, millis, script};
+use crate::domain::Partition;
+use crate::error::{Error, Result};
+
+impl RelayLease for Store {
+    async fn hold(&self, owner: Uuid, duration: Duration) -> Result<bool, StoreError> {
+        let held = self.relay_lease_take(owner, duration).await?;
+        if held {
+            self.streams_adopt().await?;
+        }
+        Ok(held)
+    }
+
+    async fn appended(&self) {
+        self.options.appended.notified().await;
+    }
+}
+
+impl Store {
+    async fn relay_lease_take(&self, owner: Uuid, duration: Duration) -> Result<bool> {
+        let mut call = script::LEASE_TAKE.key(keys::RELAY_LEASE);
+        call.arg(owner.to_string()).arg(millis(duration));
+        self.redis.script(&call).await
+    }
+
+    /// Gives the streams new epochs when they were last seen on another server. Asked whenever the relay's lease
+    /// is renewed, so a failover is noticed within a second.
+    async fn streams_adopt(&self) -> Result<()> {
+        let info: InfoDict = self.redis.run(redis::cmd("INFO").arg("server")).await?;
+        let run_id: String = info.get("run_id").ok_or_else(|| Error::internal("INFO tells no run_id"))?;
+        if self.known_server() == run_id {
+            return Ok(());
+        }
+        for partition in Partition::all() {
+            let mut call = script::STREAM_ADOPT.key(keys::stream(partition));
+            call.key(keys::events(partition)).arg(Uuid::new_v4().to_string()).arg(&run_id);
+            if self.redis.script::<bool>(&call).await? {
+                tracing::warn!(
+                    stream = partition.stream(),
+                    "Redis is another server: the stream has a new epoch"
+                );
+            }
+        }
+        *self.lock_server() = run_id;
+        Ok(())
+    }
+
+    fn known_server(&self) -> String {
+        self.lock_server().clone()
+    }
+
+    fn lock_server(&self) -> std::sync::MutexGuard<'_, String> {
+        self.server.lock().expect("no holder of this lock panics")
+    }
+}

@@ -1,0 +1,72 @@
+//! Whether this Redis may keep sessions: its settings, and the layout of its keys.
+
+use std::collections::HashMap;
+
+use redis::InfoDict;
+
+use super::{Store, keys, script};
+use crate::error::{Error, Result};
+
+/// The layout that this version reads and writes.
+const VERSION: u32 = 1;
+const MAJOR_MIN: u32 = 7;
+
+/// What an acknowledged change of a session needs to survive a crash, and a full Redis to refuse logins rather
+/// than forget sessions.
+const SETTINGS: [(&str, &str); 3] =
+    [("appendonly", "yes"), ("appendfsync", "always"), ("maxmemory-policy", "noeviction")];
+
+impl Store {
+    /// What speaks against keeping sessions in this Redis; empty when nothing does.
+    pub(crate) async fn unfit(&self) -> Result<Vec<String>> {
+        let info: InfoDict = self.redis.run(redis::cmd("INFO").arg("server")).await?;
+        let version: String = info.get("redis_version").unwrap_or_default();
+        let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok()).unwrap_or_default();
+        let mut unfit = Vec::new();
+        if major < MAJOR_MIN {
+            unfit.push(format!("it is version {version}; {MAJOR_MIN}.0 or newer is needed"));
+        }
+        let mut ask = redis::cmd("CONFIG");
+        ask.arg("GET").arg(&SETTINGS.map(|(name, _)| name));
+        let settings: HashMap<String, String> = match self.redis.run(&ask).await {
+            Ok(settings) => settings,
+            Err(Error::Internal(source)) => {
+                unfit.push(format!("its settings cannot be checked: {source}; allow `+config|get`"));
+                return Ok(unfit);
+            }
+            Err(error) => return Err(error),
+        };
+        for (name, needed) in SETTINGS {
+            let value = settings.get(name).map_or("unknown", String::as_str);
+            if value != needed {
+                unfit.push(format!("`{name}` is {value}; {needed} is needed"));
+            }
+        }
+        Ok(unfit)
+    }
+
+    /// Whether the keys have the layout that this version knows. An empty Redis, a flushed one too, has any
+    /// layout: there is nothing to migrate, and this version's is noted.
+    pub(crate) async fn schema_fits(&self) -> Result<Result<(), String>> {
+        let found: Option<u32> = self.redis.run(&redis::Cmd::get(keys::SCHEMA)).await?;
+        match found {
+            Some(VERSION) => Ok(Ok(())),
+            Some(other) => Ok(Err(format!("the keys have layout {other}; this version knows {VERSION}"))),
+            None => {
+                let _: bool = self.redis.run(&redis::Cmd::set_nx(keys::SCHEMA, VERSION)).await?;
+                Ok(Ok(()))
+            }
+        }
+    }
+
+    /// Loads all scripts: one that Redis cannot compile is found now and not by a user.
+    pub(crate) async fn scripts_load(&self) -> Result<()> {
+        for (name, script) in script::all() {
+            self.redis
+                .load(script)
+                .await
+                .inspect_err(|_| tracing::error!(name, "this script cannot be loaded"))?;
+        }
+        Ok(())
+    }
+}

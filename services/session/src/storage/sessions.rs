@@ -1,0 +1,247 @@
+//! Sessions and their tokens.
+
+use api::session::v1::session_revoked::Cause;
+use auth::token::{AccessToken, PARTITIONS, RefreshToken};
+use events::Headers;
+use time::OffsetDateTime;
+use types::{Fingerprint, RequestKey, SessionId, UserId};
+
+use super::connection::Reply;
+use super::requests::Keyed;
+use super::{Store, entries, keys, millis, script, time_of};
+use crate::domain::{NewSession, Partition, Session};
+use crate::error::{Error, Result};
+
+const _: () = assert!(PARTITIONS == 16, "tokens and keys must agree about the partitions");
+
+/// A login ends at most this many sessions to make room: more than one only after the limit was lowered.
+const EVICTIONS_MAX: usize = 4;
+
+/// The secrets of a session, for the one answer that hands them out.
+#[derive(Debug)]
+pub(crate) struct Tokens {
+    pub(crate) access: AccessToken,
+    pub(crate) access_until: OffsetDateTime,
+    pub(crate) refresh: RefreshToken,
+}
+
+/// What making a session came to.
+#[derive(Debug)]
+pub(crate) enum CreateReply {
+    /// It lives.
+    Created(Box<(Session, Tokens)>),
+    /// The user's sessions were revoked since the password was checked: check it again.
+    Stale,
+}
+
+/// What an exchange of a refresh token came to.
+#[derive(Debug)]
+pub(crate) enum RefreshReply {
+    /// New tokens.
+    Refreshed(Box<(Session, Tokens)>),
+    /// Nobody knows the token.
+    Unknown,
+    /// It was exchanged before; its session has ended.
+    Reused { session_id: SessionId, user_id: UserId },
+}
+
+impl Store {
+    /// Makes a session, unless its user's sessions were revoked since the password was checked.
+    pub(crate) async fn session_create(&self, new: NewSession, headers: &Headers) -> Result<CreateReply> {
+        let partition = Partition::of(new.user_id);
+        let id = SessionId::from_uuid(self.options.ids.next());
+        let access = AccessToken::generate(partition.number());
+        let refresh = RefreshToken::generate(partition.number());
+        let (access_hash, refresh_hash) = (keys::hex(&access.hash()), keys::hex(&refresh.hash()));
+        let mut call = self.appending(&script::SESSION_CREATE, partition, headers);
+        call.key(keys::user(new.user_id))
+            .key(keys::sessions(new.user_id))
+            .key(keys::session(partition, id))
+            .key(keys::access(partition, &access_hash))
+            .key(keys::refresh(partition, &refresh_hash))
+            .arg(new.user_id.to_string())
+            .arg(id.to_string())
+            .arg(new.role.as_str())
+            .arg(new.auth_epoch)
+            .arg(&new.client_name)
+            .arg(access_hash)
+            .arg(refresh_hash)
+            .arg(millis(self.options.lifetimes.access))
+            .arg(millis(self.options.lifetimes.idle))
+            .arg(millis(self.options.lifetimes.absolute))
+            .arg(millis(self.options.lifetimes.touch))
+            .arg(self.options.lifetimes.sessions_per_user)
+            .arg(self.event_id().to_string())
+            .arg(entries::created(id, new.user_id))
+            .arg(entries::revoked_somewhere(Cause::TooMany));
+        for _ in 0..EVICTIONS_MAX {
+            call.arg(self.event_id().to_string());
+        }
+        let mut reply: Reply = self.append(&call).await?;
+        if reply.next::<String>()? == "STALE" {
+            return Ok(CreateReply::Stale);
+        }
+        let created_at = time_of(reply.next()?)?;
+        let access_until = time_of(reply.next()?)?;
+        let session = Session {
+            id,
+            user_id: new.user_id,
+            client_name: new.client_name,
+            created_at,
+            used_at: created_at,
+            idle_until: time_of(reply.next()?)?,
+            expires_at: time_of(reply.next()?)?,
+        };
+        Ok(CreateReply::Created(Box::new((session, Tokens { access, access_until, refresh }))))
+    }
+
+    /// Exchanges a refresh token.
+    pub(crate) async fn session_refresh(
+        &self,
+        old: &RefreshToken,
+        headers: &Headers,
+    ) -> Result<RefreshReply> {
+        let partition = Partition::of_token(old.partition());
+        let access = AccessToken::generate(partition.number());
+        let refresh = RefreshToken::generate(partition.number());
+        let [old, access_hash, refresh_hash] =
+            [old.hash(), access.hash(), refresh.hash()].map(|hash| keys::hex(&hash));
+        let mut call = self.appending(&script::SESSION_REFRESH, partition, headers);
+        call.key(keys::refresh(partition, &old))
+            .key(keys::access(partition, &access_hash))
+            .key(keys::refresh(partition, &refresh_hash))
+            .arg(old)
+            .arg(access_hash)
+            .arg(refresh_hash)
+            .arg(millis(self.options.lifetimes.access))
+            .arg(millis(self.options.lifetimes.idle))
+            .arg(millis(self.options.lifetimes.touch))
+            .arg(self.options.lifetimes.rotated_max)
+            .arg(self.event_id().to_string())
+            .arg(entries::refreshed())
+            .arg(entries::revoked_somewhere(Cause::RefreshReused));
+        let mut reply: Reply = self.append(&call).await?;
+        let outcome: String = reply.next()?;
+        if outcome == "UNKNOWN" {
+            return Ok(RefreshReply::Unknown);
+        }
+        let id = id(&mut reply)?;
+        let user_id = UserId::from_uuid(id_text(&mut reply)?);
+        if outcome == "REUSED" {
+            return Ok(RefreshReply::Reused { session_id: id, user_id });
+        }
+        let session = Session {
+            id,
+            user_id,
+            client_name: reply.next()?,
+            created_at: time_of(reply.next()?)?,
+            used_at: time_of(reply.next()?)?,
+            idle_until: time_of(reply.next()?)?,
+            expires_at: time_of(reply.next()?)?,
+        };
+        let access_until = time_of(reply.next()?)?;
+        Ok(RefreshReply::Refreshed(Box::new((session, Tokens { access, access_until, refresh }))))
+    }
+
+    /// The live sessions of a user, oldest first.
+    pub(crate) async fn session_list(&self, user_id: UserId) -> Result<Vec<Session>> {
+        let replies: Vec<Reply> =
+            self.redis.script(&script::SESSION_LIST.key(keys::sessions(user_id))).await?;
+        let read = |mut reply: Reply| {
+            Ok(Session {
+                id: id(&mut reply)?,
+                user_id,
+                client_name: reply.next()?,
+                created_at: time_of(reply.next()?)?,
+                used_at: time_of(reply.next()?)?,
+                idle_until: time_of(reply.next()?)?,
+                expires_at: time_of(reply.next()?)?,
+            })
+        };
+        let mut sessions = replies.into_iter().map(read).collect::<Result<Vec<_>>>()?;
+        sessions.sort_by_key(|session| (session.created_at, session.id));
+        Ok(sessions)
+    }
+
+    /// Ends one session because somebody asked.
+    pub(crate) async fn session_revoke(
+        &self,
+        user_id: UserId,
+        session_id: SessionId,
+        request: &RequestKey,
+        fingerprint: &Fingerprint,
+        headers: &Headers,
+    ) -> Result<Keyed<()>> {
+        let partition = Partition::of(user_id);
+        let mut call = self.appending(&script::SESSION_REVOKE, partition, headers);
+        call.key(keys::user(user_id))
+            .key(keys::sessions(user_id))
+            .key(keys::session(partition, session_id))
+            .key(keys::request(partition, request))
+            .arg(user_id.to_string())
+            .arg(session_id.to_string())
+            .arg(fingerprint.as_bytes())
+            .arg(millis(self.options.lifetimes.request))
+            .arg(self.event_id().to_string())
+            .arg(entries::revoked(session_id, user_id, Cause::Asked));
+        let mut reply: Reply = self.append(&call).await?;
+        match reply.next::<String>()?.as_str() {
+            "OTHER" => Keyed::other(&mut reply),
+            "REPLAY" => Ok(Keyed::Replayed(())),
+            "NOT_FOUND" => Err(Error::SessionNotFound { session_id: session_id.to_string() }),
+            _ => Ok(Keyed::First(())),
+        }
+    }
+
+    /// Ends all sessions of a user because somebody asked; tells how many there were.
+    pub(crate) async fn session_revoke_all(
+        &self,
+        user_id: UserId,
+        request: &RequestKey,
+        fingerprint: &Fingerprint,
+        headers: &Headers,
+    ) -> Result<Keyed<u32>> {
+        let partition = Partition::of(user_id);
+        let mut call = self.appending(&script::SESSION_REVOKE_ALL, partition, headers);
+        call.key(keys::user(user_id))
+            .key(keys::sessions(user_id))
+            .key(keys::request(partition, request))
+            .arg(user_id.to_string())
+            .arg(fingerprint.as_bytes())
+            .arg(millis(self.options.lifetimes.request))
+            .arg(self.event_id().to_string())
+            .arg(entries::all_revoked(user_id, 0));
+        let mut reply: Reply = self.append(&call).await?;
+        match reply.next::<String>()?.as_str() {
+            "OTHER" => Keyed::other(&mut reply),
+            "REPLAY" => Ok(Keyed::Replayed(reply.next()?)),
+            _ => Ok(Keyed::First(reply.next()?)),
+        }
+    }
+
+    /// Ends the sessions that were made with a lower auth epoch, and keeps out logins that still come with
+    /// one; tells how many ended. Harmless when late or repeated.
+    pub(crate) async fn session_revoke_below(
+        &self,
+        user_id: UserId,
+        auth_epoch: i64,
+        headers: &Headers,
+    ) -> Result<u32> {
+        let mut call = self.appending(&script::SESSION_REVOKE_BELOW, Partition::of(user_id), headers);
+        call.key(keys::user(user_id))
+            .key(keys::sessions(user_id))
+            .arg(user_id.to_string())
+            .arg(auth_epoch)
+            .arg(self.event_id().to_string())
+            .arg(entries::all_revoked(user_id, auth_epoch));
+        self.append(&call).await
+    }
+}
+
+fn id(reply: &mut Reply) -> Result<SessionId> {
+    id_text(reply).map(SessionId::from_uuid)
+}
+
+fn id_text(reply: &mut Reply) -> Result<uuid::Uuid> {
+    uuid::Uuid::try_parse(&reply.next::<String>()?).map_err(Error::internal)
+}

@@ -1,0 +1,52 @@
+//! Verifying access tokens: one GET, since an access token's key is there exactly as long as it is good. Whoever
+//! ends a session deletes the key in the same script.
+
+use auth::token::AccessToken;
+use auth::{Person, SessionVerifier, Verified, VerifyError};
+
+use super::{Store, keys, millis, script, time_of};
+use crate::domain::Partition;
+use crate::error::{Error, RETRY_AFTER, Result};
+
+impl Store {
+    /// Whose a token is, `None` when it is no live session's. Counts as use of the session.
+    pub(crate) async fn session_verify(&self, token: &AccessToken) -> Result<Option<Verified>> {
+        let key = keys::access(Partition::of_token(token.partition()), &keys::hex(&token.hash()));
+        let Some(value) = self.redis.run::<Option<String>>(&redis::Cmd::get(&key)).await? else {
+            return Ok(None);
+        };
+        let (verified, touch_at) = parse(&value).ok_or_else(|| Error::internal("a damaged access token"))?;
+        // This process' clock only decides when to ask; the script decides by Redis' whether it is time.
+        if self.options.clock.now() < time_of(touch_at)? {
+            return Ok(Some(verified));
+        }
+        let mut touch = script::SESSION_TOUCH.key(key);
+        touch.arg(millis(self.options.lifetimes.touch)).arg(millis(self.options.lifetimes.idle));
+        let lives: bool = self.redis.script(&touch).await?;
+        Ok(lives.then_some(verified))
+    }
+}
+
+impl SessionVerifier for Store {
+    async fn verify(&self, token: &AccessToken) -> Result<Verified, VerifyError> {
+        match self.session_verify(token).await {
+            Ok(verified) => verified.ok_or(VerifyError::Invalid),
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "a session cannot be verified");
+                Err(VerifyError::Unavailable { retry_after: RETRY_AFTER })
+            }
+        }
+    }
+}
+
+/// `<session id> <user id> <role> <access until> <touch at>`, as `access_put` in `prelude.lua` writes it.
+fn parse(value: &str) -> Option<(Verified, i64)> {
+    let mut parts = value.split(' ');
+    let session_id = parts.next()?.parse().ok()?;
+    let user_id = parts.next()?.parse().ok()?;
+    let role = parts.next()?.parse().ok()?;
+    let expires_at = time_of(parts.next()?.parse().ok()?).ok()?;
+    let touch_at = parts.next()?.parse().ok()?;
+    let person = Person { user_id, role, session_id };
+    parts.next().is_none().then_some((Verified { person, expires_at }, touch_at))
+}

@@ -1,0 +1,15 @@
+//! Session service through its own front door: a real tonic server, a real Redis, and a user service that is a
+//! gRPC server in this process.
+
+mod cluster;
+mod events;
+mod harness;
+mod limits;
+mod login;
+mod peer;
+mod redis_away;
+mod refresh;
+mod revocations;
+mod revoke;
+mod start;
+mod throttle;

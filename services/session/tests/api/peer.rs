@@ -1,0 +1,258 @@
+//! User service, as session service sees it: it checks passwords and tells of users. What it says is set by the
+//! test; that it speaks gRPC, wants our service token and keeps an event log is real.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use api::common::v1::ErrorReason;
+use api::refusal::Refusal;
+use api::user::v1::user_service_server::{UserService, UserServiceServer};
+use api::user::v1::{
+    ChangeUserRoleRequest, ChangeUserRoleResponse, CreateUserRequest, CreateUserResponse, DeactivateUserRequest,
+    DeactivateUserResponse, GetUserRequest, GetUserResponse, SnapshotUsersRequest, SnapshotUsersResponse,
+    UserDeactivated, UserRoleChanged, VerifyPasswordRequest, VerifyPasswordResponse,
+};
+use auth::token::AccessToken;
+use auth::{AuthLayer, PolicyTable, ServiceTokens, SessionVerifier, Verified, VerifyError};
+use events::service::EventServer;
+use events::{Aggregate, Event, EventLog, Head, Headers, NewEvent, Position, Resolved, StoreError};
+use runtime::config::ServerConfig;
+use runtime::health::Readiness;
+use runtime::server::{Running, Service, start_in_process};
+use time::OffsetDateTime;
+use tokio::sync::Semaphore;
+use tonic::service::Routes;
+use tonic::{Code, Request, Response, Status};
+use types::{EventId, Role, UserId};
+use uuid::Uuid;
+
+use crate::harness::SERVICE_TOKEN;
+
+/// A user service of one test.
+#[derive(Clone)]
+pub(crate) struct Peer(Arc<State>);
+
+struct State {
+    users: Mutex<HashMap<String, User>>,
+    /// What every check answers with instead of a check.
+    trouble: Mutex<Option<Status>>,
+    checks: Mutex<usize>,
+    /// Each answer of a check takes one of these out.
+    gate: Semaphore,
+    epoch: Uuid,
+    events: Mutex<Vec<Event>>,
+}
+
+/// Somebody who can log in.
+#[derive(Debug, Clone)]
+pub(crate) struct User {
+    pub(crate) id: UserId,
+    pub(crate) email: String,
+    pub(crate) password: String,
+    pub(crate) role: Role,
+    pub(crate) auth_epoch: i64,
+    pub(crate) is_active: bool,
+}
+
+impl Peer {
+    pub(crate) async fn start() -> (Self, Running) {
+        let peer = Self(Arc::new(State {
+            users: Mutex::default(),
+            trouble: Mutex::default(),
+            checks: Mutex::default(),
+            gate: Semaphore::new(Semaphore::MAX_PERMITS),
+            epoch: Uuid::new_v4(),
+            events: Mutex::default(),
+        }));
+        let served = peer.clone();
+        let start = async move |core: runtime::server::Core| {
+            let events = EventServer::new(served.clone(), "user.tristore", core.shutdown.clone());
+            let routes = Routes::new(UserServiceServer::new(served)).add_service(events.into_service());
+            let policies = PolicyTable::for_services(&["user.v1.UserService", "event.v1.EventService"])?;
+            let tokens = ServiceTokens::parse(&format!("session-service={SERVICE_TOKEN}").into())?;
+            let auth = AuthLayer::new("user.tristore", policies, tokens, Nobody);
+            anyhow::Ok(Service { routes, auth, ready: Readiness::always() })
+        };
+        let running = start_in_process(ServerConfig::for_tests(), "user.tristore", start).await.unwrap();
+        (peer, running)
+    }
+
+    /// A new user.
+    pub(crate) fn sign_up(&self, role: Role) -> User {
+        self.sign_up_as(UserId::from_uuid(Uuid::now_v7()), role)
+    }
+
+    /// A new user with this id.
+    pub(crate) fn sign_up_as(&self, id: UserId, role: Role) -> User {
+        let user = User {
+            id,
+            email: format!("{id}@example.com"),
+            password: "correct horse battery staple".to_owned(),
+            role,
+            auth_epoch: 0,
+            is_active: true,
+        };
+        self.users().insert(user.email.clone(), user.clone());
+        user
+    }
+
+    /// Changes the role, as an admin does.
+    pub(crate) fn change_role(&self, user: &User, role: Role) {
+        let auth_epoch = self.raise(user, |user| user.role = role);
+        let role = api::auth::v1::Role::from(role).into();
+        self.append(user.id, &UserRoleChanged { user_id: user.id.to_string(), role, auth_epoch });
+    }
+
+    /// Deactivates, as an admin does.
+    pub(crate) fn deactivate(&self, user: &User) {
+        let auth_epoch = self.raise(user, |user| user.is_active = false);
+        self.append(user.id, &UserDeactivated { user_id: user.id.to_string(), auth_epoch });
+    }
+
+    fn raise(&self, user: &User, change: impl FnOnce(&mut User)) -> i64 {
+        let mut users = self.users();
+        let user = users.get_mut(&user.email).unwrap();
+        change(user);
+        user.auth_epoch += 1;
+        user.auth_epoch
+    }
+
+    /// Every check answers with this, or checks again.
+    pub(crate) fn trouble(&self, trouble: Option<Status>) {
+        *self.0.trouble.lock().unwrap() = trouble;
+    }
+
+    /// How often a password was checked.
+    pub(crate) fn checks(&self) -> usize {
+        *self.0.checks.lock().unwrap()
+    }
+
+    /// From now on the answers of checks wait, decided already, until they are let go.
+    pub(crate) fn hold(&self) {
+        self.0.gate.forget_permits(Semaphore::MAX_PERMITS);
+    }
+
+    pub(crate) fn let_go(&self) {
+        self.0.gate.add_permits(Semaphore::MAX_PERMITS - self.0.gate.available_permits());
+    }
+
+    /// Appends an event to stream `user`.
+    pub(crate) fn append<M: prost::Message + prost::Name>(&self, user: UserId, payload: &M) {
+        let mut events = self.0.events.lock().unwrap();
+        let headers = Headers { request_id: Some(Uuid::now_v7()), ..Headers::default() };
+        let id = EventId::from_uuid(Uuid::now_v7());
+        let aggregate = Aggregate::new("user", user);
+        let version = i64::try_from(events.len()).unwrap() + 1;
+        let event = Event {
+            stream: "user".to_owned(),
+            epoch: self.0.epoch,
+            position: version,
+            previous: events.last().map(|event| event.new.id),
+            new: NewEvent::new(id, aggregate, version, payload, headers, OffsetDateTime::UNIX_EPOCH),
+        };
+        events.push(event);
+    }
+
+    fn users(&self) -> MutexGuard<'_, HashMap<String, User>> {
+        self.0.users.lock().unwrap()
+    }
+}
+
+#[tonic::async_trait]
+impl UserService for Peer {
+    async fn verify_password(
+        &self,
+        request: Request<VerifyPasswordRequest>,
+    ) -> Result<Response<VerifyPasswordResponse>, Status> {
+        let request = request.into_inner();
+        *self.0.checks.lock().unwrap() += 1;
+        let trouble = self.0.trouble.lock().unwrap().clone();
+        let user = self.users().get(&request.email).cloned();
+        // The answer is decided here; at the gate it is on its way.
+        self.0.gate.acquire().await.unwrap().forget();
+        if let Some(trouble) = trouble {
+            return Err(trouble);
+        }
+        let user = user.filter(|user| user.password == request.password && user.is_active).ok_or_else(|| {
+            let reason = ErrorReason::InvalidCredentials;
+            Refusal::new(Code::Unauthenticated, &reason, "user.tristore", "not the right password").into_status()
+        })?;
+        Ok(Response::new(VerifyPasswordResponse {
+            user_id: user.id.to_string(),
+            role: api::auth::v1::Role::from(user.role).into(),
+            auth_epoch: user.auth_epoch,
+        }))
+    }
+
+    async fn create_user(&self, _: Request<CreateUserRequest>) -> Result<Response<CreateUserResponse>, Status> {
+        Err(Status::unimplemented("not asked for by session service"))
+    }
+
+    async fn get_user(&self, _: Request<GetUserRequest>) -> Result<Response<GetUserResponse>, Status> {
+        Err(Status::unimplemented("not asked for by session service"))
+    }
+
+    async fn deactivate_user(
+        &self,
+        _: Request<DeactivateUserRequest>,
+    ) -> Result<Response<DeactivateUserResponse>, Status> {
+        Err(Status::unimplemented("not asked for by session service"))
+    }
+
+    async fn change_user_role(
+        &self,
+        _: Request<ChangeUserRoleRequest>,
+    ) -> Result<Response<ChangeUserRoleResponse>, Status> {
+        Err(Status::unimplemented("not asked for by session service"))
+    }
+
+    type SnapshotUsersStream = futures_util::stream::Empty<Result<SnapshotUsersResponse, Status>>;
+
+    async fn snapshot_users(
+        &self,
+        _: Request<SnapshotUsersRequest>,
+    ) -> Result<Response<Self::SnapshotUsersStream>, Status> {
+        Err(Status::unimplemented("not asked for by session service"))
+    }
+}
+
+impl EventLog for Peer {
+    async fn head(&self, stream: &str) -> Result<Option<Head>, StoreError> {
+        let events = self.0.events.lock().unwrap();
+        Ok((stream == "user").then(|| Head {
+            stream: stream.to_owned(),
+            epoch: self.0.epoch,
+            position: i64::try_from(events.len()).unwrap(),
+            event_id: events.last().map(|event| event.new.id),
+            oldest: i64::from(!events.is_empty()),
+        }))
+    }
+
+    async fn read_after(&self, _: &str, after: Position, limit: usize) -> Result<Vec<Event>, StoreError> {
+        let events = self.0.events.lock().unwrap();
+        Ok(events.iter().filter(|event| event.position > after).take(limit).cloned().collect())
+    }
+
+    async fn event_id_at(&self, _: &str, position: Position) -> Result<Option<EventId>, StoreError> {
+        let events = self.0.events.lock().unwrap();
+        Ok(events.iter().find(|event| event.position == position).map(|event| event.new.id))
+    }
+
+    async fn resolve(&self, _: EventId) -> Result<Resolved, StoreError> {
+        Ok(Resolved::Unknown)
+    }
+
+    async fn acknowledge(&self, stream: &str, consumer: &str, _: Uuid, _: Position) -> Result<bool, StoreError> {
+        Ok(stream == "user" && consumer == "session.revocations")
+    }
+}
+
+/// Only services call user service here.
+#[derive(Debug, Clone)]
+struct Nobody;
+
+impl SessionVerifier for Nobody {
+    async fn verify(&self, _: &AccessToken) -> Result<Verified, VerifyError> {
+        Err(VerifyError::Invalid)
+    }
+}
