@@ -5,7 +5,9 @@ use std::error::Error as StdError;
 use std::time::Duration;
 
 use events::StoreError;
-use types::{PostId, UserId};
+use types::{Money, PostId, TransferId, UserId};
+
+use crate::domain::wallet::SendRefused;
 
 /// A cause that is for the log and never for a client.
 pub type Source = Box<dyn StdError + Send + Sync>;
@@ -31,6 +33,20 @@ pub enum Error {
     /// The user is deactivated.
     #[error("user {0} is deactivated")]
     UserDeactivated(UserId),
+    /// Less credit is available than the amount.
+    #[error("less credit is available than the amount")]
+    InsufficientCredit {
+        /// Whose wallet.
+        owner: UserId,
+        /// What was available; the owner may know.
+        available: Money,
+    },
+    /// This user's balance would pass its limit.
+    #[error("the balance of user {0} would pass its limit")]
+    BalanceLimit(UserId),
+    /// This service never heard of the transfer.
+    #[error("there is no hold of transfer {0}")]
+    HoldNotFound(TransferId),
     /// Nobody changes the own role.
     #[error("nobody changes the own role")]
     OwnRole,
@@ -93,6 +109,17 @@ impl Error {
         Self::Unavailable {
             retry_after: RETRY_AFTER,
             source: source.into(),
+        }
+    }
+}
+
+impl From<SendRefused> for Error {
+    fn from(refused: SendRefused) -> Self {
+        match refused {
+            SendRefused::InsufficientCredit { owner, available } => Self::InsufficientCredit { owner, available },
+            SendRefused::BalanceLimit(user) => Self::BalanceLimit(user),
+            SendRefused::UserNotFound(user) => Self::UserNotFound(user),
+            SendRefused::UserDeactivated(user) => Self::UserDeactivated(user),
         }
     }
 }

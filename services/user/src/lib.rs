@@ -5,10 +5,12 @@
 //! [`storage::Tx`] only. `workers.rs` starts what runs in the background.
 
 mod app;
+mod clients;
 pub mod config;
 mod domain;
 pub mod error;
 pub mod storage;
+mod transfers;
 
 pub use config::Config;
 pub use error::{Error, Result};

@@ -2,15 +2,17 @@
 //! messages.
 
 use api::order::v1::{OrderCancelled, OrderPaid, OrderPlaced, OrderTransferred};
-use api::user::v1::{PostCreated, PostTransferred, UserCreated, UserDeactivated, UserRoleChanged};
+use api::user::v1::{CreditGranted, CreditSent, PostCreated, PostTransferred, UserCreated, UserDeactivated, UserRoleChanged};
 use events::{Aggregate, EffectError, Event, Headers, NewEvent};
 use prost::{Message, Name};
 use types::{EventId, UserId};
 use uuid::Uuid;
 
 use super::App;
+use crate::domain::ledger::Posting;
 use crate::domain::post::Post;
 use crate::domain::user::User;
+use crate::domain::wallet::Wallet;
 
 impl App {
     /// Somebody signed up.
@@ -53,6 +55,33 @@ impl App {
             to_user_id: post.author_id.to_string(),
         };
         self.of_post(post, &payload, request_id)
+    }
+
+    /// New credit was made.
+    pub(super) fn credit_granted(&self, posting: &Posting, to: &Wallet, request_id: Uuid) -> NewEvent {
+        let payload = CreditGranted {
+            posting_id: posting.id.to_string(),
+            user_id: to.key.owner.to_string(),
+            amount: Some(posting.amount.into()),
+        };
+        self.of_wallet(to, &payload, request_id)
+    }
+
+    /// Credit went from one wallet to another.
+    pub(super) fn credit_sent(&self, posting: &Posting, from: &Wallet, to: UserId, request_id: Uuid) -> NewEvent {
+        let payload = CreditSent {
+            posting_id: posting.id.to_string(),
+            from_user_id: from.key.owner.to_string(),
+            to_user_id: to.to_string(),
+            amount: Some(posting.amount.into()),
+        };
+        self.of_wallet(from, &payload, request_id)
+    }
+
+    /// The posting that wrote the wallet has counted the event.
+    fn of_wallet<M: Message + Name>(&self, wallet: &Wallet, payload: &M, request_id: Uuid) -> NewEvent {
+        let aggregate = Aggregate::new("wallet", wallet.key.aggregate_id());
+        self.event(aggregate, wallet.event_version + 1, payload, Some(request_id))
     }
 
     fn of_user<M: Message + Name>(&self, user: &User, payload: &M, request_id: Option<Uuid>) -> NewEvent {

@@ -7,11 +7,14 @@ mod create_post;
 mod create_user;
 mod deactivate_user;
 mod events;
+mod grant_credit;
 mod hasher;
 mod queries;
+mod send_credit;
 mod statistics;
 mod transfer_post;
 mod verify_password;
+mod wallet_queries;
 
 use std::sync::Arc;
 
@@ -22,10 +25,13 @@ pub(crate) use change_user_role::ChangeUserRole;
 pub(crate) use create_post::CreatePost;
 pub(crate) use create_user::CreateUser;
 pub(crate) use deactivate_user::DeactivateUser;
+pub(crate) use grant_credit::GrantCredit;
 pub use hasher::Hasher;
+pub(crate) use send_credit::SendCredit;
 pub(crate) use statistics::Statistics;
 pub(crate) use transfer_post::TransferPost;
 pub(crate) use verify_password::Login;
+pub(crate) use wallet_queries::WalletView;
 
 use crate::storage::Store;
 

@@ -5,11 +5,9 @@
 //! and look for both rows in the snapshot that they write on: of two such calls one conflicts, tries again, and
 //! finds what the other left.
 
-use api::user::v1::CreditSent;
-use events::{Aggregate, NewEvent};
-use types::{EventId, Fingerprint, Money, PostingId, RequestKey, UserId};
+use types::{Money, UserId};
 
-use super::{Answered, App};
+use super::{Answer, App, Idempotency};
 use crate::domain::ledger::{Kind, Memo, Posting, Side, WalletEntry};
 use crate::domain::user::UserState;
 use crate::domain::wallet::{SendRefused, Wallet, WalletKey};
@@ -19,43 +17,34 @@ use crate::storage::{Claim, Keep, Outcome, Tx};
 /// What is asked for. The two users are not the same.
 #[derive(Debug, Clone)]
 pub(crate) struct SendCredit {
-    pub(crate) key: RequestKey,
-    pub(crate) fingerprint: Fingerprint,
+    pub(crate) idempotency: Idempotency,
     pub(crate) from: UserId,
     pub(crate) to: UserId,
     pub(crate) amount: Money,
 }
 
-impl SendCredit {
-    fn claim(&self) -> Claim<'_> {
-        Claim { key: &self.key, fingerprint: &self.fingerprint }
-    }
-}
-
 impl App {
     /// Sends credit; a repeat gets the entry that the first call made, or its refusal.
-    pub(crate) async fn send_credit(&self, request: SendCredit) -> Result<Answered<WalletEntry>> {
-        let context = (self.clone(), request);
-        let sent = self.store.transaction("send_credit", context, |tx, (app, request)| {
-            Box::pin(app.send_in(tx, request))
+    pub(crate) async fn send_credit(&self, request: SendCredit) -> Result<Answer<WalletEntry>> {
+        let sent = self.store.transaction("send_credit", (self, &request), |tx, (app, request)| {
+            Box::pin(app.send_credit_in(tx, request))
         });
         Ok(sent.await??)
     }
 
     /// The inner error is an outcome that commits.
-    async fn send_in(
+    async fn send_credit_in(
         &self,
         tx: &mut Tx,
         request: &SendCredit,
-    ) -> Result<Result<Answered<WalletEntry>, SendRefused>> {
-        if let Some(entry) = tx.posting_replay(request.claim(), Kind::Send).await? {
-            return Ok(Ok(Answered::again(entry)));
+    ) -> Result<Result<Answer<WalletEntry>, SendRefused>> {
+        let Idempotency { key, fingerprint } = &request.idempotency;
+        let claim = Claim { key, fingerprint };
+        if let Some(entry) = tx.posting_replay(claim, Kind::Send).await? {
+            return Ok(Ok(Answer::again(entry)));
         }
-        if let Some(saved) = tx.request_fetch(&request.key).await? {
-            return match saved.replay(&request.key, &request.fingerprint)? {
-                Outcome::SendRefused(refused) => Ok(Err(refused)),
-                other => Err(Error::internal(format!("a sending was answered with {other:?}"))),
-            };
+        if let Some(saved) = tx.request_fetch(key).await? {
+            return saved.replay(key, fingerprint)?.into_send_refused().map(Err);
         }
         let states = tx.user_state_list(&[request.from, request.to]).await?;
         let keys = [WalletKey::of(request.from, request.amount), WalletKey::of(request.to, request.amount)];
@@ -63,40 +52,16 @@ impl App {
         if let Err(refused) = may_send(request, &states, &from, &to) {
             tx.wallet_claim(from.key).await?;
             let outcome = Outcome::SendRefused(refused);
-            let now = self.clock.now();
-            tx.request_insert(&request.key, &request.fingerprint, &outcome, now, Keep::Forever).await?;
+            tx.request_insert(key, fingerprint, &outcome, self.now(), Keep::Forever).await?;
             return Ok(Err(refused));
         }
-        self.post(tx, request, &mut from, &mut to).await.map(Ok)
-    }
-
-    async fn post(
-        &self,
-        tx: &mut Tx,
-        request: &SendCredit,
-        from: &mut Wallet,
-        to: &mut Wallet,
-    ) -> Result<Answered<WalletEntry>> {
-        let now = self.clock.now();
-        let memo = Memo::new(PostingId::from_uuid(self.ids.next()), request.amount, now);
-        let posting = Posting::send(memo, from, to);
-        tx.posting_insert(&posting, Some(request.claim()), Some(from.key)).await?;
-        let event = NewEvent::new(
-            EventId::from_uuid(self.ids.next()),
-            Aggregate::new("wallet", from.key.aggregate_id()),
-            from.event_version + 1,
-            &CreditSent {
-                posting_id: posting.id.to_string(),
-                from_user_id: request.from.to_string(),
-                to_user_id: request.to.to_string(),
-                amount: Some(request.amount.into()),
-            },
-            super::headers(&request.key),
-            now,
-        );
+        let memo = Memo::new(self.next_id(), request.amount, self.now());
+        let posting = Posting::send(memo, &mut from, &mut to);
+        tx.posting_insert(&posting, Some(claim), Some(from.key)).await?;
+        let event = self.credit_sent(&posting, &from, to.key.owner, key.request_id);
         tx.event_append(&event).await?;
         match posting.debit {
-            Side::Wallet(entry) => Ok(Answered::first(entry)),
+            Side::Wallet(entry) => Ok(Ok(Answer::first(entry))),
             Side::System(_) => Err(Error::internal("a sending was debited to a system account")),
         }
     }

@@ -19,10 +19,7 @@ impl WalletKey {
     /// The wallet that an amount leaves or enters.
     #[must_use]
     pub(crate) fn of(owner: UserId, amount: Money) -> Self {
-        Self {
-            owner,
-            currency: amount.currency,
-        }
+        Self { owner, currency: amount.currency }
     }
 
     /// The id of its events' aggregate.
@@ -91,6 +88,24 @@ impl Wallet {
     }
 }
 
+/// Why a sending was refused: for good, under its request id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SendRefused {
+    /// Less is available than the amount.
+    InsufficientCredit {
+        /// The sender.
+        owner: UserId,
+        /// What was available then.
+        available: Money,
+    },
+    /// This user's balance would pass its limit.
+    BalanceLimit(UserId),
+    /// No such user.
+    UserNotFound(UserId),
+    /// This user may neither send nor receive.
+    UserDeactivated(UserId),
+}
+
 /// How a wallet's numbers move. Each of the moves below keeps the wallet's invariant wherever
 /// [`Change::available`], [`Change::reach`] and the fields themselves find enough to take from or room to add.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -104,76 +119,48 @@ pub(crate) struct Change {
 }
 
 impl Change {
-    const NONE: Self = Self {
-        balance: 0,
-        held: 0,
-        incoming: 0,
-    };
+    const NONE: Self = Self { balance: 0, held: 0, incoming: 0 };
 
     /// Credit leaves.
     #[must_use]
     pub(crate) const fn debit(amount: i64) -> Self {
-        Self {
-            balance: -amount,
-            ..Self::NONE
-        }
+        Self { balance: -amount, ..Self::NONE }
     }
 
     /// Credit arrives.
     #[must_use]
     pub(crate) const fn credit(amount: i64) -> Self {
-        Self {
-            balance: amount,
-            ..Self::NONE
-        }
+        Self { balance: amount, ..Self::NONE }
     }
 
     /// Credit is set aside to leave.
     #[must_use]
     pub(crate) const fn hold_debit(amount: i64) -> Self {
-        Self {
-            held: amount,
-            ..Self::NONE
-        }
+        Self { held: amount, ..Self::NONE }
     }
 
     /// Room is set aside for credit to arrive.
     #[must_use]
     pub(crate) const fn hold_credit(amount: i64) -> Self {
-        Self {
-            incoming: amount,
-            ..Self::NONE
-        }
+        Self { incoming: amount, ..Self::NONE }
     }
 
     /// What was set aside leaves.
     #[must_use]
     pub(crate) const fn post_debit(amount: i64) -> Self {
-        Self {
-            balance: -amount,
-            held: -amount,
-            ..Self::NONE
-        }
+        Self { balance: -amount, held: -amount, ..Self::NONE }
     }
 
     /// What room was set aside for arrives.
     #[must_use]
     pub(crate) const fn post_credit(amount: i64) -> Self {
-        Self {
-            balance: amount,
-            incoming: -amount,
-            ..Self::NONE
-        }
+        Self { balance: amount, incoming: -amount, ..Self::NONE }
     }
 
     /// The way back.
     #[must_use]
     pub(crate) const fn undone(self) -> Self {
-        Self {
-            balance: -self.balance,
-            held: -self.held,
-            incoming: -self.incoming,
-        }
+        Self { balance: -self.balance, held: -self.held, incoming: -self.incoming }
     }
 
     /// Added to what can be spent: balance less held.
@@ -197,16 +184,9 @@ mod tests {
     use super::*;
 
     fn wallet(balance: i64, held: i64, incoming: i64) -> Wallet {
-        let key = WalletKey {
-            owner: UserId::from_uuid(Uuid::from_u128(1)),
-            currency: "EUR".parse().unwrap(),
-        };
-        Wallet {
-            balance,
-            held,
-            incoming,
-            ..Wallet::empty(key)
-        }
+        let key =
+            WalletKey { owner: UserId::from_uuid(Uuid::from_u128(1)), currency: "EUR".parse().unwrap() };
+        Wallet { balance, held, incoming, ..Wallet::empty(key) }
     }
 
     #[test]
@@ -230,18 +210,9 @@ mod tests {
             held: one.held + two.held,
             incoming: one.incoming + two.incoming,
         };
-        assert_eq!(
-            sum(Change::hold_debit(7), Change::post_debit(7)),
-            Change::debit(7)
-        );
-        assert_eq!(
-            sum(Change::hold_credit(7), Change::post_credit(7)),
-            Change::credit(7)
-        );
-        assert_eq!(
-            sum(Change::hold_debit(7), Change::hold_debit(7).undone()),
-            Change::NONE
-        );
+        assert_eq!(sum(Change::hold_debit(7), Change::post_debit(7)), Change::debit(7));
+        assert_eq!(sum(Change::hold_credit(7), Change::post_credit(7)), Change::credit(7));
+        assert_eq!(sum(Change::hold_debit(7), Change::hold_debit(7).undone()), Change::NONE);
         // Posting takes nothing that the hold did not: it can never be refused.
         assert_eq!(Change::post_debit(7).available(), 0);
         assert_eq!(Change::post_credit(7).reach(), 0);

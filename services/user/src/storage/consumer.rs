@@ -94,6 +94,13 @@ impl ConsumerStore for Store {
 }
 
 impl Store {
+    /// How far a consumer has come; `None` when it never ran.
+    pub(crate) async fn mark_fetch(&self, consumer: ConsumerId) -> Result<Option<Mark>> {
+        let marks = self.collection::<MarkRow>(COLLECTION);
+        let find = marks.find_one(doc! { "_id": consumer.name }).max_time(SERVER_TIME);
+        Ok(bounded(find).await?.map(|row| row.mark()))
+    }
+
     async fn mark_take(&self, consumer: ConsumerId, owner: Uuid, duration: Duration) -> Result<Option<MarkRow>> {
         let owner = bson::Uuid::from(owner);
         let free = doc! { "$or": [{ "$eq": ["$owner", owner] }, { "$lte": ["$lease_until", "$$NOW"] }] };

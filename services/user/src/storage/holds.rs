@@ -176,9 +176,7 @@ impl Store {
         let order = doc! { "spec.expires_at": 1, "_id": 1 };
         let find = holds.find(filter).sort(order).limit(limit).max_time(SERVER_TIME);
         let rows: Vec<HoldRow> = bounded(bounded(find).await?.try_collect()).await?;
-        rows.into_iter()
-            .map(|row| StoredHold::try_from(row).map(|stored| stored.hold))
-            .collect()
+        rows.into_iter().map(|row| StoredHold::try_from(row).map(|stored| stored.hold)).collect()
     }
 }
 
@@ -193,10 +191,7 @@ impl Tx {
             .filter_map(|row| row.spec)
             .map(|spec| {
                 let owner = UserId::from_uuid(spec.owner.into());
-                Ok(WalletKey {
-                    owner,
-                    currency: currency(&spec.currency)?,
-                })
+                Ok(WalletKey { owner, currency: currency(&spec.currency)? })
             })
             .collect()
     }
@@ -216,8 +211,7 @@ impl Tx {
     async fn hold_read(&mut self, transfer_id: TransferId) -> Result<Option<Hold>> {
         let (holds, session) = self.on::<HoldRow>(HOLDS);
         let row = bounded(holds.find_one(by_id(transfer_id)).session(session)).await?;
-        row.map(|row| StoredHold::try_from(row).map(|stored| stored.hold))
-            .transpose()
+        row.map(|row| StoredHold::try_from(row).map(|stored| stored.hold)).transpose()
     }
 
     async fn hold_write_new(&mut self, hold: &Hold) -> Result<()> {
@@ -246,11 +240,7 @@ impl Tx {
         } };
         let (holds, session) = self.on::<HoldRow>(HOLDS);
         let done = bounded(holds.update_one(filter, update).session(session)).await?;
-        if done.matched_count == 1 {
-            Ok(())
-        } else {
-            Err(Error::Contention)
-        }
+        if done.matched_count == 1 { Ok(()) } else { Err(Error::Contention) }
     }
 
     /// A debit needs a user who may spend. Credit reaches everybody who ever was a user: what is refunded must
@@ -266,21 +256,13 @@ impl Tx {
             Direction::Debit if *state == UserState::Deactivated => Ok(Err(Refusal::UserDeactivated)),
             Direction::Debit => {
                 let is_held = self.wallet_change(key, change).await?;
-                Ok(if is_held {
-                    Ok(())
-                } else {
-                    Err(Refusal::InsufficientCredit)
-                })
+                Ok(if is_held { Ok(()) } else { Err(Refusal::InsufficientCredit) })
             }
             Direction::Credit => {
                 if self.wallet_change(key, change).await? {
                     return Ok(Ok(()));
                 }
-                let wallets = self.wallet_list(&[key]).await?;
-                if !wallets
-                    .iter()
-                    .all(|wallet| wallet.has_room(spec.amount.minor_units))
-                {
+                if !self.wallet_read(key).await?.has_room(spec.amount.minor_units) {
                     return Ok(Err(Refusal::BalanceLimit));
                 }
                 self.wallet_insert(key, change).await?;
@@ -299,12 +281,7 @@ impl Tx {
 
     async fn wallet_post(&mut self, spec: &HoldSpec) -> Result<()> {
         let key = WalletKey::of(spec.owner, spec.amount);
-        let mut wallet = self
-            .wallet_list(&[key])
-            .await?
-            .into_iter()
-            .next()
-            .ok_or_else(|| nothing_held(spec))?;
+        let mut wallet = self.wallet_read(key).await?;
         let held = match spec.direction {
             Direction::Debit => wallet.held,
             Direction::Credit => wallet.incoming,
@@ -332,10 +309,7 @@ fn held(spec: &HoldSpec) -> Change {
 
 /// The snapshot of one transaction has the hold and not the amount: no conflict, a broken book.
 fn nothing_held(spec: &HoldSpec) -> Error {
-    Error::internal(format!(
-        "transfer {} is held and its wallet has nothing set aside",
-        spec.transfer_id
-    ))
+    Error::internal(format!("transfer {} is held and its wallet has nothing set aside", spec.transfer_id))
 }
 
 impl ParticipantTx for Tx {

@@ -77,11 +77,7 @@ impl TryFrom<EntryRow> for WalletEntry {
             },
             sequence: row.sequence,
             kind,
-            amount: if row.id.side == DEBIT {
-                -row.amount
-            } else {
-                row.amount
-            },
+            amount: if row.id.side == DEBIT { -row.amount } else { row.amount },
             balance_after: row.balance_after,
             posting_id: PostingId::from_uuid(row.id.posting.into()),
             counterparty: row.counterparty.map(|user| UserId::from_uuid(user.into())),
@@ -106,10 +102,7 @@ fn posting_row(posting: &Posting, claim: Option<Claim<'_>>) -> Document {
         let fingerprint = claim.fingerprint.as_bytes().to_vec();
         request.insert(
             "fingerprint",
-            Binary {
-                subtype: bson::spec::BinarySubtype::Generic,
-                bytes: fingerprint,
-            },
+            Binary { subtype: bson::spec::BinarySubtype::Generic, bytes: fingerprint },
         );
         row.insert("request", request);
     }
@@ -190,13 +183,7 @@ impl Tx {
         let mut entries: Vec<&WalletEntry> = posting
             .sides()
             .into_iter()
-            .filter_map(|side| {
-                if let Side::Wallet(entry) = side {
-                    Some(entry)
-                } else {
-                    None
-                }
-            })
+            .filter_map(|side| if let Side::Wallet(entry) = side { Some(entry) } else { None })
             .collect();
         entries.sort_by_key(|entry| entry.wallet);
         let (wallets, _) = self.on::<Document>(WALLETS);
@@ -207,11 +194,7 @@ impl Tx {
         let mut insert = |name: &str, document| {
             let (collection, _) = self.on::<Document>(name);
             models.push(
-                InsertOneModel::builder()
-                    .namespace(collection.namespace())
-                    .document(document)
-                    .build()
-                    .into(),
+                InsertOneModel::builder().namespace(collection.namespace()).document(document).build().into(),
             );
         };
         insert(POSTINGS, posting_row(posting, claim));
@@ -221,24 +204,19 @@ impl Tx {
         let write = client.bulk_write(models).session(&mut self.session);
         let done = conflict_on_duplicate(bounded_raw(write).await)?;
         let wallets_moved = usize::try_from(done.matched_count + done.upserted_count);
-        if wallets_moved == Ok(entries.len()) {
-            Ok(())
-        } else {
-            Err(Error::Contention)
-        }
+        if wallets_moved == Ok(entries.len()) { Ok(()) } else { Err(Error::Contention) }
     }
 
-    /// The posting that a call with this request id made, before this transaction began: what it said, and the
-    /// entry that it was answered with. A grant is answered with the entry that received, a sending with the
-    /// one that sent.
-    pub(crate) async fn posting_of(
+    /// The answer to a call whose request id made a posting before this transaction began, if this call says
+    /// the same. A grant is answered with the entry that received, a sending with the one that sent.
+    pub(crate) async fn posting_replay(
         &mut self,
-        key: &RequestKey,
+        claim: Claim<'_>,
         answer: Kind,
-    ) -> Result<Option<(Fingerprint, WalletEntry)>> {
+    ) -> Result<Option<WalletEntry>> {
         let (postings, session) = self.on::<ClaimedRow>(POSTINGS);
         let mut filter = Document::new();
-        for (field, value) in claim_filter(key) {
+        for (field, value) in claim_filter(claim.key) {
             filter.insert(format!("request.{field}"), value);
         }
         let Some(claimed) = bounded(postings.find_one(filter).session(session)).await? else {
@@ -252,7 +230,11 @@ impl Tx {
             .ok_or_else(|| Error::internal(format!("posting {} has no {side} entry", claimed.id)))?;
         let fingerprint = Fingerprint::from_bytes(claimed.request.fingerprint.bytes)
             .ok_or_else(|| Error::internal("a fingerprint in the book is none"))?;
-        Ok(Some((fingerprint, entry.try_into()?)))
+        if fingerprint.same_content(claim.fingerprint) {
+            return entry.try_into().map(Some);
+        }
+        let fields = fingerprint.differing_fields(claim.fingerprint);
+        Err(Error::RequestIdReused { method: claim.key.method, fields })
     }
 
     /// Sums the whole book, as this transaction sees it: by currency, then account.
@@ -265,10 +247,7 @@ impl Tx {
             "credit": side(CREDIT),
         } }];
         let (entries, session) = self.on::<Document>(ENTRIES);
-        let cursor = entries
-            .aggregate(sums)
-            .with_type::<SumRow>()
-            .session(&mut *session);
+        let cursor = entries.aggregate(sums).with_type::<SumRow>().session(&mut *session);
         let rows: Vec<SumRow> = bounded(bounded(cursor).await?.stream(session).try_collect()).await?;
 
         let balances = vec![doc! { "$group": {
@@ -277,10 +256,7 @@ impl Tx {
             "held": { "$sum": "$held" },
         } }];
         let (wallets, session) = self.on::<Document>(WALLETS);
-        let cursor = wallets
-            .aggregate(balances)
-            .with_type::<BalanceRow>()
-            .session(&mut *session);
+        let cursor = wallets.aggregate(balances).with_type::<BalanceRow>().session(&mut *session);
         let balances: Vec<BalanceRow> = bounded(bounded(cursor).await?.stream(session).try_collect()).await?;
         trial_balance_of(rows, balances)
     }
@@ -324,22 +300,13 @@ fn trial_balance_of(sums: Vec<SumRow>, balances: Vec<BalanceRow>) -> Result<Vec<
     }
     for row in balances {
         let currency = currency(&row.currency)?;
-        let found = lines
-            .iter_mut()
-            .find(|line| line.currency == currency && line.account == WALLET_ACCOUNT);
+        let found = lines.iter_mut().find(|line| line.currency == currency && line.account == WALLET_ACCOUNT);
         if let Some(line) = found {
             (line.balance, line.held) = (row.balance, row.held);
         } else if (row.balance, row.held) != (0, 0) {
             let account = WALLET_ACCOUNT.to_owned();
             let (balance, held) = (row.balance, row.held);
-            lines.push(TrialBalanceLine {
-                account,
-                currency,
-                debit: 0,
-                credit: 0,
-                balance,
-                held,
-            });
+            lines.push(TrialBalanceLine { account, currency, debit: 0, credit: 0, balance, held });
         }
     }
     lines.sort_by(|one, two| (one.currency, &one.account).cmp(&(two.currency, &two.account)));
@@ -358,11 +325,7 @@ impl Store {
         let mut filter = doc! { "sequence": { "$lt": below.unwrap_or(i64::MAX) } };
         filter.extend(id);
         let entries = self.collection::<EntryRow>(ENTRIES);
-        let find = entries
-            .find(filter)
-            .sort(doc! { "sequence": -1 })
-            .limit(limit)
-            .max_time(SERVER_TIME);
+        let find = entries.find(filter).sort(doc! { "sequence": -1 }).limit(limit).max_time(SERVER_TIME);
         let rows: Vec<EntryRow> = bounded(bounded(find).await?.try_collect()).await?;
         rows.into_iter().map(WalletEntry::try_from).collect()
     }

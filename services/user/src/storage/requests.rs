@@ -49,6 +49,14 @@ impl Outcome {
             _ => Err(Error::internal("a call that answers with a post was answered with something else")),
         }
     }
+
+    /// The refusal that a sending was answered with.
+    pub(crate) fn into_send_refused(self) -> Result<SendRefused> {
+        match self {
+            Self::SendRefused(refused) => Ok(refused),
+            _ => Err(Error::internal("a refused sending was answered with something else")),
+        }
+    }
 }
 
 /// For how long a repeat gets the first answer.

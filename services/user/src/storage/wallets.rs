@@ -6,12 +6,12 @@ use bson::spec::BinarySubtype;
 use bson::{Binary, Document, doc};
 use futures_util::TryStreamExt as _;
 use serde::{Deserialize, Serialize};
-use types::{BALANCE_MAX, Currency, UserId};
+use types::{BALANCE_MAX, Currency, Money, UserId};
 
 use super::driver::{bounded_raw, classify, is_duplicate_key};
 use super::{SERVER_TIME, Store, Tx, bounded, to_time};
 use crate::domain::ledger::{GENESIS, Hash};
-use crate::domain::wallet::{Change, Wallet, WalletKey};
+use crate::domain::wallet::{Change, SendRefused, Wallet, WalletKey};
 use crate::error::{Error, Result};
 
 pub(super) const WALLETS: &str = "wallet";
@@ -38,10 +38,7 @@ struct WalletRow {
 
 impl From<WalletKey> for KeyRow {
     fn from(key: WalletKey) -> Self {
-        Self {
-            owner: key.owner.uuid().into(),
-            currency: key.currency.code().to_owned(),
-        }
+        Self { owner: key.owner.uuid().into(), currency: key.currency.code().to_owned() }
     }
 }
 
@@ -65,6 +62,48 @@ impl TryFrom<WalletRow> for Wallet {
     }
 }
 
+/// A refused sending, as it is kept with its request id.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum SendRefusedRow {
+    InsufficientCredit { user: bson::Uuid, currency: String, available: i64 },
+    BalanceLimit { user: bson::Uuid },
+    UserNotFound { user: bson::Uuid },
+    UserDeactivated { user: bson::Uuid },
+}
+
+impl From<&SendRefused> for SendRefusedRow {
+    fn from(refused: &SendRefused) -> Self {
+        match *refused {
+            SendRefused::InsufficientCredit { owner, available } => Self::InsufficientCredit {
+                user: owner.uuid().into(),
+                currency: available.currency.code().to_owned(),
+                available: available.minor_units,
+            },
+            SendRefused::BalanceLimit(user) => Self::BalanceLimit { user: user.uuid().into() },
+            SendRefused::UserNotFound(user) => Self::UserNotFound { user: user.uuid().into() },
+            SendRefused::UserDeactivated(user) => Self::UserDeactivated { user: user.uuid().into() },
+        }
+    }
+}
+
+impl TryFrom<SendRefusedRow> for SendRefused {
+    type Error = Error;
+
+    fn try_from(row: SendRefusedRow) -> Result<Self> {
+        let id = |user: bson::Uuid| UserId::from_uuid(user.into());
+        Ok(match row {
+            SendRefusedRow::InsufficientCredit { user, currency: code, available } => {
+                let available = Money::new(currency(&code)?, available);
+                Self::InsufficientCredit { owner: id(user), available }
+            }
+            SendRefusedRow::BalanceLimit { user } => Self::BalanceLimit(id(user)),
+            SendRefusedRow::UserNotFound { user } => Self::UserNotFound(id(user)),
+            SendRefusedRow::UserDeactivated { user } => Self::UserDeactivated(id(user)),
+        })
+    }
+}
+
 /// The `_id` of a wallet.
 pub(super) fn wallet_id(key: WalletKey) -> Document {
     doc! { "owner": bson::Uuid::from(key.owner.uuid()), "currency": key.currency.code() }
@@ -72,35 +111,25 @@ pub(super) fn wallet_id(key: WalletKey) -> Document {
 
 /// A currency that this service wrote.
 pub(super) fn currency(code: &str) -> Result<Currency> {
-    code.parse()
-        .map_err(|_| Error::internal(format!("{code:?} in the book is no currency")))
+    code.parse().map_err(|_| Error::internal(format!("{code:?} in the book is no currency")))
 }
 
 /// A hash that this service wrote.
 pub(super) fn hash(binary: &Binary) -> Result<Hash> {
-    binary
-        .bytes
-        .as_slice()
-        .try_into()
-        .map_err(|_| Error::internal("a hash in the book has another length"))
+    binary.bytes.as_slice().try_into().map_err(|_| Error::internal("a hash in the book has another length"))
 }
 
 /// A hash to write.
 pub(super) fn binary(hash: &Hash) -> Binary {
-    Binary {
-        subtype: BinarySubtype::Generic,
-        bytes: hash.to_vec(),
-    }
+    Binary { subtype: BinarySubtype::Generic, bytes: hash.to_vec() }
 }
 
 /// The wallet, on the condition that it has what a change takes and room for what it adds.
 pub(super) fn able(key: WalletKey, change: Change) -> Document {
     let mut filter = doc! { "_id": wallet_id(key) };
-    for (field, added) in [
-        ("available", change.available()),
-        ("held", change.held),
-        ("incoming", change.incoming),
-    ] {
+    for (field, added) in
+        [("available", change.available()), ("held", change.held), ("incoming", change.incoming)]
+    {
         if added < 0 {
             filter.insert(field, doc! { "$gte": -added });
         }
@@ -129,34 +158,33 @@ impl Store {
     /// A wallet; `None` when nothing ever touched it.
     pub(crate) async fn wallet_fetch(&self, key: WalletKey) -> Result<Option<Wallet>> {
         let wallets = self.collection::<WalletRow>(WALLETS);
-        let find = wallets
-            .find_one(doc! { "_id": wallet_id(key) })
-            .max_time(SERVER_TIME);
+        let find = wallets.find_one(doc! { "_id": wallet_id(key) }).max_time(SERVER_TIME);
         bounded(find).await?.map(Wallet::try_from).transpose()
     }
 }
 
 impl Tx {
     /// The wallets of these keys, in their order; empty ones for those that nothing ever touched.
-    pub(crate) async fn wallet_list(&mut self, keys: &[WalletKey]) -> Result<Vec<Wallet>> {
+    async fn wallet_list(&mut self, keys: &[WalletKey]) -> Result<Vec<Wallet>> {
         let ids: Vec<Document> = keys.iter().copied().map(wallet_id).collect();
         let (wallets, session) = self.on::<WalletRow>(WALLETS);
-        let mut rows = bounded(
-            wallets
-                .find(doc! { "_id": { "$in": ids } })
-                .session(&mut *session),
-        )
-        .await?;
+        let mut rows = bounded(wallets.find(doc! { "_id": { "$in": ids } }).session(&mut *session)).await?;
         let rows: Vec<WalletRow> = bounded(rows.stream(session).try_collect()).await?;
-        let found = rows
-            .into_iter()
-            .map(Wallet::try_from)
-            .collect::<Result<Vec<_>>>()?;
+        let found = rows.into_iter().map(Wallet::try_from).collect::<Result<Vec<_>>>()?;
         let wallet = |key: &WalletKey| found.iter().find(|wallet| wallet.key == *key).cloned();
-        Ok(keys
-            .iter()
-            .map(|key| wallet(key).unwrap_or_else(|| Wallet::empty(*key)))
-            .collect())
+        Ok(keys.iter().map(|key| wallet(key).unwrap_or_else(|| Wallet::empty(*key))).collect())
+    }
+
+    /// A wallet; an empty one when nothing ever touched it.
+    pub(crate) async fn wallet_read(&mut self, key: WalletKey) -> Result<Wallet> {
+        let mut wallets = self.wallet_list(&[key]).await?;
+        Ok(wallets.pop().unwrap_or_else(|| Wallet::empty(key)))
+    }
+
+    /// Two wallets at once.
+    pub(crate) async fn wallet_pair(&mut self, keys: [WalletKey; 2]) -> Result<[Wallet; 2]> {
+        let wallets = self.wallet_list(&keys).await?;
+        wallets.try_into().map_err(|_| Error::internal("two wallets were asked for"))
     }
 
     /// Locks wallets by writing them, before anything hangs on what they hold: a transaction that meets another
@@ -166,13 +194,7 @@ impl Tx {
         let ids: Vec<Document> = keys.iter().copied().map(wallet_id).collect();
         let (wallets, session) = self.on::<Document>(WALLETS);
         let touch = doc! { "$inc": { "locks": 1_i64 } };
-        bounded(
-            wallets
-                .update_many(doc! { "_id": { "$in": ids } }, touch)
-                .session(session),
-        )
-        .await
-        .map(drop)
+        bounded(wallets.update_many(doc! { "_id": { "$in": ids } }, touch).session(session)).await.map(drop)
     }
 
     /// Locks a wallet or its absence: makes an empty one when there is none.
@@ -205,11 +227,5 @@ impl Tx {
 
 /// A duplicate that the transaction could not see when it began: the next try sees it.
 pub(super) fn conflict_on_duplicate<T>(outcome: Result<T, mongodb::error::Error>) -> Result<T> {
-    outcome.map_err(|error| {
-        if is_duplicate_key(&error) {
-            Error::Contention
-        } else {
-            classify(error)
-        }
-    })
+    outcome.map_err(|error| if is_duplicate_key(&error) { Error::Contention } else { classify(error) })
 }

@@ -1,0 +1,3 @@
+//! Other services, as this one sees them.
+
+pub(crate) mod order;

@@ -1,0 +1,59 @@
+//! Order service, asked for one thing: what became of a transfer.
+
+use api::order::v1::GetDecisionRequest;
+use api::order::v1::transfer::Decision as WireDecision;
+use api::order::v1::transfer_service_client::TransferServiceClient;
+use runtime::client::{Peer, PeerChannel};
+use types::TransferId;
+use uuid::Uuid;
+
+use crate::error::{Error, Result};
+
+/// What the coordinator decided, for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// Post it.
+    Confirm,
+    /// Release it.
+    Cancel,
+}
+
+/// The coordinator's answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Answer {
+    /// `None` while undecided.
+    pub(crate) decision: Option<Decision>,
+    /// The history of the stream `order` that it belongs to.
+    pub(crate) epoch: Uuid,
+}
+
+/// A client of order service.
+#[derive(Debug, Clone)]
+pub(crate) struct OrderClient {
+    transfers: TransferServiceClient<PeerChannel>,
+}
+
+impl OrderClient {
+    /// A client of this peer.
+    pub(crate) fn new(peer: &Peer) -> Self {
+        Self { transfers: TransferServiceClient::new(peer.channel()) }
+    }
+
+    /// What was decided about a transfer, in the history that `epoch` names.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] for whatever is no answer.
+    pub(crate) async fn decision(&self, transfer_id: TransferId, epoch: Uuid) -> Result<Answer> {
+        let request = GetDecisionRequest { transfer_id: transfer_id.to_string(), epoch: epoch.to_string() };
+        let answer =
+            self.transfers.clone().get_decision(request).await.map_err(Error::unavailable)?.into_inner();
+        Ok(Answer {
+            decision: match answer.decision() {
+                WireDecision::Unspecified => None,
+                WireDecision::Confirm => Some(Decision::Confirm),
+                WireDecision::Cancel => Some(Decision::Cancel),
+            },
+            epoch: answer.epoch.parse().map_err(Error::unavailable)?,
+        })
+    }
+}

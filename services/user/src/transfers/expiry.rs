@@ -1,0 +1,174 @@
+//! Holds that are past their time. A hold must not outlive its transfer, and must not end before the
+//! coordinator has decided: if it were released here while CONFIRM was decided there, the merchant's side would
+//! be posted and the wallet's would not, and money would come from nothing. So the coordinator is asked, and its
+//! answer goes through the same table as its commands. No answer, no decision yet, or an answer out of another
+//! history: the hold stays, and is complained of when it gets old.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use events::{ConsumerTx as _, Headers, Hold, Step, StoreError, participant};
+use time::OffsetDateTime;
+use tokio_util::sync::CancellationToken;
+use types::{Clock, EventId, IdSource, TransferId};
+use uuid::Uuid;
+
+use super::answer::Answer;
+use super::{CONSUMER, wallets_lock};
+use crate::clients::order::{Decision, OrderClient};
+use crate::error::{Error, Result};
+use crate::storage::{Store, Tx};
+
+const WORKER: &str = "hold_expiry";
+/// Longer than one page of holds takes.
+const LEASE: Duration = Duration::from_secs(30);
+const PAGE: i64 = 100;
+/// After so many questions in a row without an answer, the rest of the round waits for the next one.
+const UNANSWERED_MAX: u32 = 3;
+
+/// How often it looks, and when it complains.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ExpiryOptions {
+    /// The time between two rounds.
+    pub(crate) interval: Duration,
+    /// How far past its time a hold is when it is complained of.
+    pub(crate) alarm_after: Duration,
+}
+
+/// What the rounds have come to, since the process started.
+#[derive(Debug, Default)]
+pub(crate) struct ExpiryCounters {
+    /// Holds that were ended by an answer.
+    pub(crate) ended: AtomicU64,
+    /// Times that a hold was found too far past its time.
+    pub(crate) alarms: AtomicU64,
+}
+
+/// Asks the coordinator about holds that are past their time.
+#[derive(Clone)]
+pub(crate) struct Expiry {
+    pub(crate) store: Store,
+    pub(crate) orders: OrderClient,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) ids: Arc<dyn IdSource>,
+    pub(crate) options: ExpiryOptions,
+    pub(crate) counters: Arc<ExpiryCounters>,
+}
+
+impl Expiry {
+    /// Looks again and again, until it is told to stop. One replica at a time does.
+    pub(crate) async fn run(self, stop: CancellationToken) {
+        let owner = self.ids.next();
+        loop {
+            let pause = self.options.interval.mul_f64(0.75 + 0.5 * fastrand::f64());
+            if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+                return;
+            }
+            match stop.run_until_cancelled(self.round(owner)).await {
+                None => return,
+                Some(Ok(())) => {}
+                Some(Err(error)) => {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "cannot look for holds past their time"
+                    );
+                }
+            }
+        }
+    }
+
+    /// Asks about every hold that is past its time, oldest first.
+    async fn round(&self, owner: Uuid) -> Result<()> {
+        let (mut last, mut unanswered) = (None, 0);
+        loop {
+            let Some(now) = self.store.worker_lease(WORKER, owner, LEASE).await? else {
+                return Ok(());
+            };
+            let due = self.store.hold_list_due(now, last.as_ref(), PAGE).await?;
+            for hold in &due {
+                let outcome =
+                    if unanswered < UNANSWERED_MAX { self.end(hold.transfer_id).await } else { Ok(false) };
+                match outcome {
+                    Ok(true) => {
+                        unanswered = 0;
+                        self.counters.ended.fetch_add(1, Ordering::Relaxed);
+                    }
+                    Ok(false) => self.complain(hold, now, None),
+                    Err(error) => {
+                        unanswered += u32::from(matches!(error, Error::Unavailable { .. }));
+                        self.complain(hold, now, Some(error));
+                    }
+                }
+            }
+            last = due.into_iter().next_back();
+            if last.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Asks about one hold and does what is answered; `false` when that is nothing.
+    async fn end(&self, transfer_id: TransferId) -> Result<bool> {
+        let Some(mark) = self.store.mark_fetch(CONSUMER).await? else {
+            return Ok(false);
+        };
+        let answer = self.orders.decision(transfer_id, mark.epoch).await?;
+        if answer.epoch != mark.epoch {
+            return Ok(false);
+        }
+        let step = match answer.decision {
+            None => return Ok(false),
+            Some(Decision::Confirm) => Step::Confirm(transfer_id),
+            Some(Decision::Cancel) => Step::Cancel(transfer_id),
+        };
+        let context = (self.clone(), step, mark.epoch);
+        let ended = self.store.transaction("hold_expire", context, |tx, (expiry, step, epoch)| {
+            Box::pin(async move { Ok(expiry.apply(tx, step, *epoch).await?) })
+        });
+        ended.await
+    }
+
+    /// Applies the answer. The mark is locked first, as the consumer of the commands does, so that the two
+    /// never work on a hold at once; and the answer counts only in the history that it was asked in.
+    async fn apply(&self, tx: &mut Tx, step: &Step, epoch: Uuid) -> Result<bool, StoreError> {
+        if tx.mark_lock(CONSUMER).await?.is_none_or(|mark| mark.epoch != epoch) {
+            return Ok(false);
+        }
+        wallets_lock(tx, std::iter::once(step)).await?;
+        let applied = participant::apply(tx, step).await?;
+        let answer = Answer::to(step, &applied);
+        let impossible = matches!(answer, Answer::Impossible { .. });
+        if impossible {
+            tracing::error!(
+                transfer.id = %step.transfer_id(),
+                decision = step.as_str(),
+                "a hold has ended in another way than was decided; an operator must look"
+            );
+        }
+        // A hold that the consumer ended meanwhile was answered by the consumer.
+        if applied.changed || impossible {
+            let id = self.ids.next();
+            let headers =
+                Headers { traceparent: runtime::telemetry::current_traceparent(), ..Headers::default() };
+            answer.append(tx, EventId::from_uuid(id), headers, id, self.clock.now()).await?;
+        }
+        Ok(!impossible)
+    }
+
+    fn complain(&self, hold: &Hold, now: OffsetDateTime, error: Option<Error>) {
+        let Some(spec) = &hold.spec else { return };
+        let age = now - spec.expires_at;
+        if age <= self.options.alarm_after {
+            return;
+        }
+        let count = self.counters.alarms.fetch_add(1, Ordering::Relaxed) + 1;
+        tracing::warn!(
+            transfer.id = %hold.transfer_id,
+            age_seconds = age.whole_seconds(),
+            hold_expiry_alarms = count,
+            error = error.as_ref().map(|error| error as &dyn std::error::Error),
+            "a hold is past its time and the coordinator has not decided"
+        );
+    }
+}
