@@ -120,10 +120,7 @@ impl Bus {
     /// When the URL is none; never because Redis is away.
     pub fn connect(url: &str) -> Result<Self, InvalidUrl> {
         let client = Client::open(url).map_err(InvalidUrl)?;
-        Ok(Self {
-            client,
-            publisher: std::sync::Arc::default(),
-        })
+        Ok(Self { client, publisher: std::sync::Arc::default() })
     }
 
     /// Tells the sequencer of a stream, wherever it runs, that an event was committed: a hint, so a failure
@@ -159,16 +156,9 @@ impl Channel for Bus {
         for chunk in messages.chunks(PIPELINE_MAX) {
             let mut pipeline = redis::pipe();
             for (channel, payload) in chunk {
-                pipeline
-                    .cmd("PUBLISH")
-                    .arg(channel)
-                    .arg(payload.as_ref())
-                    .ignore();
+                pipeline.cmd("PUBLISH").arg(channel).arg(payload.as_ref()).ignore();
             }
-            pipeline
-                .query_async::<()>(&mut publisher)
-                .await
-                .map_err(refused)?;
+            pipeline.query_async::<()>(&mut publisher).await.map_err(refused)?;
         }
         Ok(())
     }
@@ -213,10 +203,7 @@ impl Listener {
             // Only now: a server that takes subscriptions and hangs up must not be asked without a pause.
             self.backoff.reset();
             let channel = message.get_channel_name().to_owned();
-            return Signal::Message {
-                channel,
-                payload: Bytes::copy_from_slice(message.get_payload_bytes()),
-            };
+            return Signal::Message { channel, payload: Bytes::copy_from_slice(message.get_payload_bytes()) };
         }
         self.connection = None;
         Signal::Lost

@@ -82,10 +82,7 @@ pub fn encode(event: &Event) -> CloudEvent {
     }
     set("aggregatetype", text(&new.aggregate.kind));
     set("subject", text(&new.aggregate.id));
-    set(
-        "aggregateversion",
-        Attr::CeString(new.aggregate_version.to_string()),
-    );
+    set("aggregateversion", Attr::CeString(new.aggregate_version.to_string()));
     set("schemaversion", Attr::CeString(new.schema_version.to_string()));
     set("time", Attr::CeTimestamp(violations::timestamp(new.created_at)));
     if let Some(traceparent) = &new.headers.traceparent {
@@ -140,21 +137,13 @@ pub fn channel_event(event: &Event) -> Bytes {
     if event.new.payload.len() > CHANNEL_PAYLOAD_MAX {
         cloud.data = None;
     }
-    ChannelMessage {
-        kind: Some(channel_message::Kind::Event(cloud)),
-    }
-    .encode_to_vec()
-    .into()
+    ChannelMessage { kind: Some(channel_message::Kind::Event(cloud)) }.encode_to_vec().into()
 }
 
 /// The heartbeat on a stream's channel.
 #[must_use]
 pub fn channel_head(head: &Head) -> Bytes {
-    ChannelMessage {
-        kind: Some(channel_message::Kind::Head(encode_head(head))),
-    }
-    .encode_to_vec()
-    .into()
+    ChannelMessage { kind: Some(channel_message::Kind::Head(encode_head(head))) }.encode_to_vec().into()
 }
 
 /// What a message on a stream's channel tells.
@@ -220,20 +209,13 @@ fn decode_any(cloud: CloudEvent) -> Result<Heard, Malformed> {
         Some(Data::BinaryData(payload)) => payload,
         Some(Data::TextData(_)) => return Err(Malformed("the payload is text".to_owned())),
         None => {
-            return Ok(Heard::Reference {
-                stream,
-                epoch,
-                position,
-            });
+            return Ok(Heard::Reference { stream, epoch, position });
         }
     };
     let headers = Headers {
         traceparent: attributes.get("traceparent").map(str::to_owned),
         tracestate: attributes.get("tracestate").map(str::to_owned),
-        request_id: attributes
-            .get("requestid")
-            .map(|text| parse("requestid", text))
-            .transpose()?,
+        request_id: attributes.get("requestid").map(|text| parse("requestid", text)).transpose()?,
     };
     let created_at = match cloud.attributes.get("time").and_then(|value| value.attr.as_ref()) {
         Some(Attr::CeTimestamp(time)) => violations::time(time),
@@ -249,17 +231,9 @@ fn decode_any(cloud: CloudEvent) -> Result<Heard, Malformed> {
         payload,
         headers,
     };
-    let previous: Option<EventId> = attributes
-        .get("previous")
-        .map(|text| parse("previous", text))
-        .transpose()?;
-    Ok(Heard::Event(Box::new(Event {
-        stream,
-        epoch,
-        position,
-        previous,
-        new,
-    })))
+    let previous: Option<EventId> =
+        attributes.get("previous").map(|text| parse("previous", text)).transpose()?;
+    Ok(Heard::Event(Box::new(Event { stream, epoch, position, previous, new })))
 }
 
 struct Attributes<'a>(&'a HashMap<String, CloudEventAttributeValue>);
@@ -273,8 +247,7 @@ impl<'a> Attributes<'a> {
     }
 
     fn text(&self, name: &str) -> Result<&'a str, Malformed> {
-        self.get(name)
-            .ok_or_else(|| Malformed(format!("`{name}` is missing")))
+        self.get(name).ok_or_else(|| Malformed(format!("`{name}` is missing")))
     }
 
     fn parse<T: FromStr>(&self, name: &str) -> Result<T, Malformed> {
@@ -283,8 +256,7 @@ impl<'a> Attributes<'a> {
 }
 
 fn parse<T: FromStr>(name: &str, text: &str) -> Result<T, Malformed> {
-    text.parse()
-        .map_err(|_| Malformed(format!("`{name}` is not of its form")))
+    text.parse().map_err(|_| Malformed(format!("`{name}` is not of its form")))
 }
 
 #[cfg(test)]
@@ -298,16 +270,9 @@ mod tests {
         for headers in [event.new.headers.clone(), Headers::default()] {
             event.new.headers = headers;
             assert_eq!(from_bytes(&to_bytes(&event)).as_ref(), Ok(&event));
-            assert_eq!(
-                from_channel(channel_event(&event)),
-                Ok(Heard::Event(Box::new(event.clone())))
-            );
+            assert_eq!(from_channel(channel_event(&event)), Ok(Heard::Event(Box::new(event.clone()))));
         }
-        let first = Event {
-            position: 1,
-            previous: None,
-            ..event
-        };
+        let first = Event { position: 1, previous: None, ..event };
         assert_eq!(from_bytes(&to_bytes(&first)), Ok(first));
     }
 
@@ -333,28 +298,18 @@ mod tests {
                 "tracestate",
             ]
         );
-        assert_eq!(
-            (cloud.source.as_str(), cloud.spec_version.as_str()),
-            ("/session-service", "1.0")
-        );
+        assert_eq!((cloud.source.as_str(), cloud.spec_version.as_str()), ("/session-service", "1.0"));
     }
 
     #[test]
     fn a_long_payload_goes_over_the_channel_as_a_reference_and_an_empty_one_whole() {
         let mut event = event("user", 3);
         event.new.payload = vec![1; CHANNEL_PAYLOAD_MAX + 1].into();
-        let reference = Heard::Reference {
-            stream: "user".to_owned(),
-            epoch: event.epoch,
-            position: 3,
-        };
+        let reference = Heard::Reference { stream: "user".to_owned(), epoch: event.epoch, position: 3 };
         assert_eq!(from_channel(channel_event(&event)), Ok(reference));
         for payload in [Bytes::new(), vec![1; CHANNEL_PAYLOAD_MAX].into()] {
             event.new.payload = payload;
-            assert_eq!(
-                from_channel(channel_event(&event)),
-                Ok(Heard::Event(Box::new(event.clone())))
-            );
+            assert_eq!(from_channel(channel_event(&event)), Ok(Heard::Event(Box::new(event.clone()))));
         }
     }
 
@@ -368,12 +323,7 @@ mod tests {
             oldest: 2,
         };
         assert_eq!(from_channel(channel_head(&head)), Ok(Heard::Head(head.clone())));
-        let empty = Head {
-            position: 0,
-            event_id: None,
-            oldest: 0,
-            ..head
-        };
+        let empty = Head { position: 0, event_id: None, oldest: 0, ..head };
         assert_eq!(from_channel(channel_head(&empty)), Ok(Heard::Head(empty)));
     }
 
@@ -386,15 +336,10 @@ mod tests {
             assert!(decode(bad).is_err(), "without {name}");
         }
         let mut bad = good.clone();
-        let negative = CloudEventAttributeValue {
-            attr: Some(Attr::CeString("-1".to_owned())),
-        };
+        let negative = CloudEventAttributeValue { attr: Some(Attr::CeString("-1".to_owned())) };
         bad.attributes.insert("position".to_owned(), negative);
         assert_eq!(decode(bad), Err(Malformed("the position is below 1".to_owned())));
-        assert_eq!(
-            from_channel(Bytes::new()),
-            Err(Malformed("an empty message".to_owned()))
-        );
+        assert_eq!(from_channel(Bytes::new()), Err(Malformed("an empty message".to_owned())));
         assert!(from_channel(Bytes::from_static(b"\xff\xff")).is_err());
     }
 }

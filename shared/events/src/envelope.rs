@@ -20,10 +20,7 @@ pub struct Aggregate {
 impl Aggregate {
     /// The aggregate of this kind and id.
     pub fn new(kind: impl Into<String>, id: impl ToString) -> Self {
-        Self {
-            kind: kind.into(),
-            id: id.to_string(),
-        }
+        Self { kind: kind.into(), id: id.to_string() }
     }
 }
 

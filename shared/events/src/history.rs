@@ -116,18 +116,13 @@ impl<L: EventLog> Reader<L> {
     /// # Errors
     /// When the stream's epoch changed or the next events were pruned.
     pub async fn next(&mut self) -> Result<Page, HistoryError> {
-        let events = self
-            .log
-            .read_after(&self.head.stream, self.after, PAGE_MAX)
-            .await?;
+        let events = self.log.read_after(&self.head.stream, self.after, PAGE_MAX).await?;
         if let (Some(first), Some(last)) = (events.first(), events.last()) {
             if first.epoch != self.head.epoch || last.epoch != self.head.epoch {
                 return Err(HistoryError::EpochChanged);
             }
             if first.position != self.after + 1 {
-                return Err(HistoryError::Pruned {
-                    oldest: first.position,
-                });
+                return Err(HistoryError::Pruned { oldest: first.position });
             }
             self.after = last.position;
             if last.position > self.head.position {
@@ -137,10 +132,7 @@ impl<L: EventLog> Reader<L> {
         } else {
             self.refresh().await?;
         }
-        Ok(Page {
-            events,
-            head: self.head.clone(),
-        })
+        Ok(Page { events, head: self.head.clone() })
     }
 
     async fn refresh(&mut self) -> Result<(), HistoryError> {
@@ -150,11 +142,7 @@ impl<L: EventLog> Reader<L> {
         }
         let behind = std::mem::replace(&mut self.head, now).position;
         // What was stamped since the read is no sign of pruning; what was there before it is.
-        if behind > self.after {
-            self.check_pruned()
-        } else {
-            Ok(())
-        }
+        if behind > self.after { self.check_pruned() } else { Ok(()) }
     }
 
     fn check_pruned(&self) -> Result<(), HistoryError> {

@@ -7,17 +7,21 @@
 //! the channel lost. This crate knows the protocol and neither SQL nor MongoDB: the [`store`] traits are
 //! implemented by the services' `storage/`, and `conformance` (feature `testing`) holds them to one behaviour.
 
+mod apply;
 pub mod bus;
 pub mod cloud_event;
 #[cfg(feature = "testing")]
 pub mod conformance;
+pub mod consumer;
 pub mod envelope;
 pub mod history;
+mod machine;
 mod pace;
 pub mod participant;
 mod relay;
 pub mod sequencer;
 pub mod service;
+pub mod source;
 mod stamped;
 mod status;
 pub mod store;
@@ -25,6 +29,7 @@ pub mod store;
 mod test_support;
 
 pub use bus::Bus;
+pub use consumer::{Consumer, ConsumerOptions};
 pub use envelope::{Aggregate, Event, Headers, NewEvent};
 pub use participant::{Direction, Hold, HoldSpec, HoldState, Outcome, ParticipantTx, Refusal, Step};
 pub use sequencer::{Sequencer, SequencerOptions};

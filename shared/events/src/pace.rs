@@ -16,19 +16,12 @@ pub(crate) struct Backoff {
 
 impl Backoff {
     pub(crate) const fn new(first: Duration, longest: Duration) -> Self {
-        Self {
-            first,
-            longest,
-            failures: 0,
-        }
+        Self { first, longest, failures: 0 }
     }
 
     /// The pause after one more failure.
     pub(crate) fn next(&mut self) -> Duration {
-        let pause = self
-            .first
-            .saturating_mul(1 << self.failures.min(16))
-            .min(self.longest);
+        let pause = self.first.saturating_mul(1 << self.failures.min(16)).min(self.longest);
         self.failures += 1;
         jittered(pause)
     }

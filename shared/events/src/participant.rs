@@ -230,16 +230,11 @@ pub async fn apply<Tx: ParticipantTx>(tx: &mut Tx, step: &Step) -> Result<Applie
                 version: 1,
             };
             tx.hold_insert(&tombstone).await?;
-            Ok(Applied {
-                outcome: Outcome::Released,
-                hold: Some(tombstone),
-                changed: true,
-            })
+            Ok(Applied { outcome: Outcome::Released, hold: Some(tombstone), changed: true })
         }
-        (Step::Confirm(_) | Step::Cancel(_), hold) => Ok(unchanged(
-            Outcome::Impossible(hold.as_ref().map(|hold| hold.state)),
-            hold,
-        )),
+        (Step::Confirm(_) | Step::Cancel(_), hold) => {
+            Ok(unchanged(Outcome::Impossible(hold.as_ref().map(|hold| hold.state)), hold))
+        }
     }
 }
 
@@ -248,21 +243,13 @@ async fn reserve<Tx: ParticipantTx>(tx: &mut Tx, spec: &HoldSpec) -> Result<Appl
     let hold = Hold {
         transfer_id: spec.transfer_id,
         spec: Some(spec.clone()),
-        state: if refusal.is_some() {
-            HoldState::Cancelled
-        } else {
-            HoldState::Held
-        },
+        state: if refusal.is_some() { HoldState::Cancelled } else { HoldState::Held },
         refusal,
         version: 1,
     };
     tx.hold_insert(&hold).await?;
     let outcome = refusal.map_or(Outcome::Reserved, Outcome::Refused);
-    Ok(Applied {
-        outcome,
-        hold: Some(hold),
-        changed: true,
-    })
+    Ok(Applied { outcome, hold: Some(hold), changed: true })
 }
 
 fn reserve_again(spec: &HoldSpec, hold: Hold) -> Applied {
@@ -293,17 +280,9 @@ async fn finish<Tx: ParticipantTx>(
     hold.state = state;
     hold.version += 1;
     tx.hold_update(&hold).await?;
-    Ok(Applied {
-        outcome,
-        hold: Some(hold),
-        changed: true,
-    })
+    Ok(Applied { outcome, hold: Some(hold), changed: true })
 }
 
 fn unchanged(outcome: Outcome, hold: Option<Hold>) -> Applied {
-    Applied {
-        outcome,
-        hold,
-        changed: false,
-    }
+    Applied { outcome, hold, changed: false }
 }

@@ -40,10 +40,7 @@ struct Queue {
 impl Relay {
     pub(crate) fn new(head: Head, lease: &Lease) -> Self {
         Self {
-            queue: Mutex::new(Queue {
-                events: VecDeque::new(),
-                head,
-            }),
+            queue: Mutex::new(Queue { events: VecDeque::new(), head }),
             pushed: Notify::new(),
             through: AtomicI64::new(lease.published_through),
             away: AtomicBool::new(false),
@@ -100,10 +97,7 @@ impl Relay {
             };
             if let Err(error) = self.publish(store, bus, due).await {
                 if !self.away.swap(true, Ordering::Relaxed) || warnings.ready() {
-                    tracing::warn!(
-                        error = &*error,
-                        "events are not published; consumers follow instead"
-                    );
+                    tracing::warn!(error = &*error, "events are not published; consumers follow instead");
                 }
             } else if self.away.swap(false, Ordering::Relaxed) {
                 tracing::info!("events are published again");
@@ -123,10 +117,8 @@ impl Relay {
             let last = events.last().map(|event| event.position);
             let complete = last.unwrap_or(self.through()) >= head.position;
             let channel = events_channel(&head.stream);
-            let mut messages: Vec<Outgoing> = events
-                .iter()
-                .map(|event| (channel.clone(), channel_event(event)))
-                .collect();
+            let mut messages: Vec<Outgoing> =
+                events.iter().map(|event| (channel.clone(), channel_event(event))).collect();
             if std::mem::take(&mut heartbeat) {
                 messages.push((channel, channel_head(&head)));
             }
@@ -151,24 +143,13 @@ impl Relay {
         let mut through = self.through();
         let (stream, backlog) = {
             let mut queue = self.lock();
-            while queue
-                .events
-                .front()
-                .is_some_and(|event| event.position <= through)
-            {
+            while queue.events.front().is_some_and(|event| event.position <= through) {
                 queue.events.pop_front();
             }
-            let follows = queue
-                .events
-                .front()
-                .is_some_and(|event| event.position == through + 1);
+            let follows = queue.events.front().is_some_and(|event| event.position == through + 1);
             if follows || queue.head.position <= through {
                 let count = queue.events.len().min(BATCH_MAX);
-                let events = if follows {
-                    queue.events.drain(..count).collect()
-                } else {
-                    Vec::new()
-                };
+                let events = if follows { queue.events.drain(..count).collect() } else { Vec::new() };
                 return Ok((events, queue.head.clone()));
             }
             (queue.head.stream.clone(), queue.head.position - through)

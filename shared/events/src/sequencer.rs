@@ -72,14 +72,7 @@ impl<S: OutboxStore, C: Channel> Sequencer<S, C> {
     /// A sequencer for a stream of this store.
     pub fn new(store: S, stream: impl Into<String>, bus: C, options: SequencerOptions) -> Self {
         let owner = Uuid::new_v4();
-        Self {
-            store,
-            stream: stream.into(),
-            bus,
-            options,
-            stamped: Stamped::new(),
-            owner,
-        }
+        Self { store, stream: stream.into(), bus, options, stamped: Stamped::new(), owner }
     }
 
     /// Wakes followers in this process through `stamped`.
@@ -152,12 +145,7 @@ impl<S: OutboxStore, C: Channel> Sequencer<S, C> {
     ) -> Result<(), StoreError> {
         let head = self.head(lease).await?;
         let relay = Relay::new(head, lease);
-        tracing::info!(
-            stream = self.stream,
-            fence = lease.fence,
-            head = lease.head,
-            "stamps the stream"
-        );
+        tracing::info!(stream = self.stream, fence = lease.fence, head = lease.head, "stamps the stream");
         let outcome = tokio::select! {
             outcome = self.stamp(lease, &relay, backoff) => outcome,
             () = relay.run(&self.store, &self.bus, &self.options) => Ok(()),
@@ -182,9 +170,9 @@ impl<S: OutboxStore, C: Channel> Sequencer<S, C> {
     async fn head(&self, lease: &Lease) -> Result<Head, StoreError> {
         match self.store.head(&self.stream).await? {
             Some(head) => Ok(head),
-            None => Err(StoreError::Permanent(
-                format!("the leased stream {} is unknown", lease.stream).into(),
-            )),
+            None => {
+                Err(StoreError::Permanent(format!("the leased stream {} is unknown", lease.stream).into()))
+            }
         }
     }
 
@@ -192,10 +180,7 @@ impl<S: OutboxStore, C: Channel> Sequencer<S, C> {
     async fn stamp(&self, lease: &Lease, relay: &Relay, backoff: &mut Backoff) -> Result<(), StoreError> {
         let mut wakes = self.bus.subscribe(vec![wake_channel(&self.stream)], None);
         loop {
-            let stamp = self
-                .store
-                .stamp(lease, self.options.batch_max, self.options.lease)
-                .await?;
+            let stamp = self.store.stamp(lease, self.options.batch_max, self.options.lease).await?;
             let Stamp::Stamped(events) = stamp else {
                 return Ok(());
             };
@@ -206,11 +191,7 @@ impl<S: OutboxStore, C: Channel> Sequencer<S, C> {
             if full {
                 continue;
             }
-            let poll = if relay.is_away() {
-                self.options.poll_bus_away
-            } else {
-                self.options.poll
-            };
+            let poll = if relay.is_away() { self.options.poll_bus_away } else { self.options.poll };
             let poll = tokio::time::sleep(jittered(poll.min(self.options.lease / 3)));
             tokio::pin!(poll);
             loop {

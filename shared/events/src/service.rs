@@ -53,9 +53,7 @@ pub struct EventServer<L> {
 
 impl<L: fmt::Debug> fmt::Debug for EventServer<L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EventServer")
-            .field("log", &self.log)
-            .finish_non_exhaustive()
+        f.debug_struct("EventServer").field("log", &self.log).finish_non_exhaustive()
     }
 }
 
@@ -63,12 +61,7 @@ impl<L: EventLog> EventServer<L> {
     /// A service of this log's streams. `domain` is the service's, such as `order.tristore`; following
     /// streams end at the shutdown.
     pub fn new(log: L, domain: &'static str, shutdown: CancellationToken) -> Self {
-        Self {
-            log,
-            statuses: Statuses { domain },
-            stamped: Stamped::new(),
-            shutdown,
-        }
+        Self { log, statuses: Statuses { domain }, stamped: Stamped::new(), shutdown }
     }
 
     /// Followers wake when this process' sequencer or relay stamps.
@@ -91,15 +84,10 @@ impl<L: EventLog> EventService for EventServer<L> {
     async fn head(&self, request: Request<HeadRequest>) -> Result<Response<HeadResponse>, Status> {
         let mut violations = Violations::new();
         let stream = violations.name("stream", &request.get_ref().stream);
-        let stream = violations
-            .finish(stream)
-            .map_err(|found| self.statuses.invalid(found))?;
-        let head = history::head(&self.log, &stream)
-            .await
-            .map_err(|error| self.statuses.history(&stream, error))?;
-        Ok(Response::new(HeadResponse {
-            head: Some(encode_head(&head)),
-        }))
+        let stream = violations.finish(stream).map_err(|found| self.statuses.invalid(found))?;
+        let head =
+            history::head(&self.log, &stream).await.map_err(|error| self.statuses.history(&stream, error))?;
+        Ok(Response::new(HeadResponse { head: Some(encode_head(&head)) }))
     }
 
     async fn replay(&self, request: Request<ReplayRequest>) -> Result<Response<Self::ReplayStream>, Status> {
@@ -112,9 +100,8 @@ impl<L: EventLog> EventService for EventServer<L> {
         };
         let after = violations.position("after_position", request.after_position);
         let checked = stream.zip(epoch).zip(after);
-        let ((stream, epoch), after) = violations
-            .finish(checked)
-            .map_err(|found| self.statuses.invalid(found))?;
+        let ((stream, epoch), after) =
+            violations.finish(checked).map_err(|found| self.statuses.invalid(found))?;
         // Before the first read, so that nothing that is stamped after it is missed.
         let stamped = self.stamped.listen();
         let reader = Reader::open(self.log.clone(), &stream, epoch, after)
@@ -157,28 +144,16 @@ impl<L: EventLog> EventService for EventServer<L> {
             violations.id("event_id", &request.event_id).map(Some)
         };
         let checked = stream.zip(epoch).zip(position.zip(event_id));
-        let ((stream, epoch), (position, event_id)) = violations
-            .finish(checked)
-            .map_err(|found| self.statuses.invalid(found))?;
-        let answer = history::resume(
-            &self.log,
-            &stream,
-            &Mark {
-                epoch,
-                position,
-                event_id,
-            },
-        )
-        .await
-        .map_err(|error| self.statuses.history(&stream, error))?;
+        let ((stream, epoch), (position, event_id)) =
+            violations.finish(checked).map_err(|found| self.statuses.invalid(found))?;
+        let answer = history::resume(&self.log, &stream, &Mark { epoch, position, event_id })
+            .await
+            .map_err(|error| self.statuses.history(&stream, error))?;
         let (history, head) = match answer {
             history::History::Same(head) => (resume_response::History::Same, head),
             history::History::Rewound(head) => (resume_response::History::Rewound, head),
         };
-        Ok(Response::new(ResumeResponse {
-            history: history.into(),
-            head: Some(encode_head(&head)),
-        }))
+        Ok(Response::new(ResumeResponse { history: history.into(), head: Some(encode_head(&head)) }))
     }
 
     async fn acknowledge(
@@ -192,12 +167,10 @@ impl<L: EventLog> EventService for EventServer<L> {
         let epoch = violations.epoch("epoch", &request.epoch);
         let position = violations.position("position", request.position);
         let checked = stream.zip(consumer).zip(epoch.zip(position));
-        let ((stream, consumer), (epoch, position)) = violations
-            .finish(checked)
-            .map_err(|found| self.statuses.invalid(found))?;
-        let head = history::head(&self.log, &stream)
-            .await
-            .map_err(|error| self.statuses.history(&stream, error))?;
+        let ((stream, consumer), (epoch, position)) =
+            violations.finish(checked).map_err(|found| self.statuses.invalid(found))?;
+        let head =
+            history::head(&self.log, &stream).await.map_err(|error| self.statuses.history(&stream, error))?;
         // A mark of another history says nothing about which of these events are still needed.
         if head.epoch != epoch || position > head.position {
             return Err(self.statuses.epoch_changed(&stream));
@@ -212,9 +185,7 @@ impl<L: EventLog> EventService for EventServer<L> {
     async fn resolve(&self, request: Request<ResolveRequest>) -> Result<Response<ResolveResponse>, Status> {
         let mut violations = Violations::new();
         let event_id = violations.id::<EventId>("event_id", &request.get_ref().event_id);
-        let event_id = violations
-            .finish(event_id)
-            .map_err(|found| self.statuses.invalid(found))?;
+        let event_id = violations.finish(event_id).map_err(|found| self.statuses.invalid(found))?;
         let resolved = timeout(RESOLVE_WITHIN, self.position_of(event_id)).await;
         let answer = resolved.map_err(|_| self.statuses.not_stamped_in_time())??;
         Ok(Response::new(answer))
@@ -226,22 +197,9 @@ impl<L: EventLog> EventServer<L> {
         let mut stamped = self.stamped.listen();
         loop {
             stamped.catch_up();
-            match self
-                .log
-                .resolve(event_id)
-                .await
-                .map_err(|error| self.statuses.store(&error))?
-            {
-                Resolved::At {
-                    stream,
-                    epoch,
-                    position,
-                } => {
-                    return Ok(ResolveResponse {
-                        stream,
-                        epoch: epoch.to_string(),
-                        position,
-                    });
+            match self.log.resolve(event_id).await.map_err(|error| self.statuses.store(&error))? {
+                Resolved::At { stream, epoch, position } => {
+                    return Ok(ResolveResponse { stream, epoch: epoch.to_string(), position });
                 }
                 Resolved::Unknown => return Err(self.statuses.event_not_found(event_id)),
                 Resolved::Pending => {
@@ -283,11 +241,7 @@ impl<L: EventLog> Replay<L> {
         }
         if self.backlog.is_empty() {
             if self.shutdown.is_cancelled() {
-                return if self.follow {
-                    Ok(Next::End)
-                } else {
-                    Err(self.statuses.draining())
-                };
+                return if self.follow { Ok(Next::End) } else { Err(self.statuses.draining()) };
             }
             let first = self.head.is_none();
             if self.full {
@@ -321,11 +275,7 @@ impl<L: EventLog> Replay<L> {
         let due = Instant::now() + HEARTBEAT;
         while self.backlog.is_empty() && Instant::now() < due {
             let left = due.saturating_duration_since(Instant::now());
-            let pause = if self.stamped.is_local() {
-                left
-            } else {
-                left.min(jittered(REMOTE_POLL))
-            };
+            let pause = if self.stamped.is_local() { left } else { left.min(jittered(REMOTE_POLL)) };
             tokio::select! {
                 () = self.shutdown.cancelled() => return Ok(false),
                 () = self.stamped.stamped() => {}
@@ -350,10 +300,7 @@ impl<L: EventLog> Replay<L> {
             self.sent_through = event.position;
             self.backlog.pop_front();
         }
-        ReplayResponse {
-            events,
-            head: self.head.as_ref().map(encode_head),
-        }
+        ReplayResponse { events, head: self.head.as_ref().map(encode_head) }
     }
 
     fn refuse(&self, error: HistoryError) -> Status {

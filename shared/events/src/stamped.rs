@@ -67,9 +67,6 @@ impl Listener {
 
     /// Whether the stream is stamped in this process, so that [`Listener::stamped`] tells of everything.
     pub(crate) fn is_local(&self) -> bool {
-        self.0
-            .borrow()
-            .beat
-            .is_some_and(|beat| beat.elapsed() < BEAT_TRUSTED)
+        self.0.borrow().beat.is_some_and(|beat| beat.elapsed() < BEAT_TRUSTED)
     }
 }

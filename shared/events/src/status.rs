@@ -25,14 +25,9 @@ pub(crate) struct Statuses {
 
 impl Statuses {
     pub(crate) fn invalid(self, violations: Vec<FieldViolation>) -> Status {
-        Refusal::new(
-            Code::InvalidArgument,
-            &Common::InvalidRequest,
-            self.domain,
-            "the request breaks rules",
-        )
-        .bad_request(violations)
-        .into_status()
+        Refusal::new(Code::InvalidArgument, &Common::InvalidRequest, self.domain, "the request breaks rules")
+            .bad_request(violations)
+            .into_status()
     }
 
     pub(crate) fn history(self, stream: &str, error: HistoryError) -> Status {
@@ -53,17 +48,9 @@ impl Statuses {
 
     pub(crate) fn epoch_changed(self, stream: &str) -> Status {
         let message = "the stream has another history than the caller's; ask Resume";
-        Refusal::new(
-            Code::FailedPrecondition,
-            &Reason::EpochChanged,
-            self.domain,
-            message,
-        )
-        .precondition(
-            stream,
-            "the epoch and the position must be of the stream's history",
-        )
-        .into_status()
+        Refusal::new(Code::FailedPrecondition, &Reason::EpochChanged, self.domain, message)
+            .precondition(stream, "the epoch and the position must be of the stream's history")
+            .into_status()
     }
 
     fn pruned(self, oldest: Position) -> Status {
@@ -75,27 +62,17 @@ impl Statuses {
 
     pub(crate) fn slow_consumer(self, after: Position) -> Status {
         let message = "the stream was read too slowly; resume after the last position";
-        Refusal::new(
-            Code::ResourceExhausted,
-            &Common::SlowConsumer,
-            self.domain,
-            message,
-        )
-        .with("position", after.to_string())
-        .quota("stream", "a message waited too long to be read")
-        .into_status()
+        Refusal::new(Code::ResourceExhausted, &Common::SlowConsumer, self.domain, message)
+            .with("position", after.to_string())
+            .quota("stream", "a message waited too long to be read")
+            .into_status()
     }
 
     pub(crate) fn draining(self) -> Status {
         let message = "the server is shutting down; ask again";
-        Refusal::new(
-            Code::Unavailable,
-            &Common::DependencyUnavailable,
-            self.domain,
-            message,
-        )
-        .retry_after(RETRY_AFTER)
-        .into_status()
+        Refusal::new(Code::Unavailable, &Common::DependencyUnavailable, self.domain, message)
+            .retry_after(RETRY_AFTER)
+            .into_status()
     }
 
     pub(crate) fn consumer_not_found(self, consumer: &str) -> Status {
@@ -114,13 +91,7 @@ impl Statuses {
 
     pub(crate) fn not_stamped_in_time(self) -> Status {
         let message = "the event has no position yet; ask again";
-        Refusal::new(
-            Code::DeadlineExceeded,
-            &Common::DeadlineExceeded,
-            self.domain,
-            message,
-        )
-        .into_status()
+        Refusal::new(Code::DeadlineExceeded, &Common::DeadlineExceeded, self.domain, message).into_status()
     }
 
     pub(crate) fn parked_not_found(self, kind: &str, id: &str) -> Status {
@@ -132,40 +103,25 @@ impl Statuses {
 
     pub(crate) fn resync_unsupported(self, consumer: &str) -> Status {
         let message = "this consumer cannot be rebuilt from a snapshot";
-        Refusal::new(
-            Code::FailedPrecondition,
-            &Reason::ResyncUnsupported,
-            self.domain,
-            message,
-        )
-        .precondition(consumer, "the effects of this consumer cannot be rebuilt")
-        .into_status()
+        Refusal::new(Code::FailedPrecondition, &Reason::ResyncUnsupported, self.domain, message)
+            .precondition(consumer, "the effects of this consumer cannot be rebuilt")
+            .into_status()
     }
 
     pub(crate) fn still_failing(self, event_id: EventId, error: &str) -> Status {
         let message = "a parked event still fails";
-        Refusal::new(
-            Code::FailedPrecondition,
-            &Reason::StillFailing,
-            self.domain,
-            message,
-        )
-        .with("event_id", event_id.to_string())
-        .with("error", error)
-        .precondition(event_id.to_string(), "the event must be applicable")
-        .into_status()
+        Refusal::new(Code::FailedPrecondition, &Reason::StillFailing, self.domain, message)
+            .with("event_id", event_id.to_string())
+            .with("error", error)
+            .precondition(event_id.to_string(), "the event must be applicable")
+            .into_status()
     }
 
     pub(crate) fn unavailable(self) -> Status {
         let message = "something that this needs does not answer now";
-        Refusal::new(
-            Code::Unavailable,
-            &Common::DependencyUnavailable,
-            self.domain,
-            message,
-        )
-        .retry_after(RETRY_AFTER)
-        .into_status()
+        Refusal::new(Code::Unavailable, &Common::DependencyUnavailable, self.domain, message)
+            .retry_after(RETRY_AFTER)
+            .into_status()
     }
 
     /// Told in full to the log, and to the caller only by its kind.

@@ -214,20 +214,12 @@ pub struct Mark {
 
 impl Mark {
     /// Nothing applied, nothing known.
-    pub const START: Self = Self {
-        epoch: Uuid::nil(),
-        position: 0,
-        event_id: None,
-    };
+    pub const START: Self = Self { epoch: Uuid::nil(), position: 0, event_id: None };
 
     /// The mark after an event was applied.
     #[must_use]
     pub fn after(event: &Event) -> Self {
-        Self {
-            epoch: event.epoch,
-            position: event.position,
-            event_id: Some(event.new.id),
-        }
+        Self { epoch: event.epoch, position: event.position, event_id: Some(event.new.id) }
     }
 }
 

@@ -37,9 +37,7 @@ macro_rules! conformance_tests {
 
 /// An event for a test: its payload says which aggregate and version it is.
 pub(crate) fn new_event(aggregate: &Aggregate, version: i64) -> NewEvent {
-    let payload = api::event::v1::ResolveRequest {
-        event_id: format!("{}/{version}", aggregate.id),
-    };
+    let payload = api::event::v1::ResolveRequest { event_id: format!("{}/{version}", aggregate.id) };
     NewEvent {
         id: EventId::from_uuid(Uuid::now_v7()),
         aggregate: aggregate.clone(),
@@ -64,10 +62,7 @@ pub(crate) async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut chec
         if let Some(value) = check().await {
             return value;
         }
-        assert!(
-            tokio::time::Instant::now() < give_up,
-            "waited 10 s and still not: {what}"
-        );
+        assert!(tokio::time::Instant::now() < give_up, "waited 10 s and still not: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

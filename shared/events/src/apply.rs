@@ -1,0 +1,331 @@
+//! Applying a run of events: effects and mark in one transaction, halved until what fails is alone, parked
+//! when it can never be applied.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::Instrument as _;
+use uuid::Uuid;
+
+use crate::consumer::ConsumerOptions;
+use crate::envelope::{Aggregate, Event};
+use crate::pace::{Backoff, Throttle, chain};
+use crate::store::{
+    ConsumerId, ConsumerStore, ConsumerTx, EffectError, Effects, LeasedMark, Mark, StoreError,
+};
+
+const RETRY_FIRST: Duration = Duration::from_millis(10);
+const RETRY_LONGEST: Duration = Duration::from_secs(5);
+/// How much of an error is kept with a parked event.
+const ERROR_CHARS: usize = 2000;
+
+/// The reason of a halt when more aggregates are parked than an accident would leave.
+pub const TOO_MANY_PARKED: &str = "too_many_parked";
+
+/// What became of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Applied, or parked; the mark is at its end.
+    Applied(Mark),
+    /// The mark was not where the run began: a duplicate, or another replica went ahead. This is where it is.
+    Moved(Mark),
+    /// Another replica has the consumer.
+    LeaseLost,
+    /// The consumer stopped for good.
+    Halted,
+}
+
+/// Why a transaction was not committed.
+enum Failure {
+    /// The mark is elsewhere.
+    Moved,
+    /// Nothing was committed.
+    Effect(EffectError),
+    /// The commit failed: who knows.
+    Commit(StoreError),
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::Effect(error.into())
+    }
+}
+
+/// One replica's claim to a consumer's mark.
+#[derive(Debug, Clone)]
+pub(crate) struct Claim<S> {
+    pub(crate) consumer: ConsumerId,
+    pub(crate) store: S,
+    /// Random, made at each start.
+    owner: Uuid,
+    duration: Duration,
+}
+
+impl<S: ConsumerStore> Claim<S> {
+    pub(crate) fn new(consumer: ConsumerId, store: S, duration: Duration) -> Self {
+        Self { consumer, store, owner: Uuid::new_v4(), duration }
+    }
+
+    /// Takes or renews the lease.
+    pub(crate) async fn lease(&self) -> Result<Option<LeasedMark>, StoreError> {
+        self.store.mark_lease(self.consumer, self.owner, self.duration).await
+    }
+
+    /// Gives the lease back.
+    pub(crate) async fn release(&self) -> Result<(), StoreError> {
+        self.store.mark_lease(self.consumer, self.owner, Duration::ZERO).await.map(drop)
+    }
+
+    /// Stops the consumer for good, however often that has to be tried.
+    pub(crate) async fn halt(&self, reason: &str) {
+        let mut backoff = Backoff::new(RETRY_FIRST, RETRY_LONGEST);
+        while let Err(error) = self.store.halt(self.consumer, reason).await {
+            self.warn_unrecorded(reason, &error);
+            backoff.pause().await;
+        }
+        tracing::error!(
+            consumer = self.consumer.name,
+            stream = self.consumer.stream,
+            reason,
+            "the consumer halted: it applies nothing until an operator has looked"
+        );
+    }
+
+    fn warn_unrecorded(&self, reason: &str, error: &(dyn std::error::Error + 'static)) {
+        tracing::warn!(consumer = self.consumer.name, reason, error, "the halt is not recorded yet");
+    }
+}
+
+/// Applies the runs of one consumer, one after the other.
+pub(crate) struct Applier<S, E> {
+    claim: Claim<S>,
+    effects: Arc<E>,
+    options: ConsumerOptions,
+    /// When the lease was last renewed.
+    renewed: Instant,
+    /// How many events share a transaction: halved by failures, doubled by successes.
+    together: usize,
+    /// Known not to have parked anything: only whoever moves the mark parks.
+    none_parked: bool,
+    warnings: Throttle,
+}
+
+impl<S: ConsumerStore, E: Effects<S::Tx>> Applier<S, E> {
+    /// An applier for a replica that has just taken the lease.
+    pub(crate) fn new(claim: Claim<S>, effects: Arc<E>, options: ConsumerOptions) -> Self {
+        let together = options.batch_max;
+        Self {
+            claim,
+            effects,
+            options,
+            renewed: Instant::now(),
+            together,
+            none_parked: false,
+            warnings: Throttle::default(),
+        }
+    }
+
+    /// Renews the lease.
+    pub(crate) async fn lease(&mut self) -> Result<Option<LeasedMark>, StoreError> {
+        // Also after a failure, so that one does not follow on the other without a pause.
+        self.renewed = Instant::now();
+        self.claim.lease().await
+    }
+
+    /// Whether the lease should be renewed.
+    pub(crate) fn is_renewal_due(&self) -> bool {
+        self.renewed.elapsed() >= self.options.lease / 3
+    }
+
+    /// Applies a run that follows on `mark`. Ends when it is applied or another has moved the mark: as long as
+    /// a database is away it goes on trying.
+    pub(crate) async fn apply(&mut self, mut mark: Mark, run: &[Event]) -> Outcome {
+        let mut backoff = Backoff::new(RETRY_FIRST, RETRY_LONGEST);
+        let mut rest = run;
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(self.together.clamp(1, rest.len()));
+            let error = match self.attempt(&mark, now).await {
+                Ok(end) => {
+                    self.effects.committed(now);
+                    self.together = (self.together * 2).min(self.options.batch_max);
+                    backoff.reset();
+                    (mark, rest) = (end, later);
+                    continue;
+                }
+                Err(Failure::Moved) => match self.mark_now(&mut backoff).await {
+                    Ok(found) => return Outcome::Moved(found.mark),
+                    Err(outcome) => return outcome,
+                },
+                Err(Failure::Commit(error)) => match self.mark_now(&mut backoff).await {
+                    Ok(found) if found.mark == mark => EffectError::from(error),
+                    Ok(found) if now.last().is_some_and(|last| found.mark == Mark::after(last)) => {
+                        self.effects.committed(now);
+                        (mark, rest) = (found.mark, later);
+                        continue;
+                    }
+                    Ok(found) => return Outcome::Moved(found.mark),
+                    Err(outcome) => return outcome,
+                },
+                Err(Failure::Effect(error)) => error,
+            };
+            let alone = now.len() == 1;
+            self.together = (now.len() / 2).max(1);
+            match error {
+                EffectError::Transient(_) => {
+                    self.warn(&error, now);
+                    backoff.pause().await;
+                    if self.is_renewal_due()
+                        && let Err(outcome) = self.mark_now(&mut backoff).await
+                    {
+                        return outcome;
+                    }
+                }
+                EffectError::Permanent(cause) if alone => {
+                    match self.park(&mark, &now[0], &chain(cause.as_ref())).await {
+                        Ok(end) => {
+                            backoff.reset();
+                            (mark, rest) = (end, later);
+                        }
+                        Err(Failure::Effect(EffectError::Halt(reason))) => return self.halt(&reason).await,
+                        Err(Failure::Effect(error)) => {
+                            self.warn(&error, now);
+                            backoff.pause().await;
+                        }
+                        // The next attempt finds the mark elsewhere, or tries again.
+                        Err(Failure::Moved | Failure::Commit(_)) => backoff.pause().await,
+                    }
+                }
+                EffectError::Halt(reason) if alone => return self.halt(&reason).await,
+                EffectError::Permanent(_) | EffectError::Halt(_) => {}
+            }
+        }
+        Outcome::Applied(mark)
+    }
+
+    async fn halt(&self, reason: &str) -> Outcome {
+        self.claim.halt(reason).await;
+        Outcome::Halted
+    }
+
+    /// The mark as the database has it, renewing the lease.
+    async fn mark_now(&mut self, backoff: &mut Backoff) -> Result<LeasedMark, Outcome> {
+        self.none_parked = false;
+        loop {
+            match self.lease().await {
+                Ok(Some(found)) if found.halted.is_some() => return Err(Outcome::Halted),
+                Ok(Some(found)) => return Ok(found),
+                Ok(None) => return Err(Outcome::LeaseLost),
+                Err(error) => {
+                    self.warn(&error, &[]);
+                    backoff.pause().await;
+                }
+            }
+        }
+    }
+
+    async fn attempt(&mut self, from: &Mark, run: &[Event]) -> Result<Mark, Failure> {
+        let Some((first, last)) = run.first().zip(run.last()) else { return Ok(*from) };
+        let span = tracing::info_span!(
+            "consumer.apply",
+            consumer = self.claim.consumer.name,
+            stream = self.claim.consumer.stream,
+            first = first.position,
+            last = last.position
+        );
+        let traceparent = run.iter().find_map(|event| event.new.headers.traceparent.as_deref());
+        if let Some((link, traceparent)) = self.options.link.zip(traceparent) {
+            link(&span, traceparent);
+        }
+        self.transaction(from, run, Mark::after(last)).instrument(span).await
+    }
+
+    async fn transaction(&mut self, from: &Mark, run: &[Event], to: Mark) -> Result<Mark, Failure> {
+        let mut tx = self.claim.store.begin().await?;
+        match self.fill(&mut tx, from, run, &to).await {
+            Ok(none_parked) => {
+                tx.commit().await.map_err(Failure::Commit)?;
+                self.none_parked = none_parked;
+                Ok(to)
+            }
+            Err(failure) => {
+                tx.rollback().await;
+                Err(failure)
+            }
+        }
+    }
+
+    /// Everything of the transaction but its commit; tells whether nothing is parked.
+    async fn fill(&self, tx: &mut S::Tx, from: &Mark, run: &[Event], to: &Mark) -> Result<bool, Failure> {
+        if !tx.mark_advance(self.claim.consumer, from, to).await? {
+            return Err(Failure::Moved);
+        }
+        let none_parked = self.none_parked || tx.parked_aggregate_count(self.claim.consumer).await? == 0;
+        let mut applicable = Cow::Borrowed(run);
+        if !none_parked {
+            let mut aggregates: Vec<Aggregate> =
+                run.iter().map(|event| event.new.aggregate.clone()).collect();
+            aggregates.sort_unstable();
+            aggregates.dedup();
+            let parked = tx.parked_among(self.claim.consumer, &aggregates).await?;
+            if !parked.is_empty() {
+                let (waiting, free): (Vec<Event>, Vec<Event>) =
+                    run.iter().cloned().partition(|event| parked.contains(&event.new.aggregate));
+                for event in &waiting {
+                    tx.park(self.claim.consumer, event, 0, "").await?;
+                }
+                applicable = Cow::Owned(free);
+            }
+        }
+        if !applicable.is_empty() {
+            self.effects.apply(tx, &applicable).await.map_err(Failure::Effect)?;
+        }
+        Ok(none_parked)
+    }
+
+    /// Parks one event and moves the mark over it, in one transaction.
+    async fn park(&mut self, from: &Mark, event: &Event, error: &str) -> Result<Mark, Failure> {
+        let error: String = error.chars().take(ERROR_CHARS).collect();
+        let to = Mark::after(event);
+        let mut tx = self.claim.store.begin().await?;
+        let filled = async {
+            if !tx.mark_advance(self.claim.consumer, from, &to).await? {
+                return Err(Failure::Moved);
+            }
+            let parked = tx.parked_aggregate_count(self.claim.consumer).await?;
+            if parked >= self.options.parked_aggregates_max {
+                return Err(Failure::Effect(EffectError::Halt(TOO_MANY_PARKED.to_owned())));
+            }
+            Ok(tx.park(self.claim.consumer, event, 1, &error).await?)
+        };
+        if let Err(failure) = filled.await {
+            tx.rollback().await;
+            return Err(failure);
+        }
+        tx.commit().await.map_err(Failure::Commit)?;
+        self.none_parked = false;
+        tracing::error!(
+            consumer = self.claim.consumer.name,
+            stream = self.claim.consumer.stream,
+            position = event.position,
+            event_id = %event.new.id,
+            event_type = event.new.event_type,
+            error,
+            "parked an event that cannot be applied"
+        );
+        Ok(to)
+    }
+
+    fn warn(&mut self, error: &(dyn std::error::Error + 'static), run: &[Event]) {
+        if self.warnings.ready() {
+            tracing::warn!(
+                consumer = self.claim.consumer.name,
+                stream = self.claim.consumer.stream,
+                position = run.first().map(|event| event.position),
+                error,
+                "events are not applied now; trying again"
+            );
+        }
+    }
+}
