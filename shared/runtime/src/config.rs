@@ -45,7 +45,7 @@ pub struct ServerConfig {
     #[arg(long, env = "CONNECTIONS_PER_PEER_MAX", default_value_t = 1_024, value_parser = parse::at_least_one)]
     pub connections_per_peer_max: usize,
     /// Calls in progress on one connection, streams included.
-    #[arg(long, env = "CONCURRENT_STREAMS_MAX", default_value_t = 100)]
+    #[arg(long, env = "CONCURRENT_STREAMS_MAX", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     pub concurrent_streams_max: u32,
     /// Time from accepting a connection to its first request.
     #[arg(long, env = "FIRST_REQUEST_TIMEOUT", default_value = "5s", value_parser = duration)]

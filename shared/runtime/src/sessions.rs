@@ -9,11 +9,14 @@ use api::session::v1::{ValidateSessionRequest, ValidateSessionResponse};
 use auth::token::AccessToken;
 use auth::{Person, SessionVerifier, Verified, VerifyError};
 use time::OffsetDateTime;
-use tonic::{Code, Status};
+use tonic::{Code, Request, Status};
 use tonic_types::StatusExt as _;
 
 use crate::client::{Peer, PeerChannel, RetryPolicy, retry_unavailable};
+use crate::deadline::Deadline;
 
+/// A look-up takes a millisecond; whoever needs longer leaves the call no time for its own work.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Asks session service. Wrap it in an [`auth::CachingVerifier`].
@@ -37,7 +40,9 @@ impl SessionVerifier for RemoteVerifier {
     async fn verify(&self, token: &AccessToken) -> Result<Verified, VerifyError> {
         let answer = retry_unavailable(&self.policy, || {
             let mut client = self.client.clone();
-            let request = ValidateSessionRequest { access_token: token.expose().to_owned() };
+            let mut request =
+                Request::new(ValidateSessionRequest { access_token: token.expose().to_owned() });
+            request.set_timeout(attempt_timeout());
             async move { client.validate_session(request).await }
         });
         match answer.await {
@@ -47,6 +52,10 @@ impl SessionVerifier for RemoteVerifier {
             Err(status) => Err(refused(&status)),
         }
     }
+}
+
+fn attempt_timeout() -> Duration {
+    Deadline::current().map_or(ATTEMPT_TIMEOUT, |deadline| deadline.remaining().min(ATTEMPT_TIMEOUT))
 }
 
 /// Only an answer about the token that was shown means that it is bad. A call that was refused because of its

@@ -90,3 +90,13 @@ fn a_process_that_cannot_start_says_why() {
         "{error:#}"
     );
 }
+
+/// Two services that were given the same port by mistake do not share its calls.
+#[test]
+fn a_port_that_is_taken_is_not_shared() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let config = ServerConfig { listen: taken.local_addr().unwrap(), ..ServerConfig::for_tests() };
+    let start = |_: Core| std::future::ready(service());
+    let error = run("test", config, TelemetryConfig::default(), "test.tristore", start).unwrap_err();
+    assert!(error.to_string().contains("--listen"), "{error:#}");
+}

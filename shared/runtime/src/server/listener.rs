@@ -20,20 +20,23 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Binds `count` sockets to one port. None of them listens yet, so a core gets no connections before it can
 /// serve them.
 pub(super) fn bind(address: SocketAddr, count: usize) -> anyhow::Result<(SocketAddr, Vec<TcpSocket>)> {
-    let first = bind_one(address)?;
+    // Sockets that share a port would also share it with another service that was given the same one by
+    // mistake: without the option the system says that it is taken.
+    drop(bind_one(address, false)?);
+    let first = bind_one(address, true)?;
     let address = first.local_addr().context("reading the bound address")?;
     let mut sockets = vec![first];
     for _ in 1..count {
-        sockets.push(bind_one(address)?);
+        sockets.push(bind_one(address, true)?);
     }
     Ok((address, sockets))
 }
 
-fn bind_one(address: SocketAddr) -> anyhow::Result<TcpSocket> {
+fn bind_one(address: SocketAddr, shared: bool) -> anyhow::Result<TcpSocket> {
     let bind = || {
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         socket.set_reuseaddr(true)?;
-        socket.set_reuseport(true)?;
+        socket.set_reuseport(shared)?;
         socket.bind(address)?;
         std::io::Result::Ok(socket)
     };

@@ -1,6 +1,7 @@
 //! The process: its cores, its signals, its end.
 
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
 
@@ -101,8 +102,10 @@ where
     for (index, socket) in sockets.into_iter().enumerate() {
         let (plan, reports) = (Arc::clone(&plan), reports.clone());
         let core = move || {
-            let ended =
-                run_core(&plan, &Core::new(index, count, plan.stages.clone()), socket, address, &reports);
+            let core = Core::new(index, count, plan.stages.clone());
+            let run = AssertUnwindSafe(|| run_core(&plan, &core, socket, address, &reports));
+            // A core that is gone must not leave the others serving as if nothing had happened.
+            let ended = catch_unwind(run).unwrap_or_else(|_| Err(anyhow!("core {index} panicked")));
             let _nobody_left = reports.blocking_send(Report::Ended(ended));
         };
         thread::Builder::new().name(format!("core-{index}")).spawn(core).context("starting a core")?;
