@@ -51,6 +51,9 @@ pub struct Config {
     /// The outbox.
     #[command(flatten)]
     pub outbox: OutboxConfig,
+    /// Transfers of credit.
+    #[command(flatten)]
+    pub transfers: TransferConfig,
 }
 
 /// Who else there is.
@@ -124,7 +127,7 @@ impl PostgresConfig {
 }
 
 /// How long transfers may take, and who looks after them.
-#[derive(Debug, Clone, Args, Serialize)]
+#[derive(Debug, Clone, Copy, Args, Serialize)]
 #[command(next_help_heading = "Transfers")]
 pub struct TransferConfig {
     /// A transfer that is undecided for so long is cancelled. Independent of the deadline of the call that

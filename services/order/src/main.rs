@@ -1,1 +1,56 @@
-fn main() {}
+//! The binary of order service.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use order_service::config::{Action, Command, Config, LISTEN, PostgresConfig};
+use order_service::{DOMAIN, OrderService, schema};
+use runtime::config::{masked, parse_from};
+
+fn main() -> ExitCode {
+    let command: Command = parse_from(LISTEN, arguments()).unwrap_or_else(|error| error.exit());
+    let result = match command.action {
+        Action::Serve(config) => serve(*config),
+        Action::Migrate(config) => migrate(&config),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("order-service: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The arguments, with `serve` where no command is given.
+fn arguments() -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = std::env::args_os().collect();
+    let first = arguments.get(1).map(|argument| argument.to_string_lossy());
+    let is_flag = first.is_none_or(|first| {
+        first.starts_with('-') && !["-h", "--help", "-V", "--version"].contains(&&*first)
+    });
+    if is_flag {
+        arguments.insert(1.min(arguments.len()), "serve".into());
+    }
+    arguments
+}
+
+fn serve(config: Config) -> anyhow::Result<()> {
+    let (server, telemetry) = (config.server.clone(), config.telemetry.clone());
+    let shown = masked(&config);
+    let service = OrderService::new(config)?;
+    runtime::server::run("order-service", server, telemetry, DOMAIN, move |core| {
+        if core.is_first() {
+            tracing::info!(config = shown, "starting");
+        }
+        service.clone().start(core)
+    })
+}
+
+fn migrate(config: &PostgresConfig) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("making a runtime")?;
+    let applied = runtime.block_on(schema::migrate_when_up(config))?;
+    eprintln!("order-service: {applied} migrations applied");
+    Ok(())
+}

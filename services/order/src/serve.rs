@@ -1,0 +1,135 @@
+//! Putting the parts together: what the cores share, what each of them serves, and what a start checks first.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use auth::{AuthLayer, CacheConfig, CachingVerifier, PolicyTable, SessionCache};
+use events::service::EventServer;
+use events::{Bus, Stamped};
+use runtime::client::Peer;
+use runtime::health::Readiness;
+use runtime::retry::{START_UP_WITHIN, start_up};
+use runtime::server::{Core, Service};
+use runtime::sessions::RemoteVerifier;
+use secrecy::ExposeSecret as _;
+use tonic::service::Routes;
+use types::{Clock, IdSource, SystemClock, SystemIds};
+
+use crate::app::App;
+use crate::clients::Users;
+use crate::config::Config;
+use crate::grpc;
+use crate::storage::schema::Schema;
+use crate::storage::{Signals, Store, Use};
+use crate::workers::{self, Workers};
+
+/// The domain of this service's errors.
+pub const DOMAIN: &str = grpc::DOMAIN;
+
+const SERVICES: [&str; 3] = ["order.v1.CatalogService", "order.v1.OrderService", "event.v1.EventService"];
+
+/// The service: what all cores of a process share. Cheap to clone.
+#[derive(Clone)]
+pub struct OrderService {
+    config: Arc<Config>,
+    clock: Arc<dyn Clock>,
+    ids: Arc<dyn IdSource>,
+    signals: Arc<Signals>,
+    stamped: Stamped,
+    sessions: SessionCache,
+    bus: Bus,
+}
+
+impl OrderService {
+    /// A service of this configuration; nothing is connected yet.
+    ///
+    /// # Errors
+    /// When the configuration is no good.
+    pub fn new(config: Config) -> anyhow::Result<Self> {
+        Self::with_time_and_ids(config, Arc::new(SystemClock), Arc::new(SystemIds))
+    }
+
+    /// As [`OrderService::new`], with time and ids from elsewhere.
+    ///
+    /// # Errors
+    /// When the configuration is no good.
+    pub fn with_time_and_ids(
+        config: Config,
+        clock: Arc<dyn Clock>,
+        ids: Arc<dyn IdSource>,
+    ) -> anyhow::Result<Self> {
+        let bus = Bus::connect(config.peers.redis_events_url.expose_secret()).context("--redis-events-url")?;
+        let sessions = SessionCache::new(CacheConfig::default(), Arc::clone(&clock));
+        Ok(Self {
+            config: Arc::new(config),
+            clock,
+            ids,
+            signals: Arc::default(),
+            stamped: Stamped::new(),
+            sessions,
+            bus,
+        })
+    }
+
+    /// Starts it on one core: connects, checks, and gives what to serve. The first core gets the workers too.
+    ///
+    /// # Errors
+    /// When the configuration is no good, or PostgreSQL does not come up or may lose what it acknowledges.
+    pub async fn start(self, core: Core) -> anyhow::Result<Service<CachingVerifier<RemoteVerifier>>> {
+        let config = &*self.config;
+        let store = self.store(Use::Calls)?;
+        if core.is_first() {
+            start_up("PostgreSQL", START_UP_WITHIN, || store.ping()).await?;
+            store.assert_durable().await?;
+        }
+        let token = &config.service_tokens.service_token;
+        let user = Peer::new(&config.peers.user_url, token).context("--user-url")?;
+        let session = Peer::new(&config.peers.session_url, token).context("--session-url")?;
+        let app = App::new(store.clone(), Users::new(&user), Arc::clone(&self.clock), Arc::clone(&self.ids));
+        if core.is_first() {
+            workers::spawn(
+                &core,
+                Workers {
+                    store: self.store(Use::Workers)?,
+                    bus: self.bus.clone(),
+                    stamped: self.stamped.clone(),
+                    retention: config.outbox.retention,
+                },
+            );
+        }
+        let log = EventServer::new(store.clone(), DOMAIN, core.shutdown.clone()).with_stamped(self.stamped);
+        let routes: Routes = grpc::routes(&app).add_service(log.into_service());
+        let policies = PolicyTable::for_services(&SERVICES)?;
+        let verifier = CachingVerifier::new(RemoteVerifier::new(&session), self.sessions);
+        let auth = AuthLayer::new(DOMAIN, policies, config.service_tokens.accepted()?, verifier);
+        Ok(Service { routes, auth, ready: readiness(store) })
+    }
+
+    /// The database, for the runtime that this is called in.
+    ///
+    /// # Errors
+    /// When the configuration is no good.
+    pub fn store(&self, usage: Use) -> anyhow::Result<Store> {
+        Store::open(&self.config.postgres, usage, Arc::clone(&self.signals)).context("--postgres-url")
+    }
+}
+
+impl std::fmt::Debug for OrderService {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OrderService").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+/// The database answers, and has the schema that this binary was built with.
+fn readiness(store: Store) -> Readiness {
+    Readiness::new(move || {
+        let store = store.clone();
+        async move {
+            match store.schema().await {
+                Ok(Schema::Complete) => Ok(()),
+                Ok(Schema::Incomplete(missing)) => Err(format!("migrations are missing: {missing:?}")),
+                Err(error) => Err(error.to_string()),
+            }
+        }
+    })
+}

@@ -1,0 +1,68 @@
+//! What runs in the background, on the first core only.
+
+use std::time::Duration;
+
+use events::{Bus, Sequencer, SequencerOptions, Stamped};
+use runtime::server::Core;
+use tokio_util::sync::CancellationToken;
+
+use crate::storage::schema::Schema;
+use crate::storage::{STREAM, Store};
+
+/// How often the schema is looked at until it is complete.
+const SCHEMA_POLL: Duration = Duration::from_secs(1);
+/// How often outcomes whose time is over are deleted, and how many at once.
+const PRUNE_EVERY: Duration = Duration::from_secs(60);
+const PRUNE_BATCH: i64 = 1000;
+
+/// What the workers work with.
+pub(crate) struct Workers {
+    pub(crate) store: Store,
+    pub(crate) bus: Bus,
+    pub(crate) stamped: Stamped,
+    pub(crate) retention: Duration,
+}
+
+/// Starts all of them. They wait for the schema first.
+pub(crate) fn spawn(core: &Core, workers: Workers) {
+    let Workers { store, bus, stamped, retention } = workers;
+    let options = SequencerOptions { retention, ..SequencerOptions::default() };
+    let sequencer = Sequencer::new(store.clone(), STREAM, bus, options).with_stamped(stamped);
+    spawn_when_migrated(core, "sequencer", &store, move |stop| sequencer.run(stop));
+    let pruned = store.clone();
+    spawn_when_migrated(core, "request-pruner", &store, move |stop| prune_requests(pruned, stop));
+}
+
+fn spawn_when_migrated<F, Fut>(core: &Core, name: &'static str, store: &Store, worker: F)
+where
+    F: FnOnce(CancellationToken) -> Fut + Send + 'static,
+    Fut: Future<Output = ()> + Send,
+{
+    let (store, stop) = (store.clone(), core.workers_stop.clone());
+    core.spawn(name, async move {
+        while !matches!(store.schema().await, Ok(Schema::Complete)) {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(SCHEMA_POLL) => {}
+            }
+        }
+        worker(stop).await;
+    });
+}
+
+/// Deletes recorded outcomes whose time is over.
+async fn prune_requests(store: Store, stop: CancellationToken) {
+    loop {
+        match store.requests_prune(PRUNE_BATCH).await {
+            Ok(count) if count == PRUNE_BATCH.cast_unsigned() => continue,
+            Ok(_) => {}
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "could not delete old outcomes");
+            }
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(PRUNE_EVERY) => {}
+        }
+    }
+}
