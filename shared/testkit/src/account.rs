@@ -30,17 +30,10 @@ impl Account {
         }
         for name in names {
             if let Some(user) = User::from_name(name).with_context(|| format!("looking up account {name}"))? {
-                return Ok(Some(Self {
-                    name: user.name,
-                    uid: user.uid.as_raw(),
-                    gid: user.gid.as_raw(),
-                }));
+                return Ok(Some(Self { name: user.name, uid: user.uid.as_raw(), gid: user.gid.as_raw() }));
             }
         }
-        bail!(
-            "databases do not run as root, and none of these accounts exists: {}",
-            names.join(", ")
-        )
+        bail!("databases do not run as root, and none of these accounts exists: {}", names.join(", "))
     }
 
     /// Makes `path` this account's own.
@@ -98,8 +91,7 @@ pub(crate) fn private_file(path: &Path, content: &str, account: Option<&Account>
         .mode(0o600)
         .open(path)
         .with_context(|| format!("creating {}", path.display()))?;
-    file.write_all(content.as_bytes())
-        .with_context(|| format!("writing {}", path.display()))?;
+    file.write_all(content.as_bytes()).with_context(|| format!("writing {}", path.display()))?;
     account.map_or(Ok(()), |account| account.own(path))
 }
 
@@ -107,10 +99,6 @@ impl Account {
     /// The arguments of `setpriv` that switch to this account.
     pub(crate) fn setpriv(&self) -> Vec<std::ffi::OsString> {
         let Self { uid, gid, .. } = self;
-        vec![
-            format!("--reuid={uid}").into(),
-            format!("--regid={gid}").into(),
-            "--init-groups".into(),
-        ]
+        vec![format!("--reuid={uid}").into(), format!("--regid={gid}").into(), "--init-groups".into()]
     }
 }

@@ -51,11 +51,7 @@ impl Api {
                 Endpoint::from_shared(url.to_owned()).with_context(|| format!("{url} is no URL"))?;
             Ok(endpoint.connect_timeout(Duration::from_secs(2)).connect_lazy())
         };
-        Ok(Self {
-            user: channel(user)?,
-            order: channel(order)?,
-            session: channel(session)?,
-        })
+        Ok(Self { user: channel(user)?, order: channel(order)?, session: channel(session)? })
     }
 
     /// Clients for started services.
@@ -64,23 +60,13 @@ impl Api {
     /// When a URL is none.
     pub fn of(services: &Services) -> Result<Self> {
         let url = |name| services.get(name).url();
-        Self::new(
-            &url(ServiceName::User),
-            &url(ServiceName::Order),
-            &url(ServiceName::Session),
-        )
+        Self::new(&url(ServiceName::User), &url(ServiceName::Order), &url(ServiceName::Session))
     }
 
     /// Calls without a token.
     #[must_use]
     pub fn anyone(&self) -> Caller {
-        Caller {
-            api: self.clone(),
-            identity: Identity {
-                authorization: None,
-                deadline: DEADLINE,
-            },
-        }
+        Caller { api: self.clone(), identity: Identity { authorization: None, deadline: DEADLINE } }
     }
 
     /// Calls with a session's access token or a service's token.
@@ -89,13 +75,7 @@ impl Api {
     /// When the token cannot stand in a header.
     pub fn bearer(&self, token: &str) -> Result<Caller> {
         let authorization = Some(format!("Bearer {token}").parse().context("a token")?);
-        Ok(Caller {
-            api: self.clone(),
-            identity: Identity {
-                authorization,
-                deadline: DEADLINE,
-            },
-        })
+        Ok(Caller { api: self.clone(), identity: Identity { authorization, deadline: DEADLINE } })
     }
 
     /// The connection to one service, for calls that no generated client makes.
@@ -120,21 +100,10 @@ impl Api {
             display_name: name.to_owned(),
             password: PASSWORD.to_owned(),
         };
-        let answer = self
-            .anyone()
-            .users()
-            .create_user(request)
-            .await
-            .context("CreateUser")?;
-        let user = answer
-            .into_inner()
-            .user
-            .context("CreateUser answers with the user")?;
+        let answer = self.anyone().users().create_user(request).await.context("CreateUser")?;
+        let user = answer.into_inner().user.context("CreateUser answers with the user")?;
         let person = self.log_in(&email, PASSWORD).await?;
-        Ok(Person {
-            user_id: user.id,
-            ..person
-        })
+        Ok(Person { user_id: user.id, ..person })
     }
 
     /// Logs somebody in.
@@ -147,13 +116,7 @@ impl Api {
             password: password.to_owned(),
             client_name: "testkit".to_owned(),
         };
-        let answer = self
-            .anyone()
-            .sessions()
-            .login(request)
-            .await
-            .context("Login")?
-            .into_inner();
+        let answer = self.anyone().sessions().login(request).await.context("Login")?.into_inner();
         let session = answer.session.context("Login answers with the session")?;
         Ok(Person {
             user_id: session.user_id,
@@ -195,11 +158,7 @@ impl Person {
             role: role.into(),
             etag: String::new(),
         };
-        self.caller
-            .users()
-            .change_user_role(request)
-            .await
-            .context("ChangeUserRole")?;
+        self.caller.users().change_user_role(request).await.context("ChangeUserRole")?;
         whom.caller.api.log_in(&whom.email, PASSWORD).await
     }
 
@@ -213,11 +172,7 @@ impl Person {
             user_id: whom.user_id.clone(),
             amount: Some(amount),
         };
-        self.caller
-            .wallets()
-            .grant_credit(request)
-            .await
-            .context("GrantCredit")?;
+        self.caller.wallets().grant_credit(request).await.context("GrantCredit")?;
         Ok(())
     }
 }
@@ -235,14 +190,8 @@ impl Caller {
     /// The same caller with another deadline.
     #[must_use]
     pub fn within(&self, deadline: Duration) -> Self {
-        let identity = Identity {
-            deadline,
-            ..self.identity.clone()
-        };
-        Self {
-            api: self.api.clone(),
-            identity,
-        }
+        let identity = Identity { deadline, ..self.identity.clone() };
+        Self { api: self.api.clone(), identity }
     }
 
     /// The connections.
@@ -323,9 +272,7 @@ impl Interceptor for Identity {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
         request.set_timeout(self.deadline);
         if let Some(authorization) = &self.authorization {
-            request
-                .metadata_mut()
-                .insert("authorization", authorization.clone());
+            request.metadata_mut().insert("authorization", authorization.clone());
         }
         Ok(request)
     }
@@ -340,8 +287,5 @@ pub fn request_id() -> String {
 /// An amount of euro cents.
 #[must_use]
 pub fn eur(minor_units: i64) -> Money {
-    Money {
-        currency_code: "EUR".to_owned(),
-        minor_units,
-    }
+    Money { currency_code: "EUR".to_owned(), minor_units }
 }

@@ -75,9 +75,7 @@ impl Databases {
             if options.without_event_redis {
                 return Ok(None);
             }
-            Redis::start(&state, RedisUse::EventsAndCache, options.redis_events, lifetime)
-                .await
-                .map(Some)
+            Redis::start(&state, RedisUse::EventsAndCache, options.redis_events, lifetime).await.map(Some)
         };
         let (postgres, mongo, redis_session, redis_events) = tokio::join!(
             Postgres::start(&state, options.postgres, lifetime),
@@ -142,12 +140,8 @@ impl Databases {
                 None => Ok(()),
             }
         };
-        let (postgres, mongo, session, events) = tokio::join!(
-            self.postgres.stop(),
-            self.mongo.stop(),
-            self.redis_session.stop(),
-            events
-        );
+        let (postgres, mongo, session, events) =
+            tokio::join!(self.postgres.stop(), self.mongo.stop(), self.redis_session.stop(), events);
         postgres.and(mongo).and(session).and(events)
     }
 }

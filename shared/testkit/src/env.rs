@@ -12,14 +12,10 @@ pub fn var(name: &str) -> Option<String> {
 /// A path from the environment; nothing when the variable is unset or empty.
 #[must_use]
 pub fn path(name: &str) -> Option<PathBuf> {
-    std::env::var_os(name)
-        .filter(|value| !value.is_empty())
-        .map(PathBuf::from)
+    std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
 /// The folders of `PATH`.
 pub(crate) fn search_path() -> Vec<PathBuf> {
-    std::env::var_os("PATH")
-        .map(|value| std::env::split_paths(&value).collect())
-        .unwrap_or_default()
+    std::env::var_os("PATH").map(|value| std::env::split_paths(&value).collect()).unwrap_or_default()
 }

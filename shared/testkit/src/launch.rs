@@ -56,10 +56,8 @@ impl Launch {
             .with_context(|| format!("opening {}", self.log.display()))?;
         let mut wrapper: Vec<OsString> = Vec::new();
         if self.lifetime == Lifetime::WithParent {
-            wrapper.extend([
-                "--pdeathsig".into(),
-                self.last_signal.as_str().trim_start_matches("SIG").into(),
-            ]);
+            wrapper
+                .extend(["--pdeathsig".into(), self.last_signal.as_str().trim_start_matches("SIG").into()]);
         }
         if let Some(account) = &self.account {
             wrapper.extend(account.setpriv());
@@ -72,18 +70,9 @@ impl Launch {
             command.args(wrapper).arg("--").arg(&self.program);
             command
         };
-        command
-            .args(&self.args)
-            .env_clear()
-            .envs(crate::env::path("PATH").map(|path| ("PATH", path)));
-        command
-            .envs(self.env.iter().map(|(name, value)| (name, value)))
-            .current_dir(&self.folder);
-        command
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .process_group(0);
+        command.args(&self.args).env_clear().envs(crate::env::path("PATH").map(|path| ("PATH", path)));
+        command.envs(self.env.iter().map(|(name, value)| (name, value))).current_dir(&self.folder);
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0);
         Ok(command)
     }
 }

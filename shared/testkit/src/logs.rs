@@ -50,10 +50,7 @@ impl Log {
         if read.is_err() {
             return Vec::new();
         }
-        String::from_utf8_lossy(&bytes)
-            .lines()
-            .map(str::to_owned)
-            .collect()
+        String::from_utf8_lossy(&bytes).lines().map(str::to_owned).collect()
     }
 
     /// All lines.
@@ -72,10 +69,7 @@ impl Log {
     /// The lines at level ERROR since `mark`, of services that log as text or as JSON.
     #[must_use]
     pub fn errors_since(&self, mark: LogMark) -> Vec<String> {
-        self.lines_since(mark)
-            .into_iter()
-            .filter(|line| is_error(line))
-            .collect()
+        self.lines_since(mark).into_iter().filter(|line| is_error(line)).collect()
     }
 }
 
@@ -83,9 +77,7 @@ fn is_error(line: &str) -> bool {
     // Terminal colours cling to the level; JSON quotes it.
     line.contains("\"level\":\"ERROR\"")
         || line.split_whitespace().take(3).any(|word| {
-            let word = word
-                .trim_end_matches("\u{1b}[0m")
-                .trim_start_matches("\u{1b}[31m");
+            let word = word.trim_end_matches("\u{1b}[0m").trim_start_matches("\u{1b}[31m");
             word == "ERROR"
         })
 }
@@ -103,9 +95,7 @@ mod tests {
         ] {
             assert!(is_error(line), "{line}");
         }
-        assert!(!is_error(
-            "2026-01-01T00:00:00Z  INFO order_service: said ERROR, all is well"
-        ));
+        assert!(!is_error("2026-01-01T00:00:00Z  INFO order_service: said ERROR, all is well"));
     }
 
     #[test]

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use bson::doc;
 use nix::sys::signal::Signal;
 use nix::unistd::Uid;
-use serde_json::{Value, json};
 
 use crate::account::{Account, private_file, private_folder};
 use crate::launch::{Launch, Lifetime};
@@ -70,19 +70,11 @@ impl Mongo {
         let (kind, program, args) = match programs::mongo_server()? {
             MongoProgram::Mongod(path) => (MongoKind::Mongod, path, mongod_args(&data, port, test_commands)),
             MongoProgram::Secantus(path) => {
-                let program = if Uid::effective().is_root() {
-                    reachable(&path, state)?
-                } else {
-                    path
-                };
+                let program = if Uid::effective().is_root() { reachable(&path, state)? } else { path };
                 // An own file, so that none of those in the usual places counts.
                 let config = folder.join("secantusd.toml");
                 private_file(&config, "", account.as_ref())?;
-                (
-                    MongoKind::Secantus,
-                    program,
-                    secantus_args(&data, &config, port, test_commands),
-                )
+                (MongoKind::Secantus, program, secantus_args(&data, &config, port, test_commands))
             }
         };
         let launch = Launch {
@@ -98,12 +90,7 @@ impl Mongo {
             pid_file: state.pid_file(NAME),
         };
         let admin = MongoAdmin::new(&format!("mongodb://127.0.0.1:{port}/?directConnection=true"))?;
-        let server = Self {
-            process: Process::start(launch)?,
-            admin,
-            kind,
-            port,
-        };
+        let server = Self { process: Process::start(launch)?, admin, kind, port };
         server.ready().await?;
         Ok(server)
     }
@@ -157,31 +144,22 @@ impl Mongo {
 
     async fn ready(&self) -> Result<()> {
         let primary = wait_until(START_WITHIN, "MongoDB to be a primary", async || {
-            anyhow::ensure!(
-                self.process.is_alive(),
-                "it ended: {:?}",
-                self.process.exit_status()
-            );
-            let hello = self.admin.run("admin", "hello", json!(1), json!({})).await?;
-            if hello["isWritablePrimary"] == Value::Bool(true) {
+            anyhow::ensure!(self.process.is_alive(), "it ended: {:?}", self.process.exit_status());
+            let hello = self.admin.run("admin", doc! { "hello": 1 }).await?;
+            if hello.get_bool("isWritablePrimary").unwrap_or_default() {
                 return Ok(());
             }
-            let member = json!({"_id": 0, "host": format!("127.0.0.1:{}", self.port)});
-            let set = json!({"_id": REPLICA_SET, "members": [member]});
+            let member = doc! { "_id": 0, "host": format!("127.0.0.1:{}", self.port) };
+            let set = doc! { "_id": REPLICA_SET, "members": [member] };
             // Refused when it was done before: then the election is still to come.
-            let _ = self.admin.run("admin", "replSetInitiate", set, json!({})).await;
+            let _ = self.admin.run("admin", doc! { "replSetInitiate": set }).await;
             anyhow::bail!("not yet")
         });
-        primary
-            .await
-            .with_context(|| format!("its log ends:\n{}", self.process.log().tail(15)))?;
+        primary.await.with_context(|| format!("its log ends:\n{}", self.process.log().tail(15)))?;
         if self.kind == MongoKind::Secantus {
             // Not an option of its command line, and forgotten at each start.
-            let limit = json!({"transactionLifetimeLimitSeconds": TRANSACTION_SECONDS});
-            self.admin
-                .run("admin", "setParameter", json!(1), limit)
-                .await
-                .context("limiting the life of transactions")?;
+            let limit = doc! { "setParameter": 1, "transactionLifetimeLimitSeconds": TRANSACTION_SECONDS };
+            self.admin.run("admin", limit).await.context("limiting the life of transactions")?;
         }
         Ok(())
     }
@@ -204,12 +182,8 @@ fn mongod_args(data: &Path, port: u16, test_commands: bool) -> Vec<OsString> {
 }
 
 fn secantus_args(data: &Path, config: &Path, port: u16, test_commands: bool) -> Vec<OsString> {
-    let mut args: Vec<OsString> = vec![
-        "--config".into(),
-        config.into(),
-        "--storage-path".into(),
-        data.into(),
-    ];
+    let mut args: Vec<OsString> =
+        vec!["--config".into(), config.into(), "--storage-path".into(), data.into()];
     // Without --sync-on-commit a kill -9 loses acknowledged writes.
     let rest =
         format!("--host 127.0.0.1 --port {port} --sync-on-commit --cache-size 256M --log-level WARNING");

@@ -1,25 +1,23 @@
-//! Administrative commands to a MongoDB server, on a socket of our own: the crate has no database driver.
-//!
-//! Works with servers that ask for no password, which the local ones are.
+//! Commands to a MongoDB server, for starting it and for the databases of tests.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::future::Future;
+use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use serde_json::{Value, json};
-
-use crate::documents;
+use anyhow::{Context, Result, anyhow};
+use bson::{Document, doc};
+use mongodb::Client;
+use mongodb::options::ClientOptions;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
-const OP_MSG: u32 = 2013;
-const LONGEST_REPLY: usize = 48 * 1024 * 1024;
+const SELECTION_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A MongoDB server that lets us drop databases.
 #[derive(Debug, Clone)]
 pub struct MongoAdmin {
-    prefix: String,
-    address: String,
+    /// The URL up to the name of a database.
+    server: String,
+    /// The rest of it, with the question mark.
     options: String,
 }
 
@@ -29,55 +27,41 @@ impl MongoAdmin {
     /// # Errors
     /// When the URL has another form.
     pub fn new(url: &str) -> Result<Self> {
-        let rest = url
-            .strip_prefix("mongodb://")
-            .context("a MongoDB URL looks like mongodb://host:port/")?;
-        let (place, options) = rest
-            .split_once('?')
-            .map_or((rest, String::new()), |(place, o)| (place, format!("?{o}")));
+        let rest = url.strip_prefix("mongodb://").context("a MongoDB URL looks like mongodb://host:port/")?;
+        let (place, options) = match rest.split_once('?') {
+            Some((place, options)) => (place, format!("?{options}")),
+            None => (rest, String::new()),
+        };
         let place = place.split('/').next().unwrap_or(place);
-        let (person, hosts) = place.rsplit_once('@').map_or(("", place), |(_, hosts)| {
-            (&place[..=place.len() - hosts.len() - 1], hosts)
-        });
-        let address = hosts.split(',').next().unwrap_or(hosts).to_owned();
-        Ok(Self {
-            prefix: format!("mongodb://{person}{hosts}"),
-            address,
-            options,
-        })
+        Ok(Self { server: format!("mongodb://{place}"), options })
     }
 
     /// The URL of one of its databases.
     #[must_use]
     pub fn url(&self, database: &str) -> String {
-        format!("{}/{database}{}", self.prefix, self.options)
+        format!("{}/{database}{}", self.server, self.options)
     }
 
-    /// Runs the command `name` on `subject`, such as `insert` on `"orders"`, with further fields from an object.
+    /// Runs a command.
     ///
     /// # Errors
     /// What the server says.
-    pub async fn run(&self, database: &str, name: &str, subject: Value, fields: Value) -> Result<Value> {
-        let (admin, database, name) = (self.clone(), database.to_owned(), name.to_owned());
-        tokio::task::spawn_blocking(move || admin.run_now(&database, &name, subject, fields)).await?
+    pub async fn run(&self, database: &str, command: Document) -> Result<Document> {
+        let client = self.client().await?;
+        let name = command.keys().next().cloned().unwrap_or_default();
+        let answer = tokio::time::timeout(TIMEOUT, client.database(database).run_command(command)).await;
+        answer
+            .with_context(|| format!("MongoDB {name}: no answer"))?
+            .with_context(|| format!("MongoDB {name}"))
     }
 
-    /// [`MongoAdmin::run`] for places that cannot wait, such as `Drop`.
-    pub(crate) fn run_now(&self, database: &str, name: &str, subject: Value, fields: Value) -> Result<Value> {
-        let Value::Object(fields) = fields else {
-            bail!("the fields of {name} are an object")
-        };
-        // The server takes the first field for the command's name, and JSON objects have no order.
-        let mut command = vec![(name.to_owned(), subject), ("$db".to_owned(), json!(database))];
-        command.extend(fields);
-        let reply = self.exchange(&command).context("MongoDB")?;
-        if reply["ok"].as_f64().unwrap_or_default() < 1.0 {
-            bail!(
-                "MongoDB: {}",
-                reply["errmsg"].as_str().unwrap_or("the command failed")
-            );
-        }
-        Ok(reply)
+    /// Drops a database, from places that cannot wait, such as `Drop`.
+    pub(crate) fn drop_database_now(&self, database: &str) -> Result<()> {
+        let (admin, database) = (self.clone(), database.to_owned());
+        // The caller may be on a runtime, which cannot block on another one.
+        let dropped = thread::spawn(move || block_on(admin.run(&database, doc! { "dropDatabase": 1 })));
+        dropped.join().map_err(|_| anyhow!("dropping a database panicked"))??;
+        Ok(())
     }
 
     /// Drops every database whose name starts with `prefix`, and tells how many.
@@ -85,49 +69,25 @@ impl MongoAdmin {
     /// # Errors
     /// When the server refuses.
     pub async fn sweep(&self, prefix: &str) -> Result<usize> {
-        let list = self
-            .run("admin", "listDatabases", json!(1), json!({"nameOnly": true}))
-            .await?;
-        let databases = list["databases"].as_array().cloned().unwrap_or_default();
-        let names: Vec<&str> = databases
-            .iter()
-            .filter_map(|item| item["name"].as_str())
-            .filter(|name| name.starts_with(prefix))
-            .collect();
+        let client = self.client().await?;
+        let mut names = client.list_database_names().await.context("listing databases")?;
+        names.retain(|name| name.starts_with(prefix));
         for name in &names {
-            self.run(name, "dropDatabase", json!(1), json!({})).await?;
+            client.database(name).drop().await.with_context(|| format!("dropping {name}"))?;
         }
         Ok(names.len())
     }
 
-    fn exchange(&self, command: &[(String, Value)]) -> Result<Value> {
-        let document = documents::encode(&mut command.iter().map(|(name, value)| (name.as_str(), value)))?;
-        let length = u32::try_from(16 + 4 + 1 + document.len())?;
-        let mut message = Vec::new();
-        for field in [length, 1, 0, OP_MSG, 0] {
-            message.extend_from_slice(&field.to_le_bytes());
-        }
-        message.push(0);
-        message.extend_from_slice(&document);
-
-        let address = self
-            .address
-            .parse()
-            .with_context(|| format!("{} is not an address", self.address))?;
-        let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
-        stream.set_read_timeout(Some(TIMEOUT))?;
-        stream.set_write_timeout(Some(TIMEOUT))?;
-        stream.write_all(&message)?;
-        let mut head = [0; 21];
-        stream.read_exact(&mut head)?;
-        let length = usize::try_from(u32::from_le_bytes([head[0], head[1], head[2], head[3]]))?;
-        if !(21..LONGEST_REPLY).contains(&length) {
-            bail!("an answer of {length} bytes");
-        }
-        let mut document = vec![0; length - 21];
-        stream.read_exact(&mut document)?;
-        documents::decode(&document)
+    async fn client(&self) -> Result<Client> {
+        let mut options = ClientOptions::parse(self.url("admin")).await.context("a MongoDB URL")?;
+        options.server_selection_timeout = Some(SELECTION_TIMEOUT);
+        options.connect_timeout = Some(SELECTION_TIMEOUT);
+        Ok(Client::with_options(options)?)
     }
+}
+
+fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
 }
 
 #[cfg(test)]
@@ -137,16 +97,9 @@ mod tests {
     #[test]
     fn a_url_is_taken_apart_and_put_together() {
         let admin = MongoAdmin::new("mongodb://127.0.0.1:27017/?directConnection=true").unwrap();
-        assert_eq!(
-            admin.url("t_1"),
-            "mongodb://127.0.0.1:27017/t_1?directConnection=true"
-        );
+        assert_eq!(admin.url("t_1"), "mongodb://127.0.0.1:27017/t_1?directConnection=true");
         let admin = MongoAdmin::new("mongodb://app:word@10.0.0.1:27017,10.0.0.2:27017/users").unwrap();
-        assert_eq!(
-            admin.url("t_1"),
-            "mongodb://app:word@10.0.0.1:27017,10.0.0.2:27017/t_1"
-        );
-        assert_eq!(admin.address, "10.0.0.1:27017");
+        assert_eq!(admin.url("t_1"), "mongodb://app:word@10.0.0.1:27017,10.0.0.2:27017/t_1");
         assert!(MongoAdmin::new("127.0.0.1").is_err());
     }
 }

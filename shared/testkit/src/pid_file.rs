@@ -38,15 +38,8 @@ impl Identity {
     /// When there is none with that number.
     pub fn of(name: &str, pid: u32) -> Result<Self> {
         let pid = i32::try_from(pid).context("a process number")?;
-        let start_ticks = Stat::read(pid)
-            .with_context(|| format!("process {pid} is gone"))?
-            .start_ticks;
-        Ok(Self {
-            name: name.to_owned(),
-            pid,
-            start_ticks,
-            boot: boot()?,
-        })
+        let start_ticks = Stat::read(pid).with_context(|| format!("process {pid} is gone"))?.start_ticks;
+        Ok(Self { name: name.to_owned(), pid, start_ticks, boot: boot()? })
     }
 
     /// Whether exactly this process still runs. One that ended and was not yet collected does not.
@@ -89,13 +82,14 @@ impl Identity {
                 self.signal(signal)?;
             }
             self.signal(Signal::SIGCONT)?;
-            let gone = wait_until(within, "its end", async || {
-                if self.is_alive() {
-                    Err("still running")
-                } else {
-                    Ok(())
-                }
-            });
+            let gone =
+                wait_until(
+                    within,
+                    "its end",
+                    async || {
+                        if self.is_alive() { Err("still running") } else { Ok(()) }
+                    },
+                );
             if gone.await.is_ok() {
                 return Ok(());
             }
@@ -201,19 +195,7 @@ mod tests {
     fn another_process_with_the_same_number_is_not_ours() {
         let me = Identity::of("me", std::process::id()).unwrap();
         assert!(me.is_alive());
-        assert!(
-            !Identity {
-                start_ticks: me.start_ticks + 1,
-                ..me.clone()
-            }
-            .is_alive()
-        );
-        assert!(
-            !Identity {
-                boot: "another".to_owned(),
-                ..me
-            }
-            .is_alive()
-        );
+        assert!(!Identity { start_ticks: me.start_ticks + 1, ..me.clone() }.is_alive());
+        assert!(!Identity { boot: "another".to_owned(), ..me }.is_alive());
     }
 }

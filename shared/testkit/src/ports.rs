@@ -88,12 +88,7 @@ mod tests {
     fn a_reserved_port_is_refused_to_others_until_released() {
         let held = ReservedPort::any().unwrap();
         let port = held.port();
-        assert!(
-            ReservedPort::this(port)
-                .unwrap_err()
-                .to_string()
-                .contains("is taken")
-        );
+        assert!(ReservedPort::this(port).unwrap_err().to_string().contains("is taken"));
         assert_eq!(held.release(), port);
         assert_eq!(Port::Fixed(port).choose().unwrap(), port);
     }

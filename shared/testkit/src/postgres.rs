@@ -69,11 +69,7 @@ impl Postgres {
             pid_file: state.pid_file(NAME),
         };
         let admin = PostgresAdmin::new(&format!("postgres://{USER}:{password}@127.0.0.1:{port}/postgres"))?;
-        let server = Self {
-            process: Process::start(launch)?,
-            admin,
-            port,
-        };
+        let server = Self { process: Process::start(launch)?, admin, port };
         server.ready().await?;
         Ok(server)
     }
@@ -126,10 +122,7 @@ impl Postgres {
             self.process.start_again()?;
             self.admin.run("postgres", "select 1".to_owned()).await
         });
-        answers
-            .await
-            .map(drop)
-            .with_context(|| format!("its log ends:\n{}", self.process.log().tail(15)))
+        answers.await.map(drop).with_context(|| format!("its log ends:\n{}", self.process.log().tail(15)))
     }
 }
 
@@ -154,10 +147,7 @@ fn initdb(
         }
         None => Command::new(bin.join("initdb")),
     };
-    command
-        .arg("--pgdata")
-        .arg(&data)
-        .arg(format!("--username={USER}"));
+    command.arg("--pgdata").arg(&data).arg(format!("--username={USER}"));
     command.arg(format!("--pwfile={}", password_file.display()));
     command.args([
         "--auth=scram-sha-256",
@@ -177,11 +167,7 @@ fn initdb(
 fn settings(port: u16, bin: &std::path::Path) -> String {
     // Part of the same package on Debian; other builds may lack it.
     let library: PathBuf = bin.join("../lib/pg_stat_statements.so");
-    let statements = if library.exists() {
-        "pg_stat_statements"
-    } else {
-        ""
-    };
+    let statements = if library.exists() { "pg_stat_statements" } else { "" };
     format!(
         "listen_addresses = '127.0.0.1'
 port = {port}

@@ -35,12 +35,7 @@ impl Process {
     /// When the program cannot be run or its files cannot be written.
     pub fn start(launch: Launch) -> Result<Self> {
         let (log, name) = (Log::new(&launch.log), launch.name.clone());
-        let process = Self {
-            launch: Mutex::new(launch),
-            child: Mutex::new(None),
-            log,
-            name,
-        };
+        let process = Self { launch: Mutex::new(launch), child: Mutex::new(None), log, name };
         process.start_again()?;
         Ok(process)
     }
@@ -87,24 +82,19 @@ impl Process {
     /// Its process number, while it runs.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
-        self.is_alive()
-            .then(|| hold(&self.child).as_ref().map(Child::id))?
+        self.is_alive().then(|| hold(&self.child).as_ref().map(Child::id))?
     }
 
     /// Whether it runs (a paused one does).
     #[must_use]
     pub fn is_alive(&self) -> bool {
-        hold(&self.child)
-            .as_mut()
-            .is_some_and(|child| matches!(child.try_wait(), Ok(None)))
+        hold(&self.child).as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
     }
 
     /// How it ended, once it has.
     #[must_use]
     pub fn exit_status(&self) -> Option<ExitStatus> {
-        hold(&self.child)
-            .as_mut()
-            .and_then(|child| child.try_wait().ok().flatten())
+        hold(&self.child).as_mut().and_then(|child| child.try_wait().ok().flatten())
     }
 
     /// Sends a signal to the process and its group. One that has ended is no error.
@@ -161,10 +151,7 @@ impl Process {
             let _ = self.resume();
             if self.ended(within).await.is_err() {
                 self.kill().await?;
-                bail!(
-                    "{} did not end within {within:?} of {signal} and was killed",
-                    self.name
-                );
+                bail!("{} did not end within {within:?} of {signal} and was killed", self.name);
             }
         }
         self.forget()
@@ -176,20 +163,18 @@ impl Process {
     /// When it still runs after `within`.
     pub async fn ended(&self, within: Duration) -> Result<Option<ExitStatus>> {
         let what = format!("the end of {}", self.name);
-        wait_until(within, &what, async || {
-            if self.is_alive() {
-                Err("it runs")
-            } else {
-                Ok(self.exit_status())
-            }
-        })
+        wait_until(
+            within,
+            &what,
+            async || {
+                if self.is_alive() { Err("it runs") } else { Ok(self.exit_status()) }
+            },
+        )
         .await
     }
 
     fn signal_tree(&self, signal: Signal) -> Result<()> {
-        let pid = self
-            .pid()
-            .with_context(|| format!("{} does not run", self.name))?;
+        let pid = self.pid().with_context(|| format!("{} does not run", self.name))?;
         for pid in pid_file::tree(i32::try_from(pid).context("a process number")?) {
             // A child may end between the look and the signal.
             let _ = kill(Pid::from_raw(pid), signal);

@@ -41,10 +41,7 @@ pub fn secantus_root() -> Result<PathBuf> {
 /// A program on `PATH`.
 #[must_use]
 pub fn on_path(name: &str) -> Option<PathBuf> {
-    env::search_path()
-        .into_iter()
-        .map(|folder| folder.join(name))
-        .find(|path| is_program(path))
+    env::search_path().into_iter().map(|folder| folder.join(name)).find(|path| is_program(path))
 }
 
 /// The folder with the newest PostgreSQL server: Debian's layout first, then `PATH`.
@@ -52,14 +49,11 @@ pub fn on_path(name: &str) -> Option<PathBuf> {
 /// # Errors
 /// When there is none of a version that will do.
 pub fn postgres_bin() -> Result<PathBuf> {
-    let debian = fs::read_dir("/usr/lib/postgresql")
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| {
-            let entry = entry.ok()?;
-            let version: u32 = entry.file_name().to_str()?.parse().ok()?;
-            Some((version, entry.path().join("bin")))
-        });
+    let debian = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().filter_map(|entry| {
+        let entry = entry.ok()?;
+        let version: u32 = entry.file_name().to_str()?.parse().ok()?;
+        Some((version, entry.path().join("bin")))
+    });
     let newest = debian
         .filter(|(version, bin)| {
             *version >= POSTGRES_AT_LEAST
@@ -82,12 +76,7 @@ pub fn postgres_bin() -> Result<PathBuf> {
 /// When there is none.
 pub fn psql() -> Result<PathBuf> {
     on_path("psql")
-        .or_else(|| {
-            postgres_bin()
-                .ok()
-                .map(|bin| bin.join("psql"))
-                .filter(|path| is_program(path))
-        })
+        .or_else(|| postgres_bin().ok().map(|bin| bin.join("psql")).filter(|path| is_program(path)))
         .with_context(|| format!("no psql on this machine; {HINT}"))
 }
 
@@ -117,11 +106,9 @@ pub fn mongo_server() -> Result<MongoProgram> {
         return Ok(MongoProgram::Mongod(path));
     }
     let stand_in = secantus_root()?.join("bin/secantusd-rs");
-    is_program(&stand_in)
-        .then_some(MongoProgram::Secantus(stand_in))
-        .with_context(|| {
-            format!("no MongoDB on this machine, nor its stand-in; {HINT} (minutes, once per user)")
-        })
+    is_program(&stand_in).then_some(MongoProgram::Secantus(stand_in)).with_context(|| {
+        format!("no MongoDB on this machine, nor its stand-in; {HINT} (minutes, once per user)")
+    })
 }
 
 fn is_program(path: &Path) -> bool {

@@ -23,33 +23,21 @@ impl PostgresAdmin {
     /// # Errors
     /// When the URL has another form.
     pub fn new(url: &str) -> Result<Self> {
-        let rest = url
-            .strip_prefix("postgres://")
-            .or_else(|| url.strip_prefix("postgresql://"));
-        let parts = rest
-            .and_then(|rest| rest.rsplit_once('@'))
-            .and_then(|(person, place)| {
-                let (user, password) = person.split_once(':').unwrap_or((person, ""));
-                Some((user, password, place.split('/').next()?))
-            });
+        let rest = url.strip_prefix("postgres://").or_else(|| url.strip_prefix("postgresql://"));
+        let parts = rest.and_then(|rest| rest.rsplit_once('@')).and_then(|(person, place)| {
+            let (user, password) = person.split_once(':').unwrap_or((person, ""));
+            Some((user, password, place.split('/').next()?))
+        });
         let Some((user, password, address)) = parts else {
             bail!("a PostgreSQL URL looks like postgres://user:password@host:port");
         };
-        Ok(Self {
-            user: user.to_owned(),
-            password: password.to_owned(),
-            address: address.to_owned(),
-        })
+        Ok(Self { user: user.to_owned(), password: password.to_owned(), address: address.to_owned() })
     }
 
     /// The URL of one of its databases, password included.
     #[must_use]
     pub fn url(&self, database: &str) -> String {
-        let Self {
-            user,
-            password,
-            address,
-        } = self;
+        let Self { user, password, address } = self;
         format!("postgres://{user}:{password}@{address}/{database}")
     }
 
@@ -58,9 +46,7 @@ impl PostgresAdmin {
     /// # Errors
     /// When the server refuses, also when it exists.
     pub async fn create_database(&self, name: &str) -> Result<()> {
-        self.run("postgres", format!("create database {}", quoted(name)))
-            .await
-            .map(drop)
+        self.run("postgres", format!("create database {}", quoted(name))).await.map(drop)
     }
 
     /// Makes a copy of `template`, which nobody may be connected to.
@@ -78,12 +64,8 @@ impl PostgresAdmin {
     /// When the server does not answer.
     pub async fn has_database(&self, name: &str) -> Result<bool> {
         let name = name.replace('\'', "''");
-        let answer = self
-            .run(
-                "postgres",
-                format!("select 1 from pg_database where datname = '{name}'"),
-            )
-            .await?;
+        let answer =
+            self.run("postgres", format!("select 1 from pg_database where datname = '{name}'")).await?;
         Ok(answer.trim() == "1")
     }
 
@@ -101,9 +83,7 @@ impl PostgresAdmin {
         // Prepared under another name: nobody can copy a template that is not finished.
         let draft = format!("t_{}", Uuid::new_v4().simple());
         self.create_database(&draft).await?;
-        prepare(self.url(&draft))
-            .await
-            .with_context(|| format!("preparing template {name}"))?;
+        prepare(self.url(&draft)).await.with_context(|| format!("preparing template {name}"))?;
         let rename = format!("alter database {} rename to {}", quoted(&draft), quoted(name));
         if let Err(error) = self.run("postgres", rename).await {
             self.drop_database(&draft).await?;
@@ -125,11 +105,7 @@ impl PostgresAdmin {
 
     /// [`PostgresAdmin::drop_database`] for places that cannot wait, such as `Drop`.
     pub(crate) fn drop_database_now(&self, name: &str) -> Result<()> {
-        self.run_now(
-            "postgres",
-            &format!("drop database if exists {} with (force)", quoted(name)),
-        )
-        .map(drop)
+        self.run_now("postgres", &format!("drop database if exists {} with (force)", quoted(name))).map(drop)
     }
 
     /// Drops every database whose name starts with `prefix`, and tells how many.
@@ -156,23 +132,9 @@ impl PostgresAdmin {
 
     fn run_now(&self, database: &str, statement: &str) -> Result<String> {
         // The password goes by the environment: arguments are for everybody to read.
-        let url = format!(
-            "postgres://{}@{}/{database}?connect_timeout=5",
-            self.user, self.address
-        );
+        let url = format!("postgres://{}@{}/{database}?connect_timeout=5", self.user, self.address);
         let output = Command::new(programs::psql()?)
-            .args([
-                "-X",
-                "-q",
-                "-A",
-                "-t",
-                "-v",
-                "ON_ERROR_STOP=1",
-                "-d",
-                &url,
-                "-c",
-                statement,
-            ])
+            .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", &url, "-c", statement])
             .env("PGPASSWORD", &self.password)
             .env("PGAPPNAME", "testkit")
             .env("PGOPTIONS", "-c client_min_messages=warning")

@@ -10,7 +10,7 @@ use crate::launch::{Launch, Lifetime};
 use crate::ports::Port;
 use crate::process::Process;
 use crate::programs;
-use crate::resp::RedisAdmin;
+use crate::redis_admin::RedisAdmin;
 use crate::state::State;
 use crate::wait::wait_until;
 
@@ -85,11 +85,7 @@ impl Redis {
             pid_file: state.pid_file(name),
         };
         let admin = RedisAdmin::new(&format!("redis://:{password}@127.0.0.1:{port}"))?;
-        let server = Self {
-            process: Process::start(launch)?,
-            admin,
-            port,
-        };
+        let server = Self { process: Process::start(launch)?, admin, port };
         server.ready().await?;
         Ok(server)
     }
@@ -137,15 +133,9 @@ impl Redis {
 
     async fn ready(&self) -> Result<()> {
         let pong = wait_until(START_WITHIN, "Redis to answer", async || {
-            ensure!(
-                self.process.is_alive(),
-                "it ended: {:?}",
-                self.process.exit_status()
-            );
+            ensure!(self.process.is_alive(), "it ended: {:?}", self.process.exit_status());
             self.admin.run(0, &["PING"]).await
         });
-        pong.await
-            .map(drop)
-            .with_context(|| format!("its log ends:\n{}", self.process.log().tail(15)))
+        pong.await.map(drop).with_context(|| format!("its log ends:\n{}", self.process.log().tail(15)))
     }
 }

@@ -40,9 +40,7 @@ impl Service {
         state: &State,
         options: &ServiceOptions,
     ) -> Self {
-        let passed_on = PASSED_ON
-            .iter()
-            .filter_map(|&name| Some((name.to_owned(), env::var(name)?)));
+        let passed_on = PASSED_ON.iter().filter_map(|&name| Some((name.to_owned(), env::var(name)?)));
         let launch = Launch {
             name: name.to_string(),
             program: options.profile.binary(name.binary()),
@@ -55,12 +53,7 @@ impl Service {
             log: state.log(name.binary()),
             pid_file: state.pid_file(name.binary()),
         };
-        Self {
-            name,
-            port,
-            launch,
-            process: None,
-        }
+        Self { name, port, launch, process: None }
     }
 
     /// Which service it is.
@@ -93,20 +86,13 @@ impl Service {
     /// Before the service was started.
     #[must_use]
     pub fn process(&self) -> &Process {
-        self.process
-            .as_ref()
-            .expect("a service is handed out after its start")
+        self.process.as_ref().expect("a service is handed out after its start")
     }
 
     /// Starts the process, without waiting for it to serve.
     pub(crate) fn start(&mut self) -> Result<()> {
         let built = &self.launch.program;
-        ensure!(
-            built.exists(),
-            "{} is missing: run `cargo build -p {}`",
-            built.display(),
-            self.name
-        );
+        ensure!(built.exists(), "{} is missing: run `cargo build -p {}`", built.display(), self.name);
         self.process = Some(Process::start(self.launch.clone())?);
         Ok(())
     }
@@ -126,11 +112,7 @@ impl Service {
             }
         });
         let log = || format!("its log ends:\n{}", process.log().tail(15));
-        answer
-            .await
-            .with_context(log)?
-            .map_err(anyhow::Error::msg)
-            .with_context(log)
+        answer.await.with_context(log)?.map_err(anyhow::Error::msg).with_context(log)
     }
 
     /// Starts it again after it was killed or stopped, and waits until it serves.
@@ -160,15 +142,8 @@ impl Service {
     pub async fn command(&self, args: &[&str], input: &str) -> Result<String> {
         let what = format!("`{} {}`", self.name, args.join(" "));
         let mut command = Command::new(&self.launch.program);
-        command
-            .args(args)
-            .env_clear()
-            .envs(self.launch.env.iter().map(|(name, value)| (name, value)));
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
+        command.args(args).env_clear().envs(self.launch.env.iter().map(|(name, value)| (name, value)));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().with_context(|| format!("running {what}"))?;
         let mut stdin = child.stdin.take().context("standard input")?;
         // A command that reads nothing may be gone before it is written to.
@@ -177,10 +152,7 @@ impl Service {
         let ended = tokio::time::timeout(COMMAND_WITHIN, child.wait_with_output()).await;
         let output = ended.with_context(|| format!("{what} still runs after {COMMAND_WITHIN:?}"))??;
         if !output.status.success() {
-            bail!(
-                "{what} failed: {}",
-                String::from_utf8_lossy(&output.stderr).trim()
-            );
+            bail!("{what} failed: {}", String::from_utf8_lossy(&output.stderr).trim());
         }
         Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }

@@ -37,20 +37,12 @@ impl Services {
         for service in [&mut services.session, &mut services.user, &mut services.order] {
             service.start()?;
         }
-        tokio::try_join!(
-            services.session.serving(),
-            services.user.serving(),
-            services.order.serving()
-        )?;
+        tokio::try_join!(services.session.serving(), services.user.serving(), services.order.serving())?;
         Ok(services)
     }
 
     fn prepare(state: &State, urls: &DatabaseUrls, options: &ServiceOptions) -> Result<Self> {
-        let ports = (
-            options.user.choose()?,
-            options.order.choose()?,
-            options.session.choose()?,
-        );
+        let ports = (options.user.choose()?, options.order.choose()?, options.session.choose()?);
         let tokens = ServiceName::ALL
             .iter()
             .map(|name| Ok(format!("{name}={}", state.secret(&format!("{name}.token"))?)))
@@ -71,10 +63,8 @@ impl Services {
             ];
             env.extend(own.iter().map(|&(name, value)| (name, value.to_owned())));
             env.extend(options.threads.map(|threads| ("THREADS", threads.to_string())));
-            let mut env: Vec<(String, String)> = env
-                .into_iter()
-                .map(|(name, value)| (name.to_owned(), value))
-                .collect();
+            let mut env: Vec<(String, String)> =
+                env.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
             let more = options.env.iter().filter(|(whose, ..)| *whose == name);
             env.extend(more.map(|(_, name, value)| (name.clone(), value.clone())));
             Ok(Service::new(name, port, env, state, options))
@@ -82,11 +72,7 @@ impl Services {
         Ok(Self {
             user: service(ServiceName::User, ports.0, &[("MONGODB_URL", &urls.mongodb)])?,
             order: service(ServiceName::Order, ports.1, &[("POSTGRES_URL", &urls.postgres)])?,
-            session: service(
-                ServiceName::Session,
-                ports.2,
-                &[("REDIS_SESSION_URL", &urls.redis_session)],
-            )?,
+            session: service(ServiceName::Session, ports.2, &[("REDIS_SESSION_URL", &urls.redis_session)])?,
         })
     }
 
@@ -105,14 +91,7 @@ impl Services {
     /// # Errors
     /// When user service refuses.
     pub async fn bootstrap_admin(&self, email: &str, name: &str, password: &str) -> Result<String> {
-        let args = [
-            "bootstrap-admin",
-            "--email",
-            email,
-            "--display-name",
-            name,
-            "--password-stdin",
-        ];
+        let args = ["bootstrap-admin", "--email", email, "--display-name", name, "--password-stdin"];
         self.user.command(&args, password).await
     }
 
@@ -147,9 +126,7 @@ impl Stack {
     ) -> Result<Self> {
         let databases = Databases::start(Arc::clone(&state), databases).await?;
         let urls = databases.urls_for_services().await?;
-        let services = Services::start(&state, &urls, services)
-            .await
-            .context("starting the services")?;
+        let services = Services::start(&state, &urls, services).await.context("starting the services")?;
         Ok(Self { services, databases })
     }
 

@@ -59,9 +59,7 @@ impl State {
         let root = base.join(name);
         safe_folder(&root)?;
         let Some(lock) = try_lock(&root)? else {
-            let owner = owner(&root)
-                .map(|owner| format!(" by process {}", owner.pid()))
-                .unwrap_or_default();
+            let owner = owner(&root).map(|owner| format!(" by process {}", owner.pid())).unwrap_or_default();
             bail!("{} is in use{owner}", root.display());
         };
         let state = Self { root, lock };
@@ -79,10 +77,8 @@ impl State {
         sweep(base).await?;
         let id = Uuid::new_v4().simple().to_string();
         // Under its final name a sweep may find it at once, so it is locked before it gets that name.
-        let (unborn, root) = (
-            base.join(format!("new-{id}")),
-            base.join(format!("{RUN_PREFIX}{}", &id[..12])),
-        );
+        let (unborn, root) =
+            (base.join(format!("new-{id}")), base.join(format!("{RUN_PREFIX}{}", &id[..12])));
         safe_folder(&unborn)?;
         let lock = try_lock(&unborn)?.context("a new folder is locked")?;
         fs::rename(&unborn, &root).with_context(|| format!("naming {}", root.display()))?;
@@ -167,9 +163,7 @@ pub fn owner(root: &Path) -> Option<Identity> {
 async fn sweep(base: &Path) -> Result<()> {
     for entry in fs::read_dir(base).with_context(|| format!("reading {}", base.display()))? {
         let root = entry?.path();
-        let is_run = root
-            .file_name()
-            .is_some_and(|name| name.to_string_lossy().starts_with(RUN_PREFIX));
+        let is_run = root.file_name().is_some_and(|name| name.to_string_lossy().starts_with(RUN_PREFIX));
         // Another run may sweep at the same time: what is gone already is fine.
         if !is_run || !root.is_dir() {
             continue;
@@ -202,10 +196,7 @@ fn safe_folder(path: &Path) -> Result<()> {
     }
     let data = fs::symlink_metadata(path).with_context(|| format!("looking at {}", path.display()))?;
     if !data.is_dir() || data.uid() != Uid::effective().as_raw() || data.mode() & 0o022 != 0 {
-        bail!(
-            "{} must be a folder of yours that nobody else can write to",
-            path.display()
-        );
+        bail!("{} must be a folder of yours that nobody else can write to", path.display());
     }
     Ok(())
 }
@@ -224,10 +215,7 @@ mod tests {
         let (state, _) = State::open(&base, "up").await.unwrap();
         let secret = state.secret("postgres").unwrap();
         let refused = State::open(&base, "up").await.unwrap_err().to_string();
-        assert!(
-            refused.contains(&format!("is in use by process {}", std::process::id())),
-            "{refused}"
-        );
+        assert!(refused.contains(&format!("is in use by process {}", std::process::id())), "{refused}");
         drop(state);
         let (again, _) = State::open(&base, "up").await.unwrap();
         assert_eq!(again.secret("postgres").unwrap(), secret);
@@ -250,13 +238,7 @@ mod tests {
         let base = scratch();
         fs::create_dir(&base).unwrap();
         fs::set_permissions(&base, fs::Permissions::from_mode(0o777)).unwrap();
-        assert!(
-            State::for_run(&base)
-                .await
-                .unwrap_err()
-                .to_string()
-                .contains("nobody else can write")
-        );
+        assert!(State::for_run(&base).await.unwrap_err().to_string().contains("nobody else can write"));
         fs::remove_dir_all(base).unwrap();
     }
 }

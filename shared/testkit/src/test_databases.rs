@@ -1,12 +1,11 @@
 //! A database of its own for each test, on the servers that all share.
 
 use anyhow::{Context, Result, ensure};
-use serde_json::json;
 use uuid::Uuid;
 
 use crate::mongo_admin::MongoAdmin;
 use crate::psql::PostgresAdmin;
-use crate::resp::RedisAdmin;
+use crate::redis_admin::RedisAdmin;
 use crate::test_servers::TestServers;
 
 /// Every database of a test starts with this.
@@ -44,20 +43,13 @@ impl TestPostgres {
         let guard = Self::named(TestServers::get().postgres().await?);
         let template = format!("{PREFIX}template_{key}");
         guard.admin.ensure_template(&template, migrate).await?;
-        guard
-            .admin
-            .create_database_from_template(&guard.name, &template)
-            .await?;
+        guard.admin.create_database_from_template(&guard.name, &template).await?;
         Ok(guard)
     }
 
     fn named(admin: &PostgresAdmin) -> Self {
         let name = format!("{PREFIX}{}", Uuid::new_v4().simple());
-        Self {
-            url: admin.url(&name),
-            name,
-            admin: admin.clone(),
-        }
+        Self { url: admin.url(&name), name, admin: admin.clone() }
     }
 
     /// Its URL, password included.
@@ -96,11 +88,7 @@ impl TestMongo {
     pub async fn create() -> Result<Self> {
         let admin = TestServers::get().mongo().await?;
         let name = format!("{PREFIX}{}", Uuid::new_v4().simple());
-        Ok(Self {
-            url: admin.url(&name),
-            name,
-            admin: admin.clone(),
-        })
+        Ok(Self { url: admin.url(&name), name, admin: admin.clone() })
     }
 
     /// Its URL; the path is its name.
@@ -118,9 +106,7 @@ impl TestMongo {
 
 impl Drop for TestMongo {
     fn drop(&mut self) {
-        let _ = self
-            .admin
-            .run_now(&self.name, "dropDatabase", json!(1), json!({}));
+        let _ = self.admin.drop_database_now(&self.name);
     }
 }
 
@@ -155,29 +141,16 @@ impl TestRedis {
 
     async fn on(admin: &RedisAdmin) -> Result<Self> {
         let answer = admin.run(0, &["CONFIG", "GET", "databases"]).await?;
-        let databases: u32 = answer
-            .lines()
-            .last()
-            .and_then(|count| count.parse().ok())
-            .unwrap_or_default();
+        let databases: u32 = answer.lines().last().and_then(|count| count.parse().ok()).unwrap_or_default();
         ensure!(
             databases >= 256,
             "this Redis has {databases} databases; tests need 256, one each (`databases` in redis.conf)"
         );
-        let turn: u32 = admin
-            .run(0, &["INCR", NEXT_DATABASE])
-            .await?
-            .parse()
-            .context("a counter")?;
+        let turn: u32 = admin.run(0, &["INCR", NEXT_DATABASE]).await?.parse().context("a counter")?;
         let number = 1 + turn % (databases - 1);
         admin.run(number, &["FLUSHDB"]).await?;
         let prefix = format!("{PREFIX}{}:", Uuid::new_v4().simple());
-        Ok(Self {
-            url: admin.url(number),
-            admin: admin.clone(),
-            number,
-            prefix,
-        })
+        Ok(Self { url: admin.url(number), admin: admin.clone(), number, prefix })
     }
 
     /// Its URL, password and database number included.

@@ -18,7 +18,7 @@ use crate::ports::Port;
 use crate::postgres::Postgres;
 use crate::psql::PostgresAdmin;
 use crate::redis::{Redis, RedisUse};
-use crate::resp::RedisAdmin;
+use crate::redis_admin::RedisAdmin;
 use crate::state::{self, State};
 
 /// Where the shared PostgreSQL is: `postgres://user:password@host:port`.
@@ -65,12 +65,7 @@ impl TestServers {
             let server = Postgres::start(self.state().await?, Port::Free, Lifetime::WithParent).await?;
             anyhow::Ok((server.admin().clone(), Some(server)))
         };
-        Ok(&self
-            .postgres
-            .get_or_try_init(start)
-            .await
-            .context("tests need PostgreSQL")?
-            .0)
+        Ok(&self.postgres.get_or_try_init(start).await.context("tests need PostgreSQL")?.0)
     }
 
     /// MongoDB.
@@ -85,12 +80,7 @@ impl TestServers {
             let server = Mongo::start(self.state().await?, Port::Free, Lifetime::WithParent, true).await?;
             anyhow::Ok((server.admin().clone(), Some(server)))
         };
-        Ok(&self
-            .mongo
-            .get_or_try_init(start)
-            .await
-            .context("tests need MongoDB")?
-            .0)
+        Ok(&self.mongo.get_or_try_init(start).await.context("tests need MongoDB")?.0)
     }
 
     /// The Redis for sessions.
@@ -98,8 +88,7 @@ impl TestServers {
     /// # Errors
     /// When it cannot be had.
     pub async fn redis_session(&self) -> Result<&RedisAdmin> {
-        self.redis(&self.redis_session, REDIS_SESSION_URL, RedisUse::Sessions)
-            .await
+        self.redis(&self.redis_session, REDIS_SESSION_URL, RedisUse::Sessions).await
     }
 
     /// The Redis for events and cache.
@@ -107,8 +96,7 @@ impl TestServers {
     /// # Errors
     /// When it cannot be had.
     pub async fn redis_events(&self) -> Result<&RedisAdmin> {
-        self.redis(&self.redis_events, REDIS_EVENTS_URL, RedisUse::EventsAndCache)
-            .await
+        self.redis(&self.redis_events, REDIS_EVENTS_URL, RedisUse::EventsAndCache).await
     }
 
     async fn redis<'a>(
@@ -142,16 +130,9 @@ impl TestServers {
 fn remove_when_we_die(state: &State) -> Result<()> {
     const SCRIPT: &str = r#"cat; for _ in 1 2 3 4 5; do sleep 1; rm -rf -- "$1" && exit; done"#;
     let mut command = Command::new("sh");
-    command
-        .args(["-c", SCRIPT, "tidy"])
-        .arg(state.root())
-        .stdin(Stdio::piped());
+    command.args(["-c", SCRIPT, "tidy"]).arg(state.root()).stdin(Stdio::piped());
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
-    let child = command
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .context("starting a shell")?;
+    let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().context("starting a shell")?;
     // Never dropped: the pipe stays open exactly as long as this process lives.
     std::mem::forget(child);
     Ok(())

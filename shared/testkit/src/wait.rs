@@ -49,20 +49,14 @@ mod tests {
         let mut left = 3;
         let value = wait_until(Duration::from_secs(60), "three calls", async || {
             left -= 1;
-            if left == 0 {
-                Ok("done")
-            } else {
-                Err(format!("{left} left"))
-            }
+            if left == 0 { Ok("done") } else { Err(format!("{left} left")) }
         });
         assert_eq!(value.await.unwrap(), "done");
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_timeout_tells_the_last_status() {
-        let result = wait_until(Duration::from_secs(1), "the tide", async || {
-            Err::<(), _>("still low")
-        });
+        let result = wait_until(Duration::from_secs(1), "the tide", async || Err::<(), _>("still low"));
         let error = result.await.unwrap_err().to_string();
         assert_eq!(error, "waited 1s for the tide; last: still low");
     }
