@@ -1,6 +1,6 @@
 //! Making and dropping databases on a PostgreSQL server, through `psql`.
 //!
-//! The crate has no database driver, so that nothing a service links is needed to start its database.
+//! `psql` takes a password from the environment and any script as it is; nothing else is needed of a driver.
 
 use std::process::Command;
 
