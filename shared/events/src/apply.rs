@@ -22,7 +22,7 @@ const RETRY_LONGEST: Duration = Duration::from_secs(5);
 const ERROR_CHARS: usize = 2000;
 
 /// The reason of a halt when more aggregates are parked than an accident would leave.
-pub const TOO_MANY_PARKED: &str = "too_many_parked";
+pub(crate) const TOO_MANY_PARKED: &str = "too_many_parked";
 
 /// What became of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,6 +7,8 @@
 //! the channel lost. This crate knows the protocol and neither SQL nor MongoDB: the [`store`] traits are
 //! implemented by the services' `storage/`, and `conformance` (feature `testing`) holds them to one behaviour.
 
+pub mod admin;
+mod admin_service;
 mod apply;
 pub mod bus;
 pub mod cloud_event;
@@ -14,7 +16,9 @@ pub mod cloud_event;
 pub mod conformance;
 pub mod consumer;
 pub mod envelope;
+pub mod ephemeral;
 pub mod history;
+pub mod log_relay;
 mod machine;
 mod pace;
 pub mod participant;
@@ -28,9 +32,12 @@ pub mod store;
 #[cfg(test)]
 mod test_support;
 
+pub use admin::{ConsumerAdmin, ConsumerHandle, Rebuilt, Snapshot};
 pub use bus::Bus;
 pub use consumer::{Consumer, ConsumerOptions};
 pub use envelope::{Aggregate, Event, Headers, NewEvent};
+pub use ephemeral::{Ephemeral, Listener};
+pub use log_relay::{LogRelay, LogRelayOptions};
 pub use participant::{Direction, Hold, HoldSpec, HoldState, Outcome, ParticipantTx, Refusal, Step};
 pub use sequencer::{Sequencer, SequencerOptions};
 pub use stamped::Stamped;

@@ -113,9 +113,14 @@ impl Relay {
         mut heartbeat: bool,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         loop {
-            let (events, head) = self.next_batch(store).await?;
+            let (events, mut head) = self.next_batch(store).await?;
             let last = events.last().map(|event| event.position);
             let complete = last.unwrap_or(self.through()) >= head.position;
+            if let (false, Some(last)) = (complete, events.last()) {
+                // The heartbeat never tells of what was not published before it: it would look like a loss.
+                head.position = last.position;
+                head.event_id = Some(last.new.id);
+            }
             let channel = events_channel(&head.stream);
             let mut messages: Vec<Outgoing> =
                 events.iter().map(|event| (channel.clone(), channel_event(event))).collect();

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 use types::EventId;
 
+pub use crate::admin_service::EventAdminServer;
 use crate::cloud_event::{encode, encode_head};
 use crate::envelope::Event;
 use crate::history::{self, HistoryError, Reader};

@@ -1,0 +1,234 @@
+//! `event.v1.EventAdminService` over the consumers of one service. Skips and resyncs are audited: one
+//! structured log line each, with `audit = true`.
+
+use std::fmt;
+use std::sync::Arc;
+
+use api::event::v1::event_admin_service_server::{EventAdminService, EventAdminServiceServer};
+use api::event::v1::{
+    ListParkedRequest, ListParkedResponse, ParkedEvent, ResyncRequest, ResyncResponse, RetryParkedRequest,
+    RetryParkedResponse, SkipParkedRequest, SkipParkedResponse,
+};
+use api::page_token;
+use api::violations::{self, Violations};
+use prost::Message as _;
+use tonic::{Extensions, Request, Response, Status};
+use types::EventId;
+
+use crate::admin::{AdminError, ConsumerAdmin};
+use crate::cloud_event::encode;
+use crate::envelope::Aggregate;
+use crate::status::{EventViolations as _, Statuses};
+use crate::store::{Parked, Position};
+
+const LIST: &str = "event.v1.EventAdminService/ListParked";
+const JUSTIFICATION_MAX: usize = 500;
+/// About how long a page may be; gRPC clients refuse more than 4 MiB.
+const PAGE_BYTES: usize = 1 << 20;
+
+/// Serves the consumers of one service.
+#[derive(Clone)]
+pub struct EventAdminServer {
+    statuses: Statuses,
+    consumers: Vec<Arc<dyn ConsumerAdmin>>,
+    caller: fn(&Extensions) -> String,
+}
+
+impl fmt::Debug for EventAdminServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.consumers.iter().map(|consumer| consumer.name()).collect();
+        f.debug_struct("EventAdminServer").field("consumers", &names).finish_non_exhaustive()
+    }
+}
+
+impl EventAdminServer {
+    /// A service of these consumers. `domain` is the service's, such as `order.tristore`; `caller` names who
+    /// asks, for the audit.
+    pub fn new(
+        domain: &'static str,
+        consumers: Vec<Arc<dyn ConsumerAdmin>>,
+        caller: fn(&Extensions) -> String,
+    ) -> Self {
+        Self { statuses: Statuses { domain }, consumers, caller }
+    }
+
+    /// The service for a tonic router.
+    pub fn into_service(self) -> EventAdminServiceServer<Self> {
+        EventAdminServiceServer::new(self)
+    }
+
+    fn consumer(&self, name: &str) -> Result<&dyn ConsumerAdmin, Status> {
+        let found = self.consumers.iter().find(|consumer| consumer.name() == name);
+        found.map(Arc::as_ref).ok_or_else(|| self.statuses.consumer_not_found(name))
+    }
+
+    fn refuse(&self, error: &AdminError, kind: &str, id: &str) -> Status {
+        match error {
+            AdminError::NotParked => self.statuses.parked_not_found(kind, id),
+            AdminError::StillFailing { event_id, error } => self.statuses.still_failing(*event_id, error),
+            AdminError::ResyncUnsupported => self.statuses.resync_unsupported(id),
+            AdminError::Source(error) => {
+                let error = error as &dyn std::error::Error;
+                tracing::warn!(error, "a resync could not ask the producer");
+                self.statuses.unavailable()
+            }
+            AdminError::Store(error) => self.statuses.store(error),
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl EventAdminService for EventAdminServer {
+    async fn list_parked(
+        &self,
+        request: Request<ListParkedRequest>,
+    ) -> Result<Response<ListParkedResponse>, Status> {
+        let request = request.into_inner();
+        let mut violations = Violations::new();
+        let consumer = violations.name("consumer", &request.consumer);
+        let size = violations.page_size(request.page_size);
+        let list = [LIST, request.consumer.as_str()];
+        let after = page_start(&mut violations, &list, &request.page_token);
+        let ((consumer, size), after) =
+            violations.finish(consumer.zip(size).zip(after)).map_err(|found| self.statuses.invalid(found))?;
+        let size = size as usize;
+        // One more than the page has, to know whether it is the last.
+        let mut parked = self
+            .consumer(&consumer)?
+            .list(after, size + 1)
+            .await
+            .map_err(|error| self.refuse(&error, "consumer", &consumer))?;
+        let mut more = parked.len() > size;
+        parked.truncate(size);
+        let mut events = Vec::with_capacity(parked.len());
+        let (mut bytes, mut last) = (0, after);
+        for parked in parked {
+            let position = parked.event.position;
+            let event = parked_event(&consumer, parked);
+            bytes += event.encoded_len();
+            if !events.is_empty() && bytes > PAGE_BYTES {
+                more = true;
+                break;
+            }
+            events.push(event);
+            last = position;
+        }
+        let next_page_token =
+            if more { page_token::encode_number(&list, last.unsigned_abs()) } else { String::new() };
+        Ok(Response::new(ListParkedResponse { events, next_page_token }))
+    }
+
+    async fn retry_parked(
+        &self,
+        request: Request<RetryParkedRequest>,
+    ) -> Result<Response<RetryParkedResponse>, Status> {
+        let request = request.into_inner();
+        let mut violations = Violations::new();
+        let request_id = violations.request_id(&request.request_id);
+        let consumer = violations.name("consumer", &request.consumer);
+        let kind = violations.name("aggregate_type", &request.aggregate_type);
+        let id = violations.name("aggregate_id", &request.aggregate_id);
+        let ((_, consumer), (kind, id)) = violations
+            .finish(request_id.zip(consumer).zip(kind.zip(id)))
+            .map_err(|found| self.statuses.invalid(found))?;
+        let retried = self
+            .consumer(&consumer)?
+            .retry(Aggregate { kind: kind.clone(), id: id.clone() })
+            .await
+            .map_err(|error| self.refuse(&error, &kind, &id))?;
+        Ok(Response::new(RetryParkedResponse {
+            applied_count: count(retried.applied),
+            remaining_count: count(retried.remaining),
+        }))
+    }
+
+    async fn skip_parked(
+        &self,
+        request: Request<SkipParkedRequest>,
+    ) -> Result<Response<SkipParkedResponse>, Status> {
+        let caller = (self.caller)(request.extensions());
+        let request = request.into_inner();
+        let mut violations = Violations::new();
+        let request_id = violations.request_id(&request.request_id);
+        let consumer = violations.name("consumer", &request.consumer);
+        let event_id = violations.id::<EventId>("event_id", &request.event_id);
+        let why = violations.paragraphs("justification", &request.justification, JUSTIFICATION_MAX);
+        let ((request_id, consumer), (event_id, why)) = violations
+            .finish(request_id.zip(consumer).zip(event_id.zip(why)))
+            .map_err(|found| self.statuses.invalid(found))?;
+        let skipped = self
+            .consumer(&consumer)?
+            .skip(event_id)
+            .await
+            .map_err(|error| self.refuse(&error, "event", &event_id.to_string()))?;
+        tracing::info!(
+            audit = true,
+            action = "event.skip_parked",
+            caller,
+            %request_id,
+            consumer,
+            %event_id,
+            event_type = skipped.event.new.event_type,
+            aggregate_type = skipped.event.new.aggregate.kind,
+            aggregate_id = skipped.event.new.aggregate.id,
+            position = skipped.event.position,
+            justification = why,
+            "a parked event was dropped for good"
+        );
+        Ok(Response::new(SkipParkedResponse {}))
+    }
+
+    async fn resync(&self, request: Request<ResyncRequest>) -> Result<Response<ResyncResponse>, Status> {
+        let caller = (self.caller)(request.extensions());
+        let request = request.into_inner();
+        let mut violations = Violations::new();
+        let request_id = violations.request_id(&request.request_id);
+        let consumer = violations.name("consumer", &request.consumer);
+        let (request_id, consumer) =
+            violations.finish(request_id.zip(consumer)).map_err(|found| self.statuses.invalid(found))?;
+        let resynced = self
+            .consumer(&consumer)?
+            .resync()
+            .await
+            .map_err(|error| self.refuse(&error, "consumer", &consumer))?;
+        tracing::info!(
+            audit = true,
+            action = "event.resync",
+            caller,
+            %request_id,
+            consumer,
+            aggregates = resynced.aggregates,
+            position = resynced.mark.position,
+            "a consumer was put elsewhere"
+        );
+        Ok(Response::new(ResyncResponse {
+            aggregate_count: i64::try_from(resynced.aggregates).unwrap_or(i64::MAX),
+            position: resynced.mark.position,
+        }))
+    }
+}
+
+fn page_start(violations: &mut Violations, list: &[&str], token: &str) -> Option<Position> {
+    if token.is_empty() {
+        return Some(0);
+    }
+    let start = page_token::decode_number(list, token).and_then(|number| Position::try_from(number).ok());
+    if start.is_none() {
+        violations.add("page_token", "INVALID_PAGE_TOKEN", "must be a token of this list, as it was given");
+    }
+    start
+}
+
+fn parked_event(consumer: &str, parked: Parked) -> ParkedEvent {
+    ParkedEvent {
+        consumer: consumer.to_owned(),
+        event: Some(encode(&parked.event)),
+        attempts: parked.attempts,
+        error: parked.error,
+        park_time: Some(violations::timestamp(parked.parked_at)),
+    }
+}
+
+fn count(number: usize) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
+}

@@ -1,0 +1,245 @@
+//! Publishes streams whose writers assign the positions themselves, such as the session service's: there is
+//! nothing to stamp, and nobody replays. Starts at the head at each takeover; what nobody published before,
+//! its listeners notice by the next heartbeat.
+
+use std::fmt;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::bus::{Channel, Outgoing, Signal, events_channel, wake_channel};
+use crate::cloud_event::{channel_event, channel_head};
+use crate::pace::{Backoff, Throttle, jittered};
+use crate::stamped::Stamped;
+use crate::store::{Head, Position, RelayLease, StoreError};
+
+/// How a [`LogRelay`] paces itself.
+#[derive(Debug, Clone)]
+pub struct LogRelayOptions {
+    /// How long the lease lasts unless it is renewed.
+    pub lease: Duration,
+    /// How long an event waits at the most when no hint of it came.
+    pub poll: Duration,
+    /// How often each stream's head is published.
+    pub heartbeat: Duration,
+}
+
+impl Default for LogRelayOptions {
+    fn default() -> Self {
+        Self {
+            lease: Duration::from_secs(3),
+            poll: Duration::from_millis(250),
+            heartbeat: Duration::from_millis(250),
+        }
+    }
+}
+
+const BATCH_MAX: usize = 500;
+const RETRY_FIRST: Duration = Duration::from_millis(20);
+const RETRY_LONGEST: Duration = Duration::from_secs(1);
+const FAREWELL: Duration = Duration::from_secs(1);
+/// How often a replica without the lease passes hints on at the most.
+const HINT_PAUSE: Duration = Duration::from_millis(2);
+
+/// Publishes the streams of one log, whenever it has the lease.
+pub struct LogRelay<L, C> {
+    log: L,
+    streams: Vec<String>,
+    bus: C,
+    options: LogRelayOptions,
+    stamped: Stamped,
+    owner: Uuid,
+}
+
+impl<L, C> fmt::Debug for LogRelay<L, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LogRelay").field("streams", &self.streams).finish_non_exhaustive()
+    }
+}
+
+/// How far one stream was published.
+struct Cursor {
+    head: Head,
+}
+
+impl<L: RelayLease, C: Channel> LogRelay<L, C> {
+    /// A relay of these streams of the log.
+    pub fn new(log: L, streams: impl IntoIterator<Item = String>, bus: C, options: LogRelayOptions) -> Self {
+        let streams = streams.into_iter().collect();
+        Self { log, streams, bus, options, stamped: Stamped::new(), owner: Uuid::new_v4() }
+    }
+
+    /// Wakes followers in this process through `stamped`.
+    #[must_use]
+    pub fn with_stamped(mut self, stamped: Stamped) -> Self {
+        self.stamped = stamped;
+        self
+    }
+
+    /// Runs until the shutdown, then gives the lease back.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let mut backoff = Backoff::new(RETRY_FIRST, RETRY_LONGEST);
+        let mut warnings = Throttle::default();
+        loop {
+            let failed = tokio::select! {
+                () = shutdown.cancelled() => break,
+                held = self.log.hold(self.owner, self.options.lease) => match held {
+                    Ok(true) => tokio::select! {
+                        () = shutdown.cancelled() => break,
+                        outcome = self.own(&mut backoff) => outcome.err(),
+                    },
+                    Ok(false) => {
+                        backoff.reset();
+                        tokio::select! {
+                            () = shutdown.cancelled() => break,
+                            () = sleep(jittered(self.options.lease / 3)) => {}
+                            () = self.pass_hints_on() => {}
+                        }
+                        None
+                    }
+                    Err(error) => Some(error),
+                },
+            };
+            if let Some(error) = failed {
+                if warnings.ready() {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(error, "events are not published now: their store does not answer");
+                }
+                tokio::select! {
+                    () = shutdown.cancelled() => break,
+                    () = backoff.pause() => {}
+                }
+            }
+        }
+        let release = self.log.hold(self.owner, Duration::ZERO);
+        if tokio::time::timeout(FAREWELL, release).await.is_err() {
+            tracing::debug!("the relay's lease was not given back and runs out");
+        }
+    }
+
+    /// All streams have one relay, so a hint on the first one's channel is enough.
+    fn wake_channel(&self) -> Option<String> {
+        self.streams.first().map(|stream| wake_channel(stream))
+    }
+
+    async fn pass_hints_on(&self) {
+        loop {
+            self.log.appended().await;
+            let hint: Vec<Outgoing> =
+                self.wake_channel().into_iter().map(|channel| (channel, bytes::Bytes::new())).collect();
+            if self.bus.publish(hint).await.is_err() {
+                sleep(self.options.poll).await;
+            }
+            sleep(HINT_PAUSE).await;
+        }
+    }
+
+    /// Publishes until the lease is lost or the store fails.
+    async fn own(&self, backoff: &mut Backoff) -> Result<(), StoreError> {
+        let heads = join_all(self.streams.iter().map(|stream| self.log.head(stream))).await;
+        let mut cursors = Vec::with_capacity(heads.len());
+        for (head, stream) in heads.into_iter().zip(&self.streams) {
+            let head = head?.ok_or_else(|| unknown(stream))?;
+            cursors.push(Cursor { head });
+        }
+        tracing::info!(streams = self.streams.len(), "publishes the log");
+        let mut wakes = self.bus.subscribe(self.wake_channel().into_iter().collect(), None);
+        let mut heartbeat = interval(self.options.heartbeat);
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut renewed = Instant::now();
+        let mut warnings = Throttle::default();
+        loop {
+            let due = tokio::select! {
+                _ = heartbeat.tick() => true,
+                () = self.log.appended() => false,
+                () = sleep(jittered(self.options.poll)) => false,
+                signal = wakes.next() => {
+                    if !matches!(signal, Signal::Message { .. }) {
+                        continue;
+                    }
+                    false
+                }
+            };
+            if renewed.elapsed() >= self.options.lease / 3 {
+                renewed = Instant::now();
+                if !self.log.hold(self.owner, self.options.lease).await? {
+                    tracing::info!("another replica publishes the log");
+                    return Ok(());
+                }
+            }
+            self.publish(&mut cursors, due, &mut warnings).await?;
+            backoff.reset();
+        }
+    }
+
+    /// Publishes what is new in all streams, and their heads if they are due.
+    async fn publish(
+        &self,
+        cursors: &mut [Cursor],
+        due: bool,
+        warnings: &mut Throttle,
+    ) -> Result<(), StoreError> {
+        loop {
+            let batches = join_all(
+                cursors
+                    .iter()
+                    .map(|cursor| self.log.read_after(&cursor.head.stream, cursor.head.position, BATCH_MAX)),
+            )
+            .await;
+            let mut messages: Vec<Outgoing> = Vec::new();
+            let mut more = false;
+            for (batch, cursor) in batches.into_iter().zip(cursors.iter_mut()) {
+                let batch = batch?;
+                more |= batch.len() >= BATCH_MAX;
+                let channel = events_channel(&cursor.head.stream);
+                messages.extend(batch.iter().map(|event| (channel.clone(), channel_event(event))));
+                if let Some(last) = batch.last() {
+                    cursor.head.position = last.position;
+                    cursor.head.event_id = Some(last.new.id);
+                    cursor.head.epoch = last.epoch;
+                }
+            }
+            self.stamped.beat(!messages.is_empty());
+            if due && !more {
+                self.refresh(cursors).await?;
+                let heads = cursors.iter().map(|cursor| &cursor.head);
+                messages.extend(heads.map(|head| (events_channel(&head.stream), channel_head(head))));
+            }
+            if !messages.is_empty()
+                && let Err(error) = self.bus.publish(messages).await
+                && warnings.ready()
+            {
+                // Nothing to make up for: the next heartbeat tells that something is missing.
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(error, "events are not published; caches are not used meanwhile");
+            }
+            if !more {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Looks whether a stream began anew or was trimmed beyond what was published.
+    async fn refresh(&self, cursors: &mut [Cursor]) -> Result<(), StoreError> {
+        let heads = join_all(cursors.iter().map(|cursor| self.log.head(&cursor.head.stream))).await;
+        for (head, cursor) in heads.into_iter().zip(cursors) {
+            let now = head?.ok_or_else(|| unknown(&cursor.head.stream))?;
+            let next: Position = cursor.head.position + 1;
+            let began_anew = now.epoch != cursor.head.epoch || now.position < cursor.head.position;
+            let trimmed = now.position >= next && (now.oldest == 0 || now.oldest > next);
+            if began_anew || trimmed {
+                cursor.head = now;
+            } else {
+                cursor.head.oldest = now.oldest;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn unknown(stream: &str) -> StoreError {
+    StoreError::Permanent(format!("the log has no stream {stream}").into())
+}
