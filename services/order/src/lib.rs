@@ -13,9 +13,10 @@ mod error;
 mod grpc;
 mod serve;
 pub mod storage;
-mod workers;
 mod transfers;
+mod workers;
 
+pub use domain::{OrderState, Reason};
 pub use error::{Error, Result};
 pub use serve::{DOMAIN, OrderService};
 pub use storage::schema;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use auth::{AuthLayer, CacheConfig, CachingVerifier, PolicyTable, SessionCache};
 use events::service::EventServer;
-use events::{Bus, Stamped};
+use events::{Bus, Effects, Stamped};
 use runtime::client::Peer;
 use runtime::health::Readiness;
 use runtime::retry::{START_UP_WITHIN, start_up};
@@ -16,17 +16,24 @@ use tonic::service::Routes;
 use types::{Clock, IdSource, SystemClock, SystemIds};
 
 use crate::app::App;
-use crate::clients::Users;
+use crate::clients::{Users, Wallets};
 use crate::config::Config;
 use crate::grpc;
 use crate::storage::schema::Schema;
-use crate::storage::{Signals, Store, Use};
+use crate::storage::{Signals, Store, Tx, Use};
+use crate::transfers::{Answers, Coordinator, Waiters};
 use crate::workers::{self, Workers};
 
 /// The domain of this service's errors.
 pub const DOMAIN: &str = grpc::DOMAIN;
 
-const SERVICES: [&str; 3] = ["order.v1.CatalogService", "order.v1.OrderService", "event.v1.EventService"];
+const SERVICES: [&str; 5] = [
+    "order.v1.AccountService",
+    "order.v1.CatalogService",
+    "order.v1.OrderService",
+    "order.v1.TransferService",
+    "event.v1.EventService",
+];
 
 /// The service: what all cores of a process share. Cheap to clone.
 #[derive(Clone)]
@@ -36,6 +43,7 @@ pub struct OrderService {
     ids: Arc<dyn IdSource>,
     signals: Arc<Signals>,
     stamped: Stamped,
+    waiters: Arc<Waiters>,
     sessions: SessionCache,
     bus: Bus,
 }
@@ -66,6 +74,7 @@ impl OrderService {
             ids,
             signals: Arc::default(),
             stamped: Stamped::new(),
+            waiters: Arc::default(),
             sessions,
             bus,
         })
@@ -85,12 +94,17 @@ impl OrderService {
         let token = &config.service_tokens.service_token;
         let user = Peer::new(&config.peers.user_url, token).context("--user-url")?;
         let session = Peer::new(&config.peers.session_url, token).context("--session-url")?;
-        let app = App::new(store.clone(), Users::new(&user), Arc::clone(&self.clock), Arc::clone(&self.ids));
+        let peers = (Users::new(&user), Wallets::new(&user));
+        let transfers = self.coordinator(store.clone());
+        let app = App::new(store.clone(), peers, transfers, Arc::clone(&self.clock), Arc::clone(&self.ids));
         if core.is_first() {
+            let store_of_workers = self.store(Use::Workers)?;
             workers::spawn(
                 &core,
                 Workers {
-                    store: self.store(Use::Workers)?,
+                    coordinator: self.coordinator(store_of_workers.clone()),
+                    user: user.channel(),
+                    store: store_of_workers,
                     bus: self.bus.clone(),
                     stamped: self.stamped.clone(),
                     retention: config.outbox.retention,
@@ -103,6 +117,18 @@ impl OrderService {
         let verifier = CachingVerifier::new(RemoteVerifier::new(&session), self.sessions);
         let auth = AuthLayer::new(DOMAIN, policies, config.service_tokens.accepted()?, verifier);
         Ok(Service { routes, auth, ready: readiness(store) })
+    }
+
+    /// Moves transfers in `store`, and wakes the calls of this process that wait for one.
+    pub(crate) fn coordinator(&self, store: Store) -> Coordinator {
+        Coordinator::new(store, Arc::clone(&self.ids), Arc::clone(&self.waiters), self.config.transfers)
+    }
+
+    /// What the wallet's owner's answers, events of stream `user`, do to transfers in `store`: the effects of
+    /// consumer `order.transfers`.
+    #[must_use]
+    pub fn answers(&self, store: Store) -> impl Effects<Tx> {
+        Answers::new(self.coordinator(store))
     }
 
     /// The database, for the runtime that this is called in.

@@ -1,13 +1,17 @@
 //! What runs in the background, on the first core only.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use events::{Bus, Sequencer, SequencerOptions, Stamped};
+use events::source::GrpcSource;
+use events::{Bus, Consumer, ConsumerOptions, Sequencer, SequencerOptions, Stamped};
+use runtime::client::PeerChannel;
 use runtime::server::Core;
 use tokio_util::sync::CancellationToken;
 
 use crate::storage::schema::Schema;
 use crate::storage::{STREAM, Store};
+use crate::transfers::{Answers, CONSUMER as ANSWERS, Coordinator, Recovery};
 
 /// How often the schema is looked at until it is complete.
 const SCHEMA_POLL: Duration = Duration::from_secs(1);
@@ -21,14 +25,28 @@ pub(crate) struct Workers {
     pub(crate) bus: Bus,
     pub(crate) stamped: Stamped,
     pub(crate) retention: Duration,
+    pub(crate) coordinator: Coordinator,
+    /// User service, for the events that Redis loses.
+    pub(crate) user: PeerChannel,
 }
 
 /// Starts all of them. They wait for the schema first.
 pub(crate) fn spawn(core: &Core, workers: Workers) {
-    let Workers { store, bus, stamped, retention } = workers;
+    let Workers { store, bus, stamped, retention, coordinator, user } = workers;
     let options = SequencerOptions { retention, ..SequencerOptions::default() };
-    let sequencer = Sequencer::new(store.clone(), STREAM, bus, options).with_stamped(stamped);
+    let sequencer = Sequencer::new(store.clone(), STREAM, bus.clone(), options).with_stamped(stamped);
     spawn_when_migrated(core, "sequencer", &store, move |stop| sequencer.run(stop));
+    let answers = Consumer::new(
+        ANSWERS,
+        store.clone(),
+        Arc::new(Answers::new(coordinator.clone())),
+        GrpcSource::new(user),
+        bus,
+        ConsumerOptions::default(),
+    );
+    spawn_when_migrated(core, ANSWERS.name, &store, move |stop| answers.run(stop));
+    let recovery = Recovery::new(coordinator);
+    spawn_when_migrated(core, "recovery", &store, move |stop| recovery.run(stop));
     let pruned = store.clone();
     spawn_when_migrated(core, "request-pruner", &store, move |stop| prune_requests(pruned, stop));
 }

@@ -3,12 +3,16 @@
 //! A changing call is named by its [`Call`]; repeated, it gives the first [`Answer`] again. The order of checks is
 //! everywhere: what became of the request id, then whose the thing is, then its state.
 
+mod accounts;
 mod cancel_order;
 mod create_product;
 mod customers;
+mod pay_order;
 mod place_order;
 mod queries;
+mod refund_order;
 mod transfer_order;
+mod transfers;
 
 use std::sync::Arc;
 
@@ -17,20 +21,25 @@ use prost::{Message, Name};
 use time::OffsetDateTime;
 use types::{Clock, EventId, Fingerprint, IdSource, RequestKey, Role, UserId};
 
-use crate::clients::Users;
+use crate::clients::{Users, Wallets};
 use crate::domain::{Order, OrderOutcome};
 use crate::error::{Error, Result};
 use crate::storage::{Recorded, Store};
+use crate::transfers::Coordinator;
 
 pub(crate) use cancel_order::CancelOrder;
 pub(crate) use create_product::CreateProduct;
+pub(crate) use refund_order::RefundOrder;
 pub(crate) use transfer_order::TransferOrder;
+pub(crate) use transfers::Explanation;
 
 /// The use cases with all that they need. Cheap to clone.
 #[derive(Clone)]
 pub struct App {
     pub(crate) store: Store,
     users: Users,
+    wallets: Wallets,
+    transfers: Coordinator,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn IdSource>,
 }
@@ -70,8 +79,14 @@ impl<T> Answer<T> {
 impl App {
     /// The use cases on this database, asking this user service.
     #[must_use]
-    pub fn new(store: Store, users: Users, clock: Arc<dyn Clock>, ids: Arc<dyn IdSource>) -> Self {
-        Self { store, users, clock, ids }
+    pub(crate) fn new(
+        store: Store,
+        (users, wallets): (Users, Wallets),
+        transfers: Coordinator,
+        clock: Arc<dyn Clock>,
+        ids: Arc<dyn IdSource>,
+    ) -> Self {
+        Self { store, users, wallets, transfers, clock, ids }
     }
 
     /// The present time as PostgreSQL can keep it: an answer is the same when it is rebuilt from there.

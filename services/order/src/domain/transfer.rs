@@ -21,15 +21,17 @@ use super::OrderNow;
 macro_rules! names {
     ($type:ident, $($variant:ident => $name:literal),* $(,)?) => {
         impl $type {
+            /// All of them.
+            pub(crate) const ALL: &[Self] = &[$(Self::$variant),*];
+
             /// Its name in the database.
-            #[must_use]
-            pub const fn as_str(self) -> &'static str {
+            pub(crate) const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $name),* }
             }
 
             /// The one of this name.
             pub(crate) fn from_name(name: &str) -> Option<Self> {
-                match name { $($name => Some(Self::$variant),)* _ => None }
+                Self::ALL.iter().copied().find(|each| each.as_str() == name)
             }
         }
 
@@ -112,7 +114,15 @@ pub(crate) enum Decision {
     Cancel,
 }
 
-names!(Decision, Confirm => "confirm", Cancel => "cancel");
+impl Decision {
+    /// Its name in the database.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Confirm => "confirm",
+            Self::Cancel => "cancel",
+        }
+    }
+}
 
 /// Why a transfer was cancelled; the names are those of the packages' `ErrorReason`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -155,21 +165,6 @@ names!(
 );
 
 impl Reason {
-    /// All of them.
-    #[cfg(test)]
-    pub(crate) const ALL: [Self; 10] = [
-        Self::InsufficientCredit,
-        Self::BalanceLimit,
-        Self::UserNotFound,
-        Self::UserDeactivated,
-        Self::TransferExpired,
-        Self::CancelledByOperator,
-        Self::InvalidState,
-        Self::PaymentPending,
-        Self::RefundExceedsPayment,
-        Self::CurrencyMismatch,
-    ];
-
     /// The reason of a refusal by the wallet's owner. One that this version does not know must not stop the
     /// stream: the refusal itself is definite, so it reads as `INVALID_STATE`. `CANCELLED` says that the
     /// wallet's hold was released before it was asked for, which is what happens past the time.
@@ -348,9 +343,6 @@ pub(crate) fn step(state: State, late: bool, input: &Input) -> Action {
 mod tests {
     use super::*;
 
-    const STATES: [State; 5] =
-        [State::Reserving, State::Confirming, State::Cancelling, State::Completed, State::Cancelled];
-
     fn inputs() -> Vec<Input> {
         vec![
             Input::Reserved,
@@ -388,7 +380,7 @@ mod tests {
 
     #[test]
     fn a_decided_transfer_does_not_know_what_time_it_is() {
-        for state in STATES.into_iter().filter(|state| state.decision().is_some()) {
+        for state in State::ALL.iter().copied().filter(|state| state.decision().is_some()) {
             for input in inputs() {
                 assert_eq!(step(state, true, &input), step(state, false, &input), "{state} {input:?}");
             }
@@ -429,8 +421,8 @@ mod tests {
 
     #[test]
     fn names_are_read_back() {
-        for state in STATES {
-            assert_eq!(State::from_name(state.as_str()), Some(state));
+        for state in State::ALL {
+            assert_eq!(State::from_name(state.as_str()), Some(*state));
         }
         assert_eq!(State::from_name("reserved"), None);
         assert_eq!(Reason::of_refusal("USER_DEACTIVATED"), Reason::UserDeactivated);

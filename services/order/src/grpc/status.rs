@@ -272,7 +272,7 @@ mod tests {
     #[test]
     fn why_a_transfer_was_cancelled_is_told_with_its_stored_name() {
         let uuid = Uuid::from_u128(1);
-        for reason in Reason::ALL {
+        for reason in Reason::ALL.iter().copied() {
             let (transfer_id, order_id) = (uuid.into(), OrderId::from_uuid(uuid));
             let wallet_user_id = UserId::from_uuid(uuid);
             let error = Error::TransferCancelled { transfer_id, order_id, wallet_user_id, reason };

@@ -46,7 +46,7 @@ pub(crate) use pool::Connection;
 pub use pool::Use;
 use pool::Connector;
 pub(crate) use requests::{Keep, Recorded};
-pub(crate) use transfer_history::{Told, TransferHistory};
+pub(crate) use transfer_history::Told;
 pub(crate) use transfer_leases::{Claim, Look};
 pub(crate) use transfers::OperatorAct;
 
@@ -174,7 +174,10 @@ const UNFINISHED: &str = "only commit, rollback and drop take the connection";
 
 impl Tx {
     /// Runs a statement and tells how many rows it changed.
-    pub(crate) async fn execute(&mut self, query: Query<'_, Postgres, PgArguments>) -> Result<u64> {
+    ///
+    /// # Errors
+    /// When it failed; the transaction is lost then.
+    pub async fn execute(&mut self, query: Query<'_, Postgres, PgArguments>) -> Result<u64> {
         let result = self.connection().execute(query).await;
         self.failed |= result.is_err();
         result

@@ -24,9 +24,6 @@ pub(crate) struct Told {
     pub(crate) traceparent: Option<String>,
 }
 
-/// All that happened, in no order.
-pub(crate) type TransferHistory = Vec<Told>;
-
 #[derive(Debug, FromRow)]
 struct Row {
     at: OffsetDateTime,
@@ -36,8 +33,8 @@ struct Row {
 }
 
 impl Store {
-    /// What is known of a transfer: one statement, so one snapshot. Events that were pruned are gone.
-    pub(crate) async fn transfer_history(&self, id: TransferId) -> Result<TransferHistory> {
+    /// What is known of a transfer, in no order: one statement, so one snapshot. Events that were pruned are gone.
+    pub(crate) async fn transfer_history(&self, id: TransferId) -> Result<Vec<Told>> {
         let query = sqlx::query(
             "SELECT created_at AS at, type || CASE WHEN position IS NULL THEN ', not stamped yet'
                                                    ELSE ' at position ' || position END AS description,

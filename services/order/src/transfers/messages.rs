@@ -7,7 +7,7 @@ use api::order::v1::{
 };
 use api::violations::timestamp;
 use events::{Aggregate, Headers, NewEvent};
-use prost::{Message, Name};
+use prost::Name;
 use time::OffsetDateTime;
 use types::EventId;
 
@@ -24,16 +24,16 @@ pub(crate) struct Cause {
 }
 
 impl Cause {
-    fn event(&self, id: EventId, aggregate: Aggregate, version: i64, payload: &(impl Message + Name)) -> NewEvent {
+    fn event(&self, id: EventId, aggregate: Aggregate, version: i64, payload: &impl Name) -> NewEvent {
         NewEvent::new(id, aggregate, version, payload, self.headers.clone(), self.at)
     }
 
-    fn of_transfer(&self, id: EventId, transfer: &mut Transfer, payload: &(impl Message + Name)) -> NewEvent {
+    fn of_transfer(&self, id: EventId, transfer: &mut Transfer, payload: &impl Name) -> NewEvent {
         transfer.event_version += 1;
         self.event(id, Aggregate::new("transfer", transfer.id), transfer.event_version, payload)
     }
 
-    fn of_order(&self, id: EventId, order: &mut OrderFunds, payload: &(impl Message + Name)) -> NewEvent {
+    fn of_order(&self, id: EventId, order: &mut OrderFunds, payload: &impl Name) -> NewEvent {
         let version = order.next_event();
         self.event(id, Aggregate::new("order", order.id), version, payload)
     }

@@ -1,4 +1,4 @@
-//! Starts a payment: one transaction locks the order, sets it PAYMENT_PENDING, inserts the transfer and appends
+//! Starts a payment: one transaction locks the order, sets it pending, inserts the transfer and appends
 //! the command to reserve. While it runs nobody else can pay, cancel or hand over the order.
 
 use types::{OrderId, UserId};

@@ -23,7 +23,7 @@ const RESERVE_MAX: Duration = Duration::from_millis(150);
 
 /// Who waits for which transfer.
 #[derive(Debug, Default)]
-pub struct Waiters(Mutex<HashMap<TransferId, Waited>>);
+pub(crate) struct Waiters(Mutex<HashMap<TransferId, Waited>>);
 
 #[derive(Debug, Default)]
 struct Waited {

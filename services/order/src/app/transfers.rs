@@ -1,0 +1,150 @@
+//! Transfers for those whom they concern, for participants, and for operators.
+
+use events::Headers;
+use futures_util::Stream;
+use futures_util::stream;
+use types::{RequestKey, Role, TransferId};
+use uuid::Uuid;
+
+use super::{Answer, App, Call, Caller};
+use crate::clients::WalletHold;
+use crate::domain::transfer::Transfer;
+use crate::error::{Error, Result};
+use crate::storage::Told;
+use crate::transfers::{Acted, Decided, Request};
+
+/// This service, and the other one that knows of transfers.
+const HERE: &str = "order-service";
+const THERE: &str = "user-service";
+
+/// All that is known of a transfer.
+#[derive(Debug)]
+pub(crate) struct Explanation {
+    pub(crate) transfer: Transfer,
+    /// What happened and who knows it, oldest first.
+    pub(crate) steps: Vec<(&'static str, Told)>,
+    pub(crate) unreachable_sources: Vec<&'static str>,
+}
+
+impl App {
+    /// A transfer that concerns the caller.
+    pub(crate) async fn transfer(&self, caller: Caller, id: TransferId) -> Result<Transfer> {
+        self.store
+            .transfer_fetch(id)
+            .await?
+            .filter(|transfer| caller.role == Role::Admin || transfer.is_of(caller.user_id))
+            .ok_or(Error::TransferNotFound(id))
+    }
+
+    /// A transfer now and after each change, until its end.
+    pub(crate) async fn watch_transfer(
+        &self,
+        caller: Caller,
+        id: TransferId,
+    ) -> Result<impl Stream<Item = Result<Transfer>> + Send + 'static> {
+        let first = self.transfer(caller, id).await?;
+        let transfers = self.transfers.clone();
+        Ok(stream::unfold(Next::Tell(Box::new(first)), move |next| {
+            let transfers = transfers.clone();
+            async move {
+                let transfer = match next {
+                    Next::Tell(transfer) => *transfer,
+                    Next::After(version) => match transfers.changed(id, version).await {
+                        Ok(transfer) => transfer,
+                        Err(error) => return Some((Err(error), Next::End)),
+                    },
+                    Next::End => return None,
+                };
+                let next =
+                    if transfer.state.is_final() { Next::End } else { Next::After(transfer.version) };
+                Some((Ok(transfer), next))
+            }
+        }))
+    }
+
+    /// What both services know of a transfer.
+    pub(crate) async fn explain_transfer(&self, id: TransferId) -> Result<Explanation> {
+        let transfer = self.store.transfer_fetch(id).await?.ok_or(Error::TransferNotFound(id))?;
+        let history = self.store.transfer_history(id).await?;
+        let mut steps = vec![(HERE, started(&transfer))];
+        steps.extend(decided(&transfer).map(|step| (HERE, step)));
+        steps.extend(history.into_iter().map(|step| (HERE, step)));
+        let mut unreachable_sources = Vec::new();
+        match self.wallets.hold(id).await {
+            Ok(hold) => steps.extend(hold.iter().flat_map(held).map(|step| (THERE, step))),
+            Err(error) => {
+                tracing::debug!(error = &error as &dyn std::error::Error, "user service does not tell its side");
+                unreachable_sources.push(THERE);
+            }
+        }
+        steps.sort_by_key(|(_, step)| step.at);
+        Ok(Explanation { transfer, steps, unreachable_sources })
+    }
+
+    /// The decision, for a participant whose hold is past its time.
+    pub(crate) async fn decision(&self, id: TransferId, epoch: Uuid) -> Result<Decided> {
+        let traceparent = runtime::telemetry::current_traceparent();
+        self.transfers.decision(id, epoch, Headers { traceparent, ..Headers::default() }).await
+    }
+
+    /// Sends the present step's command once more.
+    pub(crate) async fn retry_transfer(&self, call: &Call, id: TransferId) -> Result<Answer<Transfer>> {
+        Ok(self.transfers.retry(&call.into(), id).await?.into())
+    }
+
+    /// Cancels an undecided transfer.
+    pub(crate) async fn cancel_transfer(&self, call: &Call, id: TransferId) -> Result<Answer<Transfer>> {
+        Ok(self.transfers.cancel(&call.into(), id).await?.into())
+    }
+}
+
+/// What a watcher is told next.
+enum Next {
+    Tell(Box<Transfer>),
+    After(i64),
+    End,
+}
+
+impl From<Acted> for Answer<Transfer> {
+    fn from(acted: Acted) -> Self {
+        Self { value: acted.transfer, is_replay: acted.joined }
+    }
+}
+
+impl From<&Call> for Request {
+    fn from(call: &Call) -> Self {
+        let RequestKey { request_id, .. } = call.key;
+        Self {
+            key: call.key.clone(),
+            fingerprint: call.fingerprint.clone(),
+            headers: Headers {
+                traceparent: runtime::telemetry::current_traceparent(),
+                tracestate: None,
+                request_id: Some(request_id),
+            },
+        }
+    }
+}
+
+fn started(transfer: &Transfer) -> Told {
+    let Transfer { kind, amount, order_id, key, .. } = transfer;
+    Told {
+        at: transfer.created_at,
+        description: format!("{} asked to {kind} {amount} for order {order_id}", key.principal),
+        event_id: None,
+        traceparent: None,
+    }
+}
+
+fn decided(transfer: &Transfer) -> Option<Told> {
+    let (at, decision) = transfer.decided_at.zip(transfer.decision())?;
+    let reason = transfer.reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+    Some(Told { at, description: format!("decided {}{reason}", decision.as_str()), event_id: None, traceparent: None })
+}
+
+fn held(hold: &WalletHold) -> Vec<Told> {
+    let told = |at, description| Told { at, description, event_id: None, traceparent: None };
+    let made = hold.created_at.map(|at| told(at, "the wallet's hold was made".to_owned()));
+    let now = hold.updated_at.map(|at| told(at, format!("the wallet's hold is {}", hold.state)));
+    made.into_iter().chain(now).collect()
+}
