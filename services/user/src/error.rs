@@ -5,6 +5,7 @@ use std::error::Error as StdError;
 use std::time::Duration;
 
 use events::StoreError;
+use tonic_types::FieldViolation;
 use types::{Money, PostId, TransferId, UserId};
 
 use crate::domain::wallet::SendRefused;
@@ -21,6 +22,9 @@ pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Why a call was not done.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// Fields of the request break rules; all of them, by path.
+    #[error("the request breaks the rules of its fields")]
+    Invalid(Vec<FieldViolation>),
     /// No such user, or not for this caller.
     #[error("there is no user {0}")]
     UserNotFound(UserId),

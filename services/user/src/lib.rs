@@ -5,12 +5,19 @@
 //! [`storage::Tx`] only. `workers.rs` starts what runs in the background.
 
 mod app;
-mod clients;
+pub mod clients;
 pub mod config;
 mod domain;
 pub mod error;
+mod grpc;
+mod operate;
+mod service;
 pub mod storage;
-mod transfers;
+pub mod transfers;
+mod workers;
 
+pub use app::Bootstrapped;
 pub use config::Config;
 pub use error::{Error, Result};
+pub use operate::{NewAdmin, bootstrap_admin, migrate};
+pub use service::{UserService, Verifier};

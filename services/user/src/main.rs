@@ -1,3 +1,116 @@
-//! The binary of user service.
+//! The binary of user service: `serve` (also without a word), `migrate`, `bootstrap-admin`.
 
-fn main() {}
+use std::ffi::OsString;
+use std::io::{BufRead as _, Write as _};
+use std::sync::Arc;
+
+use anyhow::{Context as _, ensure};
+use clap::{Args, Parser, Subcommand};
+use runtime::config::masked;
+use types::{SystemClock, SystemIds};
+use user_service::config::{LISTEN, MongoConfig, PasswordConfig};
+use user_service::{Bootstrapped, Config, NewAdmin, UserService};
+
+/// Users, posts and wallets, over gRPC.
+#[derive(Debug, Parser)]
+#[command(name = "user-service", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve until SIGTERM; what happens when no command is given.
+    Serve(Box<Config>),
+    /// Apply the migrations that the database lacks.
+    Migrate(MongoConfig),
+    /// Make the first admin, with a password from standard input.
+    BootstrapAdmin(BootstrapAdmin),
+}
+
+#[derive(Debug, Args)]
+struct BootstrapAdmin {
+    #[command(flatten)]
+    mongo: MongoConfig,
+    #[command(flatten)]
+    passwords: PasswordConfig,
+    /// The admin's e-mail address.
+    #[arg(long)]
+    email: String,
+    /// The name to show.
+    #[arg(long)]
+    display_name: String,
+    /// Read the password from the first line of standard input; there is no other way to give it.
+    #[arg(long, required = true)]
+    password_stdin: bool,
+}
+
+fn main() -> anyhow::Result<()> {
+    let cli: Cli = runtime::config::parse_from(LISTEN, arguments()).unwrap_or_else(|error| error.exit());
+    match cli.command {
+        Command::Serve(config) => serve(*config),
+        Command::Migrate(mongo) => migrate(&mongo),
+        Command::BootstrapAdmin(admin) => bootstrap_admin(admin),
+    }
+}
+
+/// The process's arguments, with `serve` put in where no command is given.
+fn arguments() -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = std::env::args_os().collect();
+    let asks_us = |argument: &OsString| ["-h", "--help", "-V", "--version"].iter().any(|flag| argument == flag);
+    let is_flag = |argument: &OsString| argument.as_encoded_bytes().starts_with(b"-") && !asks_us(argument);
+    if arguments.get(1).is_none_or(is_flag) {
+        arguments.insert(1.min(arguments.len()), "serve".into());
+    }
+    arguments
+}
+
+fn serve(config: Config) -> anyhow::Result<()> {
+    let (server, telemetry) = (config.server.clone(), config.telemetry.clone());
+    let effective = masked(&config);
+    let service = UserService::new(config, Arc::new(SystemClock), Arc::new(SystemIds))?;
+    runtime::server::run("user-service", server, telemetry, UserService::domain(), move |core| {
+        if core.is_first() {
+            tracing::info!(config = effective, "starting");
+        }
+        service.clone().start(core)
+    })
+}
+
+fn migrate(mongo: &MongoConfig) -> anyhow::Result<()> {
+    let applied = block_on(user_service::migrate(mongo))?;
+    let mut out = std::io::stdout().lock();
+    for migration in &applied {
+        writeln!(out, "applied {}", migration.name)?;
+        for index in &migration.lacking {
+            writeln!(out, "  without the index {index}, which this server cannot build")?;
+        }
+    }
+    if applied.is_empty() {
+        writeln!(out, "nothing to apply")?;
+    }
+    Ok(())
+}
+
+fn bootstrap_admin(admin: BootstrapAdmin) -> anyhow::Result<()> {
+    ensure!(admin.password_stdin, "--password-stdin is the only way to give the password");
+    let mut password = String::new();
+    std::io::stdin().lock().read_line(&mut password).context("reading the password")?;
+    let admin_to_be = NewAdmin {
+        email: admin.email,
+        display_name: admin.display_name,
+        password: password.trim_end_matches(['\r', '\n']).to_owned().into(),
+    };
+    let done = block_on(user_service::bootstrap_admin(&admin.mongo, admin.passwords, admin_to_be))?;
+    let mut out = std::io::stdout().lock();
+    match done {
+        Bootstrapped::Created(id) => writeln!(out, "created admin {id}")?,
+        Bootstrapped::AlreadyAdmin(id) => writeln!(out, "{id} is an admin already; nothing was changed")?,
+    }
+    Ok(())
+}
+
+fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().context("making a tokio runtime")?.block_on(work)
+}

@@ -19,7 +19,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// One for all cores of the process. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Hasher(Arc<Inner>);
+pub(crate) struct Hasher(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -46,7 +46,7 @@ impl Hasher {
     ///
     /// # Errors
     /// When Argon2 does not take the parameters, or the system gives no random bytes.
-    pub fn new(config: PasswordConfig) -> Result<Self> {
+    pub(crate) fn new(config: PasswordConfig) -> Result<Self> {
         let params = Params::new(config.memory_kib, config.passes, config.lanes, None).map_err(broken)?;
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
         let nobody = compute(&argon2, Uuid::new_v4().as_bytes())?;

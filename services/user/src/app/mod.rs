@@ -21,23 +21,23 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 use types::{Clock, Fingerprint, IdSource, RequestKey};
 
+pub use bootstrap_admin::Bootstrapped;
 pub(crate) use change_user_role::ChangeUserRole;
 pub(crate) use create_post::CreatePost;
-pub(crate) use create_user::CreateUser;
+pub(crate) use create_user::{CreateUser, PASSWORD_FIELD};
 pub(crate) use deactivate_user::DeactivateUser;
 pub(crate) use grant_credit::GrantCredit;
-pub use hasher::Hasher;
+pub(crate) use hasher::Hasher;
 pub(crate) use send_credit::SendCredit;
-pub(crate) use statistics::Statistics;
+pub(crate) use statistics::{CONSUMER as STATISTICS_CONSUMER, Statistics};
 pub(crate) use transfer_post::TransferPost;
-pub(crate) use verify_password::Login;
 pub(crate) use wallet_queries::WalletView;
 
 use crate::storage::Store;
 
 /// The use cases. Cheap to clone.
 #[derive(Clone)]
-pub struct App {
+pub(crate) struct App {
     pub(crate) store: Store,
     hasher: Hasher,
     clock: Arc<dyn Clock>,
@@ -46,7 +46,7 @@ pub struct App {
 
 impl App {
     /// The use cases over a database.
-    pub fn new(store: Store, hasher: Hasher, clock: Arc<dyn Clock>, ids: Arc<dyn IdSource>) -> Self {
+    pub(crate) fn new(store: Store, hasher: Hasher, clock: Arc<dyn Clock>, ids: Arc<dyn IdSource>) -> Self {
         Self { store, hasher, clock, ids }
     }
 

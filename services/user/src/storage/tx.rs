@@ -56,11 +56,6 @@ impl Tx {
         (self.store.collection(name), &mut self.session)
     }
 
-    /// The store that began it.
-    pub(crate) fn store(&self) -> &Store {
-        &self.store
-    }
-
     /// Many update statements as one command, each of which must hit its document.
     pub(super) async fn update_all(&mut self, collection: &str, updates: Vec<Document>) -> Result<()> {
         let count = updates.len();

@@ -1,0 +1,36 @@
+//! The wire: what comes in is checked and turned into our types, what goes out into protobuf.
+
+mod call;
+mod convert;
+mod post_service;
+mod status;
+mod user_service;
+mod wallet_convert;
+mod wallet_service;
+
+use api::user::v1::post_service_server::PostServiceServer;
+use api::user::v1::user_service_server::UserServiceServer;
+use api::user::v1::wallet_service_server::WalletServiceServer;
+use events::service::EventServer;
+use tonic::service::Routes;
+
+pub(crate) use status::DOMAIN;
+
+use crate::app::App;
+use crate::storage::Store;
+
+/// What this service serves, by full name: whatever is here needs a policy.
+pub(crate) const SERVICES: [&str; 4] = [
+    "user.v1.UserService",
+    "user.v1.PostService",
+    "user.v1.WalletService",
+    "event.v1.EventService",
+];
+
+/// All rpcs.
+pub(crate) fn routes(app: &App, events: EventServer<Store>) -> Routes {
+    Routes::new(UserServiceServer::new(user_service::Users(app.clone())))
+        .add_service(PostServiceServer::new(post_service::Posts(app.clone())))
+        .add_service(WalletServiceServer::new(wallet_service::Wallets { app: app.clone() }))
+        .add_service(events.into_service())
+}

@@ -1,0 +1,69 @@
+//! What an operator runs beside the service, where the database is.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use runtime::retry::{START_UP_WITHIN, start_up};
+use secrecy::{ExposeSecret as _, SecretString};
+use types::{SystemClock, SystemIds};
+
+use crate::app::{App, Bootstrapped, Hasher};
+use crate::config::{MongoConfig, PasswordConfig};
+use crate::domain::email::Email;
+use crate::domain::password::{Password, PasswordError};
+use crate::error::Error;
+use crate::service::require_migrated;
+use crate::storage::{Applied, Shared, Store};
+
+/// Applies the migrations that the database lacks, and tells which.
+///
+/// # Errors
+/// When the database does not come up, or refuses one.
+pub async fn migrate(config: &MongoConfig) -> anyhow::Result<Vec<Applied>> {
+    let store = connect(config).await?;
+    Ok(store.migrate().await?)
+}
+
+/// Who is to be the first admin.
+#[derive(Debug)]
+pub struct NewAdmin {
+    /// The e-mail address.
+    pub email: String,
+    /// The name to show.
+    pub display_name: String,
+    /// The password, under the rules for everybody's.
+    pub password: SecretString,
+}
+
+/// Makes an admin; does nothing when the address is an admin's already.
+///
+/// # Errors
+/// When the address belongs to anybody else, or the name, address or password break the rules of a sign-up.
+pub async fn bootstrap_admin(
+    mongo: &MongoConfig,
+    passwords: PasswordConfig,
+    admin: NewAdmin,
+) -> anyhow::Result<Bootstrapped> {
+    let address = admin.email;
+    let email: Email = address.parse().map_err(|_| anyhow::anyhow!("--email is not an e-mail address"))?;
+    let password = match Password::new(admin.password.expose_secret().to_owned(), &address) {
+        Ok(password) => password,
+        Err(PasswordError::Missing) => bail!("standard input has no password"),
+        Err(PasswordError::Weak(why)) => bail!("the password {why}"),
+        Err(PasswordError::TooLong) => bail!("the password must have at most 128 characters"),
+    };
+    let store = connect(mongo).await?;
+    require_migrated(&store).await?;
+    let app = App::new(store, Hasher::new(passwords)?, Arc::new(SystemClock), Arc::new(SystemIds));
+    match app.bootstrap_admin(email, admin.display_name, password).await {
+        Err(Error::EmailTaken) => bail!("{address} belongs to a user who is not an active admin; nothing was changed"),
+        outcome => Ok(outcome?),
+    }
+}
+
+async fn connect(config: &MongoConfig) -> anyhow::Result<Store> {
+    let store = Store::connect(config, Shared::default()).await.context("--mongodb-url")?;
+    start_up("MongoDB", START_UP_WITHIN, || store.ping()).await?;
+    store.settings_check().await?;
+    Ok(store)
+}
