@@ -8,6 +8,7 @@
 mod app;
 mod clients;
 pub mod config;
+mod consumers;
 mod domain;
 mod error;
 mod grpc;

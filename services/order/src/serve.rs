@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use auth::{AuthLayer, CacheConfig, CachingVerifier, PolicyTable, SessionCache};
-use events::service::EventServer;
-use events::{Bus, Effects, Stamped};
+use auth::{AuthLayer, CacheConfig, CachingVerifier, PolicyTable, Principal, SessionCache};
+use events::service::{EventAdminServer, EventServer};
+use events::source::GrpcSource;
+use events::{Bus, ConsumerHandle, Effects, Stamped};
 use runtime::client::Peer;
 use runtime::health::Readiness;
 use runtime::retry::{START_UP_WITHIN, start_up};
@@ -18,21 +19,23 @@ use types::{Clock, IdSource, SystemClock, SystemIds};
 use crate::app::App;
 use crate::clients::{Users, Wallets};
 use crate::config::Config;
+use crate::consumers::{CUSTOMERS, Customers, CustomersSnapshot};
 use crate::grpc;
 use crate::storage::schema::Schema;
 use crate::storage::{Signals, Store, Tx, Use};
-use crate::transfers::{Answers, Coordinator, Waiters};
+use crate::transfers::{Answers, CONSUMER as ANSWERS, Coordinator, Waiters};
 use crate::workers::{self, Workers};
 
 /// The domain of this service's errors.
 pub const DOMAIN: &str = grpc::DOMAIN;
 
-const SERVICES: [&str; 5] = [
+const SERVICES: [&str; 6] = [
     "order.v1.AccountService",
     "order.v1.CatalogService",
     "order.v1.OrderService",
     "order.v1.TransferService",
     "event.v1.EventService",
+    "event.v1.EventAdminService",
 ];
 
 /// The service: what all cores of a process share. Cheap to clone.
@@ -103,6 +106,7 @@ impl OrderService {
                 &core,
                 Workers {
                     coordinator: self.coordinator(store_of_workers.clone()),
+                    sessions: self.sessions.clone(),
                     user: user.channel(),
                     store: store_of_workers,
                     bus: self.bus.clone(),
@@ -111,12 +115,26 @@ impl OrderService {
                 },
             );
         }
+        let admin = self.event_admin(&store, &user);
         let log = EventServer::new(store.clone(), DOMAIN, core.shutdown.clone()).with_stamped(self.stamped);
-        let routes: Routes = grpc::routes(&app).add_service(log.into_service());
+        let routes: Routes = grpc::routes(&app).add_service(log.into_service()).add_service(admin.into_service());
         let policies = PolicyTable::for_services(&SERVICES)?;
         let verifier = CachingVerifier::new(RemoteVerifier::new(&session), self.sessions);
         let auth = AuthLayer::new(DOMAIN, policies, config.service_tokens.accepted()?, verifier);
         Ok(Service { routes, auth, ready: readiness(store) })
+    }
+
+    /// Both consumers as an operator sees them. Money is never rebuilt from a snapshot.
+    fn event_admin(&self, store: &Store, user: &Peer) -> EventAdminServer {
+        let source = GrpcSource::new(user.channel());
+        let snapshot = CustomersSnapshot { users: Users::new(user), store: store.clone() };
+        let customers = ConsumerHandle::new(CUSTOMERS, store.clone(), Arc::new(Customers), source.clone())
+            .with_snapshot(Arc::new(snapshot));
+        let answers = Arc::new(Answers::new(self.coordinator(store.clone())));
+        let transfers = ConsumerHandle::new(ANSWERS, store.clone(), answers, source);
+        EventAdminServer::new(DOMAIN, vec![Arc::new(customers), Arc::new(transfers)], |extensions| {
+            extensions.get().map_or_else(String::new, Principal::key)
+        })
     }
 
     /// Moves transfers in `store`, and wakes the calls of this process that wait for one.

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use auth::SessionCache;
 use events::source::GrpcSource;
-use events::{Bus, Consumer, ConsumerOptions, Sequencer, SequencerOptions, Stamped};
+use events::{Bus, Consumer, ConsumerId, ConsumerOptions, Effects, Ephemeral, Sequencer, SequencerOptions, Stamped};
 use runtime::client::PeerChannel;
 use runtime::server::Core;
 use tokio_util::sync::CancellationToken;
 
+use crate::consumers::{CUSTOMERS, Customers, Sessions, session_streams};
 use crate::storage::schema::Schema;
-use crate::storage::{STREAM, Store};
+use crate::storage::{STREAM, Store, Tx};
 use crate::transfers::{Answers, CONSUMER as ANSWERS, Coordinator, Recovery};
 
 /// How often the schema is looked at until it is complete.
@@ -26,29 +28,45 @@ pub(crate) struct Workers {
     pub(crate) stamped: Stamped,
     pub(crate) retention: Duration,
     pub(crate) coordinator: Coordinator,
+    pub(crate) sessions: SessionCache,
     /// User service, for the events that Redis loses.
     pub(crate) user: PeerChannel,
 }
 
 /// Starts all of them. They wait for the schema first.
 pub(crate) fn spawn(core: &Core, workers: Workers) {
-    let Workers { store, bus, stamped, retention, coordinator, user } = workers;
+    let Workers { store, bus, stamped, retention, coordinator, sessions, user } = workers;
     let options = SequencerOptions { retention, ..SequencerOptions::default() };
     let sequencer = Sequencer::new(store.clone(), STREAM, bus.clone(), options).with_stamped(stamped);
     spawn_when_migrated(core, "sequencer", &store, move |stop| sequencer.run(stop));
-    let answers = Consumer::new(
-        ANSWERS,
-        store.clone(),
-        Arc::new(Answers::new(coordinator.clone())),
-        GrpcSource::new(user),
-        bus,
-        ConsumerOptions::default(),
-    );
-    spawn_when_migrated(core, ANSWERS.name, &store, move |stop| answers.run(stop));
+    let consume = Consume { core, store: &store, user, bus: &bus };
+    consume.spawn(CUSTOMERS, Customers);
+    consume.spawn(ANSWERS, Answers::new(coordinator.clone()));
+    let listener = Ephemeral::new(session_streams(), bus, Sessions::new(sessions));
+    core.spawn("session-listener", listener.run(core.workers_stop.clone()));
     let recovery = Recovery::new(coordinator);
     spawn_when_migrated(core, "recovery", &store, move |stop| recovery.run(stop));
     let pruned = store.clone();
     spawn_when_migrated(core, "request-pruner", &store, move |stop| prune_requests(pruned, stop));
+}
+
+/// What all consumers of user service's events share.
+struct Consume<'a> {
+    core: &'a Core,
+    store: &'a Store,
+    user: PeerChannel,
+    bus: &'a Bus,
+}
+
+impl Consume<'_> {
+    fn spawn(&self, consumer: ConsumerId, effects: impl Effects<Tx>) {
+        let options =
+            ConsumerOptions { link: Some(runtime::telemetry::set_parent), ..ConsumerOptions::default() };
+        let source = GrpcSource::new(self.user.clone());
+        let worker =
+            Consumer::new(consumer, self.store.clone(), Arc::new(effects), source, self.bus.clone(), options);
+        spawn_when_migrated(self.core, consumer.name, self.store, move |stop| worker.run(stop));
+    }
 }
 
 fn spawn_when_migrated<F, Fut>(core: &Core, name: &'static str, store: &Store, worker: F)

@@ -35,7 +35,7 @@ pub(crate) use transfers::Explanation;
 
 /// The use cases with all that they need. Cheap to clone.
 #[derive(Clone)]
-pub struct App {
+pub(crate) struct App {
     pub(crate) store: Store,
     users: Users,
     wallets: Wallets,

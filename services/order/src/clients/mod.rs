@@ -3,5 +3,5 @@
 mod user;
 mod wallets;
 
-pub use user::Users;
+pub(crate) use user::Users;
 pub(crate) use wallets::{WalletHold, Wallets};

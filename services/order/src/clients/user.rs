@@ -1,18 +1,22 @@
-//! User service, as far as orders need it: whether a user exists and is active.
+//! User service, as far as orders need it: whether a user exists and is active; or all of them.
 
 use api::user::v1::user::State;
 use api::user::v1::user_service_client::UserServiceClient;
-use api::user::v1::{GetUserRequest, User};
+use api::user::v1::{GetUserRequest, SnapshotUsersRequest, SnapshotUsersResponse, User};
+use events::Head;
 use runtime::client::{Outcome, Peer, PeerChannel, RetryPolicy, classify, retry_unavailable};
-use tonic::Status;
+use tonic::{Status, Streaming};
 use types::UserId;
 
 use crate::domain::Customer;
 use crate::error::{Error, RETRY_AFTER, Result};
 
+/// The stream of user service's events.
+pub(crate) const STREAM: &str = "user";
+
 /// Users, asked of user service.
 #[derive(Debug, Clone)]
-pub struct Users {
+pub(crate) struct Users {
     client: UserServiceClient<PeerChannel>,
     policy: RetryPolicy,
 }
@@ -20,7 +24,7 @@ pub struct Users {
 impl Users {
     /// Asks this peer.
     #[must_use]
-    pub fn new(user_service: &Peer) -> Self {
+    pub(crate) fn new(user_service: &Peer) -> Self {
         Self { client: UserServiceClient::new(user_service.channel()), policy: RetryPolicy::default() }
     }
 
@@ -41,6 +45,44 @@ impl Users {
             Err(status) => Err(failed(status)),
         }
     }
+}
+
+/// Every user, page by page, with where the stream of their events stood before the first was read.
+#[derive(Debug)]
+pub(crate) struct UserSnapshot {
+    pub(crate) head: Head,
+    pages: Streaming<SnapshotUsersResponse>,
+}
+
+impl Users {
+    /// Begins to read every user.
+    pub(crate) async fn snapshot(&self) -> Result<UserSnapshot> {
+        let answer = self.client.clone().snapshot_users(SnapshotUsersRequest {}).await;
+        let mut pages = answer.map_err(failed)?.into_inner();
+        let first = pages.message().await.map_err(failed)?;
+        let head = first.as_ref().and_then(head).ok_or_else(|| Error::internal("a snapshot without a head"))?;
+        Ok(UserSnapshot { head, pages })
+    }
+}
+
+impl UserSnapshot {
+    /// The next page; `None` after the last.
+    pub(crate) async fn next_page(&mut self) -> Result<Option<Vec<Customer>>> {
+        let Some(page) = self.pages.message().await.map_err(failed)? else { return Ok(None) };
+        let users: Option<Vec<_>> = page.users.iter().map(customer).collect();
+        users.map(Some).ok_or_else(|| Error::internal("a snapshot has a user without state, role or id"))
+    }
+}
+
+fn head(first: &SnapshotUsersResponse) -> Option<Head> {
+    let event_id = match first.event_id.as_str() {
+        "" => None,
+        id => Some(id.parse().ok()?),
+    };
+    let epoch = first.epoch.parse().ok()?;
+    let is_whole = first.position >= 0 && (first.position == 0) == event_id.is_none();
+    // How far back the stream can be replayed is not told here, and nobody asks.
+    is_whole.then_some(Head { stream: STREAM.to_owned(), epoch, position: first.position, event_id, oldest: 0 })
 }
 
 /// A user as orders see it; `None` when something that they need is missing.

@@ -41,14 +41,10 @@ pub(super) fn wanted(v: &mut Violations, items: &[v1::OrderItem]) -> Option<Vec<
         return None;
     }
     let mut seen = HashSet::with_capacity(items.len());
-    items.iter().enumerate().map(|(place, item)| wanted_item(v, place, item, &mut seen)).fold(
-        Some(Vec::with_capacity(items.len())),
-        |all, item| {
-            let mut all = all?;
-            all.push(item?);
-            Some(all)
-        },
-    )
+    // All are looked at before the first missing one counts.
+    let wanted: Vec<_> =
+        items.iter().enumerate().map(|(place, item)| wanted_item(v, place, item, &mut seen)).collect();
+    wanted.into_iter().collect()
 }
 
 fn wanted_item(

@@ -41,7 +41,7 @@ use crate::error::{Error, Result};
 pub(crate) use errors::violated;
 pub(crate) use holds::posting_of;
 pub(crate) use ledger::{TrialBalance, TrialBalanceLine};
-pub(crate) use placements::{Placed, PlacementView};
+pub(crate) use placements::Placed;
 pub(crate) use pool::Connection;
 pub use pool::Use;
 use pool::Connector;

@@ -36,7 +36,10 @@ pub(super) fn headers_from_json(json: &Value) -> Headers {
 
 impl Tx {
     /// Appends an event to the outbox. Lock or write its aggregate first.
-    pub(crate) async fn event_append(&mut self, event: &NewEvent) -> Result<()> {
+    ///
+    /// # Errors
+    /// When it was not appended; the transaction is lost then.
+    pub async fn event_append(&mut self, event: &NewEvent) -> Result<()> {
         self.events_append(std::slice::from_ref(event)).await
     }
 
