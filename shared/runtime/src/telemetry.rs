@@ -14,33 +14,31 @@ use opentelemetry_otlp::WithExportConfig as _;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::filter::{EnvFilter, Targets};
+use tracing_subscriber::filter::{EnvFilter, FilterExt as _, Targets, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, Registry, fmt};
 
 use crate::config::{LogFormat, TelemetryConfig, redact_url};
 
+pub(crate) use trace::is_exporting;
 pub use trace::{current_traceparent, set_parent, trace_id};
 
 /// The libraries below a call: their spans are not ours to export, and exporting makes such calls itself.
 const QUIET: [&str; 6] = ["h2", "hyper", "hyper_util", "tonic", "tower", "opentelemetry"];
-
-/// The span of a call: lines of every level are told which call they belong to.
-pub(crate) const RPC: &str = "rpc";
 /// The span of a background worker. It lives as long as the process, so it is in the log only.
 pub(crate) const WORKER: &str = "worker";
-const AROUND: [&str; 2] = [RPC, WORKER];
 
 /// Exports what is left when it is flushed.
 #[derive(Debug)]
 #[must_use = "spans that were not exported yet are lost without `flush`"]
-pub struct Guard(SdkTracerProvider);
+pub struct Guard(Option<SdkTracerProvider>);
 
 impl Guard {
     /// Exports the last spans. It blocks inside, so it runs on the blocking pool.
     pub async fn flush(self) {
-        let flushed = tokio::task::spawn_blocking(move || self.0.shutdown()).await;
+        let Some(provider) = self.0 else { return };
+        let flushed = tokio::task::spawn_blocking(move || provider.shutdown()).await;
         if let Ok(Err(error)) = flushed {
             tracing::warn!(error = %error, "could not export the last spans");
         }
@@ -54,23 +52,23 @@ impl Guard {
 /// When the collector's address is not usable.
 pub fn init(name: &'static str, config: &TelemetryConfig) -> anyhow::Result<Guard> {
     let provider = provider(name, config)?;
+    let spans = QUIET.iter().fold(Targets::new().with_default(LevelFilter::INFO), |targets, target| {
+        targets.with_target(*target, LevelFilter::OFF)
+    });
+    let exported = provider.as_ref().map(|provider| {
+        tracing_opentelemetry::layer()
+            .with_tracer(provider.tracer(name))
+            .with_context_activation(false)
+            .with_tracked_inactivity(false)
+            .with_location(false)
+            .with_threads(false)
+            .with_target(false)
+            .with_filter(spans.clone().with_target(WORKER, LevelFilter::OFF))
+    });
     let quiet = QUIET.iter().fold(String::new(), |filter, library| filter + library + "=warn,");
-    let around = AROUND.iter().fold(quiet, |filter, target| filter + target + "=info,");
-    let filter = EnvFilter::try_new(around + &config.log_filter).context("--log-filter")?;
-    let exported = QUIET
-        .iter()
-        .chain([&WORKER])
-        .fold(Targets::new().with_default(LevelFilter::INFO), |targets, target| {
-            targets.with_target(*target, LevelFilter::OFF)
-        });
-    let tracing = tracing_opentelemetry::layer()
-        .with_tracer(provider.tracer(name))
-        .with_context_activation(false)
-        .with_tracked_inactivity(false)
-        .with_location(false)
-        .with_threads(false)
-        .with_target(false)
-        .with_filter(exported);
+    let events = EnvFilter::try_new(quiet + &config.log_filter).context("--log-filter")?;
+    // Whatever lines are wanted, they are told which call they belong to.
+    let filter = events.or(spans.and(filter_fn(|metadata| metadata.is_span())));
     let logs = match config.log_format {
         LogFormat::Json => fmt::layer()
             .fmt_fields(json::Fields)
@@ -84,26 +82,31 @@ pub fn init(name: &'static str, config: &TelemetryConfig) -> anyhow::Result<Guar
             .with_filter(filter)
             .boxed(),
     };
-    if Registry::default().with(tracing).with(logs).try_init().is_ok() {
+    let is_exporting = exported.is_some();
+    if Registry::default().with(exported).with(logs).try_init().is_ok() {
+        if is_exporting {
+            trace::export();
+        }
         log_panics();
     }
     Ok(Guard(provider))
 }
 
-fn provider(name: &'static str, config: &TelemetryConfig) -> anyhow::Result<SdkTracerProvider> {
-    let builder =
-        SdkTracerProvider::builder().with_resource(Resource::builder_empty().with_service_name(name).build());
+fn provider(name: &'static str, config: &TelemetryConfig) -> anyhow::Result<Option<SdkTracerProvider>> {
     let Some(endpoint) = config.otlp_endpoint.as_ref().filter(|endpoint| !endpoint.is_empty()) else {
-        // Ids are made and passed on, spans are not recorded.
-        return Ok(builder.with_sampler(Sampler::AlwaysOff).build());
+        return Ok(None);
     };
     let exporter = opentelemetry_otlp::SpanExporter::builder()
         .with_tonic()
         .with_endpoint(endpoint)
         .build()
         .with_context(|| format!("--otlp-endpoint {}", redact_url(endpoint)))?;
-    let sampler = Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(config.trace_ratio)));
-    Ok(builder.with_sampler(sampler).with_batch_exporter(exporter).build())
+    let provider = SdkTracerProvider::builder()
+        .with_resource(Resource::builder_empty().with_service_name(name).build())
+        .with_sampler(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(config.trace_ratio))))
+        .with_batch_exporter(exporter)
+        .build();
+    Ok(Some(provider))
 }
 
 /// The default hook writes several lines that no log reader can join.

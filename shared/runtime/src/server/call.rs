@@ -58,7 +58,8 @@ impl<V: SessionVerifier> Calls for Pipeline<V> {
 
 impl<V: SessionVerifier> Pipeline<V> {
     async fn attempt(&self, request: Request<Incoming>, span: &Span, live: Live) -> Response<CallBody> {
-        let method = self.methods.get(request.uri().path());
+        let uri = request.uri().clone();
+        let method = self.methods.get(uri.path());
         let errors = &self.errors;
         let body = |body, end| CallBody::new(body, Arc::clone(errors), span.clone(), end, live);
         if let Some(refusal) = not_grpc(&request) {
@@ -72,6 +73,7 @@ impl<V: SessionVerifier> Pipeline<V> {
         };
         match response.and_then(split_error) {
             Ok(response) => {
+                describe(span, uri.path(), Code::Ok);
                 let end = (method == Method::Streaming).then(|| StreamEnd {
                     shutdown: Box::pin(self.shutdown.clone().cancelled_owned()),
                     deadline: deadline.map(|deadline| Box::pin(sleep_until(deadline.0))),
@@ -80,7 +82,7 @@ impl<V: SessionVerifier> Pipeline<V> {
             }
             Err(status) => {
                 let status = self.errors.complete(status);
-                record(span, &status);
+                describe(span, uri.path(), status.code());
                 status.into_http::<Body>().map(|inner| body(inner, None))
             }
         }
@@ -166,31 +168,32 @@ fn split_error(mut response: Response<Body>) -> Result<Response<Body>, Status> {
     }
 }
 
+/// Only the path: every further field would be formatted for each call.
 fn span(request: &Request<Incoming>) -> Span {
     let path = request.uri().path().trim_start_matches('/');
-    let (service, method) = path.split_once('/').unwrap_or((path, ""));
-    let span = tracing::info_span!(
-        target: telemetry::RPC,
-        "rpc",
-        otel.name = path,
-        otel.kind = "server",
-        rpc.service = service,
-        rpc.method = method,
-    );
+    let span = tracing::info_span!("rpc", otel.name = path, otel.kind = "server");
     if let Some(traceparent) = request.headers().get("traceparent").and_then(|value| value.to_str().ok()) {
         telemetry::set_parent(&span, traceparent);
     }
     span
 }
 
-/// The code goes to the exporter only: as a field of the span it would be formatted for every call.
-fn record(span: &Span, status: &Status) {
-    span.set_attribute("rpc.grpc.status_code", i64::from(i32::from(status.code())));
-    let server_fault = matches!(
-        status.code(),
+/// Tells the exporter, if there is one, how the call ended.
+fn describe(span: &Span, path: &str, code: Code) {
+    if !telemetry::is_exporting() {
+        return;
+    }
+    span.set_attribute("rpc.system", "grpc");
+    if let Some((service, method)) = path.trim_start_matches('/').split_once('/') {
+        span.set_attribute("rpc.service", service.to_owned());
+        span.set_attribute("rpc.method", method.to_owned());
+    }
+    span.set_attribute("rpc.grpc.status_code", i64::from(i32::from(code)));
+    let is_server_fault = matches!(
+        code,
         Code::Internal | Code::Unknown | Code::DataLoss | Code::Unavailable | Code::DeadlineExceeded
     );
-    if server_fault {
-        span.set_status(opentelemetry::trace::Status::error(format!("{:?}", status.code())));
+    if is_server_fault {
+        span.set_status(opentelemetry::trace::Status::error(format!("{code:?}")));
     }
 }

@@ -5,7 +5,6 @@
 
 use std::fmt::{self, Write as _};
 
-use opentelemetry::trace::TraceContextExt as _;
 use time::format_description::well_known::Rfc3339;
 use tracing::field::{Field, Visit};
 use tracing::{Subscriber, dispatcher};
@@ -14,6 +13,8 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
 use tracing_subscriber::registry::LookupSpan;
 use types::{Clock as _, SystemClock};
+
+use super::trace;
 
 /// Formats the fields of spans: `,"name":value` each.
 pub(super) struct Fields;
@@ -64,17 +65,15 @@ where
         event.record(&mut visitor);
         visitor.result?;
         if let Some(span) = context.lookup_current() {
-            let context = dispatcher::get_default(|dispatch| {
-                tracing_opentelemetry::get_otel_context(&span.id(), dispatch)
-            });
-            if let Some(context) = context.filter(|context| context.span().span_context().is_valid()) {
-                write!(line, r#","trace_id":"{}""#, context.span().span_context().trace_id())?;
+            let context = dispatcher::get_default(|dispatch| trace::of_span(&span.id(), dispatch));
+            if let Some(context) = context {
+                write!(line, r#","trace_id":"{}""#, context.trace_id())?;
             }
         }
         if let Some(scope) = context.event_scope() {
             line.push_str(r#","spans":["#);
             for (index, span) in scope.from_root().enumerate() {
-                write!(line, r#"{}{{"name":"{}""#, if index == 0 { "" } else { "," }, span.name())?;
+                write!(line, r#"{}{{"span":"{}""#, if index == 0 { "" } else { "," }, span.name())?;
                 if let Some(fields) = span.extensions().get::<FormattedFields<Fields>>() {
                     line.push_str(&fields.fields);
                 }
@@ -93,11 +92,15 @@ struct Visitor<'a> {
 
 impl Visitor<'_> {
     fn write(&mut self, field: &Field, value: impl FnOnce(&mut dyn fmt::Write) -> fmt::Result) {
-        // Names like otel.kind are instructions for the exporter.
-        if self.result.is_err() || field.name().starts_with("otel.") {
-            return;
+        // The other names of this kind are instructions for the exporter.
+        let name = match field.name() {
+            "otel.name" => "name",
+            name if name.starts_with("otel.") => return,
+            name => name,
+        };
+        if self.result.is_ok() {
+            self.result = write!(self.out, ",\"{name}\":").and_then(|()| value(self.out));
         }
-        self.result = write!(self.out, ",\"{}\":", field.name()).and_then(|()| value(self.out));
     }
 }
 
