@@ -65,7 +65,11 @@ pub(crate) struct Claim<S> {
 
 impl<S: ConsumerStore> Claim<S> {
     pub(crate) fn new(consumer: ConsumerId, store: S, duration: Duration) -> Self {
-        Self { consumer, store, owner: Uuid::new_v4(), duration }
+        Self::with_owner(consumer, store, Uuid::new_v4(), duration)
+    }
+
+    pub(crate) fn with_owner(consumer: ConsumerId, store: S, owner: Uuid, duration: Duration) -> Self {
+        Self { consumer, store, owner, duration }
     }
 
     /// Takes or renews the lease.

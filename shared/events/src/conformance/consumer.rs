@@ -1,9 +1,24 @@
 //! What every [`ConsumerStore`] does, whatever its database, and what the engine makes of it.
 
+use std::collections::HashMap;
 use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
-use crate::envelope::Aggregate;
-use crate::store::{ConsumerId, ConsumerStore, StoreError};
+use futures_util::future::join;
+use types::EventId;
+use uuid::Uuid;
+
+use super::{aggregate, new_event, until};
+use crate::admin::{AdminError, ConsumerAdmin as _, ConsumerHandle, Retried};
+use crate::apply::{Applier, Claim, Outcome, TOO_MANY_PARKED};
+use crate::consumer::ConsumerOptions;
+use crate::envelope::{Aggregate, Event};
+use crate::history::History;
+use crate::source::{Pages, Source, SourceError};
+use crate::store::{
+    ConsumerId, ConsumerStore, ConsumerTx, EffectError, Effects, Head, LeasedMark, Mark, Position, StoreError,
+};
 
 /// A service's consumer store on a fresh database: no mark, nothing parked.
 pub trait ConsumerHarness: Send + Sync + 'static {
@@ -31,5 +46,518 @@ pub trait ConsumerHarness: Send + Sync + 'static {
 /// Makes a test of each scenario of this suite; takes an `async fn() -> impl ConsumerHarness`.
 #[macro_export]
 macro_rules! consumer_suite {
-    ($start:expr) => {};
+    ($start:expr) => {
+        $crate::conformance_tests!(
+            consumer,
+            $start,
+            one_replica_at_a_time_has_the_mark,
+            a_mark_moves_only_from_where_it_is,
+            a_mark_is_put_elsewhere_only_from_where_it_is,
+            effects_and_mark_commit_together_or_not_at_all,
+            a_run_that_comes_again_has_no_effect,
+            two_replicas_apply_a_run_once,
+            a_transient_failure_is_retried_and_parks_nothing,
+            what_can_never_be_applied_is_parked_whole_and_alone,
+            later_events_of_a_parked_aggregate_wait_behind_it,
+            a_halting_effect_stops_right_before_its_event,
+            too_many_parked_aggregates_halt_the_consumer,
+            a_retry_applies_the_list_in_order,
+            a_skip_drops_one_event,
+            retries_and_new_events_do_not_race,
+            parked_events_are_listed_by_position,
+            a_resync_clears_a_halt_only_in_the_same_history,
+        );
+    };
+}
+
+const LONG: Duration = Duration::from_secs(30);
+const SHORT: Duration = Duration::from_millis(50);
+const EPOCH: Uuid = Uuid::from_u128(0xe0);
+
+/// How an event is made to fail.
+enum Failure {
+    Permanent,
+    Transient { times: u32 },
+    Halt,
+}
+
+/// The suite's effects: count up, unless told to fail.
+struct Counting<H> {
+    harness: Arc<H>,
+    failures: Mutex<HashMap<EventId, Failure>>,
+    committed: Mutex<Vec<Position>>,
+}
+
+impl<H> Counting<H> {
+    fn failures(&self) -> MutexGuard<'_, HashMap<EventId, Failure>> {
+        self.failures.lock().expect("no holder of this lock panics")
+    }
+
+    fn committed_positions(&self) -> Vec<Position> {
+        self.committed.lock().expect("no holder of this lock panics").clone()
+    }
+
+    fn failure_of(&self, event: &Event) -> Option<EffectError> {
+        match self.failures().get_mut(&event.new.id)? {
+            Failure::Permanent => Some(EffectError::Permanent("made to fail".into())),
+            Failure::Halt => Some(EffectError::Halt("made to halt".to_owned())),
+            Failure::Transient { times: 0 } => None,
+            Failure::Transient { times } => {
+                *times -= 1;
+                Some(EffectError::Transient("made to wait".into()))
+            }
+        }
+    }
+}
+
+impl<H: ConsumerHarness> Effects<<H::Store as ConsumerStore>::Tx> for Counting<H> {
+    async fn apply(
+        &self,
+        tx: &mut <H::Store as ConsumerStore>::Tx,
+        run: &[Event],
+    ) -> Result<(), EffectError> {
+        for event in run {
+            // After the effect, so that a rollback has something to undo.
+            self.harness.count_up(tx, &event.new.aggregate).await?;
+            if let Some(error) = self.failure_of(event) {
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn committed(&self, run: &[Event]) {
+        let mut committed = self.committed.lock().expect("no holder of this lock panics");
+        committed.extend(run.iter().map(|event| event.position));
+    }
+}
+
+/// A producer that only answers about history.
+#[derive(Clone)]
+struct Historian {
+    same: bool,
+}
+
+impl Source for Historian {
+    async fn head(&self, stream: &str) -> Result<Head, SourceError> {
+        Ok(Head { stream: stream.to_owned(), epoch: EPOCH, position: 0, event_id: None, oldest: 0 })
+    }
+
+    async fn replay(&self, _: &str, _: Uuid, _: Position, _: bool) -> Result<Pages, SourceError> {
+        Err(SourceError::Unavailable("no replay in this test".into()))
+    }
+
+    async fn resume(&self, stream: &str, _: &Mark) -> Result<History, SourceError> {
+        let head = self.head(stream).await?;
+        Ok(if self.same { History::Same(head) } else { History::Rewound(head) })
+    }
+
+    async fn acknowledge(&self, _: ConsumerId, _: &Mark) -> Result<(), SourceError> {
+        Ok(())
+    }
+}
+
+/// The suite's parts around a harness.
+struct Bench<H: ConsumerHarness> {
+    harness: Arc<H>,
+    store: H::Store,
+    consumer: ConsumerId,
+    effects: Arc<Counting<H>>,
+    owner: Uuid,
+}
+
+impl<H: ConsumerHarness> Bench<H> {
+    fn new(harness: H) -> Self {
+        let harness = Arc::new(harness);
+        let effects = Arc::new(Counting {
+            harness: harness.clone(),
+            failures: Mutex::default(),
+            committed: Mutex::default(),
+        });
+        let (store, consumer) = (harness.store(), harness.consumer());
+        Self { harness, store, consumer, effects, owner: Uuid::new_v4() }
+    }
+
+    /// With a mark that stands at the beginning of the suite's history.
+    async fn begun(harness: H) -> Self {
+        let bench = Self::new(harness);
+        assert_eq!(bench.leased().await.mark, Mark::START);
+        let begun = bench.store.mark_replace(bench.consumer, &Mark::START, &origin()).await;
+        assert!(begun.expect("answered"));
+        bench
+    }
+
+    async fn leased(&self) -> LeasedMark {
+        self.lease(self.owner, LONG).await.expect("the mark is this owner's")
+    }
+
+    async fn lease(&self, owner: Uuid, duration: Duration) -> Option<LeasedMark> {
+        self.store.mark_lease(self.consumer, owner, duration).await.expect("the lease is answered")
+    }
+
+    async fn mark(&self) -> Mark {
+        let mut tx = self.store.begin().await.expect("begins");
+        let mark = tx.mark_lock(self.consumer).await.expect("answered").expect("there is a mark");
+        tx.rollback().await;
+        mark
+    }
+
+    fn applier(&self, parked_aggregates_max: u64) -> Applier<H::Store, Counting<H>> {
+        let options = ConsumerOptions { parked_aggregates_max, lease: LONG, ..ConsumerOptions::default() };
+        let claim = Claim::with_owner(self.consumer, self.store.clone(), self.owner, options.lease);
+        Applier::new(claim, self.effects.clone(), options)
+    }
+
+    async fn apply(&self, run: &[Event]) -> Outcome {
+        self.applier(100).apply(self.mark().await, run).await
+    }
+
+    fn handle(&self, same: bool) -> ConsumerHandle<H::Store, Counting<H>, Historian> {
+        ConsumerHandle::new(self.consumer, self.store.clone(), self.effects.clone(), Historian { same })
+    }
+
+    fn fail(&self, event: &Event, failure: Failure) {
+        self.effects.failures().insert(event.new.id, failure);
+    }
+
+    fn heal(&self, event: &Event) {
+        self.effects.failures().remove(&event.new.id);
+    }
+
+    async fn counts(&self, names: &[&str]) -> Vec<i64> {
+        let mut counts = Vec::new();
+        for name in names {
+            counts.push(self.harness.count(&aggregate(name)).await);
+        }
+        counts
+    }
+
+    async fn parked_positions(&self) -> Vec<Position> {
+        let parked = self.store.parked_list(self.consumer.name, 0, 100).await.expect("answered");
+        parked.iter().map(|parked| parked.event.position).collect()
+    }
+
+    /// The next events of the history after `after`, one of each of these aggregates.
+    fn events(&self, after: &[Event], names: &[&str]) -> Vec<Event> {
+        let mut all = after.to_vec();
+        for name in names {
+            let aggregate = aggregate(name);
+            let version = 1 + all.iter().filter(|event| event.new.aggregate == aggregate).count();
+            let position = all.last().map_or(1, |last| last.position + 1);
+            all.push(Event {
+                stream: self.consumer.stream.to_owned(),
+                epoch: EPOCH,
+                position,
+                previous: all.last().map(|last| last.new.id),
+                new: new_event(&aggregate, i64::try_from(version).expect("few")),
+            });
+        }
+        all.split_off(after.len())
+    }
+}
+
+fn origin() -> Mark {
+    Mark { epoch: EPOCH, ..Mark::START }
+}
+
+fn end(events: &[Event]) -> Mark {
+    events.last().map_or(origin(), Mark::after)
+}
+
+/// The mark begins at the start, is one replica's until its lease runs out or is given back, and a takeover
+/// raises the fence and moves nothing.
+pub async fn one_replica_at_a_time_has_the_mark<H: ConsumerHarness>(harness: H) {
+    let bench = Bench::new(harness);
+    let (ann, bob) = (Uuid::new_v4(), Uuid::new_v4());
+    let first = bench.lease(ann, LONG).await.expect("free");
+    assert_eq!((first.mark, first.halted.clone()), (Mark::START, None));
+    assert_eq!(bench.lease(bob, LONG).await, None, "it is taken");
+    let renewed = bench.lease(ann, SHORT).await.expect("her own");
+    assert_eq!(renewed.fence, first.fence, "a renewal is no takeover");
+    let taken = until("a lease that ran out is free", async || bench.lease(bob, LONG).await).await;
+    assert!(taken.fence > first.fence);
+    assert_eq!(bench.lease(ann, LONG).await, None);
+    bench.lease(bob, Duration::ZERO).await;
+    assert!(bench.lease(ann, LONG).await.is_some(), "it was given back");
+}
+
+/// The compare-and-set under everything: by position, epoch and event.
+pub async fn a_mark_moves_only_from_where_it_is<H: ConsumerHarness>(harness: H) {
+    let bench = Bench::begun(harness).await;
+    let events = bench.events(&[], &["a", "a", "a"]);
+    let advance = async |from: Mark, to: Mark| {
+        let mut tx = bench.store.begin().await.expect("begins");
+        let moved = tx.mark_advance(bench.consumer, &from, &to).await.expect("answered");
+        tx.commit().await.expect("commits");
+        moved
+    };
+    let marks: Vec<Mark> = events.iter().map(Mark::after).collect();
+    assert!(advance(origin(), marks[0]).await);
+    assert!(!advance(origin(), marks[0]).await, "a duplicate");
+    assert!(!advance(marks[1], marks[2]).await, "a gap");
+    let other_epoch = Mark { epoch: Uuid::from_u128(1), ..marks[0] };
+    assert!(!advance(other_epoch, Mark { epoch: other_epoch.epoch, ..marks[1] }).await, "another epoch");
+    assert_eq!(bench.mark().await, marks[0]);
+    assert!(advance(marks[0], marks[2]).await, "a run");
+    assert_eq!(bench.leased().await.mark, marks[2]);
+}
+
+/// As an operator's resync and the adoption of an epoch need it.
+pub async fn a_mark_is_put_elsewhere_only_from_where_it_is<H: ConsumerHarness>(harness: H) {
+    let bench = Bench::begun(harness).await;
+    let there = end(&bench.events(&[], &["a", "b"]));
+    let replace = async |from: Mark, to: Mark| {
+        bench.store.mark_replace(bench.consumer, &from, &to).await.expect("answered")
+    };
+    assert!(!replace(there, origin()).await);
+    assert!(replace(origin(), there).await);
+    assert_eq!(bench.mark().await, there);
+    assert!(replace(there, origin()).await, "also back");
+    bench.store.halt(bench.consumer, "a reason").await.expect("halts");
+    assert_eq!(bench.leased().await.halted.as_deref(), Some("a reason"));
+    assert!(replace(origin(), there).await);
+    assert_eq!(bench.leased().await.halted, None, "it goes on");
+}
+
+/// No effect without the mark, no mark without the effect.
+pub async fn effects_and_mark_commit_together_or_not_at_all<H: ConsumerHarness>(harness: H) {
+    let bench = Bench::begun(harness).await;
+    let events = bench.events(&[], &["a"]);
+    let begin = async || {
+        let mut tx = bench.store.begin().await.expect("begins");
+        let moved = tx.mark_advance(bench.consumer, &origin(), &end(&events)).await;
+        assert!(moved.expect("answered"));
+        bench.harness.count_up(&mut tx, &aggregate("a")).await.expect("counts");
+        tx
+    };
+    begin().await.rollback().await;
+    assert_eq!((bench.counts(&["a"]).await, bench.mark().await), (vec![0], origin()));
+    begin().await.commit().await.expect("commits");
+    assert_eq!((bench.counts(&["a"]).await, bench.mark().await), (vec![1], end(&events)));
+}
+
+/// Effect once, at any later time.
+pub async fn a_run_that_comes_again_has_no_effect<H: ConsumerHarness>(harness: H) {
+    let bench = Bench::begun(harness).await;
+    let events = bench.events(&[], &["a", "b", "a"]);
+    assert_eq!(bench.apply(&events).await, Outcome::Applied(end(&events)));
+    let mut applier = bench.applier(100);
+    for run in [&events[..], &events[..1]] {
+        assert_eq!(applier.apply(origin(), run).await, Outcome::Moved(end(&events)));
+    }
+    assert_eq!(applier.apply(Mark::after(&events[0]), &events[1..]).await, Outcome::Moved(end(&events)));
+    assert_eq!(bench.counts(&["a", "b"]).await, [2, 1]);
+    assert_eq!(bench.effects.committed_positions(), [1, 2, 3]);
+}
+
+/// A replica that lost its lease in the middle of a run may still be at it: the compare-and-set is the guard.
+pub async fn two_replicas_apply_a_run_once<H: ConsumerHarness>(harness: H) {
+    let bench = Bench::begun(harness).await;
+    let mut events = Vec::new();
+    for _ in 0..10 {
+        let run = bench.events(&events, &["a", "b", "a"]);
+        let from = end(&events);
+        events.extend(run.clone());
+        let (mut ann, mut bob) = (bench.applier(100), bench.applier(100));
+        let outcomes = join(ann.apply(from, &run), bob.apply(from, &run)).await;
+        for outcome in [outcomes.0, outcomes.1] {
+            assert!(
+                matches!(&outcome, Outcome::Applied(mark) | Outcome::Moved(mark) if *mark == end(&run)),
+                "{outcome:?}"
+            );
+        }
+    }
+    assert_eq!(bench.counts(&["a", "b"]).await, [20, 10]);
+}
+
+/// A conflict or an absent database is no fault of the event.
+pub async fn a_transient_failure_is_retried_and_parks_nothing<H: ConsumerHarness>(harness: H) {
+    let bench = Bench::begun(harness).await;
+    let events = bench.events(&[], &["a", "b", "c", "d"]);
+    bench.fail(&events[2], Failure::Transient { times: 4 });
+    assert_eq!(bench.apply(&events).await, Outcome::Applied(end(&events)));
+    assert_eq!(bench.counts(&["a", "b", "c", "d"]).await, [1, 1, 1, 1]);
+    assert_eq!(bench.parked_positions().await, [0; 0]);
+}
+
+/// One poisonous event of eight: the other seven are applied once, and it is kept whole.
+pub async fn what_can_never_be_applied_is_parked_whole_and_alone<H: ConsumerHarness>(harness: H) {
+    let bench = Bench::begun(harness).await;
+    let events = bench.events(&[], &["a", "b", "c", "d", "e", "f", "g", "h"]);
+    bench.fail(&events[4], Failure::Permanent);
+    assert_eq!(bench.apply(&events).await, Outcome::Applied(end(&events)));
+    assert_eq!(bench.counts(&["a", "b", "c", "d", "e", "f", "g", "h"]).await, [1, 1, 1, 1, 0, 1, 1, 1]);
+    let parked = bench.store.parked_list(bench.consumer.name, 0, 10).await.expect("answered");
+    assert_eq!(parked.len(), 1);
+    assert_eq!(parked[0].event, events[4], "whole");
+    assert_eq!((parked[0].attempts, parked[0].error.as_str()), (1, "made to fail"));
+    assert_eq!(bench.mark().await, end(&events));
+}
+
+/// Order per aggregate survives a poisonous event, also across runs.
+pub async fn later_events_of_a_parked_aggregate_wait_behind_it<H: ConsumerHarness>(harness: H) {
+    let bench = Bench::begun(harness).await;
+    let mut events = bench.events(&[], &["a", "b", "a", "b"]);
+    bench.fail(&events[0], Failure::Permanent);
+    assert_eq!(bench.apply(&events).await, Outcome::Applied(end(&events)));
+    let more = bench.events(&events, &["a", "b"]);
+    events.extend(more.clone());
+    assert_eq!(bench.apply(&more).await, Outcome::Applied(end(&events)));
+    assert_eq!(bench.counts(&["a", "b"]).await, [0, 3]);
+    let parked = bench.store.parked_list(bench.consumer.name, 0, 10).await.expect("answered");
+    let waiting: Vec<_> = parked.iter().map(|parked| (parked.event.position, parked.attempts)).collect();
+    assert_eq!(waiting, [(1, 1), (3, 0), (5, 0)]);
+    assert!(parked[1].error.is_empty() && parked[2].error.is_empty(), "they only wait");
+}
+
+/// What is before the event is applied; it and what is after it is not.
+pub async fn a_halting_effect_stops_right_before_its_event<H: ConsumerHarness>(harness: H) {
+    let bench = Bench::begun(harness).await;
+    let events = bench.events(&[], &["a", "b", "c", "d"]);
+    bench.fail(&events[2], Failure::Halt);
+    assert_eq!(bench.apply(&events).await, Outcome::Halted);
+    assert_eq!(bench.counts(&["a", "b", "c", "d"]).await, [1, 1, 0, 0]);
+    let leased = bench.leased().await;
+    assert_eq!((leased.mark, leased.halted.as_deref()), (end(&events[..2]), Some("made to halt")));
+    assert_eq!(bench.parked_positions().await, [0; 0]);
+}
+
+/// Many poisonous aggregates are a defect: nothing is gained by parking the whole stream.
+pub async fn too_many_parked_aggregates_halt_the_consumer<H: ConsumerHarness>(harness: H) {
+    let bench = Bench::begun(harness).await;
+    let events = bench.events(&[], &["a", "b", "a", "c", "d"]);
+    for at in [0, 1, 3] {
+        bench.fail(&events[at], Failure::Permanent);
+    }
+    assert_eq!(bench.applier(2).apply(origin(), &events).await, Outcome::Halted);
+    let leased = bench.leased().await;
+    assert_eq!((leased.mark, leased.halted.as_deref()), (end(&events[..3]), Some(TOO_MANY_PARKED)));
+    assert_eq!(bench.parked_positions().await, [1, 2, 3], "a list that grows is no new aggregate");
+    assert_eq!(bench.counts(&["a", "b", "c", "d"]).await, [0; 4]);
+}
+
+/// Up to the first that still fails, whose attempts are counted.
+pub async fn a_retry_applies_the_list_in_order<H: ConsumerHarness>(harness: H) {
+    let bench = Bench::begun(harness).await;
+    let handle = bench.handle(true);
+    let events = bench.events(&[], &["a", "a", "a", "b"]);
+    bench.fail(&events[0], Failure::Permanent);
+    bench.fail(&events[1], Failure::Permanent);
+    bench.apply(&events).await;
+    let failing = handle.retry(aggregate("a")).await;
+    assert!(
+        matches!(&failing, Err(AdminError::StillFailing { event_id, error })
+            if *event_id == events[0].new.id && error == "made to fail"),
+        "{failing:?}"
+    );
+    let parked = bench.store.parked_list(bench.consumer.name, 0, 10).await.expect("answered");
+    assert_eq!((parked.len(), parked[0].attempts, parked[1].attempts), (3, 2, 0));
+
+    bench.heal(&events[0]);
+    let some = handle.retry(aggregate("a")).await.expect("the first is applied");
+    assert_eq!(some, Retried { applied: 1, remaining: 2 });
+    bench.heal(&events[1]);
+    let rest = handle.retry(aggregate("a")).await.expect("all are applied");
+    assert_eq!(rest, Retried { applied: 2, remaining: 0 });
+    assert_eq!(bench.counts(&["a", "b"]).await, [3, 1]);
+    assert_eq!(bench.effects.committed_positions(), [4, 1, 2, 3]);
+    assert!(matches!(handle.retry(aggregate("a")).await, Err(AdminError::NotParked)), "nothing left to do");
+    let next = bench.events(&events, &["a"]);
+    bench.apply(&next).await;
+    assert_eq!(bench.counts(&["a"]).await, [4], "the aggregate is free again");
+}
+
+/// One, for good; those behind it stay.
+pub async fn a_skip_drops_one_event<H: ConsumerHarness>(harness: H) {
+    let bench = Bench::begun(harness).await;
+    let handle = bench.handle(true);
+    let events = bench.events(&[], &["a", "a"]);
+    bench.fail(&events[0], Failure::Permanent);
+    bench.apply(&events).await;
+    let skipped = handle.skip(events[0].new.id).await.expect("it is parked");
+    assert_eq!(skipped.event, events[0]);
+    assert!(matches!(handle.skip(events[0].new.id).await, Err(AdminError::NotParked)), "it is gone");
+    assert_eq!(bench.parked_positions().await, [2]);
+    let rest = handle.retry(aggregate("a")).await.expect("applied");
+    assert_eq!(rest, Retried { applied: 1, remaining: 0 });
+    assert_eq!(bench.counts(&["a"]).await, [1]);
+}
+
+/// New events of an aggregate come in while its list is retried: each has its effect once and none is left.
+pub async fn retries_and_new_events_do_not_race<H: ConsumerHarness>(harness: H) {
+    let bench = Bench::begun(harness).await;
+    let handle = bench.handle(true);
+    let mut events = bench.events(&[], &["a", "a", "a"]);
+    bench.fail(&events[0], Failure::Permanent);
+    bench.apply(&events).await;
+    bench.heal(&events[0]);
+    let consumer = async {
+        let mut applier = bench.applier(100);
+        for _ in 0..15 {
+            let run = bench.events(&events, &["a"]);
+            let outcome = applier.apply(end(&events), &run).await;
+            assert_eq!(outcome, Outcome::Applied(end(&run)));
+            events.extend(run);
+        }
+    };
+    let operator = async {
+        for _ in 0..15 {
+            match handle.retry(aggregate("a")).await {
+                Ok(_) | Err(AdminError::NotParked | AdminError::Store(StoreError::Transient(_))) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+    };
+    join(consumer, operator).await;
+    match handle.retry(aggregate("a")).await {
+        Ok(Retried { remaining: 0, .. }) | Err(AdminError::NotParked) => {}
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(bench.counts(&["a"]).await, [18]);
+    assert_eq!(bench.parked_positions().await, [0; 0]);
+    let committed = bench.effects.committed_positions();
+    assert_eq!(committed.len(), 18, "each was applied once: {committed:?}");
+}
+
+/// Pages join; parking an event again replaces its attempts and error.
+pub async fn parked_events_are_listed_by_position<H: ConsumerHarness>(harness: H) {
+    let bench = Bench::begun(harness).await;
+    let events = bench.events(&[], &["c", "a", "b", "a"]);
+    let mut tx = bench.store.begin().await.expect("begins");
+    tx.mark_lock(bench.consumer).await.expect("locks");
+    for event in events.iter().rev() {
+        tx.park(bench.consumer, event, 0, "").await.expect("parks");
+    }
+    tx.park(bench.consumer, &events[1], 7, "again").await.expect("parks again");
+    let names = ["a", "b", "x"].map(aggregate);
+    let among = tx.parked_among(bench.consumer, &names).await.expect("answered");
+    assert_eq!(among, names[..2].iter().cloned().collect());
+    assert_eq!(tx.parked_aggregate_count(bench.consumer).await.expect("answered"), 3);
+    let of_a = tx.parked_of(bench.consumer, &names[0]).await.expect("answered");
+    assert_eq!(of_a.iter().map(|parked| parked.event.position).collect::<Vec<_>>(), [2, 4]);
+    tx.commit().await.expect("commits");
+    let list = async |after, limit| {
+        bench.store.parked_list(bench.consumer.name, after, limit).await.expect("answered")
+    };
+    let first = list(0, 3).await;
+    let rest = list(3, 3).await;
+    let all: Vec<Event> = first.iter().chain(&rest).map(|parked| parked.event.clone()).collect();
+    assert_eq!(all, events);
+    assert_eq!((first[1].attempts, first[1].error.as_str()), (7, "again"));
+    assert!(list(4, 3).await.is_empty());
+}
+
+/// Without a snapshot, a halt is cleared only if the producer still has the mark's history.
+pub async fn a_resync_clears_a_halt_only_in_the_same_history<H: ConsumerHarness>(harness: H) {
+    let bench = Bench::begun(harness).await;
+    let events = bench.events(&[], &["a", "b"]);
+    bench.apply(&events).await;
+    bench.store.halt(bench.consumer, "stream_rewound").await.expect("halts");
+    let refused = bench.handle(false).resync().await;
+    assert!(matches!(refused, Err(AdminError::ResyncUnsupported)), "{refused:?}");
+    assert_eq!(bench.leased().await.halted.as_deref(), Some("stream_rewound"));
+    let resynced = bench.handle(true).resync().await.expect("the history is the same");
+    assert_eq!((resynced.aggregates, resynced.mark), (0, end(&events)));
+    let leased = bench.leased().await;
+    assert_eq!((leased.mark, leased.halted), (end(&events), None));
 }

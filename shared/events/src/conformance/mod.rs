@@ -12,10 +12,10 @@ pub mod consumer;
 pub mod outbox;
 pub mod participant;
 
-use std::future::Future;
 use std::time::Duration;
 
 use prost::Message as _;
+use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 use types::EventId;
 use uuid::Uuid;
@@ -33,6 +33,13 @@ macro_rules! conformance_tests {
             $crate::conformance::$suite::$scenario(harness).await;
         }
     )+};
+}
+
+/// An aggregate with an id that every store takes, the same for the same name.
+pub(crate) fn aggregate(name: &str) -> Aggregate {
+    let digest: [u8; 32] = Sha256::digest(name).into();
+    let [id @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = digest;
+    Aggregate::new("thing", uuid::Builder::from_random_bytes(id).into_uuid())
 }
 
 /// An event for a test: its payload says which aggregate and version it is.
@@ -56,7 +63,7 @@ pub(crate) fn new_event(aggregate: &Aggregate, version: i64) -> NewEvent {
 }
 
 /// Waits until `check` gives something: the suites' only way to wait for a database's clock.
-pub(crate) async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut check: impl FnMut() -> F) -> T {
+pub(crate) async fn until<T>(what: &str, check: impl AsyncFn() -> Option<T>) -> T {
     let give_up = tokio::time::Instant::now() + Duration::from_secs(10);
     loop {
         if let Some(value) = check().await {
