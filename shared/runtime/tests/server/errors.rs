@@ -115,7 +115,7 @@ async fn a_complete_error_only_gets_the_trace_id() {
 #[tokio::test]
 async fn the_deadline_ends_the_handler() {
     let harness = Harness::start().await;
-    let status = harness.send(GET, &[("grpc-timeout", "50m")], &frame(0, 6, b"\x0a\x04wait")).await;
+    let status = harness.send(GET, &[("grpc-timeout", "200m")], &frame(0, 6, b"\x0a\x04wait")).await;
     assert_eq!(refusal(&status), (Code::DeadlineExceeded, "DEADLINE_EXCEEDED".to_owned()));
     take(&harness.stage.dropped).await;
 }

@@ -7,6 +7,8 @@ use api::order::v1::catalog_service_client::CatalogServiceClient;
 use bytes::Bytes;
 use http_body::Frame;
 use http_body_util::{Empty, StreamBody};
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use runtime::client::{RetryPolicy, retry_unavailable};
 use runtime::config::ServerConfig;
 use runtime::health::Readiness;
@@ -65,25 +67,31 @@ async fn a_connection_that_asks_for_nothing_is_closed() {
     assert!(is_closed(silent).await && is_closed(greeted).await);
 }
 
+/// Both have asked for something once; then one goes on and the other does not.
 #[tokio::test]
 async fn an_idle_connection_is_closed_and_a_busy_one_is_not() {
     let harness = start(|config| {
-        config.first_request_timeout = Duration::from_millis(20);
+        config.first_request_timeout = Duration::from_millis(500);
         config.idle_timeout = Duration::from_millis(20);
-        config.connection_age_grace = Duration::from_millis(20);
     });
-    // The harness's own connection may be closed before its first call, and is then made again.
     let harness = harness.await;
     let mut client = CatalogServiceClient::new(harness.channel.clone());
     let busy = async { client.get_product(harness.request("wait", &[])).await };
-    let wait = async {
+    let idle = async {
         take(&harness.stage.waiting).await;
-        // Another connection proves that its idle time has passed for this one too.
-        let silent = TcpStream::connect(harness.server.addr).await.unwrap();
-        assert!(is_closed(silent).await);
+        let stream = TcpStream::connect(harness.server.addr).await.unwrap();
+        let (mut sender, connection) =
+            http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+        let request = http::Request::get(harness.server.url()).body(Empty::<Bytes>::new()).unwrap();
+        let asked = async {
+            assert_eq!(sender.send_request(request).await.unwrap().status(), 405);
+            sender
+        };
+        let (_sender, closed) = tokio::join!(asked, timeout(PATIENCE, connection));
+        closed.unwrap().unwrap();
         harness.stage.go_on.add_permits(1);
     };
-    let (busy, ()) = tokio::join!(busy, wait);
+    let (busy, ()) = tokio::join!(busy, idle);
     busy.unwrap();
 }
 
