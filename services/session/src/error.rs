@@ -40,7 +40,7 @@ pub(crate) enum Error {
     #[error("the store takes no writes")]
     StorageUnavailable { source: Source },
     #[error("a defect")]
-    Internal(Source),
+    Internal(#[source] Source),
 }
 
 impl Error {

@@ -66,8 +66,9 @@ impl SessionService {
         let app = App::new(store.clone(), Users::new(&user));
         let events =
             EventServer::new(store.clone(), DOMAIN, core.shutdown.clone()).with_stamped(self.stamped.clone());
-
-        let routes = Routes::new(SessionServer::new(app)).add_service(events.into_service());
+        let admin = workers::start(&core, &store, config, &self.stamped, &user)?;
+        let routes =
+            Routes::new(SessionServer::new(app)).add_service(events.into_service()).add_service(admin);
         let policies = PolicyTable::for_services(&SERVICES)?;
         let auth = AuthLayer::new(DOMAIN, policies, config.service_tokens.accepted()?, store.clone());
         Ok(Service { routes, auth, ready: readiness(store) })

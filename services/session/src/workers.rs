@@ -1,1 +1,101 @@
-//! What runs in the background, on the first core only.
+//! What runs in the background, on the first core only: publishing the session streams, and ending sessions when
+//! user service tells of a deactivation or a change of role.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use api::event::v1::event_admin_service_server::EventAdminServiceServer;
+use auth::Principal;
+use events::service::EventAdminServer;
+use events::source::{GrpcSource, Source, SourceError};
+use events::{Bus, Consumer, ConsumerHandle, ConsumerOptions, LogRelay, LogRelayOptions, Mark, Stamped};
+use futures_util::StreamExt as _;
+use runtime::client::Peer;
+use runtime::server::Core;
+use secrecy::ExposeSecret as _;
+use tokio_util::sync::CancellationToken;
+use tonic::Extensions;
+
+use crate::app::{REVOCATIONS, Revocations, StartOver};
+use crate::config::Config;
+use crate::domain::Partition;
+use crate::error::{Error, Result as OwnResult};
+use crate::grpc::DOMAIN;
+use crate::storage::Store;
+
+/// How often it is looked whether the consumer has a mark.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Starts the workers on the first core, and gives every core the service of their administration.
+///
+/// # Errors
+/// When the URL of the event Redis is none. That it is away is no error.
+pub(crate) fn start(
+    core: &Core,
+    store: &Store,
+    config: &Config,
+    stamped: &Stamped,
+    user: &Peer,
+) -> Result<EventAdminServiceServer<EventAdminServer>> {
+    let source = GrpcSource::new(user.channel());
+    let effects = Arc::new(Revocations);
+    if core.is_first() {
+        let bus =
+            Bus::connect(config.peers.redis_events_url.expose_secret()).context("--redis-events-url")?;
+        let streams = Partition::all().map(Partition::stream);
+        let relay = LogRelay::new(store.clone(), streams, bus.clone(), LogRelayOptions::default());
+        core.spawn("session.relay", relay.with_stamped(stamped.clone()).run(core.workers_stop.clone()));
+        let options = ConsumerOptions { link: Some(runtime::telemetry::set_parent), ..Default::default() };
+        let consumer =
+            Consumer::new(REVOCATIONS, store.clone(), Arc::clone(&effects), source.clone(), bus, options);
+        core.spawn(REVOCATIONS.name, consumer.run(core.workers_stop.clone()));
+        core.spawn("session.mark", keep_mark(store.clone(), source.clone(), core.workers_stop.clone()));
+    }
+    let start_over = Arc::new(StartOver::new(store.clone(), source.clone()));
+    let handle = ConsumerHandle::new(REVOCATIONS, store.clone(), effects, source).with_snapshot(start_over);
+    Ok(EventAdminServer::new(DOMAIN, vec![Arc::new(handle)], caller).into_service())
+}
+
+fn caller(extensions: &Extensions) -> String {
+    extensions.get::<Principal>().map(Principal::key).unwrap_or_default()
+}
+
+/// Makes the mark of a consumer that has none, because it is new or lost it to a flush: before the oldest event
+/// that the producer has. Applying an event again is harmless, and what ended sessions before the flush is of no
+/// interest after it.
+async fn keep_mark<P: Source>(store: Store, source: P, stop: CancellationToken) {
+    loop {
+        if let Err(error) = begin_at_oldest(&store, &source).await {
+            tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                "it is not known now where the consumer begins"
+            );
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(LOOK) => {}
+        }
+    }
+}
+
+async fn begin_at_oldest<P: Source>(store: &Store, source: &P) -> OwnResult<()> {
+    if store.mark_exists(REVOCATIONS.name).await? {
+        return Ok(());
+    }
+    let away = |error: SourceError| Error::unavailable(error);
+    let head = source.head(REVOCATIONS.stream).await.map_err(away)?;
+    let mut begin = Mark { epoch: head.epoch, ..Mark::START };
+    if head.oldest > 1 {
+        let before = head.oldest - 1;
+        let mut pages = source.replay(REVOCATIONS.stream, head.epoch, before, false).await.map_err(away)?;
+        let page = pages.next().await.transpose().map_err(away)?;
+        // Pruned in between: the next look finds where it begins now.
+        let Some(oldest) = page.and_then(|page| page.events.into_iter().next()) else { return Ok(()) };
+        begin = Mark { position: before, event_id: oldest.previous, ..begin };
+    }
+    if store.mark_begin(REVOCATIONS.name, &begin).await? {
+        tracing::info!(consumer = REVOCATIONS.name, position = begin.position, "the consumer begins here");
+    }
+    Ok(())
+}

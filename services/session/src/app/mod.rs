@@ -6,12 +6,14 @@ mod refresh_session;
 mod revocations;
 mod revoke_all_sessions;
 mod revoke_session;
+mod start_over;
 
 pub(crate) use login::Login;
 pub(crate) use queries::{ListSessions, SessionCursor, SessionPage};
 pub(crate) use revocations::{REVOCATIONS, Revocations};
 pub(crate) use revoke_all_sessions::RevokeAllSessions;
 pub(crate) use revoke_session::RevokeSession;
+pub(crate) use start_over::StartOver;
 
 use auth::{Person, Principal};
 use events::Headers;

@@ -1,4 +1,7 @@
 //! Marks and parked events of durable consumers whose effects are in this Redis.
+//!
+//! A mark is not made with its lease, as in a database that lasts: after a flush the beginning of the stream may be
+//! pruned, so a worker looks first where the consumer can begin, and until then nobody gets the lease.
 
 use std::time::Duration;
 
@@ -64,10 +67,23 @@ impl Store {
         let mut call = script::CONSUMER_LEASE.key(mark);
         call.arg(owner.to_string()).arg(millis(duration));
         let Some(mut reply) = self.redis.script::<Option<Reply>>(&call).await? else { return Ok(None) };
-        let mark = mark_read(reply.next()?, reply.next()?, reply.next()?)?;
+        let mark = mark_read(&reply.next::<String>()?, reply.next()?, &reply.next::<String>()?)?;
         let fence = reply.next()?;
         let halted: String = reply.next()?;
         Ok(Some(LeasedMark { mark, fence, halted: (!halted.is_empty()).then_some(halted) }))
+    }
+
+    /// Whether a consumer has a mark. Without one nobody gets its lease.
+    pub(crate) async fn mark_exists(&self, name: &str) -> Result<bool> {
+        Ok(self.mark_fetch(name).await?.is_some())
+    }
+
+    /// Makes the mark of a consumer that has none; `false` when there is one already.
+    pub(crate) async fn mark_begin(&self, name: &str, at: &Mark) -> Result<bool> {
+        let [mark, _] = keys::consumer(name);
+        let mut call = script::CONSUMER_BEGIN.key(mark);
+        call.arg(&mark_texts(at)[..]);
+        self.redis.script(&call).await
     }
 
     /// A mark and the version that a run of it begins with; `None` when there is no mark.
@@ -77,7 +93,7 @@ impl Store {
         let values: [Option<String>; 4] = self.redis.run(&redis::Cmd::hmget(key, &fields)).await?;
         let [Some(epoch), Some(position), Some(event_id), Some(version)] = values else { return Ok(None) };
         let position = position.parse().map_err(Error::internal)?;
-        Ok(Some((mark_read(epoch, position, event_id)?, version)))
+        Ok(Some((mark_read(&epoch, position, &event_id)?, version)))
     }
 
     /// All parked events of a consumer, in order. They are few: the engine halts a stream before they are many.
@@ -97,12 +113,12 @@ pub(super) fn mark_texts(mark: &Mark) -> [String; 3] {
     [epoch, mark.position.to_string(), event_id]
 }
 
-fn mark_read(epoch: String, position: Position, event_id: String) -> Result<Mark> {
+fn mark_read(epoch: &str, position: Position, event_id: &str) -> Result<Mark> {
     Ok(Mark {
         epoch: if epoch.is_empty() {
             Uuid::nil()
         } else {
-            Uuid::try_parse(&epoch).map_err(Error::internal)?
+            Uuid::try_parse(epoch).map_err(Error::internal)?
         },
         position,
         event_id: (!event_id.is_empty()).then(|| event_id.parse()).transpose().map_err(Error::internal)?,

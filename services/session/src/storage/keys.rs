@@ -22,7 +22,12 @@ pub(crate) fn events(partition: Partition) -> String {
 
 /// What is kept of a user beyond sessions.
 pub(crate) fn user(user: UserId) -> String {
-    format!("{{s{}}}:user:{user}", Partition::of(user))
+    format!("{}{user}", user_prefix(Partition::of(user)))
+}
+
+/// What the keys of a partition's users begin with.
+pub(crate) fn user_prefix(partition: Partition) -> String {
+    format!("{{s{partition}}}:user:")
 }
 
 /// The index of a user's sessions.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use events::{RelayLease, StoreError};
+use futures_util::future::join_all;
 use redis::InfoDict;
 use uuid::Uuid;
 
@@ -31,33 +32,25 @@ impl Store {
         self.redis.script(&call).await
     }
 
-    /// Gives the streams new epochs when they were last seen on another server. Asked whenever the relay's lease
-    /// is renewed, so a failover is noticed within a second.
+    /// Gives the streams new epochs when they were last seen on another server. Done whenever the relay's lease is
+    /// renewed, so a failover is noticed within a second, and so is a stream that is new since a flush.
     async fn streams_adopt(&self) -> Result<()> {
         let info: InfoDict = self.redis.run(redis::cmd("INFO").arg("server")).await?;
         let run_id: String = info.get("run_id").ok_or_else(|| Error::internal("INFO tells no run_id"))?;
-        if self.known_server() == run_id {
-            return Ok(());
+        let adoptions = Partition::all().map(|partition| self.stream_adopt(partition, &run_id));
+        for adopted in join_all(adoptions).await {
+            adopted?;
         }
-        for partition in Partition::all() {
-            let mut call = script::STREAM_ADOPT.key(keys::stream(partition));
-            call.key(keys::events(partition)).arg(Uuid::new_v4().to_string()).arg(&run_id);
-            if self.redis.script::<bool>(&call).await? {
-                tracing::warn!(
-                    stream = partition.stream(),
-                    "Redis is another server: the stream has a new epoch"
-                );
-            }
-        }
-        *self.lock_server() = run_id;
         Ok(())
     }
 
-    fn known_server(&self) -> String {
-        self.lock_server().clone()
-    }
-
-    fn lock_server(&self) -> std::sync::MutexGuard<'_, String> {
-        self.server.lock().expect("no holder of this lock panics")
+    async fn stream_adopt(&self, partition: Partition, run_id: &str) -> Result<()> {
+        let mut call = script::STREAM_ADOPT.key(keys::stream(partition));
+        call.key(keys::events(partition)).arg(Uuid::new_v4().to_string()).arg(run_id);
+        if self.redis.script::<bool>(&call).await? {
+            let stream = partition.stream();
+            tracing::warn!(stream, "Redis is another server: the stream has a new epoch");
+        }
+        Ok(())
     }
 }

@@ -79,16 +79,14 @@ impl Store {
     }
 
     async fn stream_read(&self, partition: Partition, after: Position, limit: usize) -> Result<Vec<Event>> {
-        let mut commands = redis::pipe();
-        // In one transaction, so that the events are of that epoch.
-        commands.atomic().hget(keys::stream(partition), "epoch").xrange_count(
-            keys::events(partition),
-            format!("({}-0", after.max(0)),
-            "+",
-            limit,
-        );
-        let (epoch, entries): (Option<String>, StreamRangeReply) = self.redis.run_all(&commands).await?;
-        let Some(epoch) = epoch else { return Ok(Vec::new()) };
+        let mut call = script::STREAM_READ.key(keys::stream(partition));
+        call.key(keys::events(partition)).arg(format!("{}-0", after.max(0))).arg(limit);
+        let mut reply: Reply = self.redis.script(&call).await?;
+        let epoch: String = reply.next()?;
+        let entries: StreamRangeReply = reply.next()?;
+        if epoch.is_empty() {
+            return Ok(Vec::new());
+        }
         let epoch = Uuid::try_parse(&epoch).map_err(Error::internal)?;
         entries.ids.into_iter().map(|entry| entries::event(partition, epoch, entry)).collect()
     }

@@ -5,6 +5,7 @@
 mod connection;
 mod consumer;
 mod entries;
+mod forget;
 mod keys;
 mod lease;
 mod log;
@@ -16,7 +17,7 @@ mod sessions;
 mod tx;
 mod verifier;
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -37,8 +38,6 @@ use connection::Redis;
 pub struct Store {
     redis: Redis,
     options: StoreOptions,
-    /// The server that the streams were last adopted on.
-    server: Arc<Mutex<String>>,
 }
 
 /// What a [`Store`] is made with besides its Redis.
@@ -64,7 +63,7 @@ impl Store {
     /// # Errors
     /// When the URL is none.
     pub(crate) fn lazy(url: &SecretString, options: StoreOptions) -> Result<Self> {
-        Ok(Self { redis: Redis::lazy(url, options.command_timeout)?, options, server: Arc::default() })
+        Ok(Self { redis: Redis::lazy(url, options.command_timeout)?, options })
     }
 
     /// A store for `migrate`, which touches no session.

@@ -26,13 +26,16 @@ scripts! {
     SESSION_REVOKE = "session_revoke";
     SESSION_REVOKE_ALL = "session_revoke_all";
     SESSION_REVOKE_BELOW = "session_revoke_below";
+    SESSION_FORGET = "session_forget";
     SESSION_LIST = "session_list";
     REQUEST_CLAIM = "request_claim";
     LOGIN_BEGIN = "login_begin";
     LOGIN_FAILED = "login_failed";
     STREAM_HEAD = "stream_head";
     STREAM_ADOPT = "stream_adopt";
+    STREAM_READ = "stream_read";
     LEASE_TAKE = "lease_take";
+    CONSUMER_BEGIN = "consumer_begin";
     CONSUMER_LEASE = "consumer_lease";
     CONSUMER_COMMIT = "consumer_commit";
     CONSUMER_REPLACE = "consumer_replace";

@@ -72,10 +72,16 @@ impl Harness {
         let config = runtime::config::ServerConfig::for_tests();
         let session = start_in_process(config, DOMAIN, |core| service.start(core)).await.unwrap();
         let channel = Endpoint::from_shared(session.url()).unwrap().connect_lazy();
-        let database = redis_url.rsplit('/').next().and_then(|number| number.parse().ok()).unwrap_or_default();
+        let database =
+            redis_url.rsplit('/').next().and_then(|number| number.parse().ok()).unwrap_or_default();
         let admin = RedisAdmin::new(redis_url).unwrap();
         let _databases = Vec::new();
         Self { peer, store, channel, admin, database, session, _peer_server: peer_server, _databases }
+    }
+
+    /// The URL of the sessions' Redis.
+    pub(crate) fn url(&self) -> String {
+        self.admin.url(self.database)
     }
 
     /// Calls without credentials.
@@ -118,7 +124,11 @@ impl Harness {
         Ok(self.client().refresh_session(request).await?.into_inner())
     }
 
-    pub(crate) async fn list(&self, by: &LoggedIn, request: ListSessionsRequest) -> Result<ListSessionsResponse, Status> {
+    pub(crate) async fn list(
+        &self,
+        by: &LoggedIn,
+        request: ListSessionsRequest,
+    ) -> Result<ListSessionsResponse, Status> {
         Ok(self.client().list_sessions(bearer(request, &by.access_token)).await?.into_inner())
     }
 
@@ -161,7 +171,12 @@ impl Harness {
 }
 
 /// A service of this configuration.
-pub(crate) fn service(redis_url: &str, events_url: &str, user_url: &str, arguments: &[&str]) -> SessionService {
+pub(crate) fn service(
+    redis_url: &str,
+    events_url: &str,
+    user_url: &str,
+    arguments: &[&str],
+) -> SessionService {
     let tokens = format!("user-service={USER_TOKEN}");
     let mut line = vec![
         "session-service",

@@ -1,6 +1,8 @@
 //! Session service through its own front door: a real tonic server, a real Redis, and a user service that is a
 //! gRPC server in this process.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod cluster;
 mod events;
 mod harness;

@@ -8,9 +8,9 @@ use api::common::v1::ErrorReason;
 use api::refusal::Refusal;
 use api::user::v1::user_service_server::{UserService, UserServiceServer};
 use api::user::v1::{
-    ChangeUserRoleRequest, ChangeUserRoleResponse, CreateUserRequest, CreateUserResponse, DeactivateUserRequest,
-    DeactivateUserResponse, GetUserRequest, GetUserResponse, SnapshotUsersRequest, SnapshotUsersResponse,
-    UserDeactivated, UserRoleChanged, VerifyPasswordRequest, VerifyPasswordResponse,
+    ChangeUserRoleRequest, ChangeUserRoleResponse, CreateUserRequest, CreateUserResponse,
+    DeactivateUserRequest, DeactivateUserResponse, GetUserRequest, GetUserResponse, SnapshotUsersRequest,
+    SnapshotUsersResponse, UserDeactivated, UserRoleChanged, VerifyPasswordRequest, VerifyPasswordResponse,
 };
 use auth::token::AccessToken;
 use auth::{AuthLayer, PolicyTable, ServiceTokens, SessionVerifier, Verified, VerifyError};
@@ -39,8 +39,14 @@ struct State {
     checks: Mutex<usize>,
     /// Each answer of a check takes one of these out.
     gate: Semaphore,
+    log: Mutex<Log>,
+}
+
+struct Log {
     epoch: Uuid,
-    events: Mutex<Vec<Event>>,
+    events: Vec<Event>,
+    /// Events up to here are pruned.
+    pruned_through: Position,
 }
 
 /// Somebody who can log in.
@@ -61,8 +67,7 @@ impl Peer {
             trouble: Mutex::default(),
             checks: Mutex::default(),
             gate: Semaphore::new(Semaphore::MAX_PERMITS),
-            epoch: Uuid::new_v4(),
-            events: Mutex::default(),
+            log: Mutex::new(Log { epoch: Uuid::new_v4(), events: Vec::new(), pruned_through: 0 }),
         }));
         let served = peer.clone();
         let start = async move |core: runtime::server::Core| {
@@ -138,19 +143,41 @@ impl Peer {
 
     /// Appends an event to stream `user`.
     pub(crate) fn append<M: prost::Message + prost::Name>(&self, user: UserId, payload: &M) {
-        let mut events = self.0.events.lock().unwrap();
+        let mut log = self.log();
         let headers = Headers { request_id: Some(Uuid::now_v7()), ..Headers::default() };
         let id = EventId::from_uuid(Uuid::now_v7());
         let aggregate = Aggregate::new("user", user);
-        let version = i64::try_from(events.len()).unwrap() + 1;
+        let version = log.head() + 1;
         let event = Event {
             stream: "user".to_owned(),
-            epoch: self.0.epoch,
+            epoch: log.epoch,
             position: version,
-            previous: events.last().map(|event| event.new.id),
+            previous: log.events.last().map(|event| event.new.id),
             new: NewEvent::new(id, aggregate, version, payload, headers, OffsetDateTime::UNIX_EPOCH),
         };
-        events.push(event);
+        log.events.push(event);
+    }
+
+    /// Forgets the events up to a position.
+    pub(crate) fn prune(&self, through: Position) {
+        self.log().pruned_through = through;
+    }
+
+    /// Puts users and events back to what they were at this head, as a restored backup does.
+    pub(crate) fn restore(&self, head: Position, user: &User) {
+        let mut log = self.log();
+        log.events.truncate(usize::try_from(head).unwrap());
+        log.epoch = Uuid::new_v4();
+        self.users().insert(user.email.clone(), user.clone());
+    }
+
+    /// The newest position.
+    pub(crate) fn head_position(&self) -> Position {
+        self.log().head()
+    }
+
+    fn log(&self) -> MutexGuard<'_, Log> {
+        self.0.log.lock().unwrap()
     }
 
     fn users(&self) -> MutexGuard<'_, HashMap<String, User>> {
@@ -173,10 +200,12 @@ impl UserService for Peer {
         if let Some(trouble) = trouble {
             return Err(trouble);
         }
-        let user = user.filter(|user| user.password == request.password && user.is_active).ok_or_else(|| {
-            let reason = ErrorReason::InvalidCredentials;
-            Refusal::new(Code::Unauthenticated, &reason, "user.tristore", "not the right password").into_status()
-        })?;
+        let user =
+            user.filter(|user| user.password == request.password && user.is_active).ok_or_else(|| {
+                let reason = ErrorReason::InvalidCredentials;
+                Refusal::new(Code::Unauthenticated, &reason, "user.tristore", "not the right password")
+                    .into_status()
+            })?;
         Ok(Response::new(VerifyPasswordResponse {
             user_id: user.id.to_string(),
             role: api::auth::v1::Role::from(user.role).into(),
@@ -184,7 +213,10 @@ impl UserService for Peer {
         }))
     }
 
-    async fn create_user(&self, _: Request<CreateUserRequest>) -> Result<Response<CreateUserResponse>, Status> {
+    async fn create_user(
+        &self,
+        _: Request<CreateUserRequest>,
+    ) -> Result<Response<CreateUserResponse>, Status> {
         Err(Status::unimplemented("not asked for by session service"))
     }
 
@@ -216,33 +248,51 @@ impl UserService for Peer {
     }
 }
 
+impl Log {
+    fn head(&self) -> Position {
+        i64::try_from(self.events.len()).unwrap()
+    }
+
+    fn kept(&self) -> impl Iterator<Item = &Event> {
+        self.events.iter().filter(|event| event.position > self.pruned_through)
+    }
+}
+
 impl EventLog for Peer {
     async fn head(&self, stream: &str) -> Result<Option<Head>, StoreError> {
-        let events = self.0.events.lock().unwrap();
+        let log = self.log();
         Ok((stream == "user").then(|| Head {
             stream: stream.to_owned(),
-            epoch: self.0.epoch,
-            position: i64::try_from(events.len()).unwrap(),
-            event_id: events.last().map(|event| event.new.id),
-            oldest: i64::from(!events.is_empty()),
+            epoch: log.epoch,
+            position: log.head(),
+            event_id: log.events.last().map(|event| event.new.id),
+            oldest: log.kept().next().map_or(0, |event| event.position),
         }))
     }
 
     async fn read_after(&self, _: &str, after: Position, limit: usize) -> Result<Vec<Event>, StoreError> {
-        let events = self.0.events.lock().unwrap();
-        Ok(events.iter().filter(|event| event.position > after).take(limit).cloned().collect())
+        let log = self.log();
+        let next = log.kept().filter(|event| event.position > after).take(limit);
+        let epoch = log.epoch;
+        let events = next.cloned().map(|event| Event { epoch, ..event }).collect::<Vec<_>>();
+        Ok(if events.first().is_some_and(|event| event.position > after + 1) { Vec::new() } else { events })
     }
 
     async fn event_id_at(&self, _: &str, position: Position) -> Result<Option<EventId>, StoreError> {
-        let events = self.0.events.lock().unwrap();
-        Ok(events.iter().find(|event| event.position == position).map(|event| event.new.id))
+        Ok(self.log().kept().find(|event| event.position == position).map(|event| event.new.id))
     }
 
     async fn resolve(&self, _: EventId) -> Result<Resolved, StoreError> {
         Ok(Resolved::Unknown)
     }
 
-    async fn acknowledge(&self, stream: &str, consumer: &str, _: Uuid, _: Position) -> Result<bool, StoreError> {
+    async fn acknowledge(
+        &self,
+        stream: &str,
+        consumer: &str,
+        _: Uuid,
+        _: Position,
+    ) -> Result<bool, StoreError> {
         Ok(stream == "user" && consumer == "session.revocations")
     }
 }

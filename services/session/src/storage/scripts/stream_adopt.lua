@@ -8,8 +8,10 @@
 -- ATOMIC  Of two replicas of the service that see the new server, one changes the epoch.
 
 stream_open(KEYS[1], KEYS[2], ARGV[1])
-local state = redis.call('HMGET', KEYS[1], 'server', 'epoch')
+local state = redis.call('HMGET', KEYS[1], 'server')
 if state[1] == ARGV[2] then return 0 end
-redis.call('HSET', KEYS[1], 'server', ARGV[2], 'epoch', ARGV[1])
-if state[1] and state[2] ~= ARGV[1] then return 1 end
-return 0
+redis.call('HSET', KEYS[1], 'server', ARGV[2])
+-- One that was never seen began on this server, or it would have been seen.
+if not state[1] then return 0 end
+redis.call('HSET', KEYS[1], 'epoch', ARGV[1])
+return 1

@@ -1,0 +1,77 @@
+//! What a start and a migration refuse.
+
+use runtime::config::{ServerConfig, parse_from};
+use runtime::server::start_in_process;
+use session_service::{Action, Command, DOMAIN, LISTEN, RedisConfig, migrate};
+use testkit::{RedisAdmin, TestRedis, serving, wait_until};
+
+use crate::harness::{Harness, SOON, service};
+
+fn migration(url: &str) -> RedisConfig {
+    let line = ["session-service", "migrate", "--redis-session-url", url];
+    match parse_from::<Command, _>(LISTEN, line).unwrap().action {
+        Action::Migrate(config) => config,
+        Action::Serve(_) => unreachable!("the line says migrate"),
+    }
+}
+
+#[tokio::test]
+async fn a_redis_that_would_lose_sessions_is_refused_with_what_to_change() {
+    let cache = TestRedis::events().await.unwrap();
+    let service = service(cache.url(), cache.url(), "http://127.0.0.1:1", &[]);
+    let started = start_in_process(ServerConfig::for_tests(), DOMAIN, |core| service.start(core)).await;
+    let told = format!("{:#}", started.unwrap_err());
+    for setting in
+        ["`appendonly` is no; yes is needed", "`maxmemory-policy` is allkeys-lfu; noeviction is needed"]
+    {
+        assert!(told.contains(setting), "{told}");
+    }
+    let told = format!("{:#}", migrate(migration(cache.url())).await.unwrap_err());
+    assert!(told.contains("may not keep sessions"), "{told}");
+}
+
+#[tokio::test]
+async fn a_migrated_redis_serves_and_one_of_another_layout_does_not() {
+    let redis = TestRedis::sessions().await.unwrap();
+    migrate(migration(redis.url())).await.unwrap();
+    migrate(migration(redis.url())).await.unwrap();
+    let harness = Harness::start_on(redis.url(), &[]).await;
+    let url = harness.session.url();
+    wait_until(SOON, "health", async || serving(&url).await).await.unwrap();
+
+    harness.redis(&["SET", "session:schema", "2"]).await;
+    let not_serving =
+        async || if serving(&url).await.is_err() { Ok(()) } else { Err("it says that it serves") };
+    wait_until(SOON, "health to say so", not_serving).await.unwrap();
+    let told = format!("{:#}", migrate(migration(redis.url())).await.unwrap_err());
+    assert!(told.contains("the keys have layout 2; this version knows 1"), "{told}");
+}
+
+#[tokio::test]
+async fn lives_that_do_not_fit_together_are_refused() {
+    for (arguments, rule) in [
+        (["--access-token-life", "30m"], "must not exceed the idle life"),
+        (["--session-idle-life", "13h"], "must not exceed the absolute life"),
+        (["--sessions-per-user-max", "0"], "must be above zero"),
+    ] {
+        let service = service("redis://127.0.0.1:1", "redis://127.0.0.1:1", "http://127.0.0.1:1", &arguments);
+        let started = start_in_process(ServerConfig::for_tests(), DOMAIN, |core| service.start(core)).await;
+        let told = format!("{:#}", started.unwrap_err());
+        assert!(told.contains(rule), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn the_event_redis_and_user_service_may_be_away_at_the_start() {
+    let redis = TestRedis::sessions().await.unwrap();
+    let service = service(redis.url(), "redis://127.0.0.1:1", "http://127.0.0.1:1", &[]);
+    let running =
+        start_in_process(ServerConfig::for_tests(), DOMAIN, |core| service.start(core)).await.unwrap();
+    let url = running.url();
+    wait_until(SOON, "health", async || serving(&url).await).await.unwrap();
+    running.stop().await;
+    let admin = RedisAdmin::new(redis.url()).unwrap();
+    let database = redis.url().rsplit('/').next().unwrap().parse().unwrap();
+    // A stopped relay gives its lease back.
+    assert_eq!(admin.run(database, &["EXISTS", "{relay}:lease"]).await.unwrap(), "0");
+}

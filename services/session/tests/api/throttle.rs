@@ -1,0 +1,118 @@
+//! Guessing passwords gets slow, and the owner still gets in.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use testkit::wait_until;
+use tonic::Code;
+use tonic_types::StatusExt as _;
+use types::Role;
+
+use crate::harness::{Harness, SOON, refusal, refused};
+
+/// Waits so short that a test sees them end.
+const SHORT: [&str; 4] = ["--login-first-wait", "300ms", "--login-longest-wait", "1s"];
+
+#[tokio::test]
+async fn after_five_failures_every_try_waits_whatever_its_password() {
+    let harness = Harness::start().await;
+    let user = harness.peer.sign_up(Role::Customer);
+    for _ in 0..5 {
+        let status = harness.try_password(&user.email, "a guess").await.unwrap_err();
+        assert_eq!(refusal(&status), refused(Code::Unauthenticated, "INVALID_CREDENTIALS"));
+    }
+    let checks = harness.peer.checks();
+    for password in ["a guess", &user.password] {
+        let status = harness.try_password(&user.email, password).await.unwrap_err();
+        assert_eq!(refusal(&status), refused(Code::ResourceExhausted, "LOGIN_THROTTLED"));
+        let wait = status.get_details_retry_info().unwrap().retry_delay.unwrap();
+        assert!(wait > Duration::ZERO && wait <= Duration::from_secs(1), "{wait:?}");
+        let quota = status.get_details_quota_failure().unwrap();
+        assert_eq!(quota.violations[0].subject, "login");
+    }
+    assert_eq!(harness.peer.checks(), checks, "a try that waits was checked");
+    let other = harness.peer.sign_up(Role::Customer);
+    harness.log_in(&other).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_address_that_nobody_has_is_throttled_alike() {
+    let harness = Harness::start().await;
+    for _ in 0..5 {
+        harness.try_password("nobody@example.com", "a guess").await.unwrap_err();
+    }
+    // Another spelling of the same address is no new set of guesses.
+    let status = harness.try_password("NOBODY@Example.com", "a guess").await.unwrap_err();
+    assert_eq!(refusal(&status), refused(Code::ResourceExhausted, "LOGIN_THROTTLED"));
+}
+
+#[tokio::test]
+async fn after_the_wait_the_right_password_lets_in_and_wipes_the_slate() {
+    let harness = Harness::start_with(&SHORT).await;
+    let user = harness.peer.sign_up(Role::Customer);
+    for _ in 0..5 {
+        harness.try_password(&user.email, "a guess").await.unwrap_err();
+    }
+    assert_eq!(harness.log_in(&user).await.unwrap_err().code(), Code::ResourceExhausted);
+    wait_until(SOON, "the wait to be over", async || harness.log_in(&user).await).await.unwrap();
+    // Again five are free: the failures before the success are forgotten.
+    for _ in 0..5 {
+        let status = harness.try_password(&user.email, "a guess").await.unwrap_err();
+        assert_eq!(refusal(&status), refused(Code::Unauthenticated, "INVALID_CREDENTIALS"));
+    }
+}
+
+#[tokio::test]
+async fn each_failure_doubles_the_wait_up_to_the_longest() {
+    let harness = Harness::start_with(&SHORT).await;
+    let user = harness.peer.sign_up(Role::Customer);
+    let mut waits = Vec::new();
+    for failure in 1..=9 {
+        let attempt = async || {
+            let status = harness.try_password(&user.email, "a guess").await.unwrap_err();
+            if status.code() == Code::Unauthenticated { Ok(()) } else { Err(status) }
+        };
+        wait_until(SOON, "a try to be admitted", attempt).await.unwrap();
+        if failure >= 5 {
+            let status = harness.try_password(&user.email, "a guess").await.unwrap_err();
+            waits.push(status.get_details_retry_info().unwrap().retry_delay.unwrap());
+        }
+    }
+    // Each was read a moment after it began.
+    for (wait, longest) in waits.iter().zip([300, 600, 1000, 1000, 1000].map(Duration::from_millis)) {
+        assert!(*wait <= longest && *wait > longest.mul_f64(0.5), "{waits:?}");
+    }
+}
+
+#[tokio::test]
+async fn many_guesses_at_once_are_not_many_guesses() {
+    let harness = Harness::start_with(&["--login-tries-at-once", "8"]).await;
+    let user = harness.peer.sign_up(Role::Customer);
+    harness.peer.hold();
+    let guesses = join_all((0..40).map(|_| harness.try_password(&user.email, "a guess")));
+    let release = async {
+        wait_until(SOON, "the guesses to arrive", async || match harness.peer.checks() {
+            8.. => Ok(()),
+            checks => Err(format!("{checks} checks")),
+        })
+        .await
+        .unwrap();
+        harness.peer.let_go();
+    };
+    let (answers, ()) = tokio::join!(guesses, release);
+    let checked =
+        answers.iter().filter(|answer| answer.as_ref().unwrap_err().code() == Code::Unauthenticated).count();
+    // Those that come while the first eight are settled may still be free, but never more than eight and five.
+    assert!((8..=13).contains(&checked), "{checked} guesses were checked");
+    assert_eq!(harness.peer.checks(), checked);
+    let status = harness.log_in(&user).await.unwrap_err();
+    assert_eq!(refusal(&status), refused(Code::ResourceExhausted, "LOGIN_THROTTLED"));
+}
+
+#[tokio::test]
+async fn many_right_logins_at_once_all_succeed() {
+    let harness = Harness::start().await;
+    let user = harness.peer.sign_up(Role::Customer);
+    let logins = join_all((0..30).map(|_| harness.log_in(&user))).await;
+    assert!(logins.iter().all(Result::is_ok), "{logins:?}");
+}
