@@ -1,3 +1,4 @@
-//! Other services, as this one sees them.
+//! Other services, as this one needs them.
 
-pub(crate) mod order;
+pub mod order;
+pub(crate) mod session;

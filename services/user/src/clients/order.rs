@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 
 /// What the coordinator decided, for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Decision {
+pub enum Decision {
     /// Post it.
     Confirm,
     /// Release it.
@@ -20,22 +20,22 @@ pub(crate) enum Decision {
 
 /// The coordinator's answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Answer {
+pub struct Answer {
     /// `None` while undecided.
-    pub(crate) decision: Option<Decision>,
+    pub decision: Option<Decision>,
     /// The history of the stream `order` that it belongs to.
-    pub(crate) epoch: Uuid,
+    pub epoch: Uuid,
 }
 
 /// A client of order service.
 #[derive(Debug, Clone)]
-pub(crate) struct OrderClient {
+pub struct OrderClient {
     transfers: TransferServiceClient<PeerChannel>,
 }
 
 impl OrderClient {
     /// A client of this peer.
-    pub(crate) fn new(peer: &Peer) -> Self {
+    pub fn new(peer: &Peer) -> Self {
         Self { transfers: TransferServiceClient::new(peer.channel()) }
     }
 
@@ -43,7 +43,7 @@ impl OrderClient {
     ///
     /// # Errors
     /// [`Error::Unavailable`] for whatever is no answer.
-    pub(crate) async fn decision(&self, transfer_id: TransferId, epoch: Uuid) -> Result<Answer> {
+    pub async fn decision(&self, transfer_id: TransferId, epoch: Uuid) -> Result<Answer> {
         let request = GetDecisionRequest { transfer_id: transfer_id.to_string(), epoch: epoch.to_string() };
         let answer =
             self.transfers.clone().get_decision(request).await.map_err(Error::unavailable)?.into_inner();

@@ -37,13 +37,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 5] = [
-        Self::Grant,
-        Self::Send,
-        Self::Receive,
-        Self::Payment,
-        Self::Refund,
-    ];
+    const ALL: [Self; 5] = [Self::Grant, Self::Send, Self::Receive, Self::Payment, Self::Refund];
 
     /// Its name in the database.
     #[must_use]
@@ -134,41 +128,61 @@ impl WalletEntry {
 
 /// Why a wallet's chain is broken.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ChainBroken {
+pub struct ChainBroken {
     /// The entry at which it was noticed.
-    pub(crate) sequence: i64,
+    pub sequence: i64,
     /// What is wrong with it.
-    pub(crate) what: &'static str,
+    pub what: &'static str,
 }
 
-/// Checks the entries of one wallet, oldest first and complete, and tells the balance and the hash that the
-/// wallet must have.
-///
-/// # Errors
-/// At the first entry that does not follow from the one before.
-pub(crate) fn verify_chain<'a>(
-    entries: impl IntoIterator<Item = &'a WalletEntry>,
-) -> Result<(i64, i64, Hash), ChainBroken> {
-    let (mut sequence, mut balance, mut head) = (0_i64, 0_i64, GENESIS);
-    for entry in entries {
-        let broken = |what| {
-            Err(ChainBroken {
-                sequence: entry.sequence,
-                what,
-            })
-        };
-        if entry.sequence != sequence + 1 {
+/// A wallet's chain, followed from its beginning.
+#[derive(Debug, Clone)]
+pub(crate) struct Chain {
+    sequence: i64,
+    balance: i64,
+    head: Hash,
+}
+
+impl Chain {
+    /// Before the first entry.
+    pub(crate) const START: Self = Self { sequence: 0, balance: 0, head: GENESIS };
+
+    /// Goes on to the next entry.
+    ///
+    /// # Errors
+    /// When it does not follow from the one before.
+    pub(crate) fn follow(&mut self, entry: &WalletEntry) -> Result<(), ChainBroken> {
+        let broken = |what| Err(ChainBroken { sequence: entry.sequence, what });
+        if entry.sequence != self.sequence + 1 {
             return broken("an entry before it is missing");
         }
-        if balance.checked_add(entry.amount) != Some(entry.balance_after) {
+        if self.balance.checked_add(entry.amount) != Some(entry.balance_after) {
             return broken("its balance is not the sum");
         }
-        if entry.expected_hash(&head) != entry.hash {
+        if entry.expected_hash(&self.head) != entry.hash {
             return broken("its hash is not that of its content and the one before");
         }
-        (sequence, balance, head) = (entry.sequence, entry.balance_after, entry.hash);
+        *self = Self { sequence: entry.sequence, balance: entry.balance_after, head: entry.hash };
+        Ok(())
     }
-    Ok((sequence, balance, head))
+
+    /// Compares the end with the wallet, which keeps it too: an entry cut off there leaves no other trace.
+    ///
+    /// # Errors
+    /// When the wallet has another end.
+    pub(crate) fn end_at(&self, wallet: &Wallet) -> Result<(), ChainBroken> {
+        let broken = |what| Err(ChainBroken { sequence: self.sequence, what });
+        if self.sequence != wallet.sequence {
+            return broken("the wallet counts another number of entries");
+        }
+        if self.balance != wallet.balance {
+            return broken("the wallet has another balance");
+        }
+        if self.head != wallet.head {
+            return broken("the wallet has another hash");
+        }
+        Ok(())
+    }
 }
 
 /// A book's account that belongs to nobody.
@@ -233,11 +247,7 @@ impl Memo {
     /// A memo of this moment.
     #[must_use]
     pub(crate) fn new(id: PostingId, amount: Money, now: OffsetDateTime) -> Self {
-        Self {
-            id,
-            amount,
-            created_at: to_millis(now),
-        }
+        Self { id, amount, created_at: to_millis(now) }
     }
 }
 
@@ -262,35 +272,18 @@ impl Posting {
     #[must_use]
     pub(crate) fn payment(memo: Memo, from: &mut Wallet, order_id: OrderId) -> Self {
         let debit = from.enter(memo, Kind::Payment, -memo.amount.minor_units, None);
-        Self::new(
-            memo,
-            Side::Wallet(debit),
-            Side::System(SystemAccount::Transit),
-            Some(order_id),
-        )
+        Self::new(memo, Side::Wallet(debit), Side::System(SystemAccount::Transit), Some(order_id))
     }
 
     /// What was announced arrives from order service.
     #[must_use]
     pub(crate) fn refund(memo: Memo, to: &mut Wallet, order_id: OrderId) -> Self {
         let credit = to.enter(memo, Kind::Refund, memo.amount.minor_units, None);
-        Self::new(
-            memo,
-            Side::System(SystemAccount::Transit),
-            Side::Wallet(credit),
-            Some(order_id),
-        )
+        Self::new(memo, Side::System(SystemAccount::Transit), Side::Wallet(credit), Some(order_id))
     }
 
     fn new(memo: Memo, debit: Side, credit: Side, order_id: Option<OrderId>) -> Self {
-        Self {
-            id: memo.id,
-            amount: memo.amount,
-            debit,
-            credit,
-            order_id,
-            created_at: memo.created_at,
-        }
+        Self { id: memo.id, amount: memo.amount, debit, credit, order_id, created_at: memo.created_at }
     }
 
     /// Both sides, the debited one first.
@@ -381,9 +374,7 @@ mod tests {
     }
 
     fn entry_of(side: &Side) -> WalletEntry {
-        let Side::Wallet(entry) = side else {
-            panic!("{side:?} is not a wallet's")
-        };
+        let Side::Wallet(entry) = side else { panic!("{side:?} is not a wallet's") };
         entry.clone()
     }
 
@@ -400,19 +391,19 @@ mod tests {
         (ann, entries)
     }
 
+    fn follow(entries: &[WalletEntry]) -> Result<Chain, ChainBroken> {
+        let mut chain = Chain::START;
+        entries.iter().try_for_each(|entry| chain.follow(entry))?;
+        Ok(chain)
+    }
+
     #[test]
     fn entries_follow_from_each_other_and_the_wallet_from_the_last() {
         let (wallet, entries) = book();
-        assert_eq!(
-            entries.iter().map(|entry| entry.amount).collect::<Vec<_>>(),
-            [100, -30, 5, -20]
-        );
-        assert_eq!(verify_chain(&entries), Ok((4, 55, wallet.head)));
-        assert_eq!(
-            (wallet.balance, wallet.held, wallet.incoming, wallet.sequence),
-            (55, 0, 0, 4)
-        );
-        assert_eq!(verify_chain(&[]), Ok((0, 0, GENESIS)));
+        assert_eq!(entries.iter().map(|entry| entry.amount).collect::<Vec<_>>(), [100, -30, 5, -20]);
+        assert_eq!(follow(&entries).unwrap().end_at(&wallet), Ok(()));
+        assert_eq!((wallet.balance, wallet.held, wallet.incoming, wallet.sequence), (55, 0, 0, 4));
+        assert_eq!(Chain::START.end_at(&wallets().0), Ok(()));
     }
 
     #[test]
@@ -422,10 +413,7 @@ mod tests {
         let posting = Posting::send(memo(1, 10), &mut ann, &mut bob);
         let (debit, credit) = (entry_of(&posting.debit), entry_of(&posting.credit));
         assert_eq!((debit.amount, credit.amount), (-10, 10));
-        assert_eq!(
-            (debit.counterparty, credit.counterparty),
-            (Some(bob.key.owner), Some(ann.key.owner))
-        );
+        assert_eq!((debit.counterparty, credit.counterparty), (Some(bob.key.owner), Some(ann.key.owner)));
         assert_eq!((ann.balance, bob.balance), (0, 10));
         assert_ne!(debit.hash, credit.hash);
     }
@@ -437,13 +425,7 @@ mod tests {
             |entry, other| entry.wallet.owner = other.unwrap(),
             |entry, _| entry.wallet.currency = "USD".parse().unwrap(),
             |entry, _| entry.sequence += 1,
-            |entry, _| {
-                entry.kind = if entry.kind == Kind::Grant {
-                    Kind::Refund
-                } else {
-                    Kind::Grant
-                }
-            },
+            |entry, _| entry.kind = if entry.kind == Kind::Grant { Kind::Refund } else { Kind::Grant },
             |entry, _| entry.amount += 1,
             |entry, _| entry.balance_after += 1,
             |entry, other| entry.posting_id = PostingId::from_uuid(other.unwrap().uuid()),
@@ -454,7 +436,7 @@ mod tests {
             for change in changes {
                 let (_, mut entries) = book();
                 change(&mut entries[at], stranger);
-                assert!(verify_chain(&entries).is_err(), "{:?}", entries[at]);
+                assert!(follow(&entries).is_err(), "{:?}", entries[at]);
             }
         }
     }
@@ -465,14 +447,11 @@ mod tests {
         for at in 0..3 {
             let mut removed = entries.clone();
             removed.remove(at);
-            assert_eq!(
-                verify_chain(&removed).unwrap_err().what,
-                "an entry before it is missing"
-            );
+            assert_eq!(follow(&removed).unwrap_err().what, "an entry before it is missing");
         }
         let mut swapped = entries.clone();
         swapped.swap(1, 2);
-        assert!(verify_chain(&swapped).is_err());
+        assert!(follow(&swapped).is_err());
 
         // An amount that was changed with its balances and its own hash: the next entry gives it away.
         let mut forged = entries.clone();
@@ -481,10 +460,20 @@ mod tests {
         forged[1].hash = forged[1].expected_hash(&entries[0].hash);
         forged[2].balance_after += 10;
         forged[3].balance_after += 10;
-        assert_eq!(verify_chain(&forged).unwrap_err().sequence, 3);
+        assert_eq!(follow(&forged).unwrap_err().sequence, 3);
 
         // A last entry that was cut off or replaced: the wallet itself knows its head.
-        assert_ne!(verify_chain(&entries[..3]).unwrap().2, wallet.head);
+        let cut = follow(&entries[..3]).unwrap().end_at(&wallet).unwrap_err();
+        assert_eq!(cut.what, "the wallet counts another number of entries");
+        for (field, change) in [
+            ("balance", (|wallet| wallet.balance += 1) as fn(&mut Wallet)),
+            ("hash", |wallet| wallet.head[0] ^= 1),
+        ] {
+            let mut other = wallet.clone();
+            change(&mut other);
+            let broken = follow(&entries).unwrap().end_at(&other).unwrap_err();
+            assert_eq!(broken.what, format!("the wallet has another {field}"));
+        }
     }
 
     /// Computed by another program: the layout is part of the book and cannot change.
@@ -493,10 +482,7 @@ mod tests {
         let id = |last: u8| format!("01920000-0000-7000-8000-00000000000{last}");
         let at = OffsetDateTime::from_unix_timestamp_nanos(1_700_000_000_123_000_000).unwrap();
         let entry = WalletEntry {
-            wallet: WalletKey {
-                owner: id(1).parse().unwrap(),
-                currency: "EUR".parse().unwrap(),
-            },
+            wallet: WalletKey { owner: id(1).parse().unwrap(), currency: "EUR".parse().unwrap() },
             sequence: 9,
             kind: Kind::Send,
             amount: -30,
@@ -506,29 +492,13 @@ mod tests {
             created_at: at,
             hash: GENESIS,
         };
-        let hex: String = entry
-            .expected_hash(&[7; 32])
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        assert_eq!(
-            hex,
-            "a8ea6a2ca165587445f67ec6d2b9c23c60c101f3e362f43bc3157d7430955f39"
-        );
+        let hex: String = entry.expected_hash(&[7; 32]).iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, "a8ea6a2ca165587445f67ec6d2b9c23c60c101f3e362f43bc3157d7430955f39");
     }
 
     #[test]
     fn a_time_hashes_the_same_before_and_after_it_was_stored() {
-        for nanos in [
-            0,
-            1,
-            999_999,
-            1_000_000,
-            1_234_567_890_123_456_789,
-            -1,
-            -999_999_999,
-            -1_000_000_000,
-        ] {
+        for nanos in [0, 1, 999_999, 1_000_000, 1_234_567_890_123_456_789, -1, -999_999_999, -1_000_000_000] {
             let time = OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap();
             let cut = to_millis(time);
             assert_eq!(cut.nanosecond() % 1_000_000, 0);

@@ -29,36 +29,42 @@ const UNANSWERED_MAX: u32 = 3;
 
 /// How often it looks, and when it complains.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct ExpiryOptions {
+pub struct ExpiryOptions {
     /// The time between two rounds.
-    pub(crate) interval: Duration,
+    pub interval: Duration,
     /// How far past its time a hold is when it is complained of.
-    pub(crate) alarm_after: Duration,
+    pub alarm_after: Duration,
 }
 
 /// What the rounds have come to, since the process started.
 #[derive(Debug, Default)]
-pub(crate) struct ExpiryCounters {
+pub struct ExpiryCounters {
     /// Holds that were ended by an answer.
-    pub(crate) ended: AtomicU64,
+    pub ended: AtomicU64,
     /// Times that a hold was found too far past its time.
-    pub(crate) alarms: AtomicU64,
+    pub alarms: AtomicU64,
 }
 
 /// Asks the coordinator about holds that are past their time.
 #[derive(Clone)]
-pub(crate) struct Expiry {
-    pub(crate) store: Store,
-    pub(crate) orders: OrderClient,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) ids: Arc<dyn IdSource>,
-    pub(crate) options: ExpiryOptions,
-    pub(crate) counters: Arc<ExpiryCounters>,
+pub struct Expiry {
+    /// Where the holds are.
+    pub store: Store,
+    /// The coordinator.
+    pub orders: OrderClient,
+    /// When an answer is made.
+    pub clock: Arc<dyn Clock>,
+    /// What its event is called.
+    pub ids: Arc<dyn IdSource>,
+    /// How often, and how long before a complaint.
+    pub options: ExpiryOptions,
+    /// What it has come to.
+    pub counters: Arc<ExpiryCounters>,
 }
 
 impl Expiry {
     /// Looks again and again, until it is told to stop. One replica at a time does.
-    pub(crate) async fn run(self, stop: CancellationToken) {
+    pub async fn run(self, stop: CancellationToken) {
         let owner = self.ids.next();
         loop {
             let pause = self.options.interval.mul_f64(0.75 + 0.5 * fastrand::f64());
@@ -97,7 +103,7 @@ impl Expiry {
                     Ok(false) => self.complain(hold, now, None),
                     Err(error) => {
                         unanswered += u32::from(matches!(error, Error::Unavailable { .. }));
-                        self.complain(hold, now, Some(error));
+                        self.complain(hold, now, Some(&error));
                     }
                 }
             }
@@ -156,7 +162,7 @@ impl Expiry {
         Ok(!impossible)
     }
 
-    fn complain(&self, hold: &Hold, now: OffsetDateTime, error: Option<Error>) {
+    fn complain(&self, hold: &Hold, now: OffsetDateTime, error: Option<&Error>) {
         let Some(spec) = &hold.spec else { return };
         let age = now - spec.expires_at;
         if age <= self.options.alarm_after {
@@ -167,7 +173,7 @@ impl Expiry {
             transfer.id = %hold.transfer_id,
             age_seconds = age.whole_seconds(),
             hold_expiry_alarms = count,
-            error = error.as_ref().map(|error| error as &dyn std::error::Error),
+            error = error.map(|error| error as &dyn std::error::Error),
             "a hold is past its time and the coordinator has not decided"
         );
     }

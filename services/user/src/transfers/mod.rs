@@ -7,7 +7,7 @@
 
 mod answer;
 mod command;
-pub(crate) mod expiry;
+pub mod expiry;
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,11 +22,11 @@ use command::Command;
 
 /// The consumer that these effects are of. What it applies, and what [`expiry`] applies, exclude each other by
 /// its mark.
-pub(crate) const CONSUMER: ConsumerId = ConsumerId { name: "user.transfers", stream: "order" };
+pub const CONSUMER: ConsumerId = ConsumerId { name: "user.transfers", stream: "order" };
 
 /// Applies the coordinator's commands.
 #[derive(Clone)]
-pub(crate) struct TransferEffects {
+pub struct TransferEffects {
     clock: Arc<dyn Clock>,
     ids: Arc<dyn IdSource>,
 }
@@ -39,7 +39,7 @@ impl fmt::Debug for TransferEffects {
 
 impl TransferEffects {
     /// Effects whose answers get their ids and times from here.
-    pub(crate) fn new(clock: Arc<dyn Clock>, ids: Arc<dyn IdSource>) -> Self {
+    pub fn new(clock: Arc<dyn Clock>, ids: Arc<dyn IdSource>) -> Self {
         Self { clock, ids }
     }
 
