@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use auth::{AuthLayer, CacheConfig, CachingVerifier, PolicyTable, ServiceTokens, SessionCache};
+use auth::{AuthLayer, CacheConfig, CachingVerifier, PolicyTable, Principal, ServiceTokens, SessionCache};
 use events::Stamped;
-use events::service::EventServer;
+use events::service::{EventAdminServer, EventServer};
 use runtime::client::Peer;
 use runtime::health::Readiness;
 use runtime::retry::{START_UP_WITHIN, start_up};
 use runtime::server::{Core, Service};
 use runtime::sessions::RemoteVerifier;
+use tonic::Extensions;
 use types::{Clock, IdSource};
 
 use crate::app::{App, Hasher};
@@ -41,11 +42,14 @@ impl UserService {
     /// # Errors
     /// When the configuration cannot be: a service token that is too short, parameters that Argon2 does not take.
     pub fn new(config: Config, clock: Arc<dyn Clock>, ids: Arc<dyn IdSource>) -> anyhow::Result<Self> {
+        let sessions = SessionCache::new(CacheConfig::default(), Arc::clone(&clock));
+        // Nothing tells of revocations yet.
+        sessions.set_enabled(false);
         Ok(Self {
             tokens: config.service_tokens.accepted()?,
             shared: Shared::default(),
             hasher: Hasher::new(config.passwords).context("--argon2-*")?,
-            sessions: SessionCache::new(CacheConfig::default(), Arc::clone(&clock)),
+            sessions,
             stamped: Stamped::new(),
             config: Arc::new(config),
             clock,
@@ -76,25 +80,23 @@ impl UserService {
             App::new(store.clone(), self.hasher.clone(), Arc::clone(&self.clock), Arc::clone(&self.ids));
         let events = EventServer::new(store.clone(), grpc::DOMAIN, core.shutdown.clone())
             .with_stamped(self.stamped.clone());
+        let workers = Workers {
+            store: store.clone(),
+            config: Arc::clone(&self.config),
+            order_service,
+            sessions: self.sessions.clone(),
+            stamped: self.stamped.clone(),
+            clock: Arc::clone(&self.clock),
+            ids: Arc::clone(&self.ids),
+        };
+        let admin = EventAdminServer::new(grpc::DOMAIN, workers.consumers(), auditable);
         if core.is_first() {
-            workers::spawn(
-                &core,
-                Workers {
-                    store: store.clone(),
-                    config: Arc::clone(&self.config),
-                    order_service,
-                    session_service: session_service.clone(),
-                    sessions: self.sessions.clone(),
-                    stamped: self.stamped.clone(),
-                    clock: Arc::clone(&self.clock),
-                    ids: Arc::clone(&self.ids),
-                },
-            )?;
+            workers::spawn(&core, &workers)?;
         }
         let verifier = CachingVerifier::new(RemoteVerifier::new(&session_service), self.sessions.clone());
         let policies = PolicyTable::for_services(&grpc::SERVICES)?;
         Ok(Service {
-            routes: grpc::routes(&app, events),
+            routes: grpc::routes(&app, events, admin),
             auth: AuthLayer::new(grpc::DOMAIN, policies, self.tokens.clone(), verifier),
             ready: readiness(store),
         })
@@ -105,6 +107,11 @@ impl std::fmt::Debug for UserService {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("UserService").field("config", &self.config).finish_non_exhaustive()
     }
+}
+
+/// Who is named in the log of what operators do.
+fn auditable(extensions: &Extensions) -> String {
+    extensions.get().unwrap_or(&Principal::Anyone).key()
 }
 
 /// The database answers and is migrated. A schema that was complete once stays so: migrations only add.

@@ -8,7 +8,9 @@ use anyhow::Context as _;
 use auth::SessionCache;
 use events::sequencer::SequencerOptions;
 use events::source::GrpcSource;
-use events::{Bus, Consumer, ConsumerId, ConsumerOptions, Effects, Sequencer, Stamped};
+use events::{
+    Bus, Consumer, ConsumerAdmin, ConsumerHandle, ConsumerId, ConsumerOptions, Effects, Ephemeral, Sequencer, Stamped,
+};
 use runtime::client::{Peer, PeerChannel};
 use runtime::server::Core;
 use secrecy::ExposeSecret as _;
@@ -17,6 +19,7 @@ use types::{Clock, IdSource};
 
 use crate::app::{STATISTICS_CONSUMER, Statistics};
 use crate::clients::order::OrderClient;
+use crate::clients::session::{self, Revocations};
 use crate::config::Config;
 use crate::service::require_migrated;
 use crate::storage::{STREAM, Store, Tx};
@@ -35,25 +38,45 @@ pub(crate) struct Workers {
     pub(crate) store: Store,
     pub(crate) config: Arc<Config>,
     pub(crate) order_service: Peer,
-    pub(crate) session_service: Peer,
     pub(crate) sessions: SessionCache,
     pub(crate) stamped: Stamped,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn IdSource>,
 }
 
+impl Workers {
+    /// The consumers as an operator sees them.
+    pub(crate) fn consumers(&self) -> Vec<Arc<dyn ConsumerAdmin>> {
+        let (store, source) = (self.store.clone(), self.source());
+        vec![
+            Arc::new(ConsumerHandle::new(transfers::CONSUMER, store.clone(), self.transfers(), source.clone())),
+            Arc::new(ConsumerHandle::new(STATISTICS_CONSUMER, store, Arc::new(Statistics), source)),
+        ]
+    }
+
+    fn transfers(&self) -> Arc<TransferEffects> {
+        Arc::new(TransferEffects::new(Arc::clone(&self.clock), Arc::clone(&self.ids)))
+    }
+
+    /// Order service's stream.
+    fn source(&self) -> GrpcSource<PeerChannel> {
+        GrpcSource::new(self.order_service.channel())
+    }
+}
+
 /// Starts all of them; those that need the schema wait for it.
 ///
 /// # Errors
 /// When the event Redis' URL is none.
-pub(crate) fn spawn(core: &Core, workers: Workers) -> anyhow::Result<()> {
+pub(crate) fn spawn(core: &Core, workers: &Workers) -> anyhow::Result<()> {
     let url = workers.config.peers.redis_events_url.expose_secret();
     let bus = Bus::connect(url).context("--redis-events-url")?;
-    spawn_sequencer(core, &workers, bus.clone());
-    let transfers = TransferEffects::new(Arc::clone(&workers.clock), Arc::clone(&workers.ids));
-    spawn_consumer(core, &workers, bus.clone(), transfers::CONSUMER, transfers);
-    spawn_consumer(core, &workers, bus, STATISTICS_CONSUMER, Statistics);
-    spawn_expiry(core, &workers);
+    spawn_sequencer(core, workers, bus.clone());
+    spawn_consumer(core, workers, bus.clone(), transfers::CONSUMER, workers.transfers());
+    spawn_consumer(core, workers, bus.clone(), STATISTICS_CONSUMER, Arc::new(Statistics));
+    spawn_expiry(core, workers);
+    let revocations = Ephemeral::new(session::streams(), bus, Revocations::new(workers.sessions.clone()));
+    core.spawn("session-events", revocations.run(core.workers_stop.clone()));
     Ok(())
 }
 
@@ -61,24 +84,13 @@ fn spawn_sequencer(core: &Core, workers: &Workers, bus: Bus) {
     let options = SequencerOptions { retention: workers.config.outbox.retention, ..SequencerOptions::default() };
     let sequencer =
         Sequencer::new(workers.store.clone(), STREAM, bus, options).with_stamped(workers.stamped.clone());
-    let (store, stop) = (workers.store.clone(), core.workers_stop.clone());
-    core.spawn("sequencer", async move {
-        if migrated(&store, &stop).await {
-            sequencer.run(stop).await;
-        }
-    });
+    spawn_when_migrated(core, "sequencer", workers, move |stop| sequencer.run(stop));
 }
 
-fn spawn_consumer<E: Effects<Tx>>(core: &Core, workers: &Workers, bus: Bus, id: ConsumerId, effects: E) {
-    let source: GrpcSource<PeerChannel> = GrpcSource::new(workers.order_service.channel());
-    let store = workers.store.clone();
-    let consumer = Consumer::new(id, store.clone(), Arc::new(effects), source, bus, consumer_options());
-    let stop = core.workers_stop.clone();
-    core.spawn(id.name, async move {
-        if migrated(&store, &stop).await {
-            consumer.run(stop).await;
-        }
-    });
+fn spawn_consumer<E: Effects<Tx>>(core: &Core, workers: &Workers, bus: Bus, id: ConsumerId, effects: Arc<E>) {
+    let options = ConsumerOptions { link: Some(runtime::telemetry::set_parent), ..ConsumerOptions::default() };
+    let consumer = Consumer::new(id, workers.store.clone(), effects, workers.source(), bus, options);
+    spawn_when_migrated(core, id.name, workers, move |stop| consumer.run(stop));
 }
 
 fn spawn_expiry(core: &Core, workers: &Workers) {
@@ -90,24 +102,24 @@ fn spawn_expiry(core: &Core, workers: &Workers) {
         options: ExpiryOptions { interval: EXPIRY_EVERY, alarm_after: EXPIRY_ALARM },
         counters: Arc::default(),
     };
+    spawn_when_migrated(core, "hold-expiry", workers, move |stop| expiry.run(stop));
+}
+
+/// Starts a worker once the schema is there.
+fn spawn_when_migrated<F, Fut>(core: &Core, name: &'static str, workers: &Workers, worker: F)
+where
+    F: FnOnce(CancellationToken) -> Fut + Send + 'static,
+    Fut: Future<Output = ()> + Send,
+{
     let (store, stop) = (workers.store.clone(), core.workers_stop.clone());
-    core.spawn("hold-expiry", async move {
-        if migrated(&store, &stop).await {
-            expiry.run(stop).await;
+    core.spawn(name, async move {
+        let waits = async {
+            while require_migrated(&store).await.is_err() {
+                tokio::time::sleep(SCHEMA_POLL).await;
+            }
+        };
+        if stop.run_until_cancelled(waits).await.is_some() {
+            worker(stop).await;
         }
     });
-}
-
-/// Waits for the schema; `false` when the process stops first.
-async fn migrated(store: &Store, stop: &CancellationToken) -> bool {
-    let waits = async {
-        while require_migrated(store).await.is_err() {
-            tokio::time::sleep(SCHEMA_POLL).await;
-        }
-    };
-    stop.run_until_cancelled(waits).await.is_some()
-}
-
-fn consumer_options() -> ConsumerOptions {
-    ConsumerOptions { link: Some(runtime::telemetry::set_parent), ..ConsumerOptions::default() }
 }

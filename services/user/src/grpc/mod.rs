@@ -11,7 +11,7 @@ mod wallet_service;
 use api::user::v1::post_service_server::PostServiceServer;
 use api::user::v1::user_service_server::UserServiceServer;
 use api::user::v1::wallet_service_server::WalletServiceServer;
-use events::service::EventServer;
+use events::service::{EventAdminServer, EventServer};
 use tonic::service::Routes;
 
 pub(crate) use status::DOMAIN;
@@ -20,17 +20,19 @@ use crate::app::App;
 use crate::storage::Store;
 
 /// What this service serves, by full name: whatever is here needs a policy.
-pub(crate) const SERVICES: [&str; 4] = [
+pub(crate) const SERVICES: [&str; 5] = [
     "user.v1.UserService",
     "user.v1.PostService",
     "user.v1.WalletService",
     "event.v1.EventService",
+    "event.v1.EventAdminService",
 ];
 
 /// All rpcs.
-pub(crate) fn routes(app: &App, events: EventServer<Store>) -> Routes {
+pub(crate) fn routes(app: &App, events: EventServer<Store>, admin: EventAdminServer) -> Routes {
     Routes::new(UserServiceServer::new(user_service::Users(app.clone())))
         .add_service(PostServiceServer::new(post_service::Posts(app.clone())))
         .add_service(WalletServiceServer::new(wallet_service::Wallets { app: app.clone() }))
         .add_service(events.into_service())
+        .add_service(admin.into_service())
 }

@@ -115,7 +115,8 @@ pub(super) fn owned(lease: &Lease) -> Document {
 
 /// When a lease that is taken now runs out, as an expression.
 pub(super) fn until(duration: Duration) -> Document {
-    doc! { "$add": ["$$NOW", i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)] }
+    let amount = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+    doc! { "$dateAdd": { "startDate": "$$NOW", "unit": "millisecond", "amount": amount } }
 }
 
 /// What the server is known by: the replica set's id, which a restored backup elsewhere does not share. Asked anew

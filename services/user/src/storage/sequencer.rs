@@ -273,6 +273,7 @@ impl Tx {
 
     async fn oldest(&mut self, retention: Duration, limit: usize) -> Result<Vec<StampedRow>> {
         let age = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
+        let since = doc! { "$dateSubtract": { "startDate": "$$NOW", "unit": "millisecond", "amount": age } };
         let (outbox, session) = self.on::<StampedRow>(OUTBOX);
         let pipeline = [
             doc! { "$match": { "position": { "$exists": true } } },
@@ -280,7 +281,7 @@ impl Tx {
             doc! { "$limit": i64::try_from(limit).unwrap_or(i64::MAX) },
             doc! { "$project": {
                 "position": 1,
-                "is_old": { "$lte": ["$stamped_at", { "$subtract": ["$$NOW", age] }] },
+                "is_old": { "$lte": ["$stamped_at", since] },
             } },
         ];
         let aggregate = outbox

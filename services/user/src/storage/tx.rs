@@ -56,6 +56,11 @@ impl Tx {
         (self.store.collection(name), &mut self.session)
     }
 
+    /// The driver's session, for statements that there is no method for; tests have such.
+    pub fn session(&mut self) -> &mut ClientSession {
+        &mut self.session
+    }
+
     /// Many update statements as one command, each of which must hit its document.
     pub(super) async fn update_all(&mut self, collection: &str, updates: Vec<Document>) -> Result<()> {
         let count = updates.len();

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::error::{Error, Result};
 use crate::storage::driver::{bounded, bounded_raw, classify, is_duplicate_key};
-use crate::storage::{SERVER_TIME, Store};
+use crate::storage::{SERVER_TIME, Store, lease};
 
 const COLLECTION: &str = "migration_lock";
 const ID: &str = "migrations";
@@ -47,8 +47,7 @@ async fn try_take(store: &Store, owner: Uuid) -> Result<bool> {
     let owner = bson::Uuid::from(owner);
     let locks = store.collection::<Document>(COLLECTION);
     let free = doc! { "$or": [{ "$eq": ["$owner", owner] }, { "$lte": ["$lease_until", "$$NOW"] }] };
-    let lease = i64::try_from(LEASE.as_millis()).unwrap_or(i64::MAX);
-    let take = vec![doc! { "$set": { "owner": owner, "lease_until": { "$add": ["$$NOW", lease] } } }];
+    let take = vec![doc! { "$set": { "owner": owner, "lease_until": lease::until(LEASE) } }];
     let renewed = locks
         .find_one_and_update(doc! { "_id": ID, "$expr": free }, take.clone())
         .max_time(SERVER_TIME);

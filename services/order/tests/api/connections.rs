@@ -1,0 +1,113 @@
+//! What becomes of the connections of calls that end before their work does.
+
+use std::time::{Duration, Instant};
+
+use api::auth::v1::Role;
+use api::order::v1::order::State;
+use api::order::v1::{CancelOrderRequest, Order};
+use sqlx::PgConnection;
+use testkit::wait_until;
+use tonic::Code;
+
+use crate::harness::{Harness, Person, WITHIN, eur, item, placing, request_id};
+use crate::refusal::assert_refused;
+
+/// Sessions of the service's pool for calls, by what they are doing.
+async fn sessions(sql: &mut PgConnection, state: &str) -> i64 {
+    let query = "SELECT count(*) FROM pg_stat_activity
+                 WHERE datname = current_database() AND application_name = 'order-service' AND state = $1";
+    sqlx::query_scalar(query).bind(state).fetch_one(sql).await.unwrap()
+}
+
+/// Calls CancelOrder and gives up while it holds the order's lock and waits for the product's.
+async fn give_up_in_the_middle(harness: &Harness, customer: &Person, order: &Order) -> Instant {
+    let mut sql = harness.sql().await;
+    let request =
+        CancelOrderRequest { request_id: request_id(), order_id: order.id.clone(), etag: String::new() };
+    let mut orders = customer.caller.orders();
+    let call = orders.cancel_order(request);
+    let waiting = wait_until(WITHIN, "the call to wait for the product", async || {
+        let query = "SELECT count(*) FROM pg_stat_activity
+                     WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        let waiting: i64 = sqlx::query_scalar(query).fetch_one(&mut sql).await.unwrap();
+        if waiting == 1 { Ok(()) } else { Err(format!("{waiting} wait")) }
+    });
+    tokio::select! {
+        answer = call => panic!("it did not wait: {answer:?}"),
+        waiting = waiting => waiting.unwrap(),
+    }
+    Instant::now()
+}
+
+#[tokio::test]
+async fn a_call_that_is_given_up_frees_its_locks_within_a_second_and_leaves_no_trace() {
+    let harness = Harness::start_with(&["--postgres-connections=2"]).await;
+    let (seller, customer) = (harness.person(Role::Merchant), harness.person(Role::Customer));
+    let order = customer.buy(&seller.sell(eur(250), 7).await, 2).await;
+    let (mut blocker, mut observer) = (harness.sql().await, harness.sql().await);
+    // More often than there are connections: one that is lost each time would be missed.
+    for _ in 0..5 {
+        sqlx::raw_sql("BEGIN; SELECT FROM products FOR UPDATE").execute(&mut blocker).await.unwrap();
+        let given_up = give_up_in_the_middle(&harness, &customer, &order).await;
+        wait_until(WITHIN, "the order's lock to be free", async || {
+            let lock = "SELECT id FROM orders FOR UPDATE NOWAIT";
+            sqlx::query(lock).fetch_all(&mut observer).await.map(drop)
+        })
+        .await
+        .unwrap();
+        let took = given_up.elapsed();
+        assert!(took < Duration::from_secs(1), "the lock was free after {took:?}");
+        sqlx::raw_sql("ROLLBACK").execute(&mut blocker).await.unwrap();
+        assert_eq!(customer.order(&order.id).await.unwrap().state(), State::Placed);
+        assert_eq!(sessions(&mut observer, "idle in transaction").await, 0);
+    }
+    let reads = (0..32).map(|_| customer.order(&order.id));
+    assert!(futures_util::future::join_all(reads).await.iter().all(Result::is_ok));
+    let cancelled = "SELECT count(*) FROM request WHERE method LIKE '%CancelOrder'";
+    assert_eq!(harness.count(cancelled).await, 0);
+    assert_eq!(harness.events("order.v1.OrderCancelled").await, 0);
+}
+
+#[tokio::test]
+async fn a_refused_call_rolls_back_and_keeps_its_connection() {
+    let harness = Harness::start_with(&["--postgres-connections=1"]).await;
+    let (seller, customer) = (harness.person(Role::Merchant), harness.person(Role::Customer));
+    let order = customer.buy(&seller.sell(eur(250), 7).await, 2).await;
+    let mut sql = harness.sql().await;
+    let query = "SELECT pid FROM pg_stat_activity
+                 WHERE datname = current_database() AND application_name = 'order-service'";
+    let before: Vec<i32> = sqlx::query_scalar(query).fetch_all(&mut sql).await.unwrap();
+    for _ in 0..20 {
+        let request =
+            CancelOrderRequest { request_id: request_id(), order_id: order.id.clone(), etag: "9".to_owned() };
+        let status = customer.caller.orders().cancel_order(request).await.unwrap_err();
+        assert_refused(&status, Code::Aborted, "VERSION_MISMATCH", &[&format!("order {}", order.id)]);
+    }
+    let after: Vec<i32> = sqlx::query_scalar(query).fetch_all(&mut sql).await.unwrap();
+    assert_eq!((before.len(), &after), (1, &before));
+    assert_eq!(sessions(&mut sql, "idle in transaction").await, 0);
+}
+
+#[tokio::test]
+async fn sessions_that_the_server_ended_cost_one_call_at_most() {
+    let harness = Harness::start().await;
+    let (seller, customer) = (harness.person(Role::Merchant), harness.person(Role::Customer));
+    let tea = seller.sell(eur(250), 1000).await;
+    let order = customer.buy(&tea, 1).await;
+    let reads = (0..16).map(|_| customer.order(&order.id));
+    assert!(futures_util::future::join_all(reads).await.iter().all(Result::is_ok));
+    let mut sql = harness.sql().await;
+    assert!(sessions(&mut sql, "idle").await > 1);
+    let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+               WHERE datname = current_database() AND application_name = 'order-service'";
+    sqlx::query(end).execute(&mut sql).await.unwrap();
+    let mut failures = 0;
+    for _ in 0..16 {
+        if let Err(status) = customer.place(placing(vec![item(&tea, 1)])).await {
+            assert_refused(&status, Code::Unavailable, "DEPENDENCY_UNAVAILABLE", &[]);
+            failures += 1;
+        }
+    }
+    assert!(failures <= 1, "{failures} calls failed");
+    harness.assert_stock_adds_up(&tea).await;
+}

@@ -1,0 +1,15 @@
+//! Order service over gRPC, on a real PostgreSQL of its own for each test. Only the peers are imitated.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod cancel_order;
+mod concurrency;
+mod conformance;
+mod connections;
+mod create_product;
+mod harness;
+mod peers;
+mod place_order;
+mod refusal;
+mod schema;
+mod transfer_order;

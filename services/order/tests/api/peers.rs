@@ -1,0 +1,199 @@
+//! User and session service as order service sees them, over real gRPC: who is logged in, and who exists.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use api::auth::v1::Role;
+use api::common::v1::ErrorReason as Common;
+use api::refusal::Refusal;
+use api::session::v1::session_service_server::{SessionService, SessionServiceServer};
+use api::session::v1::*;
+use api::user::v1::user_service_server::{UserService, UserServiceServer};
+use api::user::v1::*;
+use auth::token::AccessToken;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::codegen::BoxStream;
+use tonic::{Code, Request, Response, Status};
+use types::UserId;
+use uuid::Uuid;
+
+/// Both peers, on one port.
+pub(crate) struct Peers {
+    state: Arc<State>,
+    url: String,
+    task: tokio::task::JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct State {
+    sessions: Mutex<HashMap<String, (UserId, Role)>>,
+    users: Mutex<HashMap<UserId, User>>,
+    asked: Mutex<u32>,
+}
+
+#[derive(Clone)]
+struct Server(Arc<State>);
+
+impl Peers {
+    pub(crate) async fn start() -> Self {
+        let state = Arc::<State>::default();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let router = tonic::transport::Server::builder()
+            .add_service(UserServiceServer::new(Server(Arc::clone(&state))))
+            .add_service(SessionServiceServer::new(Server(Arc::clone(&state))));
+        #[expect(clippy::disallowed_methods, reason = "ended with the harness")]
+        let task = tokio::spawn(async move {
+            router.serve_with_incoming(TcpListenerStream::new(listener)).await.unwrap();
+        });
+        Self { state, url, task }
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// A new user with a session: the id and the access token.
+    pub(crate) fn sign_up(&self, role: Role) -> (UserId, String) {
+        let user_id = UserId::from_uuid(Uuid::now_v7());
+        let token = AccessToken::generate(0).expose().to_owned();
+        self.state.sessions.lock().unwrap().insert(token.clone(), (user_id, role));
+        let user = User {
+            id: user_id.to_string(),
+            role: role.into(),
+            state: user::State::Active.into(),
+            version: 1,
+            ..User::default()
+        };
+        self.state.users.lock().unwrap().insert(user_id, user);
+        (user_id, token)
+    }
+
+    /// What user service tells of a user from now on.
+    pub(crate) fn change(&self, user_id: &str, change: impl FnOnce(&mut User)) {
+        change(self.state.users.lock().unwrap().get_mut(&user_id.parse().unwrap()).unwrap());
+    }
+
+    /// User service has never heard of somebody.
+    pub(crate) fn forget(&self, user_id: &str) {
+        self.state.users.lock().unwrap().remove(&user_id.parse().unwrap());
+    }
+
+    /// How often user service was asked for a user.
+    pub(crate) fn asked(&self) -> u32 {
+        *self.state.asked.lock().unwrap()
+    }
+}
+
+impl Drop for Peers {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn not_imitated<T>() -> Result<Response<T>, Status> {
+    Err(Status::unimplemented("not imitated"))
+}
+
+#[tonic::async_trait]
+impl UserService for Server {
+    type SnapshotUsersStream = BoxStream<SnapshotUsersResponse>;
+
+    async fn get_user(&self, request: Request<GetUserRequest>) -> Result<Response<GetUserResponse>, Status> {
+        *self.0.asked.lock().unwrap() += 1;
+        let user_id = request.into_inner().user_id;
+        let user = self.0.users.lock().unwrap().get(&user_id.parse().unwrap()).cloned();
+        match user {
+            Some(user) => Ok(Response::new(GetUserResponse { user: Some(user) })),
+            None => Err(Refusal::new(Code::NotFound, &api::user::v1::ErrorReason::UserNotFound, "user.tristore", "there is no such user")
+                .resource("user", user_id)
+                .into_status()),
+        }
+    }
+
+    async fn create_user(&self, _: Request<CreateUserRequest>) -> Result<Response<CreateUserResponse>, Status> {
+        not_imitated()
+    }
+
+    async fn deactivate_user(
+        &self,
+        _: Request<DeactivateUserRequest>,
+    ) -> Result<Response<DeactivateUserResponse>, Status> {
+        not_imitated()
+    }
+
+    async fn change_user_role(
+        &self,
+        _: Request<ChangeUserRoleRequest>,
+    ) -> Result<Response<ChangeUserRoleResponse>, Status> {
+        not_imitated()
+    }
+
+    async fn verify_password(
+        &self,
+        _: Request<VerifyPasswordRequest>,
+    ) -> Result<Response<VerifyPasswordResponse>, Status> {
+        not_imitated()
+    }
+
+    async fn snapshot_users(
+        &self,
+        _: Request<SnapshotUsersRequest>,
+    ) -> Result<Response<Self::SnapshotUsersStream>, Status> {
+        not_imitated()
+    }
+}
+
+#[tonic::async_trait]
+impl SessionService for Server {
+    async fn validate_session(
+        &self,
+        request: Request<ValidateSessionRequest>,
+    ) -> Result<Response<ValidateSessionResponse>, Status> {
+        let token = request.into_inner().access_token;
+        let Some((user_id, role)) = self.0.sessions.lock().unwrap().get(&token).copied() else {
+            let reason = Common::InvalidCredentials;
+            return Err(Refusal::new(Code::Unauthenticated, &reason, "session.tristore", "no").into_status());
+        };
+        let expires = std::time::UNIX_EPOCH + Duration::from_secs(4_000_000_000);
+        Ok(Response::new(ValidateSessionResponse {
+            session_id: Uuid::now_v7().to_string(),
+            user_id: user_id.to_string(),
+            role: role.into(),
+            access_expire_time: Some(expires.into()),
+        }))
+    }
+
+    async fn login(&self, _: Request<LoginRequest>) -> Result<Response<LoginResponse>, Status> {
+        not_imitated()
+    }
+
+    async fn refresh_session(
+        &self,
+        _: Request<RefreshSessionRequest>,
+    ) -> Result<Response<RefreshSessionResponse>, Status> {
+        not_imitated()
+    }
+
+    async fn list_sessions(
+        &self,
+        _: Request<ListSessionsRequest>,
+    ) -> Result<Response<ListSessionsResponse>, Status> {
+        not_imitated()
+    }
+
+    async fn revoke_session(
+        &self,
+        _: Request<RevokeSessionRequest>,
+    ) -> Result<Response<RevokeSessionResponse>, Status> {
+        not_imitated()
+    }
+
+    async fn revoke_all_sessions(
+        &self,
+        _: Request<RevokeAllSessionsRequest>,
+    ) -> Result<Response<RevokeAllSessionsResponse>, Status> {
+        not_imitated()
+    }
+}

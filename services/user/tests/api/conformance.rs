@@ -1,0 +1,114 @@
+//! The outbox and the consumer marks on MongoDB, held to the behaviour that PostgreSQL is held to as well.
+
+use bson::{Document, doc};
+use events::conformance::consumer::ConsumerHarness;
+use events::conformance::outbox::OutboxHarness;
+use events::{Aggregate, ConsumerId, NewEvent, StoreError};
+use mongodb::Database;
+use testkit::TestMongo;
+use user_service::config::MongoConfig;
+use user_service::storage::{STREAM, Shared, Store, Tx};
+use uuid::Uuid;
+
+struct Mongo {
+    store: Store,
+    database: Database,
+    _mongo: TestMongo,
+}
+
+impl Mongo {
+    async fn start() -> Self {
+        let mongo = TestMongo::create().await.unwrap();
+        let config = MongoConfig { url: mongo.url().into(), connections: 32 };
+        let store = Store::connect(&config, Shared::default()).await.unwrap();
+        store.migrate().await.unwrap();
+        let database = mongodb::Client::with_uri_str(mongo.url()).await.unwrap().database(mongo.name());
+        // The suites register their own.
+        database.collection::<Document>("outbox_consumer").delete_many(doc! {}).await.unwrap();
+        database.create_collection("counter").await.unwrap();
+        Self { store, database, _mongo: mongo }
+    }
+}
+
+impl OutboxHarness for Mongo {
+    type Store = Store;
+    type Tx = Tx;
+
+    fn store(&self) -> Store {
+        self.store.clone()
+    }
+
+    fn stream(&self) -> String {
+        STREAM.to_owned()
+    }
+
+    async fn begin(&self) -> Tx {
+        self.store.begin("test").await.unwrap()
+    }
+
+    async fn append(&self, tx: &mut Tx, event: NewEvent) -> Result<(), StoreError> {
+        Ok(tx.event_append(&event).await?)
+    }
+
+    async fn commit(&self, tx: Tx) -> Result<(), StoreError> {
+        Ok(tx.commit().await?)
+    }
+
+    async fn rollback(&self, tx: Tx) {
+        tx.rollback().await;
+    }
+
+    async fn register(&self, consumer: &str) {
+        let row = doc! {
+            "_id": { "stream": STREAM, "consumer": consumer },
+            "epoch": bson::Uuid::from(Uuid::nil()),
+            "acknowledged": 0_i64,
+        };
+        self.database.collection::<Document>("outbox_consumer").insert_one(row).await.unwrap();
+    }
+
+    async fn move_to_another_server(&self) {
+        let streams = self.database.collection::<Document>("outbox_lease");
+        let moved = doc! { "$set": { "server": "another" } };
+        let updated = streams.update_one(doc! { "_id": STREAM }, moved).await.unwrap();
+        assert_eq!(updated.modified_count, 1);
+    }
+}
+
+impl ConsumerHarness for Mongo {
+    type Store = Store;
+
+    fn store(&self) -> Store {
+        self.store.clone()
+    }
+
+    fn consumer(&self) -> ConsumerId {
+        ConsumerId { name: "user.test", stream: "order" }
+    }
+
+    async fn count_up(&self, tx: &mut Tx, aggregate: &Aggregate) -> Result<(), StoreError> {
+        let id = format!("{}/{}", aggregate.kind, aggregate.id);
+        let counters = self.database.client().database(self.database.name()).collection::<Document>("counter");
+        let more = doc! { "$inc": { "count": 1_i64 } };
+        let update = counters.update_one(doc! { "_id": id }, more).upsert(true).session(tx.session()).into_future();
+        match update.await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(StoreError::Transient(error.into())),
+        }
+    }
+
+    async fn count(&self, aggregate: &Aggregate) -> i64 {
+        let id = format!("{}/{}", aggregate.kind, aggregate.id);
+        let counters = self.database.collection::<Document>("counter");
+        let row = counters.find_one(doc! { "_id": id }).await.unwrap();
+        row.map_or(0, |row| row.get_i64("count").unwrap())
+    }
+}
+
+mod outbox {
+    events::outbox_suite!(super::Mongo::start);
+}
+
+mod consumer {
+    events::consumer_suite!(super::Mongo::start);
+}

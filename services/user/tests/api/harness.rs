@@ -1,0 +1,300 @@
+//! A whole user service in this process, on a database of its own, with people who may call it. Session service is a
+//! few lines over real gRPC: it knows which token is whose, which is what this service asks it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use api::auth::v1::Role;
+use api::common::v1::ErrorReason as Common;
+use api::refusal::Refusal;
+use api::session::v1::session_service_server::{SessionService, SessionServiceServer};
+use api::session::v1::*;
+use api::user::v1::*;
+use auth::token::AccessToken;
+use bson::{Document, doc};
+use clap::Parser;
+use mongodb::Database;
+use runtime::config::ServerConfig;
+use runtime::server::{Running, start_in_process};
+use testkit::TestMongo;
+use testkit::client::{Api, Caller, request_id};
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{Code, Request, Response, Status};
+use tonic_types::StatusExt as _;
+use types::{SystemClock, SystemIds, UserId};
+use user_service::config::MongoConfig;
+use user_service::{Config, UserService};
+use uuid::Uuid;
+
+/// Nobody listens there: everything but the transport of events must work without Redis.
+const NO_REDIS: &str = "redis://127.0.0.1:1";
+const TOKEN: &str = "user-0123456789abcdefghijklmnopqrstuvw";
+const PEER_TOKEN: &str = "peer-9876543210zyxwvutsrqponmlkjihgfed";
+const ORDER_TOKEN: &str = "order-5555543210zyxwvutsrqponmlkjihgfe";
+
+/// A password that every rule accepts.
+pub(crate) const PASSWORD: &str = "an evening in the garden";
+
+/// The service, its database and who may call it.
+pub(crate) struct Harness {
+    pub(crate) database: Database,
+    mongo: TestMongo,
+    sessions: Sessions,
+    api: Api,
+    _server: Running,
+}
+
+/// Somebody who is logged in.
+#[derive(Clone)]
+pub(crate) struct Person {
+    pub(crate) id: String,
+    pub(crate) email: String,
+    pub(crate) caller: Caller,
+}
+
+#[derive(Parser)]
+struct Arguments {
+    #[command(flatten)]
+    config: Config,
+}
+
+impl Harness {
+    pub(crate) async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// With more flags.
+    pub(crate) async fn start_with(flags: &[&str]) -> Self {
+        let mongo = TestMongo::create().await.unwrap();
+        user_service::migrate(&mongo_config(&mongo)).await.unwrap();
+        Self::start_on(mongo, flags).await
+    }
+
+    async fn start_on(mongo: TestMongo, flags: &[&str]) -> Self {
+        let sessions = Sessions::start().await;
+        let tokens = format!("session-service={PEER_TOKEN},order-service={ORDER_TOKEN}");
+        let arguments = [
+            "test",
+            "--listen=127.0.0.1:0",
+            "--service-token",
+            TOKEN,
+            "--service-tokens",
+            &tokens,
+            "--mongodb-url",
+            mongo.url(),
+            "--redis-events-url",
+            NO_REDIS,
+            "--session-url",
+            &sessions.url,
+            "--order-url",
+            &sessions.url,
+            "--argon2-memory-kib=64",
+            "--argon2-passes=1",
+        ];
+        let mut config = Arguments::parse_from(arguments.iter().chain(flags)).config;
+        config.server = ServerConfig { request_deadline: config.server.request_deadline, ..ServerConfig::for_tests() };
+        let server_config = config.server.clone();
+        let service = UserService::new(config, Arc::new(SystemClock), Arc::new(SystemIds)).unwrap();
+        let start = move |core| service.start(core);
+        let server = start_in_process(server_config, UserService::domain(), start).await.unwrap();
+        let api = Api::new(&server.url(), &sessions.url, &sessions.url).unwrap();
+        let database = mongodb::Client::with_uri_str(mongo.url()).await.unwrap().database(mongo.name());
+        Self { database, mongo, sessions, api, _server: server }
+    }
+
+    /// Where the database is.
+    pub(crate) fn mongo_config(&self) -> MongoConfig {
+        mongo_config(&self.mongo)
+    }
+
+    pub(crate) fn nobody(&self) -> Caller {
+        self.api.anyone()
+    }
+
+    /// Calls as session service does.
+    pub(crate) fn session_service(&self) -> Caller {
+        self.api.bearer(PEER_TOKEN).unwrap()
+    }
+
+    /// Calls as order service does.
+    pub(crate) fn order_service(&self) -> Caller {
+        self.api.bearer(ORDER_TOKEN).unwrap()
+    }
+
+    /// Somebody who signs up and logs in.
+    pub(crate) async fn customer(&self) -> Person {
+        let email = format!("{}@example.com", Uuid::new_v4().simple());
+        let user = self.sign_up(sign_up(&email)).await.unwrap().into_inner().user.unwrap();
+        self.log_in(&user.id, &email, Role::Customer)
+    }
+
+    /// Somebody who may do everything.
+    pub(crate) async fn admin(&self) -> Person {
+        let person = self.customer().await;
+        let id = bson::Uuid::parse_str(&person.id).unwrap();
+        let users = self.database.collection::<Document>("user");
+        users.update_one(doc! { "_id": id }, doc! { "$set": { "role": "admin" } }).await.unwrap();
+        self.log_in(&person.id, &person.email, Role::Admin)
+    }
+
+    /// A session of somebody, with this role.
+    pub(crate) fn log_in(&self, id: &str, email: &str, role: Role) -> Person {
+        let token = self.sessions.open(id.parse().unwrap(), role);
+        Person { id: id.to_owned(), email: email.to_owned(), caller: self.api.bearer(&token).unwrap() }
+    }
+
+    pub(crate) async fn sign_up(&self, request: CreateUserRequest) -> Result<Response<CreateUserResponse>, Status> {
+        self.nobody().users().create_user(request).await
+    }
+
+    /// A user as an admin or a service sees one.
+    pub(crate) async fn user(&self, id: &str) -> User {
+        let request = GetUserRequest { user_id: id.to_owned() };
+        self.session_service().users().get_user(request).await.unwrap().into_inner().user.unwrap()
+    }
+
+    /// How many documents are like this.
+    pub(crate) async fn count(&self, collection: &str, filter: Document) -> u64 {
+        self.database.collection::<Document>(collection).count_documents(filter).await.unwrap()
+    }
+
+    /// How many events of a type are in the outbox.
+    pub(crate) async fn events(&self, event_type: &str) -> u64 {
+        self.count("outbox", doc! { "type": event_type }).await
+    }
+}
+
+fn mongo_config(mongo: &TestMongo) -> MongoConfig {
+    MongoConfig { url: mongo.url().into(), connections: 32 }
+}
+
+/// A request that nothing is wrong with.
+pub(crate) fn sign_up(email: &str) -> CreateUserRequest {
+    CreateUserRequest {
+        request_id: request_id(),
+        email: email.to_owned(),
+        display_name: "Ann".to_owned(),
+        password: PASSWORD.to_owned(),
+    }
+}
+
+/// Whether the answer is one that was given before.
+pub(crate) fn is_replay<T>(response: &Response<T>) -> bool {
+    response.metadata().get("idempotent-replay").is_some_and(|value| value == "true")
+}
+
+/// An error as a client switches on it: code, reason, and what the details are about.
+pub(crate) fn refusal<T: std::fmt::Debug>(outcome: Result<T, Status>) -> (Code, String, Vec<String>) {
+    let status = outcome.unwrap_err();
+    let details = status.get_error_details();
+    let info = details.error_info().expect("every error has a reason").clone();
+    assert_eq!(info.domain, "user.tristore");
+    assert!(details.request_info().is_some_and(|info| !info.request_id.is_empty()));
+    let mut subjects: Vec<String> = Vec::new();
+    if let Some(bad) = details.bad_request() {
+        subjects.extend(bad.field_violations.iter().map(|violation| format!("{} {}", violation.field, violation.reason)));
+    }
+    if let Some(resource) = details.resource_info() {
+        subjects.push(format!("{} {}", resource.resource_type, resource.resource_name));
+    }
+    if let Some(failure) = details.precondition_failure() {
+        subjects.extend(failure.violations.iter().map(|violation| violation.subject.clone()));
+    }
+    (status.code(), info.reason, subjects)
+}
+
+/// What [`refusal`] gives for one subject, or none.
+pub(crate) fn refused(code: Code, reason: &str, subjects: &[&str]) -> (Code, String, Vec<String>) {
+    (code, reason.to_owned(), subjects.iter().map(|subject| (*subject).to_owned()).collect())
+}
+
+/// Session service as this service sees it.
+struct Sessions {
+    live: Live,
+    url: String,
+    task: tokio::task::JoinHandle<()>,
+}
+
+#[derive(Clone, Default)]
+struct Live(Arc<Mutex<HashMap<String, (UserId, Role)>>>);
+
+impl Sessions {
+    async fn start() -> Self {
+        let live = Live::default();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let router = tonic::transport::Server::builder().add_service(SessionServiceServer::new(live.clone()));
+        #[expect(clippy::disallowed_methods, reason = "ended with the harness")]
+        let task = tokio::spawn(async move {
+            router.serve_with_incoming(TcpListenerStream::new(listener)).await.unwrap();
+        });
+        Self { live, url, task }
+    }
+
+    fn open(&self, user_id: UserId, role: Role) -> String {
+        let token = AccessToken::generate(0).expose().to_owned();
+        self.live.0.lock().unwrap().insert(token.clone(), (user_id, role));
+        token
+    }
+}
+
+impl Drop for Sessions {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn not_imitated<T>() -> Result<Response<T>, Status> {
+    Err(Status::unimplemented("not imitated"))
+}
+
+#[tonic::async_trait]
+impl SessionService for Live {
+    async fn validate_session(
+        &self,
+        request: Request<ValidateSessionRequest>,
+    ) -> Result<Response<ValidateSessionResponse>, Status> {
+        let token = request.into_inner().access_token;
+        let Some((user_id, role)) = self.0.lock().unwrap().get(&token).copied() else {
+            let reason = Common::InvalidCredentials;
+            return Err(Refusal::new(Code::Unauthenticated, &reason, "session.tristore", "no").into_status());
+        };
+        let expires = std::time::UNIX_EPOCH + Duration::from_secs(4_000_000_000);
+        Ok(Response::new(ValidateSessionResponse {
+            session_id: Uuid::now_v7().to_string(),
+            user_id: user_id.to_string(),
+            role: role.into(),
+            access_expire_time: Some(expires.into()),
+        }))
+    }
+
+    async fn login(&self, _: Request<LoginRequest>) -> Result<Response<LoginResponse>, Status> {
+        not_imitated()
+    }
+
+    async fn refresh_session(
+        &self,
+        _: Request<RefreshSessionRequest>,
+    ) -> Result<Response<RefreshSessionResponse>, Status> {
+        not_imitated()
+    }
+
+    async fn list_sessions(&self, _: Request<ListSessionsRequest>) -> Result<Response<ListSessionsResponse>, Status> {
+        not_imitated()
+    }
+
+    async fn revoke_session(
+        &self,
+        _: Request<RevokeSessionRequest>,
+    ) -> Result<Response<RevokeSessionResponse>, Status> {
+        not_imitated()
+    }
+
+    async fn revoke_all_sessions(
+        &self,
+        _: Request<RevokeAllSessionsRequest>,
+    ) -> Result<Response<RevokeAllSessionsResponse>, Status> {
+        not_imitated()
+    }
+}

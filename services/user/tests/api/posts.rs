@@ -1,0 +1,170 @@
+//! Writing posts and handing them over.
+
+use api::user::v1::{
+    CreatePostRequest, DeactivateUserRequest, GetPostRequest, Post, TransferPostRequest,
+};
+use bson::doc;
+use futures_util::future::join_all;
+use testkit::client::request_id;
+use tonic::{Code, Status};
+
+use crate::harness::{Harness, Person, is_replay, refusal, refused};
+
+fn draft() -> CreatePostRequest {
+    CreatePostRequest { request_id: request_id(), title: "Tea".into(), body: "Water,\n\tthen leaves.".into() }
+}
+
+async fn write(author: &Person, request: CreatePostRequest) -> Result<(Post, bool), Status> {
+    let response = author.caller.posts().create_post(request).await?;
+    Ok((response.get_ref().post.clone().unwrap(), is_replay(&response)))
+}
+
+async fn read(reader: &Person, post: &Post) -> Post {
+    let request = GetPostRequest { post_id: post.id.clone() };
+    reader.caller.posts().get_post(request).await.unwrap().into_inner().post.unwrap()
+}
+
+fn handing(post: &Post, to: &Person) -> TransferPostRequest {
+    TransferPostRequest {
+        request_id: request_id(),
+        post_id: post.id.clone(),
+        to_user_id: to.id.clone(),
+        etag: String::new(),
+    }
+}
+
+async fn hand_over(by: &Person, request: TransferPostRequest) -> Result<(Post, bool), Status> {
+    let response = by.caller.posts().transfer_post(request).await?;
+    Ok((response.get_ref().post.clone().unwrap(), is_replay(&response)))
+}
+
+/// Whoever's count is not that of the posts that name them was counted wrong.
+async fn assert_counts(harness: &Harness, people: &[&Person]) {
+    for person in people {
+        let id = bson::Uuid::parse_str(&person.id).unwrap();
+        let owned = harness.count("post", doc! { "author_id": id }).await;
+        assert_eq!(harness.user(&person.id).await.post_count, i64::try_from(owned).unwrap());
+    }
+}
+
+#[tokio::test]
+async fn a_post_is_written_once_and_counted() {
+    let harness = Harness::start().await;
+    let ann = harness.customer().await;
+    let request = draft();
+    let answers = join_all((0..10).map(|_| write(&ann, request.clone()))).await;
+    let posts: Vec<Post> = answers.iter().map(|answer| answer.as_ref().unwrap().0.clone()).collect();
+    assert!(posts.iter().all(|post| *post == posts[0]));
+    assert_eq!(answers.iter().filter(|answer| !answer.as_ref().unwrap().1).count(), 1);
+    assert_eq!((posts[0].author_id.as_str(), posts[0].etag.as_str()), (ann.id.as_str(), "1"));
+    assert_eq!(read(&ann, &posts[0]).await, posts[0]);
+    assert_eq!(harness.user(&ann.id).await.post_count, 1);
+    assert_eq!(harness.events("user.v1.PostCreated").await, 1);
+    assert_counts(&harness, &[&ann]).await;
+}
+
+#[tokio::test]
+async fn a_post_that_is_handed_over_takes_its_count_with_it() {
+    let harness = Harness::start().await;
+    let (ann, bob) = (harness.customer().await, harness.customer().await);
+    let (post, _) = write(&ann, draft()).await.unwrap();
+    let request = handing(&post, &bob);
+    let (handed, replayed) = hand_over(&ann, request.clone()).await.unwrap();
+    assert!(!replayed);
+    assert_eq!((handed.author_id.as_str(), handed.etag.as_str()), (bob.id.as_str(), "2"));
+    assert_eq!(handed, Post { author_id: bob.id.clone(), etag: "2".into(), update_time: handed.update_time, ..post });
+    assert_eq!(read(&bob, &handed).await, handed);
+    assert_eq!(harness.events("user.v1.PostTransferred").await, 1);
+    assert_counts(&harness, &[&ann, &bob]).await;
+    assert_eq!(harness.user(&bob.id).await.post_count, 1);
+
+    // It is no longer the caller's, and even comes back in between: the repeat hears what it heard first.
+    assert_eq!(hand_over(&ann, request.clone()).await.unwrap(), (handed.clone(), true));
+    hand_over(&bob, handing(&handed, &ann)).await.unwrap();
+    assert_eq!(hand_over(&ann, request).await.unwrap(), (handed.clone(), true));
+    assert_eq!(read(&bob, &handed).await.author_id, ann.id);
+    assert_counts(&harness, &[&ann, &bob]).await;
+}
+
+#[tokio::test]
+async fn only_the_author_hands_a_post_over() {
+    let harness = Harness::start().await;
+    let (ann, bob, eve) = (harness.customer().await, harness.customer().await, harness.customer().await);
+    let (post, _) = write(&ann, draft()).await.unwrap();
+    let denied = refused(Code::PermissionDenied, "NOT_POST_AUTHOR", &[]);
+    assert_eq!(refusal(hand_over(&eve, handing(&post, &bob)).await), denied);
+    let admin = harness.admin().await;
+    assert_eq!(refusal(hand_over(&admin, handing(&post, &bob)).await), denied);
+    let mut missing = handing(&post, &bob);
+    missing.post_id = "01920000-0000-7000-8000-000000000001".into();
+    let expected = refused(Code::NotFound, "POST_NOT_FOUND", &[&format!("post {}", missing.post_id)]);
+    assert_eq!(refusal(hand_over(&ann, missing).await), expected);
+    assert_eq!(read(&ann, &post).await, post);
+    assert_counts(&harness, &[&ann, &bob, &eve]).await;
+}
+
+#[tokio::test]
+async fn whoever_gets_a_post_is_another_active_user() {
+    let harness = Harness::start().await;
+    let (ann, bob) = (harness.customer().await, harness.customer().await);
+    let (post, _) = write(&ann, draft()).await.unwrap();
+    let own = refused(Code::InvalidArgument, "INVALID_REQUEST", &["to_user_id SAME_USER"]);
+    assert_eq!(refusal(hand_over(&ann, handing(&post, &ann)).await), own);
+    let mut nobody = handing(&post, &bob);
+    nobody.to_user_id = "01920000-0000-7000-8000-000000000001".into();
+    let expected = refused(Code::NotFound, "USER_NOT_FOUND", &[&format!("user {}", nobody.to_user_id)]);
+    assert_eq!(refusal(hand_over(&ann, nobody).await), expected);
+    let gone = DeactivateUserRequest { request_id: request_id(), user_id: bob.id.clone(), ..Default::default() };
+    bob.caller.users().deactivate_user(gone).await.unwrap();
+    let expected = refused(Code::FailedPrecondition, "USER_DEACTIVATED", &[&format!("users/{}", bob.id)]);
+    assert_eq!(refusal(hand_over(&ann, handing(&post, &bob)).await), expected);
+    assert_eq!(refusal(write(&bob, draft()).await), expected, "nor does a deactivated user write");
+    assert_eq!(read(&ann, &post).await, post);
+    assert_counts(&harness, &[&ann, &bob]).await;
+}
+
+#[tokio::test]
+async fn a_stale_etag_hands_nothing_over() {
+    let harness = Harness::start().await;
+    let (ann, bob) = (harness.customer().await, harness.customer().await);
+    let (post, _) = write(&ann, draft()).await.unwrap();
+    let (post, _) = hand_over(&ann, handing(&post, &bob)).await.unwrap();
+    let mut stale = handing(&post, &ann);
+    stale.etag = "1".into();
+    let expected = refused(Code::Aborted, "VERSION_MISMATCH", &[&format!("post {}", post.id)]);
+    assert_eq!(refusal(hand_over(&bob, stale.clone()).await), expected);
+    stale.etag = post.etag;
+    assert_eq!(hand_over(&bob, stale).await.unwrap().0.author_id, ann.id);
+}
+
+#[tokio::test]
+async fn of_many_who_get_a_post_at_once_one_has_it() {
+    let harness = Harness::start().await;
+    let ann = harness.customer().await;
+    let others = join_all((0..8).map(|_| harness.customer())).await;
+    let (post, _) = write(&ann, draft()).await.unwrap();
+    let outcomes = join_all(others.iter().map(|other| hand_over(&ann, handing(&post, other)))).await;
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);
+    for outcome in outcomes.into_iter().filter(Result::is_err) {
+        assert_eq!(refusal(outcome), refused(Code::PermissionDenied, "NOT_POST_AUTHOR", &[]));
+    }
+    let mut people: Vec<&Person> = others.iter().collect();
+    people.push(&ann);
+    assert_counts(&harness, &people).await;
+    assert_eq!(harness.events("user.v1.PostTransferred").await, 1);
+}
+
+#[tokio::test]
+async fn a_post_has_a_title_and_a_body_within_their_limits() {
+    let harness = Harness::start().await;
+    let ann = harness.customer().await;
+    let at_the_limit = CreatePostRequest { title: "ß".repeat(200), body: "漢".repeat(20_000), ..draft() };
+    assert!(write(&ann, at_the_limit).await.is_ok());
+    let above = CreatePostRequest { title: "x".repeat(201), body: "y".repeat(20_001), ..draft() };
+    let expected = refused(Code::InvalidArgument, "INVALID_REQUEST", &["title TOO_LONG", "body TOO_LONG"]);
+    assert_eq!(refusal(write(&ann, above).await), expected);
+    let broken = CreatePostRequest { title: "two\nlines".into(), body: "a\u{1b}[31mb".into(), ..draft() };
+    let expected =
+        refused(Code::InvalidArgument, "INVALID_REQUEST", &["title CONTROL_CHARACTER", "body CONTROL_CHARACTER"]);
+    assert_eq!(refusal(write(&ann, broken).await), expected);
+}
