@@ -11,3 +11,4 @@ mod posts;
 mod transfers;
 mod users;
 mod verify_password;
+mod wallets;
