@@ -1,7 +1,6 @@
 //! Applying a run of events: effects and mark in one transaction, halved until what fails is alone, parked
 //! when it can never be applied.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,7 +43,15 @@ enum Failure {
     /// Nothing was committed.
     Effect(EffectError),
     /// The commit failed: who knows.
-    Commit(StoreError),
+    Commit(StoreError, Filled),
+}
+
+/// What is in a transaction before its commit.
+struct Filled {
+    /// Nothing is parked.
+    none_parked: bool,
+    /// What the effects applied, if that is not the whole run.
+    applied: Option<Vec<Event>>,
 }
 
 impl From<StoreError> for Failure {
@@ -152,7 +159,6 @@ impl<S: ConsumerStore, E: Effects<S::Tx>> Applier<S, E> {
             let (now, later) = rest.split_at(self.together.clamp(1, rest.len()));
             let error = match self.attempt(&mark, now).await {
                 Ok(end) => {
-                    self.effects.committed(now);
                     self.together = (self.together * 2).min(self.options.batch_max);
                     backoff.reset();
                     (mark, rest) = (end, later);
@@ -162,10 +168,10 @@ impl<S: ConsumerStore, E: Effects<S::Tx>> Applier<S, E> {
                     Ok(found) => return Outcome::Moved(found.mark),
                     Err(outcome) => return outcome,
                 },
-                Err(Failure::Commit(error)) => match self.mark_now(&mut backoff).await {
+                Err(Failure::Commit(error, filled)) => match self.mark_now(&mut backoff).await {
                     Ok(found) if found.mark == mark => EffectError::from(error),
                     Ok(found) if now.last().is_some_and(|last| found.mark == Mark::after(last)) => {
-                        self.effects.committed(now);
+                        self.committed(&filled, now);
                         (mark, rest) = (found.mark, later);
                         continue;
                     }
@@ -198,7 +204,7 @@ impl<S: ConsumerStore, E: Effects<S::Tx>> Applier<S, E> {
                             backoff.pause().await;
                         }
                         // The next attempt finds the mark elsewhere, or tries again.
-                        Err(Failure::Moved | Failure::Commit(_)) => backoff.pause().await,
+                        Err(Failure::Moved | Failure::Commit(..)) => backoff.pause().await,
                     }
                 }
                 EffectError::Halt(reason) if alone => return self.halt(&reason).await,
@@ -248,9 +254,12 @@ impl<S: ConsumerStore, E: Effects<S::Tx>> Applier<S, E> {
     async fn transaction(&mut self, from: &Mark, run: &[Event], to: Mark) -> Result<Mark, Failure> {
         let mut tx = self.claim.store.begin().await?;
         match self.fill(&mut tx, from, run, &to).await {
-            Ok(none_parked) => {
-                tx.commit().await.map_err(Failure::Commit)?;
-                self.none_parked = none_parked;
+            Ok(filled) => {
+                if let Err(error) = tx.commit().await {
+                    return Err(Failure::Commit(error, filled));
+                }
+                self.none_parked = filled.none_parked;
+                self.committed(&filled, run);
                 Ok(to)
             }
             Err(failure) => {
@@ -260,13 +269,20 @@ impl<S: ConsumerStore, E: Effects<S::Tx>> Applier<S, E> {
         }
     }
 
-    /// Everything of the transaction but its commit; tells whether nothing is parked.
-    async fn fill(&self, tx: &mut S::Tx, from: &Mark, run: &[Event], to: &Mark) -> Result<bool, Failure> {
+    fn committed(&self, filled: &Filled, run: &[Event]) {
+        let applied = filled.applied.as_deref().unwrap_or(run);
+        if !applied.is_empty() {
+            self.effects.committed(applied);
+        }
+    }
+
+    /// Everything of the transaction but its commit.
+    async fn fill(&self, tx: &mut S::Tx, from: &Mark, run: &[Event], to: &Mark) -> Result<Filled, Failure> {
         if !tx.mark_advance(self.claim.consumer, from, to).await? {
             return Err(Failure::Moved);
         }
         let none_parked = self.none_parked || tx.parked_aggregate_count(self.claim.consumer).await? == 0;
-        let mut applicable = Cow::Borrowed(run);
+        let mut free = None;
         if !none_parked {
             let mut aggregates: Vec<Aggregate> =
                 run.iter().map(|event| event.new.aggregate.clone()).collect();
@@ -274,18 +290,19 @@ impl<S: ConsumerStore, E: Effects<S::Tx>> Applier<S, E> {
             aggregates.dedup();
             let parked = tx.parked_among(self.claim.consumer, &aggregates).await?;
             if !parked.is_empty() {
-                let (waiting, free): (Vec<Event>, Vec<Event>) =
+                let (waiting, others): (Vec<Event>, Vec<Event>) =
                     run.iter().cloned().partition(|event| parked.contains(&event.new.aggregate));
                 for event in &waiting {
                     tx.park(self.claim.consumer, event, 0, "").await?;
                 }
-                applicable = Cow::Owned(free);
+                free = Some(others);
             }
         }
+        let applicable = free.as_deref().unwrap_or(run);
         if !applicable.is_empty() {
-            self.effects.apply(tx, &applicable).await.map_err(Failure::Effect)?;
+            self.effects.apply(tx, applicable).await.map_err(Failure::Effect)?;
         }
-        Ok(none_parked)
+        Ok(Filled { none_parked, applied: free })
     }
 
     /// Parks one event and moves the mark over it, in one transaction.
@@ -307,7 +324,7 @@ impl<S: ConsumerStore, E: Effects<S::Tx>> Applier<S, E> {
             tx.rollback().await;
             return Err(failure);
         }
-        tx.commit().await.map_err(Failure::Commit)?;
+        tx.commit().await?;
         self.none_parked = false;
         tracing::error!(
             consumer = self.claim.consumer.name,

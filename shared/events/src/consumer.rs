@@ -73,6 +73,8 @@ pub struct Consumer<S, E, P, C> {
 enum End {
     /// Ask for the lease again.
     LeaseLost,
+    /// Begin again where the mark is now.
+    MarkMoved,
     /// Look for a resync now and then.
     Halted,
     Shutdown,
@@ -121,6 +123,7 @@ where
                     tracing::info!(consumer = consumer.name, position = mark.position, "consumes the stream");
                     match Stint::new(&self, mark).run(&shutdown).await {
                         End::Shutdown => break,
+                        End::MarkMoved => Duration::ZERO,
                         End::Halted => HALTED_LOOK,
                         End::LeaseLost => {
                             tracing::info!(consumer = consumer.name, "another replica consumes the stream");
@@ -233,7 +236,7 @@ where
                 if let Action::Halt(reason) = action {
                     return tokio::select! {
                         () = shutdown.cancelled() => End::Shutdown,
-                        () = self.claim.halt(reason) => End::Halted,
+                        end = self.halt(reason) => end,
                     };
                 }
                 self.begin(action);
@@ -254,6 +257,25 @@ where
                 (mark, result) = done(&mut self.acknowledging) => self.told(mark, result),
                 _ = tick.tick() => self.machine.tick(),
             }
+        }
+    }
+
+    /// Halts the consumer, if this replica still speaks for it: the mark of one that lost its lease unnoticed
+    /// may well be pruned.
+    async fn halt(&mut self, reason: &str) -> End {
+        let mut backoff = Backoff::new(RETRY_FIRST, RETRY_LONGEST);
+        loop {
+            match self.claim.lease().await {
+                Ok(None) => return End::LeaseLost,
+                Ok(Some(leased)) if leased.halted.is_some() => return End::Halted,
+                Ok(Some(leased)) if leased.mark != self.machine.mark() => return End::MarkMoved,
+                Ok(Some(_)) => {
+                    self.claim.halt(reason).await;
+                    return End::Halted;
+                }
+                Err(error) => self.warn(&error, "the mark cannot be had now"),
+            }
+            backoff.pause().await;
         }
     }
 

@@ -394,6 +394,7 @@ pub trait Effects<Tx>: Send + Sync + 'static {
     /// id, before it changes anything. Events of types that it does not know are no error.
     fn apply(&self, tx: &mut Tx, run: &[Event]) -> impl Future<Output = Result<(), EffectError>> + Send;
 
-    /// Called after the run has committed: to wake whoever waits for it. Must not block.
-    fn committed(&self, _run: &[Event]) {}
+    /// Called after these events' effects have committed: to wake whoever waits for them. Must not block. Never
+    /// called for an event twice, but perhaps not at all: the process may die in between.
+    fn committed(&self, _events: &[Event]) {}
 }

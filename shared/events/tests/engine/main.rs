@@ -1,0 +1,8 @@
+//! The engine as a whole: over a model of its databases and a channel that loses anything, and over a real
+//! Redis and a real gRPC connection.
+
+mod disorder;
+mod lossy;
+mod memory;
+mod suites;
+mod world;

@@ -1,0 +1,542 @@
+//! The model of a database: what the store traits promise, in the plainest form. The engine's own tests run
+//! over it, because they drive thousands of disorders that no server could be put through; the services'
+//! tests run the conformance suites over their real databases.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use events::{
+    Aggregate, ConsumerId, ConsumerStore, ConsumerTx, Event, EventLog, Head, Lease, LeasedMark, Mark,
+    NewEvent, OutboxStore, Parked, Position, Resolved, Stamp, StoreError,
+};
+use time::OffsetDateTime;
+use tokio::sync::{Notify, OwnedMutexGuard};
+use tokio::time::Instant;
+use types::EventId;
+use uuid::Uuid;
+
+/// A producer's database.
+#[derive(Clone)]
+pub(crate) struct MemoryOutbox {
+    state: Arc<Mutex<Outbox>>,
+    appended: Arc<Notify>,
+}
+
+#[derive(Clone)]
+struct Outbox {
+    stream: String,
+    epoch: Uuid,
+    server: u32,
+    stamped_on: u32,
+    pending: Vec<NewEvent>,
+    /// `events[n]` is at position n+1; pruned ones are `None`.
+    events: Vec<Option<(NewEvent, Instant)>>,
+    ids: Vec<EventId>,
+    owner: Uuid,
+    lease_until: Instant,
+    fence: i64,
+    published_through: Position,
+    acknowledged: HashMap<String, Position>,
+}
+
+/// A copy of everything, to be restored.
+pub(crate) struct Backup(Outbox);
+
+impl MemoryOutbox {
+    pub(crate) fn new(stream: &str) -> Self {
+        let state = Outbox {
+            stream: stream.to_owned(),
+            epoch: Uuid::new_v4(),
+            server: 0,
+            stamped_on: 0,
+            pending: Vec::new(),
+            events: Vec::new(),
+            ids: Vec::new(),
+            owner: Uuid::nil(),
+            lease_until: Instant::now(),
+            fence: 0,
+            published_through: 0,
+            acknowledged: HashMap::new(),
+        };
+        Self { state: Arc::new(Mutex::new(state)), appended: Arc::new(Notify::new()) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Outbox> {
+        self.state.lock().unwrap()
+    }
+
+    /// Commits a transaction that appended these events.
+    pub(crate) fn commit(&self, events: Vec<NewEvent>) -> Result<(), StoreError> {
+        let mut state = self.lock();
+        for event in &events {
+            let same = |other: &NewEvent| {
+                other.aggregate == event.aggregate && other.aggregate_version == event.aggregate_version
+            };
+            let stamped = state.events.iter().flatten().map(|(event, _)| event);
+            if state.pending.iter().chain(stamped).any(same) {
+                return Err(StoreError::Permanent("the version is taken".into()));
+            }
+        }
+        state.pending.extend(events);
+        drop(state);
+        self.appended.notify_one();
+        Ok(())
+    }
+
+    /// The ids of all stamped events, in order.
+    pub(crate) fn ids(&self) -> Vec<EventId> {
+        self.lock().ids.clone()
+    }
+
+    pub(crate) fn pending(&self) -> usize {
+        self.lock().pending.len()
+    }
+
+    pub(crate) fn register(&self, consumer: &str) {
+        self.lock().acknowledged.insert(consumer.to_owned(), 0);
+    }
+
+    pub(crate) fn move_to_another_server(&self) {
+        self.lock().server += 1;
+    }
+
+    /// The owner's lease runs out, whatever it is doing.
+    pub(crate) fn expire_lease(&self) {
+        self.lock().lease_until = Instant::now();
+    }
+
+    pub(crate) fn acknowledged(&self, consumer: &str) -> Option<Position> {
+        self.lock().acknowledged.get(consumer).copied()
+    }
+
+    pub(crate) fn published_through(&self) -> Position {
+        self.lock().published_through
+    }
+
+    pub(crate) fn backup(&self) -> Backup {
+        Backup(self.lock().clone())
+    }
+
+    /// What a restore procedure does: the old content under a new epoch.
+    pub(crate) fn restore(&self, backup: Backup) {
+        let mut state = self.lock();
+        *state = backup.0;
+        state.epoch = Uuid::new_v4();
+        state.owner = Uuid::nil();
+        state.fence += 1000;
+    }
+}
+
+impl Outbox {
+    fn event(&self, position: Position) -> Option<Event> {
+        let at = usize::try_from(position - 1).ok()?;
+        let (new, _) = self.events.get(at)?.clone()?;
+        Some(Event {
+            stream: self.stream.clone(),
+            epoch: self.epoch,
+            position,
+            previous: at.checked_sub(1).map(|before| self.ids[before]),
+            new,
+        })
+    }
+
+    fn oldest(&self) -> Position {
+        self.events.iter().position(Option::is_some).map_or(0, |at| at as Position + 1)
+    }
+
+    fn holds(&self, lease: &Lease) -> bool {
+        self.owner == lease.owner && self.fence == lease.fence
+    }
+
+    fn lease(&self) -> Lease {
+        Lease {
+            stream: self.stream.clone(),
+            owner: self.owner,
+            fence: self.fence,
+            epoch: self.epoch,
+            head: self.events.len() as Position,
+            published_through: self.published_through,
+        }
+    }
+
+    /// The pending event to stamp next: the lowest version of the aggregate whose id comes first.
+    fn next_pending(&mut self) -> Option<NewEvent> {
+        let aggregate = self.pending.iter().min_by_key(|event| event.id)?.aggregate.clone();
+        let (at, _) = (self.pending.iter().enumerate())
+            .filter(|(_, event)| event.aggregate == aggregate)
+            .min_by_key(|(_, event)| event.aggregate_version)?;
+        Some(self.pending.remove(at))
+    }
+}
+
+/// Every call is a round trip: others get their turn.
+async fn round_trip() {
+    tokio::task::yield_now().await;
+}
+
+impl EventLog for MemoryOutbox {
+    async fn head(&self, stream: &str) -> Result<Option<Head>, StoreError> {
+        round_trip().await;
+        let state = self.lock();
+        Ok((state.stream == stream).then(|| Head {
+            stream: state.stream.clone(),
+            epoch: state.epoch,
+            position: state.events.len() as Position,
+            event_id: state.ids.last().copied(),
+            oldest: state.oldest(),
+        }))
+    }
+
+    async fn read_after(
+        &self,
+        stream: &str,
+        after: Position,
+        limit: usize,
+    ) -> Result<Vec<Event>, StoreError> {
+        round_trip().await;
+        let state = self.lock();
+        assert_eq!(stream, state.stream);
+        Ok((after + 1..).map_while(|position| state.event(position)).take(limit).collect())
+    }
+
+    async fn event_id_at(&self, _: &str, position: Position) -> Result<Option<EventId>, StoreError> {
+        round_trip().await;
+        Ok(self.lock().event(position).map(|event| event.new.id))
+    }
+
+    async fn resolve(&self, event_id: EventId) -> Result<Resolved, StoreError> {
+        round_trip().await;
+        let state = self.lock();
+        if state.pending.iter().any(|event| event.id == event_id) {
+            return Ok(Resolved::Pending);
+        }
+        Ok(state.ids.iter().position(|id| *id == event_id).map_or(Resolved::Unknown, |at| Resolved::At {
+            stream: state.stream.clone(),
+            epoch: state.epoch,
+            position: at as Position + 1,
+        }))
+    }
+
+    async fn acknowledge(
+        &self,
+        stream: &str,
+        consumer: &str,
+        _: Uuid,
+        position: Position,
+    ) -> Result<bool, StoreError> {
+        round_trip().await;
+        let mut state = self.lock();
+        let known = state.stream == stream && state.acknowledged.contains_key(consumer);
+        if known {
+            state.acknowledged.insert(consumer.to_owned(), position);
+        }
+        Ok(known)
+    }
+}
+
+impl OutboxStore for MemoryOutbox {
+    async fn lease(&self, _: &str, owner: Uuid, duration: Duration) -> Result<Option<Lease>, StoreError> {
+        round_trip().await;
+        let mut state = self.lock();
+        let now = Instant::now();
+        if state.owner != owner {
+            if state.lease_until > now {
+                return Ok(None);
+            }
+            state.owner = owner;
+            state.fence += 1;
+        }
+        state.lease_until = now + duration;
+        if state.stamped_on != state.server {
+            state.stamped_on = state.server;
+            state.epoch = Uuid::new_v4();
+        }
+        Ok(Some(state.lease()))
+    }
+
+    async fn stamp(&self, lease: &Lease, limit: usize, duration: Duration) -> Result<Stamp, StoreError> {
+        round_trip().await;
+        let mut state = self.lock();
+        if !state.holds(lease) {
+            return Ok(Stamp::LeaseLost);
+        }
+        let now = Instant::now();
+        state.lease_until = now + duration;
+        let mut stamped = Vec::new();
+        while stamped.len() < limit {
+            let Some(event) = state.next_pending() else { break };
+            state.ids.push(event.id);
+            state.events.push(Some((event, now)));
+            let position = state.events.len() as Position;
+            stamped.extend(state.event(position));
+        }
+        Ok(Stamp::Stamped(stamped))
+    }
+
+    async fn published(&self, lease: &Lease, through: Position) -> Result<bool, StoreError> {
+        round_trip().await;
+        let mut state = self.lock();
+        let holds = state.holds(lease);
+        if holds {
+            state.published_through = through;
+        }
+        Ok(holds)
+    }
+
+    async fn prune(&self, lease: &Lease, retention: Duration, limit: usize) -> Result<u64, StoreError> {
+        round_trip().await;
+        let mut state = self.lock();
+        if !state.holds(lease) {
+            return Ok(0);
+        }
+        let is_old = |event: &Option<(NewEvent, Instant)>| {
+            event.as_ref().is_some_and(|(_, stamped)| stamped.elapsed() >= retention)
+        };
+        let newest_old = state.events.iter().rposition(is_old).map_or(0, |at| at + 1);
+        let needed = state.acknowledged.values().min().map_or(newest_old, |mark| *mark as usize);
+        let below = newest_old.min(needed).saturating_sub(1);
+        let doomed: Vec<usize> = (0..below).filter(|at| state.events[*at].is_some()).take(limit).collect();
+        for at in &doomed {
+            state.events[*at] = None;
+        }
+        Ok(doomed.len() as u64)
+    }
+
+    async fn appended(&self) {
+        self.appended.notified().await;
+    }
+}
+
+/// A consumer's database. Its transactions exclude each other.
+#[derive(Clone, Default)]
+pub(crate) struct MemoryStore {
+    state: Arc<tokio::sync::Mutex<State>>,
+}
+
+#[derive(Clone, Default)]
+struct State {
+    marks: HashMap<&'static str, MarkRow>,
+    parked: HashMap<&'static str, Vec<Parked>>,
+    /// What effects have done, in order.
+    applied: Vec<Event>,
+    counts: HashMap<Aggregate, i64>,
+}
+
+#[derive(Clone)]
+struct MarkRow {
+    mark: Mark,
+    owner: Uuid,
+    until: Instant,
+    fence: i64,
+    halted: Option<String>,
+}
+
+/// A transaction: a copy that replaces the state at the commit.
+pub(crate) struct MemoryTx {
+    guard: OwnedMutexGuard<State>,
+    copy: State,
+}
+
+impl MemoryStore {
+    pub(crate) async fn applied(&self) -> Vec<Event> {
+        self.state.lock().await.applied.clone()
+    }
+
+    pub(crate) async fn count(&self, aggregate: &Aggregate) -> i64 {
+        self.state.lock().await.counts.get(aggregate).copied().unwrap_or_default()
+    }
+
+    /// The owner's lease runs out, whatever it is doing.
+    pub(crate) async fn expire_lease(&self, consumer: ConsumerId) {
+        self.state.lock().await.row(consumer).until = Instant::now();
+    }
+
+    /// Mark and halt of a consumer.
+    pub(crate) async fn stands(&self, consumer: ConsumerId) -> (Mark, Option<String>) {
+        let state = self.state.lock().await;
+        state.marks.get(consumer.name).map_or((Mark::START, None), |row| (row.mark, row.halted.clone()))
+    }
+}
+
+impl MemoryTx {
+    /// The tests' effect.
+    pub(crate) fn apply(&mut self, event: &Event) {
+        self.copy.applied.push(event.clone());
+        *self.copy.counts.entry(event.new.aggregate.clone()).or_default() += 1;
+    }
+
+    /// What a consumer without a compare-and-set would do.
+    pub(crate) fn set_mark(&mut self, consumer: ConsumerId, mark: Mark) {
+        self.copy.row(consumer).mark = mark;
+    }
+
+    pub(crate) fn count_up(&mut self, aggregate: &Aggregate) {
+        *self.copy.counts.entry(aggregate.clone()).or_default() += 1;
+    }
+}
+
+impl State {
+    fn row(&mut self, consumer: ConsumerId) -> &mut MarkRow {
+        self.marks.entry(consumer.name).or_insert_with(|| MarkRow {
+            mark: Mark::START,
+            owner: Uuid::nil(),
+            until: Instant::now(),
+            fence: 0,
+            halted: None,
+        })
+    }
+}
+
+impl ConsumerStore for MemoryStore {
+    type Tx = MemoryTx;
+
+    async fn begin(&self) -> Result<MemoryTx, StoreError> {
+        round_trip().await;
+        let guard = self.state.clone().lock_owned().await;
+        let copy = guard.clone();
+        Ok(MemoryTx { guard, copy })
+    }
+
+    async fn mark_lease(
+        &self,
+        consumer: ConsumerId,
+        owner: Uuid,
+        duration: Duration,
+    ) -> Result<Option<LeasedMark>, StoreError> {
+        round_trip().await;
+        let mut state = self.state.lock().await;
+        let row = state.row(consumer);
+        let now = Instant::now();
+        if row.owner != owner {
+            if row.until > now {
+                return Ok(None);
+            }
+            row.owner = owner;
+            row.fence += 1;
+        }
+        row.until = now + duration;
+        Ok(Some(LeasedMark { mark: row.mark, fence: row.fence, halted: row.halted.clone() }))
+    }
+
+    async fn mark_replace(&self, consumer: ConsumerId, from: &Mark, to: &Mark) -> Result<bool, StoreError> {
+        round_trip().await;
+        let mut state = self.state.lock().await;
+        let row = state.row(consumer);
+        let is_there = row.mark == *from;
+        if is_there {
+            row.mark = *to;
+            row.halted = None;
+        }
+        Ok(is_there)
+    }
+
+    async fn halt(&self, consumer: ConsumerId, reason: &str) -> Result<(), StoreError> {
+        round_trip().await;
+        self.state.lock().await.row(consumer).halted = Some(reason.to_owned());
+        Ok(())
+    }
+
+    async fn parked_list(
+        &self,
+        consumer: &str,
+        after: Position,
+        limit: usize,
+    ) -> Result<Vec<Parked>, StoreError> {
+        round_trip().await;
+        let state = self.state.lock().await;
+        let parked = state.parked.get(consumer).into_iter().flatten();
+        Ok(parked.filter(|parked| parked.event.position > after).take(limit).cloned().collect())
+    }
+}
+
+impl ConsumerTx for MemoryTx {
+    async fn mark_advance(
+        &mut self,
+        consumer: ConsumerId,
+        from: &Mark,
+        to: &Mark,
+    ) -> Result<bool, StoreError> {
+        round_trip().await;
+        let row = self.copy.row(consumer);
+        let is_there = row.mark == *from;
+        if is_there {
+            row.mark = *to;
+        }
+        Ok(is_there)
+    }
+
+    async fn mark_lock(&mut self, consumer: ConsumerId) -> Result<Option<Mark>, StoreError> {
+        round_trip().await;
+        Ok(self.copy.marks.get(consumer.name).map(|row| row.mark))
+    }
+
+    async fn parked_among(
+        &mut self,
+        consumer: ConsumerId,
+        aggregates: &[Aggregate],
+    ) -> Result<HashSet<Aggregate>, StoreError> {
+        round_trip().await;
+        let parked = self.copy.parked.get(consumer.name).into_iter().flatten();
+        let parked = parked.map(|parked| parked.event.new.aggregate.clone());
+        Ok(parked.filter(|aggregate| aggregates.contains(aggregate)).collect())
+    }
+
+    async fn parked_aggregate_count(&mut self, consumer: ConsumerId) -> Result<u64, StoreError> {
+        round_trip().await;
+        let parked = self.copy.parked.get(consumer.name).into_iter().flatten();
+        let aggregates: HashSet<_> = parked.map(|parked| &parked.event.new.aggregate).collect();
+        Ok(aggregates.len() as u64)
+    }
+
+    async fn park(
+        &mut self,
+        consumer: ConsumerId,
+        event: &Event,
+        attempts: i32,
+        error: &str,
+    ) -> Result<(), StoreError> {
+        round_trip().await;
+        let list = self.copy.parked.entry(consumer.name).or_default();
+        list.retain(|parked| parked.event.new.id != event.new.id);
+        list.push(Parked {
+            event: event.clone(),
+            attempts,
+            error: error.to_owned(),
+            parked_at: OffsetDateTime::UNIX_EPOCH,
+        });
+        list.sort_by_key(|parked| parked.event.position);
+        Ok(())
+    }
+
+    async fn parked_of(
+        &mut self,
+        consumer: ConsumerId,
+        aggregate: &Aggregate,
+    ) -> Result<Vec<Parked>, StoreError> {
+        round_trip().await;
+        let parked = self.copy.parked.get(consumer.name).into_iter().flatten();
+        Ok(parked.filter(|parked| parked.event.new.aggregate == *aggregate).cloned().collect())
+    }
+
+    async fn parked_remove(
+        &mut self,
+        consumer: ConsumerId,
+        event_id: EventId,
+    ) -> Result<Option<Parked>, StoreError> {
+        round_trip().await;
+        let list = self.copy.parked.entry(consumer.name).or_default();
+        let at = list.iter().position(|parked| parked.event.new.id == event_id);
+        Ok(at.map(|at| list.remove(at)))
+    }
+
+    async fn commit(mut self) -> Result<(), StoreError> {
+        round_trip().await;
+        *self.guard = self.copy;
+        Ok(())
+    }
+
+    async fn rollback(self) {
+        round_trip().await;
+    }
+}
