@@ -12,20 +12,16 @@ use runtime::health::Readiness;
 use runtime::retry::{START_UP_WITHIN, start_up};
 use runtime::server::{Core, Service};
 use tokio::sync::Notify;
-use tonic::service::Routes;
 
 use crate::app::App;
 use crate::clients::user::Users;
 use crate::config::{Config, RedisConfig};
-use crate::grpc::SessionServer;
+use crate::grpc;
 use crate::storage::Store;
 use crate::workers;
 
 /// The domain of this service's errors.
-pub const DOMAIN: &str = crate::grpc::DOMAIN;
-
-const SERVICES: [&str; 3] =
-    ["session.v1.SessionService", "event.v1.EventService", "event.v1.EventAdminService"];
+pub const DOMAIN: &str = grpc::DOMAIN;
 
 /// The service: what all cores of a process share. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -67,9 +63,8 @@ impl SessionService {
         let events =
             EventServer::new(store.clone(), DOMAIN, core.shutdown.clone()).with_stamped(self.stamped.clone());
         let admin = workers::start(&core, &store, config, &self.stamped, &user)?;
-        let routes =
-            Routes::new(SessionServer::new(app)).add_service(events.into_service()).add_service(admin);
-        let policies = PolicyTable::for_services(&SERVICES)?;
+        let routes = grpc::routes(app, events, admin);
+        let policies = PolicyTable::for_services(&grpc::SERVICES)?;
         let auth = AuthLayer::new(DOMAIN, policies, config.service_tokens.accepted()?, store.clone());
         Ok(Service { routes, auth, ready: readiness(store) })
     }

@@ -1,22 +1,22 @@
 //! What callers can do. One file for each change; reads are in `queries.rs`.
 
+mod events;
 mod login;
 mod queries;
 mod refresh_session;
-mod revocations;
 mod revoke_all_sessions;
 mod revoke_session;
 mod start_over;
 
+pub(crate) use events::{REVOCATIONS, Revocations};
 pub(crate) use login::Login;
 pub(crate) use queries::{ListSessions, SessionCursor, SessionPage};
-pub(crate) use revocations::{REVOCATIONS, Revocations};
 pub(crate) use revoke_all_sessions::RevokeAllSessions;
 pub(crate) use revoke_session::RevokeSession;
 pub(crate) use start_over::StartOver;
 
+use ::events::Headers;
 use auth::{Person, Principal};
-use events::Headers;
 use types::{Fingerprint, RequestKey, UserId};
 use uuid::Uuid;
 

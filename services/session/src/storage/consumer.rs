@@ -5,13 +5,11 @@
 
 use std::time::Duration;
 
-use api::event::v1::ParkedEvent;
-use api::violations;
-use events::{ConsumerId, ConsumerStore, LeasedMark, Mark, Parked, Position, StoreError, cloud_event};
-use prost::Message as _;
+use events::{ConsumerId, ConsumerStore, LeasedMark, Mark, Parked, Position, StoreError};
 use uuid::Uuid;
 
 use super::connection::Reply;
+use super::messages::parked_read;
 use super::{Store, Tx, keys, millis, script};
 use crate::error::{Error, Result};
 
@@ -122,31 +120,5 @@ fn mark_read(epoch: &str, position: Position, event_id: &str) -> Result<Mark> {
         },
         position,
         event_id: (!event_id.is_empty()).then(|| event_id.parse()).transpose().map_err(Error::internal)?,
-    })
-}
-
-/// A parked event as it is kept.
-pub(super) fn parked_write(consumer: &str, parked: &Parked) -> Vec<u8> {
-    let row = ParkedEvent {
-        consumer: consumer.to_owned(),
-        event: Some(cloud_event::encode(&parked.event)),
-        attempts: parked.attempts,
-        error: parked.error.clone(),
-        park_time: Some(violations::timestamp(parked.parked_at)),
-    };
-    row.encode_to_vec()
-}
-
-fn parked_read(bytes: &[u8]) -> Result<Parked> {
-    let row = ParkedEvent::decode(bytes).map_err(Error::internal)?;
-    let event = row.event.ok_or_else(|| Error::internal("a parked row without an event"))?;
-    Ok(Parked {
-        event: cloud_event::decode(event).map_err(Error::internal)?,
-        attempts: row.attempts,
-        error: row.error,
-        parked_at: row
-            .park_time
-            .and_then(|time| violations::time(&time))
-            .ok_or_else(|| Error::internal("a parked row without a time"))?,
     })
 }

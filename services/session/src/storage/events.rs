@@ -2,9 +2,8 @@
 
 use std::collections::HashMap;
 
-use api::session::v1::{
-    AllSessionsRevoked, SessionCreated, SessionRefreshed, SessionRevoked, session_revoked::Cause,
-};
+pub(super) use api::session::v1::session_revoked::Cause;
+use api::session::v1::{AllSessionsRevoked, SessionCreated, SessionRefreshed, SessionRevoked};
 use bytes::Bytes;
 use events::{Aggregate, Event, Headers, NewEvent};
 use prost::Message as _;

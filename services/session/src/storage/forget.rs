@@ -3,7 +3,7 @@
 use events::Headers;
 use types::UserId;
 
-use super::{Store, entries, keys, script};
+use super::{Store, events as entries, keys, script};
 use crate::domain::Partition;
 use crate::error::{Error, Result};
 

@@ -8,7 +8,7 @@ use types::EventId;
 use uuid::Uuid;
 
 use super::connection::Reply;
-use super::{Store, entries, keys, script};
+use super::{Store, events as entries, keys, script};
 use crate::domain::Partition;
 use crate::error::{Error, Result};
 

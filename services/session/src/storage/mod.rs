@@ -4,12 +4,13 @@
 
 mod connection;
 mod consumer;
-mod entries;
+mod events;
 mod forget;
 mod keys;
 mod lease;
 mod log;
 mod logins;
+mod messages;
 mod requests;
 mod schema;
 mod script;

@@ -1,14 +1,14 @@
 //! Sessions and their tokens.
 
-use api::session::v1::session_revoked::Cause;
 use auth::token::{AccessToken, PARTITIONS, RefreshToken};
 use events::Headers;
 use time::OffsetDateTime;
 use types::{Fingerprint, RequestKey, SessionId, UserId};
 
 use super::connection::Reply;
+use super::events::Cause;
 use super::requests::Keyed;
-use super::{Store, entries, keys, millis, script, time_of};
+use super::{Store, events as entries, keys, millis, script, time_of};
 use crate::domain::{NewSession, Partition, Session};
 use crate::error::{Error, Result};
 

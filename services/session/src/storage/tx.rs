@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, HashSet};
 use events::{Aggregate, ConsumerId, ConsumerTx, Event, Mark, Parked, StoreError};
 use types::EventId;
 
-use super::consumer::{mark_texts, parked_write};
+use super::consumer::mark_texts;
+use super::messages::parked_write;
 use super::{Store, keys, script, time_of};
 use crate::error::{Error, Result};
 

@@ -1,15 +1,18 @@
-//! A cluster refuses a script that reaches into two slots. So everything is done once on a Redis in cluster mode,
-//! and Redis itself says whether each script keeps to one hash tag.
+//! A cluster refuses a script that reaches into two slots, and a user without a right is refused a command. So
+//! everything is done once on a Redis in cluster mode, as the user that `migrations/session/users.acl` describes:
+//! Redis itself says whether each script keeps to one hash tag and whether the rights suffice.
 
+use api::event::v1::ResyncRequest;
+use api::event::v1::event_admin_service_client::EventAdminServiceClient;
 use api::session::v1::{RevokeAllSessionsRequest, RevokeSessionRequest};
 use testkit::{Lifetime, Port, Redis, RedisUse, State, state, wait_until};
 use tonic::Code;
 use types::Role;
 
-use crate::harness::{Harness, SOON, request_id, user_in};
+use crate::harness::{Harness, SOON, bearer, request_id, user_in};
 
 #[tokio::test]
-async fn every_script_keeps_to_one_slot() {
+async fn every_script_keeps_to_one_slot_and_to_the_rights_of_the_service() {
     let state = State::for_run(&state::base()).await.unwrap();
     let redis = Redis::start(&state, RedisUse::Sessions, Port::Free, Lifetime::WithParent).await.unwrap();
     redis.process().relaunch_with(|launch| launch.args.extend(["--cluster-enabled".into(), "yes".into()]));
@@ -25,9 +28,22 @@ async fn every_script_keeps_to_one_slot() {
     let across = redis.admin().run(0, &["EVAL", "#!lua\nreturn redis.call('GET', 'b')", "1", "{a}"]).await;
     assert!(across.is_err(), "this Redis does not keep slots apart, so the test would show nothing");
 
-    let harness =
-        Harness::start_on(&redis.url(0), &["--sessions-per-user-max", "2", "--rotated-tokens-max", "1"])
-            .await;
+    let rights = include_str!("../../../../migrations/session/users.acl");
+    let rights = rights.split_ascii_whitespace().skip(1);
+    let set_user: Vec<_> = ["ACL", "SETUSER"].into_iter().chain(rights).chain([">right"]).collect();
+    redis.admin().run(0, &set_user).await.unwrap();
+    for denied in [&["FLUSHALL"][..], &["KEYS", "*"], &["CONFIG", "SET", "a", "b"], &["GET", "somebody:else"]]
+    {
+        let try_it: Vec<_> = ["ACL", "DRYRUN", "session-service"].iter().chain(denied).copied().collect();
+        let answer = redis.admin().run(0, &try_it).await;
+        assert_ne!(answer.unwrap_or_default(), "OK", "{denied:?} is allowed");
+    }
+
+    let url = format!("redis://session-service:right@127.0.0.1:{}/0", redis.port());
+    let small =
+        ["--sessions-per-user-max", "2", "--rotated-tokens-max", "1", "--session-touch-interval", "1ms"];
+    let mut harness = Harness::start_on(&url, &small).await;
+    harness.admin = redis.admin().clone();
     let user = harness.peer.sign_up_as(user_in(1), Role::Customer);
     harness.try_password(&user.email, "a guess").await.unwrap_err();
     let login = harness.log_in(&user).await.unwrap();
@@ -68,6 +84,13 @@ async fn every_script_keeps_to_one_slot() {
         other => Err(format!("{other:?}")),
     };
     wait_until(SOON, "the relay's lease", leased).await.unwrap();
+
+    let admin = harness.peer.sign_up(Role::Admin);
+    let admin = harness.log_in(&admin).await.unwrap();
+    let mut events = EventAdminServiceClient::new(harness.channel.clone());
+    let resync = ResyncRequest { request_id: request_id(), consumer: "session.revocations".to_owned() };
+    events.resync(bearer(resync, &admin.access_token)).await.unwrap();
+    assert_eq!(harness.validate(&admin.access_token).await.unwrap_err().code(), Code::Unauthenticated);
     drop(harness);
     drop(redis);
     state.remove().unwrap();
