@@ -284,6 +284,10 @@ impl<L: EventLog> Replay<L> {
             }
             self.read().await?;
         }
+        if due.elapsed() > READ_WITHIN {
+            // Nobody asked for this message when it was due: those before it were not read.
+            return Err(self.statuses.slow_consumer(self.sent_through));
+        }
         Ok(true)
     }
 

@@ -4,5 +4,7 @@
 mod disorder;
 mod lossy;
 mod memory;
+mod scenes;
+mod service;
 mod suites;
 mod world;

@@ -172,6 +172,12 @@ impl World {
         self.start_consumer();
     }
 
+    /// Ends the sequencer and the consumer that were started first.
+    pub(crate) fn kill_first(&mut self) {
+        self.sequencers.remove(0).abort();
+        self.consumers.remove(0).abort();
+    }
+
     /// Ends all consumers.
     pub(crate) fn stop_consumers(&mut self) {
         self.consumers.drain(..).for_each(|consumer| consumer.abort());

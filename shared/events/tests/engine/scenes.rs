@@ -1,0 +1,239 @@
+//! Single disorders, told one by one, in virtual time.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use events::{Mark, Position};
+use tokio::time::{Instant, sleep};
+
+use crate::lossy::Faults;
+use crate::world::{READER, World, check};
+
+const SOON: Duration = Duration::from_secs(20);
+
+async fn started() -> World {
+    fastrand::seed(7);
+    let mut world = World::new();
+    world.long_payloads = false;
+    world.start_sequencer();
+    world.start_consumer();
+    world
+}
+
+/// Writes events one by one and tells how long each took until it was applied, sorted.
+async fn latencies(world: &mut World, count: usize) -> Vec<Duration> {
+    let mut latencies = Vec::new();
+    for _ in 0..count {
+        let written = Instant::now();
+        world.write_one();
+        let position = world.committed.len() as Position;
+        while world.store.stands(READER).await.0.position < position {
+            assert!(written.elapsed() < SOON, "{:?}", world.store.stands(READER).await);
+            sleep(Duration::from_millis(1)).await;
+        }
+        latencies.push(written.elapsed());
+        sleep(Duration::from_millis(3)).await;
+    }
+    latencies.sort_unstable();
+    latencies
+}
+
+async fn applied_as_committed(world: &World) {
+    world.until_applied(SOON).await.unwrap();
+    let applied = world.store.applied().await;
+    check(&world.committed, &world.outbox.ids(), &applied).unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_waits_on_the_way_over_the_channel() {
+    let mut world = started().await;
+    latencies(&mut world, 1).await;
+    let latencies = latencies(&mut world, 200).await;
+    // Time stands still while there is work: a longer latency is a pause somewhere.
+    assert!(latencies[199] <= Duration::from_millis(2), "{:?}", latencies[199]);
+    applied_as_committed(&world).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_redis_dead_for_the_whole_run_everything_arrives() {
+    fastrand::seed(7);
+    let mut world = World::new();
+    world.channel.set_down(true);
+    world.start_sequencer();
+    world.start_consumer();
+    let first = latencies(&mut world, 1).await[0];
+    assert!(first <= Duration::from_millis(1500), "{first:?}");
+    let latencies = latencies(&mut world, 200).await;
+    assert!(latencies[100] <= Duration::from_millis(10), "{:?}", latencies[100]);
+    applied_as_committed(&world).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn redis_goes_away_and_comes_back_without_a_delay_that_anybody_notices() {
+    let mut world = started().await;
+    latencies(&mut world, 5).await;
+    for _ in 0..3 {
+        world.channel.set_down(true);
+        let away = latencies(&mut world, 50).await;
+        assert!(away[49] <= Duration::from_millis(500) && away[25] <= Duration::from_millis(25), "{away:?}");
+        world.channel.set_down(false);
+        let back = latencies(&mut world, 50).await;
+        assert!(back[49] <= Duration::from_millis(500) && back[25] <= Duration::from_millis(25), "{back:?}");
+        sleep(Duration::from_secs(2)).await;
+        let live = latencies(&mut world, 20).await;
+        assert!(live[19] <= Duration::from_millis(2), "it is heard by the channel again: {live:?}");
+    }
+    applied_as_committed(&world).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_event_is_not_lost_when_nothing_comes_after_it() {
+    let mut world = started().await;
+    latencies(&mut world, 3).await;
+    world.channel.set(Faults { drop: 1.0, ..Faults::default() });
+    world.write_one();
+    sleep(Duration::from_millis(20)).await;
+    world.channel.set(Faults::default());
+    world.until_applied(Duration::from_millis(800)).await.unwrap();
+    applied_as_committed(&world).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backlog_is_applied_in_batches_after_the_consumer_was_away() {
+    let mut world = started().await;
+    world.until_applied(SOON).await.unwrap();
+    world.stop_consumers();
+    for _ in 0..5000 {
+        world.write_one();
+    }
+    sleep(Duration::from_secs(5)).await;
+    world.start_consumer();
+    applied_as_committed(&world).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_promotion_without_loss_goes_on_with_the_new_epoch() {
+    let mut world = started().await;
+    latencies(&mut world, 3).await;
+    let before = world.store.stands(READER).await.0;
+    world.outbox.move_to_another_server();
+    world.kill_sequencer();
+    sleep(Duration::from_secs(4)).await;
+    latencies(&mut world, 3).await;
+    applied_as_committed(&world).await;
+    let (mark, halted) = world.store.stands(READER).await;
+    assert_ne!(mark.epoch, before.epoch);
+    assert_eq!((mark.position, halted), (6, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rewound_stream_stops_the_consumer_and_applies_nothing() {
+    for consumer_runs in [true, false] {
+        let mut world = started().await;
+        latencies(&mut world, 3).await;
+        let backup = world.outbox.backup();
+        latencies(&mut world, 3).await;
+        let before = world.store.stands(READER).await.0;
+        if !consumer_runs {
+            world.stop_consumers();
+            sleep(Duration::from_secs(4)).await;
+        }
+        world.outbox.restore(backup);
+        world.outbox.expire_lease();
+        // Another history reaches beyond the mark before the consumer looks.
+        for _ in 0..10 {
+            world.write_one();
+        }
+        world.channel.say_again(1000);
+        if !consumer_runs {
+            world.start_consumer();
+        }
+        let give_up = Instant::now() + SOON;
+        while world.store.stands(READER).await.1.is_none() {
+            assert!(Instant::now() < give_up, "it did not halt");
+            sleep(Duration::from_millis(10)).await;
+        }
+        sleep(Duration::from_secs(10)).await;
+        let (mark, halted) = world.store.stands(READER).await;
+        assert_eq!((mark, halted.as_deref()), (before, Some("stream_rewound")));
+        assert_eq!(world.store.applied().await.len(), 6, "nothing of the other history was applied");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mark_below_everything_that_is_left_halts_the_consumer() {
+    let mut world = started().await;
+    latencies(&mut world, 3).await;
+    world.stop_consumers();
+    sleep(Duration::from_secs(4)).await;
+    latencies_unread(&mut world).await;
+    world.start_consumer();
+    let give_up = Instant::now() + SOON;
+    while world.store.stands(READER).await.1.is_none() {
+        assert!(Instant::now() < give_up, "it did not halt");
+        sleep(Duration::from_millis(10)).await;
+    }
+    let (mark, halted) = world.store.stands(READER).await;
+    assert_eq!((mark.position, halted.as_deref()), (3, Some("position_pruned")));
+    assert_eq!(world.store.applied().await.len(), 3);
+}
+
+/// Events that nobody consumed are stamped and, as if somebody had said that he needs them no more, pruned.
+async fn latencies_unread(world: &mut World) {
+    use events::{EventLog as _, OutboxStore as _};
+    for _ in 0..5 {
+        world.write_one();
+    }
+    while world.outbox.pending() > 0 {
+        sleep(Duration::from_millis(10)).await;
+    }
+    world.outbox.acknowledge(READER.stream, READER.name, uuid::Uuid::nil(), 8).await.unwrap();
+    world.outbox.expire_lease();
+    let thief = uuid::Uuid::new_v4();
+    let lease = world.outbox.lease(READER.stream, thief, SOON).await.unwrap().unwrap();
+    assert_eq!(world.outbox.prune(&lease, Duration::ZERO, 100).await.unwrap(), 7);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_producer_hears_of_the_mark() {
+    let mut world = started().await;
+    latencies(&mut world, 10).await;
+    sleep(Duration::from_millis(1500)).await;
+    assert_eq!(world.outbox.acknowledged(READER.name), Some(10));
+    assert_eq!(world.outbox.published_through(), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_absent_producer_and_a_failing_database_only_delay() {
+    let mut world = started().await;
+    latencies(&mut world, 3).await;
+    world.source_failing.store(100, Ordering::Relaxed);
+    world.effects.failing.store(100, Ordering::Relaxed);
+    world.channel.cut();
+    for _ in 0..20 {
+        world.write_one();
+    }
+    sleep(Duration::from_secs(60)).await;
+    let (mark, halted) = world.store.stands(READER).await;
+    assert_eq!((mark.position, halted), (3, None), "transient failures neither park nor halt");
+    world.source_failing.store(0, Ordering::Relaxed);
+    world.effects.failing.store(0, Ordering::Relaxed);
+    applied_as_committed(&world).await;
+    assert_ne!(world.store.stands(READER).await.0, Mark::START);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_replicas_the_other_takes_over_within_five_seconds() {
+    let mut world = started().await;
+    latencies(&mut world, 3).await;
+    world.start_consumer();
+    world.start_sequencer();
+    sleep(Duration::from_secs(1)).await;
+    // The ones that have the leases die without a word; the others were waiting.
+    world.kill_first();
+    let written = Instant::now();
+    world.write_one();
+    world.until_applied(Duration::from_secs(5)).await.unwrap();
+    assert!(written.elapsed() <= Duration::from_secs(5));
+    applied_as_committed(&world).await;
+}
