@@ -539,7 +539,7 @@ async fn whoever_changes_the_book_in_the_database_is_found_out() {
     let entries = harness.database.collection::<Document>("entry");
     let wallets = harness.database.collection::<Document>("wallet");
     let owner = bson::Uuid::parse_str(&ann.id).unwrap();
-    let at = |sequence: i64| doc! { "owner": owner, "sequence": sequence };
+    let at = |sequence: i64| doc! { "owner": owner, "currency": "EUR", "sequence": sequence };
     let original = entries.find_one(at(2)).await.unwrap().unwrap();
     for change in [
         doc! { "$set": { "amount": 9_i64 } },
