@@ -94,7 +94,7 @@ async fn run(stage: &Stage, case: &Case) -> Result<Vec<String>> {
 
 #[tokio::test]
 async fn each_wrong_call_gets_its_error_and_changes_nothing() -> Result<()> {
-    let stage = Stage::get().await?;
+    let stage = &Stage::get().await?;
     let before = stage.settled_digest().await?;
     let mut failures = Vec::new();
     let cases = cases()?;

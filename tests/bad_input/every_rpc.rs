@@ -45,7 +45,7 @@ const NO_MESSAGE: &[u8] = &[0xff, 0xff, 0xff];
 
 #[tokio::test]
 async fn without_good_credentials_only_open_methods_answer() -> Result<()> {
-    let stage = Stage::get().await?;
+    let stage = &Stage::get().await?;
     let before = stage.settled_digest().await?;
     let ended = format!("Bearer {}", stage.token("ended")?.context("a token")?);
     let refresh = format!("Bearer {}", stage.token("buyer_refresh_token")?.context("a token")?);
@@ -80,7 +80,7 @@ async fn without_good_credentials_only_open_methods_answer() -> Result<()> {
 
 #[tokio::test]
 async fn each_caller_is_admitted_exactly_where_the_policy_says() -> Result<()> {
-    let stage = Stage::get().await?;
+    let stage = &Stage::get().await?;
     let people = [("buyer", Role::Customer), ("seller", Role::Merchant), ("admin", Role::Admin)];
     let services = ["user-service", "order-service", "session-service"];
     for (path, method) in methods() {

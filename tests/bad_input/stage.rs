@@ -11,29 +11,31 @@ use testkit::ServiceName;
 use testkit::client::{PASSWORD, Person, eur, request_id};
 use tests::System;
 use tests::people::{Market, PRICE, pay};
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex, MutexGuard};
 use uuid::Uuid;
 
 /// A system with an order in each state and people of each kind.
 #[derive(Debug)]
 pub(crate) struct Stage {
-    pub(crate) system: &'static System,
+    pub(crate) system: System,
     pub(crate) market: Market,
     stranger: Person,
     ended: Person,
     names: BTreeMap<&'static str, String>,
+    _turn: MutexGuard<'static, ()>,
 }
 
 impl Stage {
-    /// The stage that all rows share: rows change nothing.
-    pub(crate) async fn get() -> Result<&'static Self> {
-        static STAGE: OnceCell<Stage> = OnceCell::const_new();
-        STAGE.get_or_try_init(|| Box::pin(Self::set())).await
+    /// A stage on the shared system, for one test at a time: another's preparations would look like changes.
+    pub(crate) async fn get() -> Result<Self> {
+        static TURN: Mutex<()> = Mutex::const_new(());
+        let turn = TURN.lock().await;
+        Box::pin(Self::set(turn)).await
     }
 
-    async fn set() -> Result<Self> {
+    async fn set(turn: MutexGuard<'static, ()>) -> Result<Self> {
         let system = System::shared().await?;
-        let market = Market::open(system, 10 * PRICE, 5).await?;
+        let market = Market::open(&system, 10 * PRICE, 5).await?;
         let yen = api::order::v1::CreateProductRequest {
             request_id: request_id(),
             name: "In yen".to_owned(),
@@ -119,9 +121,9 @@ impl Stage {
             ("$missing", Uuid::now_v7().to_string()),
             ("$password", PASSWORD.to_owned()),
         ]);
-        let stage = Self { system, market, stranger, ended, names };
         // The last events of the preparation may still be on their way.
         system.books_balance().await?;
+        let stage = Self { system, market, stranger, ended, names, _turn: turn };
         Ok(stage)
     }
 

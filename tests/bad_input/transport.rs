@@ -33,7 +33,7 @@ fn get_user(stage: &Stage) -> Result<Bytes> {
 
 #[tokio::test]
 async fn bodies_that_are_no_message() -> Result<()> {
-    let stage = Stage::get().await?;
+    let stage = &Stage::get().await?;
     let before = stage.settled_digest().await?;
     let good = get_user(stage)?;
     let deep: Vec<u8> = {
@@ -93,7 +93,7 @@ async fn bodies_that_are_no_message() -> Result<()> {
 
 #[tokio::test]
 async fn compression_that_is_not_accepted_is_unimplemented() -> Result<()> {
-    let stage = Stage::get().await?;
+    let stage = &Stage::get().await?;
     for encoding in ["gzip", "br", "zip-bomb"] {
         let body = raw::frame_of(1, 4, &[1, 2, 3, 4]);
         let answer = call(stage, GET_USER, &[("grpc-encoding", encoding)], body).await?;
@@ -105,7 +105,7 @@ async fn compression_that_is_not_accepted_is_unimplemented() -> Result<()> {
 
 #[tokio::test]
 async fn unknown_fields_are_ignored_and_the_last_value_of_a_field_counts() -> Result<()> {
-    let stage = Stage::get().await?;
+    let stage = &Stage::get().await?;
     let mut body = get_user(stage)?.to_vec();
     body.extend([0x82, 0x7d, 0x03, b'x', b'y', b'z']);
     let answer = call(stage, GET_USER, &[], raw::frame(&body)).await?;
@@ -122,7 +122,7 @@ async fn unknown_fields_are_ignored_and_the_last_value_of_a_field_counts() -> Re
 
 #[tokio::test]
 async fn unknown_methods_and_services_are_unimplemented() -> Result<()> {
-    let stage = Stage::get().await?;
+    let stage = &Stage::get().await?;
     for path in [
         "user.v1.UserService/DropUsers",
         "user.v1.NoService/GetUser",
@@ -138,7 +138,7 @@ async fn unknown_methods_and_services_are_unimplemented() -> Result<()> {
 
 #[tokio::test]
 async fn other_content_types_and_http_1_reach_no_handler() -> Result<()> {
-    let stage = Stage::get().await?;
+    let stage = &Stage::get().await?;
     for content_type in ["application/json", "text/html"] {
         let answer = call(stage, GET_USER, &[("content-type", content_type)], raw::frame(&[])).await?;
         let refused =
@@ -162,7 +162,7 @@ async fn other_content_types_and_http_1_reach_no_handler() -> Result<()> {
 
 #[tokio::test]
 async fn time_outs_are_read_or_refused() -> Result<()> {
-    let stage = Stage::get().await?;
+    let stage = &Stage::get().await?;
     let body = raw::frame(&get_user(stage)?);
     for bad in ["9999999999S", "-1S", "1X", "S", "", "1", " 1S", "1.5S"] {
         let answer = call(stage, GET_USER, &[("grpc-timeout", bad)], body.clone()).await?;
@@ -187,7 +187,7 @@ async fn time_outs_are_read_or_refused() -> Result<()> {
 
 #[tokio::test]
 async fn headers_beyond_the_limit_end_the_call_and_not_the_server() -> Result<()> {
-    let stage = Stage::get().await?;
+    let stage = &Stage::get().await?;
     let body = raw::frame(&get_user(stage)?);
     let huge = "a".repeat(64 * 1024);
     // A connection of its own: the server may end it.
@@ -204,7 +204,7 @@ async fn headers_beyond_the_limit_end_the_call_and_not_the_server() -> Result<()
 
 #[tokio::test]
 async fn bad_trace_headers_start_a_new_trace_and_good_ones_are_kept() -> Result<()> {
-    let stage = Stage::get().await?;
+    let stage = &Stage::get().await?;
     let body = raw::frame(&raw::encode(GET_USER, &json!({ "userId": "x" }))?);
     let trace = |answer: &Answer| {
         let details = answer.status.get_error_details();
@@ -225,7 +225,7 @@ async fn bad_trace_headers_start_a_new_trace_and_good_ones_are_kept() -> Result<
 
 #[tokio::test]
 async fn two_messages_on_a_unary_call_take_effect_once_at_most() -> Result<()> {
-    let stage = Stage::get().await?;
+    let stage = &Stage::get().await?;
     let posts = async || -> Result<i64> {
         let request = api::user::v1::GetUserRequest { user_id: stage.market.buyer.user_id.clone() };
         let answer = stage.market.buyer.caller.users().get_user(request).await?;

@@ -17,7 +17,7 @@ const CALLERS: usize = 50;
 
 #[tokio::test]
 async fn fifty_payments_with_one_request_id_are_one_payment_with_fifty_equal_answers() -> Result<()> {
-    let system = System::shared().await?;
+    let system = &System::shared().await?;
     let market = Market::open(system, 10 * PRICE, 10).await?;
     let placed = market.order(2).await?;
     let request = pay(&placed);
@@ -38,7 +38,7 @@ async fn fifty_payments_with_one_request_id_are_one_payment_with_fifty_equal_ans
 
 #[tokio::test]
 async fn of_two_payments_of_one_order_one_is_taken() -> Result<()> {
-    let system = System::shared().await?;
+    let system = &System::shared().await?;
     let market = Market::open(system, 10 * PRICE, 20).await?;
     for _ in 0..5 {
         let before = (credit(&market.buyer).await?, earned(&market.seller).await?);
@@ -64,7 +64,7 @@ async fn of_two_payments_of_one_order_one_is_taken() -> Result<()> {
 
 #[tokio::test]
 async fn of_a_payment_and_a_cancellation_one_wins() -> Result<()> {
-    let system = System::shared().await?;
+    let system = &System::shared().await?;
     let market = Market::open(system, 100 * PRICE, 100).await?;
     let (mut paid, mut cancelled) = (0, 0);
     for _ in 0..10 {
@@ -98,7 +98,7 @@ async fn of_a_payment_and_a_cancellation_one_wins() -> Result<()> {
 
 #[tokio::test]
 async fn a_request_id_is_not_reused_for_something_else() -> Result<()> {
-    let system = System::shared().await?;
+    let system = &System::shared().await?;
     let market = Market::open(system, PRICE, 10).await?;
     let placed = market.order(1).await?;
     let other = market.order(1).await?;
@@ -116,7 +116,7 @@ async fn a_request_id_is_not_reused_for_something_else() -> Result<()> {
 
 #[tokio::test]
 async fn the_same_request_id_of_another_person_is_another_request() -> Result<()> {
-    let system = System::shared().await?;
+    let system = &System::shared().await?;
     let one = Market::open(system, PRICE, 5).await?;
     let two = Market::open(system, PRICE, 5).await?;
     let item = |market: &Market| api::order::v1::OrderItem {
@@ -133,7 +133,7 @@ async fn the_same_request_id_of_another_person_is_another_request() -> Result<()
 
 #[tokio::test]
 async fn a_refused_payment_stays_refused_under_its_request_id() -> Result<()> {
-    let system = System::shared().await?;
+    let system = &System::shared().await?;
     let market = Market::open(system, PRICE - 1, 5).await?;
     let placed = market.order(1).await?;
     let request = pay(&placed);
@@ -150,7 +150,7 @@ async fn a_refused_payment_stays_refused_under_its_request_id() -> Result<()> {
 
 #[tokio::test]
 async fn credit_sent_both_ways_at_once_is_conserved() -> Result<()> {
-    let system = System::shared().await?;
+    let system = &System::shared().await?;
     let (ann, ben) = (system.api.sign_up("Ann").await?, system.api.sign_up("Ben").await?);
     for person in [&ann, &ben] {
         system.admin.grant(person, eur(1000)).await?;
@@ -183,7 +183,7 @@ async fn credit_sent_both_ways_at_once_is_conserved() -> Result<()> {
 
 #[tokio::test]
 async fn a_grant_repeated_by_fifty_callers_is_granted_once() -> Result<()> {
-    let system = System::shared().await?;
+    let system = &System::shared().await?;
     let ann = system.api.sign_up("Ann").await?;
     let request =
         GrantCreditRequest { request_id: request_id(), user_id: ann.user_id.clone(), amount: Some(eur(500)) };

@@ -27,7 +27,7 @@ async fn statistics_become(person: &Person, expected: OrderStatistics) -> Result
 
 #[tokio::test]
 async fn the_last_unit_goes_to_one_of_many_buyers() -> Result<()> {
-    let system = System::shared().await?;
+    let system = &System::shared().await?;
     let market = Market::open(system, 0, 1).await?;
     let mut calls = JoinSet::new();
     for _ in 0..30 {
@@ -49,7 +49,7 @@ async fn the_last_unit_goes_to_one_of_many_buyers() -> Result<()> {
 
 #[tokio::test]
 async fn statistics_in_mongodb_follow_orders_in_postgresql() -> Result<()> {
-    let system = System::shared().await?;
+    let system = &System::shared().await?;
     let market = Market::open(system, 10 * PRICE, 10).await?;
     let friend = system.api.sign_up("Friend").await?;
     let (kept, handed, dropped) = (market.order(1).await?, market.order(1).await?, market.order(1).await?);
@@ -77,7 +77,7 @@ async fn statistics_in_mongodb_follow_orders_in_postgresql() -> Result<()> {
 
 #[tokio::test]
 async fn an_order_paid_by_its_new_owner_is_refunded_to_that_owner() -> Result<()> {
-    let system = System::shared().await?;
+    let system = &System::shared().await?;
     let market = Market::open(system, 0, 10).await?;
     let friend = system.api.sign_up("Friend").await?;
     system.admin.grant(&friend, testkit::client::eur(PRICE)).await?;

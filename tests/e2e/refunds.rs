@@ -10,7 +10,7 @@ use tonic::Code;
 
 #[tokio::test]
 async fn refunds_at_once_never_exceed_the_payment() -> Result<()> {
-    let system = System::shared().await?;
+    let system = &System::shared().await?;
     let market = Market::open(system, PRICE, 1).await?;
     let placed = market.order(1).await?;
     market.buyer.caller.transfers().pay_order(pay(&placed)).await.context("PayOrder")?;
@@ -35,7 +35,7 @@ async fn refunds_at_once_never_exceed_the_payment() -> Result<()> {
 
 #[tokio::test]
 async fn a_deactivated_buyer_still_gets_the_refund() -> Result<()> {
-    let system = System::shared().await?;
+    let system = &System::shared().await?;
     let market = Market::open(system, PRICE, 1).await?;
     let placed = market.order(1).await?;
     market.buyer.caller.transfers().pay_order(pay(&placed)).await.context("PayOrder")?;
@@ -57,7 +57,7 @@ async fn a_deactivated_buyer_still_gets_the_refund() -> Result<()> {
 
 #[tokio::test]
 async fn only_the_seller_or_an_admin_refunds() -> Result<()> {
-    let system = System::shared().await?;
+    let system = &System::shared().await?;
     let market = Market::open(system, PRICE, 1).await?;
     let stranger = system.api.sign_up("Stranger").await?;
     let stranger = system.admin.make(&stranger, api::auth::v1::Role::Merchant).await?;

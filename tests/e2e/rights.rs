@@ -17,7 +17,7 @@ fn not_found(reason: &str) -> (Code, String) {
 
 #[tokio::test]
 async fn anothers_private_things_are_not_found() -> Result<()> {
-    let system = System::shared().await?;
+    let system = &System::shared().await?;
     let market = Market::open(system, PRICE, 2).await?;
     let stranger = system.api.sign_up("Stranger").await?;
     let placed = market.order(1).await?;
@@ -68,7 +68,7 @@ async fn anothers_private_things_are_not_found() -> Result<()> {
 
 #[tokio::test]
 async fn others_see_a_name_and_nothing_more() -> Result<()> {
-    let system = System::shared().await?;
+    let system = &System::shared().await?;
     let (ann, ben) = (system.api.sign_up("Ann").await?, system.api.sign_up("Ben").await?);
     let request = GetUserRequest { user_id: ann.user_id.clone() };
     let own = ann.caller.users().get_user(request.clone()).await?.into_inner().user.context("a user")?;

@@ -38,7 +38,7 @@ async fn ends_everywhere(person: &Person) -> Result<()> {
 
 #[tokio::test]
 async fn revoking_all_sessions_ends_each_of_them() -> Result<()> {
-    let system = System::shared().await?;
+    let system = &System::shared().await?;
     let laptop = system.api.sign_up("Ann").await?;
     let phone = system.api.log_in(&laptop.email, PASSWORD).await?;
     for session in [&laptop, &phone] {
@@ -55,7 +55,7 @@ async fn revoking_all_sessions_ends_each_of_them() -> Result<()> {
 
 #[tokio::test]
 async fn deactivation_ends_sessions_and_stops_logins_orders_and_credit() -> Result<()> {
-    let system = System::shared().await?;
+    let system = &System::shared().await?;
     let market = Market::open(system, 0, 5).await?;
     reaches_both(&market.buyer).await?;
     let request = DeactivateUserRequest {
@@ -76,7 +76,7 @@ async fn deactivation_ends_sessions_and_stops_logins_orders_and_credit() -> Resu
 
 #[tokio::test]
 async fn a_refresh_token_is_good_once() -> Result<()> {
-    let system = System::shared().await?;
+    let system = &System::shared().await?;
     let ann = system.api.sign_up("Ann").await?;
     let refresh = |token: &str| RefreshSessionRequest { refresh_token: token.to_owned() };
     let anyone = system.api.anyone();

@@ -10,12 +10,12 @@ use tokio::sync::OnceCell;
 const ADMIN_EMAIL: &str = "admin@tristore.test";
 const PACKAGES: [&str; 3] = ["user-service", "order-service", "session-service"];
 
-/// A running system.
+/// A running system, as one test uses it.
 #[derive(Debug)]
 pub struct System {
     /// Its processes.
-    pub stack: Stack,
-    /// Clients of it.
+    pub stack: Arc<Stack>,
+    /// Clients of it. They live in the test's own runtime.
     pub api: Api,
     /// The first admin, logged in.
     pub admin: Person,
@@ -26,9 +26,11 @@ impl System {
     ///
     /// # Errors
     /// When it does not start.
-    pub async fn shared() -> Result<&'static Self> {
-        static SHARED: OnceCell<System> = OnceCell::const_new();
-        SHARED.get_or_try_init(|| Self::start(DatabaseOptions::default())).await
+    pub async fn shared() -> Result<Self> {
+        static SHARED: OnceCell<Arc<Stack>> = OnceCell::const_new();
+        let start = || Box::pin(start(DatabaseOptions::default(), ServiceOptions::default()));
+        let stack = SHARED.get_or_try_init(start).await?;
+        Self::of(Arc::clone(stack)).await
     }
 
     /// A system of its own, for a test that breaks it.
@@ -44,11 +46,10 @@ impl System {
     /// # Errors
     /// When it does not start.
     pub async fn start_with(databases: DatabaseOptions, services: ServiceOptions) -> Result<Self> {
-        static BUILT: OnceCell<()> = OnceCell::const_new();
-        BUILT.get_or_try_init(|| Profile::Debug.build(&PACKAGES)).await?;
-        let state = Arc::new(State::for_run(&state::base()).await?);
-        let stack = Stack::start(state, databases, &services).await?;
-        stack.services.bootstrap_admin(ADMIN_EMAIL, "Admin", PASSWORD).await?;
+        Self::of(Box::pin(start(databases, services)).await?).await
+    }
+
+    async fn of(stack: Arc<Stack>) -> Result<Self> {
         let api = Api::of(&stack.services)?;
         let admin = api.log_in(ADMIN_EMAIL, PASSWORD).await.context("logging the admin in")?;
         Ok(Self { stack, api, admin })
@@ -65,4 +66,13 @@ impl System {
         }
         Ok(())
     }
+}
+
+async fn start(databases: DatabaseOptions, services: ServiceOptions) -> Result<Arc<Stack>> {
+    static BUILT: OnceCell<()> = OnceCell::const_new();
+    BUILT.get_or_try_init(|| Profile::Debug.build(&PACKAGES)).await?;
+    let state = Arc::new(State::for_run(&state::base()).await?);
+    let stack = Stack::start(state, databases, &services).await?;
+    stack.services.bootstrap_admin(ADMIN_EMAIL, "Admin", PASSWORD).await?;
+    Ok(Arc::new(stack))
 }

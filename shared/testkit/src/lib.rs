@@ -9,6 +9,7 @@
 //! next run, which finds it in a pid file. Nothing is ever signalled by name.
 
 mod account;
+mod cargo;
 pub mod client;
 mod databases;
 pub mod env;
@@ -34,6 +35,7 @@ pub mod test_servers;
 mod wait;
 
 pub use account::Account;
+pub use cargo::cargo;
 pub use databases::{DatabaseOptions, Databases};
 pub use health::serving;
 pub use launch::{Launch, Lifetime};

@@ -4,8 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
-use tokio::process::Command;
 
+use crate::cargo::cargo;
 use crate::env;
 use crate::launch::Lifetime;
 use crate::ports::Port;
@@ -67,7 +67,7 @@ impl Profile {
     /// # Errors
     /// When the build fails.
     pub async fn build(self, packages: &[&str]) -> Result<()> {
-        let mut command = Command::new(env::path("CARGO").unwrap_or_else(|| "cargo".into()));
+        let mut command = cargo();
         command.arg("build").current_dir(state::workspace());
         command.args(packages.iter().flat_map(|package| ["--package", package]));
         if self == Self::Release {

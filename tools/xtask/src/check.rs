@@ -54,7 +54,7 @@ async fn step(name: &str) -> Result<()> {
 }
 
 async fn cargo(args: &[&str]) -> Result<()> {
-    let mut command = Command::new(testkit::env::path("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut command = testkit::cargo();
     command.args(args).env("RUSTDOCFLAGS", "-D warnings");
     run_in_workspace(command).await
 }

@@ -7,7 +7,6 @@ use anyhow::{Context, Result};
 use testkit::test_servers::{MONGODB_URL, POSTGRES_URL, REDIS_EVENTS_URL, REDIS_SESSION_URL};
 use testkit::{DatabaseOptions, Databases, MongoAdmin, PREFIX, PostgresAdmin, State, env, state};
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::Command;
 
 use crate::local::asked_to_stop;
 use crate::{out, tools};
@@ -61,7 +60,7 @@ async fn sweep_given_servers() -> Result<()> {
 }
 
 async fn cargo_test(databases: &Databases, args: &[String]) -> Result<(u8, Sum)> {
-    let mut command = Command::new(env::path("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut command = testkit::cargo();
     command.args(["test", "--no-fail-fast"]).current_dir(state::workspace()).kill_on_drop(true);
     let picks_packages = args.iter().any(|arg| arg.starts_with("-p") || arg.starts_with("--package"));
     if !picks_packages {
