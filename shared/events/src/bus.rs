@@ -7,7 +7,7 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -96,10 +96,14 @@ const RECONNECT_LONGEST: Duration = Duration::from_secs(1);
 const PIPELINE_MAX: usize = 500;
 
 /// The event Redis.
+///
+/// Pub/Sub does not know the numbered databases of a server, so a bus on another one than 0 puts the number
+/// before its channels' names: systems that share a server by database do not hear each other.
 #[derive(Clone)]
 pub struct Bus {
     client: Client,
-    publisher: std::sync::Arc<OnceLock<ConnectionManager>>,
+    prefix: Arc<str>,
+    publisher: Arc<OnceLock<ConnectionManager>>,
 }
 
 impl fmt::Debug for Bus {
@@ -120,7 +124,11 @@ impl Bus {
     /// When the URL is none; never because Redis is away.
     pub fn connect(url: &str) -> Result<Self, InvalidUrl> {
         let client = Client::open(url).map_err(InvalidUrl)?;
-        Ok(Self { client, publisher: std::sync::Arc::default() })
+        let prefix = match client.get_connection_info().redis_settings().db() {
+            0 => String::new(),
+            number => format!("{number}:"),
+        };
+        Ok(Self { client, prefix: prefix.into(), publisher: Arc::default() })
     }
 
     /// Tells the sequencer of a stream, wherever it runs, that an event was committed: a hint, so a failure
@@ -156,6 +164,7 @@ impl Channel for Bus {
         for chunk in messages.chunks(PIPELINE_MAX) {
             let mut pipeline = redis::pipe();
             for (channel, payload) in chunk {
+                let channel = format!("{}{channel}", self.prefix);
                 pipeline.cmd("PUBLISH").arg(channel).arg(payload.as_ref()).ignore();
             }
             pipeline.query_async::<()>(&mut publisher).await.map_err(refused)?;
@@ -166,7 +175,8 @@ impl Channel for Bus {
     fn subscribe(&self, channels: Vec<String>, silence: Option<Duration>) -> Subscription {
         let listener = Listener {
             client: self.client.clone(),
-            channels,
+            prefix: self.prefix.clone(),
+            channels: channels.iter().map(|channel| format!("{}{channel}", self.prefix)).collect(),
             silence,
             connection: None,
             backoff: Backoff::new(RECONNECT_FIRST, RECONNECT_LONGEST),
@@ -182,6 +192,7 @@ impl Channel for Bus {
 /// One connection after the other.
 struct Listener {
     client: Client,
+    prefix: Arc<str>,
     channels: Vec<String>,
     silence: Option<Duration>,
     connection: Option<PubSubStream>,
@@ -202,7 +213,8 @@ impl Listener {
         if let Some(message) = message {
             // Only now: a server that takes subscriptions and hangs up must not be asked without a pause.
             self.backoff.reset();
-            let channel = message.get_channel_name().to_owned();
+            let channel = message.get_channel_name();
+            let channel = channel.strip_prefix(&*self.prefix).unwrap_or(channel).to_owned();
             return Signal::Message { channel, payload: Bytes::copy_from_slice(message.get_payload_bytes()) };
         }
         self.connection = None;

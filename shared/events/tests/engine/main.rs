@@ -4,6 +4,7 @@
 mod disorder;
 mod lossy;
 mod memory;
+mod redis;
 mod scenes;
 mod service;
 mod suites;
