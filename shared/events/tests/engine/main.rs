@@ -1,6 +1,8 @@
 //! The engine as a whole: over a model of its databases and a channel that loses anything, and over a real
 //! Redis and a real gRPC connection.
 
+mod admin;
+mod caches;
 mod disorder;
 mod lossy;
 mod memory;

@@ -31,7 +31,8 @@ const SOON: Duration = Duration::from_secs(10);
 /// A server of this test's own, to be killed.
 async fn own_redis() -> (Arc<State>, Redis) {
     let state = Arc::new(State::for_run(&testkit::state::base()).await.unwrap());
-    let redis = Redis::start(&state, RedisUse::EventsAndCache, Port::Free, Lifetime::WithParent).await.unwrap();
+    let redis =
+        Redis::start(&state, RedisUse::EventsAndCache, Port::Free, Lifetime::WithParent).await.unwrap();
     (state, redis)
 }
 
