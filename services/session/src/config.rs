@@ -34,7 +34,18 @@ pub enum Action {
     /// Serve; this is what happens without a command.
     Serve(Box<Config>),
     /// Check that Redis may keep sessions, note the layout of the keys, load the scripts.
-    Migrate(RedisConfig),
+    Migrate(MigrateConfig),
+}
+
+/// Everything that `migrate` needs.
+#[derive(Debug, Clone, Args, Serialize)]
+pub struct MigrateConfig {
+    /// Where logs go.
+    #[command(flatten)]
+    pub telemetry: TelemetryConfig,
+    /// The database.
+    #[command(flatten)]
+    pub redis: RedisConfig,
 }
 
 /// Everything that `serve` needs.
@@ -83,9 +94,9 @@ pub struct RedisConfig {
 #[command(next_help_heading = "Sessions")]
 pub struct SessionConfig {
     /// Life of an access token.
-    #[arg(long, env = "ACCESS_TOKEN_LIFE", default_value = "15m", value_parser = duration)]
+    #[arg(long = "access-token-life", env = "ACCESS_TOKEN_LIFE", default_value = "15m", value_parser = duration)]
     #[serde(serialize_with = "human")]
-    pub access_token_life: Duration,
+    pub access_life: Duration,
     /// Life of a session that is not used.
     #[arg(long, env = "SESSION_IDLE_LIFE", default_value = "30m", value_parser = duration)]
     #[serde(serialize_with = "human")]
@@ -161,7 +172,7 @@ impl Config {
     pub(crate) fn store_options(&self, appended: &Arc<Notify>) -> Result<StoreOptions> {
         let (sessions, logins) = (&self.sessions, &self.logins);
         let lifetimes = Lifetimes {
-            access: sessions.access_token_life,
+            access: sessions.access_life,
             idle: sessions.session_idle_life,
             absolute: sessions.session_life,
             touch: sessions.session_touch_interval,

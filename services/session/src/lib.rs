@@ -14,6 +14,8 @@ mod serve;
 mod storage;
 mod workers;
 
-pub use config::{Action, Command, Config, LISTEN, LoginConfig, PeerConfig, RedisConfig, SessionConfig};
+pub use config::{
+    Action, Command, Config, LISTEN, LoginConfig, MigrateConfig, PeerConfig, RedisConfig, SessionConfig,
+};
 pub use serve::{DOMAIN, SessionService, migrate};
 pub use storage::{Store, Tx};

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use runtime::config::{masked, parse_from};
-use session_service::{Action, Command, Config, DOMAIN, LISTEN, RedisConfig, SessionService, migrate};
+use session_service::{Action, Command, Config, DOMAIN, LISTEN, MigrateConfig, SessionService, migrate};
 
 fn main() -> ExitCode {
     let command: Command = parse_from(LISTEN, arguments()).unwrap_or_else(|error| error.exit());
@@ -47,8 +47,13 @@ fn serve(config: Config) -> anyhow::Result<()> {
     })
 }
 
-fn run_migration(config: RedisConfig) -> anyhow::Result<()> {
+fn run_migration(config: MigrateConfig) -> anyhow::Result<()> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("making a runtime")?;
-    runtime.block_on(migrate(config))
+    runtime.block_on(async {
+        let guard = runtime::telemetry::init("session-service", &config.telemetry)?;
+        let result = migrate(config.redis).await;
+        guard.flush().await;
+        result
+    })
 }

@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use crate::app::App;
 use crate::clients::user::Users;
 use crate::config::{Config, RedisConfig};
+use crate::error::Error;
 use crate::grpc;
 use crate::storage::Store;
 use crate::workers;
@@ -77,15 +78,21 @@ fn readiness(store: Store) -> Readiness {
         async move {
             match store.schema_fits().await {
                 Ok(fits) => fits,
-                Err(error) => Err(error.to_string()),
+                Err(error) => Err(with_causes(error)),
             }
         }
     })
 }
 
+/// An error for the log: what it says by itself is for callers and names no cause.
+fn with_causes(error: Error) -> String {
+    format!("{:#}", anyhow::Error::from(error))
+}
+
 /// Waits for Redis, and refuses one that would lose sessions or has another layout.
 async fn fit(store: &Store) -> Result<()> {
-    start_up("the session Redis", START_UP_WITHIN, || store.ping()).await?;
+    let ping = async || store.ping().await.map_err(with_causes);
+    start_up("the session Redis", START_UP_WITHIN, ping).await?;
     let unfit = store.unfit().await?;
     if !unfit.is_empty() {
         bail!("the session Redis may not keep sessions: {}", unfit.join("; "));

@@ -10,7 +10,7 @@ use crate::harness::{Harness, SOON, service};
 fn migration(url: &str) -> RedisConfig {
     let line = ["session-service", "migrate", "--redis-session-url", url];
     match parse_from::<Command, _>(LISTEN, line).unwrap().action {
-        Action::Migrate(config) => config,
+        Action::Migrate(config) => config.redis,
         Action::Serve(_) => unreachable!("the line says migrate"),
     }
 }
