@@ -31,11 +31,16 @@ impl App {
 
     /// Waits for a transfer's end. What is answered depends on nothing that changes afterwards, so every call
     /// with the request hears the same.
-    pub(super) async fn settled(&self, started: Started, deadline: Option<Instant>) -> Result<Answer<Settled>> {
+    pub(super) async fn settled(
+        &self,
+        started: Started,
+        deadline: Option<Instant>,
+    ) -> Result<Answer<Settled>> {
         let transfer = self.transfers.ended(started.id, deadline).await?;
         let (transfer_id, order_id) = (transfer.id, transfer.order_id);
         let Some(then) = transfer.order_then.clone() else {
-            let reason = transfer.reason.ok_or_else(|| Error::internal("a transfer ended without an outcome"))?;
+            let reason =
+                transfer.reason.ok_or_else(|| Error::internal("a transfer ended without an outcome"))?;
             let wallet_user_id = transfer.wallet_user_id;
             let refusal = Error::TransferCancelled { transfer_id, order_id, wallet_user_id, reason };
             return Err(if started.joined { Error::Replayed(Box::new(refusal)) } else { refusal });

@@ -24,8 +24,12 @@ impl App {
         wish: RefundOrder,
         deadline: Option<Instant>,
     ) -> Result<Answer<Settled>> {
-        let refund =
-            Refund { user_id: caller.user_id, role: caller.role, order_id: wish.order_id, amount: wish.amount };
+        let refund = Refund {
+            user_id: caller.user_id,
+            role: caller.role,
+            order_id: wish.order_id,
+            amount: wish.amount,
+        };
         let started = self.transfers.start_refund(&call.into(), refund).await?;
         self.settled(started, deadline).await
     }

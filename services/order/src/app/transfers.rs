@@ -55,8 +55,7 @@ impl App {
                     },
                     Next::End => return None,
                 };
-                let next =
-                    if transfer.state.is_final() { Next::End } else { Next::After(transfer.version) };
+                let next = if transfer.state.is_final() { Next::End } else { Next::After(transfer.version) };
                 Some((Ok(transfer), next))
             }
         }))
@@ -73,7 +72,10 @@ impl App {
         match self.wallets.hold(id).await {
             Ok(hold) => steps.extend(hold.iter().flat_map(held).map(|step| (THERE, step))),
             Err(error) => {
-                tracing::debug!(error = &error as &dyn std::error::Error, "user service does not tell its side");
+                tracing::debug!(
+                    error = &error as &dyn std::error::Error,
+                    "user service does not tell its side"
+                );
                 unreachable_sources.push(THERE);
             }
         }
@@ -139,7 +141,12 @@ fn started(transfer: &Transfer) -> Told {
 fn decided(transfer: &Transfer) -> Option<Told> {
     let (at, decision) = transfer.decided_at.zip(transfer.decision())?;
     let reason = transfer.reason.map(|reason| format!(": {reason}")).unwrap_or_default();
-    Some(Told { at, description: format!("decided {}{reason}", decision.as_str()), event_id: None, traceparent: None })
+    Some(Told {
+        at,
+        description: format!("decided {}{reason}", decision.as_str()),
+        event_id: None,
+        traceparent: None,
+    })
 }
 
 fn held(hold: &WalletHold) -> Vec<Told> {

@@ -72,7 +72,8 @@ impl OrderFunds {
         if amount.currency != self.total.currency {
             return Err(Reason::CurrencyMismatch);
         }
-        let taken = i128::from(self.refunded) + i128::from(self.refund_pending) + i128::from(amount.minor_units);
+        let taken =
+            i128::from(self.refunded) + i128::from(self.refund_pending) + i128::from(amount.minor_units);
         if taken > i128::from(self.paid) {
             return Err(Reason::RefundExceedsPayment);
         }

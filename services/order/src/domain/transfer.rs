@@ -449,7 +449,9 @@ mod tests {
             Action::Confirm => vec![State::Confirming, State::Cancelling],
             Action::Cancel(_) => vec![State::Cancelling],
             Action::CancelAtOnce(_) => vec![State::Cancelled],
-            Action::Finish => vec![if state == State::Confirming { State::Completed } else { State::Cancelled }],
+            Action::Finish => {
+                vec![if state == State::Confirming { State::Completed } else { State::Cancelled }]
+            }
         }
     }
 }

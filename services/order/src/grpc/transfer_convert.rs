@@ -230,7 +230,9 @@ mod tests {
                 ..v1::ListAccountEntriesRequest::default()
             };
             let page = entries_page(&mut violations, caller, &request);
-            violations.finish(page).map_err(|broken| broken.into_iter().map(|each| each.reason).collect::<Vec<_>>())
+            violations
+                .finish(page)
+                .map_err(|broken| broken.into_iter().map(|each| each.reason).collect::<Vec<_>>())
         };
         let token = page_token::encode_number(&list, 41);
         assert_eq!(page("EUR", &token), Ok(EntriesPage { key, below: Some(41), size: 7 }));
@@ -242,7 +244,10 @@ mod tests {
 
     #[test]
     fn the_trace_is_read_out_of_a_traceparent() {
-        assert_eq!(trace_id("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01").map(str::len), Some(32));
+        assert_eq!(
+            trace_id("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01").map(str::len),
+            Some(32)
+        );
         assert_eq!(trace_id("nonsense"), None);
     }
 }

@@ -83,9 +83,11 @@ impl TransferService for Transfers {
     ) -> Result<Response<Self::WatchTransferStream>, Status> {
         let caller = caller(&request)?;
         let id = check(|v| v.id("transfer_id", &request.get_ref().transfer_id))?;
-        let changes = self.0.watch_transfer(caller, id).await?.map(|change| {
-            Ok(WatchTransferResponse { transfer: Some(change?.into()) })
-        });
+        let changes = self
+            .0
+            .watch_transfer(caller, id)
+            .await?
+            .map(|change| Ok(WatchTransferResponse { transfer: Some(change?.into()) }));
         Ok(Response::new(Box::pin(changes)))
     }
 

@@ -128,6 +128,10 @@ impl Tx {
         .bind(each(accounts, |account| account.last_hash.to_vec()))
         .bind(each(accounts, |account| account.updated_at));
         let changed = self.execute(query).await?;
-        if changed == accounts.len() as u64 { Ok(()) } else { Err(Error::internal("a locked account is gone")) }
+        if changed == accounts.len() as u64 {
+            Ok(())
+        } else {
+            Err(Error::internal("a locked account is gone"))
+        }
     }
 }

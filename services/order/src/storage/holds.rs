@@ -39,19 +39,25 @@ impl TryFrom<Row> for Hold {
 
     fn try_from(row: Row) -> Result<Self> {
         let unknown = |what: &str| Error::internal(format!("hold {} has an unknown {what}", row.transfer_id));
-        let spec = match (row.owner_id, &row.direction, row.amount, &row.currency, row.order_id, row.expires_at) {
-            (Some(owner), Some(direction), Some(amount), Some(currency), Some(order_id), Some(expires_at)) => {
-                Some(HoldSpec {
+        let spec =
+            match (row.owner_id, &row.direction, row.amount, &row.currency, row.order_id, row.expires_at) {
+                (
+                    Some(owner),
+                    Some(direction),
+                    Some(amount),
+                    Some(currency),
+                    Some(order_id),
+                    Some(expires_at),
+                ) => Some(HoldSpec {
                     transfer_id: row.transfer_id.into(),
                     owner: owner.into(),
                     direction: direction_of(direction).ok_or_else(|| unknown("direction"))?,
                     amount: Money::new(currency.parse().map_err(Error::internal)?, amount),
                     expires_at,
                     order_id: order_id.into(),
-                })
-            }
-            _ => None,
-        };
+                }),
+                _ => None,
+            };
         Ok(Self {
             transfer_id: row.transfer_id.into(),
             spec,
@@ -86,7 +92,9 @@ const fn state_name(state: HoldState) -> &'static str {
 }
 
 fn state_of(name: &str) -> Option<HoldState> {
-    [HoldState::Held, HoldState::Posted, HoldState::Cancelled].into_iter().find(|each| state_name(*each) == name)
+    [HoldState::Held, HoldState::Posted, HoldState::Cancelled]
+        .into_iter()
+        .find(|each| state_name(*each) == name)
 }
 
 /// What posting a hold enters into the book.

@@ -67,7 +67,8 @@ impl EntryRow {
             posting: Posting {
                 transfer_id: self.transfer_id.into(),
                 order_id: self.order_id.into(),
-                kind: Kind::from_name(&self.kind).ok_or_else(|| Error::internal("an unknown kind of posting"))?,
+                kind: Kind::from_name(&self.kind)
+                    .ok_or_else(|| Error::internal("an unknown kind of posting"))?,
                 at: self.created_at,
             },
             amount: self.amount,

@@ -73,7 +73,8 @@ impl Tx {
         ))
         .bind(order_id.uuid());
         let row: Option<Row> = self.row(query).await?;
-        row.map(|row| Ok((row.seen_at, OrderFunds::try_from(row)?)).map(|(at, order)| (order, at))).transpose()
+        row.map(|row| Ok((row.seen_at, OrderFunds::try_from(row)?)).map(|(at, order)| (order, at)))
+            .transpose()
     }
 
     /// Locks the orders of those transfers that may still be decided. A transfer never changes its order and

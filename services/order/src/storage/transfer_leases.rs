@@ -103,7 +103,12 @@ impl Store {
 
     /// Gives a claim back with what was found; `false` when the claim is another's by now, or the transfer
     /// has moved.
-    pub(crate) async fn transfer_look_again(&self, claim: &Claim, owner: Uuid, look: Look<'_>) -> Result<bool> {
+    pub(crate) async fn transfer_look_again(
+        &self,
+        claim: &Claim,
+        owner: Uuid,
+        look: Look<'_>,
+    ) -> Result<bool> {
         let query = sqlx::query(
             "UPDATE transfers
              SET next_attempt_at = clock_timestamp() + $5 * interval '1 millisecond', last_error = $6,

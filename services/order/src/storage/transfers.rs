@@ -123,7 +123,8 @@ const BY_REQUEST: &str = concat!(
 impl Store {
     /// A transfer as committed.
     pub(crate) async fn transfer_fetch(&self, id: TransferId) -> Result<Option<Transfer>> {
-        let query = sqlx::query(concat!("SELECT ", columns!(), " FROM transfers WHERE id = $1")).bind(id.uuid());
+        let query =
+            sqlx::query(concat!("SELECT ", columns!(), " FROM transfers WHERE id = $1")).bind(id.uuid());
         let row: Option<Row> = self.read().await?.row(query).await?;
         row.map(Transfer::try_from).transpose()
     }

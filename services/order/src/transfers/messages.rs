@@ -75,10 +75,8 @@ impl Cause {
 
     /// Nothing moved.
     pub(crate) fn cancelled(&self, id: EventId, transfer: &mut Transfer, reason: Reason) -> NewEvent {
-        let payload = TransferCancelled {
-            transfer_id: transfer.id.to_string(),
-            reason: reason.as_str().to_owned(),
-        };
+        let payload =
+            TransferCancelled { transfer_id: transfer.id.to_string(), reason: reason.as_str().to_owned() };
         self.of_transfer(id, transfer, &payload)
     }
 

@@ -77,9 +77,9 @@ impl OwnSide {
     }
 
     fn account(&mut self, key: AccountKey) -> Result<&mut Account> {
-        self.accounts
-            .get_mut(&key)
-            .ok_or_else(|| Error::internal(format!("account {} {} was not locked", key.owner_id, key.currency)))
+        self.accounts.get_mut(&key).ok_or_else(|| {
+            Error::internal(format!("account {} {} was not locked", key.owner_id, key.currency))
+        })
     }
 }
 

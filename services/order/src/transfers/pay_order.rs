@@ -3,9 +3,9 @@
 
 use types::{OrderId, UserId};
 
+use super::Coordinator;
 use super::messages::Cause;
 use super::start::{Request, Started, claim};
-use super::Coordinator;
 use crate::domain::account::AccountKey;
 use crate::domain::refund::OrderFunds;
 use crate::domain::transfer::{Kind, Reason};
@@ -20,9 +20,7 @@ impl Coordinator {
         customer_id: UserId,
         order_id: OrderId,
     ) -> Result<Started> {
-        self.store
-            .transaction("pay_order", |tx| self.try_payment(tx, request, customer_id, order_id))
-            .await
+        self.store.transaction("pay_order", |tx| self.try_payment(tx, request, customer_id, order_id)).await
     }
 
     async fn try_payment(

@@ -6,23 +6,25 @@ use std::time::Duration;
 
 use events::Headers;
 use futures_util::StreamExt as _;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
-use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::Coordinator;
 use super::decide::Lease;
 use super::work::Happening;
 use crate::domain::transfer::{Decision, Input};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::storage::{Claim, Look};
 
 /// Claims of one tick.
-const BATCH: i64 = 64;
+const BATCH: i64 = 32;
 /// Claims that are worked on side by side.
 const CONCURRENCY: usize = 4;
-/// Longer than the work on a batch can take: statements and waits for locks have a time limit.
-const LEASE: Duration = Duration::from_secs(30);
+/// The time for one of them, so that one that waits for a lock does not keep the others waiting.
+const EACH_WITHIN: Duration = Duration::from_secs(1);
+/// As long as a whole batch can take. Who is slower than that is stopped by the fence.
+const LEASE: Duration = Duration::from_secs(10);
 const AGES_EVERY: Duration = Duration::from_secs(10);
 
 /// The recovery worker of one process.
@@ -67,7 +69,9 @@ impl Recovery {
         let claimed = claims.len();
         futures_util::stream::iter(&claims)
             .for_each_concurrent(CONCURRENCY, |claim| async {
-                if let Err(error) = self.recover(claim).await {
+                let recovered = timeout(EACH_WITHIN, self.recover(claim)).await;
+                if let Err(error) = recovered.unwrap_or_else(|_| Err(Error::unavailable("it took too long")))
+                {
                     self.failed(claim, &error).await;
                 }
             })
@@ -79,11 +83,8 @@ impl Recovery {
         let transfer = &claim.transfer;
         match transfer.decision() {
             None if claim.late => {
-                let happening = Happening {
-                    transfer_id: transfer.id,
-                    input: Input::Expiry,
-                    headers: Headers::default(),
-                };
+                let happening =
+                    Happening { transfer_id: transfer.id, input: Input::Expiry, headers: Headers::default() };
                 let lease = Lease { owner: self.owner, fence: claim.fence };
                 self.coordinator.act("recover_transfer", &happening, Some(lease)).await?;
                 Ok(())
@@ -94,12 +95,11 @@ impl Recovery {
         }
     }
 
-    async fn failed(&self, claim: &Claim, error: &crate::Error) {
+    async fn failed(&self, claim: &Claim, error: &Error) {
         tracing::warn!(transfer.id = %claim.transfer.id, error = error as &dyn std::error::Error,
             "a transfer could not be recovered now");
-        if let Err(error) = self.wait(claim, &error.to_string()).await {
-            // The lease runs out, and it is claimed again.
-            tracing::debug!(error = &error as &dyn std::error::Error, "could not give the claim back");
+        if !matches!(timeout(EACH_WITHIN, self.wait(claim, &error.to_string())).await, Ok(Ok(()))) {
+            tracing::debug!(transfer.id = %claim.transfer.id, "kept the claim until its lease runs out");
         }
     }
 
@@ -153,7 +153,10 @@ mod tests {
         let (first, cap) = (Duration::from_secs(1), Duration::from_secs(60));
         for (attempts, bound) in [(0, 1), (1, 2), (5, 32), (6, 60), (i32::MAX, 60)] {
             let delays: Vec<_> = (0..50).map(|_| delay(first, cap, attempts)).collect();
-            assert!(delays.iter().all(|delay| *delay <= Duration::from_secs(bound)), "{attempts}: {delays:?}");
+            assert!(
+                delays.iter().all(|delay| *delay <= Duration::from_secs(bound)),
+                "{attempts}: {delays:?}"
+            );
             assert!(delays.iter().all(|delay| *delay >= first / 10));
             assert!(delays.iter().any(|delay| *delay != delays[0]));
         }

@@ -83,12 +83,7 @@ impl Coordinator {
 
     /// Commits a transfer that is refused before anybody was asked for anything: its row is the outcome that
     /// every repeat of the request is told. Nobody has heard of it, so no event tells of its end.
-    pub(super) async fn refuse(
-        &self,
-        mut tx: Tx,
-        mut transfer: Transfer,
-        reason: Reason,
-    ) -> Result<Started> {
+    pub(super) async fn refuse(&self, mut tx: Tx, mut transfer: Transfer, reason: Reason) -> Result<Started> {
         transfer.state = State::Cancelled;
         transfer.reason = Some(reason);
         transfer.decided_at = Some(transfer.created_at);

@@ -75,14 +75,18 @@ impl Work {
         };
         let (all, deciding, confirming) = (with(|_| true), with(may_decide), with(may_confirm));
 
-        let orders = if deciding.is_empty() { Vec::new() } else { tx.orders_of_transfers_lock(&deciding).await? };
+        let orders =
+            if deciding.is_empty() { Vec::new() } else { tx.orders_of_transfers_lock(&deciding).await? };
         let (transfers, now) = tx.transfers_lock(&all).await?;
         let undecided: Vec<&Transfer> = transfers
             .iter()
             .filter(|transfer| transfer.decision().is_none() && deciding.contains(&transfer.id))
             .collect();
-        let refunds: BTreeSet<TransferId> =
-            undecided.iter().filter(|transfer| transfer.kind == Kind::Refund).map(|transfer| transfer.id).collect();
+        let refunds: BTreeSet<TransferId> = undecided
+            .iter()
+            .filter(|transfer| transfer.kind == Kind::Refund)
+            .map(|transfer| transfer.id)
+            .collect();
         let holds = if refunds.is_empty() { Vec::new() } else { tx.holds_lock(&refunds).await? };
         // A payment that is cancelled leaves the account alone.
         let accounts: BTreeSet<AccountKey> = undecided
@@ -130,7 +134,8 @@ impl Work {
 
     /// Writes back what changed, and appends the events.
     pub(crate) async fn save(self, tx: &mut Tx) -> Result<()> {
-        let orders: Vec<&OrderFunds> = self.changed_orders.iter().filter_map(|id| self.orders.get(id)).collect();
+        let orders: Vec<&OrderFunds> =
+            self.changed_orders.iter().filter_map(|id| self.orders.get(id)).collect();
         if !orders.is_empty() {
             tx.orders_settle(&orders).await?;
         }
@@ -155,8 +160,7 @@ impl Work {
         let amount = transfer.amount.minor_units;
         match transfer.kind {
             Kind::Pay => {
-                let posting =
-                    Posting { transfer_id: id, order_id: order.id, kind: Kind::Pay, at: self.now };
+                let posting = Posting { transfer_id: id, order_id: order.id, kind: Kind::Pay, at: self.now };
                 let key = AccountKey::of(transfer.account_owner_id, transfer.amount);
                 if self.own.credit(key, amount, posting)?.is_err() {
                     return self.cancel(id, Reason::BalanceLimit, State::Cancelling, cause).await;

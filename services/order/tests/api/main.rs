@@ -2,14 +2,24 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod accounts;
+mod book;
 mod cancel_order;
 mod concurrency;
 mod conformance;
 mod connections;
 mod create_product;
+mod decision;
 mod harness;
+mod participant;
+mod pay_order;
+mod paying;
 mod peers;
 mod place_order;
+mod recovery;
+mod refund_order;
 mod refusal;
 mod schema;
 mod transfer_order;
+mod transfers;
+mod wallet;
