@@ -65,7 +65,7 @@ impl Heard {
     }
 }
 
-/// The event as a CloudEvent, whole.
+/// The event in the wire's form, whole.
 #[must_use]
 pub fn encode(event: &Event) -> CloudEvent {
     let new = &event.new;
@@ -104,7 +104,7 @@ pub fn encode(event: &Event) -> CloudEvent {
     }
 }
 
-/// The event of a CloudEvent.
+/// The event of what [`encode`] made.
 ///
 /// # Errors
 /// When an attribute is missing or not of its form, or the payload was left out.

@@ -19,6 +19,7 @@ pub struct Aggregate {
 
 impl Aggregate {
     /// The aggregate of this kind and id.
+    #[expect(clippy::needless_pass_by_value, reason = "ids are small, and callers have them by value")]
     pub fn new(kind: impl Into<String>, id: impl ToString) -> Self {
         Self { kind: kind.into(), id: id.to_string() }
     }

@@ -49,7 +49,7 @@ impl Default for Limits {
 }
 
 /// What the driver has to do. Each replaces what the one before began.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Action {
     /// Read the producer's stream above a position.
     Replay { epoch: Uuid, after: Position, follow: bool },
@@ -600,3 +600,6 @@ fn position_of(heard: &Heard) -> Position {
 fn follows_on(mark: &Mark, event: &Event) -> bool {
     event.epoch == mark.epoch && event.position == mark.position + 1 && event.previous == mark.event_id
 }
+
+#[cfg(test)]
+mod tests;

@@ -181,7 +181,7 @@ async fn within<R>(call: impl Future<Output = Result<R, Status>>) -> Result<R, S
     }
 }
 
-/// By code and reason: tonic itself says OUT_OF_RANGE of a message that is too long, and a consumer halts when
+/// By code and reason: tonic itself says `OUT_OF_RANGE` of a message that is too long, and a consumer halts when
 /// it hears that its events are pruned.
 fn source_error(status: Status) -> SourceError {
     let details = status.get_error_details();

@@ -5,6 +5,7 @@
 //! Each seed is one history. `DISORDER_SEEDS` at compile time runs more of them.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -42,10 +43,10 @@ struct Writers(HashMap<Aggregate, (Instant, Vec<NewEvent>)>);
 impl Writers {
     fn act(&mut self, world: &mut World) {
         let aggregate = Aggregate::new("thing", fastrand::u8(0..6));
-        if !self.0.contains_key(&aggregate) {
+        if let Entry::Vacant(free) = self.0.entry(aggregate.clone()) {
             let events = world.next_events(&aggregate, fastrand::usize(1..4));
             let slow = if fastrand::u8(0..4) == 0 { fastrand::u64(0..400) } else { 0 };
-            self.0.insert(aggregate, (Instant::now() + Duration::from_millis(slow), events));
+            free.insert((Instant::now() + Duration::from_millis(slow), events));
         }
         self.finish(world, Instant::now());
     }
