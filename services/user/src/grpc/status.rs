@@ -19,11 +19,6 @@ const UNAVAILABLE: &str = "something that the call needs does not answer; whethe
 const READ_ONLY: &str = "the database takes no writes now";
 const INTERNAL: &str = "an internal error; report the request id";
 
-/// The status of a request whose fields break rules.
-pub(super) fn invalid(violations: Vec<FieldViolation>) -> Status {
-    Error::Invalid(violations).into()
-}
-
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
         let text = error.to_string();

@@ -18,9 +18,10 @@ const LONGEST_PAUSE_MS: f64 = 200.0;
 const GROWTH: f64 = 1.5;
 
 impl Store {
-    /// Runs `work` in a transaction and commits it. Conflicts with others are tried again, with jitter, for a
-    /// bounded time; beyond it the outcome is [`Error::Contention`]. `work` may run several times: all that it
-    /// does must be done through the transaction.
+    /// Runs `work` in a transaction and commits it. Conflicts with others, and a server that goes away before the
+    /// commit, are tried again with jitter for a bounded time; beyond it the outcome is what the last try met.
+    /// Whether a commit took effect that the server said nothing about is asked of the server, never guessed.
+    /// `work` may run several times: all that it does must be done through the transaction.
     ///
     /// `work` takes what it needs from `context`, not from its surroundings: that is what lets the compiler see
     /// that its future can be sent.
@@ -35,37 +36,53 @@ impl Store {
         let give_up = Instant::now() + TRY_WITHIN;
         let mut tries = 0;
         loop {
-            match self.attempt(name, &context, &work).await {
-                Err(Error::Contention) => {}
-                outcome => return outcome,
-            }
+            let error = match self.attempt(name, &context, &work).await {
+                Attempt::Done(outcome) => return outcome,
+                Attempt::Nothing(error) => error,
+            };
             let pause = pause(tries);
             if Instant::now() + pause >= give_up {
-                tracing::debug!(transaction = name, tries, "gave up on conflicts");
-                return Err(Error::Contention);
+                tracing::debug!(transaction = name, tries, "gave up on a transaction");
+                return Err(error);
             }
             sleep(pause).await;
             tries += 1;
         }
     }
 
-    async fn attempt<C, T, F>(&self, name: &'static str, context: &C, work: &F) -> Result<T>
+    async fn attempt<C, T, F>(&self, name: &'static str, context: &C, work: &F) -> Attempt<T>
     where
         C: Sync,
         F: for<'t> Fn(&'t mut Tx, &'t C) -> BoxFuture<'t, Result<T>>,
     {
-        let mut tx = self.begin(name).await?;
+        let mut tx = match self.begin(name).await {
+            Ok(tx) => tx,
+            Err(error) => return Attempt::Nothing(error),
+        };
         let outcome = timeout_at(Instant::now() + ATTEMPT_TIME, work(&mut tx, context))
             .await
             .unwrap_or_else(|_| Err(Error::unavailable("a transaction took too long")));
         match outcome {
-            Ok(value) => tx.commit().await.map(|()| value),
+            Ok(value) => match tx.commit().await {
+                Err(Error::Contention) => Attempt::Nothing(Error::Contention),
+                committed => Attempt::Done(committed.map(|()| value)),
+            },
+            // Whoever does not answer would not answer an abort: that is left to the driver.
+            Err(error @ Error::Unavailable { .. }) => Attempt::Nothing(error),
             Err(error) => {
                 tx.rollback().await;
-                Err(error)
+                if matches!(error, Error::Contention) { Attempt::Nothing(error) } else { Attempt::Done(Err(error)) }
             }
         }
     }
+}
+
+/// What came of one try.
+enum Attempt<T> {
+    /// It is over, one way or the other.
+    Done(Result<T>),
+    /// Nothing was committed, and the same may work in a moment.
+    Nothing(Error),
 }
 
 /// Full jitter over the growth that MongoDB's drivers agree on.

@@ -88,7 +88,9 @@ impl ConsumerHarness for Mongo {
 
     async fn count_up(&self, tx: &mut Tx, aggregate: &Aggregate) -> Result<(), StoreError> {
         let id = format!("{}/{}", aggregate.kind, aggregate.id);
-        let counters = self.database.client().database(self.database.name()).collection::<Document>("counter");
+        // A session goes with the client that began it.
+        let database = tx.session().client().database(self.database.name());
+        let counters = database.collection::<Document>("counter");
         let more = doc! { "$inc": { "count": 1_i64 } };
         let update = counters.update_one(doc! { "_id": id }, more).upsert(true).session(tx.session()).into_future();
         match update.await {

@@ -14,18 +14,22 @@ use api::user::v1::*;
 use auth::token::AccessToken;
 use bson::{Document, doc};
 use clap::Parser;
+use events::service::EventServer;
 use mongodb::Database;
 use runtime::config::ServerConfig;
 use runtime::server::{Running, start_in_process};
 use testkit::TestMongo;
 use testkit::client::{Api, Caller, request_id};
 use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status};
 use tonic_types::StatusExt as _;
 use types::{SystemClock, SystemIds, UserId};
 use user_service::config::MongoConfig;
 use user_service::{Config, UserService};
 use uuid::Uuid;
+
+use crate::order_stream::OrderStream;
 
 /// Nobody listens there: everything but the transport of events must work without Redis.
 const NO_REDIS: &str = "redis://127.0.0.1:1";
@@ -39,10 +43,14 @@ pub(crate) const PASSWORD: &str = "an evening in the garden";
 /// The service, its database and who may call it.
 pub(crate) struct Harness {
     pub(crate) database: Database,
-    mongo: TestMongo,
+    /// Order service's stream.
+    pub(crate) orders: OrderStream,
+    url: String,
     sessions: Sessions,
     api: Api,
+    _peer: Peer,
     _server: Running,
+    _mongo: Option<TestMongo>,
 }
 
 /// Somebody who is logged in.
@@ -67,12 +75,15 @@ impl Harness {
     /// With more flags.
     pub(crate) async fn start_with(flags: &[&str]) -> Self {
         let mongo = TestMongo::create().await.unwrap();
-        user_service::migrate(&mongo_config(&mongo)).await.unwrap();
-        Self::start_on(mongo, flags).await
+        let harness = Self::start_on(mongo.url(), mongo.name(), flags).await;
+        Self { _mongo: Some(mongo), ..harness }
     }
 
-    async fn start_on(mongo: TestMongo, flags: &[&str]) -> Self {
-        let sessions = Sessions::start().await;
+    /// On a database that the caller keeps.
+    pub(crate) async fn start_on(url: &str, name: &str, flags: &[&str]) -> Self {
+        user_service::migrate(&mongo_config(url)).await.unwrap();
+        let (sessions, orders) = (Sessions::default(), OrderStream::default());
+        let peer = Peer::start(sessions.clone(), orders.clone()).await;
         let tokens = format!("session-service={PEER_TOKEN},order-service={ORDER_TOKEN}");
         let arguments = [
             "test",
@@ -82,30 +93,32 @@ impl Harness {
             "--service-tokens",
             &tokens,
             "--mongodb-url",
-            mongo.url(),
+            url,
             "--redis-events-url",
             NO_REDIS,
             "--session-url",
-            &sessions.url,
+            &peer.url,
             "--order-url",
-            &sessions.url,
-            "--argon2-memory-kib=64",
+            &peer.url,
             "--argon2-passes=1",
         ];
+        let cheap = ["--argon2-memory-kib=64"];
+        let is_cheap = !flags.iter().any(|flag| flag.starts_with("--argon2"));
+        let flags = flags.iter().chain(if is_cheap { &cheap[..] } else { &[] });
         let mut config = Arguments::parse_from(arguments.iter().chain(flags)).config;
         config.server = ServerConfig { request_deadline: config.server.request_deadline, ..ServerConfig::for_tests() };
         let server_config = config.server.clone();
         let service = UserService::new(config, Arc::new(SystemClock), Arc::new(SystemIds)).unwrap();
         let start = move |core| service.start(core);
         let server = start_in_process(server_config, UserService::domain(), start).await.unwrap();
-        let api = Api::new(&server.url(), &sessions.url, &sessions.url).unwrap();
-        let database = mongodb::Client::with_uri_str(mongo.url()).await.unwrap().database(mongo.name());
-        Self { database, mongo, sessions, api, _server: server }
+        let api = Api::new(&server.url(), &peer.url, &peer.url).unwrap();
+        let database = mongodb::Client::with_uri_str(url).await.unwrap().database(name);
+        Self { database, orders, url: url.to_owned(), sessions, api, _peer: peer, _server: server, _mongo: None }
     }
 
     /// Where the database is.
     pub(crate) fn mongo_config(&self) -> MongoConfig {
-        mongo_config(&self.mongo)
+        mongo_config(&self.url)
     }
 
     pub(crate) fn nobody(&self) -> Caller {
@@ -165,8 +178,8 @@ impl Harness {
     }
 }
 
-fn mongo_config(mongo: &TestMongo) -> MongoConfig {
-    MongoConfig { url: mongo.url().into(), connections: 32 }
+pub(crate) fn mongo_config(url: &str) -> MongoConfig {
+    MongoConfig { url: url.to_owned().into(), connections: 32 }
 }
 
 /// A request that nothing is wrong with.
@@ -209,39 +222,42 @@ pub(crate) fn refused(code: Code, reason: &str, subjects: &[&str]) -> (Code, Str
     (code, reason.to_owned(), subjects.iter().map(|subject| (*subject).to_owned()).collect())
 }
 
-/// Session service as this service sees it.
-struct Sessions {
-    live: Live,
+/// Session and order service as this service sees them, on one port.
+struct Peer {
     url: String,
     task: tokio::task::JoinHandle<()>,
 }
 
-#[derive(Clone, Default)]
-struct Live(Arc<Mutex<HashMap<String, (UserId, Role)>>>);
-
-impl Sessions {
-    async fn start() -> Self {
-        let live = Live::default();
+impl Peer {
+    async fn start(sessions: Sessions, orders: OrderStream) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let router = tonic::transport::Server::builder().add_service(SessionServiceServer::new(live.clone()));
+        let router = tonic::transport::Server::builder()
+            .add_service(SessionServiceServer::new(sessions))
+            .add_service(EventServer::new(orders, "order.tristore", CancellationToken::new()).into_service());
         #[expect(clippy::disallowed_methods, reason = "ended with the harness")]
         let task = tokio::spawn(async move {
             router.serve_with_incoming(TcpListenerStream::new(listener)).await.unwrap();
         });
-        Self { live, url, task }
-    }
-
-    fn open(&self, user_id: UserId, role: Role) -> String {
-        let token = AccessToken::generate(0).expose().to_owned();
-        self.live.0.lock().unwrap().insert(token.clone(), (user_id, role));
-        token
+        Self { url, task }
     }
 }
 
-impl Drop for Sessions {
+impl Drop for Peer {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+/// Who is logged in, by token.
+#[derive(Clone, Default)]
+struct Sessions(Arc<Mutex<HashMap<String, (UserId, Role)>>>);
+
+impl Sessions {
+    fn open(&self, user_id: UserId, role: Role) -> String {
+        let token = AccessToken::generate(0).expose().to_owned();
+        self.0.lock().unwrap().insert(token.clone(), (user_id, role));
+        token
     }
 }
 
@@ -250,7 +266,7 @@ fn not_imitated<T>() -> Result<Response<T>, Status> {
 }
 
 #[tonic::async_trait]
-impl SessionService for Live {
+impl SessionService for Sessions {
     async fn validate_session(
         &self,
         request: Request<ValidateSessionRequest>,

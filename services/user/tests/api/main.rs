@@ -1,13 +1,18 @@
 //! User service, from outside.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod book;
+mod bootstrap_admin;
 mod conformance;
 mod create_user;
 mod documents;
 mod expiry;
+mod faults;
 mod harness;
+mod order_stream;
 mod participant;
 mod posts;
+mod streams;
 mod transfers;
 mod users;
 mod verify_password;
