@@ -93,7 +93,7 @@ pub struct PostgresConfig {
     /// Connections for calls, for each thread.
     #[arg(long, env = "POSTGRES_CONNECTIONS", default_value_t = 16)]
     pub postgres_connections: usize,
-    /// Time to wait for a free connection, or for a new one.
+    /// Time to wait for a free connection.
     #[arg(long = "postgres-connection-wait", env = "POSTGRES_CONNECTION_WAIT", default_value = "2s", value_parser = duration)]
     #[serde(serialize_with = "human")]
     pub connection_wait: Duration,

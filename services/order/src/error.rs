@@ -153,6 +153,17 @@ impl Error {
         Self::Internal(source.into())
     }
 
+    /// This error with all its causes, on one line.
+    pub(crate) fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            text = format!("{text}: {error}");
+            cause = error.source();
+        }
+        text
+    }
+
     /// Whether the same may work in a moment.
     fn is_transient(&self) -> bool {
         matches!(

@@ -91,7 +91,8 @@ impl OrderService {
         let config = &*self.config;
         let store = self.store(Use::Calls)?;
         if core.is_first() {
-            start_up("PostgreSQL", START_UP_WITHIN, || store.ping()).await?;
+            let ping = async || store.ping().await.map_err(|error| error.chain());
+            start_up("PostgreSQL", START_UP_WITHIN, ping).await?;
             store.assert_durable().await?;
         }
         let token = &config.service_tokens.service_token;
@@ -172,7 +173,7 @@ fn readiness(store: Store) -> Readiness {
             match store.schema().await {
                 Ok(Schema::Complete) => Ok(()),
                 Ok(Schema::Incomplete(missing)) => Err(format!("migrations are missing: {missing:?}")),
-                Err(error) => Err(error.to_string()),
+                Err(error) => Err(error.chain()),
             }
         }
     })

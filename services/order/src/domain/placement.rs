@@ -130,7 +130,7 @@ mod tests {
         let placement = place(&[want(&cup, 1), want(&tea, 3)], &[tea.clone(), cup.clone()]).unwrap();
         let Placement::Possible(order) = placement else { panic!("{placement:?}") };
         assert_eq!(order.total.minor_units, 999 + 750);
-        assert_eq!(order.items.iter().map(|item| item.product_id).collect::<Vec<_>>(), [cup.product_id, tea.id]);
+        assert_eq!(order.items.iter().map(|item| item.product_id).collect::<Vec<_>>(), [cup.product_id, tea.product_id]);
         assert_eq!(order.items[1].amount().minor_units, 750);
     }
 

@@ -33,6 +33,8 @@ pub enum Use {
 const WORKERS_IDLE_IN_TRANSACTION: Duration = Duration::from_secs(2);
 const CALLS_IDLE_IN_TRANSACTION: Duration = Duration::from_secs(5);
 const WORKER_CONNECTIONS: usize = 8;
+/// Longer than a wait for a free connection: under load, opening one is slow because many are opened.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// An open session with the server.
 #[derive(Debug)]
@@ -100,7 +102,7 @@ pub(super) fn open(config: &PostgresConfig, usage: Use) -> Result<Pool<Connector
             ("lock_timeout", millis(config.lock_timeout)),
             ("idle_in_transaction_session_timeout", millis(idle)),
             ("client_connection_check_interval", "250".to_owned()),
-            ("default_transaction_isolation", "read\\ committed".to_owned()),
+            ("default_transaction_isolation", "read committed".to_owned()),
             ("timezone", "UTC".to_owned()),
         ])
         // The callers' spans tell; a query's text never belongs into a log at INFO.
@@ -109,7 +111,7 @@ pub(super) fn open(config: &PostgresConfig, usage: Use) -> Result<Pool<Connector
         .max_size(size)
         .queue_mode(QueueMode::Lifo)
         .wait_timeout(Some(config.connection_wait))
-        .create_timeout(Some(config.connection_wait))
+        .create_timeout(Some(CONNECT_TIMEOUT))
         .runtime(Runtime::Tokio1)
         .build()
         .map_err(Error::internal)

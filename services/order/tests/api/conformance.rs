@@ -8,12 +8,11 @@ use events::{Aggregate, ConsumerId, ConsumerStore, NewEvent, StoreError};
 use order_service::config::PostgresConfig;
 use order_service::storage::{Signals, Store, Tx, Use};
 use sqlx::{Connection as _, PgConnection};
-use testkit::TestPostgres;
 
-use crate::harness::database;
+use crate::harness::{Database, database};
 
 struct Harness {
-    database: TestPostgres,
+    database: Database,
     store: Store,
 }
 
