@@ -47,11 +47,7 @@ pub struct MongoConfig {
     #[serde(serialize_with = "secret")]
     pub url: SecretString,
     /// The most connections of one core.
-    #[arg(
-        long = "mongodb-connections",
-        env = "MONGODB_CONNECTIONS",
-        default_value_t = 32
-    )]
+    #[arg(long = "mongodb-connections", env = "MONGODB_CONNECTIONS", default_value_t = 32)]
     pub connections: u32,
 }
 
@@ -60,11 +56,7 @@ pub struct MongoConfig {
 #[command(next_help_heading = "Passwords")]
 pub struct PasswordConfig {
     /// Memory of one hash, in KiB.
-    #[arg(
-        long = "argon2-memory-kib",
-        env = "ARGON2_MEMORY_KIB",
-        default_value_t = 19_456
-    )]
+    #[arg(long = "argon2-memory-kib", env = "ARGON2_MEMORY_KIB", default_value_t = 19_456)]
     pub memory_kib: u32,
     /// Passes over that memory.
     #[arg(long = "argon2-passes", env = "ARGON2_PASSES", default_value_t = 2)]

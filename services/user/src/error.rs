@@ -110,17 +110,16 @@ impl Error {
 
     /// A dependency that does not answer.
     pub(crate) fn unavailable(source: impl Into<Source>) -> Self {
-        Self::Unavailable {
-            retry_after: RETRY_AFTER,
-            source: source.into(),
-        }
+        Self::Unavailable { retry_after: RETRY_AFTER, source: source.into() }
     }
 }
 
 impl From<SendRefused> for Error {
     fn from(refused: SendRefused) -> Self {
         match refused {
-            SendRefused::InsufficientCredit { owner, available } => Self::InsufficientCredit { owner, available },
+            SendRefused::InsufficientCredit { owner, available } => {
+                Self::InsufficientCredit { owner, available }
+            }
             SendRefused::BalanceLimit(user) => Self::BalanceLimit(user),
             SendRefused::UserNotFound(user) => Self::UserNotFound(user),
             SendRefused::UserDeactivated(user) => Self::UserDeactivated(user),

@@ -18,7 +18,7 @@ mod workers;
 
 pub use app::Bootstrapped;
 pub use config::Config;
-pub use domain::ledger::ChainBroken;
+pub use domain::chain::ChainBroken;
 pub use error::{Error, Result};
 pub use operate::{NewAdmin, bootstrap_admin, migrate};
 pub use service::{UserService, Verifier};

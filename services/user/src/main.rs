@@ -58,7 +58,8 @@ fn main() -> anyhow::Result<()> {
 /// The process's arguments, with `serve` put in where no command is given.
 fn arguments() -> Vec<OsString> {
     let mut arguments: Vec<OsString> = std::env::args_os().collect();
-    let asks_us = |argument: &OsString| ["-h", "--help", "-V", "--version"].iter().any(|flag| argument == flag);
+    let asks_us =
+        |argument: &OsString| ["-h", "--help", "-V", "--version"].iter().any(|flag| argument == flag);
     let is_flag = |argument: &OsString| argument.as_encoded_bytes().starts_with(b"-") && !asks_us(argument);
     if arguments.get(1).is_none_or(is_flag) {
         arguments.insert(1.min(arguments.len()), "serve".into());
@@ -112,5 +113,9 @@ fn bootstrap_admin(admin: BootstrapAdmin) -> anyhow::Result<()> {
 }
 
 fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().context("making a tokio runtime")?.block_on(work)
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("making a tokio runtime")?
+        .block_on(work)
 }

@@ -56,7 +56,9 @@ pub async fn bootstrap_admin(
     require_migrated(&store).await?;
     let app = App::new(store, Hasher::new(passwords)?, Arc::new(SystemClock), Arc::new(SystemIds));
     match app.bootstrap_admin(email, admin.display_name, password).await {
-        Err(Error::EmailTaken) => bail!("{address} belongs to a user who is not an active admin; nothing was changed"),
+        Err(Error::EmailTaken) => {
+            bail!("{address} belongs to a user who is not an active admin; nothing was changed")
+        }
         outcome => Ok(outcome?),
     }
 }

@@ -136,7 +136,9 @@ pub(crate) async fn require_migrated(store: &Store) -> Result<(), Error> {
         Schema::Migrated => Ok(()),
         Schema::Behind(missing) => {
             let missing = missing.join(", ");
-            Err(Error::unavailable(format!("the database lacks migrations ({missing}); run `user-service migrate`")))
+            Err(Error::unavailable(format!(
+                "the database lacks migrations ({missing}); run `user-service migrate`"
+            )))
         }
     }
 }

@@ -9,7 +9,8 @@ use auth::SessionCache;
 use events::sequencer::SequencerOptions;
 use events::source::GrpcSource;
 use events::{
-    Bus, Consumer, ConsumerAdmin, ConsumerHandle, ConsumerId, ConsumerOptions, Effects, Ephemeral, Sequencer, Stamped,
+    Bus, Consumer, ConsumerAdmin, ConsumerHandle, ConsumerId, ConsumerOptions, Effects, Ephemeral, Sequencer,
+    Stamped,
 };
 use runtime::client::{Peer, PeerChannel};
 use runtime::server::Core;
@@ -49,7 +50,12 @@ impl Workers {
     pub(crate) fn consumers(&self) -> Vec<Arc<dyn ConsumerAdmin>> {
         let (store, source) = (self.store.clone(), self.source());
         vec![
-            Arc::new(ConsumerHandle::new(transfers::CONSUMER, store.clone(), self.transfers(), source.clone())),
+            Arc::new(ConsumerHandle::new(
+                transfers::CONSUMER,
+                store.clone(),
+                self.transfers(),
+                source.clone(),
+            )),
             Arc::new(ConsumerHandle::new(STATISTICS_CONSUMER, store, Arc::new(Statistics), source)),
         ]
     }
@@ -81,14 +87,16 @@ pub(crate) fn spawn(core: &Core, workers: &Workers) -> anyhow::Result<()> {
 }
 
 fn spawn_sequencer(core: &Core, workers: &Workers, bus: Bus) {
-    let options = SequencerOptions { retention: workers.config.outbox.retention, ..SequencerOptions::default() };
+    let options =
+        SequencerOptions { retention: workers.config.outbox.retention, ..SequencerOptions::default() };
     let sequencer =
         Sequencer::new(workers.store.clone(), STREAM, bus, options).with_stamped(workers.stamped.clone());
     spawn_when_migrated(core, "sequencer", workers, move |stop| sequencer.run(stop));
 }
 
 fn spawn_consumer<E: Effects<Tx>>(core: &Core, workers: &Workers, bus: Bus, id: ConsumerId, effects: Arc<E>) {
-    let options = ConsumerOptions { link: Some(runtime::telemetry::set_parent), ..ConsumerOptions::default() };
+    let options =
+        ConsumerOptions { link: Some(runtime::telemetry::set_parent), ..ConsumerOptions::default() };
     let consumer = Consumer::new(id, workers.store.clone(), effects, workers.source(), bus, options);
     spawn_when_migrated(core, id.name, workers, move |stop| consumer.run(stop));
 }

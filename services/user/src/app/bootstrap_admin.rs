@@ -33,7 +33,11 @@ impl App {
                 Box::pin(async move {
                     if let Some(user) = tx.user_fetch_by_email(admin.email.key()).await? {
                         let is_admin = user.role == Role::Admin && user.state == UserState::Active;
-                        return if is_admin { Ok(Bootstrapped::AlreadyAdmin(user.id)) } else { Err(Error::EmailTaken) };
+                        return if is_admin {
+                            Ok(Bootstrapped::AlreadyAdmin(user.id))
+                        } else {
+                            Err(Error::EmailTaken)
+                        };
                     }
                     app.admin_insert(tx, admin, hash).await
                 })

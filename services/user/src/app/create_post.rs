@@ -31,13 +31,20 @@ impl App {
             update_time: now,
         };
         self.store
-            .transaction("create_post", (self, &request.idempotency, &post), |tx, (app, idempotency, post)| {
-                Box::pin(app.create_post_in(tx, idempotency, post))
-            })
+            .transaction(
+                "create_post",
+                (self, &request.idempotency, &post),
+                |tx, (app, idempotency, post)| Box::pin(app.create_post_in(tx, idempotency, post)),
+            )
             .await
     }
 
-    async fn create_post_in(&self, tx: &mut Tx, idempotency: &Idempotency, post: &Post) -> Result<Answer<Post>> {
+    async fn create_post_in(
+        &self,
+        tx: &mut Tx,
+        idempotency: &Idempotency,
+        post: &Post,
+    ) -> Result<Answer<Post>> {
         let Idempotency { key, fingerprint } = idempotency;
         if let Some(saved) = tx.request_fetch(key).await? {
             return saved.replay(key, fingerprint)?.into_post().map(Answer::again);

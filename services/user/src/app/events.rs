@@ -2,7 +2,9 @@
 //! messages.
 
 use api::order::v1::{OrderCancelled, OrderPaid, OrderPlaced, OrderTransferred};
-use api::user::v1::{CreditGranted, CreditSent, PostCreated, PostTransferred, UserCreated, UserDeactivated, UserRoleChanged};
+use api::user::v1::{
+    CreditGranted, CreditSent, PostCreated, PostTransferred, UserCreated, UserDeactivated, UserRoleChanged,
+};
 use events::{Aggregate, EffectError, Event, Headers, NewEvent};
 use prost::{Message, Name};
 use types::{EventId, UserId};
@@ -68,7 +70,13 @@ impl App {
     }
 
     /// Credit went from one wallet to another.
-    pub(super) fn credit_sent(&self, posting: &Posting, from: &Wallet, to: UserId, request_id: Uuid) -> NewEvent {
+    pub(super) fn credit_sent(
+        &self,
+        posting: &Posting,
+        from: &Wallet,
+        to: UserId,
+        request_id: Uuid,
+    ) -> NewEvent {
         let payload = CreditSent {
             posting_id: posting.id.to_string(),
             from_user_id: from.key.owner.to_string(),
@@ -78,10 +86,10 @@ impl App {
         self.of_wallet(from, &payload, request_id)
     }
 
-    /// The posting that wrote the wallet has counted the event.
+    /// The wallet that was written has counted the event.
     fn of_wallet<M: Message + Name>(&self, wallet: &Wallet, payload: &M, request_id: Uuid) -> NewEvent {
         let aggregate = Aggregate::new("wallet", wallet.key.aggregate_id());
-        self.event(aggregate, wallet.event_version + 1, payload, Some(request_id))
+        self.event(aggregate, wallet.event_version, payload, Some(request_id))
     }
 
     fn of_user<M: Message + Name>(&self, user: &User, payload: &M, request_id: Option<Uuid>) -> NewEvent {
@@ -100,11 +108,8 @@ impl App {
         payload: &M,
         request_id: Option<Uuid>,
     ) -> NewEvent {
-        let headers = Headers {
-            traceparent: runtime::telemetry::current_traceparent(),
-            tracestate: None,
-            request_id,
-        };
+        let headers =
+            Headers { traceparent: runtime::telemetry::current_traceparent(), tracestate: None, request_id };
         NewEvent::new(self.next_id::<EventId>(), aggregate, version, payload, headers, self.now())
     }
 }

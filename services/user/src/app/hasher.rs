@@ -88,7 +88,10 @@ impl Hasher {
 
     /// Waits for a core. A caller that goes away leaves the queue; a computation that has begun ends by itself
     /// and keeps its place until then.
-    async fn compute<T: Send + 'static>(&self, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    async fn compute<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         let full = |_| Error::Overloaded { retry_after: RETRY_AFTER };
         let admitted = Arc::clone(&self.0.admitted).try_acquire_owned().map_err(full)?;
         let core = Arc::clone(&self.0.cores).acquire_owned().await.map_err(Error::internal)?;
@@ -127,10 +130,7 @@ mod tests {
         let hash = hasher.hash(password("an evening in the garden")).await.unwrap();
         assert!(hash.as_phc().starts_with("$argon2id$v=19$m=64,t=1,p=1$"));
         let verdict = async |text| hasher.verify(password(text), Some(hash.clone())).await.unwrap();
-        assert_eq!(
-            verdict("an evening in the garden").await,
-            Verdict { is_match: true, is_outdated: false }
-        );
+        assert_eq!(verdict("an evening in the garden").await, Verdict { is_match: true, is_outdated: false });
         assert!(!verdict("an evening in the Garden").await.is_match);
     }
 
@@ -160,7 +160,8 @@ mod tests {
     async fn whoever_finds_the_queue_full_is_told_so_at_once() {
         let hasher = Hasher::new(CHEAP).unwrap();
         let places = Arc::clone(&hasher.0.admitted);
-        let _all = places.acquire_many_owned(u32::try_from(hasher.0.admitted.available_permits()).unwrap()).await;
+        let _all =
+            places.acquire_many_owned(u32::try_from(hasher.0.admitted.available_permits()).unwrap()).await;
         let refused = hasher.hash(password("an evening in the garden")).await;
         assert!(matches!(refused, Err(Error::Overloaded { .. })), "{refused:?}");
     }

@@ -17,7 +17,8 @@ impl App {
 
     /// A user with everything.
     pub(crate) async fn get_profile(&self, id: UserId) -> Result<Profile> {
-        let (user, statistics) = tokio::try_join!(self.store.user_fetch(id), self.store.statistics_fetch(id))?;
+        let (user, statistics) =
+            tokio::try_join!(self.store.user_fetch(id), self.store.statistics_fetch(id))?;
         Ok(Profile { user: user.ok_or(Error::UserNotFound(id))?, statistics })
     }
 

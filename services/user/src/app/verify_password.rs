@@ -22,7 +22,11 @@ pub(crate) struct Login {
 impl App {
     /// Whether the password is that of the user with this address. An unknown address takes the same look-ups and
     /// the same hash as a known one, and the same answer; a deactivated user has the answer of an unknown one.
-    pub(crate) async fn verify_password(&self, email: Option<Email>, password: Option<Password>) -> Result<Login> {
+    pub(crate) async fn verify_password(
+        &self,
+        email: Option<Email>,
+        password: Option<Password>,
+    ) -> Result<Login> {
         // What nobody can have as an address or a password needs no pretence: it tells nothing about anybody.
         let (Some(email), Some(password)) = (email, password) else { return Err(Error::InvalidCredentials) };
         let user = self.store.user_fetch_by_email(email.key()).await?;

@@ -185,7 +185,8 @@ mod tests {
     async fn another_session_is_left_alone() {
         let cache = Cache::live();
         cache.asked_by_two_calls().await;
-        let other = SessionRevoked { session_id: Uuid::from_u128(9).to_string(), ..SessionRevoked::default() };
+        let other =
+            SessionRevoked { session_id: Uuid::from_u128(9).to_string(), ..SessionRevoked::default() };
         cache.revocations.on_event(&event(&other));
         assert_eq!(cache.asked_by_two_calls().await, 0);
     }

@@ -44,10 +44,7 @@ impl Email {
 
     /// Puts together what a database kept.
     pub(crate) fn from_row(address: String, key: String) -> Self {
-        Self {
-            address,
-            key: EmailKey(key),
-        }
+        Self { address, key: EmailKey(key) }
     }
 }
 
@@ -70,10 +67,7 @@ impl FromStr for Email {
         if key.len() > EMAIL_BYTES_MAX {
             return Err(InvalidEmail);
         }
-        Ok(Self {
-            address: text.to_owned(),
-            key: EmailKey(key),
-        })
+        Ok(Self { address: text.to_owned(), key: EmailKey(key) })
     }
 }
 
@@ -105,11 +99,7 @@ fn ascii_domain(domain: &str) -> Result<String, InvalidEmail> {
 /// Case folding by way of upper case, which is where `ß`, `ſ` and the final sigma lose their peculiarities.
 pub(super) fn fold(text: &str) -> String {
     let compatible: String = text.nfkc().collect();
-    let folded = compatible
-        .to_uppercase()
-        .to_lowercase()
-        .replace("i\u{307}", "i")
-        .replace('ς', "σ");
+    let folded = compatible.to_uppercase().to_lowercase().replace("i\u{307}", "i").replace('ς', "σ");
     folded.nfkc().collect()
 }
 

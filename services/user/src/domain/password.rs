@@ -35,9 +35,7 @@ impl Password {
     /// A password to compare with a stored one. `None` when no stored one can be like it.
     pub(crate) fn to_verify(text: String) -> Option<Self> {
         let length = text.chars().count();
-        (1..=PASSWORD_CHARS_MAX)
-            .contains(&length)
-            .then(|| Self(text.into()))
+        (1..=PASSWORD_CHARS_MAX).contains(&length).then(|| Self(text.into()))
     }
 
     /// A new password for the owner of `email`.
@@ -112,10 +110,7 @@ mod tests {
     use super::*;
 
     fn weak(text: &str) -> bool {
-        matches!(
-            Password::new(text.to_owned(), "long.address@example.com"),
-            Err(PasswordError::Weak(_))
-        )
+        matches!(Password::new(text.to_owned(), "long.address@example.com"), Err(PasswordError::Weak(_)))
     }
 
     #[test]
@@ -126,15 +121,9 @@ mod tests {
             assert!(Password::new(accented(good), "a@b.example").is_ok(), "{good}");
         }
         for long in [129, 1 << 20] {
-            assert_eq!(
-                Password::new(accented(long), "a@b.example").unwrap_err(),
-                PasswordError::TooLong
-            );
+            assert_eq!(Password::new(accented(long), "a@b.example").unwrap_err(), PasswordError::TooLong);
         }
-        assert_eq!(
-            Password::new(String::new(), "a@b.example").unwrap_err(),
-            PasswordError::Missing
-        );
+        assert_eq!(Password::new(String::new(), "a@b.example").unwrap_err(), PasswordError::Missing);
     }
 
     #[test]

@@ -22,30 +22,20 @@ pub(crate) struct Post {
 impl Post {
     /// The post in other hands.
     pub(crate) fn handed_over(&self, to: UserId, now: OffsetDateTime) -> Self {
-        Self {
-            author_id: to,
-            version: self.version + 1,
-            update_time: now,
-            ..self.clone()
-        }
+        Self { author_id: to, version: self.version + 1, update_time: now, ..self.clone() }
     }
 
     /// Refuses whoever is not the author.
     pub(crate) fn require_author(&self, user: UserId) -> Result<()> {
-        if self.author_id == user {
-            Ok(())
-        } else {
-            Err(Error::NotPostAuthor(self.id))
-        }
+        if self.author_id == user { Ok(()) } else { Err(Error::NotPostAuthor(self.id)) }
     }
 
     /// Refuses an etag that is not the present one.
     pub(crate) fn require_version(&self, etag: Option<i64>) -> Result<()> {
         match etag {
-            Some(version) if version != self.version => Err(Error::VersionMismatch {
-                resource: "post",
-                id: self.id.to_string(),
-            }),
+            Some(version) if version != self.version => {
+                Err(Error::VersionMismatch { resource: "post", id: self.id.to_string() })
+            }
             Some(_) | None => Ok(()),
         }
     }

@@ -60,28 +60,19 @@ impl User {
         display_name: String,
         now: OffsetDateTime,
     ) -> Self {
-        Self {
-            role: Role::Admin,
-            ..Self::sign_up(id, email, display_name, now)
-        }
+        Self { role: Role::Admin, ..Self::sign_up(id, email, display_name, now) }
     }
 
     /// The user after being deactivated: sessions end.
     pub(crate) fn deactivated(&self, now: OffsetDateTime) -> Result<Self> {
         self.require_active()?;
-        Ok(Self {
-            state: UserState::Deactivated,
-            ..self.with_sessions_ended(now)
-        })
+        Ok(Self { state: UserState::Deactivated, ..self.with_sessions_ended(now) })
     }
 
     /// The user with another role: sessions end, because each carries the role that it was made with.
     pub(crate) fn with_role(&self, role: Role, now: OffsetDateTime) -> Result<Self> {
         self.require_active()?;
-        Ok(Self {
-            role,
-            ..self.with_sessions_ended(now)
-        })
+        Ok(Self { role, ..self.with_sessions_ended(now) })
     }
 
     /// Refuses whoever is deactivated.
@@ -95,10 +86,9 @@ impl User {
     /// Refuses an etag that is not the present one.
     pub(crate) fn require_version(&self, etag: Option<i64>) -> Result<()> {
         match etag {
-            Some(version) if version != self.version => Err(Error::VersionMismatch {
-                resource: "user",
-                id: self.id.to_string(),
-            }),
+            Some(version) if version != self.version => {
+                Err(Error::VersionMismatch { resource: "user", id: self.id.to_string() })
+            }
             Some(_) | None => Ok(()),
         }
     }
@@ -145,14 +135,8 @@ mod tests {
     #[test]
     fn whatever_ends_sessions_raises_the_epoch_and_both_versions() {
         let now = OffsetDateTime::UNIX_EPOCH + time::Duration::HOUR;
-        for changed in [
-            ann().deactivated(now).unwrap(),
-            ann().with_role(Role::Merchant, now).unwrap(),
-        ] {
-            assert_eq!(
-                (changed.auth_epoch, changed.version, changed.event_version),
-                (2, 2, 2)
-            );
+        for changed in [ann().deactivated(now).unwrap(), ann().with_role(Role::Merchant, now).unwrap()] {
+            assert_eq!((changed.auth_epoch, changed.version, changed.event_version), (2, 2, 2));
             assert_eq!(changed.update_time, now);
         }
     }
@@ -160,10 +144,7 @@ mod tests {
     #[test]
     fn a_deactivated_user_stays_so() {
         let gone = ann().deactivated(OffsetDateTime::UNIX_EPOCH).unwrap();
-        assert!(matches!(
-            gone.deactivated(OffsetDateTime::UNIX_EPOCH),
-            Err(Error::UserDeactivated(_))
-        ));
+        assert!(matches!(gone.deactivated(OffsetDateTime::UNIX_EPOCH), Err(Error::UserDeactivated(_))));
         assert!(matches!(
             gone.with_role(Role::Admin, OffsetDateTime::UNIX_EPOCH),
             Err(Error::UserDeactivated(_))
@@ -173,9 +154,6 @@ mod tests {
     #[test]
     fn only_the_present_etag_is_good() {
         assert!(ann().require_version(None).is_ok() && ann().require_version(Some(1)).is_ok());
-        assert!(matches!(
-            ann().require_version(Some(2)),
-            Err(Error::VersionMismatch { .. })
-        ));
+        assert!(matches!(ann().require_version(Some(2)), Err(Error::VersionMismatch { .. })));
     }
 }

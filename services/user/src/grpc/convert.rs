@@ -84,22 +84,25 @@ impl From<Post> for wire::Post {
     }
 }
 
-/// The id of GetUser.
+/// The id of `GetUser`.
 pub(super) fn get_user(request: &wire::GetUserRequest) -> Result<UserId> {
     let mut violations = Violations::new();
     let user_id = violations.id("user_id", &request.user_id);
     violations.finish(user_id).map_err(Error::Invalid)
 }
 
-/// The id of GetPost.
+/// The id of `GetPost`.
 pub(super) fn get_post(request: &wire::GetPostRequest) -> Result<PostId> {
     let mut violations = Violations::new();
     let post_id = violations.id("post_id", &request.post_id);
     violations.finish(post_id).map_err(Error::Invalid)
 }
 
-/// A checked CreateUser.
-pub(super) fn create_user(request: &Request<wire::CreateUserRequest>, method: &'static str) -> Result<CreateUser> {
+/// A checked `CreateUser`.
+pub(super) fn create_user(
+    request: &Request<wire::CreateUserRequest>,
+    method: &'static str,
+) -> Result<CreateUser> {
     let message = request.get_ref();
     let mut violations = Violations::new();
     let request_id = violations.request_id(&message.request_id);
@@ -107,13 +110,14 @@ pub(super) fn create_user(request: &Request<wire::CreateUserRequest>, method: &'
     let display_name = violations.line("display_name", &message.display_name, DISPLAY_NAME_MAX);
     let password = new_password(&mut violations, &message.password, &message.email);
     let checked = request_id.zip(email).zip(display_name.zip(password));
-    let ((request_id, email), (display_name, password)) = violations.finish(checked).map_err(Error::Invalid)?;
+    let ((request_id, email), (display_name, password)) =
+        violations.finish(checked).map_err(Error::Invalid)?;
     let principal = Principal::of(request);
     let idempotency = idempotency(&principal, method, request_id, message, &[PASSWORD_FIELD]);
     Ok(CreateUser { idempotency, email, display_name, password })
 }
 
-/// A checked DeactivateUser.
+/// A checked `DeactivateUser`.
 pub(super) fn deactivate_user(
     request: &Request<wire::DeactivateUserRequest>,
     method: &'static str,
@@ -130,7 +134,7 @@ pub(super) fn deactivate_user(
     Ok(DeactivateUser { idempotency, caller, user_id, etag })
 }
 
-/// A checked ChangeUserRole.
+/// A checked `ChangeUserRole`.
 pub(super) fn change_user_role(
     request: &Request<wire::ChangeUserRoleRequest>,
     method: &'static str,
@@ -148,8 +152,11 @@ pub(super) fn change_user_role(
     Ok(ChangeUserRole { idempotency, caller: caller.user_id, user_id, role, etag })
 }
 
-/// A checked CreatePost.
-pub(super) fn create_post(request: &Request<wire::CreatePostRequest>, method: &'static str) -> Result<CreatePost> {
+/// A checked `CreatePost`.
+pub(super) fn create_post(
+    request: &Request<wire::CreatePostRequest>,
+    method: &'static str,
+) -> Result<CreatePost> {
     let message = request.get_ref();
     let mut violations = Violations::new();
     let request_id = violations.request_id(&message.request_id);
@@ -162,7 +169,7 @@ pub(super) fn create_post(request: &Request<wire::CreatePostRequest>, method: &'
     Ok(CreatePost { idempotency, caller: caller.user_id, title, body })
 }
 
-/// A checked TransferPost.
+/// A checked `TransferPost`.
 pub(super) fn transfer_post(
     request: &Request<wire::TransferPostRequest>,
     method: &'static str,
@@ -184,7 +191,7 @@ pub(super) fn transfer_post(
     Ok(TransferPost { idempotency, caller, post_id, to, etag })
 }
 
-/// The two things that VerifyPassword compares. What cannot be an address or a password is wrong, like any other
+/// The two things that `VerifyPassword` compares. What cannot be an address or a password is wrong, like any other
 /// that does not fit, and not malformed: which rules there are is nobody's business at a login.
 pub(super) fn verify_password(
     request: &wire::VerifyPasswordRequest,

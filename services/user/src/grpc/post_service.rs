@@ -2,7 +2,8 @@
 
 use api::user::v1::post_service_server::PostService;
 use api::user::v1::{
-    CreatePostRequest, CreatePostResponse, GetPostRequest, GetPostResponse, TransferPostRequest, TransferPostResponse,
+    CreatePostRequest, CreatePostResponse, GetPostRequest, GetPostResponse, TransferPostRequest,
+    TransferPostResponse,
 };
 use tonic::{Request, Response, Status};
 
@@ -16,7 +17,10 @@ pub(super) struct Posts(pub(super) App);
 
 #[tonic::async_trait]
 impl PostService for Posts {
-    async fn create_post(&self, request: Request<CreatePostRequest>) -> Result<Response<CreatePostResponse>, Status> {
+    async fn create_post(
+        &self,
+        request: Request<CreatePostRequest>,
+    ) -> Result<Response<CreatePostResponse>, Status> {
         let create = convert::create_post(&request, "user.v1.PostService/CreatePost")?;
         let answer = self.0.create_post(create).await?;
         Ok(respond(answer, |post| CreatePostResponse { post: Some(post.into()) }))

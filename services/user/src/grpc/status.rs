@@ -48,13 +48,17 @@ impl From<Error> for Status {
                 user(Code::FailedPrecondition, ErrorReason::InsufficientCredit)
                     .with("available_minor_units", available.minor_units.to_string())
                     .with("currency_code", available.currency.code())
-                    .precondition(format!("users/{owner}/wallets/{}", available.currency), "needs more credit")
+                    .precondition(
+                        format!("users/{owner}/wallets/{}", available.currency),
+                        "needs more credit",
+                    )
             }
             Error::BalanceLimit(id) => user(Code::FailedPrecondition, ErrorReason::BalanceLimit)
                 .with("user_id", id.to_string())
                 .precondition(format!("users/{id}"), "cannot hold that much credit"),
-            Error::NotPostAuthor(id) => user(Code::PermissionDenied, ErrorReason::NotPostAuthor)
-                .with("post_id", id.to_string()),
+            Error::NotPostAuthor(id) => {
+                user(Code::PermissionDenied, ErrorReason::NotPostAuthor).with("post_id", id.to_string())
+            }
             Error::InvalidCredentials => common(Code::Unauthenticated, Common::InvalidCredentials, &text),
             Error::VersionMismatch { resource, id } => {
                 common(Code::Aborted, Common::VersionMismatch, &text).resource(resource, id.as_str())
@@ -72,10 +76,13 @@ impl From<Error> for Status {
             Error::Overloaded { retry_after } => common(Code::ResourceExhausted, Common::Overloaded, &text)
                 .quota("passwords", "too many are being hashed")
                 .retry_after(*retry_after),
-            Error::Contention => common(Code::Aborted, Common::Contention, "too many conflicting changes; nothing changed")
-                .retry_after(RETRY_AFTER),
+            Error::Contention => {
+                common(Code::Aborted, Common::Contention, "too many conflicting changes; nothing changed")
+                    .retry_after(RETRY_AFTER)
+            }
             Error::Unavailable { retry_after, .. } => {
-                common(Code::Unavailable, Common::DependencyUnavailable, UNAVAILABLE).retry_after(*retry_after)
+                common(Code::Unavailable, Common::DependencyUnavailable, UNAVAILABLE)
+                    .retry_after(*retry_after)
             }
             Error::StorageUnavailable(_) => {
                 common(Code::Unavailable, Common::StorageUnavailable, READ_ONLY).retry_after(RETRY_AFTER)
@@ -124,9 +131,19 @@ mod tests {
         for (error, code, reason, subject) in [
             (Error::UserNotFound(user), Code::NotFound, "USER_NOT_FOUND", format!("user {uuid}")),
             (Error::PostNotFound(post), Code::NotFound, "POST_NOT_FOUND", format!("post {uuid}")),
-            (Error::HoldNotFound(TransferId::from_uuid(uuid)), Code::NotFound, "HOLD_NOT_FOUND", format!("hold {uuid}")),
+            (
+                Error::HoldNotFound(TransferId::from_uuid(uuid)),
+                Code::NotFound,
+                "HOLD_NOT_FOUND",
+                format!("hold {uuid}"),
+            ),
             (Error::EmailTaken, Code::AlreadyExists, "EMAIL_TAKEN", "user ".to_owned()),
-            (Error::UserDeactivated(user), Code::FailedPrecondition, "USER_DEACTIVATED", format!("users/{uuid}")),
+            (
+                Error::UserDeactivated(user),
+                Code::FailedPrecondition,
+                "USER_DEACTIVATED",
+                format!("users/{uuid}"),
+            ),
             (Error::OwnRole, Code::FailedPrecondition, "OWN_ROLE", "role".to_owned()),
             (
                 Error::InsufficientCredit { owner: user, available },
@@ -143,10 +160,20 @@ mod tests {
                 "VERSION_MISMATCH",
                 "post 7".to_owned(),
             ),
-            (Error::Overloaded { retry_after: RETRY_AFTER }, Code::ResourceExhausted, "OVERLOADED", "retry".to_owned()),
+            (
+                Error::Overloaded { retry_after: RETRY_AFTER },
+                Code::ResourceExhausted,
+                "OVERLOADED",
+                "retry".to_owned(),
+            ),
             (Error::Contention, Code::Aborted, "CONTENTION", "retry".to_owned()),
             (Error::unavailable(away()), Code::Unavailable, "DEPENDENCY_UNAVAILABLE", "retry".to_owned()),
-            (Error::StorageUnavailable(away().into()), Code::Unavailable, "STORAGE_UNAVAILABLE", "retry".to_owned()),
+            (
+                Error::StorageUnavailable(away().into()),
+                Code::Unavailable,
+                "STORAGE_UNAVAILABLE",
+                "retry".to_owned(),
+            ),
             (Error::internal(away()), Code::Internal, "INTERNAL", String::new()),
         ] {
             let text = error.to_string();

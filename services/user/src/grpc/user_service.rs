@@ -5,9 +5,9 @@ use std::pin::Pin;
 use api::auth::v1::Role as WireRole;
 use api::user::v1::user_service_server::UserService;
 use api::user::v1::{
-    ChangeUserRoleRequest, ChangeUserRoleResponse, CreateUserRequest, CreateUserResponse, DeactivateUserRequest,
-    DeactivateUserResponse, GetUserRequest, GetUserResponse, SnapshotUsersRequest, SnapshotUsersResponse,
-    VerifyPasswordRequest, VerifyPasswordResponse,
+    ChangeUserRoleRequest, ChangeUserRoleResponse, CreateUserRequest, CreateUserResponse,
+    DeactivateUserRequest, DeactivateUserResponse, GetUserRequest, GetUserResponse, SnapshotUsersRequest,
+    SnapshotUsersResponse, VerifyPasswordRequest, VerifyPasswordResponse,
 };
 use auth::Principal;
 use futures_util::stream::{self, Stream, StreamExt as _};
@@ -28,7 +28,10 @@ pub(super) struct Users(pub(super) App);
 impl UserService for Users {
     type SnapshotUsersStream = Pin<Box<dyn Stream<Item = Result<SnapshotUsersResponse, Status>> + Send>>;
 
-    async fn create_user(&self, request: Request<CreateUserRequest>) -> Result<Response<CreateUserResponse>, Status> {
+    async fn create_user(
+        &self,
+        request: Request<CreateUserRequest>,
+    ) -> Result<Response<CreateUserResponse>, Status> {
         let create = convert::create_user(&request, "user.v1.UserService/CreateUser")?;
         let answer = self.0.create_user(create).await?;
         Ok(respond(answer, |profile| CreateUserResponse { user: Some(convert::full(&profile)) }))

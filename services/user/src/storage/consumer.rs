@@ -88,7 +88,12 @@ impl ConsumerStore for Store {
         Ok(())
     }
 
-    async fn parked_list(&self, consumer: &str, after: Position, limit: usize) -> Result<Vec<Parked>, StoreError> {
+    async fn parked_list(
+        &self,
+        consumer: &str,
+        after: Position,
+        limit: usize,
+    ) -> Result<Vec<Parked>, StoreError> {
         Ok(self.parked_after(consumer, after, limit).await?)
     }
 }
@@ -101,7 +106,12 @@ impl Store {
         Ok(bounded(find).await?.map(|row| row.mark()))
     }
 
-    async fn mark_take(&self, consumer: ConsumerId, owner: Uuid, duration: Duration) -> Result<Option<MarkRow>> {
+    async fn mark_take(
+        &self,
+        consumer: ConsumerId,
+        owner: Uuid,
+        duration: Duration,
+    ) -> Result<Option<MarkRow>> {
         let owner = bson::Uuid::from(owner);
         let free = doc! { "$or": [{ "$eq": ["$owner", owner] }, { "$lte": ["$lease_until", "$$NOW"] }] };
         let taken = doc! {
@@ -140,7 +150,12 @@ impl Store {
 }
 
 impl ConsumerTx for Tx {
-    async fn mark_advance(&mut self, consumer: ConsumerId, from: &Mark, to: &Mark) -> Result<bool, StoreError> {
+    async fn mark_advance(
+        &mut self,
+        consumer: ConsumerId,
+        from: &Mark,
+        to: &Mark,
+    ) -> Result<bool, StoreError> {
         let (marks, session) = self.on::<MarkRow>(COLLECTION);
         let updated = bounded(marks.update_one(at(consumer, from), moved(to, &[])).session(session)).await?;
         Ok(updated.matched_count == 1)
@@ -177,11 +192,19 @@ impl ConsumerTx for Tx {
         Ok(self.parked_write(consumer, event, attempts, error).await?)
     }
 
-    async fn parked_of(&mut self, consumer: ConsumerId, aggregate: &Aggregate) -> Result<Vec<Parked>, StoreError> {
+    async fn parked_of(
+        &mut self,
+        consumer: ConsumerId,
+        aggregate: &Aggregate,
+    ) -> Result<Vec<Parked>, StoreError> {
         Ok(self.parked_fetch(consumer, aggregate).await?)
     }
 
-    async fn parked_remove(&mut self, consumer: ConsumerId, event_id: EventId) -> Result<Option<Parked>, StoreError> {
+    async fn parked_remove(
+        &mut self,
+        consumer: ConsumerId,
+        event_id: EventId,
+    ) -> Result<Option<Parked>, StoreError> {
         Ok(self.parked_delete(consumer, event_id).await?)
     }
 

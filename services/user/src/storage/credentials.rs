@@ -45,9 +45,7 @@ impl Tx {
             update_time: from_time(now),
         };
         let (credentials, session) = self.on::<CredentialRow>(COLLECTION);
-        bounded(credentials.insert_one(row).session(session))
-            .await
-            .map(drop)
+        bounded(credentials.insert_one(row).session(session)).await.map(drop)
     }
 
     /// Replaces one hash of a password by another of the same password; `false` when it is not `before` any more.

@@ -21,9 +21,8 @@ const NO_SUCH_TRANSACTION: i32 = 251;
 const LOCK_TIMEOUT: i32 = 24;
 const OUT_OF_DISK_SPACE: i32 = 14_031;
 /// The server goes away, steps down, or was interrupted while doing so; and the time limits.
-const AWAY: [i32; 16] = [
-    6, 7, 50, 89, 91, 134, 189, 202, 262, 290, 9001, 10_107, 11_600, 11_602, 13_435, 13_436,
-];
+const AWAY: [i32; 16] =
+    [6, 7, 50, 89, 91, 134, 189, 202, 262, 290, 9001, 10_107, 11_600, 11_602, 13_435, 13_436];
 
 /// Runs an exchange with the server.
 ///

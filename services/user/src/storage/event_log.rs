@@ -50,9 +50,7 @@ impl EventLog for Store {
             return Ok(None);
         }
         let outbox = self.collection::<PlaceRow>(OUTBOX);
-        let find = outbox
-            .find_one(doc! { "position": position })
-            .projection(doc! { "position": 1 });
+        let find = outbox.find_one(doc! { "position": position }).projection(doc! { "position": 1 });
         let row = bounded(find.max_time(SERVER_TIME)).await?;
         Ok(row.map(|row| row.event_id()))
     }
@@ -60,13 +58,8 @@ impl EventLog for Store {
     async fn resolve(&self, event_id: EventId) -> Result<Resolved, StoreError> {
         let outbox = self.collection::<PlaceRow>(OUTBOX);
         let by_id = doc! { "_id": bson::Uuid::from(event_id.uuid()) };
-        let row = bounded(
-            outbox
-                .find_one(by_id)
-                .projection(doc! { "position": 1 })
-                .max_time(SERVER_TIME),
-        )
-        .await?;
+        let row =
+            bounded(outbox.find_one(by_id).projection(doc! { "position": 1 }).max_time(SERVER_TIME)).await?;
         let Some(row) = row else {
             return Ok(Resolved::Unknown);
         };
@@ -75,11 +68,7 @@ impl EventLog for Store {
         };
         match self.stream_row(STREAM).await? {
             None => Ok(Resolved::Unknown),
-            Some(row) => Ok(Resolved::At {
-                stream: STREAM.to_owned(),
-                epoch: row.epoch.into(),
-                position,
-            }),
+            Some(row) => Ok(Resolved::At { stream: STREAM.to_owned(), epoch: row.epoch.into(), position }),
         }
     }
 
@@ -149,12 +138,8 @@ impl Store {
             .hint(Hint::Name("position".to_owned()))
             .max_time(SERVER_TIME);
         let rows: Vec<EventRow> = bounded(bounded(find).await?.try_collect()).await?;
-        let consecutive = rows
-            .into_iter()
-            .zip(after + 1..)
-            .take_while(|(row, position)| row.position == Some(*position));
-        consecutive
-            .map(|(row, _)| row.into_event(stream, epoch.into()))
-            .collect()
+        let consecutive =
+            rows.into_iter().zip(after + 1..).take_while(|(row, position)| row.position == Some(*position));
+        consecutive.map(|(row, _)| row.into_event(stream, epoch.into())).collect()
     }
 }

@@ -99,10 +99,7 @@ pub(super) async fn take(
     };
     let streams = store.collection::<StreamRow>(LEASES);
     let update = streams
-        .find_one_and_update(
-            doc! { "_id": stream, "$expr": free },
-            vec![doc! { "$set": taken }],
-        )
+        .find_one_and_update(doc! { "_id": stream, "$expr": free }, vec![doc! { "$set": taken }])
         .return_document(ReturnDocument::After)
         .max_time(SERVER_TIME);
     Ok(bounded(update).await?.map(Lease::from))
@@ -147,8 +144,6 @@ async fn server_identity(store: &Store) -> Result<String> {
         },
     }
     let hello = bounded(admin.run_command(doc! { "hello": 1 })).await?;
-    let name = hello
-        .get_str("setName")
-        .map_err(|_| Error::internal("MongoDB is not a replica set"))?;
+    let name = hello.get_str("setName").map_err(|_| Error::internal("MongoDB is not a replica set"))?;
     Ok(format!("set:{name}"))
 }

@@ -22,14 +22,8 @@ const LOCK_WITHIN: Duration = Duration::from_secs(60);
 
 /// Which migrations this program was built with.
 const FILES: &[(&str, &str)] = &[
-    (
-        "0001_users.json",
-        include_str!("../../../../migrations/user/0001_users.json"),
-    ),
-    (
-        "0002_wallets.json",
-        include_str!("../../../../migrations/user/0002_wallets.json"),
-    ),
+    ("0001_users.json", include_str!("../../../../migrations/user/0001_users.json")),
+    ("0002_wallets.json", include_str!("../../../../migrations/user/0002_wallets.json")),
 ];
 
 /// A migration that was applied.
@@ -74,12 +68,7 @@ impl Store {
         if missing.is_empty() {
             return Ok(Schema::Migrated);
         }
-        Ok(Schema::Behind(
-            missing
-                .into_iter()
-                .map(|migration| migration.name.clone())
-                .collect(),
-        ))
+        Ok(Schema::Behind(missing.into_iter().map(|migration| migration.name.clone()).collect()))
     }
 
     async fn migrate_with(&self, migrations: &[Migration]) -> Result<Vec<Applied>> {
@@ -119,10 +108,7 @@ impl Store {
 }
 
 fn embedded() -> Result<Vec<Migration>> {
-    FILES
-        .iter()
-        .map(|(name, text)| Migration::parse(name, text))
-        .collect()
+    FILES.iter().map(|(name, text)| Migration::parse(name, text)).collect()
 }
 
 /// What is not applied yet. A file that changed after it was applied is a mistake that only a person can mend.
@@ -133,13 +119,65 @@ fn missing<'a>(migrations: &'a [Migration], applied: &[Applied]) -> Result<Vec<&
             None => missing.push(migration),
             Some(row) if row.checksum == migration.checksum => {}
             Some(row) => {
-                let what = format!(
-                    "migration {} was changed after it was applied as {}",
-                    migration.name, row.name
-                );
+                let what =
+                    format!("migration {} was changed after it was applied as {}", migration.name, row.name);
                 return Err(Error::internal(what));
             }
         }
     }
     Ok(missing)
+}
+
+#[cfg(test)]
+mod tests {
+    use testkit::TestMongo;
+
+    use super::*;
+    use crate::config::MongoConfig;
+    use crate::storage::Shared;
+
+    const TEXT: &str = r#"{
+        "version": 9,
+        "about": "An index that the stand-in for MongoDB lacks.",
+        "collections": [{ "name": "note", "indexes": [
+            { "name": "body", "key": { "body": "text" }, "optional": true },
+            { "name": "order", "key": { "b": 1, "a": -1 } }
+        ] }]
+    }"#;
+
+    async fn store(mongo: &TestMongo) -> Store {
+        let config = MongoConfig { url: mongo.url().into(), connections: 8 };
+        Store::connect(&config, Shared::default()).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_optional_index_that_the_server_lacks_is_named_and_the_rest_is_built() {
+        let mongo = TestMongo::create().await.unwrap();
+        let store = store(&mongo).await;
+        let applied =
+            store.migrate_with(&[Migration::parse("0009_notes.json", TEXT).unwrap()]).await.unwrap();
+        let is_built = |name: &str| format!("note.{name}");
+        let names = store.collection::<bson::Document>("note").list_index_names().await.unwrap();
+        assert!(names.contains(&"order".to_owned()));
+        assert_eq!(applied[0].lacking.contains(&is_built("body")), !names.contains(&"body".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn an_index_that_is_needed_and_cannot_be_built_stops_the_migration() {
+        let mongo = TestMongo::create().await.unwrap();
+        let store = store(&mongo).await;
+        let impossible = TEXT.replace("\"text\"", "\"no such kind\"").replace(", \"optional\": true", "");
+        let refused = store.migrate_with(&[Migration::parse("0009_notes.json", &impossible).unwrap()]).await;
+        assert!(matches!(refused, Err(Error::Internal(_))), "{refused:?}");
+        assert!(store.migrations_applied().await.unwrap().is_empty());
+    }
+
+    #[test]
+    fn keys_keep_their_order_and_unknown_words_are_refused() {
+        let migration = Migration::parse("0009_notes.json", TEXT).unwrap();
+        let keys: Vec<_> = migration.collections[0].indexes[1].key.keys().collect();
+        assert_eq!(keys, ["b", "a"]);
+        assert!(Migration::parse("0008_notes.json", TEXT).is_err(), "the name and the version differ");
+        assert!(Migration::parse("0009_notes.json", &TEXT.replace("optional", "optinal")).is_err());
+    }
 }

@@ -15,6 +15,7 @@ mod ledger;
 mod migrations;
 mod outbox;
 mod parked;
+mod participant;
 mod posts;
 mod requests;
 mod sequencer;
@@ -37,9 +38,9 @@ use tokio::sync::Notify;
 
 pub(crate) use driver::{SERVER_TIME, bounded};
 pub use event_log::STREAM;
-pub use migrations::{Applied, Schema};
 pub(crate) use holds::StoredHold;
 pub(crate) use ledger::Claim;
+pub use migrations::{Applied, Schema};
 pub(crate) use requests::{Keep, Outcome, Saved};
 pub use tx::Tx;
 
@@ -90,11 +91,7 @@ impl Store {
         })?;
         let client = Client::with_options(options).map_err(unusable)?;
         let database = client.database(&name);
-        Ok(Self {
-            client,
-            database,
-            shared,
-        })
+        Ok(Self { client, database, shared })
     }
 
     /// Whether the database answers.
@@ -102,9 +99,7 @@ impl Store {
     /// # Errors
     /// When it does not.
     pub async fn ping(&self) -> Result<()> {
-        bounded(self.database.run_command(doc! { "ping": 1 }))
-            .await
-            .map(drop)
+        bounded(self.database.run_command(doc! { "ping": 1 })).await.map(drop)
     }
 
     /// A collection whose documents are read as `T`.

@@ -63,10 +63,7 @@ impl From<&NewEvent> for EventRow {
             },
             event_type: event.event_type.clone(),
             schema_version: event.schema_version,
-            payload: Binary {
-                subtype: BinarySubtype::Generic,
-                bytes: event.payload.to_vec(),
-            },
+            payload: Binary { subtype: BinarySubtype::Generic, bytes: event.payload.to_vec() },
             headers: HeadersRow {
                 traceparent: event.headers.traceparent.clone(),
                 tracestate: event.headers.tracestate.clone(),
@@ -97,9 +94,7 @@ impl EventRow {
 
     /// The event at its place in a stream.
     pub(super) fn into_event(self, stream: &str, epoch: Uuid) -> Result<Event> {
-        let position = self
-            .position
-            .ok_or_else(|| Error::internal("an event has no position"))?;
+        let position = self.position.ok_or_else(|| Error::internal("an event has no position"))?;
         Ok(Event {
             stream: stream.to_owned(),
             epoch,
@@ -107,10 +102,7 @@ impl EventRow {
             previous: self.previous.map(|id| EventId::from_uuid(id.into())),
             new: NewEvent {
                 id: self.event_id(),
-                aggregate: Aggregate {
-                    kind: self.aggregate.kind,
-                    id: self.aggregate.id,
-                },
+                aggregate: Aggregate { kind: self.aggregate.kind, id: self.aggregate.id },
                 aggregate_version: self.aggregate.version,
                 event_type: self.event_type,
                 schema_version: self.schema_version,
@@ -135,6 +127,17 @@ impl Tx {
     pub async fn event_append(&mut self, event: &NewEvent) -> Result<()> {
         let (outbox, session) = self.on::<EventRow>(OUTBOX);
         bounded(outbox.insert_one(EventRow::from(event)).session(session)).await?;
+        self.appended = true;
+        Ok(())
+    }
+
+    /// Appends events as [`Tx::event_append`] does, in one exchange with the server.
+    pub(crate) async fn event_append_all(&mut self, events: &[NewEvent]) -> Result<()> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        let (outbox, session) = self.on::<EventRow>(OUTBOX);
+        bounded(outbox.insert_many(events.iter().map(EventRow::from)).session(session)).await?;
         self.appended = true;
         Ok(())
     }

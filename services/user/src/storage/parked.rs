@@ -54,7 +54,12 @@ impl TryFrom<ParkedRow> for Parked {
 
 impl Store {
     /// See [`events::ConsumerStore::parked_list`].
-    pub(super) async fn parked_after(&self, consumer: &str, after: Position, limit: usize) -> Result<Vec<Parked>> {
+    pub(super) async fn parked_after(
+        &self,
+        consumer: &str,
+        after: Position,
+        limit: usize,
+    ) -> Result<Vec<Parked>> {
         let parked = self.collection::<ParkedRow>(COLLECTION);
         let find = parked
             .find(doc! { "_id.consumer": consumer, "position": { "$gt": after } })
@@ -104,7 +109,11 @@ impl Tx {
         bounded(update).await.map(drop)
     }
 
-    pub(super) async fn parked_fetch(&mut self, consumer: ConsumerId, aggregate: &Aggregate) -> Result<Vec<Parked>> {
+    pub(super) async fn parked_fetch(
+        &mut self,
+        consumer: ConsumerId,
+        aggregate: &Aggregate,
+    ) -> Result<Vec<Parked>> {
         let (parked, session) = self.on::<ParkedRow>(COLLECTION);
         let filter = doc! {
             "_id.consumer": consumer.name,
@@ -117,7 +126,11 @@ impl Tx {
         rows.into_iter().map(Parked::try_from).collect()
     }
 
-    pub(super) async fn parked_delete(&mut self, consumer: ConsumerId, event_id: EventId) -> Result<Option<Parked>> {
+    pub(super) async fn parked_delete(
+        &mut self,
+        consumer: ConsumerId,
+        event_id: EventId,
+    ) -> Result<Option<Parked>> {
         let (parked, session) = self.on::<ParkedRow>(COLLECTION);
         let row = bounded(parked.find_one_and_delete(by_id(consumer, event_id)).session(session)).await?;
         row.map(Parked::try_from).transpose()

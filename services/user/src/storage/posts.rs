@@ -72,9 +72,7 @@ impl Tx {
     /// Inserts a new post.
     pub(crate) async fn post_insert(&mut self, post: &Post) -> Result<()> {
         let (posts, session) = self.on::<PostRow>(COLLECTION);
-        bounded(posts.insert_one(PostRow::from(post)).session(session))
-            .await
-            .map(drop)
+        bounded(posts.insert_one(PostRow::from(post)).session(session)).await.map(drop)
     }
 
     /// Gives a post its next author, guarded by the present one and the version before.
@@ -91,11 +89,7 @@ impl Tx {
         } };
         let (posts, session) = self.on::<PostRow>(COLLECTION);
         let updated = bounded(posts.update_one(before, change).session(session)).await?;
-        if updated.matched_count == 1 {
-            Ok(())
-        } else {
-            Err(Error::Contention)
-        }
+        if updated.matched_count == 1 { Ok(()) } else { Err(Error::Contention) }
     }
 }
 

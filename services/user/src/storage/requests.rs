@@ -82,10 +82,7 @@ impl Saved {
             return Ok(self.outcome);
         }
         let fields = self.fingerprint.differing_fields(fingerprint);
-        Err(Error::RequestIdReused {
-            method: key.method,
-            fields,
-        })
+        Err(Error::RequestIdReused { method: key.method, fields })
     }
 }
 
@@ -158,10 +155,7 @@ impl TryFrom<RequestRow> for Saved {
     fn try_from(row: RequestRow) -> Result<Self> {
         let fingerprint = Fingerprint::from_bytes(row.fingerprint.bytes)
             .ok_or_else(|| Error::internal("a fingerprint in `request` is none"))?;
-        Ok(Self {
-            fingerprint,
-            outcome: row.outcome.try_into()?,
-        })
+        Ok(Self { fingerprint, outcome: row.outcome.try_into()? })
     }
 }
 
@@ -199,10 +193,7 @@ impl Tx {
     ) -> Result<()> {
         let row = RequestRow {
             id: key.into(),
-            fingerprint: Binary {
-                subtype: BinarySubtype::Generic,
-                bytes: fingerprint.as_bytes().to_vec(),
-            },
+            fingerprint: Binary { subtype: BinarySubtype::Generic, bytes: fingerprint.as_bytes().to_vec() },
             outcome: outcome.into(),
             create_time: from_time(now),
             expire_time: (keep == Keep::ThirtyDays).then(|| from_time(now + KEPT)),

@@ -33,9 +33,7 @@ impl OutboxStore for Store {
     }
 
     async fn stamp(&self, lease: &Lease, limit: usize, duration: Duration) -> Result<Stamp, StoreError> {
-        Ok(self
-            .stamp_pending(lease, limit.clamp(1, BATCH_MAX), duration)
-            .await?)
+        Ok(self.stamp_pending(lease, limit.clamp(1, BATCH_MAX), duration).await?)
     }
 
     async fn published(&self, lease: &Lease, through: Position) -> Result<bool, StoreError> {
@@ -75,16 +73,10 @@ impl Store {
 
     async fn renew(&self, lease: &Lease, duration: Duration) -> Result<Stamp> {
         let streams = self.collection::<StreamRow>(LEASES);
-        let renewed = streams.update_one(
-            owned(lease),
-            vec![doc! { "$set": { "lease_until": until(duration) } }],
-        );
+        let renewed =
+            streams.update_one(owned(lease), vec![doc! { "$set": { "lease_until": until(duration) } }]);
         let updated = bounded(renewed).await?;
-        Ok(if updated.matched_count == 1 {
-            Stamp::Stamped(Vec::new())
-        } else {
-            Stamp::LeaseLost
-        })
+        Ok(if updated.matched_count == 1 { Stamp::Stamped(Vec::new()) } else { Stamp::LeaseLost })
     }
 }
 
@@ -123,10 +115,8 @@ impl Tx {
         }
         self.positions_write(&rows).await?;
         let epoch = stream.epoch.into();
-        let events: Result<Vec<Event>> = rows
-            .into_iter()
-            .map(|row| row.into_event(&lease.stream, epoch))
-            .collect();
+        let events: Result<Vec<Event>> =
+            rows.into_iter().map(|row| row.into_event(&lease.stream, epoch)).collect();
         Ok(Stamp::Stamped(events?))
     }
 
@@ -134,17 +124,13 @@ impl Tx {
     /// lower version of an aggregate may have a higher id; only when there are more than `limit` can it be
     /// outside the batch.
     async fn pending(&mut self, limit: usize) -> Result<Vec<EventRow>> {
-        let mut rows = self
-            .pending_find(doc! { "pending": true }, "pending", Some(limit))
-            .await?;
+        let mut rows = self.pending_find(doc! { "pending": true }, "pending", Some(limit)).await?;
         if rows.len() < limit {
             return Ok(rows);
         }
         let mut lowest: HashMap<(&str, &str), i64> = HashMap::new();
         for row in &rows {
-            let version = lowest
-                .entry((&row.aggregate.kind, &row.aggregate.id))
-                .or_insert(i64::MAX);
+            let version = lowest.entry((&row.aggregate.kind, &row.aggregate.id)).or_insert(i64::MAX);
             *version = row.aggregate.version.min(*version);
         }
         let earlier: Vec<Document> = lowest
@@ -160,10 +146,7 @@ impl Tx {
             })
             .collect();
         if !earlier.is_empty() {
-            rows.extend(
-                self.pending_find(doc! { "$or": earlier }, "pending_aggregate", None)
-                    .await?,
-            );
+            rows.extend(self.pending_find(doc! { "$or": earlier }, "pending_aggregate", None).await?);
         }
         Ok(rows)
     }
@@ -177,9 +160,7 @@ impl Tx {
         let (outbox, session) = self.on::<EventRow>(OUTBOX);
         let mut find = outbox.find(filter).hint(Hint::Name(index.to_owned()));
         if let Some(limit) = limit {
-            find = find
-                .sort(doc! { "pending": 1, "_id": 1 })
-                .limit(i64::try_from(limit).unwrap_or(i64::MAX));
+            find = find.sort(doc! { "pending": 1, "_id": 1 }).limit(i64::try_from(limit).unwrap_or(i64::MAX));
         }
         let mut cursor = bounded(find.session(&mut *session)).await?;
         let rows = cursor.stream(session).try_collect();
@@ -258,17 +239,10 @@ impl Tx {
     /// says nothing about this one, so its consumer holds back everything.
     async fn acknowledged_by_all(&mut self, stream: &str, epoch: bson::Uuid) -> Result<Option<Position>> {
         let (consumers, session) = self.on::<ConsumerRow>(CONSUMERS);
-        let mut cursor = bounded(
-            consumers
-                .find(doc! { "_id.stream": stream })
-                .session(&mut *session),
-        )
-        .await?;
+        let mut cursor =
+            bounded(consumers.find(doc! { "_id.stream": stream }).session(&mut *session)).await?;
         let rows: Vec<ConsumerRow> = bounded(cursor.stream(session).try_collect()).await?;
-        Ok(rows
-            .iter()
-            .map(|row| if row.epoch == epoch { row.acknowledged } else { 0 })
-            .min())
+        Ok(rows.iter().map(|row| if row.epoch == epoch { row.acknowledged } else { 0 }).min())
     }
 
     async fn oldest(&mut self, retention: Duration, limit: usize) -> Result<Vec<StampedRow>> {
@@ -284,10 +258,8 @@ impl Tx {
                 "is_old": { "$lte": ["$stamped_at", since] },
             } },
         ];
-        let aggregate = outbox
-            .aggregate(pipeline)
-            .hint(Hint::Name("position".to_owned()))
-            .with_type::<StampedRow>();
+        let aggregate =
+            outbox.aggregate(pipeline).hint(Hint::Name("position".to_owned())).with_type::<StampedRow>();
         let mut cursor = bounded(aggregate.session(&mut *session)).await?;
         bounded(cursor.stream(session).try_collect()).await
     }
@@ -303,10 +275,7 @@ fn in_order(mut rows: Vec<EventRow>) -> Vec<EventRow> {
     for row in rows {
         waiting.entry(aggregate(&row)).or_default().push_back(row);
     }
-    places
-        .iter()
-        .filter_map(|place| waiting.get_mut(place)?.pop_front())
-        .collect()
+    places.iter().filter_map(|place| waiting.get_mut(place)?.pop_front()).collect()
 }
 
 fn aggregate(row: &EventRow) -> (String, String) {
@@ -337,17 +306,9 @@ mod tests {
 
     #[test]
     fn versions_ascend_whatever_the_clocks_said_and_a_cut_leaves_no_hole() {
-        let rows = vec![
-            row(1, "a", 3),
-            row(2, "b", 1),
-            row(3, "a", 2),
-            row(4, "b", 2),
-            row(9, "a", 1),
-        ];
-        let ordered: Vec<_> = in_order(rows)
-            .into_iter()
-            .map(|row| (row.aggregate.id, row.aggregate.version))
-            .collect();
+        let rows = vec![row(1, "a", 3), row(2, "b", 1), row(3, "a", 2), row(4, "b", 2), row(9, "a", 1)];
+        let ordered: Vec<_> =
+            in_order(rows).into_iter().map(|row| (row.aggregate.id, row.aggregate.version)).collect();
         let expected = [("a", 1), ("b", 1), ("a", 2), ("b", 2), ("a", 3)];
         assert_eq!(ordered, expected.map(|(id, version)| (id.to_owned(), version)));
     }

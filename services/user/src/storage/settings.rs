@@ -2,8 +2,8 @@
 
 use bson::doc;
 
-use super::driver::{bounded, bounded_raw};
 use super::Store;
+use super::driver::{bounded, bounded_raw};
 use crate::error::{Error, Result};
 
 /// How long an owner of the sequencer's lease that was paused inside a step may hold up its successor, as the
@@ -21,7 +21,9 @@ impl Store {
         let admin = self.client.database("admin");
         let hello = bounded(admin.run_command(doc! { "hello": 1 })).await?;
         if hello.get_str("setName").is_err() {
-            return Err(Error::internal("MongoDB must be a replica set, if only of one member: transactions need it"));
+            return Err(Error::internal(
+                "MongoDB must be a replica set, if only of one member: transactions need it",
+            ));
         }
         match bounded_raw(admin.run_command(doc! { "getParameter": 1, LIFETIME: 1 })).await {
             Ok(answer) => {

@@ -71,7 +71,11 @@ impl Store {
             Err(error @ Error::Unavailable { .. }) => Attempt::Nothing(error),
             Err(error) => {
                 tx.rollback().await;
-                if matches!(error, Error::Contention) { Attempt::Nothing(error) } else { Attempt::Done(Err(error)) }
+                if matches!(error, Error::Contention) {
+                    Attempt::Nothing(error)
+                } else {
+                    Attempt::Done(Err(error))
+                }
             }
         }
     }

@@ -10,6 +10,7 @@ use mongodb::{ClientSession, Collection};
 use tokio::time::{Instant, sleep};
 
 use super::driver::{bounded, bounded_raw, classify};
+use super::participant::Working;
 use super::{Shared, Store, durable};
 use crate::error::{Error, Result};
 
@@ -26,6 +27,8 @@ pub struct Tx {
     store: Store,
     /// Whether there is something for the sequencer.
     pub(super) appended: bool,
+    /// What the participant of transfers has read and not yet written.
+    pub(super) working: Working,
 }
 
 impl Store {
@@ -37,16 +40,10 @@ impl Store {
     pub async fn begin(&self, name: &'static str) -> Result<Tx> {
         tracing::trace!(transaction = name, "begin");
         let mut session = bounded(self.client.start_session()).await?;
-        let start = session
-            .start_transaction()
-            .read_concern(ReadConcern::snapshot())
-            .write_concern(durable());
+        let start =
+            session.start_transaction().read_concern(ReadConcern::snapshot()).write_concern(durable());
         bounded(start).await?;
-        Ok(Tx {
-            session,
-            store: self.clone(),
-            appended: false,
-        })
+        Ok(Tx { session, store: self.clone(), appended: false, working: Working::default() })
     }
 }
 
@@ -81,6 +78,10 @@ impl Tx {
     /// [`crate::Error::Contention`] when nothing was committed and the same may work; `Unavailable` when the
     /// outcome stays unknown.
     pub async fn commit(mut self) -> Result<()> {
+        if let Err(error) = self.participant_write().await {
+            self.rollback().await;
+            return Err(error);
+        }
         let give_up = Instant::now() + COMMIT_WITHIN;
         loop {
             let Err(error) = bounded_raw(self.session.commit_transaction()).await else {

@@ -110,10 +110,8 @@ impl Store {
 
     /// At most `limit` users above `after`, in the order of their ids.
     pub(crate) async fn user_list(&self, after: Option<UserId>, limit: u32) -> Result<Vec<User>> {
-        let filter = after.map_or_else(
-            Document::new,
-            |id| doc! { "_id": { "$gt": bson::Uuid::from(id.uuid()) } },
-        );
+        let filter =
+            after.map_or_else(Document::new, |id| doc! { "_id": { "$gt": bson::Uuid::from(id.uuid()) } });
         let users = self.collection::<UserRow>(COLLECTION);
         let find = users.find(filter).sort(doc! { "_id": 1 });
         let rows = bounded(find.limit(i64::from(limit)).max_time(SERVER_TIME)).await?;
@@ -168,11 +166,7 @@ impl Tx {
         let before = doc! { "_id": bson::Uuid::from(user.id.uuid()), "version": user.version - 1 };
         let (users, session) = self.on::<UserRow>(COLLECTION);
         let replaced = bounded(users.replace_one(before, UserRow::from(user)).session(session)).await?;
-        if replaced.matched_count == 1 {
-            Ok(())
-        } else {
-            Err(Error::Contention)
-        }
+        if replaced.matched_count == 1 { Ok(()) } else { Err(Error::Contention) }
     }
 
     /// Adds to the number of posts that an active user owns. `false` when there is no such active user.

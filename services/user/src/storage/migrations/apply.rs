@@ -27,11 +27,7 @@ pub(super) async fn apply(store: &Store, migration: &Migration) -> Result<Vec<St
         for index in &collection.indexes {
             if let Err(reason) = build(store, &collection.name, index).await? {
                 let index = format!("{}.{}", collection.name, index.name);
-                tracing::warn!(
-                    index,
-                    reason,
-                    "this server cannot build an optional index; doing without"
-                );
+                tracing::warn!(index, reason, "this server cannot build an optional index; doing without");
                 lacking.push(index);
             }
         }
@@ -78,10 +74,7 @@ async fn build(store: &Store, collection: &str, index: &Index) -> Result<Result<
     options.unique = index.unique.then_some(true);
     options.partial_filter_expression = index.partial.clone();
     options.expire_after = index.ttl_seconds.map(Duration::from_secs);
-    let model = IndexModel::builder()
-        .keys(index.key.clone())
-        .options(options)
-        .build();
+    let model = IndexModel::builder().keys(index.key.clone()).options(options).build();
     let rows = store.collection::<Document>(collection);
     let building = rows.create_index(model);
     match timeout(INDEX_WITHIN, building.into_future()).await {
@@ -90,10 +83,7 @@ async fn build(store: &Store, collection: &str, index: &Index) -> Result<Result<
             Ok(Err(error.to_string()))
         }
         Ok(Err(error)) => Err(classify(error)),
-        Err(_) => Err(Error::unavailable(format!(
-            "index {collection}.{} is still being built",
-            index.name
-        ))),
+        Err(_) => Err(Error::unavailable(format!("index {collection}.{} is still being built", index.name))),
     }
 }
 

@@ -75,10 +75,7 @@ impl Migration {
             return Err(broken(format!("it says it is version {}", migration.version)));
         }
         migration.name = name.to_owned();
-        migration.checksum = Sha256::digest(text)
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        migration.checksum = Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
         Ok(migration)
     }
 }

@@ -48,16 +48,13 @@ async fn try_take(store: &Store, owner: Uuid) -> Result<bool> {
     let locks = store.collection::<Document>(COLLECTION);
     let free = doc! { "$or": [{ "$eq": ["$owner", owner] }, { "$lte": ["$lease_until", "$$NOW"] }] };
     let take = vec![doc! { "$set": { "owner": owner, "lease_until": lease::until(LEASE) } }];
-    let renewed = locks
-        .find_one_and_update(doc! { "_id": ID, "$expr": free }, take.clone())
-        .max_time(SERVER_TIME);
+    let renewed =
+        locks.find_one_and_update(doc! { "_id": ID, "$expr": free }, take.clone()).max_time(SERVER_TIME);
     if bounded(renewed).await?.is_some() {
         return Ok(true);
     }
     // Nobody has it, or somebody else has: the insert tells.
-    let made = locks
-        .update_one(doc! { "_id": ID, "owner": owner }, take)
-        .upsert(true);
+    let made = locks.update_one(doc! { "_id": ID, "owner": owner }, take).upsert(true);
     match bounded_raw(made).await {
         Ok(_) => Ok(true),
         Err(error) if is_duplicate_key(&error) => Ok(false),
