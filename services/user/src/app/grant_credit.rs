@@ -38,13 +38,15 @@ impl App {
             Some((_, UserState::Deactivated)) => return Err(Error::UserDeactivated(request.to)),
             Some((_, UserState::Active)) => {}
         }
-        let mut wallet = tx.wallet_read(WalletKey::of(request.to, request.amount)).await?;
-        if !wallet.has_room(request.amount.minor_units) {
+        let before = tx.wallet_read(WalletKey::of(request.to, request.amount)).await?;
+        if !before.has_room(request.amount.minor_units) {
             return Err(Error::BalanceLimit(request.to));
         }
         let memo = Memo::new(self.next_id(), request.amount, self.now());
+        let mut wallet = before.clone();
         let posting = Posting::grant(memo, &mut wallet);
-        tx.posting_insert(&posting, Some(claim), Some(wallet.key)).await?;
+        wallet.event_version += 1;
+        tx.posting_insert(&posting, claim, &[(&before, &wallet)]).await?;
         let event = self.credit_granted(&posting, &wallet, key.request_id);
         tx.event_append(&event).await?;
         match posting.credit {

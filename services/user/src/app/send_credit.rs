@@ -48,7 +48,8 @@ impl App {
         }
         let states = tx.user_state_list(&[request.from, request.to]).await?;
         let keys = [WalletKey::of(request.from, request.amount), WalletKey::of(request.to, request.amount)];
-        let [mut from, mut to] = tx.wallet_pair(keys).await?;
+        let before = tx.wallet_pair(keys).await?;
+        let [mut from, mut to] = before.clone();
         if let Err(refused) = may_send(request, &states, &from, &to) {
             tx.wallet_claim(from.key).await?;
             let outcome = Outcome::SendRefused(refused);
@@ -57,7 +58,10 @@ impl App {
         }
         let memo = Memo::new(self.next_id(), request.amount, self.now());
         let posting = Posting::send(memo, &mut from, &mut to);
-        tx.posting_insert(&posting, Some(claim), Some(from.key)).await?;
+        from.event_version += 1;
+        let mut moved = [(&before[0], &from), (&before[1], &to)];
+        moved.sort_unstable_by_key(|(wallet, _)| wallet.key);
+        tx.posting_insert(&posting, claim, &moved).await?;
         let event = self.credit_sent(&posting, &from, to.key.owner, key.request_id);
         tx.event_append(&event).await?;
         match posting.debit {

@@ -68,6 +68,25 @@ impl Wallet {
         }
     }
 
+    /// Whether it is as it would be if nothing had ever touched it.
+    #[must_use]
+    pub(crate) const fn is_blank(&self) -> bool {
+        self.balance == 0 && self.held == 0 && self.incoming == 0 && self.sequence == 0
+    }
+
+    /// Moves the numbers. Whether they may be moved is asked before.
+    pub(crate) const fn change(&mut self, change: Change) {
+        self.balance += change.balance;
+        self.held += change.held;
+        self.incoming += change.incoming;
+    }
+
+    /// The balance that would be if all arrived that is on its way in: what the limit bounds.
+    #[must_use]
+    pub(crate) const fn reach(&self) -> i64 {
+        self.balance + self.incoming
+    }
+
     /// What can be spent.
     #[must_use]
     pub(crate) const fn available(&self) -> i64 {
@@ -84,7 +103,7 @@ impl Wallet {
     #[must_use]
     pub(crate) const fn has_room(&self, amount: i64) -> bool {
         // None of the three is above BALANCE_MAX, so the sums cannot overflow.
-        self.balance + self.incoming <= BALANCE_MAX - amount
+        self.reach() <= BALANCE_MAX - amount
     }
 }
 
@@ -106,8 +125,7 @@ pub(crate) enum SendRefused {
     UserDeactivated(UserId),
 }
 
-/// How a wallet's numbers move. Each of the moves below keeps the wallet's invariant wherever
-/// [`Change::available`], [`Change::reach`] and the fields themselves find enough to take from or room to add.
+/// How a wallet's numbers move.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Change {
     /// Added to the balance.
@@ -162,18 +180,6 @@ impl Change {
     pub(crate) const fn undone(self) -> Self {
         Self { balance: -self.balance, held: -self.held, incoming: -self.incoming }
     }
-
-    /// Added to what can be spent: balance less held.
-    #[must_use]
-    pub(crate) const fn available(&self) -> i64 {
-        self.balance - self.held
-    }
-
-    /// Added to the balance that would be if all arrived that is on its way in: what the limit bounds.
-    #[must_use]
-    pub(crate) const fn reach(&self) -> i64 {
-        self.balance + self.incoming
-    }
 }
 
 #[cfg(test)]
@@ -205,17 +211,19 @@ mod tests {
 
     #[test]
     fn posting_a_hold_is_holding_and_moving_at_once() {
-        let sum = |one: Change, two: Change| Change {
-            balance: one.balance + two.balance,
-            held: one.held + two.held,
-            incoming: one.incoming + two.incoming,
+        let after = |changes: &[Change]| {
+            let mut wallet = wallet(100, 0, 0);
+            changes.iter().for_each(|change| wallet.change(*change));
+            wallet
         };
-        assert_eq!(sum(Change::hold_debit(7), Change::post_debit(7)), Change::debit(7));
-        assert_eq!(sum(Change::hold_credit(7), Change::post_credit(7)), Change::credit(7));
-        assert_eq!(sum(Change::hold_debit(7), Change::hold_debit(7).undone()), Change::NONE);
+        let held = after(&[Change::hold_debit(7)]);
+        let announced = after(&[Change::hold_credit(7)]);
+        assert_eq!(after(&[Change::hold_debit(7), Change::post_debit(7)]), after(&[Change::debit(7)]));
+        assert_eq!(after(&[Change::hold_credit(7), Change::post_credit(7)]), after(&[Change::credit(7)]));
+        assert_eq!(after(&[Change::hold_debit(7), Change::hold_debit(7).undone()]), after(&[]));
         // Posting takes nothing that the hold did not: it can never be refused.
-        assert_eq!(Change::post_debit(7).available(), 0);
-        assert_eq!(Change::post_credit(7).reach(), 0);
+        assert_eq!(after(&[Change::hold_debit(7), Change::post_debit(7)]).available(), held.available());
+        assert_eq!(after(&[Change::hold_credit(7), Change::post_credit(7)]).reach(), announced.reach());
     }
 
     #[test]

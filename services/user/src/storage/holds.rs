@@ -1,24 +1,17 @@
-//! What this service reserved for transfers: the participant's side of `events::participant`, on MongoDB.
-//!
-//! A read locks nothing here. Two transactions that change one hold both write its document, and two that find
-//! none both insert it, so one of them conflicts and tries again on what the other left.
+//! What this service reserved for transfers, as documents. What becomes of them is in `participant.rs`.
 
 use bson::{Document, doc};
-use events::{Direction, Hold, HoldSpec, HoldState, ParticipantTx, Refusal, StoreError};
+use events::{Direction, Hold, HoldSpec, HoldState, Refusal};
 use futures_util::TryStreamExt as _;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
-use types::{Clock as _, Money, OrderId, PostingId, SystemClock, TransferId, UserId};
+use types::{Clock as _, Money, OrderId, SystemClock, TransferId, UserId};
 
-use super::driver::bounded_raw;
-use super::wallets::{conflict_on_duplicate, currency};
-use super::{SERVER_TIME, Store, Tx, bounded, from_time, to_time};
-use crate::domain::ledger::{Memo, Posting};
-use crate::domain::user::UserState;
-use crate::domain::wallet::{Change, WalletKey};
+use super::wallets::currency;
+use super::{SERVER_TIME, Store, bounded, from_time, to_time};
 use crate::error::{Error, Result};
 
-const HOLDS: &str = "hold";
+pub(super) const HOLDS: &str = "hold";
 
 /// A hold, and when it came to be and changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,7 +25,7 @@ pub(crate) struct StoredHold {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct HoldRow {
+pub(super) struct HoldRow {
     #[serde(rename = "_id")]
     id: bson::Uuid,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -41,7 +34,7 @@ struct HoldRow {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     refusal: Option<String>,
     version: i64,
-    event_version: i64,
+    pub(super) event_version: i64,
     created_at: bson::DateTime,
     updated_at: bson::DateTime,
 }
@@ -134,8 +127,37 @@ impl TryFrom<HoldRow> for StoredHold {
     }
 }
 
-fn by_id(transfer_id: TransferId) -> Document {
+pub(super) fn by_id(transfer_id: TransferId) -> Document {
     doc! { "_id": bson::Uuid::from(transfer_id.uuid()) }
+}
+
+/// A new hold's document.
+pub(super) fn hold_row(hold: &Hold, event_version: i64) -> Result<Document> {
+    let now = now();
+    let row = HoldRow {
+        id: hold.transfer_id.uuid().into(),
+        spec: hold.spec.as_ref().map(SpecRow::from),
+        state: state_name(hold.state).to_owned(),
+        refusal: hold.refusal.map(|refusal| refusal.as_str().to_owned()),
+        version: hold.version,
+        event_version,
+        created_at: now,
+        updated_at: now,
+    };
+    bson::serialize_to_document(&row).map_err(Error::internal)
+}
+
+/// What a hold's document becomes when only its events were counted, or when it changed.
+pub(super) fn hold_change(hold: &Hold, event_version: i64, is_changed: bool) -> Document {
+    let mut set = doc! { "event_version": event_version };
+    if is_changed {
+        set.extend(doc! {
+            "state": state_name(hold.state),
+            "version": hold.version,
+            "updated_at": now(),
+        });
+    }
+    doc! { "$set": set }
 }
 
 /// For the reader only: nothing hangs on these times.
@@ -177,163 +199,5 @@ impl Store {
         let find = holds.find(filter).sort(order).limit(limit).max_time(SERVER_TIME);
         let rows: Vec<HoldRow> = bounded(bounded(find).await?.try_collect()).await?;
         rows.into_iter().map(|row| StoredHold::try_from(row).map(|stored| stored.hold)).collect()
-    }
-}
-
-impl Tx {
-    /// The wallets that these transfers have held something of.
-    pub(crate) async fn hold_wallets(&mut self, transfers: &[TransferId]) -> Result<Vec<WalletKey>> {
-        let ids: Vec<bson::Uuid> = transfers.iter().map(|id| id.uuid().into()).collect();
-        let (holds, session) = self.on::<HoldRow>(HOLDS);
-        let mut rows = bounded(holds.find(doc! { "_id": { "$in": ids } }).session(&mut *session)).await?;
-        let rows: Vec<HoldRow> = bounded(rows.stream(session).try_collect()).await?;
-        rows.into_iter()
-            .filter_map(|row| row.spec)
-            .map(|spec| {
-                let owner = UserId::from_uuid(spec.owner.into());
-                Ok(WalletKey { owner, currency: currency(&spec.currency)? })
-            })
-            .collect()
-    }
-
-    /// Counts one more event of a hold, and tells which it is.
-    pub(crate) async fn hold_count_event(&mut self, transfer_id: TransferId) -> Result<i64> {
-        let (holds, session) = self.on::<HoldRow>(HOLDS);
-        let count = holds
-            .find_one_and_update(by_id(transfer_id), doc! { "$inc": { "event_version": 1_i64 } })
-            .return_document(mongodb::options::ReturnDocument::After)
-            .session(session);
-        let row = bounded(count).await?;
-        row.map(|row| row.event_version)
-            .ok_or_else(|| Error::internal(format!("hold {transfer_id} is gone in its own transaction")))
-    }
-
-    async fn hold_read(&mut self, transfer_id: TransferId) -> Result<Option<Hold>> {
-        let (holds, session) = self.on::<HoldRow>(HOLDS);
-        let row = bounded(holds.find_one(by_id(transfer_id)).session(session)).await?;
-        row.map(|row| StoredHold::try_from(row).map(|stored| stored.hold)).transpose()
-    }
-
-    async fn hold_write_new(&mut self, hold: &Hold) -> Result<()> {
-        let now = now();
-        let row = HoldRow {
-            id: hold.transfer_id.uuid().into(),
-            spec: hold.spec.as_ref().map(SpecRow::from),
-            state: state_name(hold.state).to_owned(),
-            refusal: hold.refusal.map(|refusal| refusal.as_str().to_owned()),
-            version: hold.version,
-            event_version: 0,
-            created_at: now,
-            updated_at: now,
-        };
-        let (holds, session) = self.on::<HoldRow>(HOLDS);
-        conflict_on_duplicate(bounded_raw(holds.insert_one(row).session(session)).await).map(drop)
-    }
-
-    async fn hold_write(&mut self, hold: &Hold) -> Result<()> {
-        let mut filter = by_id(hold.transfer_id);
-        filter.insert("version", hold.version - 1);
-        let update = doc! { "$set": {
-            "state": state_name(hold.state),
-            "version": hold.version,
-            "updated_at": now(),
-        } };
-        let (holds, session) = self.on::<HoldRow>(HOLDS);
-        let done = bounded(holds.update_one(filter, update).session(session)).await?;
-        if done.matched_count == 1 { Ok(()) } else { Err(Error::Contention) }
-    }
-
-    /// A debit needs a user who may spend. Credit reaches everybody who ever was a user: what is refunded must
-    /// arrive somewhere.
-    async fn wallet_reserve(&mut self, spec: &HoldSpec) -> Result<Result<(), Refusal>> {
-        let states = self.user_state_list(&[spec.owner]).await?;
-        let Some((_, state)) = states.first() else {
-            return Ok(Err(Refusal::UserNotFound));
-        };
-        let key = WalletKey::of(spec.owner, spec.amount);
-        let change = held(spec);
-        match spec.direction {
-            Direction::Debit if *state == UserState::Deactivated => Ok(Err(Refusal::UserDeactivated)),
-            Direction::Debit => {
-                let is_held = self.wallet_change(key, change).await?;
-                Ok(if is_held { Ok(()) } else { Err(Refusal::InsufficientCredit) })
-            }
-            Direction::Credit => {
-                if self.wallet_change(key, change).await? {
-                    return Ok(Ok(()));
-                }
-                if !self.wallet_read(key).await?.has_room(spec.amount.minor_units) {
-                    return Ok(Err(Refusal::BalanceLimit));
-                }
-                self.wallet_insert(key, change).await?;
-                Ok(Ok(()))
-            }
-        }
-    }
-
-    async fn wallet_release(&mut self, spec: &HoldSpec) -> Result<()> {
-        let key = WalletKey::of(spec.owner, spec.amount);
-        if self.wallet_change(key, held(spec).undone()).await? {
-            return Ok(());
-        }
-        Err(nothing_held(spec))
-    }
-
-    async fn wallet_post(&mut self, spec: &HoldSpec) -> Result<()> {
-        let key = WalletKey::of(spec.owner, spec.amount);
-        let mut wallet = self.wallet_read(key).await?;
-        let held = match spec.direction {
-            Direction::Debit => wallet.held,
-            Direction::Credit => wallet.incoming,
-        };
-        if held < spec.amount.minor_units {
-            return Err(nothing_held(spec));
-        }
-        let id = PostingId::from_uuid(spec.transfer_id.uuid());
-        let memo = Memo::new(id, spec.amount, SystemClock.now());
-        let posting = match spec.direction {
-            Direction::Debit => Posting::payment(memo, &mut wallet, spec.order_id),
-            Direction::Credit => Posting::refund(memo, &mut wallet, spec.order_id),
-        };
-        self.posting_insert(&posting, None, None).await
-    }
-}
-
-/// What a hold sets aside.
-fn held(spec: &HoldSpec) -> Change {
-    match spec.direction {
-        Direction::Debit => Change::hold_debit(spec.amount.minor_units),
-        Direction::Credit => Change::hold_credit(spec.amount.minor_units),
-    }
-}
-
-/// The snapshot of one transaction has the hold and not the amount: no conflict, a broken book.
-fn nothing_held(spec: &HoldSpec) -> Error {
-    Error::internal(format!("transfer {} is held and its wallet has nothing set aside", spec.transfer_id))
-}
-
-impl ParticipantTx for Tx {
-    async fn hold_fetch(&mut self, transfer_id: TransferId) -> Result<Option<Hold>, StoreError> {
-        Ok(self.hold_read(transfer_id).await?)
-    }
-
-    async fn hold_insert(&mut self, hold: &Hold) -> Result<(), StoreError> {
-        Ok(self.hold_write_new(hold).await?)
-    }
-
-    async fn hold_update(&mut self, hold: &Hold) -> Result<(), StoreError> {
-        Ok(self.hold_write(hold).await?)
-    }
-
-    async fn balance_reserve(&mut self, spec: &HoldSpec) -> Result<Result<(), Refusal>, StoreError> {
-        Ok(self.wallet_reserve(spec).await?)
-    }
-
-    async fn balance_release(&mut self, spec: &HoldSpec) -> Result<(), StoreError> {
-        Ok(self.wallet_release(spec).await?)
-    }
-
-    async fn balance_post(&mut self, spec: &HoldSpec) -> Result<(), StoreError> {
-        Ok(self.wallet_post(spec).await?)
     }
 }

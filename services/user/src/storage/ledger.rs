@@ -3,16 +3,16 @@
 
 use bson::{Binary, Document, doc};
 use futures_util::TryStreamExt as _;
-use mongodb::Namespace;
-use mongodb::options::{InsertOneModel, UpdateOneModel, WriteModel};
+use mongodb::options::{InsertOneModel, WriteModel};
 use serde::Deserialize;
 use types::{Currency, Fingerprint, PostingId, RequestKey, UserId};
 
 use super::driver::bounded_raw;
-use super::wallets::{WALLETS, able, binary, conflict_on_duplicate, currency, hash, increments, wallet_id};
+use super::wallets::{WALLETS, binary, conflict_on_duplicate, currency, hash, wallet_id, wallet_write};
 use super::{SERVER_TIME, Store, Tx, bounded, from_time, to_time};
-use crate::domain::ledger::{Chain, ChainBroken, Kind, Posting, Side, TrialBalanceLine, WalletEntry};
-use crate::domain::wallet::WalletKey;
+use crate::domain::chain::{Chain, ChainBroken};
+use crate::domain::ledger::{Kind, Posting, Side, TrialBalanceLine, WalletEntry};
+use crate::domain::wallet::{Wallet, WalletKey};
 use crate::error::{Error, Result};
 
 const POSTINGS: &str = "posting";
@@ -145,66 +145,49 @@ fn entry_row(posting: &Posting, side: &Side, name: &str) -> Document {
     row
 }
 
-/// The wallet's step from the entry before this one to this one; none from anywhere else.
-fn wallet_update(namespace: Namespace, entry: &WalletEntry, has_event: bool) -> UpdateOneModel {
-    let change = entry.change();
-    let mut filter = able(entry.wallet, change);
-    filter.insert("sequence", entry.sequence - 1);
-    filter.insert("balance", entry.balance_after - entry.amount);
-    let mut increments = increments(change);
-    increments.insert("sequence", 1_i64);
-    increments.insert("event_version", i64::from(has_event));
-    let set = doc! { "head": binary(&entry.hash), "updated_at": from_time(entry.created_at) };
-    let first = entry.sequence == 1;
-    // An upsert takes its equalities from the filter, and `balance` and `sequence` are among the increments.
-    if first {
-        filter.remove("sequence");
-        filter.remove("balance");
-        filter.insert("head", doc! { "$exists": false });
-    }
-    UpdateOneModel::builder()
-        .namespace(namespace)
-        .filter(filter)
-        .update(doc! { "$inc": increments, "$set": set })
-        .upsert(first)
-        .build()
-}
-
 impl Tx {
-    /// Writes a posting, its entries and the wallets' side of it. `event_of` is the wallet that an event will be
-    /// appended of, and is counted up for it. When a wallet is not as the posting found it, or the request id
-    /// was claimed meanwhile, this is [`Error::Contention`].
+    /// Writes postings with their entries, the wallets that they moved (each as it was and as it is), and what
+    /// else belongs to them, in one exchange with the server. When a document is not what it was, or a request
+    /// id was claimed meanwhile, this is [`Error::Contention`].
+    pub(super) async fn book_write(
+        &mut self,
+        wallets: &[(&Wallet, &Wallet)],
+        postings: &[(&Posting, Option<Claim<'_>>)],
+        others: Vec<WriteModel>,
+    ) -> Result<()> {
+        let (book, _) = self.on::<Document>(WALLETS);
+        let moved =
+            wallets.iter().map(|(before, after)| wallet_write(book.namespace(), before, after).into());
+        let mut models: Vec<WriteModel> = moved.chain(others).collect();
+        for (posting, claim) in postings {
+            models.push(self.insert_model(POSTINGS, posting_row(posting, *claim)));
+            models.push(self.insert_model(ENTRIES, entry_row(posting, &posting.debit, DEBIT)));
+            models.push(self.insert_model(ENTRIES, entry_row(posting, &posting.credit, CREDIT)));
+        }
+        if models.is_empty() {
+            return Ok(());
+        }
+        let updates = models.iter().filter(|model| matches!(model, WriteModel::UpdateOne(_))).count();
+        let write = book.client().clone();
+        let write = write.bulk_write(models).session(&mut self.session);
+        let done = conflict_on_duplicate(bounded_raw(write).await)?;
+        let updated = usize::try_from(done.matched_count + done.upserted_count);
+        if updated == Ok(updates) { Ok(()) } else { Err(Error::Contention) }
+    }
+
+    pub(super) fn insert_model(&mut self, collection: &str, document: Document) -> WriteModel {
+        let (collection, _) = self.on::<Document>(collection);
+        InsertOneModel::builder().namespace(collection.namespace()).document(document).build().into()
+    }
+
+    /// Writes the posting that is the answer to a call, with the wallets that it moved.
     pub(crate) async fn posting_insert(
         &mut self,
         posting: &Posting,
-        claim: Option<Claim<'_>>,
-        event_of: Option<WalletKey>,
+        claim: Claim<'_>,
+        wallets: &[(&Wallet, &Wallet)],
     ) -> Result<()> {
-        let mut entries: Vec<&WalletEntry> = posting
-            .sides()
-            .into_iter()
-            .filter_map(|side| if let Side::Wallet(entry) = side { Some(entry) } else { None })
-            .collect();
-        entries.sort_by_key(|entry| entry.wallet);
-        let (wallets, _) = self.on::<Document>(WALLETS);
-        let mut models: Vec<WriteModel> = entries
-            .iter()
-            .map(|entry| wallet_update(wallets.namespace(), entry, event_of == Some(entry.wallet)).into())
-            .collect();
-        let mut insert = |name: &str, document| {
-            let (collection, _) = self.on::<Document>(name);
-            models.push(
-                InsertOneModel::builder().namespace(collection.namespace()).document(document).build().into(),
-            );
-        };
-        insert(POSTINGS, posting_row(posting, claim));
-        insert(ENTRIES, entry_row(posting, &posting.debit, DEBIT));
-        insert(ENTRIES, entry_row(posting, &posting.credit, CREDIT));
-        let client = wallets.client().clone();
-        let write = client.bulk_write(models).session(&mut self.session);
-        let done = conflict_on_duplicate(bounded_raw(write).await)?;
-        let wallets_moved = usize::try_from(done.matched_count + done.upserted_count);
-        if wallets_moved == Ok(entries.len()) { Ok(()) } else { Err(Error::Contention) }
+        self.book_write(wallets, &[(posting, Some(claim))], Vec::new()).await
     }
 
     /// The answer to a call whose request id made a posting before this transaction began, if this call says

@@ -1,17 +1,21 @@
-//! Wallets: two sums that MongoDB has no generated columns for are kept beside the numbers they come from
-//! (`available`, `reach`), so that each change is one update on the condition that there is enough. The
-//! collection's validator holds the same rules once more.
+//! Wallets. A change is decided on what the transaction read, and written on the condition that this is still what
+//! is there. Two sums are kept beside the numbers they come from (`available`, `reach`), because MongoDB has no
+//! generated columns and the collection's validator bounds them: the rules of the domain, held once more.
+
+use std::collections::BTreeMap;
 
 use bson::spec::BinarySubtype;
 use bson::{Binary, Document, doc};
 use futures_util::TryStreamExt as _;
+use mongodb::Namespace;
+use mongodb::options::UpdateOneModel;
 use serde::{Deserialize, Serialize};
-use types::{BALANCE_MAX, Currency, Money, UserId};
+use types::{Currency, Money, UserId};
 
 use super::driver::{bounded_raw, classify, is_duplicate_key};
-use super::{SERVER_TIME, Store, Tx, bounded, to_time};
+use super::{SERVER_TIME, Store, Tx, bounded, from_time, to_time};
 use crate::domain::ledger::{GENESIS, Hash};
-use crate::domain::wallet::{Change, SendRefused, Wallet, WalletKey};
+use crate::domain::wallet::{SendRefused, Wallet, WalletKey};
 use crate::error::{Error, Result};
 
 pub(super) const WALLETS: &str = "wallet";
@@ -124,34 +128,36 @@ pub(super) fn binary(hash: &Hash) -> Binary {
     Binary { subtype: BinarySubtype::Generic, bytes: hash.to_vec() }
 }
 
-/// The wallet, on the condition that it has what a change takes and room for what it adds.
-pub(super) fn able(key: WalletKey, change: Change) -> Document {
-    let mut filter = doc! { "_id": wallet_id(key) };
-    for (field, added) in
-        [("available", change.available()), ("held", change.held), ("incoming", change.incoming)]
-    {
-        if added < 0 {
-            filter.insert(field, doc! { "$gte": -added });
-        }
+/// Writes a wallet over the one that it was made of, as long as that one is what is there. One that nothing had
+/// touched may not be there at all, and is made.
+pub(super) fn wallet_write(namespace: Namespace, before: &Wallet, after: &Wallet) -> UpdateOneModel {
+    let filter = doc! {
+        "_id": wallet_id(before.key),
+        "balance": before.balance,
+        "held": before.held,
+        "incoming": before.incoming,
+        "sequence": before.sequence,
+        "event_version": before.event_version,
+    };
+    let mut set = doc! {
+        "balance": after.balance,
+        "held": after.held,
+        "incoming": after.incoming,
+        "available": after.available(),
+        "reach": after.reach(),
+        "sequence": after.sequence,
+        "event_version": after.event_version,
+    };
+    if let Some(time) = after.updated_at {
+        set.insert("head", binary(&after.head));
+        set.insert("updated_at", from_time(time));
     }
-    if change.reach() > 0 {
-        filter.insert("reach", doc! { "$lte": BALANCE_MAX - change.reach() });
-    }
-    filter
-}
-
-/// The increments of a change. Every number is among them, so that an upsert makes a complete wallet.
-pub(super) fn increments(change: Change) -> Document {
-    doc! {
-        "balance": change.balance,
-        "held": change.held,
-        "incoming": change.incoming,
-        "available": change.available(),
-        "reach": change.reach(),
-        "sequence": 0_i64,
-        "event_version": 0_i64,
-        "locks": 0_i64,
-    }
+    UpdateOneModel::builder()
+        .namespace(namespace)
+        .filter(filter)
+        .update(doc! { "$set": set, "$setOnInsert": { "locks": 0_i64 } })
+        .upsert(before.is_blank())
+        .build()
 }
 
 impl Store {
@@ -165,14 +171,14 @@ impl Store {
 
 impl Tx {
     /// The wallets of these keys, in their order; empty ones for those that nothing ever touched.
-    async fn wallet_list(&mut self, keys: &[WalletKey]) -> Result<Vec<Wallet>> {
+    pub(super) async fn wallet_list(&mut self, keys: &[WalletKey]) -> Result<Vec<Wallet>> {
         let ids: Vec<Document> = keys.iter().copied().map(wallet_id).collect();
         let (wallets, session) = self.on::<WalletRow>(WALLETS);
         let mut rows = bounded(wallets.find(doc! { "_id": { "$in": ids } }).session(&mut *session)).await?;
         let rows: Vec<WalletRow> = bounded(rows.stream(session).try_collect()).await?;
-        let found = rows.into_iter().map(Wallet::try_from).collect::<Result<Vec<_>>>()?;
-        let wallet = |key: &WalletKey| found.iter().find(|wallet| wallet.key == *key).cloned();
-        Ok(keys.iter().map(|key| wallet(key).unwrap_or_else(|| Wallet::empty(*key))).collect())
+        let wallets = rows.into_iter().map(|row| Wallet::try_from(row).map(|wallet| (wallet.key, wallet)));
+        let mut found = wallets.collect::<Result<BTreeMap<_, _>>>()?;
+        Ok(keys.iter().map(|key| found.remove(key).unwrap_or_else(|| Wallet::empty(*key))).collect())
     }
 
     /// A wallet; an empty one when nothing ever touched it.
@@ -187,41 +193,21 @@ impl Tx {
         wallets.try_into().map_err(|_| Error::internal("two wallets were asked for"))
     }
 
-    /// Locks wallets by writing them, before anything hangs on what they hold: a transaction that meets another
-    /// one on them ends here and not after half of its work. A wallet that is not there cannot be locked; its
-    /// insert conflicts instead.
-    pub(crate) async fn wallet_lock(&mut self, keys: &[WalletKey]) -> Result<()> {
-        let ids: Vec<Document> = keys.iter().copied().map(wallet_id).collect();
-        let (wallets, session) = self.on::<Document>(WALLETS);
-        let touch = doc! { "$inc": { "locks": 1_i64 } };
-        bounded(wallets.update_many(doc! { "_id": { "$in": ids } }, touch).session(session)).await.map(drop)
-    }
-
-    /// Locks a wallet or its absence: makes an empty one when there is none.
+    /// Locks a wallet or its absence by writing it: makes an empty one when there is none.
     pub(crate) async fn wallet_claim(&mut self, key: WalletKey) -> Result<()> {
-        let mut increments = increments(Change::default());
-        increments.insert("locks", 1_i64);
+        let blank = doc! {
+            "balance": 0_i64,
+            "held": 0_i64,
+            "incoming": 0_i64,
+            "available": 0_i64,
+            "reach": 0_i64,
+            "sequence": 0_i64,
+            "event_version": 0_i64,
+        };
         let (wallets, session) = self.on::<Document>(WALLETS);
-        let claim = wallets
-            .update_one(doc! { "_id": wallet_id(key) }, doc! { "$inc": increments })
-            .upsert(true)
-            .session(session);
+        let claim = doc! { "$inc": { "locks": 1_i64 }, "$setOnInsert": blank };
+        let claim = wallets.update_one(doc! { "_id": wallet_id(key) }, claim).upsert(true).session(session);
         conflict_on_duplicate(bounded_raw(claim).await).map(drop)
-    }
-
-    /// Changes what is set aside of a wallet that is there; `false` when it is not, or has not got enough.
-    pub(super) async fn wallet_change(&mut self, key: WalletKey, change: Change) -> Result<bool> {
-        let (wallets, session) = self.on::<Document>(WALLETS);
-        let update = wallets.update_one(able(key, change), doc! { "$inc": increments(change) });
-        Ok(bounded(update.session(session)).await?.matched_count == 1)
-    }
-
-    /// Makes a wallet by its first change.
-    pub(super) async fn wallet_insert(&mut self, key: WalletKey, change: Change) -> Result<()> {
-        let mut row = doc! { "_id": wallet_id(key) };
-        row.extend(increments(change));
-        let (wallets, session) = self.on::<Document>(WALLETS);
-        conflict_on_duplicate(bounded_raw(wallets.insert_one(row).session(session)).await).map(drop)
     }
 }
 

@@ -40,10 +40,7 @@ impl Store {
         let taken = doc! { "owner": owner, "lease_until": lease::until(duration), "renewed_at": "$$NOW" };
         let take = async || {
             let update = rows
-                .find_one_and_update(
-                    doc! { "_id": worker, "$expr": &free },
-                    vec![doc! { "$set": &taken }],
-                )
+                .find_one_and_update(doc! { "_id": worker, "$expr": &free }, vec![doc! { "$set": &taken }])
                 .return_document(ReturnDocument::After)
                 .max_time(SERVER_TIME);
             Ok(bounded(update).await?.map(|row| to_time(row.renewed_at)))

@@ -4,12 +4,12 @@
 use api::user::v1::{CreditPosted, CreditRefused, CreditReleased, CreditReserved, StepImpossible};
 use bytes::Bytes;
 use events::participant::{Applied, Outcome, Step};
-use events::{Aggregate, Headers, HoldState, NewEvent, StoreError};
+use events::{Aggregate, Headers, HoldState, NewEvent};
 use prost::{Message, Name};
 use time::OffsetDateTime;
 use types::{EventId, TransferId};
-use uuid::Uuid;
 
+use crate::error::Result;
 use crate::storage::Tx;
 
 /// An answer to a step.
@@ -49,24 +49,24 @@ impl Answer {
         }
     }
 
-    /// Appends the answer's event. `cause` names the step when the event cannot be the hold's.
-    pub(super) async fn append(
+    /// The answer's event. `cause` names the step when the event cannot be the hold's.
+    pub(super) fn event(
         &self,
         tx: &mut Tx,
         cause: EventId,
         headers: Headers,
-        id: Uuid,
+        id: EventId,
         now: OffsetDateTime,
-    ) -> Result<(), StoreError> {
+    ) -> Result<NewEvent> {
         let (aggregate, aggregate_version) = match self {
             Self::Impossible { .. } => (Aggregate::new("step", cause), 1),
             Self::Reserved(id) | Self::Refused(id, _) | Self::Posted(id) | Self::Released(id) => {
-                (Aggregate::new("hold", id), tx.hold_count_event(*id).await?)
+                (Aggregate::new("hold", id), tx.hold_count_event(*id)?)
             }
         };
         let (event_type, payload) = self.message();
-        let event = NewEvent {
-            id: EventId::from_uuid(id),
+        Ok(NewEvent {
+            id,
             aggregate,
             aggregate_version,
             event_type,
@@ -74,8 +74,7 @@ impl Answer {
             payload,
             headers,
             created_at: now,
-        };
-        Ok(tx.event_append(&event).await?)
+        })
     }
 
     /// The event's type and content.

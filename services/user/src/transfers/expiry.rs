@@ -14,8 +14,8 @@ use tokio_util::sync::CancellationToken;
 use types::{Clock, EventId, IdSource, TransferId};
 use uuid::Uuid;
 
+use super::CONSUMER;
 use super::answer::Answer;
-use super::{CONSUMER, wallets_lock};
 use crate::clients::order::{Decision, OrderClient};
 use crate::error::{Error, Result};
 use crate::storage::{Store, Tx};
@@ -141,7 +141,7 @@ impl Expiry {
         if tx.mark_lock(CONSUMER).await?.is_none_or(|mark| mark.epoch != epoch) {
             return Ok(false);
         }
-        wallets_lock(tx, std::iter::once(step)).await?;
+        tx.participant_read(&[step]).await?;
         let applied = participant::apply(tx, step).await?;
         let answer = Answer::to(step, &applied);
         let impossible = matches!(answer, Answer::Impossible { .. });
@@ -154,10 +154,12 @@ impl Expiry {
         }
         // A hold that the consumer ended meanwhile was answered by the consumer.
         if applied.changed || impossible {
-            let id = self.ids.next();
+            let id = EventId::from_uuid(self.ids.next());
             let headers =
                 Headers { traceparent: runtime::telemetry::current_traceparent(), ..Headers::default() };
-            answer.append(tx, EventId::from_uuid(id), headers, id, self.clock.now()).await?;
+            let event = answer.event(tx, id, headers, id, self.clock.now())?;
+            tx.participant_write().await?;
+            tx.event_append(&event).await?;
         }
         Ok(!impossible)
     }

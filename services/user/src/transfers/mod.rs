@@ -12,10 +12,10 @@ pub mod expiry;
 use std::fmt;
 use std::sync::Arc;
 
-use events::{ConsumerId, EffectError, Effects, Event, StoreError, participant};
-use types::{Clock, IdSource};
+use events::participant::{self, Step};
+use events::{ConsumerId, EffectError, Effects, Event, NewEvent, StoreError};
+use types::{Clock, EventId, IdSource};
 
-use crate::domain::wallet::WalletKey;
 use crate::storage::Tx;
 use answer::Answer;
 use command::Command;
@@ -43,9 +43,9 @@ impl TransferEffects {
         Self { clock, ids }
     }
 
-    /// Applies one command and answers it. Every command gets an answer, a duplicate too: an operator who has
-    /// a step sent again is waiting for one.
-    async fn apply_one(&self, tx: &mut Tx, command: &Command<'_>) -> Result<(), StoreError> {
+    /// Applies one command, and tells the event that answers it. Every command gets an answer, a duplicate too:
+    /// an operator who has a step sent again is waiting for one.
+    async fn apply_one(&self, tx: &mut Tx, command: &Command<'_>) -> Result<NewEvent, StoreError> {
         let applied = participant::apply(tx, &command.step).await?;
         let answer = Answer::to(&command.step, &applied);
         if matches!(answer, Answer::Impossible { .. }) {
@@ -56,8 +56,8 @@ impl TransferEffects {
                 "a step of a transfer is impossible; an operator must look"
             );
         }
-        let event = command.event;
-        answer.append(tx, event.new.id, event.new.headers.clone(), self.ids.next(), self.clock.now()).await
+        let (cause, headers) = (command.event.new.id, command.event.new.headers.clone());
+        Ok(answer.event(tx, cause, headers, EventId::from_uuid(self.ids.next()), self.clock.now())?)
     }
 }
 
@@ -68,32 +68,14 @@ impl Effects<Tx> for TransferEffects {
         if commands.is_empty() {
             return Ok(());
         }
-        wallets_lock(tx, commands.iter().map(|command| &command.step)).await?;
+        let steps: Vec<&Step> = commands.iter().map(|command| &command.step).collect();
+        tx.participant_read(&steps).await.map_err(StoreError::from)?;
+        let mut answers = Vec::with_capacity(commands.len());
         for command in &commands {
-            self.apply_one(tx, command).await?;
+            answers.push(self.apply_one(tx, command).await?);
         }
+        tx.participant_write().await.map_err(StoreError::from)?;
+        tx.event_append_all(&answers).await.map_err(StoreError::from)?;
         Ok(())
     }
-}
-
-/// Locks what the steps will change: the wallets that they name and those that their holds name, each once, by
-/// id.
-async fn wallets_lock<'a>(
-    tx: &mut Tx,
-    steps: impl Iterator<Item = &'a participant::Step>,
-) -> Result<(), StoreError> {
-    let (mut wallets, mut transfers) = (Vec::new(), Vec::new());
-    for step in steps {
-        match step {
-            participant::Step::Reserve(spec) => wallets.push(WalletKey::of(spec.owner, spec.amount)),
-            participant::Step::Confirm(id) | participant::Step::Cancel(id) => transfers.push(*id),
-        }
-    }
-    if !transfers.is_empty() {
-        wallets.extend(tx.hold_wallets(&transfers).await?);
-    }
-    wallets.sort_unstable();
-    wallets.dedup();
-    tx.wallet_lock(&wallets).await?;
-    Ok(())
 }

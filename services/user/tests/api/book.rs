@@ -2,7 +2,7 @@
 
 use bson::{Document, doc};
 use events::participant::{self, Applied};
-use events::{ConsumerStore as _, Direction, HoldSpec, ParticipantTx as _, Step, StoreError};
+use events::{Direction, HoldSpec, ParticipantTx as _, Step, StoreError};
 use futures_util::TryStreamExt as _;
 use mongodb::Database;
 use testkit::TestMongo;

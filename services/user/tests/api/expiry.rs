@@ -18,13 +18,12 @@ use api::user::v1::{CreditPosted, CreditReleased};
 use events::{ConsumerStore as _, ConsumerTx as _, Direction, HoldSpec, HoldState, Mark, Step};
 use runtime::client::Peer;
 use testkit::wait_until;
-use time::OffsetDateTime;
 use tokio::net::TcpListener;
 use tokio_stream::Stream;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
-use types::{SystemClock, SystemIds, TransferId, UserId};
+use types::{Clock as _, SystemClock, SystemIds, TransferId, UserId};
 use user_service::clients::order::OrderClient;
 use user_service::transfers::CONSUMER;
 use user_service::transfers::expiry::{Expiry, ExpiryCounters, ExpiryOptions};
@@ -148,7 +147,10 @@ impl Bench {
             orders: OrderClient::new(&peer),
             clock: Arc::new(SystemClock),
             ids: Arc::new(SystemIds),
-            options: ExpiryOptions { interval: Duration::from_millis(20), alarm_after: Duration::from_secs(60) },
+            options: ExpiryOptions {
+                interval: Duration::from_millis(20),
+                alarm_after: Duration::from_secs(60),
+            },
             counters: Arc::clone(&counters),
         };
         Self { book, coordinator, counters, worker, stop }
@@ -165,7 +167,7 @@ impl Bench {
     /// A debit that is held and was due so many seconds ago; negative when it is yet to come.
     async fn held(&self, seconds_ago: i64) -> HoldSpec {
         let ann = self.book.rich(100).await;
-        let due = OffsetDateTime::now_utc() - time::Duration::seconds(seconds_ago);
+        let due = SystemClock.now() - time::Duration::seconds(seconds_ago);
         let hold = HoldSpec { expires_at: due, ..spec(ann, Direction::Debit, 60) };
         self.book.consume(&[reserve(&hold)]).await.unwrap();
         hold
@@ -196,10 +198,11 @@ impl Bench {
     }
 
     async fn until_alarmed(&self) {
-        let alarmed = wait_until(WITHIN, "an alarm", async || match self.counters.alarms.load(Ordering::Relaxed) {
-            0 => Err("none"),
-            _ => Ok(()),
-        });
+        let alarmed =
+            wait_until(WITHIN, "an alarm", async || match self.counters.alarms.load(Ordering::Relaxed) {
+                0 => Err("none"),
+                _ => Ok(()),
+            });
         alarmed.await.unwrap();
     }
 }
@@ -224,7 +227,7 @@ async fn a_hold_past_its_time_ends_as_the_coordinator_says() {
     let answers = bench.book.answers().await;
     let of = |hold: &HoldSpec| {
         let id = format!("hold {}", hold.transfer_id);
-        answers.iter().filter(move |answer| answer.aggregate == id && answer.version == 2).last().unwrap()
+        answers.iter().find(|answer| answer.aggregate == id && answer.version == 2).unwrap()
     };
     of(&confirmed).decode::<CreditPosted>();
     of(&cancelled).decode::<CreditReleased>();
@@ -326,7 +329,8 @@ async fn two_replicas_end_a_hold_once() {
     for hold in &holds {
         bench.until_ended(hold, HoldState::Posted).await;
     }
-    let posted = bench.book.answers().await.into_iter().filter(|answer| answer.kind.ends_with("CreditPosted"));
+    let posted =
+        bench.book.answers().await.into_iter().filter(|answer| answer.kind.ends_with("CreditPosted"));
     assert_eq!(posted.count(), 3);
     assert_eq!(bench.counters.ended.load(Ordering::Relaxed), 3);
     bench.book.assert_sound().await;

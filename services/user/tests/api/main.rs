@@ -9,6 +9,7 @@ mod documents;
 mod expiry;
 mod faults;
 mod harness;
+mod ledger;
 mod order_stream;
 mod participant;
 mod posts;

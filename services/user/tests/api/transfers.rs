@@ -10,7 +10,8 @@ use api::user::v1::{CreditPosted, CreditRefused, CreditReleased, CreditReserved,
 use api::violations::timestamp;
 use bson::Document;
 use events::{
-    Aggregate, Direction, EffectError, Effects as _, Event, Headers, HoldSpec, HoldState, NewEvent, StoreError,
+    Aggregate, Direction, EffectError, Effects as _, Event, Headers, HoldSpec, HoldState, NewEvent,
+    StoreError,
 };
 use prost::{Message, Name};
 use types::{EventId, SystemClock, SystemIds, TransferId, UserId};
@@ -161,7 +162,10 @@ async fn a_refusal_tells_its_reason_and_stays() {
     book.consume(&[reserve(&pay)]).await.unwrap();
     for answer in book.answers().await {
         let refused: CreditRefused = answer.decode();
-        assert_eq!((refused.transfer_id, refused.reason), (pay.transfer_id.to_string(), "INSUFFICIENT_CREDIT".into()));
+        assert_eq!(
+            (refused.transfer_id, refused.reason),
+            (pay.transfer_id.to_string(), "INSUFFICIENT_CREDIT".into())
+        );
     }
     assert_eq!(book.numbers(ann).await, Numbers { balance: 110, held: 0, incoming: 0 });
     book.consume(&[cancel(pay.transfer_id)]).await.unwrap();
@@ -202,7 +206,10 @@ async fn an_impossible_step_changes_nothing_and_is_reported_by_an_event_of_its_o
     ] {
         book.consume(std::slice::from_ref(&command)).await.unwrap();
         let answer = book.answers().await.pop().unwrap();
-        assert_eq!((answer.aggregate.as_str(), answer.version), (format!("step {}", command.new.id).as_str(), 1));
+        assert_eq!(
+            (answer.aggregate.as_str(), answer.version),
+            (format!("step {}", command.new.id).as_str(), 1)
+        );
         let impossible: StepImpossible = answer.decode();
         assert_eq!((impossible.step.as_str(), impossible.hold_state.as_str()), (step, state));
         assert_eq!(impossible.transfer_id, command.new.aggregate.id);
@@ -257,13 +264,13 @@ async fn a_command_that_cannot_be_read_halts_and_nothing_of_its_run_is_applied()
 async fn a_run_that_meets_another_transaction_on_a_wallet_may_be_tried_again() {
     let book = Book::open().await;
     let (ann, bob) = (book.rich(100).await, book.rich(100).await);
-    let mut other = book.begin().await;
-    let theirs = spec(bob, Direction::Debit, 1);
-    events::participant::apply(&mut other, &events::Step::Reserve(theirs)).await.unwrap();
     let run = [spec(ann, Direction::Debit, 1), spec(bob, Direction::Debit, 1)].map(|spec| reserve(&spec));
+    let theirs = [reserve(&spec(bob, Direction::Debit, 1))];
+    let mut open = book.begin().await;
+    effects().apply(&mut open, &theirs).await.unwrap();
     let met = book.consume(&run).await;
     assert!(matches!(met, Err(EffectError::Transient(_))), "{met:?}");
-    other.commit().await.unwrap();
+    open.commit().await.unwrap();
     book.consume(&run).await.unwrap();
     assert_eq!((book.numbers(ann).await.held, book.numbers(bob).await.held), (1, 2));
 }
@@ -294,7 +301,13 @@ enum Step {
     Decide,
 }
 
-async fn play(book: &Book, owner: UserId, direction: Direction, order: &[Step], confirmed: bool) -> HoldState {
+async fn play(
+    book: &Book,
+    owner: UserId,
+    direction: Direction,
+    order: &[Step],
+    confirmed: bool,
+) -> HoldState {
     let hold = spec(owner, direction, 7);
     for step in order {
         let command = match step {
