@@ -2,7 +2,7 @@
 //!
 //! A test implements the suite's harness on a fresh database and names it once:
 //!
-//! ```ignore
+//! ```text
 //! events::outbox_suite!(Harness::start);        // async fn start() -> Harness
 //! ```
 //!
