@@ -58,8 +58,8 @@ async fn run(stage: &Stage, case: &Case) -> Result<Vec<String>> {
     let token = stage.token(&case.caller)?.map(|token| format!("Bearer {token}"));
     let mut headers = vec![("grpc-timeout", "5S")];
     headers.extend(token.as_deref().map(|token| ("authorization", token)));
-    let channel = stage.system.api.channel(service_of(&case.rpc)?);
-    let answer = raw::call(channel, &case.rpc, &headers, raw::frame(&message)).await?;
+    let address = stage.address(service_of(&case.rpc)?);
+    let answer = raw::call(&address, &case.rpc, &headers, raw::frame(&message)).await?;
     let status = &answer.status;
     let details = status.get_error_details();
     let mut wrong = Vec::new();

@@ -51,9 +51,9 @@ async fn without_good_credentials_only_open_methods_answer() -> Result<()> {
     let refresh = format!("Bearer {}", stage.token("buyer_refresh_token")?.context("a token")?);
     for (path, method) in methods() {
         let open = policy(&method)?.anyone;
-        let channel = stage.system.api.channel(service_of(&path)?);
+        let address = stage.address(service_of(&path)?);
         let call = async |headers: &[(&str, &str)]| -> Result<(Code, String)> {
-            let answer = raw::call(channel.clone(), &path, headers, raw::frame(NO_MESSAGE)).await?;
+            let answer = raw::call(&address, &path, headers, raw::frame(NO_MESSAGE)).await?;
             assert!(has_common_details(&answer.status), "{path}: {:?}", answer.status);
             Ok(code_and_reason(&answer.status))
         };
@@ -62,14 +62,14 @@ async fn without_good_credentials_only_open_methods_answer() -> Result<()> {
         let expected = if open { admitted.clone() } else { refused("MISSING_CREDENTIALS") };
         assert_eq!(call(&[]).await?, expected, "{path} without a token");
         for garbage in GARBAGE.into_iter().chain([ended.as_str(), refresh.as_str()]) {
-            let expected = if open { admitted.clone() } else { refused("INVALID_CREDENTIALS") };
-            assert_eq!(call(&[("authorization", garbage)]).await?, expected, "{path} with {garbage:?}");
+            let answer = call(&[("authorization", garbage)]).await?;
+            // An open method looks nothing up, but it may refuse a header that no token can be in.
+            let expected = answer == refused("INVALID_CREDENTIALS") || open && answer == admitted;
+            assert!(expected, "{path} with {garbage:?}: {answer:?}");
         }
         let buyer = format!("Bearer {}", stage.token("buyer")?.context("a token")?);
         let two = [("authorization", buyer.as_str()), ("authorization", buyer.as_str())];
-        if !open {
-            assert_eq!(call(&two).await?, refused("AMBIGUOUS_CREDENTIALS"), "{path} with two tokens");
-        }
+        assert_eq!(call(&two).await?, refused("AMBIGUOUS_CREDENTIALS"), "{path} with two tokens");
         let spoofed = [("x-user-id", "admin"), ("x-role", "admin"), ("x-forwarded-client-cert", "By=admin")];
         let expected = if open { admitted } else { refused("MISSING_CREDENTIALS") };
         assert_eq!(call(&spoofed).await?, expected, "{path} with headers that claim an identity");
@@ -85,11 +85,11 @@ async fn each_caller_is_admitted_exactly_where_the_policy_says() -> Result<()> {
     let services = ["user-service", "order-service", "session-service"];
     for (path, method) in methods() {
         let policy = policy(&method)?;
-        let channel = stage.system.api.channel(service_of(&path)?);
+        let address = stage.address(service_of(&path)?);
         let call = async |who: &str| -> Result<(Code, String)> {
             let token = format!("Bearer {}", stage.token(who)?.context("a token")?);
             let headers = [("authorization", token.as_str())];
-            let answer = raw::call(channel.clone(), &path, &headers, raw::frame(NO_MESSAGE)).await?;
+            let answer = raw::call(&address, &path, &headers, raw::frame(NO_MESSAGE)).await?;
             Ok(code_and_reason(&answer.status))
         };
         let admitted = (Code::InvalidArgument, "MALFORMED_MESSAGE".to_owned());

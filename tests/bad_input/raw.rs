@@ -1,16 +1,24 @@
 //! Calls that no generated client would make: any bytes, any headers.
 
+use std::pin::pin;
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 use api::descriptor;
 use bytes::{BufMut, Bytes, BytesMut};
 use http::HeaderValue;
 use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message as _;
 use prost_reflect::{DynamicMessage, MethodDescriptor};
 use serde_json::Value;
-use tonic::transport::Channel;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tonic::{Code, Status};
-use tower::ServiceExt as _;
+
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What came back.
 #[derive(Debug)]
@@ -49,16 +57,11 @@ pub(crate) fn frame_of(flag: u8, length: u32, message: &[u8]) -> Bytes {
     frame.freeze()
 }
 
-/// Makes a call with these very bytes as its body. `headers` may repeat a name.
-pub(crate) async fn call(
-    channel: Channel,
-    path: &str,
-    headers: &[(&str, &str)],
-    body: Bytes,
-) -> Result<Answer> {
-    let mut request = http::Request::post(format!("http://localhost/{path}"))
+/// Makes a call with these very bytes as its body, on a connection of its own. `headers` may repeat a name.
+pub(crate) async fn call(address: &str, path: &str, headers: &[(&str, &str)], body: Bytes) -> Result<Answer> {
+    let mut request = http::Request::post(format!("http://{address}/{path}"))
         .version(http::Version::HTTP_2)
-        .body(tonic::body::Body::new(Full::new(body)))?;
+        .body(Full::new(body))?;
     let map = request.headers_mut();
     map.insert("content-type", HeaderValue::from_static("application/grpc"));
     map.insert("te", HeaderValue::from_static("trailers"));
@@ -70,7 +73,24 @@ pub(crate) async fn call(
             map.append(name, HeaderValue::from_bytes(value.as_bytes())?);
         }
     }
-    let response = channel.oneshot(request).await.context("sending the call")?;
+    // No client of tonic's: it would read the time-out itself.
+    let stream = TcpStream::connect(address).await.context("connecting")?;
+    let (mut sender, connection) =
+        http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.context("the handshake")?;
+    let exchange = async {
+        let response = sender.send_request(request).await.context("sending the call")?;
+        answer(response).await
+    };
+    let mut exchange = pin!(timeout(PATIENCE, exchange));
+    let mut connection = pin!(connection);
+    tokio::select! {
+        answer = &mut exchange => answer.context("no answer")?,
+        // The connection ends by itself only when the server ends it; what was answered is still there.
+        _ = &mut connection => exchange.await.context("no answer")?,
+    }
+}
+
+async fn answer(response: http::Response<Incoming>) -> Result<Answer> {
     let (parts, body) = response.into_parts();
     let collected = body.collect().await.context("reading the answer")?;
     let trailers = collected.trailers().cloned().unwrap_or_default();

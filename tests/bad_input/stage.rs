@@ -98,7 +98,10 @@ impl Stage {
             etag: String::new(),
         };
         system.admin.caller.users().deactivate_user(deactivate).await.context("DeactivateUser")?;
+        let head = HeadRequest { stream: "order".to_owned() };
+        let head = system.admin.caller.events(ServiceName::Order).head(head).await.context("Head")?;
         let names = BTreeMap::from([
+            ("$order_epoch", head.into_inner().head.context("a head")?.epoch),
             ("$buyer", market.buyer.user_id.clone()),
             ("$buyer_email", market.buyer.email.clone()),
             ("$buyer_session", market.buyer.session_id.clone()),
@@ -125,6 +128,11 @@ impl Stage {
         system.books_balance().await?;
         let stage = Self { system, market, stranger, ended, names, _turn: turn };
         Ok(stage)
+    }
+
+    /// Where a service listens.
+    pub(crate) fn address(&self, service: ServiceName) -> String {
+        self.system.stack.services.get(service).address()
     }
 
     /// The token of somebody by the name that a row uses; `None` for nobody.

@@ -65,7 +65,7 @@ where
 }
 
 async fn transfer_state(watcher: &mut PgConnection, transfer_id: &str) -> Result<String> {
-    let query = "SELECT lower(state) FROM transfer WHERE id = $1::uuid";
+    let query = "SELECT state FROM transfers WHERE id = $1::uuid";
     Ok(sqlx::query_scalar(query).bind(transfer_id).fetch_one(watcher).await?)
 }
 

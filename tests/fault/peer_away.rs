@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use api::order::v1::order::State;
+use api::order::v1::transfer::Decision;
 use testkit::{DatabaseOptions, wait_until};
 use tests::System;
-use tests::people::{Market, PRICE, credit, earned, order, pay};
+use tests::people::{Market, PRICE, credit, earned, order, pay, transfer};
 use tests::status::{code_and_reason, metadata};
 use tonic::Code;
 
@@ -38,7 +39,7 @@ async fn a_payment_outlives_user_service() -> Result<()> {
 }
 
 /// Claim: an undecided transfer ends at its deadline, in the books of both sides, though the wallets' side was
-/// killed meanwhile.
+/// killed meanwhile: before it is back the order can be cancelled, after that the credit is free.
 #[tokio::test]
 async fn an_undecided_payment_is_cancelled_at_its_deadline() -> Result<()> {
     let services = testkit::ServiceOptions {
@@ -51,8 +52,17 @@ async fn an_undecided_payment_is_cancelled_at_its_deadline() -> Result<()> {
     system.stack.services.user.process().kill().await?;
     let request = pay(&placed);
     let patient = market.buyer.caller.within(Duration::from_secs(1));
-    patient.transfers().pay_order(request.clone()).await.expect_err("nobody can reserve");
-    wait_until(Duration::from_secs(20), "the deadline to cancel the transfer", async || {
+    let unknown = patient.transfers().pay_order(request.clone()).await.expect_err("nobody can reserve");
+    let transfer_id = metadata(&unknown, "transfer_id").context("the transfer's id")?;
+    wait_until(Duration::from_secs(20), "the deadline to decide", async || {
+        let seen = transfer(&system.admin, &transfer_id).await.map_err(|error| format!("{error:#}"))?;
+        if seen.decision() == Decision::Cancel { Ok(()) } else { Err(format!("{:?}", seen.state())) }
+    })
+    .await?;
+    assert_eq!(order(&market.seller, &placed.id).await?.state(), State::Placed);
+
+    system.stack.services.user.restart().await?;
+    wait_until(Duration::from_secs(20), "the repeat to hear the outcome", async || {
         let answer = market.buyer.caller.transfers().pay_order(request.clone()).await.expect_err("refused");
         match code_and_reason(&answer) {
             (Code::FailedPrecondition, reason) if reason == "TRANSFER_EXPIRED" => Ok(()),
@@ -60,8 +70,6 @@ async fn an_undecided_payment_is_cancelled_at_its_deadline() -> Result<()> {
         }
     })
     .await?;
-    assert_eq!(order(&market.seller, &placed.id).await?.state(), State::Placed);
-    system.stack.services.user.restart().await?;
     let again = wait_until(Duration::from_secs(20), "the order to be payable again", async || {
         let answer = market.buyer.caller.transfers().pay_order(pay(&placed)).await;
         answer.map_err(|status| status.to_string())
