@@ -31,7 +31,7 @@ impl Scene {
 
     /// With more flags.
     pub(crate) async fn with(flags: &[&str]) -> Self {
-        let harness = Harness::start_with(flags).await;
+        let harness = Box::pin(Harness::start_with(flags)).await;
         let (seller, customer) = (harness.person(Role::Merchant), harness.person(Role::Customer));
         let product = seller.sell(eur(250), 1000).await;
         let order = customer.buy(&product, 2).await;
@@ -88,8 +88,8 @@ impl Scene {
 
     /// A paid order: the payment has completed.
     pub(crate) async fn paid() -> Self {
-        let scene = Self::new().await;
-        let id = scene.start_payment().await;
+        let scene = Box::pin(Self::new()).await;
+        let id = Box::pin(scene.start_payment()).await;
         scene.teller.tell(&scene.harness, &[(id, Answer::Reserved), (id, Answer::Posted)]).await;
         assert_eq!(scene.transfer(id).await.state(), State::Completed);
         scene

@@ -10,6 +10,7 @@ use api::refusal::Refusal;
 use api::session::v1::session_service_server::{SessionService, SessionServiceServer};
 use api::session::v1::*;
 use api::user::v1::user_service_server::{UserService, UserServiceServer};
+use api::user::v1::wallet_service_server::{WalletService, WalletServiceServer};
 use api::user::v1::*;
 use auth::token::AccessToken;
 use tokio_stream::wrappers::TcpListenerStream;
@@ -30,6 +31,8 @@ struct State {
     sessions: Mutex<HashMap<String, (UserId, Role)>>,
     users: Mutex<HashMap<UserId, User>>,
     asked: Mutex<u32>,
+    /// By transfer; `None` while the wallets do not answer.
+    holds: Mutex<Option<HashMap<String, Hold>>>,
 }
 
 #[derive(Clone)]
@@ -42,6 +45,7 @@ impl Peers {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let router = tonic::transport::Server::builder()
             .add_service(UserServiceServer::new(Server(Arc::clone(&state))))
+            .add_service(WalletServiceServer::new(Server(Arc::clone(&state))))
             .add_service(SessionServiceServer::new(Server(Arc::clone(&state))));
         #[expect(clippy::disallowed_methods, reason = "ended with the harness")]
         let task = tokio::spawn(async move {
@@ -78,6 +82,12 @@ impl Peers {
     /// User service has never heard of somebody.
     pub(crate) fn forget(&self, user_id: &str) {
         self.state.users.lock().unwrap().remove(&user_id.parse().unwrap());
+    }
+
+    /// The wallets answer from now on, and know these holds.
+    pub(crate) fn know_holds(&self, holds: impl IntoIterator<Item = Hold>) {
+        let holds = holds.into_iter().map(|hold| (hold.transfer_id.clone(), hold));
+        *self.state.holds.lock().unwrap() = Some(holds.collect());
     }
 
     /// How often user service was asked for a user.
@@ -141,6 +151,47 @@ impl UserService for Server {
         &self,
         _: Request<SnapshotUsersRequest>,
     ) -> Result<Response<Self::SnapshotUsersStream>, Status> {
+        not_imitated()
+    }
+}
+
+#[tonic::async_trait]
+impl WalletService for Server {
+    async fn get_hold(&self, request: Request<GetHoldRequest>) -> Result<Response<GetHoldResponse>, Status> {
+        let transfer_id = request.into_inner().transfer_id;
+        let holds = self.0.holds.lock().unwrap();
+        let holds = holds.as_ref().ok_or_else(|| Status::unavailable("away"))?;
+        match holds.get(&transfer_id) {
+            Some(hold) => Ok(Response::new(GetHoldResponse { hold: Some(hold.clone()) })),
+            None => Err(Refusal::new(Code::NotFound, &api::user::v1::ErrorReason::HoldNotFound, "user.tristore", "there is no such hold")
+                .resource("hold", transfer_id)
+                .into_status()),
+        }
+    }
+
+    async fn get_wallet(&self, _: Request<GetWalletRequest>) -> Result<Response<GetWalletResponse>, Status> {
+        not_imitated()
+    }
+
+    async fn list_wallet_entries(
+        &self,
+        _: Request<ListWalletEntriesRequest>,
+    ) -> Result<Response<ListWalletEntriesResponse>, Status> {
+        not_imitated()
+    }
+
+    async fn grant_credit(&self, _: Request<GrantCreditRequest>) -> Result<Response<GrantCreditResponse>, Status> {
+        not_imitated()
+    }
+
+    async fn send_credit(&self, _: Request<SendCreditRequest>) -> Result<Response<SendCreditResponse>, Status> {
+        not_imitated()
+    }
+
+    async fn get_trial_balance(
+        &self,
+        _: Request<GetTrialBalanceRequest>,
+    ) -> Result<Response<GetTrialBalanceResponse>, Status> {
         not_imitated()
     }
 }

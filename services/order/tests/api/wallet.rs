@@ -14,7 +14,7 @@ use events::{
     ParticipantTx, Refusal, Step, StoreError,
 };
 use order_service::storage::{Store, Use};
-use prost::{Message, Name};
+use prost::{Message as _, Name};
 use sqlx::PgConnection;
 use tokio::sync::{Mutex, MutexGuard};
 use types::{Money, TransferId, UserId};
@@ -87,7 +87,7 @@ pub(crate) fn event(id: TransferId, answer: Answer) -> Event {
     }
 }
 
-fn carry(id: TransferId, payload: &(impl Message + Name)) -> Event {
+fn carry(id: TransferId, payload: &impl Name) -> Event {
     let traceparent = Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned());
     let headers = Headers { traceparent, ..Headers::default() };
     let at = time::OffsetDateTime::UNIX_EPOCH;
@@ -126,6 +126,7 @@ impl Wallets {
 
     /// Answers commands as long as `until` runs.
     pub(crate) async fn serve<T>(&mut self, harness: &Harness, until: impl Future<Output = T>) -> T {
+        let until = Box::pin(until);
         tokio::select! {
             result = until => result,
             () = self.answer_for_ever(harness) => unreachable!("it never ends"),
