@@ -146,7 +146,14 @@ fn delay(first: Duration, cap: Duration, attempts: i32) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use testkit::TestPostgres;
+    use types::SystemIds;
+
     use super::*;
+    use crate::config::{PostgresConfig, TransferConfig};
+    use crate::storage::{Signals, Store, Use, schema};
 
     #[test]
     fn looks_become_rarer_up_to_the_cap_and_are_never_in_step() {
@@ -160,5 +167,57 @@ mod tests {
             assert!(delays.iter().all(|delay| *delay >= first / 10));
             assert!(delays.iter().any(|delay| *delay != delays[0]));
         }
+    }
+
+    async fn execute(store: &Store, statement: &'static str) -> u64 {
+        store.read().await.unwrap().execute(sqlx::query(statement)).await.unwrap()
+    }
+
+    /// A worker that was paused past its lease comes back and finds its claim taken: it writes nothing, though
+    /// the transfer is as undecided and as late as when it was claimed.
+    #[tokio::test]
+    async fn a_worker_whose_claim_was_taken_over_writes_nothing() {
+        let database = TestPostgres::create().await.unwrap();
+        let config = PostgresConfig::for_tests(database.url());
+        schema::migrate(&config).await.unwrap();
+        let store = Store::open(&config, Use::Workers, Arc::<Signals>::default()).unwrap();
+        execute(
+            &store,
+            "WITH placed AS (
+                 INSERT INTO orders (id, customer_id, seller_id, state, currency, total_minor_units, version,
+                                     event_version, created_at, updated_at)
+                 SELECT gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 'payment_pending', 'EUR', 5, 2, 1,
+                        now(), now()
+                 RETURNING *)
+             INSERT INTO transfers (id, principal, method, request_id, fingerprint, kind, order_id, wallet_user_id,
+                                    account_owner_id, amount, currency, state, deadline, created_at, updated_at,
+                                    next_attempt_at, event_version)
+             SELECT gen_random_uuid(), 'p', 'm', gen_random_uuid(), decode(repeat('00', 32), 'hex'), 'pay', id,
+                    customer_id, seller_id, 5, 'EUR', 'reserving', now(), now(), now(), now(), 0
+             FROM placed",
+        )
+        .await;
+        let coordinator =
+            Coordinator::new(store.clone(), Arc::new(SystemIds), Arc::default(), TransferConfig::default());
+        let (paused, other) = (Recovery::new(coordinator.clone()), Recovery::new(coordinator));
+        let claims = store.transfers_claim(paused.owner, LEASE, BATCH).await.unwrap();
+        assert_eq!((claims.len(), claims[0].late), (1, true));
+        assert!(store.transfers_claim(other.owner, LEASE, BATCH).await.unwrap().is_empty());
+
+        assert_eq!(
+            execute(&store, "UPDATE transfers SET lease_until = now() - interval '1 second'").await,
+            1
+        );
+        let taken = store.transfers_claim(other.owner, LEASE, BATCH).await.unwrap();
+        assert_eq!((taken.len(), taken[0].fence), (1, claims[0].fence + 1));
+        paused.recover(&claims[0]).await.unwrap();
+        paused.wait(&claims[0], "too late").await.unwrap();
+        let id = claims[0].transfer.id;
+        let untouched = store.transfer_fetch(id).await.unwrap().unwrap();
+        assert_eq!((untouched.decision(), untouched.last_error.as_str()), (None, ""));
+
+        other.recover(&taken[0]).await.unwrap();
+        let decided = store.transfer_fetch(id).await.unwrap().unwrap();
+        assert_eq!(decided.decision(), Some(Decision::Cancel));
     }
 }
