@@ -47,6 +47,11 @@ pub(crate) async fn send(
     from.caller.wallets().send_credit(request.clone()).await
 }
 
+/// Nothing happened, or nobody knows: the same call again, under the same id.
+fn is_to_be_repeated(status: &Status) -> bool {
+    matches!(status.code(), Code::Aborted | Code::Unavailable | Code::DeadlineExceeded)
+}
+
 /// As a client does it that was told to try again: the same id, until there is an outcome.
 pub(crate) async fn send_until_done(
     from: &Person,
@@ -55,7 +60,7 @@ pub(crate) async fn send_until_done(
     loop {
         match send(from, request).await {
             Ok(response) => return Ok(response.into_inner().entry.unwrap()),
-            Err(status) if status.code() == Code::Aborted => {}
+            Err(status) if is_to_be_repeated(&status) => {}
             Err(status) => return Err(status),
         }
     }
@@ -144,13 +149,14 @@ async fn fifty_callers_with_one_request_id_make_one_grant_and_hear_one_answer() 
     let answers = join_all((0..50).map(|_| async {
         loop {
             match grant(&admin, &request).await {
-                Err(status) if status.code() == Code::Aborted => {}
+                Err(status) if is_to_be_repeated(&status) => {}
                 outcome => return outcome.unwrap(),
             }
         }
     }))
     .await;
-    assert_eq!(answers.iter().filter(|answer| !is_replay(answer)).count(), 1);
+    // None at all if the first one's answer was lost.
+    assert!(answers.iter().filter(|answer| !is_replay(answer)).count() <= 1);
     let answers: Vec<_> = answers.into_iter().map(Response::into_inner).collect();
     assert!(answers.iter().all(|answer| *answer == answers[0]), "the first answer is everybody's");
     assert_eq!(balance(&ann).await, 100);
