@@ -13,15 +13,20 @@ use api::user::v1::user_service_server::{UserService, UserServiceServer};
 use api::user::v1::wallet_service_server::{WalletService, WalletServiceServer};
 use api::user::v1::*;
 use auth::token::AccessToken;
+use events::service::EventServer;
 use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
 use tonic::codegen::BoxStream;
 use tonic::{Code, Request, Response, Status};
 use types::UserId;
 use uuid::Uuid;
 
+use crate::user_stream::UserStream;
+
 /// Both peers, on one port.
 pub(crate) struct Peers {
     state: Arc<State>,
+    stream: UserStream,
     url: String,
     task: tokio::task::JoinHandle<()>,
 }
@@ -36,22 +41,25 @@ struct State {
 }
 
 #[derive(Clone)]
-struct Server(Arc<State>);
+struct Server(Arc<State>, UserStream);
 
 impl Peers {
     pub(crate) async fn start() -> Self {
-        let state = Arc::<State>::default();
+        let (state, stream) = (Arc::<State>::default(), UserStream::new());
+        let server = Server(Arc::clone(&state), stream.clone());
+        let events = EventServer::new(stream.clone(), "user.tristore", CancellationToken::new());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let router = tonic::transport::Server::builder()
-            .add_service(UserServiceServer::new(Server(Arc::clone(&state))))
-            .add_service(WalletServiceServer::new(Server(Arc::clone(&state))))
-            .add_service(SessionServiceServer::new(Server(Arc::clone(&state))));
+            .add_service(UserServiceServer::new(server.clone()))
+            .add_service(WalletServiceServer::new(server.clone()))
+            .add_service(SessionServiceServer::new(server))
+            .add_service(events.into_service());
         #[expect(clippy::disallowed_methods, reason = "ended with the harness")]
         let task = tokio::spawn(async move {
             router.serve_with_incoming(TcpListenerStream::new(listener)).await.unwrap();
         });
-        Self { state, url, task }
+        Self { state, stream, url, task }
     }
 
     pub(crate) fn url(&self) -> &str {
@@ -88,6 +96,11 @@ impl Peers {
     pub(crate) fn know_holds(&self, holds: impl IntoIterator<Item = Hold>) {
         let holds = holds.into_iter().map(|hold| (hold.transfer_id.clone(), hold));
         *self.state.holds.lock().unwrap() = Some(holds.collect());
+    }
+
+    /// User service's events.
+    pub(crate) fn stream(&self) -> &UserStream {
+        &self.stream
     }
 
     /// How often user service was asked for a user.
@@ -151,7 +164,16 @@ impl UserService for Server {
         &self,
         _: Request<SnapshotUsersRequest>,
     ) -> Result<Response<Self::SnapshotUsersStream>, Status> {
-        not_imitated()
+        let head = self.1.now();
+        let head = SnapshotUsersResponse {
+            epoch: head.epoch.to_string(),
+            position: head.position,
+            event_id: head.event_id.map(|id| id.to_string()).unwrap_or_default(),
+            users: Vec::new(),
+        };
+        let users = self.0.users.lock().unwrap().values().cloned().collect();
+        let page = SnapshotUsersResponse { users, ..SnapshotUsersResponse::default() };
+        Ok(Response::new(Box::pin(tokio_stream::iter([Ok(head), Ok(page)]))))
     }
 }
 
