@@ -135,7 +135,7 @@ impl<S: ConsumerStore, E: Effects<S::Tx>, P: Source> ConsumerHandle<S, E, P> {
         loop {
             let mut patience = Patience::new();
             let mut result = self.retry_first(aggregate).await;
-            while patience.again(&mut result).await {
+            while patience.again(conflicts(&result)).await {
                 result = self.retry_first(aggregate).await;
             }
             match result {
@@ -145,7 +145,7 @@ impl<S: ConsumerStore, E: Effects<S::Tx>, P: Source> ConsumerHandle<S, E, P> {
                 Err(AdminError::StillFailing { event_id, error }) => {
                     let mut patience = Patience::new();
                     let mut remaining = self.note_failure(aggregate, event_id, &error).await;
-                    while patience.again(&mut remaining).await {
+                    while patience.again(conflicts(&remaining)).await {
                         remaining = self.note_failure(aggregate, event_id, &error).await;
                     }
                     let remaining = remaining?;
@@ -298,15 +298,19 @@ impl Patience {
         Self { tries: 1, backoff: Backoff::new(RETRY_FIRST, RETRY_LONGEST) }
     }
 
-    /// Whether to try again, after a pause.
-    async fn again<T: Send>(&mut self, result: &mut Result<T, AdminError>) -> bool {
-        let again = self.tries < TRIES && matches!(result, Err(AdminError::Store(StoreError::Transient(_))));
+    /// Whether to try again what conflicted, after a pause.
+    async fn again(&mut self, conflicted: bool) -> bool {
+        let again = conflicted && self.tries < TRIES;
         if again {
             self.tries += 1;
             self.backoff.pause().await;
         }
         again
     }
+}
+
+fn conflicts<T>(result: &Result<T, AdminError>) -> bool {
+    matches!(result, Err(AdminError::Store(StoreError::Transient(_))))
 }
 
 impl<S: ConsumerStore, E: Effects<S::Tx>, P: Source> ConsumerAdmin for ConsumerHandle<S, E, P> {
@@ -326,7 +330,7 @@ impl<S: ConsumerStore, E: Effects<S::Tx>, P: Source> ConsumerAdmin for ConsumerH
         Box::pin(async move {
             let mut patience = Patience::new();
             let mut result = self.skip_one(event_id).await;
-            while patience.again(&mut result).await {
+            while patience.again(conflicts(&result)).await {
                 result = self.skip_one(event_id).await;
             }
             result
@@ -342,7 +346,7 @@ impl<S: ConsumerStore, E: Effects<S::Tx>, P: Source> ConsumerAdmin for ConsumerH
             let head = rebuilt.as_ref().map(|rebuilt| &rebuilt.head);
             let mut patience = Patience::new();
             let mut result = self.put_mark(head).await;
-            while patience.again(&mut result).await {
+            while patience.again(conflicts(&result)).await {
                 result = self.put_mark(head).await;
             }
             let aggregates = rebuilt.as_ref().map_or(0, |rebuilt| rebuilt.aggregates);
