@@ -39,8 +39,8 @@ fn broken(path: &str, text: &str) -> Vec<&'static str> {
     let serves = parts[0] == "shared" && package != "types";
     let speaks = wires
         || serves
-        || ["events.rs", "messages.rs"].contains(&file)
-        || ["grpc", "clients", "encode"].contains(&folder);
+        || ["events.rs", "messages.rs", "command.rs", "answer.rs", "answers.rs"].contains(&file)
+        || ["grpc", "clients", "consumers"].contains(&folder);
     let stores = wires || folder == "storage" || package == "testkit";
     let above = match folder {
         "app" => "crate::grpc",

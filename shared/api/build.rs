@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let proto = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
+    let here = env::var_os("CARGO_MANIFEST_DIR").ok_or("cargo sets CARGO_MANIFEST_DIR")?;
+    let proto = Path::new(&here).join("../../proto");
     // tonic-prost-build's own rerun hints have no effect with compile_fds.
     println!("cargo:rerun-if-changed={}", proto.display());
     let mut files = Vec::new();

@@ -1,7 +1,5 @@
 //! Cancelling an order that is not paid: its stock goes back.
 
-use api::order::v1::OrderCancelled;
-use events::Aggregate;
 use types::{OrderId, Role};
 
 use super::{Answer, App, Call, Caller};
@@ -60,12 +58,7 @@ impl App {
         }
         tx.order_update(&order).await?;
         tx.stock_give_back(&order.items, now).await?;
-        let payload = OrderCancelled {
-            order_id: order.id.to_string(),
-            customer_id: order.now.customer_id.to_string(),
-        };
-        let aggregate = Aggregate::new("order", order.id);
-        tx.event_append(&self.event(aggregate, order.event_version, &payload, call, now)).await?;
+        tx.event_append(&self.order_cancelled(&order, call, now)).await?;
         tx.commit().await?;
         Ok(Some(order))
     }

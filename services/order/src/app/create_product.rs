@@ -1,7 +1,5 @@
 //! Putting a product on sale.
 
-use api::order::v1::ProductCreated;
-use events::Aggregate;
 use types::{Money, UserId};
 
 use super::{Answer, App, Call};
@@ -35,9 +33,7 @@ impl App {
             created_at: now,
             updated_at: now,
         };
-        let payload =
-            ProductCreated { product_id: product.id.to_string(), seller_id: product.seller_id.to_string() };
-        let event = self.event(Aggregate::new("product", product.id), 1, &payload, call, now);
+        let event = self.product_created(&product, call);
         let (product, event) = (&product, &event);
         let is_first = self
             .store

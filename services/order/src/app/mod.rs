@@ -7,6 +7,7 @@ mod accounts;
 mod cancel_order;
 mod create_product;
 mod customers;
+mod events;
 mod pay_order;
 mod place_order;
 mod queries;
@@ -16,10 +17,8 @@ mod transfers;
 
 use std::sync::Arc;
 
-use events::{Aggregate, Headers, NewEvent};
-use prost::{Message, Name};
 use time::OffsetDateTime;
-use types::{Clock, EventId, Fingerprint, IdSource, RequestKey, Role, UserId};
+use types::{Clock, Fingerprint, IdSource, RequestKey, Role, UserId};
 
 use crate::clients::{Users, Wallets};
 use crate::domain::{Order, OrderOutcome};
@@ -97,23 +96,6 @@ impl App {
 
     pub(crate) fn new_id<T: From<uuid::Uuid>>(&self) -> T {
         self.ids.next().into()
-    }
-
-    /// An event of the call that is being served.
-    pub(crate) fn event<M: Message + Name>(
-        &self,
-        aggregate: Aggregate,
-        version: i64,
-        payload: &M,
-        call: &Call,
-        now: OffsetDateTime,
-    ) -> NewEvent {
-        let headers = Headers {
-            traceparent: runtime::telemetry::current_traceparent(),
-            tracestate: None,
-            request_id: Some(call.key.request_id),
-        };
-        NewEvent::new(self.new_id::<EventId>(), aggregate, version, payload, headers, now)
     }
 
     /// Gives the first answer of a call about an order again.

@@ -1,7 +1,5 @@
 //! Placing an order: the stock is taken and the prices are fixed, all or nothing.
 
-use api::order::v1::OrderPlaced;
-use events::{Aggregate, NewEvent};
 use types::UserId;
 
 use super::{Answer, App, Call};
@@ -50,15 +48,5 @@ impl App {
         } else {
             self.replay_order_of_first(call).await
         }
-    }
-
-    fn order_placed(&self, order: &Order, call: &Call) -> NewEvent {
-        let payload = OrderPlaced {
-            order_id: order.id.to_string(),
-            customer_id: order.now.customer_id.to_string(),
-            seller_id: order.seller_id.to_string(),
-            total: Some(order.total.into()),
-        };
-        self.event(Aggregate::new("order", order.id), order.event_version, &payload, call, order.created_at)
     }
 }

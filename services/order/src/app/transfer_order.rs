@@ -1,7 +1,5 @@
 //! Handing an order to another customer.
 
-use api::order::v1::OrderTransferred;
-use events::Aggregate;
 use types::{OrderId, UserId};
 
 use super::{Answer, App, Call};
@@ -60,13 +58,7 @@ impl App {
             return Ok(None);
         }
         tx.order_update(&order).await?;
-        let payload = OrderTransferred {
-            order_id: order.id.to_string(),
-            from_user_id: wish.from.to_string(),
-            to_user_id: wish.to.to_string(),
-        };
-        let aggregate = Aggregate::new("order", order.id);
-        tx.event_append(&self.event(aggregate, order.event_version, &payload, call, now)).await?;
+        tx.event_append(&self.order_transferred(&order, wish.from, call, now)).await?;
         tx.commit().await?;
         Ok(Some(order))
     }

@@ -1,0 +1,78 @@
+//! What the use cases tell the other services: a change as the message of its event.
+
+use api::order::v1::{OrderCancelled, OrderPlaced, OrderTransferred, ProductCreated};
+use events::{Aggregate, Headers, NewEvent};
+use prost::{Message, Name};
+use time::OffsetDateTime;
+use types::{EventId, UserId};
+
+use super::{App, Call};
+use crate::domain::{Order, Product};
+
+impl App {
+    pub(super) fn product_created(&self, product: &Product, call: &Call) -> NewEvent {
+        let payload =
+            ProductCreated { product_id: product.id.to_string(), seller_id: product.seller_id.to_string() };
+        self.event(Aggregate::new("product", product.id), 1, &payload, call, product.created_at)
+    }
+
+    pub(super) fn order_placed(&self, order: &Order, call: &Call) -> NewEvent {
+        let payload = OrderPlaced {
+            order_id: order.id.to_string(),
+            customer_id: order.now.customer_id.to_string(),
+            seller_id: order.seller_id.to_string(),
+            total: Some(order.total.into()),
+        };
+        self.of_order(order, &payload, call, order.created_at)
+    }
+
+    pub(super) fn order_cancelled(&self, order: &Order, call: &Call, now: OffsetDateTime) -> NewEvent {
+        let payload = OrderCancelled {
+            order_id: order.id.to_string(),
+            customer_id: order.now.customer_id.to_string(),
+        };
+        self.of_order(order, &payload, call, now)
+    }
+
+    pub(super) fn order_transferred(
+        &self,
+        order: &Order,
+        from: UserId,
+        call: &Call,
+        now: OffsetDateTime,
+    ) -> NewEvent {
+        let payload = OrderTransferred {
+            order_id: order.id.to_string(),
+            from_user_id: from.to_string(),
+            to_user_id: order.now.customer_id.to_string(),
+        };
+        self.of_order(order, &payload, call, now)
+    }
+
+    fn of_order<M: Message + Name>(
+        &self,
+        order: &Order,
+        payload: &M,
+        call: &Call,
+        now: OffsetDateTime,
+    ) -> NewEvent {
+        self.event(Aggregate::new("order", order.id), order.event_version, payload, call, now)
+    }
+
+    /// An event of the call that is being served.
+    fn event<M: Message + Name>(
+        &self,
+        aggregate: Aggregate,
+        version: i64,
+        payload: &M,
+        call: &Call,
+        now: OffsetDateTime,
+    ) -> NewEvent {
+        let headers = Headers {
+            traceparent: runtime::telemetry::current_traceparent(),
+            tracestate: None,
+            request_id: Some(call.key.request_id),
+        };
+        NewEvent::new(self.new_id::<EventId>(), aggregate, version, payload, headers, now)
+    }
+}
