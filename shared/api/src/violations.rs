@@ -80,11 +80,16 @@ impl Violations {
     /// The `request_id` of a changing call.
     pub fn request_id(&mut self, text: &str) -> Option<Uuid> {
         if text.is_empty() {
-            self.add(
-                "request_id",
-                "REQUIRED",
-                "must be set: a UUID, made and kept before the first try",
-            );
+            self.add("request_id", "REQUIRED", "must be set: a UUID, made and kept before the first try");
+            return None;
+        }
+        self.uuid("request_id", text)
+    }
+
+    /// A required UUID in its hyphenated form, not nil.
+    pub fn uuid(&mut self, field: &str, text: &str) -> Option<Uuid> {
+        if text.is_empty() {
+            self.add(field, "REQUIRED", "must be set");
             return None;
         }
         let uuid = (text.len() == uuid::fmt::Hyphenated::LENGTH)
@@ -92,11 +97,7 @@ impl Violations {
             .flatten()
             .filter(|uuid| !uuid.is_nil());
         if uuid.is_none() {
-            self.add(
-                "request_id",
-                "INVALID_ID",
-                "must be a UUID in its hyphenated form",
-            );
+            self.add(field, "INVALID_ID", "must be a UUID in its hyphenated form");
         }
         uuid
     }

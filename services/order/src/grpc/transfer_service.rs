@@ -13,7 +13,6 @@ use futures_util::{Stream, StreamExt as _};
 use runtime::deadline::Deadline;
 use tonic::{Request, Response, Status};
 use types::TransferId;
-use uuid::Uuid;
 
 use super::call::{call, caller, respond};
 use super::convert::check;
@@ -138,10 +137,7 @@ impl TransferService for Transfers {
         let request = request.into_inner();
         let (id, epoch) = check(|v| {
             let id = v.id::<TransferId>("transfer_id", &request.transfer_id);
-            let epoch = Uuid::try_parse(&request.epoch).ok();
-            if epoch.is_none() {
-                v.add("epoch", "INVALID_ID", "must be the epoch of a mark");
-            }
+            let epoch = v.uuid("epoch", &request.epoch);
             id.zip(epoch)
         })?;
         let decided = self.0.decision(id, epoch).await?;
