@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 pub static MIGRATOR: Migrator = sqlx::migrate!("../../migrations/order");
 
 /// The advisory lock of migrations; one database has one schema.
-const LOCK: i64 = 0x7472_6973_746f_7265;
+pub const MIGRATION_LOCK: i64 = 0x7472_6973_746f_7265;
 const LOCK_POLL: Duration = Duration::from_millis(200);
 const LOCK_WITHIN: Duration = Duration::from_secs(300);
 
@@ -43,7 +43,7 @@ pub async fn migrate(config: &PostgresConfig) -> anyhow::Result<usize> {
     let end = tokio::time::Instant::now() + LOCK_WITHIN;
     // Asked for again and again rather than waited for: CREATE INDEX CONCURRENTLY waits for every session that
     // is in a statement, and a session that waits for this lock is in one.
-    while !sqlx::query_scalar("SELECT pg_try_advisory_lock($1)").bind(LOCK).fetch_one(&mut connection).await? {
+    while !sqlx::query_scalar("SELECT pg_try_advisory_lock($1)").bind(MIGRATION_LOCK).fetch_one(&mut connection).await? {
         anyhow::ensure!(tokio::time::Instant::now() < end, "another migration runs since {LOCK_WITHIN:?}");
         tokio::time::sleep(LOCK_POLL).await;
     }

@@ -12,6 +12,7 @@ mod create_product;
 mod customers;
 mod decision;
 mod harness;
+mod outbox;
 mod participant;
 mod pay_order;
 mod paying;
