@@ -94,10 +94,21 @@ async fn sessions_that_the_server_ended_cost_one_call_at_most() {
     let (seller, customer) = (harness.person(Role::Merchant), harness.person(Role::Customer));
     let tea = seller.sell(eur(250), 1000).await;
     let order = customer.buy(&tea, 1).await;
-    let reads = (0..16).map(|_| customer.order(&order.id));
-    assert!(futures_util::future::join_all(reads).await.iter().all(Result::is_ok));
-    let mut sql = harness.sql().await;
-    assert!(sessions(&mut sql, "idle").await > 1);
+    // Calls that wait at the same time need a session each.
+    let (mut sql, mut blocker) = (harness.sql().await, harness.sql().await);
+    sqlx::raw_sql("BEGIN; LOCK TABLE orders").execute(&mut blocker).await.unwrap();
+    let reads = futures_util::future::join_all((0..6).map(|_| customer.order(&order.id)));
+    let release = async {
+        wait_until(WITHIN, "six calls to wait", async || match sessions(&mut sql, "active").await {
+            6 => Ok(()),
+            active => Err(active),
+        })
+        .await
+        .unwrap();
+        sqlx::raw_sql("ROLLBACK").execute(&mut blocker).await.unwrap();
+    };
+    let (reads, ()) = tokio::join!(reads, release);
+    assert!(reads.iter().all(Result::is_ok), "{reads:?}");
     let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
                WHERE datname = current_database() AND application_name = 'order-service'";
     sqlx::query(end).execute(&mut sql).await.unwrap();

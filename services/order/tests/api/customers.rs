@@ -128,7 +128,12 @@ async fn a_rewound_stream_stops_both_consumers_and_only_customers_are_rebuilt() 
     let admin = harness.person(Role::Admin);
     let stream = harness.peers.stream();
     stream.tell(&ann.id, &created(&ann.id));
-    wait_for(&harness, &ann.id, "active", "customer", 1).await;
+    wait_until(WITHIN, "both consumers to have the event", async || {
+        let marks = harness.count("SELECT count(*) FROM consumer_mark WHERE position = 1").await;
+        if marks == 2 { Ok(()) } else { Err(marks) }
+    })
+    .await
+    .unwrap();
     stream.rewind();
     stream.tell(&bob.id, &created(&bob.id));
     wait_until(WITHIN, "both consumers to halt", async || {
