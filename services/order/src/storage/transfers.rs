@@ -128,10 +128,17 @@ impl Store {
         let row: Option<Row> = self.read().await?.row(query).await?;
         row.map(Transfer::try_from).transpose()
     }
+
+    /// The transfer that a request started.
+    pub(crate) async fn transfer_by_request(&self, key: &RequestKey) -> Result<Option<Transfer>> {
+        let query = sqlx::query(BY_REQUEST).bind(key.request_id).bind(&key.principal).bind(key.method);
+        let row: Option<Row> = self.read().await?.row(query).await?;
+        row.map(Transfer::try_from).transpose()
+    }
 }
 
 impl Tx {
-    /// The transfer that a request started; look after the order's lock, so that the first of several calls
+    /// As [`Store::transfer_by_request`]; look after the order's lock, so that the first of several calls
     /// with one id is seen by the others.
     pub(crate) async fn transfer_by_request(&mut self, key: &RequestKey) -> Result<Option<Transfer>> {
         let query = sqlx::query(BY_REQUEST).bind(key.request_id).bind(&key.principal).bind(key.method);

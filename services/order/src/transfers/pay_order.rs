@@ -20,6 +20,9 @@ impl Coordinator {
         customer_id: UserId,
         order_id: OrderId,
     ) -> Result<Started> {
+        if let Some(joined) = self.joined(request).await? {
+            return Ok(joined);
+        }
         self.store.transaction("pay_order", |tx| self.try_payment(tx, request, customer_id, order_id)).await
     }
 

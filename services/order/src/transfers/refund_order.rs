@@ -27,6 +27,9 @@ pub(crate) struct Refund {
 impl Coordinator {
     /// Starts a refund, or finds the one that this request has started.
     pub(crate) async fn start_refund(&self, request: &Request, refund: Refund) -> Result<Started> {
+        if let Some(joined) = self.joined(request).await? {
+            return Ok(joined);
+        }
         self.store.transaction("refund_order", |tx| self.try_refund(tx, request, refund)).await
     }
 

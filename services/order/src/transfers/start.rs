@@ -45,6 +45,13 @@ impl Request {
 }
 
 impl Coordinator {
+    /// The transfer that this request has started, if it has: found without a lock, so that repeats of a call
+    /// never stand in the way of the answers that they wait for.
+    pub(super) async fn joined(&self, request: &Request) -> Result<Option<Started>> {
+        let first = self.store.transfer_by_request(&request.key).await?;
+        first.map(|first| request.join(&first)).transpose()
+    }
+
     /// A new transfer, in memory.
     pub(super) fn transfer(
         &self,

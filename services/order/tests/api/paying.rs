@@ -1,5 +1,7 @@
 //! Steps that the tests of transfers share: somebody who sells, somebody who pays, a transfer that stands still.
 
+use std::time::Duration;
+
 use api::auth::v1::Role;
 use api::order::v1::transfer::State;
 use api::order::v1::*;
@@ -10,8 +12,11 @@ use tonic::{Response, Status};
 use types::TransferId;
 use uuid::Uuid;
 
-use crate::harness::{Harness, Person, WITHIN, eur, request_id};
+use crate::harness::{Harness, Person, eur, request_id};
 use crate::wallet::{Answer, Teller};
+
+/// For what is slow on a busy machine only.
+const PATIENCE: Duration = Duration::from_secs(25);
 
 /// A seller, a customer with a placed order of 500 cents, and somebody who answers for the wallets.
 pub(crate) struct Scene {
@@ -31,7 +36,7 @@ impl Scene {
 
     /// With more flags.
     pub(crate) async fn with(flags: &[&str]) -> Self {
-        let harness = Box::pin(Harness::start_with(flags)).await;
+        let harness = Box::pin(Harness::start_with(&[&["--request-deadline=25s"], flags].concat())).await;
         let (seller, customer) = (harness.person(Role::Merchant), harness.person(Role::Customer));
         let product = seller.sell(eur(250), 1000).await;
         let order = customer.buy(&product, 2).await;
@@ -54,7 +59,7 @@ impl Scene {
     /// The transfer of a request, once it is there.
     pub(crate) async fn started(&self, request_id: &str) -> TransferId {
         let request_id = Uuid::parse_str(request_id).unwrap();
-        wait_until(WITHIN, "the transfer to start", async || {
+        wait_until(PATIENCE, "the transfer to start", async || {
             let id: Option<Uuid> = sqlx::query_scalar("SELECT id FROM transfers WHERE request_id = $1")
                 .bind(request_id)
                 .fetch_optional(&mut *self.sql().await)
@@ -135,12 +140,12 @@ pub(crate) async fn pay(
     person: &Person,
     request: PayOrderRequest,
 ) -> Result<Response<PayOrderResponse>, Status> {
-    person.caller.transfers().pay_order(request).await
+    person.caller.within(PATIENCE).transfers().pay_order(request).await
 }
 
 pub(crate) async fn refund(
     person: &Person,
     request: RefundOrderRequest,
 ) -> Result<Response<RefundOrderResponse>, Status> {
-    person.caller.transfers().refund_order(request).await
+    person.caller.within(PATIENCE).transfers().refund_order(request).await
 }
