@@ -104,6 +104,11 @@ pub(super) fn open(config: &PostgresConfig, usage: Use) -> Result<Pool<Connector
             ("client_connection_check_interval", "250".to_owned()),
             ("default_transaction_isolation", "read committed".to_owned()),
             ("timezone", "UTC".to_owned()),
+            // Planning costs more than running: placing an order takes 0.5 ms of the server with a kept plan, 0.8 ms
+            // without. Left alone, PostgreSQL never keeps plans of statements that take arrays. A plan that was made
+            // while a table was small must be good when it is large, so none may read whole tables.
+            ("plan_cache_mode", "force_generic_plan".to_owned()),
+            ("enable_seqscan", "off".to_owned()),
         ])
         // The callers' spans tell; a query's text never belongs into a log at INFO.
         .disable_statement_logging();
