@@ -49,7 +49,8 @@ fn serve(config: Config) -> anyhow::Result<()> {
 }
 
 fn migrate(config: &PostgresConfig) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("making a runtime")?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("making a runtime")?;
     let applied = runtime.block_on(schema::migrate_when_up(config))?;
     eprintln!("order-service: {applied} migrations applied");
     Ok(())

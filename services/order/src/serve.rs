@@ -69,7 +69,8 @@ impl OrderService {
         clock: Arc<dyn Clock>,
         ids: Arc<dyn IdSource>,
     ) -> anyhow::Result<Self> {
-        let bus = Bus::connect(config.peers.redis_events_url.expose_secret()).context("--redis-events-url")?;
+        let bus =
+            Bus::connect(config.peers.redis_events_url.expose_secret()).context("--redis-events-url")?;
         let sessions = SessionCache::new(CacheConfig::default(), Arc::clone(&clock));
         Ok(Self {
             config: Arc::new(config),
@@ -118,7 +119,8 @@ impl OrderService {
         }
         let admin = self.event_admin(&store, &user);
         let log = EventServer::new(store.clone(), DOMAIN, core.shutdown.clone()).with_stamped(self.stamped);
-        let routes: Routes = grpc::routes(&app).add_service(log.into_service()).add_service(admin.into_service());
+        let routes: Routes =
+            grpc::routes(&app).add_service(log.into_service()).add_service(admin.into_service());
         let policies = PolicyTable::for_services(&SERVICES)?;
         let verifier = CachingVerifier::new(RemoteVerifier::new(&session), self.sessions);
         let auth = AuthLayer::new(DOMAIN, policies, config.service_tokens.accepted()?, verifier);

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use auth::SessionCache;
 use events::source::GrpcSource;
-use events::{Bus, Consumer, ConsumerId, ConsumerOptions, Effects, Ephemeral, Sequencer, SequencerOptions, Stamped};
+use events::{
+    Bus, Consumer, ConsumerId, ConsumerOptions, Effects, Ephemeral, Sequencer, SequencerOptions, Stamped,
+};
 use runtime::client::PeerChannel;
 use runtime::server::Core;
 use tokio_util::sync::CancellationToken;

@@ -27,10 +27,8 @@ impl App {
     }
 
     pub(super) fn order_cancelled(&self, order: &Order, call: &Call, now: OffsetDateTime) -> NewEvent {
-        let payload = OrderCancelled {
-            order_id: order.id.to_string(),
-            customer_id: order.now.customer_id.to_string(),
-        };
+        let payload =
+            OrderCancelled { order_id: order.id.to_string(), customer_id: order.now.customer_id.to_string() };
         self.of_order(order, &payload, call, now)
     }
 

@@ -115,7 +115,8 @@ impl App {
     /// The answer of the call that claimed a request id first, which has ended.
     async fn replay_order_of_first(&self, call: &Call) -> Result<Answer<Order>> {
         let recorded = self.store.request_find(&call.key).await?;
-        let recorded = recorded.ok_or_else(|| Error::internal("a request id was claimed and is not recorded"))?;
+        let recorded =
+            recorded.ok_or_else(|| Error::internal("a request id was claimed and is not recorded"))?;
         self.replay_order(recorded, call).await
     }
 }

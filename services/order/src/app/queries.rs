@@ -15,8 +15,6 @@ impl App {
     /// An order, for whom it concerns.
     pub(crate) async fn order(&self, caller: Caller, id: OrderId) -> Result<Order> {
         let order = self.store.order_fetch(id).await?;
-        order
-            .filter(|order| order.is_visible_to(caller.user_id, caller.role))
-            .ok_or(Error::OrderNotFound(id))
+        order.filter(|order| order.is_visible_to(caller.user_id, caller.role)).ok_or(Error::OrderNotFound(id))
     }
 }

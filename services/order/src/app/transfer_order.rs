@@ -37,7 +37,12 @@ impl App {
     }
 
     /// `None` when another call with this request id was faster.
-    async fn try_transfer_order(&self, mut tx: Tx, call: &Call, wish: TransferOrder) -> Result<Option<Order>> {
+    async fn try_transfer_order(
+        &self,
+        mut tx: Tx,
+        call: &Call,
+        wish: TransferOrder,
+    ) -> Result<Option<Order>> {
         let order = tx.order_lock(wish.order_id).await?;
         // Those with this id that waited for the lock find here what the first one did.
         if tx.request_find(&call.key).await?.is_some() {

@@ -60,7 +60,8 @@ impl Users {
         let answer = self.client.clone().snapshot_users(SnapshotUsersRequest {}).await;
         let mut pages = answer.map_err(failed)?.into_inner();
         let first = pages.message().await.map_err(failed)?;
-        let head = first.as_ref().and_then(head).ok_or_else(|| Error::internal("a snapshot without a head"))?;
+        let head =
+            first.as_ref().and_then(head).ok_or_else(|| Error::internal("a snapshot without a head"))?;
         Ok(UserSnapshot { head, pages })
     }
 }
@@ -82,7 +83,13 @@ fn head(first: &SnapshotUsersResponse) -> Option<Head> {
     let epoch = first.epoch.parse().ok()?;
     let is_whole = first.position >= 0 && (first.position == 0) == event_id.is_none();
     // How far back the stream can be replayed is not told here, and nobody asks.
-    is_whole.then_some(Head { stream: STREAM.to_owned(), epoch, position: first.position, event_id, oldest: 0 })
+    is_whole.then_some(Head {
+        stream: STREAM.to_owned(),
+        epoch,
+        position: first.position,
+        event_id,
+        oldest: 0,
+    })
 }
 
 /// A user as orders see it; `None` when something that they need is missing.
@@ -104,10 +111,9 @@ fn is_not_found(status: &Status) -> bool {
 fn failed(status: Status) -> Error {
     match classify(&status) {
         Outcome::DidNotHappen { retryable: false, .. } => Error::internal(status),
-        Outcome::Unknown { retry_after } => Error::Unavailable {
-            retry_after: retry_after.unwrap_or(RETRY_AFTER),
-            source: status.into(),
-        },
+        Outcome::Unknown { retry_after } => {
+            Error::Unavailable { retry_after: retry_after.unwrap_or(RETRY_AFTER), source: status.into() }
+        }
         Outcome::DidNotHappen { .. } | Outcome::Happened => Error::unavailable(status),
     }
 }

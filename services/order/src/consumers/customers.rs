@@ -44,7 +44,8 @@ impl Effects<Tx> for Customers {
         ids.sort_unstable();
         ids.dedup();
         let known = tx.customers_fetch(&ids).await?;
-        let mut known: HashMap<_, _> = known.into_iter().map(|customer| (customer.user_id, customer)).collect();
+        let mut known: HashMap<_, _> =
+            known.into_iter().map(|customer| (customer.user_id, customer)).collect();
         for (user_id, version, fact) in facts {
             let next = next(known.get(&user_id), user_id, version, fact)?;
             known.insert(user_id, next);
@@ -122,6 +123,9 @@ mod tests {
     #[test]
     fn a_change_of_nobody_is_parked() {
         assert!(matches!(next(None, user(1), 2, Fact::Deactivated), Err(EffectError::Permanent(_))));
-        assert_eq!(next(None, user(1), 1, Fact::Created(Role::Customer)).unwrap(), customer(true, Role::Customer, 1));
+        assert_eq!(
+            next(None, user(1), 1, Fact::Created(Role::Customer)).unwrap(),
+            customer(true, Role::Customer, 1)
+        );
     }
 }

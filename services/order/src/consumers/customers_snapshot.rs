@@ -1,7 +1,7 @@
 //! Rebuilding the read model of users from user service's snapshot, when its events cannot be replayed.
 
-use events::admin::{BoxFuture, Rebuilt, Snapshot};
 use events::StoreError;
+use events::admin::{BoxFuture, Rebuilt, Snapshot};
 
 use crate::clients::Users;
 use crate::error::Result;

@@ -9,7 +9,6 @@ use types::{Money, OrderId, ProductId, Role, UserId};
 
 use crate::error::{Error, Result};
 
-
 /// How far an order is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -21,12 +21,7 @@ pub(super) fn caller<T>(request: &Request<T>) -> Result<Caller> {
 }
 
 /// Names a changing call.
-pub(super) fn call<T: Message>(
-    caller: Caller,
-    method: &'static str,
-    request_id: Uuid,
-    request: &T,
-) -> Call {
+pub(super) fn call<T: Message>(caller: Caller, method: &'static str, request_id: Uuid, request: &T) -> Call {
     let key = RequestKey { principal: caller.user_id.to_string(), method, request_id };
     Call { key, fingerprint: fingerprint::of(request, &[]) }
 }

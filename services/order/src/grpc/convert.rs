@@ -145,9 +145,10 @@ mod tests {
     fn broken(items: &[v1::OrderItem]) -> Vec<String> {
         match check(|v| wanted(v, items)) {
             Ok(_) => Vec::new(),
-            Err(Error::Invalid(violations)) => {
-                violations.into_iter().map(|violation| format!("{} {}", violation.field, violation.reason)).collect()
-            }
+            Err(Error::Invalid(violations)) => violations
+                .into_iter()
+                .map(|violation| format!("{} {}", violation.field, violation.reason))
+                .collect(),
             Err(error) => panic!("{error:?}"),
         }
     }

@@ -33,7 +33,10 @@ impl OrderService for Orders {
         Ok(respond(answer, |order| PlaceOrderResponse { order: Some(order.into()) }))
     }
 
-    async fn get_order(&self, request: Request<GetOrderRequest>) -> Result<Response<GetOrderResponse>, Status> {
+    async fn get_order(
+        &self,
+        request: Request<GetOrderRequest>,
+    ) -> Result<Response<GetOrderResponse>, Status> {
         let caller = caller(&request)?;
         let order_id = check(|v| v.id("order_id", &request.get_ref().order_id))?;
         let order = self.0.order(caller, order_id).await?;

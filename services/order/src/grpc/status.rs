@@ -64,15 +64,16 @@ impl From<Error> for Status {
                     .with("stock", stock.to_string())
                     .precondition(format!("products/{product_id}"), "order fewer, or try again later")
             }
-            Error::SellerMismatch(product_id) => {
-                order(Code::FailedPrecondition, ErrorReason::SellerMismatch)
-                    .with("product_id", product_id.to_string())
-                    .precondition(format!("products/{product_id}"), "order the products of each merchant apart")
-            }
+            Error::SellerMismatch(product_id) => order(Code::FailedPrecondition, ErrorReason::SellerMismatch)
+                .with("product_id", product_id.to_string())
+                .precondition(format!("products/{product_id}"), "order the products of each merchant apart"),
             Error::CurrencyMismatch(product_id) => {
                 order(Code::FailedPrecondition, ErrorReason::CurrencyMismatch)
                     .with("product_id", product_id.to_string())
-                    .precondition(format!("products/{product_id}"), "order the products of each currency apart")
+                    .precondition(
+                        format!("products/{product_id}"),
+                        "order the products of each currency apart",
+                    )
             }
             Error::CustomerDeactivated(user_id) => {
                 order(Code::FailedPrecondition, ErrorReason::CustomerDeactivated)
@@ -94,8 +95,9 @@ impl From<Error> for Status {
             }
             Error::TransferCancelled { transfer_id, order_id, wallet_user_id, reason } => {
                 let refusal = match reason {
-                    Reason::UserNotFound => order(Code::NotFound, cancelled(reason))
-                        .resource("user", wallet_user_id.to_string()),
+                    Reason::UserNotFound => {
+                        order(Code::NotFound, cancelled(reason)).resource("user", wallet_user_id.to_string())
+                    }
                     Reason::InvalidState
                     | Reason::PaymentPending
                     | Reason::RefundExceedsPayment
@@ -113,16 +115,17 @@ impl From<Error> for Status {
             Error::InProgress(transfer_id) => common(Code::Unavailable, Common::RequestInProgress, &message)
                 .with("transfer_id", transfer_id.to_string())
                 .retry_after(RETRY_AFTER),
-            Error::AlreadyDecided(transfer_id) => order(Code::FailedPrecondition, ErrorReason::AlreadyDecided)
-                .precondition(format!("transfers/{transfer_id}"), "must be undecided"),
+            Error::AlreadyDecided(transfer_id) => {
+                order(Code::FailedPrecondition, ErrorReason::AlreadyDecided)
+                    .precondition(format!("transfers/{transfer_id}"), "must be undecided")
+            }
             Error::TransferEnded { transfer_id, state } => {
                 order(Code::FailedPrecondition, ErrorReason::InvalidState)
                     .with("state", state)
                     .precondition(format!("transfers/{transfer_id}"), format!("is {state}"))
             }
-            Error::VersionMismatch(order_id) => {
-                common(Code::Aborted, Common::VersionMismatch, &message).resource("order", order_id.to_string())
-            }
+            Error::VersionMismatch(order_id) => common(Code::Aborted, Common::VersionMismatch, &message)
+                .resource("order", order_id.to_string()),
             Error::Conflict(_) | Error::Contention => {
                 common(Code::Aborted, Common::Contention, "too many concurrent changes; nothing changed")
                     .retry_after(RETRY_AFTER)
@@ -233,18 +236,43 @@ mod tests {
                 "OUT_OF_STOCK",
                 format!("products/{uuid}"),
             ),
-            (Error::SellerMismatch(product), Code::FailedPrecondition, "SELLER_MISMATCH", format!("products/{uuid}")),
-            (Error::CurrencyMismatch(product), Code::FailedPrecondition, "CURRENCY_MISMATCH", format!("products/{uuid}")),
-            (Error::CustomerDeactivated(user), Code::FailedPrecondition, "CUSTOMER_DEACTIVATED", format!("users/{uuid}")),
+            (
+                Error::SellerMismatch(product),
+                Code::FailedPrecondition,
+                "SELLER_MISMATCH",
+                format!("products/{uuid}"),
+            ),
+            (
+                Error::CurrencyMismatch(product),
+                Code::FailedPrecondition,
+                "CURRENCY_MISMATCH",
+                format!("products/{uuid}"),
+            ),
+            (
+                Error::CustomerDeactivated(user),
+                Code::FailedPrecondition,
+                "CUSTOMER_DEACTIVATED",
+                format!("users/{uuid}"),
+            ),
             (
                 Error::InvalidState { order_id: order, state: OrderState::Paid },
                 Code::FailedPrecondition,
                 "INVALID_STATE",
                 format!("orders/{uuid}"),
             ),
-            (Error::PaymentPending(order), Code::FailedPrecondition, "PAYMENT_PENDING", format!("orders/{uuid}")),
+            (
+                Error::PaymentPending(order),
+                Code::FailedPrecondition,
+                "PAYMENT_PENDING",
+                format!("orders/{uuid}"),
+            ),
             (Error::AccountNotFound(user), Code::NotFound, "ACCOUNT_NOT_FOUND", format!("account {uuid}")),
-            (Error::TransferNotFound(uuid.into()), Code::NotFound, "TRANSFER_NOT_FOUND", format!("transfer {uuid}")),
+            (
+                Error::TransferNotFound(uuid.into()),
+                Code::NotFound,
+                "TRANSFER_NOT_FOUND",
+                format!("transfer {uuid}"),
+            ),
             (
                 Error::AlreadyDecided(uuid.into()),
                 Code::FailedPrecondition,
@@ -261,7 +289,12 @@ mod tests {
             (Error::Contention, Code::Aborted, "CONTENTION", "retry".to_owned()),
             (Error::Conflict(away().into()), Code::Aborted, "CONTENTION", "retry".to_owned()),
             (Error::unavailable(away()), Code::Unavailable, "DEPENDENCY_UNAVAILABLE", "retry".to_owned()),
-            (Error::StorageUnavailable(away().into()), Code::Unavailable, "STORAGE_UNAVAILABLE", "retry".to_owned()),
+            (
+                Error::StorageUnavailable(away().into()),
+                Code::Unavailable,
+                "STORAGE_UNAVAILABLE",
+                "retry".to_owned(),
+            ),
             (Error::internal(away()), Code::Internal, "INTERNAL", String::new()),
         ] {
             let text = error.to_string();
@@ -317,7 +350,11 @@ mod tests {
 
     #[test]
     fn a_replayed_refusal_is_the_first_one_and_says_that_it_is_a_replay() {
-        let first = || Error::OutOfStock { product_id: ProductId::from_uuid(Uuid::from_u128(1)), quantity: 2, stock: 1 };
+        let first = || Error::OutOfStock {
+            product_id: ProductId::from_uuid(Uuid::from_u128(1)),
+            quantity: 2,
+            stock: 1,
+        };
         let replayed = Status::from(Error::Replayed(Box::new(first())));
         let status = Status::from(first());
         assert_eq!((replayed.code(), replayed.message()), (status.code(), status.message()));

@@ -10,7 +10,12 @@ use super::Tx;
 use super::consumer::{MarkRow, ParkedRow};
 
 impl ConsumerTx for Tx {
-    async fn mark_advance(&mut self, consumer: ConsumerId, from: &Mark, to: &Mark) -> Result<bool, StoreError> {
+    async fn mark_advance(
+        &mut self,
+        consumer: ConsumerId,
+        from: &Mark,
+        to: &Mark,
+    ) -> Result<bool, StoreError> {
         let query = sqlx::query(
             "UPDATE consumer_mark SET epoch = $6, position = $7, event_id = $8
              WHERE stream = $1 AND consumer = $2 AND epoch = $3 AND position = $4

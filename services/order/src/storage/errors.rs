@@ -21,9 +21,10 @@ impl From<sqlx::Error> for Error {
                 by_sqlstate(&code, constraint, error)
             }
             // A closed or broken connection, in the middle of whatever was going on.
-            sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => {
-                Self::unavailable(error)
-            }
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::Protocol(_)
+            | sqlx::Error::WorkerCrashed => Self::unavailable(error),
             _ => Self::internal(error),
         }
     }

@@ -43,8 +43,8 @@ pub(crate) use holds::posting_of;
 pub(crate) use ledger::{TrialBalance, TrialBalanceLine};
 pub(crate) use placements::Placed;
 pub(crate) use pool::Connection;
-pub use pool::Use;
 use pool::Connector;
+pub use pool::Use;
 pub(crate) use requests::{Keep, Recorded};
 pub(crate) use transfer_history::Told;
 pub(crate) use transfer_leases::{Claim, Look};
@@ -209,7 +209,9 @@ impl Tx {
     /// When it was not committed, or that is unknown.
     pub async fn commit(mut self) -> Result<()> {
         if self.failed {
-            return Err(Error::internal("a transaction was to be committed after one of its statements failed"));
+            return Err(Error::internal(
+                "a transaction was to be committed after one of its statements failed",
+            ));
         }
         let result = self.connection().finish("COMMIT").await;
         if result.is_ok() && self.appended {
@@ -235,7 +237,9 @@ impl Drop for Tx {
     fn drop(&mut self) {
         let Some(connection) = self.connection.take() else { return };
         // Otherwise it is dropped here: into the pool after a commit, else closed.
-        if connection.has_open_transaction() && let Some(home) = &self.home {
+        if connection.has_open_transaction()
+            && let Some(home) = &self.home
+        {
             *home.0.lock().expect("no holder of this lock panics") = Some(connection);
         }
     }

@@ -222,7 +222,9 @@ fn ends_the_session(error: &sqlx::Error) -> bool {
 impl Drop for Connection {
     fn drop(&mut self) {
         let Some(session) = self.session.take() else { return };
-        if self.broken && let Some(pool) = Object::pool(&session) {
+        if self.broken
+            && let Some(pool) = Object::pool(&session)
+        {
             // A server that ended one session has most likely ended the idle ones too.
             pool.retain(|_, _| false);
         }

@@ -41,7 +41,11 @@ impl Recorded {
     ///
     /// # Errors
     /// [`Error::RequestIdReused`] when it was not.
-    pub(crate) fn outcome<T: DeserializeOwned>(self, key: &RequestKey, fingerprint: &Fingerprint) -> Result<T> {
+    pub(crate) fn outcome<T: DeserializeOwned>(
+        self,
+        key: &RequestKey,
+        fingerprint: &Fingerprint,
+    ) -> Result<T> {
         let first = Fingerprint::from_bytes(self.fingerprint)
             .ok_or_else(|| Error::internal("a recorded request has no fingerprint"))?;
         if !first.same_content(fingerprint) {

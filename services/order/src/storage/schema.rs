@@ -43,7 +43,11 @@ pub async fn migrate(config: &PostgresConfig) -> anyhow::Result<usize> {
     let end = tokio::time::Instant::now() + LOCK_WITHIN;
     // Asked for again and again rather than waited for: CREATE INDEX CONCURRENTLY waits for every session that
     // is in a statement, and a session that waits for this lock is in one.
-    while !sqlx::query_scalar("SELECT pg_try_advisory_lock($1)").bind(MIGRATION_LOCK).fetch_one(&mut connection).await? {
+    while !sqlx::query_scalar("SELECT pg_try_advisory_lock($1)")
+        .bind(MIGRATION_LOCK)
+        .fetch_one(&mut connection)
+        .await?
+    {
         anyhow::ensure!(tokio::time::Instant::now() < end, "another migration runs since {LOCK_WITHIN:?}");
         tokio::time::sleep(LOCK_POLL).await;
     }
@@ -142,4 +146,3 @@ impl Store {
         }
     }
 }
-

@@ -56,7 +56,8 @@ async fn an_order_that_is_paid_or_being_paid_is_not_cancelled() {
     sqlx::query("UPDATE orders SET state = 'payment_pending'").execute(&mut sql).await.unwrap();
     let status = cancel(&customer, cancelling(&order)).await.unwrap_err();
     assert_refused(&status, Code::FailedPrecondition, "PAYMENT_PENDING", &[&format!("orders/{}", order.id)]);
-    let paid = "UPDATE orders SET state = 'paid', paid_minor_units = total_minor_units, payer_id = customer_id";
+    let paid =
+        "UPDATE orders SET state = 'paid', paid_minor_units = total_minor_units, payer_id = customer_id";
     sqlx::query(paid).execute(&mut sql).await.unwrap();
     let status = cancel(&customer, cancelling(&order)).await.unwrap_err();
     assert_refused(&status, Code::FailedPrecondition, "INVALID_STATE", &[&format!("orders/{}", order.id)]);

@@ -59,7 +59,12 @@ async fn one_request_id_has_one_outcome_even_when_its_callers_want_different_thi
         let (one, two) = tokio::join!(customer.place(possible), customer.place(impossible));
         match (one, two) {
             (Ok(_), Err(status)) | (Err(status), Err(_)) if status.code() == Code::InvalidArgument => {
-                assert_refused(&status, Code::InvalidArgument, "REQUEST_ID_REUSED", &["request_id REQUEST_ID_REUSED"]);
+                assert_refused(
+                    &status,
+                    Code::InvalidArgument,
+                    "REQUEST_ID_REUSED",
+                    &["request_id REQUEST_ID_REUSED"],
+                );
             }
             (one, two) => panic!("two outcomes: {one:?} and {two:?}"),
         }
@@ -117,7 +122,12 @@ async fn one_cancellation_of_many_wins_and_stock_comes_back_once() {
     let first = results.iter().flatten().filter(|answer| !is_replay(answer)).count();
     assert_eq!(first, 1, "{first} calls cancelled the order");
     for status in results.into_iter().filter_map(Result::err) {
-        assert_refused(&status, Code::FailedPrecondition, "INVALID_STATE", &[&format!("orders/{}", order.id)]);
+        assert_refused(
+            &status,
+            Code::FailedPrecondition,
+            "INVALID_STATE",
+            &[&format!("orders/{}", order.id)],
+        );
     }
     harness.assert_stock_adds_up(&tea).await;
     assert_eq!(harness.events("order.v1.OrderCancelled").await, 1);
@@ -131,7 +141,8 @@ async fn an_order_is_cancelled_or_handed_over_first_and_the_history_says_which()
     let tea = seller.sell(eur(250), 100).await;
     for _ in 0..20 {
         let order = ann.buy(&tea, 1).await;
-        let cancel = CancelOrderRequest { request_id: request_id(), order_id: order.id.clone(), etag: String::new() };
+        let cancel =
+            CancelOrderRequest { request_id: request_id(), order_id: order.id.clone(), etag: String::new() };
         let hand = TransferOrderRequest {
             request_id: request_id(),
             order_id: order.id.clone(),
@@ -142,7 +153,12 @@ async fn an_order_is_cancelled_or_handed_over_first_and_the_history_says_which()
         let (cancelled, handed) = tokio::join!(one.cancel_order(cancel), two.transfer_order(hand));
         match (cancelled, handed) {
             (Ok(_), Err(status)) => {
-                assert_refused(&status, Code::FailedPrecondition, "INVALID_STATE", &[&format!("orders/{}", order.id)]);
+                assert_refused(
+                    &status,
+                    Code::FailedPrecondition,
+                    "INVALID_STATE",
+                    &[&format!("orders/{}", order.id)],
+                );
                 assert_eq!(ann.order(&order.id).await.unwrap().state(), State::Cancelled);
             }
             (Err(status), Ok(_)) => {

@@ -19,7 +19,7 @@ async fn sessions(sql: &mut PgConnection, state: &str) -> i64 {
     sqlx::query_scalar(query).bind(state).fetch_one(sql).await.unwrap()
 }
 
-/// Calls CancelOrder and gives up while it holds the order's lock and waits for the product's.
+/// Calls `CancelOrder` and gives up while it holds the order's lock and waits for the product's.
 async fn give_up_in_the_middle(harness: &Harness, customer: &Person, order: &Order) -> Instant {
     let mut sql = harness.sql().await;
     let request =

@@ -101,7 +101,10 @@ async fn every_broken_rule_is_named_at_once_and_nothing_is_kept() {
             "stock STOCK_OUT_OF_RANGE",
         ],
     );
-    assert_eq!(harness.count("SELECT (SELECT count(*) FROM request) + (SELECT count(*) FROM products)").await, 0);
+    assert_eq!(
+        harness.count("SELECT (SELECT count(*) FROM request) + (SELECT count(*) FROM products)").await,
+        0
+    );
 }
 
 #[tokio::test]

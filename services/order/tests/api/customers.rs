@@ -60,7 +60,12 @@ async fn users_who_come_change_and_go_are_known_without_asking() {
     stream.tell(&ann.id, &deactivated(&ann.id));
     wait_for(&harness, &ann.id, "deactivated", "merchant", 3).await;
     let status = ann.place(placing(vec![item(&tea, 1)])).await.unwrap_err();
-    assert_refused(&status, Code::FailedPrecondition, "CUSTOMER_DEACTIVATED", &[&format!("users/{}", ann.id)]);
+    assert_refused(
+        &status,
+        Code::FailedPrecondition,
+        "CUSTOMER_DEACTIVATED",
+        &[&format!("users/{}", ann.id)],
+    );
     assert_eq!(harness.peers.asked(), 0);
     wait_until(WITHIN, "the acknowledgement", async || match stream.acknowledged("order.customers") {
         3 => Ok(()),

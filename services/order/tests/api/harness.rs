@@ -49,7 +49,11 @@ impl Drop for Database {
 /// An empty database with the schema, copied from a template.
 pub(crate) async fn database() -> Database {
     let versions = schema::MIGRATOR.iter().map(|migration| i128::from(migration.version)).sum::<i128>();
-    let sums: u64 = schema::MIGRATOR.iter().flat_map(|migration| migration.checksum.iter()).map(|byte| u64::from(*byte)).sum();
+    let sums: u64 = schema::MIGRATOR
+        .iter()
+        .flat_map(|migration| migration.checksum.iter())
+        .map(|byte| u64::from(*byte))
+        .sum();
     let key = format!("order_{versions}_{sums}");
     let migrate = async |url: String| {
         schema::migrate(&PostgresConfig::for_tests(&url)).await?;
@@ -107,7 +111,8 @@ impl Harness {
             peers.url(),
         ];
         let mut config = Arguments::parse_from(arguments.iter().chain(flags)).config;
-        config.server = ServerConfig { request_deadline: config.server.request_deadline, ..ServerConfig::for_tests() };
+        config.server =
+            ServerConfig { request_deadline: config.server.request_deadline, ..ServerConfig::for_tests() };
         let server_config = config.server.clone();
         let service = OrderService::new(config).unwrap();
         let starting = service.clone();
@@ -152,7 +157,8 @@ impl Harness {
 
     /// What must be so after every test.
     pub(crate) async fn assert_stock_adds_up(&self, product: &Product) {
-        let query = "SELECT coalesce(sum(quantity), 0)::bigint FROM order_items JOIN orders ON orders.id = order_id
+        let query =
+            "SELECT coalesce(sum(quantity), 0)::bigint FROM order_items JOIN orders ON orders.id = order_id
                      WHERE product_id = $1::uuid AND state <> 'cancelled'";
         let sold: i64 = sqlx::query_scalar(query)
             .bind(Uuid::parse_str(&product.id).unwrap())

@@ -110,8 +110,10 @@ async fn a_rollback_leaves_no_hole_and_a_stranger_in_another_database_holds_noth
         }
     }
     assert_eq!(outbox.stamp().await, [row(1, "a", 1), row(2, "a", 2)]);
-    let ids: Vec<i64> =
-        sqlx::query_scalar("SELECT id FROM outbox ORDER BY id").fetch_all(&mut outbox.sql().await).await.unwrap();
+    let ids: Vec<i64> = sqlx::query_scalar("SELECT id FROM outbox ORDER BY id")
+        .fetch_all(&mut outbox.sql().await)
+        .await
+        .unwrap();
     assert_eq!(ids, [1, 3], "the rolled back one took an id");
     sqlx::raw_sql("ROLLBACK").execute(&mut stranger).await.unwrap();
 }
@@ -119,7 +121,8 @@ async fn a_rollback_leaves_no_hole_and_a_stranger_in_another_database_holds_noth
 #[tokio::test]
 async fn ids_are_not_drawn_in_advance() {
     let outbox = Outbox::open().await;
-    let query = "SELECT seqcache FROM pg_sequence WHERE seqrelid = pg_get_serial_sequence('outbox', 'id')::regclass";
+    let query =
+        "SELECT seqcache FROM pg_sequence WHERE seqrelid = pg_get_serial_sequence('outbox', 'id')::regclass";
     let cache: i64 = sqlx::query_scalar(query).fetch_one(&mut outbox.sql().await).await.unwrap();
     assert_eq!(cache, 1, "with a larger cache a later commit of one aggregate may have a lower id");
 }

@@ -129,13 +129,21 @@ impl UserService for Server {
         let user = self.0.users.lock().unwrap().get(&user_id.parse().unwrap()).cloned();
         match user {
             Some(user) => Ok(Response::new(GetUserResponse { user: Some(user) })),
-            None => Err(Refusal::new(Code::NotFound, &api::user::v1::ErrorReason::UserNotFound, "user.tristore", "there is no such user")
-                .resource("user", user_id)
-                .into_status()),
+            None => Err(Refusal::new(
+                Code::NotFound,
+                &api::user::v1::ErrorReason::UserNotFound,
+                "user.tristore",
+                "there is no such user",
+            )
+            .resource("user", user_id)
+            .into_status()),
         }
     }
 
-    async fn create_user(&self, _: Request<CreateUserRequest>) -> Result<Response<CreateUserResponse>, Status> {
+    async fn create_user(
+        &self,
+        _: Request<CreateUserRequest>,
+    ) -> Result<Response<CreateUserResponse>, Status> {
         not_imitated()
     }
 
@@ -185,9 +193,14 @@ impl WalletService for Server {
         let holds = holds.as_ref().ok_or_else(|| Status::unavailable("away"))?;
         match holds.get(&transfer_id) {
             Some(hold) => Ok(Response::new(GetHoldResponse { hold: Some(hold.clone()) })),
-            None => Err(Refusal::new(Code::NotFound, &api::user::v1::ErrorReason::HoldNotFound, "user.tristore", "there is no such hold")
-                .resource("hold", transfer_id)
-                .into_status()),
+            None => Err(Refusal::new(
+                Code::NotFound,
+                &api::user::v1::ErrorReason::HoldNotFound,
+                "user.tristore",
+                "there is no such hold",
+            )
+            .resource("hold", transfer_id)
+            .into_status()),
         }
     }
 
@@ -202,11 +215,17 @@ impl WalletService for Server {
         not_imitated()
     }
 
-    async fn grant_credit(&self, _: Request<GrantCreditRequest>) -> Result<Response<GrantCreditResponse>, Status> {
+    async fn grant_credit(
+        &self,
+        _: Request<GrantCreditRequest>,
+    ) -> Result<Response<GrantCreditResponse>, Status> {
         not_imitated()
     }
 
-    async fn send_credit(&self, _: Request<SendCreditRequest>) -> Result<Response<SendCreditResponse>, Status> {
+    async fn send_credit(
+        &self,
+        _: Request<SendCreditRequest>,
+    ) -> Result<Response<SendCreditResponse>, Status> {
         not_imitated()
     }
 

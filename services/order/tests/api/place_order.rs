@@ -20,7 +20,8 @@ async fn an_order_takes_stock_fixes_prices_and_tells_of_itself() {
     assert_eq!((order.customer_id.as_str(), order.seller_id.as_str()), (&*customer.id, &*seller.id));
     assert_eq!((order.state(), order.etag.as_str()), (State::Placed, "1"));
     assert_eq!((order.total.clone(), order.refunded.clone()), (Some(eur(999 + 5 * 250)), Some(eur(0))));
-    let items: Vec<_> = order.items.iter().map(|item| (&*item.product_id, item.quantity, item.amount.clone())).collect();
+    let items: Vec<_> =
+        order.items.iter().map(|item| (&*item.product_id, item.quantity, item.amount.clone())).collect();
     assert_eq!(items, [(&*cup.id, 1, Some(eur(999))), (&*tea.id, 5, Some(eur(1250)))]);
     assert_eq!((customer.product(&tea.id).await.stock, customer.product(&cup.id).await.stock), (2, 2));
     assert_eq!(customer.product(&tea.id).await.etag, "2");
@@ -60,7 +61,11 @@ async fn a_repeat_gives_the_first_answer_though_the_order_has_moved_on() {
     let tea = seller.sell(eur(250), 7).await;
     let request = placing(vec![item(&tea, 2)]);
     let first = customer.place(request.clone()).await.unwrap();
-    let cancel = api::order::v1::CancelOrderRequest { request_id: request_id(), order_id: first.id.clone(), etag: String::new() };
+    let cancel = api::order::v1::CancelOrderRequest {
+        request_id: request_id(),
+        order_id: first.id.clone(),
+        etag: String::new(),
+    };
     customer.caller.orders().cancel_order(cancel).await.unwrap();
     let again = customer.caller.orders().place_order(request).await.unwrap();
     assert!(is_replay(&again));
@@ -80,7 +85,12 @@ async fn an_order_has_one_seller_and_one_currency() {
     let status = customer.place(placing(vec![item(&tea, 1), item(&cup, 1)])).await.unwrap_err();
     assert_refused(&status, Code::FailedPrecondition, "SELLER_MISMATCH", &[&format!("products/{}", cup.id)]);
     let status = customer.place(placing(vec![item(&tea, 1), item(&yen, 1)])).await.unwrap_err();
-    assert_refused(&status, Code::FailedPrecondition, "CURRENCY_MISMATCH", &[&format!("products/{}", yen.id)]);
+    assert_refused(
+        &status,
+        Code::FailedPrecondition,
+        "CURRENCY_MISMATCH",
+        &[&format!("products/{}", yen.id)],
+    );
     harness.assert_stock_adds_up(&tea).await;
 }
 
@@ -125,7 +135,12 @@ async fn a_customer_is_asked_for_once_and_a_deactivated_one_buys_nothing() {
     let gone = harness.person(Role::Customer);
     harness.peers.change(&gone.id, |user| user.set_state(user::State::Deactivated));
     let status = gone.place(placing(vec![item(&tea, 1)])).await.unwrap_err();
-    assert_refused(&status, Code::FailedPrecondition, "CUSTOMER_DEACTIVATED", &[&format!("users/{}", gone.id)]);
+    assert_refused(
+        &status,
+        Code::FailedPrecondition,
+        "CUSTOMER_DEACTIVATED",
+        &[&format!("users/{}", gone.id)],
+    );
     let unknown = harness.person(Role::Customer);
     harness.peers.forget(&unknown.id);
     let status = unknown.place(placing(vec![item(&tea, 1)])).await.unwrap_err();

@@ -14,7 +14,9 @@ pub(crate) fn assert_refused(status: &Status, code: Code, reason: &str, subjects
     assert!(details.request_info().is_some(), "no RequestInfo: {status:?}");
     let mut found = Vec::new();
     if let Some(bad) = details.bad_request() {
-        found.extend(bad.field_violations.iter().map(|violation| format!("{} {}", violation.field, violation.reason)));
+        found.extend(
+            bad.field_violations.iter().map(|violation| format!("{} {}", violation.field, violation.reason)),
+        );
     }
     if let Some(resource) = details.resource_info() {
         found.push(format!("{} {}", resource.resource_type, resource.resource_name));

@@ -61,7 +61,8 @@ async fn a_server_that_acknowledges_before_it_keeps_is_refused() {
 async fn the_publication_for_debezium_carries_inserts_only() {
     let database = crate::harness::database().await;
     let mut sql = PgConnection::connect(database.url()).await.unwrap();
-    let query = "SELECT pubinsert, pubupdate, pubdelete, pubtruncate FROM pg_publication WHERE pubname = 'outbox'";
+    let query =
+        "SELECT pubinsert, pubupdate, pubdelete, pubtruncate FROM pg_publication WHERE pubname = 'outbox'";
     let kinds: (bool, bool, bool, bool) = sqlx::query_as(query).fetch_one(&mut sql).await.unwrap();
     assert_eq!(kinds, (true, false, false, false));
 }

@@ -44,7 +44,8 @@ async fn a_hand_over_gives_the_order_to_somebody_else_and_its_repeat_says_the_sa
     let again = hand_over(&ann, request).await.unwrap();
     assert!(is_replay(&again));
     assert_eq!(again.into_inner().encode_to_vec(), first.into_inner().encode_to_vec());
-    let query = "SELECT payload FROM outbox WHERE type = 'order.v1.OrderTransferred' ORDER BY aggregate_version";
+    let query =
+        "SELECT payload FROM outbox WHERE type = 'order.v1.OrderTransferred' ORDER BY aggregate_version";
     let told: Vec<Vec<u8>> = sqlx::query_scalar(query).fetch_all(&mut harness.sql().await).await.unwrap();
     let told: Vec<_> = told.iter().map(|bytes| OrderTransferred::decode(bytes.as_slice()).unwrap()).collect();
     let hands: Vec<_> = told.iter().map(|event| (&*event.from_user_id, &*event.to_user_id)).collect();
@@ -65,7 +66,8 @@ async fn a_paid_order_is_handed_over_and_one_that_is_cancelled_or_being_paid_is_
     sqlx::query("UPDATE orders SET state = 'cancelled'").execute(&mut sql).await.unwrap();
     let status = hand_over(&ann, handing(&order, &bob)).await.unwrap_err();
     assert_refused(&status, Code::FailedPrecondition, "INVALID_STATE", &[&subject]);
-    let paid = "UPDATE orders SET state = 'paid', paid_minor_units = total_minor_units, payer_id = customer_id";
+    let paid =
+        "UPDATE orders SET state = 'paid', paid_minor_units = total_minor_units, payer_id = customer_id";
     sqlx::query(paid).execute(&mut sql).await.unwrap();
     assert_eq!(hand_over(&ann, handing(&order, &bob)).await.unwrap().get_ref().customer_id, bob.id);
     // Refunds go to the wallet that paid.
@@ -83,7 +85,12 @@ async fn the_receiver_must_be_another_active_user() {
     let gone = harness.person(Role::Customer);
     harness.peers.change(&gone.id, |user| user.set_state(user::State::Deactivated));
     let status = hand_over(&ann, handing(&order, &gone)).await.unwrap_err();
-    assert_refused(&status, Code::FailedPrecondition, "CUSTOMER_DEACTIVATED", &[&format!("users/{}", gone.id)]);
+    assert_refused(
+        &status,
+        Code::FailedPrecondition,
+        "CUSTOMER_DEACTIVATED",
+        &[&format!("users/{}", gone.id)],
+    );
     let unknown = harness.person(Role::Customer);
     harness.peers.forget(&unknown.id);
     let status = hand_over(&ann, handing(&order, &unknown)).await.unwrap_err();

@@ -294,7 +294,9 @@ async fn an_operator_is_told_all_that_is_known_and_who_did_not_answer() {
     assert_eq!(told.unreachable_sources, ["user-service"]);
     assert!(told.steps.iter().all(|step| step.source == "order-service"));
 
-    let at = |seconds| Some(api::violations::timestamp(time::OffsetDateTime::UNIX_EPOCH + time::Duration::seconds(seconds)));
+    let at = |seconds| {
+        Some(api::violations::timestamp(time::OffsetDateTime::UNIX_EPOCH + time::Duration::seconds(seconds)))
+    };
     scene.harness.peers.know_holds([api::user::v1::Hold {
         transfer_id: id.to_string(),
         state: api::user::v1::hold::State::Cancelled.into(),
@@ -306,12 +308,17 @@ async fn an_operator_is_told_all_that_is_known_and_who_did_not_answer() {
     let told = explain(&scene, id).await;
     assert!(told.unreachable_sources.is_empty());
     let (first, last) = (told.steps.first().unwrap(), told.steps.last().unwrap());
-    assert_eq!((first.source.as_str(), first.description.as_str()), ("user-service", "the wallet's hold was made"));
+    assert_eq!(
+        (first.source.as_str(), first.description.as_str()),
+        ("user-service", "the wallet's hold was made")
+    );
     assert_eq!(last.description, "the wallet's hold is cancelled: BALANCE_LIMIT");
     // That user service never heard of it is an answer, too.
     scene.harness.peers.know_holds([]);
     let told = explain(&scene, id).await;
-    assert!(told.unreachable_sources.is_empty() && told.steps.iter().all(|step| step.source == "order-service"));
+    assert!(
+        told.unreachable_sources.is_empty() && told.steps.iter().all(|step| step.source == "order-service")
+    );
 
     let request = ExplainTransferRequest { transfer_id: id.to_string() };
     let status = scene.seller.caller.transfers().explain_transfer(request).await.unwrap_err();
