@@ -128,3 +128,40 @@ fn record<'q>(
         .bind(Json(outcome))
         .bind(keep == Keep::ThirtyDays))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use testkit::TestPostgres;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::config::PostgresConfig;
+    use crate::storage::{Signals, Use, schema};
+
+    #[tokio::test]
+    async fn only_outcomes_whose_time_is_over_are_deleted_and_never_those_of_orders() {
+        let database = TestPostgres::create().await.unwrap();
+        let config = PostgresConfig::for_tests(database.url());
+        schema::migrate(&config).await.unwrap();
+        let store = Store::open(&config, Use::Calls, Arc::<Signals>::default()).unwrap();
+        let fingerprint = Fingerprint::new([1; 32], &[]);
+        let key = |method| RequestKey { principal: "ann".to_owned(), method, request_id: Uuid::now_v7() };
+        let (young, old, order) = (key("young"), key("old"), key("order"));
+        for (key, keep) in [(&young, Keep::ThirtyDays), (&old, Keep::ThirtyDays), (&order, Keep::Forever)] {
+            assert!(store.request_record(key, &fingerprint, &"first", keep).await.unwrap());
+            assert!(!store.request_record(key, &fingerprint, &"second", keep).await.unwrap());
+        }
+        let mut tx = store.begin().await.unwrap();
+        let age = "UPDATE request SET keep_until = keep_until - interval '30 days' WHERE method <> 'young'";
+        tx.execute(sqlx::query(age)).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(store.requests_prune(10).await.unwrap(), 1);
+        assert!(store.request_find(&old).await.unwrap().is_none());
+        for key in [&young, &order] {
+            let recorded = store.request_find(key).await.unwrap().unwrap();
+            assert_eq!(recorded.outcome::<String>(key, &fingerprint).unwrap(), "first");
+        }
+    }
+}
