@@ -9,10 +9,12 @@ use order_service::config::PostgresConfig;
 use order_service::storage::{Signals, Store, Tx, Use};
 use sqlx::{Connection as _, PgConnection};
 
-use crate::harness::{Database, database};
+use testkit::TestPostgres;
+
+use crate::harness::database;
 
 struct Harness {
-    database: Database,
+    database: TestPostgres,
     store: Store,
 }
 

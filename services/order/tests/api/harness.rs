@@ -1,6 +1,5 @@
 //! A whole order service in this process, with people who may call it.
 
-use std::ops::Deref;
 use std::time::Duration;
 
 use api::auth::v1::Role;
@@ -26,28 +25,8 @@ const NO_REDIS: &str = "redis://127.0.0.1:1";
 const TOKEN: &str = "order-0123456789abcdefghijklmnopqrstuv";
 const PEER_TOKEN: &str = "user-9876543210zyxwvutsrqponmlkjihgfe";
 
-/// A database that is dropped behind the test's back. PostgreSQL waits with it until sessions that are being opened
-/// have answered, and those are on this thread: to wait for it here would last as long as the server's
-/// authentication timeout.
-pub(crate) struct Database(Option<TestPostgres>);
-
-impl Deref for Database {
-    type Target = TestPostgres;
-
-    fn deref(&self) -> &TestPostgres {
-        self.0.as_ref().expect("only drop takes it")
-    }
-}
-
-impl Drop for Database {
-    fn drop(&mut self) {
-        let database = self.0.take();
-        std::thread::spawn(move || drop(database));
-    }
-}
-
 /// An empty database with the schema, copied from a template.
-pub(crate) async fn database() -> Database {
+pub(crate) async fn database() -> TestPostgres {
     let versions = schema::MIGRATOR.iter().map(|migration| i128::from(migration.version)).sum::<i128>();
     let sums: u64 = schema::MIGRATOR
         .iter()
@@ -59,14 +38,14 @@ pub(crate) async fn database() -> Database {
         schema::migrate(&PostgresConfig::for_tests(&url)).await?;
         anyhow::Ok(())
     };
-    Database(Some(TestPostgres::migrated(&key, migrate).await.unwrap()))
+    TestPostgres::migrated(&key, migrate).await.unwrap()
 }
 
 /// The service, its database and its peers.
 pub(crate) struct Harness {
     pub(crate) service: OrderService,
     pub(crate) peers: Peers,
-    pub(crate) database: Database,
+    pub(crate) database: TestPostgres,
     api: Api,
     _server: Running,
 }

@@ -14,12 +14,14 @@ use time::OffsetDateTime;
 use types::EventId;
 use uuid::Uuid;
 
-use crate::harness::{Database, WITHIN, database};
+use testkit::TestPostgres;
+
+use crate::harness::{WITHIN, database};
 
 const LEASE: Duration = Duration::from_secs(30);
 
 struct Outbox {
-    database: Database,
+    database: TestPostgres,
     store: Store,
     lease: Lease,
 }

@@ -16,7 +16,7 @@ use uuid::Uuid;
 use crate::harness::database;
 
 struct Harness {
-    _database: crate::harness::Database,
+    _database: testkit::TestPostgres,
     store: Store,
     sql: Mutex<PgConnection>,
 }
