@@ -9,9 +9,8 @@ use types::{SystemClock, SystemIds};
 
 use crate::app::{App, Bootstrapped, Hasher};
 use crate::config::{MongoConfig, PasswordConfig};
-use crate::domain::email::Email;
-use crate::domain::password::{Password, PasswordError};
 use crate::error::Error;
+use crate::grpc;
 use crate::service::require_migrated;
 use crate::storage::{Applied, Shared, Store};
 
@@ -44,18 +43,20 @@ pub async fn bootstrap_admin(
     passwords: PasswordConfig,
     admin: NewAdmin,
 ) -> anyhow::Result<Bootstrapped> {
-    let address = admin.email;
-    let email: Email = address.parse().map_err(|_| anyhow::anyhow!("--email is not an e-mail address"))?;
-    let password = match Password::new(admin.password.expose_secret().to_owned(), &address) {
-        Ok(password) => password,
-        Err(PasswordError::Missing) => bail!("standard input has no password"),
-        Err(PasswordError::Weak(why)) => bail!("the password {why}"),
-        Err(PasswordError::TooLong) => bail!("the password must have at most 128 characters"),
-    };
+    let NewAdmin { email: address, display_name, password } = admin;
+    let (email, display_name, password) =
+        match grpc::new_admin(&address, &display_name, password.expose_secret()) {
+            Err(Error::Invalid(violations)) => {
+                let broken: Vec<_> =
+                    violations.iter().map(|rule| format!("{} {}", rule.field, rule.description)).collect();
+                bail!("{}", broken.join("; "))
+            }
+            checked => checked?,
+        };
     let store = connect(mongo).await?;
     require_migrated(&store).await?;
     let app = App::new(store, Hasher::new(passwords)?, Arc::new(SystemClock), Arc::new(SystemIds));
-    match app.bootstrap_admin(email, admin.display_name, password).await {
+    match app.bootstrap_admin(email, display_name, password).await {
         Err(Error::EmailTaken) => {
             bail!("{address} belongs to a user who is not an active admin; nothing was changed")
         }

@@ -3,7 +3,7 @@
 use auth::{Person, Principal};
 use prost::Message;
 use tonic::metadata::MetadataValue;
-use tonic::{Request, Response};
+use tonic::{Extensions, Request, Response};
 use types::RequestKey;
 use uuid::Uuid;
 
@@ -18,6 +18,11 @@ pub(super) fn person<T>(request: &Request<T>) -> Result<Person> {
     let principal = Principal::of(request);
     let person = principal.person().copied();
     person.ok_or_else(|| Error::internal("a method for persons was reached by somebody else"))
+}
+
+/// Who is named in the log of what operators do.
+pub(crate) fn auditable(extensions: &Extensions) -> String {
+    extensions.get().unwrap_or(&Principal::Anyone).key()
 }
 
 /// Names a changing call. `secret` fields are not fingerprinted.

@@ -117,6 +117,21 @@ pub(super) fn create_user(
     Ok(CreateUser { idempotency, email, display_name, password })
 }
 
+/// Who signs up without the wire, under the same rules.
+pub(crate) fn new_admin(
+    email: &str,
+    display_name: &str,
+    password: &str,
+) -> Result<(Email, String, Password)> {
+    let mut violations = Violations::new();
+    let password = new_password(&mut violations, password, email);
+    let email = self::email(&mut violations, email);
+    let display_name = violations.line("display_name", display_name, DISPLAY_NAME_MAX);
+    let checked = email.zip(display_name).zip(password);
+    let ((email, display_name), password) = violations.finish(checked).map_err(Error::Invalid)?;
+    Ok((email, display_name, password))
+}
+
 /// A checked `DeactivateUser`.
 pub(super) fn deactivate_user(
     request: &Request<wire::DeactivateUserRequest>,

@@ -14,6 +14,8 @@ use api::user::v1::wallet_service_server::WalletServiceServer;
 use events::service::{EventAdminServer, EventServer};
 use tonic::service::Routes;
 
+pub(crate) use call::auditable;
+pub(crate) use convert::new_admin;
 pub(crate) use status::DOMAIN;
 
 use crate::app::App;
@@ -30,9 +32,9 @@ pub(crate) const SERVICES: [&str; 5] = [
 
 /// All rpcs.
 pub(crate) fn routes(app: &App, events: EventServer<Store>, admin: EventAdminServer) -> Routes {
-    Routes::new(UserServiceServer::new(user_service::Users(app.clone())))
-        .add_service(PostServiceServer::new(post_service::Posts(app.clone())))
-        .add_service(WalletServiceServer::new(wallet_service::Wallets { app: app.clone() }))
+    Routes::new(UserServiceServer::new(self::user_service::Users(app.clone())))
+        .add_service(PostServiceServer::new(self::post_service::Posts(app.clone())))
+        .add_service(WalletServiceServer::new(self::wallet_service::Wallets { app: app.clone() }))
         .add_service(events.into_service())
         .add_service(admin.into_service())
 }

@@ -10,8 +10,9 @@ use tokio::time::timeout;
 use crate::error::{Error, Result};
 
 /// The longest that one exchange with the server may take. A paused server answers nothing at all, so the
-/// server's own limits are not enough.
-pub(crate) const OPERATION_TIME: Duration = Duration::from_secs(3);
+/// server's own limits are not enough. Longer than a transaction lives whose client died: what waits for its locks,
+/// be it a write or a change of the schema that others queue behind, goes on then.
+pub(crate) const OPERATION_TIME: Duration = Duration::from_secs(4);
 /// The longest that the server may work on one read: less than we wait, so that it is the server that ends it.
 pub(crate) const SERVER_TIME: Duration = Duration::from_secs(2);
 
@@ -41,7 +42,15 @@ pub(crate) fn bounded_raw<'a, T: 'a, O>(operation: O) -> BoxFuture<'a, Result<T,
 where
     O: IntoFuture<Output = Result<T, DriverError>, IntoFuture: Send + 'a>,
 {
-    let operation = timeout(OPERATION_TIME, operation.into_future());
+    within(OPERATION_TIME, operation)
+}
+
+/// As [`bounded_raw`], with another limit.
+pub(crate) fn within<'a, T: 'a, O>(limit: Duration, operation: O) -> BoxFuture<'a, Result<T, DriverError>>
+where
+    O: IntoFuture<Output = Result<T, DriverError>, IntoFuture: Send + 'a>,
+{
+    let operation = timeout(limit, operation.into_future());
     Box::pin(async move {
         match operation.await {
             Ok(outcome) => outcome,

@@ -11,8 +11,8 @@ use crate::error::{Error, Result};
 
 /// No try begins later than this after the first.
 const TRY_WITHIN: Duration = Duration::from_secs(3);
-/// The server ends a transaction after three seconds; no use in going on with it.
-const ATTEMPT_TIME: Duration = Duration::from_secs(3);
+/// The server ends a transaction after three seconds; no use in going on with it for long.
+const ATTEMPT_TIME: Duration = Duration::from_secs(4);
 const FIRST_PAUSE_MS: f64 = 5.0;
 const LONGEST_PAUSE_MS: f64 = 200.0;
 const GROWTH: f64 = 1.5;

@@ -49,10 +49,23 @@ async fn nobody_is_made_an_admin_who_signed_up_as_somebody_else() {
 #[tokio::test]
 async fn an_admins_password_keeps_the_rules_of_everybodys() {
     let harness = Harness::start().await;
-    for (email, password) in
-        [("root@example.com", "short"), ("root@example.com", ""), ("root", PASSWORD), ("root@example.com", "passwordpassword")]
-    {
+    for (email, password) in [
+        ("root@example.com", "short"),
+        ("root@example.com", ""),
+        ("root", PASSWORD),
+        ("root@example.com", "passwordpassword"),
+    ] {
         assert!(bootstrap(&harness, email, password).await.is_err(), "{email} {password}");
     }
+    let admin = NewAdmin {
+        email: "root".into(),
+        display_name: "a\u{202e}b".into(),
+        password: "short".to_owned().into(),
+    };
+    let all = bootstrap_admin(&harness.mongo_config(), CHEAP, admin).await.unwrap_err().to_string();
+    assert!(
+        ["email must", "display_name must", "password must"].iter().all(|rule| all.contains(rule)),
+        "{all}"
+    );
     assert_eq!(harness.count("user", doc! {}).await, 0);
 }

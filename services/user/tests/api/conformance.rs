@@ -92,7 +92,8 @@ impl ConsumerHarness for Mongo {
         let database = tx.session().client().database(self.database.name());
         let counters = database.collection::<Document>("counter");
         let more = doc! { "$inc": { "count": 1_i64 } };
-        let update = counters.update_one(doc! { "_id": id }, more).upsert(true).session(tx.session()).into_future();
+        let update =
+            counters.update_one(doc! { "_id": id }, more).upsert(true).session(tx.session()).into_future();
         match update.await {
             Ok(_) => Ok(()),
             Err(error) => Err(StoreError::Transient(error.into())),

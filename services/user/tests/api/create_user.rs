@@ -21,9 +21,13 @@ async fn whoever_signs_up_is_a_customer_and_can_log_in() {
     assert_eq!(harness.user(&user.id).await, user, "what is read later is what was answered");
     assert_eq!(harness.events("user.v1.UserCreated").await, 1);
 
-    let request = VerifyPasswordRequest { email: "ann.o'hara+X@example.com".into(), password: PASSWORD.into() };
+    let request =
+        VerifyPasswordRequest { email: "ann.o'hara+X@example.com".into(), password: PASSWORD.into() };
     let login = harness.session_service().users().verify_password(request).await.unwrap().into_inner();
-    assert_eq!((login.user_id.as_str(), login.role(), login.auth_epoch), (user.id.as_str(), Role::Customer, 1));
+    assert_eq!(
+        (login.user_id.as_str(), login.role(), login.auth_epoch),
+        (user.id.as_str(), Role::Customer, 1)
+    );
 }
 
 #[tokio::test]
@@ -40,13 +44,24 @@ async fn nobody_chooses_the_own_role() {
     let request = api::user::v1::CreateUserRequest::decode(bytes.as_slice()).unwrap();
     let user = harness.sign_up(request).await.unwrap().into_inner().user.unwrap();
     assert_eq!(harness.user(&user.id).await.role(), Role::Customer);
-    let stored = harness.database.collection::<bson::Document>("user").find_one(doc! {}).await.unwrap().unwrap();
+    let stored =
+        harness.database.collection::<bson::Document>("user").find_one(doc! {}).await.unwrap().unwrap();
     let fields: Vec<&str> = stored.keys().map(String::as_str).collect();
     assert_eq!(
         fields,
         [
-            "_id", "email", "email_key", "display_name", "role", "state", "auth_epoch", "post_count", "version",
-            "event_version", "create_time", "update_time"
+            "_id",
+            "email",
+            "email_key",
+            "display_name",
+            "role",
+            "state",
+            "auth_epoch",
+            "post_count",
+            "version",
+            "event_version",
+            "create_time",
+            "update_time"
         ]
     );
 }
@@ -56,7 +71,8 @@ async fn fifty_calls_with_one_request_id_make_one_user() {
     let harness = Harness::start().await;
     let request = sign_up("ann@example.com");
     let answers = join_all((0..50).map(|_| harness.sign_up(request.clone()))).await;
-    let users: Vec<User> = answers.iter().map(|answer| answer.as_ref().unwrap().get_ref().user.clone().unwrap()).collect();
+    let users: Vec<User> =
+        answers.iter().map(|answer| answer.as_ref().unwrap().get_ref().user.clone().unwrap()).collect();
     assert!(users.iter().all(|user| *user == users[0]));
     assert_eq!(answers.iter().filter(|answer| !is_replay(answer.as_ref().unwrap())).count(), 1);
     assert_eq!(harness.count("user", doc! {}).await, 1);
@@ -112,12 +128,35 @@ async fn a_request_id_names_one_content_and_one_password() {
     assert_eq!(*again.get_ref(), user);
 
     for (changed, fields) in [
-        ({ let mut other = first.clone(); other.display_name = "Bob".into(); other }, "display_name"),
-        ({ let mut other = first.clone(); other.email = "bob@example.com".into(); other.display_name = "Bob".into(); other }, "email,display_name"),
-        ({ let mut other = first.clone(); other.password = "another evening in the garden".into(); other }, "password"),
+        (
+            {
+                let mut other = first.clone();
+                other.display_name = "Bob".into();
+                other
+            },
+            "display_name",
+        ),
+        (
+            {
+                let mut other = first.clone();
+                other.email = "bob@example.com".into();
+                other.display_name = "Bob".into();
+                other
+            },
+            "email,display_name",
+        ),
+        (
+            {
+                let mut other = first.clone();
+                other.password = "another evening in the garden".into();
+                other
+            },
+            "password",
+        ),
     ] {
         let status = harness.sign_up(changed).await.unwrap_err();
-        let named = tonic_types::StatusExt::get_details_error_info(&status).unwrap().metadata["fields"].clone();
+        let named =
+            tonic_types::StatusExt::get_details_error_info(&status).unwrap().metadata["fields"].clone();
         assert_eq!(named, fields);
         let expected = refused(Code::InvalidArgument, "REQUEST_ID_REUSED", &["request_id REQUEST_ID_REUSED"]);
         assert_eq!(refusal(Err::<(), _>(status)), expected);

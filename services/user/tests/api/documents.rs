@@ -41,7 +41,8 @@ async fn the_database_refuses_documents_that_break_the_schema() {
         assert_eq!(code(&error), Some(REFUSED), "{collection} {change}: {error}");
     }
     let outbox = harness.database.collection::<Document>("outbox");
-    let event = doc! { "_id": bson::Uuid::new(), "aggregate": { "type": "user", "id": "1", "version": 0_i64 } };
+    let event =
+        doc! { "_id": bson::Uuid::new(), "aggregate": { "type": "user", "id": "1", "version": 0_i64 } };
     assert_eq!(code(&outbox.insert_one(event).await.unwrap_err()), Some(REFUSED));
 }
 

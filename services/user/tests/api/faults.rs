@@ -72,7 +72,7 @@ async fn a_commit_without_an_answer_is_asked_after_and_done_once() {
     .into_iter()
     .enumerate()
     {
-        broken.fail("commitTransaction", 8, how).await;
+        broken.fail("commitTransaction", 5, how).await;
         write(&ann, &draft()).await.unwrap();
         let count = u64::try_from(number).unwrap() + 1;
         assert_eq!(broken.harness.count("post", doc! {}).await, count);
@@ -115,7 +115,10 @@ async fn a_silent_database_is_unavailable_and_the_repeat_succeeds() {
     let status = write(&ann, &request).await.unwrap_err();
     assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
     assert!([Code::Unavailable, Code::DeadlineExceeded].contains(&status.code()), "{status:?}");
-    assert!(!format!("{} {:?}", status.message(), status.get_error_details()).contains("127.0.0.1"), "{status:?}");
+    assert!(
+        !format!("{} {:?}", status.message(), status.get_error_details()).contains("127.0.0.1"),
+        "{status:?}"
+    );
     broken.mongo.process().resume().unwrap();
     wait_until(WITHIN, "the post", async || write(&ann, &request).await.map(drop)).await.unwrap();
     assert_eq!(broken.harness.count("post", doc! {}).await, 1);

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use api::auth::v1::Role;
@@ -17,9 +18,10 @@ use clap::Parser;
 use events::service::EventServer;
 use mongodb::Database;
 use runtime::config::ServerConfig;
-use runtime::server::{Running, start_in_process};
+use runtime::server::start_in_process;
 use testkit::TestMongo;
 use testkit::client::{Api, Caller, request_id};
+use tokio::sync::oneshot;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status};
@@ -48,8 +50,8 @@ pub(crate) struct Harness {
     url: String,
     sessions: Sessions,
     api: Api,
-    _peer: Peer,
-    _server: Running,
+    // Ended in this order: first whoever uses the database, then the database.
+    _server: Server,
     _mongo: Option<TestMongo>,
 }
 
@@ -83,7 +85,8 @@ impl Harness {
     pub(crate) async fn start_on(url: &str, name: &str, flags: &[&str]) -> Self {
         user_service::migrate(&mongo_config(url)).await.unwrap();
         let (sessions, orders) = (Sessions::default(), OrderStream::default());
-        let peer = Peer::start(sessions.clone(), orders.clone()).await;
+        let peer = Peer::bind(sessions.clone(), orders.clone());
+        let peer_url = peer.url();
         let tokens = format!("session-service={PEER_TOKEN},order-service={ORDER_TOKEN}");
         let arguments = [
             "test",
@@ -97,23 +100,21 @@ impl Harness {
             "--redis-events-url",
             NO_REDIS,
             "--session-url",
-            &peer.url,
+            &peer_url,
             "--order-url",
-            &peer.url,
+            &peer_url,
             "--argon2-passes=1",
         ];
         let cheap = ["--argon2-memory-kib=64"];
         let is_cheap = !flags.iter().any(|flag| flag.starts_with("--argon2"));
         let flags = flags.iter().chain(if is_cheap { &cheap[..] } else { &[] });
         let mut config = Arguments::parse_from(arguments.iter().chain(flags)).config;
-        config.server = ServerConfig { request_deadline: config.server.request_deadline, ..ServerConfig::for_tests() };
-        let server_config = config.server.clone();
-        let service = UserService::new(config, Arc::new(SystemClock), Arc::new(SystemIds)).unwrap();
-        let start = move |core| service.start(core);
-        let server = start_in_process(server_config, UserService::domain(), start).await.unwrap();
-        let api = Api::new(&server.url(), &peer.url, &peer.url).unwrap();
+        config.server =
+            ServerConfig { request_deadline: config.server.request_deadline, ..ServerConfig::for_tests() };
+        let server = Server::start(config, peer).await;
+        let api = Api::new(&server.url, &peer_url, &peer_url).unwrap();
         let database = mongodb::Client::with_uri_str(url).await.unwrap().database(name);
-        Self { database, orders, url: url.to_owned(), sessions, api, _peer: peer, _server: server, _mongo: None }
+        Self { database, orders, url: url.to_owned(), sessions, api, _server: server, _mongo: None }
     }
 
     /// Where the database is.
@@ -157,7 +158,10 @@ impl Harness {
         Person { id: id.to_owned(), email: email.to_owned(), caller: self.api.bearer(&token).unwrap() }
     }
 
-    pub(crate) async fn sign_up(&self, request: CreateUserRequest) -> Result<Response<CreateUserResponse>, Status> {
+    pub(crate) async fn sign_up(
+        &self,
+        request: CreateUserRequest,
+    ) -> Result<Response<CreateUserResponse>, Status> {
         self.nobody().users().create_user(request).await
     }
 
@@ -206,7 +210,9 @@ pub(crate) fn refusal<T: std::fmt::Debug>(outcome: Result<T, Status>) -> (Code, 
     assert!(details.request_info().is_some_and(|info| !info.request_id.is_empty()));
     let mut subjects: Vec<String> = Vec::new();
     if let Some(bad) = details.bad_request() {
-        subjects.extend(bad.field_violations.iter().map(|violation| format!("{} {}", violation.field, violation.reason)));
+        subjects.extend(
+            bad.field_violations.iter().map(|violation| format!("{} {}", violation.field, violation.reason)),
+        );
     }
     if let Some(resource) = details.resource_info() {
         subjects.push(format!("{} {}", resource.resource_type, resource.resource_name));
@@ -222,30 +228,82 @@ pub(crate) fn refused(code: Code, reason: &str, subjects: &[&str]) -> (Code, Str
     (code, reason.to_owned(), subjects.iter().map(|subject| (*subject).to_owned()).collect())
 }
 
-/// Session and order service as this service sees them, on one port.
-struct Peer {
+/// The service and its peers, on a thread of their own as a process has one. Ended in order: a worker that is cut off
+/// in the middle of a transaction leaves it open, and the drop of a test's database waits for that, with everybody
+/// else's statements behind it.
+struct Server {
     url: String,
-    task: tokio::task::JoinHandle<()>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
 }
 
-impl Peer {
-    async fn start(sessions: Sessions, orders: OrderStream) -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let router = tonic::transport::Server::builder()
-            .add_service(SessionServiceServer::new(sessions))
-            .add_service(EventServer::new(orders, "order.tristore", CancellationToken::new()).into_service());
-        #[expect(clippy::disallowed_methods, reason = "ended with the harness")]
-        let task = tokio::spawn(async move {
-            router.serve_with_incoming(TcpListenerStream::new(listener)).await.unwrap();
-        });
-        Self { url, task }
+impl Server {
+    async fn start(config: Config, peer: Peer) -> Self {
+        let (stop, stopped) = oneshot::channel();
+        let (started, starts) = oneshot::channel();
+        let serve = async move {
+            let server_config = config.server.clone();
+            let service = UserService::new(config, Arc::new(SystemClock), Arc::new(SystemIds)).unwrap();
+            let peers = peer.serve();
+            let start = move |core| service.start(core);
+            let server = start_in_process(server_config, UserService::domain(), start);
+            tokio::pin!(peers);
+            let server = tokio::select! {
+                server = server => server.unwrap(),
+                () = &mut peers => unreachable!("the peers serve for ever"),
+            };
+            started.send(server.url()).unwrap();
+            tokio::select! {
+                _ = stopped => {}
+                () = &mut peers => {}
+            }
+            tokio::select! {
+                () = server.stop() => {}
+                () = &mut peers => {}
+            }
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let thread = std::thread::spawn(move || runtime.block_on(serve));
+        let url = starts.await.expect("the service starts");
+        Self { url, stop: Some(stop), thread: Some(thread) }
     }
 }
 
-impl Drop for Peer {
+impl Drop for Server {
     fn drop(&mut self) {
-        self.task.abort();
+        // The thread is gone already if the service failed; then the test says so.
+        let _gone = self.stop.take().map(|stop| stop.send(()));
+        let _failed = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+/// Session and order service as this service sees them, on one port.
+struct Peer {
+    listener: std::net::TcpListener,
+    sessions: Sessions,
+    orders: OrderStream,
+}
+
+impl Peer {
+    fn bind(sessions: Sessions, orders: OrderStream) -> Self {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        Self { listener, sessions, orders }
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}", self.listener.local_addr().unwrap())
+    }
+
+    async fn serve(self) {
+        let listener = tokio::net::TcpListener::from_std(self.listener).unwrap();
+        let events = EventServer::new(self.orders, "order.tristore", CancellationToken::new());
+        tonic::transport::Server::builder()
+            .add_service(SessionServiceServer::new(self.sessions))
+            .add_service(events.into_service())
+            .serve_with_incoming(TcpListenerStream::new(listener))
+            .await
+            .unwrap();
     }
 }
 
@@ -296,7 +354,10 @@ impl SessionService for Sessions {
         not_imitated()
     }
 
-    async fn list_sessions(&self, _: Request<ListSessionsRequest>) -> Result<Response<ListSessionsResponse>, Status> {
+    async fn list_sessions(
+        &self,
+        _: Request<ListSessionsRequest>,
+    ) -> Result<Response<ListSessionsResponse>, Status> {
         not_imitated()
     }
 

@@ -1,8 +1,6 @@
 //! Writing posts and handing them over.
 
-use api::user::v1::{
-    CreatePostRequest, DeactivateUserRequest, GetPostRequest, Post, TransferPostRequest,
-};
+use api::user::v1::{CreatePostRequest, DeactivateUserRequest, GetPostRequest, Post, TransferPostRequest};
 use bson::doc;
 use futures_util::future::join_all;
 use testkit::client::request_id;
@@ -72,7 +70,10 @@ async fn a_post_that_is_handed_over_takes_its_count_with_it() {
     let (handed, replayed) = hand_over(&ann, request.clone()).await.unwrap();
     assert!(!replayed);
     assert_eq!((handed.author_id.as_str(), handed.etag.as_str()), (bob.id.as_str(), "2"));
-    assert_eq!(handed, Post { author_id: bob.id.clone(), etag: "2".into(), update_time: handed.update_time, ..post });
+    assert_eq!(
+        handed,
+        Post { author_id: bob.id.clone(), etag: "2".into(), update_time: handed.update_time, ..post }
+    );
     assert_eq!(read(&bob, &handed).await, handed);
     assert_eq!(harness.events("user.v1.PostTransferred").await, 1);
     assert_counts(&harness, &[&ann, &bob]).await;
@@ -114,7 +115,8 @@ async fn whoever_gets_a_post_is_another_active_user() {
     nobody.to_user_id = "01920000-0000-7000-8000-000000000001".into();
     let expected = refused(Code::NotFound, "USER_NOT_FOUND", &[&format!("user {}", nobody.to_user_id)]);
     assert_eq!(refusal(hand_over(&ann, nobody).await), expected);
-    let gone = DeactivateUserRequest { request_id: request_id(), user_id: bob.id.clone(), ..Default::default() };
+    let gone =
+        DeactivateUserRequest { request_id: request_id(), user_id: bob.id.clone(), ..Default::default() };
     bob.caller.users().deactivate_user(gone).await.unwrap();
     let expected = refused(Code::FailedPrecondition, "USER_DEACTIVATED", &[&format!("users/{}", bob.id)]);
     assert_eq!(refusal(hand_over(&ann, handing(&post, &bob)).await), expected);
@@ -164,7 +166,10 @@ async fn a_post_has_a_title_and_a_body_within_their_limits() {
     let expected = refused(Code::InvalidArgument, "INVALID_REQUEST", &["title TOO_LONG", "body TOO_LONG"]);
     assert_eq!(refusal(write(&ann, above).await), expected);
     let broken = CreatePostRequest { title: "two\nlines".into(), body: "a\u{1b}[31mb".into(), ..draft() };
-    let expected =
-        refused(Code::InvalidArgument, "INVALID_REQUEST", &["title CONTROL_CHARACTER", "body CONTROL_CHARACTER"]);
+    let expected = refused(
+        Code::InvalidArgument,
+        "INVALID_REQUEST",
+        &["title CONTROL_CHARACTER", "body CONTROL_CHARACTER"],
+    );
     assert_eq!(refusal(write(&ann, broken).await), expected);
 }

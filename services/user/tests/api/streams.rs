@@ -54,7 +54,8 @@ async fn an_event_that_cannot_be_read_is_parked_and_the_others_go_on() {
     harness.orders.tell(&placed(&ann.id));
     let expected = OrderStatistics { placed_count: 1, owned_count: 1, ..OrderStatistics::default() };
     statistics_become(&harness, &ann, expected).await;
-    let request = ListParkedRequest { consumer: "user.statistics".to_owned(), ..ListParkedRequest::default() };
+    let request =
+        ListParkedRequest { consumer: "user.statistics".to_owned(), ..ListParkedRequest::default() };
     let parked = admin.caller.event_admin(ServiceName::User).list_parked(request.clone()).await.unwrap();
     let parked = parked.into_inner().events;
     assert_eq!(parked.len(), 1);
@@ -78,12 +79,15 @@ async fn a_sign_up_reaches_whoever_follows_the_stream_and_has_no_contact_data() 
         }
     };
     assert_eq!(event.r#type, "user.v1.UserCreated");
-    let Some(api::event::v1::cloud_event::Data::BinaryData(payload)) = &event.data else { panic!("{event:?}") };
+    let Some(api::event::v1::cloud_event::Data::BinaryData(payload)) = &event.data else {
+        panic!("{event:?}")
+    };
     assert_eq!(UserCreated::decode(payload.clone()).unwrap().user_id, ann.id);
     assert!(!format!("{event:?}").contains(&ann.email));
     assert!(event.attributes.contains_key("traceparent") && event.attributes.contains_key("requestid"));
 
-    let head = service.head(HeadRequest { stream: "user".to_owned() }).await.unwrap().into_inner().head.unwrap();
+    let head =
+        service.head(HeadRequest { stream: "user".to_owned() }).await.unwrap().into_inner().head.unwrap();
     assert_eq!((head.position, head.event_id.as_str()), (1, event.id.as_str()));
     let resolved = service.resolve(ResolveRequest { event_id: event.id }).await.unwrap().into_inner();
     assert_eq!((resolved.position, resolved.epoch), (1, head.epoch));
@@ -117,7 +121,12 @@ async fn a_snapshot_notes_the_head_first_and_has_every_user() {
     let mut snapshot =
         harness.order_service().users().snapshot_users(SnapshotUsersRequest {}).await.unwrap().into_inner();
     let first = snapshot.message().await.unwrap().unwrap();
-    assert!(first.position == 1 && !first.epoch.is_empty() && !first.event_id.is_empty() && first.users.is_empty());
+    assert!(
+        first.position == 1
+            && !first.epoch.is_empty()
+            && !first.event_id.is_empty()
+            && first.users.is_empty()
+    );
     let mut seen: Vec<User> = Vec::new();
     while let Some(SnapshotUsersResponse { epoch, users, .. }) = snapshot.message().await.unwrap() {
         assert!(epoch.is_empty() && !users.is_empty());

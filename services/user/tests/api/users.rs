@@ -2,7 +2,8 @@
 
 use api::auth::v1::Role;
 use api::user::v1::{
-    ChangeUserRoleRequest, DeactivateUserRequest, GetUserRequest, User, UserDeactivated, UserRoleChanged, user,
+    ChangeUserRoleRequest, DeactivateUserRequest, GetUserRequest, User, UserDeactivated, UserRoleChanged,
+    user,
 };
 use bson::{Document, doc};
 use prost::Message;
@@ -21,7 +22,12 @@ fn deactivation(id: &str) -> DeactivateUserRequest {
 }
 
 fn change(id: &str, role: Role) -> ChangeUserRoleRequest {
-    ChangeUserRoleRequest { request_id: request_id(), user_id: id.to_owned(), role: role.into(), etag: String::new() }
+    ChangeUserRoleRequest {
+        request_id: request_id(),
+        user_id: id.to_owned(),
+        role: role.into(),
+        etag: String::new(),
+    }
 }
 
 async fn deactivate(by: &Person, request: DeactivateUserRequest) -> Result<(User, bool), Status> {

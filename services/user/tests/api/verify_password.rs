@@ -19,7 +19,8 @@ async fn verify(harness: &Harness, email: &str, password: &str) -> Result<Verify
 async fn whatever_is_wrong_has_one_answer() {
     let harness = Harness::start().await;
     let (ann, gone) = (harness.customer().await, harness.customer().await);
-    let request = DeactivateUserRequest { request_id: request_id(), user_id: gone.id.clone(), ..Default::default() };
+    let request =
+        DeactivateUserRequest { request_id: request_id(), user_id: gone.id.clone(), ..Default::default() };
     gone.caller.users().deactivate_user(request).await.unwrap();
     assert_eq!(verify(&harness, &ann.email, PASSWORD).await.unwrap().user_id, ann.id);
     let mut answers = Vec::new();

@@ -5,19 +5,18 @@ use std::time::Duration;
 use bson::{Document, doc};
 use mongodb::IndexModel;
 use mongodb::options::{IndexOptions, ValidationAction, ValidationLevel};
-use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::file::{Collection, Consumer, Index, Migration};
-use crate::error::{Error, Result};
-use crate::storage::driver::{bounded, bounded_raw, classify, code};
+use crate::error::Result;
+use crate::storage::driver::{bounded, classify, code, within};
 use crate::storage::{Store, lease};
 
 const NAMESPACE_EXISTS: i32 = 48;
 /// `CannotCreateIndex` and `CommandNotSupported`: what a server says that lacks a kind of index.
 const CANNOT: [i32; 2] = [67, 115];
 /// An index over a large collection takes its time; the server goes on with it when we stop waiting.
-const INDEX_WITHIN: Duration = Duration::from_secs(600);
+const SCHEMA_TIME: Duration = Duration::from_secs(600);
 
 /// Applies a migration; tells which optional indexes the server cannot build.
 pub(super) async fn apply(store: &Store, migration: &Migration) -> Result<Vec<String>> {
@@ -50,7 +49,7 @@ async fn make(store: &Store, collection: &Collection) -> Result<()> {
             .validation_level(ValidationLevel::Strict)
             .validation_action(ValidationAction::Error),
     };
-    match bounded_raw(create).await {
+    match within(SCHEMA_TIME, create).await {
         Ok(()) => return Ok(()),
         Err(error) if code(&error) == Some(NAMESPACE_EXISTS) => {}
         Err(error) => return Err(classify(error)),
@@ -64,7 +63,7 @@ async fn make(store: &Store, collection: &Collection) -> Result<()> {
         "validationLevel": "strict",
         "validationAction": "error",
     };
-    bounded(store.database.run_command(change)).await.map(drop)
+    within(SCHEMA_TIME, store.database.run_command(change)).await.map(drop).map_err(classify)
 }
 
 /// The inner error is why an optional index was not built.
@@ -77,13 +76,12 @@ async fn build(store: &Store, collection: &str, index: &Index) -> Result<Result<
     let model = IndexModel::builder().keys(index.key.clone()).options(options).build();
     let rows = store.collection::<Document>(collection);
     let building = rows.create_index(model);
-    match timeout(INDEX_WITHIN, building.into_future()).await {
-        Ok(Ok(_)) => Ok(Ok(())),
-        Ok(Err(error)) if index.optional && code(&error).is_some_and(|code| CANNOT.contains(&code)) => {
+    match within(SCHEMA_TIME, building).await {
+        Ok(_) => Ok(Ok(())),
+        Err(error) if index.optional && code(&error).is_some_and(|code| CANNOT.contains(&code)) => {
             Ok(Err(error.to_string()))
         }
-        Ok(Err(error)) => Err(classify(error)),
-        Err(_) => Err(Error::unavailable(format!("index {collection}.{} is still being built", index.name))),
+        Err(error) => Err(classify(error)),
     }
 }
 

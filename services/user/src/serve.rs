@@ -1,0 +1,138 @@
+//! The service put together: what all cores share, and what each core has of its own.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use auth::{AuthLayer, CacheConfig, CachingVerifier, PolicyTable, ServiceTokens, SessionCache};
+use events::Stamped;
+use events::service::{EventAdminServer, EventServer};
+use runtime::client::Peer;
+use runtime::health::Readiness;
+use runtime::retry::{START_UP_WITHIN, start_up};
+use runtime::server::{Core, Service};
+use runtime::sessions::RemoteVerifier;
+use types::{Clock, IdSource};
+
+use crate::app::{App, Hasher};
+use crate::config::Config;
+use crate::storage::{Schema, Shared, Store};
+use crate::workers::{self, Workers};
+use crate::{Error, grpc};
+
+/// How this service verifies sessions.
+pub type Verifier = CachingVerifier<RemoteVerifier>;
+
+/// What all cores of the process share. Cheap to clone.
+#[derive(Clone)]
+pub struct UserService {
+    config: Arc<Config>,
+    tokens: ServiceTokens,
+    shared: Shared,
+    hasher: Hasher,
+    sessions: SessionCache,
+    stamped: Stamped,
+    clock: Arc<dyn Clock>,
+    ids: Arc<dyn IdSource>,
+}
+
+impl UserService {
+    /// Gets ready to start cores.
+    ///
+    /// # Errors
+    /// When the configuration cannot be: a service token that is too short, parameters that Argon2 does not take.
+    pub fn new(config: Config, clock: Arc<dyn Clock>, ids: Arc<dyn IdSource>) -> anyhow::Result<Self> {
+        let sessions = SessionCache::new(CacheConfig::default(), Arc::clone(&clock));
+        // Nothing tells of revocations yet.
+        sessions.set_enabled(false);
+        Ok(Self {
+            tokens: config.service_tokens.accepted()?,
+            shared: Shared::default(),
+            hasher: Hasher::new(config.passwords).context("--argon2-*")?,
+            sessions,
+            stamped: Stamped::new(),
+            config: Arc::new(config),
+            clock,
+            ids,
+        })
+    }
+
+    /// The domain of this service's errors.
+    #[must_use]
+    pub fn domain() -> &'static str {
+        grpc::DOMAIN
+    }
+
+    /// Starts one core: waits for the database, connects to the peers, and on the first core starts the workers.
+    ///
+    /// # Errors
+    /// When the database does not come up, or is not one that can be trusted.
+    pub async fn start(self, core: Core) -> anyhow::Result<Service<Verifier>> {
+        let store = Store::connect(&self.config.mongo, self.shared.clone()).await.context("--mongodb-url")?;
+        start_up("MongoDB", START_UP_WITHIN, || store.ping()).await?;
+        if core.is_first() {
+            store.settings_check().await?;
+        }
+        let token = &self.config.service_tokens.service_token;
+        let session_service = Peer::new(&self.config.peers.session_url, token).context("--session-url")?;
+        let order_service = Peer::new(&self.config.peers.order_url, token).context("--order-url")?;
+        let app =
+            App::new(store.clone(), self.hasher.clone(), Arc::clone(&self.clock), Arc::clone(&self.ids));
+        let events = EventServer::new(store.clone(), grpc::DOMAIN, core.shutdown.clone())
+            .with_stamped(self.stamped.clone());
+        let workers = Workers {
+            store: store.clone(),
+            config: Arc::clone(&self.config),
+            order_service,
+            sessions: self.sessions.clone(),
+            stamped: self.stamped.clone(),
+            clock: Arc::clone(&self.clock),
+            ids: Arc::clone(&self.ids),
+        };
+        let admin = EventAdminServer::new(grpc::DOMAIN, workers.consumers(), grpc::auditable);
+        if core.is_first() {
+            workers::spawn(&core, &workers)?;
+        }
+        let verifier = CachingVerifier::new(RemoteVerifier::new(&session_service), self.sessions.clone());
+        let policies = PolicyTable::for_services(&grpc::SERVICES)?;
+        Ok(Service {
+            routes: grpc::routes(&app, events, admin),
+            auth: AuthLayer::new(grpc::DOMAIN, policies, self.tokens.clone(), verifier),
+            ready: readiness(store),
+        })
+    }
+}
+
+impl std::fmt::Debug for UserService {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("UserService").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+/// The database answers and is migrated. A schema that was complete once stays so: migrations only add.
+fn readiness(store: Store) -> Readiness {
+    let migrated = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    Readiness::new(move || {
+        let (store, migrated) = (store.clone(), Arc::clone(&migrated));
+        async move {
+            if migrated.load(std::sync::atomic::Ordering::Relaxed) {
+                return store.ping().await;
+            }
+            require_migrated(&store).await?;
+            migrated.store(true, std::sync::atomic::Ordering::Relaxed);
+            Ok(())
+        }
+    })
+}
+
+/// Refuses a database that lacks a migration.
+pub(crate) async fn require_migrated(store: &Store) -> Result<(), Error> {
+    match store.schema().await? {
+        Schema::Migrated => Ok(()),
+        Schema::Behind(missing) => {
+            let missing = missing.join(", ");
+            Err(Error::unavailable(format!(
+                "the database lacks migrations ({missing}); run `user-service migrate`"
+            )))
+        }
+    }
+}
