@@ -11,7 +11,7 @@ use crate::app::{App, Bootstrapped, Hasher};
 use crate::config::{MongoConfig, PasswordConfig};
 use crate::error::Error;
 use crate::grpc;
-use crate::service::require_migrated;
+use crate::serve::require_migrated;
 use crate::storage::{Applied, Shared, Store};
 
 /// Applies the migrations that the database lacks, and tells which.

@@ -22,7 +22,7 @@ use crate::app::{STATISTICS_CONSUMER, Statistics};
 use crate::clients::order::OrderClient;
 use crate::clients::session::{self, Revocations};
 use crate::config::Config;
-use crate::service::require_migrated;
+use crate::serve::require_migrated;
 use crate::storage::{STREAM, Store, Tx};
 use crate::transfers::expiry::{Expiry, ExpiryOptions};
 use crate::transfers::{self, TransferEffects};

@@ -52,9 +52,7 @@ impl<D: Decoder<Error = Status>> Decoder for MarkingDecoder<D> {
 
     fn decode(&mut self, src: &mut DecodeBuf<'_>) -> Result<Option<Self::Item>, Status> {
         self.0.decode(src).map_err(|mut status| {
-            status
-                .metadata_mut()
-                .insert(MALFORMED, tonic::metadata::MetadataValue::from_static("1"));
+            status.metadata_mut().insert(MALFORMED, tonic::metadata::MetadataValue::from_static("1"));
             status
         })
     }

@@ -88,10 +88,7 @@ impl Books {
             balance: line.balance_minor_units,
             held: line.held_minor_units,
         });
-        Self {
-            lines: wallets.chain(accounts).collect(),
-            unfinished,
-        }
+        Self { lines: wallets.chain(accounts).collect(), unfinished }
     }
 
     /// The currencies of both.
@@ -121,24 +118,17 @@ impl Books {
                     problems.push(format!("{}: the book is off by {off} {currency}", book.service()));
                 }
             }
-            for line in self
-                .lines
-                .iter()
-                .filter(|line| line.currency == currency && line.has_owners())
-            {
+            for line in self.lines.iter().filter(|line| line.currency == currency && line.has_owners()) {
                 let off = line.balance - line.net();
                 if off != 0 {
                     let (service, account) = (line.book.service(), &line.account);
-                    problems.push(format!(
-                        "{service}: {account} show {off} {currency} more than their entries"
-                    ));
+                    problems
+                        .push(format!("{service}: {account} show {off} {currency} more than their entries"));
                 }
             }
             let transit = self.net(currency, None, Some("transit"));
             if self.unfinished == 0 && transit != 0 {
-                problems.push(format!(
-                    "{transit} {currency} are in transit, and no transfer is on its way"
-                ));
+                problems.push(format!("{transit} {currency} are in transit, and no transfer is on its way"));
             }
         }
         problems
@@ -152,10 +142,7 @@ impl Books {
         }
         for line in self.lines.iter().filter(|line| line.held != 0) {
             let (service, account) = (line.book.service(), &line.account);
-            problems.push(format!(
-                "{service}: {account} hold {} {}",
-                line.held, line.currency
-            ));
+            problems.push(format!("{service}: {account} hold {} {}", line.held, line.currency));
         }
         problems
     }
@@ -206,10 +193,7 @@ mod tests {
         assert_eq!(books.problems(), Vec::<String>::new());
         assert_eq!(books.problems_at_rest(), ["1 transfers are not finished"]);
         books.unfinished = 0;
-        assert_eq!(
-            books.problems(),
-            ["4 EUR are in transit, and no transfer is on its way"]
-        );
+        assert_eq!(books.problems(), ["4 EUR are in transit, and no transfer is on its way"]);
     }
 
     #[test]

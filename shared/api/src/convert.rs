@@ -6,10 +6,7 @@ use crate::{auth, common};
 
 impl From<Money> for common::v1::Money {
     fn from(money: Money) -> Self {
-        Self {
-            currency_code: money.currency.code().to_owned(),
-            minor_units: money.minor_units,
-        }
+        Self { currency_code: money.currency.code().to_owned(), minor_units: money.minor_units }
     }
 }
 

@@ -24,7 +24,5 @@ pub fn service(name: &str) -> Option<ServiceDescriptor> {
 /// A method by its path without the leading slash, such as `order.v1.OrderService/PlaceOrder`.
 pub fn method(path: &str) -> Option<MethodDescriptor> {
     let (service, method) = path.split_once('/')?;
-    POOL.get_service_by_name(service)?
-        .methods()
-        .find(|candidate| candidate.name() == method)
+    POOL.get_service_by_name(service)?.methods().find(|candidate| candidate.name() == method)
 }

@@ -92,14 +92,9 @@ mod tests {
     use super::*;
 
     fn order(request_id: &str, quantities: &[i64]) -> PlaceOrderRequest {
-        let items = quantities.iter().map(|quantity| OrderItem {
-            quantity: *quantity,
-            ..OrderItem::default()
-        });
-        PlaceOrderRequest {
-            request_id: request_id.to_owned(),
-            items: items.collect(),
-        }
+        let items =
+            quantities.iter().map(|quantity| OrderItem { quantity: *quantity, ..OrderItem::default() });
+        PlaceOrderRequest { request_id: request_id.to_owned(), items: items.collect() }
     }
 
     #[test]
@@ -109,19 +104,13 @@ mod tests {
         let two = of(&order("a", &[2, 1]), &[]);
         assert!(!one.same_content(&two));
         let numbers = one.differing_fields(&two);
-        assert_eq!(
-            field_names("order.v1.OrderService/PlaceOrder", &numbers),
-            ["items"]
-        );
+        assert_eq!(field_names("order.v1.OrderService/PlaceOrder", &numbers), ["items"]);
     }
 
     #[test]
     fn a_missing_field_differs_from_a_present_one() {
         let refund = |minor_units| RefundOrderRequest {
-            amount: Some(crate::common::v1::Money {
-                currency_code: "EUR".to_owned(),
-                minor_units,
-            }),
+            amount: Some(crate::common::v1::Money { currency_code: "EUR".to_owned(), minor_units }),
             ..RefundOrderRequest::default()
         };
         let none = of(&RefundOrderRequest::default(), &[]);
@@ -131,10 +120,7 @@ mod tests {
 
     #[test]
     fn a_secret_leaves_no_trace() {
-        let user = |password: &str| CreateUserRequest {
-            password: password.to_owned(),
-            ..Default::default()
-        };
+        let user = |password: &str| CreateUserRequest { password: password.to_owned(), ..Default::default() };
         assert_eq!(of(&user("one"), &[4]), of(&user("two"), &[4]));
     }
 }

@@ -76,16 +76,14 @@ impl Refusal {
     /// Adds one violation to `google.rpc.PreconditionFailure`, of the reason's kind.
     #[must_use]
     pub fn precondition(mut self, subject: impl Into<String>, description: impl Into<String>) -> Self {
-        self.details
-            .add_precondition_failure_violation(self.reason, subject.into(), description.into());
+        self.details.add_precondition_failure_violation(self.reason, subject.into(), description.into());
         self
     }
 
     /// Adds one violation to `google.rpc.QuotaFailure`.
     #[must_use]
     pub fn quota(mut self, subject: impl Into<String>, description: impl Into<String>) -> Self {
-        self.details
-            .add_quota_failure_violation(subject.into(), description.into());
+        self.details.add_quota_failure_violation(subject.into(), description.into());
         self
     }
 
@@ -99,8 +97,7 @@ impl Refusal {
     /// The status. Its RequestInfo is added by the server's outermost layer, which knows the trace.
     #[must_use]
     pub fn into_status(mut self) -> Status {
-        self.details
-            .set_error_info(self.reason, self.domain, self.metadata);
+        self.details.set_error_info(self.reason, self.domain, self.metadata);
         Status::with_error_details(self.code, self.message, self.details)
     }
 }

@@ -70,11 +70,7 @@ impl Violations {
 
     /// An id that may be left out; `Some(None)` when it was.
     pub fn optional_id<T: FromStr<Err = InvalidId>>(&mut self, field: &str, text: &str) -> Option<Option<T>> {
-        if text.is_empty() {
-            Some(None)
-        } else {
-            self.id(field, text).map(Some)
-        }
+        if text.is_empty() { Some(None) } else { self.id(field, text).map(Some) }
     }
 
     /// The `request_id` of a changing call.
@@ -110,11 +106,7 @@ impl Violations {
         }
         let currency = code.parse().ok();
         if currency.is_none() {
-            self.add(
-                field,
-                "UNKNOWN_CURRENCY",
-                "must be an ISO 4217 code in capital letters",
-            );
+            self.add(field, "UNKNOWN_CURRENCY", "must be an ISO 4217 code in capital letters");
         }
         currency
     }
@@ -132,11 +124,7 @@ impl Violations {
             return None;
         }
         if money.minor_units > AMOUNT_MAX {
-            self.add(
-                &units,
-                "AMOUNT_TOO_LARGE",
-                format!("must be at most {AMOUNT_MAX}"),
-            );
+            self.add(&units, "AMOUNT_TOO_LARGE", format!("must be at most {AMOUNT_MAX}"));
             return None;
         }
         Some(Money::new(currency?, money.minor_units))
@@ -160,10 +148,7 @@ impl Violations {
         if text.is_empty() {
             return Some(None);
         }
-        let version = text
-            .parse()
-            .ok()
-            .filter(|version: &i64| *version > 0 && version.to_string() == text);
+        let version = text.parse().ok().filter(|version: &i64| *version > 0 && version.to_string() == text);
         if version.is_none() {
             self.add("etag", "INVALID_ETAG", "must be an etag as it was read");
         }
@@ -186,11 +171,7 @@ impl Violations {
         if text.is_empty() {
             self.add(field, "REQUIRED", "must be set");
         } else if text.trim().len() != text.len() {
-            self.add(
-                field,
-                "BLANK",
-                "must not be blank or begin or end with white space",
-            );
+            self.add(field, "BLANK", "must not be blank or begin or end with white space");
         }
         // A character has at most 4 bytes; combining marks count as characters, so length is bounded twice.
         if text.chars().count() > max {
@@ -221,18 +202,13 @@ fn is_invisible_format(c: char) -> bool {
 /// A time as protobuf has it.
 #[must_use]
 pub fn timestamp(time: OffsetDateTime) -> Timestamp {
-    Timestamp {
-        seconds: time.unix_timestamp(),
-        nanos: time.nanosecond().cast_signed(),
-    }
+    Timestamp { seconds: time.unix_timestamp(), nanos: time.nanosecond().cast_signed() }
 }
 
 /// A time from protobuf; `None` outside the years 1 to 9999 or with nanoseconds out of range.
 #[must_use]
 pub fn time(timestamp: &Timestamp) -> Option<OffsetDateTime> {
-    let nanos = u32::try_from(timestamp.nanos)
-        .ok()
-        .filter(|nanos| *nanos < 1_000_000_000)?;
+    let nanos = u32::try_from(timestamp.nanos).ok().filter(|nanos| *nanos < 1_000_000_000)?;
     let time = OffsetDateTime::from_unix_timestamp(timestamp.seconds).ok()?;
     (time.year() >= 1).then_some(time)?.replace_nanosecond(nanos).ok()
 }
@@ -254,10 +230,7 @@ mod tests {
     #[test]
     fn amounts_are_positive_and_bounded() {
         let check = |minor_units, code: &str| {
-            let money = common::v1::Money {
-                currency_code: code.to_owned(),
-                minor_units,
-            };
+            let money = common::v1::Money { currency_code: code.to_owned(), minor_units };
             reasons(|v| {
                 v.amount("amount", Some(&money));
             })
@@ -269,10 +242,7 @@ mod tests {
         assert_eq!(check(i64::MAX, "EUR"), ["amount.minor_units AMOUNT_TOO_LARGE"]);
         assert_eq!(
             check(0, "eur"),
-            [
-                "amount.currency_code UNKNOWN_CURRENCY",
-                "amount.minor_units AMOUNT_NOT_POSITIVE"
-            ]
+            ["amount.currency_code UNKNOWN_CURRENCY", "amount.minor_units AMOUNT_NOT_POSITIVE"]
         );
     }
 

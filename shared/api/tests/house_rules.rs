@@ -5,34 +5,16 @@ use prost_reflect::{Cardinality, Kind, MethodDescriptor, Value};
 
 /// Methods that change something and take no `request_id`, each with its reason.
 const WITHOUT_REQUEST_ID: [(&str, &str); 4] = [
-    (
-        "session.v1.SessionService.Login",
-        "the answer is a secret and is not stored",
-    ),
-    (
-        "session.v1.SessionService.RefreshSession",
-        "the answer is a secret and is not stored",
-    ),
-    (
-        "event.v1.EventService.Acknowledge",
-        "a repeat writes the same position",
-    ),
-    (
-        "order.v1.TransferService.GetDecision",
-        "a repeat reads the decision",
-    ),
+    ("session.v1.SessionService.Login", "the answer is a secret and is not stored"),
+    ("session.v1.SessionService.RefreshSession", "the answer is a secret and is not stored"),
+    ("event.v1.EventService.Acknowledge", "a repeat writes the same position"),
+    ("order.v1.TransferService.GetDecision", "a repeat reads the decision"),
 ];
 
 fn methods() -> Vec<MethodDescriptor> {
-    let methods: Vec<_> = pool()
-        .services()
-        .flat_map(|service| service.methods().collect::<Vec<_>>())
-        .collect();
-    assert!(
-        methods.len() > 30,
-        "the descriptor set has {} methods only",
-        methods.len()
-    );
+    let methods: Vec<_> =
+        pool().services().flat_map(|service| service.methods().collect::<Vec<_>>()).collect();
+    assert!(methods.len() > 30, "the descriptor set has {} methods only", methods.len());
     methods
 }
 
@@ -51,28 +33,17 @@ fn a_changing_request_begins_with_its_request_id() {
     let breaks = |method: &&MethodDescriptor| {
         let first = method.input().get_field(1);
         let has = first.is_some_and(|field| field.name() == "request_id" && field.kind() == Kind::String);
-        let exempt = WITHOUT_REQUEST_ID
-            .iter()
-            .any(|(name, _)| *name == method.full_name());
+        let exempt = WITHOUT_REQUEST_ID.iter().any(|(name, _)| *name == method.full_name());
         has == (exempt || has_no_side_effects(method))
     };
-    let names = methods()
-        .iter()
-        .filter(breaks)
-        .map(|method| method.full_name().to_owned())
-        .collect();
-    broken(
-        "request_id is field 1 of every changing request, and of no other",
-        names,
-    );
+    let names = methods().iter().filter(breaks).map(|method| method.full_name().to_owned()).collect();
+    broken("request_id is field 1 of every changing request, and of no other", names);
 }
 
 #[test]
 fn get_and_list_declare_that_they_change_nothing() {
     let reads = |name: &str| {
-        ["Get", "List", "Watch", "Explain", "Snapshot"]
-            .iter()
-            .any(|verb| name.starts_with(verb))
+        ["Get", "List", "Watch", "Explain", "Snapshot"].iter().any(|verb| name.starts_with(verb))
     };
     let names = methods()
         .iter()
@@ -90,9 +61,7 @@ fn a_list_has_pages() {
         .filter(|method| method.name().starts_with("List"))
         .filter(|method| {
             let (input, output) = (method.input(), method.output());
-            ["page_size", "page_token"]
-                .iter()
-                .any(|field| input.get_field_by_name(field).is_none())
+            ["page_size", "page_token"].iter().any(|field| input.get_field_by_name(field).is_none())
                 || output.get_field_by_name("next_page_token").is_none()
         })
         .map(|method| method.full_name().to_owned())
@@ -117,11 +86,7 @@ fn each_package_with_services_names_its_reasons() {
     let names = pool()
         .services()
         .map(|service| service.parent_file().package_name().to_owned())
-        .filter(|package| {
-            pool()
-                .get_enum_by_name(&format!("{package}.ErrorReason"))
-                .is_none()
-        })
+        .filter(|package| pool().get_enum_by_name(&format!("{package}.ErrorReason")).is_none())
         .collect();
     broken("each package has an ErrorReason", names);
 }
@@ -131,16 +96,8 @@ fn reasons_fit_the_wire() {
     let names = pool()
         .all_enums()
         .filter(|reasons| reasons.name() == "ErrorReason")
-        .flat_map(|reasons| {
-            reasons
-                .values()
-                .map(|value| value.name().to_owned())
-                .collect::<Vec<_>>()
-        })
-        .filter(|name| {
-            name.strip_prefix("ERROR_REASON_")
-                .is_none_or(|reason| reason.len() > 63)
-        })
+        .flat_map(|reasons| reasons.values().map(|value| value.name().to_owned()).collect::<Vec<_>>())
+        .filter(|name| name.strip_prefix("ERROR_REASON_").is_none_or(|reason| reason.len() > 63))
         .collect();
     broken("a reason has at most 63 characters behind its prefix", names);
 }
@@ -152,20 +109,11 @@ fn our_cloud_event_is_the_standard_one_on_the_wire() {
         let message = pool().get_message_by_name(name).expect("the message exists");
         message
             .fields()
-            .map(|field| {
-                (
-                    field.number(),
-                    field.name().to_owned(),
-                    format!("{:?}", field.kind()),
-                )
-            })
+            .map(|field| (field.number(), field.name().to_owned(), format!("{:?}", field.kind())))
             .collect()
     };
     let event = fields("event.v1.CloudEvent");
-    let numbers: Vec<_> = event
-        .iter()
-        .map(|(number, name, _)| (*number, name.as_str()))
-        .collect();
+    let numbers: Vec<_> = event.iter().map(|(number, name, _)| (*number, name.as_str())).collect();
     assert_eq!(
         numbers,
         [
@@ -179,10 +127,7 @@ fn our_cloud_event_is_the_standard_one_on_the_wire() {
         ]
     );
     let values = fields("event.v1.CloudEventAttributeValue");
-    let kinds: Vec<_> = values
-        .iter()
-        .map(|(number, name, _)| (*number, name.as_str()))
-        .collect();
+    let kinds: Vec<_> = values.iter().map(|(number, name, _)| (*number, name.as_str())).collect();
     assert_eq!(
         kinds,
         [
@@ -195,9 +140,7 @@ fn our_cloud_event_is_the_standard_one_on_the_wire() {
             (7, "ce_timestamp")
         ]
     );
-    let attributes = pool()
-        .get_message_by_name("event.v1.CloudEvent")
-        .expect("the message exists");
+    let attributes = pool().get_message_by_name("event.v1.CloudEvent").expect("the message exists");
     let attributes = attributes.get_field(5).expect("the field exists");
     assert!(attributes.is_map() && attributes.cardinality() == Cardinality::Repeated);
 }
@@ -220,8 +163,5 @@ fn packages_import_only_what_they_may() {
                 .collect::<Vec<_>>()
         })
         .collect();
-    broken(
-        "imports are well-known types, common.v1, event.v1, auth.v1 and the own package",
-        names,
-    );
+    broken("imports are well-known types, common.v1, event.v1, auth.v1 and the own package", names);
 }

@@ -79,8 +79,9 @@ impl SeededIds {
 impl IdSource for SeededIds {
     fn next(&self) -> Uuid {
         let count = self.0.fetch_add(1, Ordering::Relaxed);
-        let mut bytes = Uuid::new_v7(Timestamp::from_unix(NoContext, 1_700_000_000 + (count & 0xffff_ffff), 0))
-            .into_bytes();
+        let mut bytes =
+            Uuid::new_v7(Timestamp::from_unix(NoContext, 1_700_000_000 + (count & 0xffff_ffff), 0))
+                .into_bytes();
         bytes[8..].copy_from_slice(&count.to_be_bytes());
         uuid::Builder::from_bytes(bytes)
             .with_version(uuid::Version::SortRand)

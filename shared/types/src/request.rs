@@ -69,10 +69,7 @@ impl Fingerprint {
 
     fn fields(&self) -> Vec<(u32, [u8; 4])> {
         let (chunks, _) = self.0[WHOLE..].as_chunks::<FIELD>();
-        chunks
-            .iter()
-            .map(|[a, b, c, d, hash @ ..]| (u32::from_be_bytes([*a, *b, *c, *d]), *hash))
-            .collect()
+        chunks.iter().map(|[a, b, c, d, hash @ ..]| (u32::from_be_bytes([*a, *b, *c, *d]), *hash)).collect()
     }
 }
 

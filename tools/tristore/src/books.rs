@@ -12,15 +12,9 @@ use crate::output::Output;
 
 pub(crate) async fn run(client: &Client, output: &Output) -> Result<ExitCode> {
     let (user, order) = (Book::User.service(), Book::Order.service());
-    let accounts = client
-        .accounts()
-        .get_trial_balance(order::v1::GetTrialBalanceRequest {})
-        .await;
+    let accounts = client.accounts().get_trial_balance(order::v1::GetTrialBalanceRequest {}).await;
     let accounts = accounts.context(order)?.into_inner();
-    let wallets = client
-        .wallets()
-        .get_trial_balance(user::v1::GetTrialBalanceRequest {})
-        .await;
+    let wallets = client.wallets().get_trial_balance(user::v1::GetTrialBalanceRequest {}).await;
     let wallets = wallets.context(user)?.into_inner();
     if output.is_json() {
         output.json(user, &wallets)?;
@@ -40,11 +34,7 @@ pub(crate) async fn run(client: &Client, output: &Output) -> Result<ExitCode> {
             });
         }
     }
-    Ok(if problems.is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn print(output: &Output, lines: &[Line]) {
@@ -52,18 +42,9 @@ fn print(output: &Output, lines: &[Line]) {
         .iter()
         .map(|line| {
             let numbers = [line.debit, line.credit, line.balance, line.held].map(|number| number.to_string());
-            let names = [
-                line.book.service().to_owned(),
-                line.account.clone(),
-                line.currency.clone(),
-            ];
+            let names = [line.book.service().to_owned(), line.account.clone(), line.currency.clone()];
             names.into_iter().chain(numbers).collect()
         })
         .collect();
-    output.table(
-        &[
-            "source", "account", "currency", "debits", "credits", "balances", "held",
-        ],
-        &rows,
-    );
+    output.table(&["source", "account", "currency", "debits", "credits", "balances", "held"], &rows);
 }

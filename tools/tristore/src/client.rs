@@ -21,37 +21,16 @@ const DEADLINE: Duration = Duration::from_secs(10);
 #[derive(Debug, clap::Args)]
 pub(crate) struct Endpoints {
     /// User service.
-    #[arg(
-        long,
-        env = "USER_URL",
-        default_value = "http://localhost:50051",
-        global = true
-    )]
+    #[arg(long, env = "USER_URL", default_value = "http://localhost:50051", global = true)]
     user_url: String,
     /// Order service.
-    #[arg(
-        long,
-        env = "ORDER_URL",
-        default_value = "http://localhost:50052",
-        global = true
-    )]
+    #[arg(long, env = "ORDER_URL", default_value = "http://localhost:50052", global = true)]
     order_url: String,
     /// Session service.
-    #[arg(
-        long,
-        env = "SESSION_URL",
-        default_value = "http://localhost:50053",
-        global = true
-    )]
+    #[arg(long, env = "SESSION_URL", default_value = "http://localhost:50053", global = true)]
     session_url: String,
     /// An admin's access token.
-    #[arg(
-        long,
-        env = "TRISTORE_TOKEN",
-        hide_env_values = true,
-        default_value = "",
-        global = true
-    )]
+    #[arg(long, env = "TRISTORE_TOKEN", hide_env_values = true, default_value = "", global = true)]
     token: SecretString,
 }
 
@@ -79,9 +58,7 @@ impl Service {
         match self {
             Self::User => vec!["user".to_owned()],
             Self::Order => vec!["order".to_owned()],
-            Self::Session => (0..16)
-                .map(|partition| format!("session-{partition:02}"))
-                .collect(),
+            Self::Session => (0..16).map(|partition| format!("session-{partition:02}")).collect(),
         }
     }
 
@@ -110,12 +87,7 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new(endpoints: Endpoints) -> Result<Self> {
-        let Endpoints {
-            user_url,
-            order_url,
-            session_url,
-            token,
-        } = endpoints;
+        let Endpoints { user_url, order_url, session_url, token } = endpoints;
         let channel = |url: String| -> Result<Channel> {
             let endpoint = Endpoint::from_shared(url.clone()).with_context(|| format!("{url} is no URL"))?;
             Ok(endpoint.connect_timeout(Duration::from_secs(2)).connect_lazy())

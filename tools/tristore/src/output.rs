@@ -58,37 +58,24 @@ impl Output {
 
 fn json<M: Message + Name>(message: &M) -> Result<Value> {
     let name = M::full_name();
-    let descriptor = api::descriptor::pool()
-        .get_message_by_name(&name)
-        .with_context(|| format!("no message {name}"))?;
+    let descriptor =
+        api::descriptor::pool().get_message_by_name(&name).with_context(|| format!("no message {name}"))?;
     let dynamic = DynamicMessage::decode(descriptor, message.encode_to_vec().as_slice())?;
     Ok(serde_json::to_value(&dynamic)?)
 }
 
 fn table(head: &[&str], rows: &[Vec<String>]) -> Vec<String> {
     let width = |column: usize| {
-        let cells = rows
-            .iter()
-            .filter_map(|row| row.get(column))
-            .map(|cell| cell.chars().count());
-        cells
-            .chain([head[column].chars().count()])
-            .max()
-            .unwrap_or_default()
+        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
+        cells.chain([head[column].chars().count()]).max().unwrap_or_default()
     };
     let widths: Vec<usize> = (0..head.len()).map(width).collect();
     let line = |cells: Vec<&str>| {
-        let padded = cells
-            .iter()
-            .zip(&widths)
-            .map(|(cell, width)| format!("{cell:width$}"));
+        let padded = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
         padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
     let mut lines = vec![line(head.to_vec())];
-    lines.extend(
-        rows.iter()
-            .map(|row| line(row.iter().map(String::as_str).collect())),
-    );
+    lines.extend(rows.iter().map(|row| line(row.iter().map(String::as_str).collect())));
     lines
 }
 
@@ -100,10 +87,7 @@ pub(crate) fn error(error: &anyhow::Error) {
         if let Some(info) = details.error_info() {
             eprintln!("  reason {} ({})", info.reason, info.domain);
         }
-        for violation in details
-            .bad_request()
-            .map(|bad| bad.field_violations.as_slice())
-            .unwrap_or_default()
+        for violation in details.bad_request().map(|bad| bad.field_violations.as_slice()).unwrap_or_default()
         {
             eprintln!("  {}: {}", violation.field, violation.description);
         }
@@ -119,10 +103,8 @@ mod tests {
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
-        let rows = [
-            vec!["order".to_owned(), "7".to_owned()],
-            vec!["session-00".to_owned(), "1234".to_owned()],
-        ];
+        let rows =
+            [vec!["order".to_owned(), "7".to_owned()], vec!["session-00".to_owned(), "1234".to_owned()]];
         assert_eq!(
             table(&["stream", "head"], &rows),
             ["stream      head", "order       7", "session-00  1234"]
@@ -131,11 +113,7 @@ mod tests {
 
     #[test]
     fn json_has_the_fields_of_the_message() {
-        let hold = api::user::v1::Hold {
-            transfer_id: "x".to_owned(),
-            state: 1,
-            ..Default::default()
-        };
+        let hold = api::user::v1::Hold { transfer_id: "x".to_owned(), state: 1, ..Default::default() };
         let expected = serde_json::json!({ "transferId": "x", "state": "STATE_HELD" });
         assert_eq!(json(&hold).unwrap(), expected);
     }

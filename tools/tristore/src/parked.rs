@@ -43,54 +43,23 @@ pub(crate) async fn run(client: &Client, output: &Output, consent: Consent, comm
     let request_id = Uuid::now_v7().to_string();
     match command {
         Command::List { consumer } => list(client, output, consumer).await,
-        Command::Retry {
-            consumer,
-            aggregate_type,
-            aggregate_id,
-        } => {
-            consent.required(&format!(
-                "apply the parked events of {aggregate_type} {aggregate_id}"
-            ))?;
+        Command::Retry { consumer, aggregate_type, aggregate_id } => {
+            consent.required(&format!("apply the parked events of {aggregate_type} {aggregate_id}"))?;
             let service = Service::of_consumer(&consumer)?;
-            let request = RetryParkedRequest {
-                request_id,
-                consumer,
-                aggregate_type,
-                aggregate_id,
-            };
-            let answer = client
-                .event_admin(service)
-                .retry_parked(request)
-                .await
-                .context(service.name())?;
+            let request = RetryParkedRequest { request_id, consumer, aggregate_type, aggregate_id };
+            let answer = client.event_admin(service).retry_parked(request).await.context(service.name())?;
             let answer = answer.into_inner();
             if output.is_json() {
                 return output.json(service.name(), &answer);
             }
-            output.line(format_args!(
-                "{} applied, {} remain",
-                answer.applied_count, answer.remaining_count
-            ));
+            output.line(format_args!("{} applied, {} remain", answer.applied_count, answer.remaining_count));
             Ok(())
         }
-        Command::Skip {
-            consumer,
-            event_id,
-            justification,
-        } => {
+        Command::Skip { consumer, event_id, justification } => {
             consent.required(&format!("drop event {event_id} for good"))?;
             let service = Service::of_consumer(&consumer)?;
-            let request = SkipParkedRequest {
-                request_id,
-                consumer,
-                event_id,
-                justification,
-            };
-            let answer = client
-                .event_admin(service)
-                .skip_parked(request)
-                .await
-                .context(service.name())?;
+            let request = SkipParkedRequest { request_id, consumer, event_id, justification };
+            let answer = client.event_admin(service).skip_parked(request).await.context(service.name())?;
             if output.is_json() {
                 return output.json(service.name(), &answer.into_inner());
             }
@@ -102,29 +71,19 @@ pub(crate) async fn run(client: &Client, output: &Output, consent: Consent, comm
 
 async fn list(client: &Client, output: &Output, consumer: String) -> Result<()> {
     let service = Service::of_consumer(&consumer)?;
-    let mut request = ListParkedRequest {
-        consumer,
-        page_size: 1000,
-        page_token: String::new(),
-    };
+    let mut request = ListParkedRequest { consumer, page_size: 1000, page_token: String::new() };
     let mut rows = Vec::new();
     loop {
-        let answer = client
-            .event_admin(service)
-            .list_parked(request.clone())
-            .await
-            .context(service.name())?;
+        let answer =
+            client.event_admin(service).list_parked(request.clone()).await.context(service.name())?;
         let answer = answer.into_inner();
         if output.is_json() {
             output.json(service.name(), &answer)?;
         }
         for parked in answer.events {
             let event = parked.event.unwrap_or_default();
-            let aggregate = format!(
-                "{} {}",
-                attribute(&event, "aggregatetype"),
-                attribute(&event, "subject")
-            );
+            let aggregate =
+                format!("{} {}", attribute(&event, "aggregatetype"), attribute(&event, "subject"));
             let position = attribute(&event, "position");
             rows.push(vec![
                 position,
@@ -141,10 +100,7 @@ async fn list(client: &Client, output: &Output, consumer: String) -> Result<()> 
         request.page_token = answer.next_page_token;
     }
     if !output.is_json() {
-        output.table(
-            &["position", "event", "type", "aggregate", "attempts", "error"],
-            &rows,
-        );
+        output.table(&["position", "event", "type", "aggregate", "attempts", "error"], &rows);
     }
     Ok(())
 }
@@ -164,22 +120,11 @@ pub(crate) async fn resync(
 ) -> Result<()> {
     consent.required(&format!("rebuild {consumer} from its producer's snapshot"))?;
     let service = Service::of_consumer(&consumer)?;
-    let request = ResyncRequest {
-        request_id: Uuid::now_v7().to_string(),
-        consumer,
-    };
-    let answer = client
-        .event_admin(service)
-        .resync(request)
-        .await
-        .context(service.name())?
-        .into_inner();
+    let request = ResyncRequest { request_id: Uuid::now_v7().to_string(), consumer };
+    let answer = client.event_admin(service).resync(request).await.context(service.name())?.into_inner();
     if output.is_json() {
         return output.json(service.name(), &answer);
     }
-    output.line(format_args!(
-        "{} aggregates, goes on after {}",
-        answer.aggregate_count, answer.position
-    ));
+    output.line(format_args!("{} aggregates, goes on after {}", answer.aggregate_count, answer.position));
     Ok(())
 }

@@ -33,39 +33,15 @@ pub(crate) async fn run(client: &Client, output: &Output, consent: Consent, comm
         Command::Explain { id } => explain(client, output, id).await,
         Command::Retry { id } => {
             consent.required(&format!("send the command of transfer {id} once more"))?;
-            let request = RetryTransferRequest {
-                request_id: Uuid::now_v7().to_string(),
-                transfer_id: id,
-            };
-            let answer = client
-                .transfers()
-                .retry_transfer(request)
-                .await
-                .context(source)?
-                .into_inner();
-            if output.is_json() {
-                output.json(source, &answer)
-            } else {
-                print(output, answer.transfer)
-            }
+            let request = RetryTransferRequest { request_id: Uuid::now_v7().to_string(), transfer_id: id };
+            let answer = client.transfers().retry_transfer(request).await.context(source)?.into_inner();
+            if output.is_json() { output.json(source, &answer) } else { print(output, answer.transfer) }
         }
         Command::Cancel { id } => {
             consent.required(&format!("cancel transfer {id}"))?;
-            let request = CancelTransferRequest {
-                request_id: Uuid::now_v7().to_string(),
-                transfer_id: id,
-            };
-            let answer = client
-                .transfers()
-                .cancel_transfer(request)
-                .await
-                .context(source)?
-                .into_inner();
-            if output.is_json() {
-                output.json(source, &answer)
-            } else {
-                print(output, answer.transfer)
-            }
+            let request = CancelTransferRequest { request_id: Uuid::now_v7().to_string(), transfer_id: id };
+            let answer = client.transfers().cancel_transfer(request).await.context(source)?.into_inner();
+            if output.is_json() { output.json(source, &answer) } else { print(output, answer.transfer) }
         }
     }
 }
@@ -73,12 +49,7 @@ pub(crate) async fn run(client: &Client, output: &Output, consent: Consent, comm
 async fn explain(client: &Client, output: &Output, id: String) -> Result<()> {
     let source = Service::Order.name();
     let request = ExplainTransferRequest { transfer_id: id };
-    let answer = client
-        .transfers()
-        .explain_transfer(request)
-        .await
-        .context(source)?
-        .into_inner();
+    let answer = client.transfers().explain_transfer(request).await.context(source)?.into_inner();
     if output.is_json() {
         return output.json(source, &answer);
     }
@@ -97,9 +68,7 @@ async fn explain(client: &Client, output: &Output, id: String) -> Result<()> {
         output.line(format_args!("\nlast error: {}", answer.last_error));
     }
     for source in answer.unreachable_sources {
-        output.line(format_args!(
-            "\n{source} could not be asked: what it knows is missing above"
-        ));
+        output.line(format_args!("\n{source} could not be asked: what it knows is missing above"));
     }
     Ok(())
 }
@@ -111,10 +80,7 @@ fn print(output: &Output, transfer: Option<Transfer>) -> Result<()> {
         ("transfer", transfer.id.clone()),
         ("kind", transfer.kind().as_str_name().to_owned()),
         ("order", transfer.order_id.clone()),
-        (
-            "amount",
-            format!("{} {}", amount.minor_units, amount.currency_code),
-        ),
+        ("amount", format!("{} {}", amount.minor_units, amount.currency_code)),
         ("wallet of", transfer.wallet_user_id.clone()),
         ("account of", transfer.account_owner_id.clone()),
         ("state", transfer.state().as_str_name().to_owned()),
@@ -122,10 +88,7 @@ fn print(output: &Output, transfer: Option<Transfer>) -> Result<()> {
         ("reason", transfer.reason.clone()),
         ("needs operator", transfer.needs_operator.to_string()),
     ];
-    let rows: Vec<_> = rows
-        .into_iter()
-        .map(|(name, value)| vec![name.to_owned(), value])
-        .collect();
+    let rows: Vec<_> = rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();
     output.table(&["", ""], &rows);
     Ok(())
 }
