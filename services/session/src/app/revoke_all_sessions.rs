@@ -23,10 +23,11 @@ impl App {
     ) -> Result<Answer<u32>> {
         let caller = person(principal)?;
         let user_id = revoke.user_id.unwrap_or(caller.user_id);
-        self.claim(caller, user_id, &request).await?;
+        // Before the claim: what is refused changes nothing, so its request id stays free.
         if user_id != caller.user_id && !principal.is_admin() {
             return Err(Error::PermissionDenied);
         }
+        self.claim(caller, user_id, &request).await?;
         let headers = headers(Some(request.key.request_id));
         let outcome =
             self.store.session_revoke_all(user_id, &request.key, &request.fingerprint, &headers).await?;

@@ -24,11 +24,12 @@ impl App {
     ) -> Result<Answer<()>> {
         let caller = person(principal)?;
         let user_id = revoke.user_id.unwrap_or(caller.user_id);
-        self.claim(caller, user_id, &request).await?;
+        // Before the claim: what is refused changes nothing, so its request id stays free.
         if user_id != caller.user_id && !principal.is_admin() {
             // As if it did not exist.
             return Err(Error::SessionNotFound { session_id: revoke.session_id.to_string() });
         }
+        self.claim(caller, user_id, &request).await?;
         let headers = headers(Some(request.key.request_id));
         let outcome = self
             .store

@@ -163,6 +163,28 @@ async fn a_request_id_stands_for_one_content_wherever_the_target_lives() {
 }
 
 #[tokio::test]
+async fn a_refused_revocation_leaves_its_request_id_free() {
+    let harness = Harness::start().await;
+    let ann = harness.peer.sign_up_as(user_in(1), Role::Customer);
+    let bob = harness.peer.sign_up_as(user_in(2), Role::Customer);
+    let first = harness.log_in(&bob).await.unwrap();
+    let second = harness.log_in(&bob).await.unwrap();
+
+    let refused_one = one(&id(&first), &ann.id.to_string());
+    let status = harness.revoke(&second, refused_one.clone()).await.unwrap_err();
+    assert_eq!(refusal(&status), refused(Code::NotFound, "SESSION_NOT_FOUND"));
+    let own = RevokeSessionRequest { user_id: String::new(), ..refused_one };
+    assert!(!is_replay(&harness.revoke(&second, own).await.unwrap()));
+    assert_eq!(harness.own_sessions(&second).await, [id(&second)]);
+
+    let refused_all = all(&ann.id.to_string());
+    let status = harness.revoke_all(&second, refused_all.clone()).await.unwrap_err();
+    assert_eq!(refusal(&status), refused(Code::PermissionDenied, "PERMISSION_DENIED"));
+    let own = RevokeAllSessionsRequest { user_id: String::new(), ..refused_all };
+    assert_eq!(harness.revoke_all(&second, own).await.unwrap().into_inner().revoked_count, 1);
+}
+
+#[tokio::test]
 async fn two_callers_with_one_request_id_do_not_meet() {
     let harness = Harness::start().await;
     let (_, ann) = harness.somebody().await;
