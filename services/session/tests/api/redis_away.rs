@@ -2,12 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use api::session::v1::{RevokeAllSessionsRequest, RevokeSessionRequest};
 use testkit::{Lifetime, Port, Redis, RedisUse, State, serving, state, wait_until};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 use types::Role;
 
-use crate::harness::{Harness, SOON, refusal, refused};
+use crate::harness::{Harness, SOON, refusal, refused, request_id, user_in};
 
 /// Much less than the deadline of a call, much more than the limit of a command.
 const AT_ONCE: Duration = Duration::from_secs(2);
@@ -72,14 +73,27 @@ async fn a_full_redis_refuses_logins_and_still_ends_sessions() {
     let redis = Redis::start(&state, RedisUse::Sessions, Port::Free, Lifetime::WithParent).await.unwrap();
     let harness = Harness::start_on(&redis.url(0), &[]).await;
     let (user, login) = harness.somebody().await;
+    // The admin's request id is claimed in another partition than that of the sessions that end.
+    let admin = harness.peer.sign_up_as(user_in(1), Role::Admin);
+    let admin = harness.log_in(&admin).await.unwrap();
+    let ann = harness.peer.sign_up_as(user_in(2), Role::Customer);
+    let ann_first = harness.log_in(&ann).await.unwrap();
+    let ann_second = harness.log_in(&ann).await.unwrap();
     harness.redis(&["CONFIG", "SET", "maxmemory", "1"]).await;
     assert_away("STORAGE_UNAVAILABLE", harness.log_in(&user)).await;
     assert_away("STORAGE_UNAVAILABLE", harness.refresh(&login.refresh_token)).await;
     harness.validate(&login.access_token).await.unwrap();
-    let all = api::session::v1::RevokeAllSessionsRequest {
-        request_id: crate::harness::request_id(),
-        ..Default::default()
+    let one = RevokeSessionRequest {
+        request_id: request_id(),
+        session_id: ann_first.session.unwrap().id,
+        user_id: ann.id.to_string(),
     };
+    harness.revoke(&admin, one).await.unwrap();
+    assert_eq!(harness.own_sessions(&ann_second).await, [ann_second.session.clone().unwrap().id]);
+    let of_ann = RevokeAllSessionsRequest { request_id: request_id(), user_id: ann.id.to_string() };
+    assert_eq!(harness.revoke_all(&admin, of_ann).await.unwrap().into_inner().revoked_count, 1);
+    assert_eq!(harness.validate(&ann_second.access_token).await.unwrap_err().code(), Code::Unauthenticated);
+    let all = RevokeAllSessionsRequest { request_id: request_id(), ..Default::default() };
     assert_eq!(harness.revoke_all(&login, all).await.unwrap().into_inner().revoked_count, 1);
     assert_eq!(harness.validate(&login.access_token).await.unwrap_err().code(), Code::Unauthenticated);
     // Caches in other services hear of it.
