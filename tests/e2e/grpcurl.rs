@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use testkit::{Profile, state};
+use testkit::{Profile, ReservedPort, state};
 use tests::tool;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, Command};
@@ -16,13 +16,25 @@ use uuid::Uuid;
 const UP_WITHIN: Duration = Duration::from_secs(180);
 const LINES_WITHIN: Duration = Duration::from_secs(60);
 const DOWN_WITHIN: Duration = Duration::from_secs(60);
-const PORT_BASE: u16 = 42_050;
+/// How many ports `up` takes after its base.
+const PORTS: u16 = 7;
+
+/// A base with room after it.
+fn port_base() -> Result<u16> {
+    for _ in 0..50 {
+        let base = ReservedPort::any()?.release();
+        if (1..=PORTS).all(|offset| ReservedPort::this(base + offset).is_ok()) {
+            return Ok(base);
+        }
+    }
+    anyhow::bail!("no {PORTS} free ports beside each other")
+}
 
 /// Starts `up` and reads what it prints until it is ready.
 async fn up(folder: &str) -> Result<(Child, String)> {
     Profile::Debug.build(&["xtask"]).await?;
     let mut child = Command::new(Profile::Debug.binary("xtask"))
-        .args(["up", "--state", folder, "--port-base", &PORT_BASE.to_string()])
+        .args(["up", "--state", folder, "--port-base", &port_base()?.to_string()])
         .current_dir(state::workspace())
         .stdout(Stdio::piped())
         .kill_on_drop(true)

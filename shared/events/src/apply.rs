@@ -251,8 +251,17 @@ impl<S: ConsumerStore, E: Effects<S::Tx>> Applier<S, E> {
         self.transaction(from, run, Mark::after(last)).instrument(span).await
     }
 
+    /// Begins a transaction. That it cannot be had says nothing about the events: none is parked for it, even if
+    /// the store calls it permanent (a standby that is not promoted yet, a password that is being changed).
+    async fn begin(&self) -> Result<S::Tx, Failure> {
+        self.claim.store.begin().await.map_err(|error| {
+            let (StoreError::Transient(source) | StoreError::Permanent(source)) = error;
+            Failure::Effect(EffectError::Transient(source))
+        })
+    }
+
     async fn transaction(&mut self, from: &Mark, run: &[Event], to: Mark) -> Result<Mark, Failure> {
-        let mut tx = self.claim.store.begin().await?;
+        let mut tx = self.begin().await?;
         match self.fill(&mut tx, from, run, &to).await {
             Ok(filled) => {
                 if let Err(error) = tx.commit().await {
@@ -309,7 +318,7 @@ impl<S: ConsumerStore, E: Effects<S::Tx>> Applier<S, E> {
     async fn park(&mut self, from: &Mark, event: &Event, error: &str) -> Result<Mark, Failure> {
         let error: String = error.chars().take(ERROR_CHARS).collect();
         let to = Mark::after(event);
-        let mut tx = self.claim.store.begin().await?;
+        let mut tx = self.begin().await?;
         let filled = async {
             if !tx.mark_advance(self.claim.consumer, from, &to).await? {
                 return Err(Failure::Moved);

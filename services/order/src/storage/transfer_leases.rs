@@ -80,12 +80,20 @@ impl Store {
         .bind(millis(lease))
         .bind(limit);
         let rows: Vec<ClaimedRow> = self.read().await?.rows(query).await?;
-        rows.into_iter()
-            .map(|row| {
-                let transfer = Transfer::try_from(row.row)?;
-                Ok(Claim { fence: row.fence, late: transfer.deadline <= row.seen_at, transfer })
-            })
-            .collect()
+        let claim = |row: ClaimedRow| -> Result<Claim> {
+            let transfer = Transfer::try_from(row.row)?;
+            Ok(Claim { fence: row.fence, late: transfer.deadline <= row.seen_at, transfer })
+        };
+        // One that cannot be read, such as a newer release's, must not keep the others from being worked on; its
+        // lease keeps it away for a while.
+        let readable = |claim: Result<Claim>| {
+            claim
+                .inspect_err(|error| {
+                    tracing::error!(error = error.chain(), "a claimed transfer cannot be read")
+                })
+                .ok()
+        };
+        Ok(rows.into_iter().map(claim).filter_map(readable).collect())
     }
 
     /// How old the oldest unfinished transfers are.
@@ -111,7 +119,9 @@ impl Store {
     ) -> Result<bool> {
         let query = sqlx::query(
             "UPDATE transfers
-             SET next_attempt_at = clock_timestamp() + $5 * interval '1 millisecond', last_error = $6,
+             SET next_attempt_at = clock_timestamp() + $5 * interval '1 millisecond',
+                 -- What called an operator stays to be read until the transfer moves.
+                 last_error = CASE WHEN needs_operator AND last_error <> '' THEN last_error ELSE $6 END,
                  version = version + (needs_operator <> (needs_operator OR $7))::integer,
                  needs_operator = needs_operator OR $7, lease_owner = NULL, lease_until = NULL
              WHERE id = $1 AND lease_owner = $2 AND fence = $3 AND state = $4",

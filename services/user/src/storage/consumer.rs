@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use bson::{Document, doc};
+use bson::{Bson, Document, doc};
 use events::{
     Aggregate, ConsumerId, ConsumerStore, ConsumerTx, Event, LeasedMark, Mark, Parked, Position, StoreError,
 };
@@ -157,7 +157,10 @@ impl ConsumerTx for Tx {
         to: &Mark,
     ) -> Result<bool, StoreError> {
         let (marks, session) = self.on::<MarkRow>(COLLECTION);
-        let updated = bounded(marks.update_one(at(consumer, from), moved(to, &[])).session(session)).await?;
+        let mut here = at(consumer, from);
+        // A replica that was paused while another halted the consumer applies nothing more.
+        here.insert("halted", Bson::Null);
+        let updated = bounded(marks.update_one(here, moved(to, &[])).session(session)).await?;
         Ok(updated.matched_count == 1)
     }
 

@@ -1,7 +1,7 @@
 //! Stamping: gives committed events their positions. One at a time, by a lease whose document every step writes,
 //! so that of two steps one conflicts.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use bson::{Document, doc};
@@ -120,20 +120,20 @@ impl Tx {
         Ok(Stamp::Stamped(events?))
     }
 
-    /// The oldest unstamped events by id, and what must come before them. Ids are made by many clocks, so a
-    /// lower version of an aggregate may have a higher id; only when there are more than `limit` can it be
-    /// outside the batch.
+    /// The oldest unstamped events by id, and what must come before any of them. Ids are made by many clocks, so
+    /// a lower version of an aggregate may have a higher id; only when there are more than `limit` can it be
+    /// outside the batch, below the lowest version in it or between two of them.
     async fn pending(&mut self, limit: usize) -> Result<Vec<EventRow>> {
         let mut rows = self.pending_find(doc! { "pending": true }, "pending", Some(limit)).await?;
         if rows.len() < limit {
             return Ok(rows);
         }
-        let mut lowest: HashMap<(&str, &str), i64> = HashMap::new();
+        let mut highest: HashMap<(&str, &str), i64> = HashMap::new();
         for row in &rows {
-            let version = lowest.entry((&row.aggregate.kind, &row.aggregate.id)).or_insert(i64::MAX);
-            *version = row.aggregate.version.min(*version);
+            let version = highest.entry((&row.aggregate.kind, &row.aggregate.id)).or_insert(0);
+            *version = row.aggregate.version.max(*version);
         }
-        let earlier: Vec<Document> = lowest
+        let earlier: Vec<Document> = highest
             .into_iter()
             .filter(|(_, version)| *version > 1)
             .map(|((kind, id), version)| {
@@ -146,7 +146,9 @@ impl Tx {
             })
             .collect();
         if !earlier.is_empty() {
-            rows.extend(self.pending_find(doc! { "$or": earlier }, "pending_aggregate", None).await?);
+            let known: HashSet<_> = rows.iter().map(|row| row.id).collect();
+            let earlier = self.pending_find(doc! { "$or": earlier }, "pending_aggregate", None).await?;
+            rows.extend(earlier.into_iter().filter(|row| !known.contains(&row.id)));
         }
         Ok(rows)
     }

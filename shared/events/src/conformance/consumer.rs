@@ -53,6 +53,7 @@ macro_rules! consumer_suite {
             one_replica_at_a_time_has_the_mark,
             a_mark_moves_only_from_where_it_is,
             a_mark_is_put_elsewhere_only_from_where_it_is,
+            a_halted_mark_does_not_move,
             effects_and_mark_commit_together_or_not_at_all,
             a_run_that_comes_again_has_no_effect,
             two_replicas_apply_a_run_once,
@@ -317,6 +318,18 @@ pub async fn a_mark_is_put_elsewhere_only_from_where_it_is<H: ConsumerHarness>(h
     assert_eq!(bench.leased().await.halted.as_deref(), Some("a reason"));
     assert!(replace(origin(), there).await);
     assert_eq!(bench.leased().await.halted, None, "it goes on");
+}
+
+/// A replica that slept through the halt of another applies nothing more, though the mark is where it left it.
+pub async fn a_halted_mark_does_not_move<H: ConsumerHarness>(harness: H) {
+    let bench = Bench::begun(harness).await;
+    let there = end(&bench.events(&[], &["a"]));
+    bench.store.halt(bench.consumer, "a reason").await.expect("halts");
+    let mut tx = bench.store.begin().await.expect("begins");
+    let moved = tx.mark_advance(bench.consumer, &origin(), &there).await.expect("answered");
+    tx.rollback().await;
+    assert!(!moved, "the consumer is halted");
+    assert_eq!(bench.mark().await, origin());
 }
 
 /// No effect without the mark, no mark without the effect.

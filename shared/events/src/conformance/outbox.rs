@@ -64,6 +64,7 @@ macro_rules! outbox_suite {
             positions_are_dense_over_rollbacks_and_slow_writers,
             concurrent_writers_lose_nothing_and_keep_their_order,
             a_lower_version_is_stamped_first,
+            a_version_beyond_the_batch_is_stamped_between_its_neighbours,
             a_version_is_taken_once,
             a_stamp_takes_no_more_than_its_limit,
             one_owner_at_a_time_has_the_lease,
@@ -285,6 +286,30 @@ pub async fn a_lower_version_is_stamped_first<H: OutboxHarness>(harness: H) {
     let mut stamped = Vec::new();
     while stamped.len() < 3 {
         let events = stamp(&harness, &lease, 1).await;
+        assert!(!events.is_empty(), "every committed event is stamped");
+        stamped.extend(events);
+    }
+    assert_chain(&stamped);
+    assert_eq!(versions_of(&stamped), [1, 2, 3]);
+}
+
+/// By its id the second version comes last, beyond the batch that has the first and the third. It must not be
+/// stamped after the third.
+pub async fn a_version_beyond_the_batch_is_stamped_between_its_neighbours<H: OutboxHarness>(harness: H) {
+    let lease = leased(&harness).await;
+    let aggregate = aggregate("a");
+    let mut versions: Vec<NewEvent> = (1..=3).map(|version| new_event(&aggregate, version)).collect();
+    let mut ids: Vec<EventId> = versions.iter().map(|event| event.id).collect();
+    ids.sort_unstable();
+    for (event, id) in versions.iter_mut().zip([ids[0], ids[2], ids[1]]) {
+        event.id = id;
+    }
+    for event in &versions {
+        append_one(&harness, event.clone()).await;
+    }
+    let mut stamped = Vec::new();
+    while stamped.len() < 3 {
+        let events = stamp(&harness, &lease, 2).await;
         assert!(!events.is_empty(), "every committed event is stamped");
         stamped.extend(events);
     }

@@ -459,7 +459,7 @@ impl ConsumerTx for MemoryTx {
     ) -> Result<bool, StoreError> {
         round_trip().await;
         let row = self.copy.row(consumer);
-        let is_there = row.mark == *from;
+        let is_there = row.halted.is_none() && row.mark == *from;
         if is_there {
             row.mark = *to;
         }
