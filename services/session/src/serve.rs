@@ -60,7 +60,7 @@ impl SessionService {
         }
         let user =
             Peer::new(&config.peers.user_url, &config.service_tokens.service_token).context("--user-url")?;
-        let app = App::new(store.clone(), Users::new(&user));
+        let app = App::new(store.clone(), Users::new(&user), core.tracker.clone());
         let events =
             EventServer::new(store.clone(), DOMAIN, core.shutdown.clone()).with_stamped(self.stamped.clone());
         let admin = workers::start(&core, &store, config, &self.stamped, &user)?;

@@ -1,15 +1,19 @@
 //! Logging in: the address' throttle, then user service's word, then a session.
 //!
 //! The try is counted before the password is checked and settled after it, so that many tries at once are no way
-//! around the throttle. Whether the address is known makes no difference to anything here.
+//! around the throttle. That is a task of its own: a caller that goes away in between leaves no try behind, which
+//! would keep the owner out, and its guess counts. Whether the address is known makes no difference to anything here.
+
+use std::sync::Arc;
 
 use secrecy::SecretString;
+use tracing::Instrument as _;
 
 use super::{App, headers};
 use crate::clients::user::KnownUser;
 use crate::domain::{NewSession, Session, throttle_key};
 use crate::error::{Error, Result};
-use crate::storage::{CreateReply, Tokens, Try};
+use crate::storage::{CreateReply, Tokens};
 
 /// How often a password is checked anew because the user changed in between.
 const CHECKS_MAX: usize = 2;
@@ -25,9 +29,8 @@ pub(crate) struct Login {
 impl App {
     /// Makes a session for whoever knows the password.
     pub(crate) async fn login(&self, login: Login) -> Result<(Session, Tokens)> {
-        let attempt = self.store.login_begin(throttle_key(&login.email)).await?;
-        let mut known = self.check(&login, &attempt).await?;
-        self.store.login_succeeded(&attempt).await?;
+        let login = Arc::new(login);
+        let mut known = self.check_to_the_end(&login).await?;
         for _ in 1..CHECKS_MAX {
             if let Some(created) = self.create(known, &login).await? {
                 return Ok(created);
@@ -38,16 +41,24 @@ impl App {
         self.create(known, &login).await?.ok_or(Error::Contention)
     }
 
-    async fn check(&self, login: &Login, attempt: &Try) -> Result<KnownUser> {
+    /// Checks the password under the throttle; goes on when the caller does not wait for it any more.
+    async fn check_to_the_end(&self, login: &Arc<Login>) -> Result<KnownUser> {
+        let (app, login) = (self.clone(), Arc::clone(login));
+        let check = async move { app.check(&login).await };
+        self.tasks.spawn(check.in_current_span()).await.map_err(Error::internal)?
+    }
+
+    async fn check(&self, login: &Login) -> Result<KnownUser> {
+        let attempt = self.store.login_begin(throttle_key(&login.email)).await?;
         let checked = self.users.password_verify(&login.email, &login.password).await;
         match &checked {
-            Ok(_) => {}
+            Ok(_) => self.store.login_succeeded(&attempt).await?,
             Err(Error::InvalidCredentials) => {
-                self.store.login_failed(attempt).await?;
+                self.store.login_failed(&attempt).await?;
                 tracing::info!(target: "audit", "a login failed");
             }
             // Nobody looked at the password.
-            Err(_) => self.store.login_released(attempt).await?,
+            Err(_) => self.store.login_released(&attempt).await?,
         }
         checked
     }

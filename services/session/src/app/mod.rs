@@ -17,6 +17,7 @@ pub(crate) use start_over::StartOver;
 
 use ::events::Headers;
 use auth::{Person, Principal};
+use tokio_util::task::TaskTracker;
 use types::{Fingerprint, RequestKey, UserId};
 use uuid::Uuid;
 
@@ -30,6 +31,8 @@ use crate::storage::Store;
 pub(crate) struct App {
     store: Store,
     users: Users,
+    /// What outlives the call that began it; waited for at the end.
+    tasks: TaskTracker,
 }
 
 /// A change that may be repeated.
@@ -47,9 +50,9 @@ pub(crate) struct Answer<T> {
 }
 
 impl App {
-    /// The use cases over this store and this user service.
-    pub(crate) fn new(store: Store, users: Users) -> Self {
-        Self { store, users }
+    /// The use cases over this store and this user service. `tasks` is waited for before the process ends.
+    pub(crate) fn new(store: Store, users: Users, tasks: TaskTracker) -> Self {
+        Self { store, users, tasks }
     }
 
     /// Claims the request where its principal lives, when its effect is elsewhere; see `request_claim.lua`.

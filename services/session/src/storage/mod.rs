@@ -26,7 +26,6 @@ use time::OffsetDateTime;
 use tokio::sync::Notify;
 use types::{Clock, EventId, IdSource, SystemClock, SystemIds};
 
-pub(crate) use logins::Try;
 pub(crate) use sessions::{CreateReply, RefreshReply, Tokens};
 pub use tx::Tx;
 

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use api::session::v1::LoginRequest;
 use futures_util::future::join_all;
 use testkit::wait_until;
-use tonic::Code;
+use tonic::{Code, Request};
 use tonic_types::StatusExt as _;
 use types::Role;
 
@@ -105,6 +106,64 @@ async fn many_guesses_at_once_are_not_many_guesses() {
     // Those that come while the first eight are settled may still be free, but never more than eight and five.
     assert!((8..=13).contains(&checked), "{checked} guesses were checked");
     assert_eq!(harness.peer.checks(), checked);
+    let status = harness.log_in(&user).await.unwrap_err();
+    assert_eq!(refusal(&status), refused(Code::ResourceExhausted, "LOGIN_THROTTLED"));
+}
+
+#[tokio::test]
+async fn a_caller_that_goes_away_leaves_no_try_behind() {
+    let harness = Harness::start_with(&["--login-tries-at-once", "4"]).await;
+    let user = harness.peer.sign_up(Role::Customer);
+    harness.peer.hold();
+    let impatient = join_all((0..4).map(|_| async {
+        let login = LoginRequest {
+            email: user.email.clone(),
+            password: user.password.clone(),
+            client_name: String::new(),
+        };
+        let mut request = Request::new(login);
+        request.set_timeout(Duration::from_secs(1));
+        harness.client().login(request).await.unwrap_err()
+    }));
+    for status in impatient.await {
+        assert!(matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled), "{status:?}");
+    }
+    // The four are still being checked, so there is no place for a fifth yet.
+    assert_eq!(harness.peer.checks(), 4);
+    assert_eq!(harness.log_in(&user).await.unwrap_err().code(), Code::ResourceExhausted);
+    harness.peer.let_go();
+    let settled = async || match harness.redis(&["KEYS", "login:*"]).await.as_str() {
+        "" => Ok(()),
+        keys => Err(keys.to_owned()),
+    };
+    // Sooner than tries that nobody settles stop to count.
+    wait_until(Duration::from_secs(5), "the tries to be settled", settled).await.unwrap();
+    harness.log_in(&user).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_guess_whose_caller_goes_away_counts() {
+    let harness = Harness::start().await;
+    let user = harness.peer.sign_up(Role::Customer);
+    harness.peer.hold();
+    let guesses = join_all((0..5).map(|_| harness.try_password(&user.email, "a guess")));
+    let arrive = wait_until(SOON, "the guesses to arrive", async || match harness.peer.checks() {
+        5.. => Ok(()),
+        checks => Err(format!("{checks} checks")),
+    });
+    tokio::select! {
+        answers = guesses => panic!("answered before the check: {answers:?}"),
+        arrived = arrive => arrived.unwrap(),
+    }
+    harness.peer.let_go();
+    let counted = async || {
+        let key = harness.redis(&["KEYS", "login:*:failures"]).await;
+        match harness.redis(&["HGET", &key, "count"]).await.as_str() {
+            "5" => Ok(()),
+            count => Err(format!("{count} failures")),
+        }
+    };
+    wait_until(SOON, "the guesses to count", counted).await.unwrap();
     let status = harness.log_in(&user).await.unwrap_err();
     assert_eq!(refusal(&status), refused(Code::ResourceExhausted, "LOGIN_THROTTLED"));
 }
