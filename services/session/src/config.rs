@@ -146,6 +146,10 @@ pub struct LoginConfig {
     #[arg(long, env = "LOGIN_FAILURE_MEMORY", default_value = "1h", value_parser = duration)]
     #[serde(serialize_with = "human")]
     pub login_failure_memory: Duration,
+    /// The same while they cost nothing; short, since anybody can make up addresses to fail with.
+    #[arg(long, env = "LOGIN_FREE_FAILURE_MEMORY", default_value = "5m", value_parser = duration)]
+    #[serde(serialize_with = "human")]
+    pub login_free_failure_memory: Duration,
 }
 
 /// Who else there is.
@@ -189,6 +193,7 @@ impl Config {
             first_wait: logins.login_first_wait,
             longest_wait: logins.login_longest_wait,
             memory: logins.login_failure_memory,
+            free_memory: logins.login_free_failure_memory.min(logins.login_failure_memory),
         };
         Ok(StoreOptions {
             lifetimes,

@@ -6,17 +6,20 @@
 
 use std::sync::Arc;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use tracing::Instrument as _;
 
 use super::{App, headers};
 use crate::clients::user::KnownUser;
-use crate::domain::{NewSession, Session, throttle_key};
+use crate::domain::{NewSession, Session, may_be_email, throttle_key};
 use crate::error::{Error, Result};
 use crate::storage::{CreateReply, Tokens};
 
 /// How often a password is checked anew because the user changed in between.
 const CHECKS_MAX: usize = 2;
+
+/// The most characters of a password at user service; a longer one is nobody's.
+const PASSWORD_CHARS_MAX: usize = 128;
 
 /// Who wants to log in, and from what.
 #[derive(Debug)]
@@ -26,9 +29,20 @@ pub(crate) struct Login {
     pub(crate) client_name: String,
 }
 
+impl Login {
+    fn may_succeed(&self) -> bool {
+        may_be_email(&self.email) && self.password.expose_secret().chars().count() <= PASSWORD_CHARS_MAX
+    }
+}
+
 impl App {
     /// Makes a session for whoever knows the password.
     pub(crate) async fn login(&self, login: Login) -> Result<(Session, Tokens)> {
+        // What nobody can have is no guess, and must not fill Redis with counts of failures.
+        if !login.may_succeed() {
+            tracing::info!(target: "audit", "a login failed");
+            return Err(Error::InvalidCredentials);
+        }
         let login = Arc::new(login);
         let mut known = self.check_to_the_end(&login).await?;
         for _ in 1..CHECKS_MAX {

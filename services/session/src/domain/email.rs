@@ -1,4 +1,4 @@
-//! Under which key failed logins of an address are counted.
+//! Under which key failed logins of an address are counted, and which texts are no address and need no count.
 //!
 //! User service decides which spellings are one address. The key here must never tell spellings apart that it
 //! takes for one, or each spelling would be another set of guesses; so it takes many more for one: without
@@ -7,6 +7,20 @@
 use sha2::{Digest, Sha256};
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
+
+/// The longest part before the `@`, in bytes.
+const LOCAL_BYTES_MAX: usize = 64;
+
+/// Whether somebody may have this address. Never stricter than user service, or its owner could not log in.
+pub(crate) fn may_be_email(text: &str) -> bool {
+    let Some((local, domain)) = text.split_once('@') else { return false };
+    let is_local = (1..=LOCAL_BYTES_MAX).contains(&local.len())
+        && !local.chars().any(|c| c.is_control() || c.is_whitespace());
+    let is_domain = idna::domain_to_ascii_strict(domain).is_ok_and(|domain| {
+        domain.rsplit_once('.').is_some_and(|(_, last)| !last.bytes().all(|byte| byte.is_ascii_digit()))
+    });
+    is_local && is_domain
+}
 
 /// The key of an address, as lower-case hexadecimal digits: addresses themselves are not kept.
 pub(crate) fn throttle_key(email: &str) -> String {
@@ -43,6 +57,37 @@ mod tests {
             (" ann@example.com ", "ann@example.com"),
         ] {
             assert_eq!(throttle_key(one), throttle_key(other), "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn only_what_may_be_an_address_is_taken_for_one() {
+        for good in [
+            "ann@example.com",
+            "Ann.O'Hara+x@Example.COM",
+            "jos\u{e9}@b\u{fc}cher.example",
+            "ann@xn--bcher-kva.example",
+            "ann@example\u{3002}com",
+            &format!("{}@example.com", "a".repeat(64)),
+        ] {
+            assert!(may_be_email(good), "{good}");
+        }
+        for bad in [
+            "",
+            "@",
+            "ann",
+            "ann@",
+            "@example.com",
+            "ann@localhost",
+            "a@b@example.com",
+            "a nn@example.com",
+            "ann@example.com ",
+            "ann@127.0.0.1",
+            "ann@example.com.",
+            "ann@exa_mple.com",
+            &format!("{}@example.com", "a".repeat(65)),
+        ] {
+            assert!(!may_be_email(bad), "{bad:?}");
         }
     }
 

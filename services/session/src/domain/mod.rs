@@ -4,6 +4,6 @@ mod email;
 mod partition;
 mod session;
 
-pub(crate) use email::throttle_key;
+pub(crate) use email::{may_be_email, throttle_key};
 pub(crate) use partition::Partition;
 pub(crate) use session::{Lifetimes, LoginLimits, NewSession, Session};

@@ -83,4 +83,6 @@ pub(crate) struct LoginLimits {
     pub(crate) longest_wait: Duration,
     /// After this long without a failure, all are forgotten.
     pub(crate) memory: Duration,
+    /// The same while the failures cost nothing: anybody can make up addresses, and each is a key.
+    pub(crate) free_memory: Duration,
 }

@@ -25,7 +25,7 @@ const REVOKE_SESSION: &str = "session.v1.SessionService/RevokeSession";
 const REVOKE_ALL_SESSIONS: &str = "session.v1.SessionService/RevokeAllSessions";
 
 const EMAIL_BYTES_MAX: usize = 254;
-/// What user service accepts as a password at all; a longer one is nobody's.
+/// What is looked at as a password at all.
 const PASSWORD_BYTES_MAX: usize = 512;
 const CLIENT_NAME_MAX: usize = 100;
 

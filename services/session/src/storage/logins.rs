@@ -41,7 +41,8 @@ impl Store {
             .arg(limits.free_failures)
             .arg(millis(limits.first_wait))
             .arg(millis(limits.longest_wait))
-            .arg(millis(limits.memory));
+            .arg(millis(limits.memory))
+            .arg(millis(limits.free_memory));
         self.redis.script(&call).await
     }
 

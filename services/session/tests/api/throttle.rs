@@ -111,6 +111,40 @@ async fn many_guesses_at_once_are_not_many_guesses() {
 }
 
 #[tokio::test]
+async fn what_nobody_can_have_leaves_no_key() {
+    let harness = Harness::start().await;
+    let long = "x".repeat(129);
+    for (email, password) in [
+        ("nobody", "a guess"),
+        ("nobody@", "a guess"),
+        ("nobody@localhost", "a guess"),
+        ("no@body@example.com", "a guess"),
+        ("nobody@example.com", &long),
+    ] {
+        // More often than an address may fail.
+        for _ in 0..7 {
+            let status = harness.try_password(email, password).await.unwrap_err();
+            assert_eq!(refusal(&status), refused(Code::Unauthenticated, "INVALID_CREDENTIALS"), "{email}");
+        }
+    }
+    assert_eq!(harness.redis(&["KEYS", "login:*"]).await, "");
+    assert_eq!(harness.peer.checks(), 0);
+}
+
+#[tokio::test]
+async fn failures_that_cost_nothing_are_soon_forgotten() {
+    let harness = Harness::start().await;
+    let user = harness.peer.sign_up(Role::Customer);
+    for failure in 1..=5 {
+        harness.try_password(&user.email, "a guess").await.unwrap_err();
+        let key = harness.redis(&["KEYS", "login:*:failures"]).await;
+        let life: u64 = harness.redis(&["PTTL", &key]).await.parse().unwrap();
+        let expected = if failure < 5 { 200_000..=300_000 } else { 3_500_000..=3_600_000 };
+        assert!(expected.contains(&life), "{life} ms after {failure} failures");
+    }
+}
+
+#[tokio::test]
 async fn a_caller_that_goes_away_leaves_no_try_behind() {
     let harness = Harness::start_with(&["--login-tries-at-once", "4"]).await;
     let user = harness.peer.sign_up(Role::Customer);
