@@ -8,7 +8,7 @@ use std::time::Duration;
 use argon2::password_hash::phc::PasswordHash as Phc;
 use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
 use argon2::{Algorithm, Argon2, Params, Version};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 use uuid::Uuid;
 
 use crate::config::PasswordConfig;
@@ -28,6 +28,8 @@ struct Inner {
     nobody: PasswordHash,
     /// Who may wait.
     admitted: Arc<Semaphore>,
+    /// How many of them may be new passwords: half, so that no flood of sign-ups refuses a login.
+    new_passwords: Arc<Semaphore>,
     /// Who may compute.
     cores: Arc<Semaphore>,
 }
@@ -55,6 +57,7 @@ impl Hasher {
             argon2,
             nobody,
             admitted: Arc::new(Semaphore::new(cores + config.queue)),
+            new_passwords: Arc::new(Semaphore::new((cores + config.queue).div_ceil(2))),
             cores: Arc::new(Semaphore::new(cores)),
         })))
     }
@@ -62,7 +65,13 @@ impl Hasher {
     /// Hashes a new password.
     pub(crate) async fn hash(&self, password: Password) -> Result<PasswordHash> {
         let inner = Arc::clone(&self.0);
-        self.compute(move || compute(&inner.argon2, password.expose())).await
+        let place = Arc::clone(&inner.new_passwords).try_acquire_owned().map_err(full)?;
+        self.compute(move || {
+            let hash = compute(&inner.argon2, password.expose());
+            drop(place);
+            hash
+        })
+        .await
     }
 
     /// Compares a password with a hash; without one, with that of nobody, which nothing matches.
@@ -92,7 +101,6 @@ impl Hasher {
         &self,
         work: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let full = |_| Error::Overloaded { retry_after: RETRY_AFTER };
         let admitted = Arc::clone(&self.0.admitted).try_acquire_owned().map_err(full)?;
         let core = Arc::clone(&self.0.cores).acquire_owned().await.map_err(Error::internal)?;
         let places: (OwnedSemaphorePermit, OwnedSemaphorePermit) = (admitted, core);
@@ -108,6 +116,10 @@ impl Hasher {
 fn compute(argon2: &Argon2<'static>, password: &[u8]) -> Result<PasswordHash> {
     let hash: Phc = argon2.hash_password(password).map_err(broken)?;
     Ok(PasswordHash::from_phc(hash.to_string()))
+}
+
+fn full(_: TryAcquireError) -> Error {
+    Error::Overloaded { retry_after: RETRY_AFTER }
 }
 
 fn broken(error: impl std::fmt::Display) -> Error {
@@ -154,6 +166,18 @@ mod tests {
     async fn nobody_has_a_password() {
         let hasher = Hasher::new(CHEAP).unwrap();
         assert!(!hasher.verify(password("an evening in the garden"), None).await.unwrap().is_match);
+    }
+
+    #[tokio::test]
+    async fn sign_ups_leave_room_for_logins() {
+        let hasher = Hasher::new(PasswordConfig { queue: 8, ..CHEAP }).unwrap();
+        let places = u32::try_from(hasher.0.new_passwords.available_permits()).unwrap();
+        let _flood = Arc::clone(&hasher.0.new_passwords).acquire_many_owned(places).await;
+        let _their_places = Arc::clone(&hasher.0.admitted).acquire_many_owned(places).await;
+        let refused = hasher.hash(password("an evening in the garden")).await;
+        assert!(matches!(refused, Err(Error::Overloaded { .. })), "{refused:?}");
+        let login = hasher.verify(password("an evening in the garden"), None).await;
+        assert!(login.is_ok(), "{login:?}");
     }
 
     #[tokio::test]
