@@ -126,7 +126,15 @@ async fn each_test_has_databases_of_its_own_and_they_go_with_it() {
     assert_eq!(admin.run(two.name(), tables.to_owned()).await.unwrap(), "migrated\n");
     let name = one.name().to_owned();
     drop(one);
-    assert!(!admin.has_database(&name).await.unwrap());
+    let gone =
+        testkit::wait_until(Duration::from_secs(10), "the database to be dropped", async || {
+            match admin.has_database(&name).await {
+                Ok(false) => Ok(()),
+                Ok(true) => Err("it is still there".to_owned()),
+                Err(error) => Err(format!("{error:#}")),
+            }
+        });
+    gone.await.unwrap();
 
     let mongo = TestMongo::create().await.unwrap();
     assert!(mongo.url().contains(mongo.name()));
