@@ -1,17 +1,19 @@
 //! The people and things that wrong calls are made with, and the digest that shows that nothing changed.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use api::auth::v1::Role;
 use api::event::v1::HeadRequest;
-use api::user::v1::CreatePostRequest;
+use api::user::v1::{CreatePostRequest, GetUserRequest};
 use serde_json::Value;
 use testkit::ServiceName;
 use testkit::client::{PASSWORD, Person, eur, request_id};
 use tests::System;
 use tests::people::{Market, PRICE, pay};
 use tokio::sync::{Mutex, MutexGuard};
+use tonic::Code;
 use uuid::Uuid;
 
 /// A system with an order in each state and people of each kind.
@@ -124,8 +126,17 @@ impl Stage {
             ("$missing", Uuid::now_v7().to_string()),
             ("$password", PASSWORD.to_owned()),
         ]);
-        // The last events of the preparation may still be on their way.
+        // The last events of the preparation may still be on their way. Session service applies them in order, and
+        // the deactivation is the last that concerns it.
         system.books_balance().await?;
+        let me = GetUserRequest { user_id: ended.user_id.clone() };
+        testkit::wait_until(Duration::from_secs(20), "the deactivated user's session to end", async || {
+            match ended.caller.users().get_user(me.clone()).await {
+                Err(status) if status.code() == Code::Unauthenticated => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .await?;
         let stage = Self { system, market, stranger, ended, names, _turn: turn };
         Ok(stage)
     }
@@ -195,9 +206,9 @@ impl Stage {
     pub(crate) async fn settled_digest(&self) -> Result<Vec<(String, i64)>> {
         let mut before = self.digest().await?;
         let last = std::sync::Mutex::new(Vec::new());
-        testkit::wait_until(std::time::Duration::from_secs(10), "the streams to settle", async || {
+        testkit::wait_until(Duration::from_secs(10), "the streams to settle", async || {
             // Two equal digests with a poll interval of the sequencer between them.
-            tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+            tokio::time::sleep(Duration::from_millis(300)).await;
             let now = self.digest().await.map_err(|error| format!("{error:#}"))?;
             let settled = now == before;
             before.clone_from(&now);
