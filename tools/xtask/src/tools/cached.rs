@@ -31,7 +31,8 @@ pub(super) fn secantus() -> Result<()> {
     out::step("building the MongoDB stand-in: this takes minutes, once per user");
     let root = secantus_root()?;
     let mut command = cargo_install(&root);
-    run_installer(command.args([SECANTUS_CRATE, "--version", SECANTUS_VERSION, "--ignore-rust-version"]))
+    command.args([SECANTUS_CRATE, "--version", SECANTUS_VERSION, "--locked", "--ignore-rust-version"]);
+    run_installer(&mut command)
 }
 
 fn machete() -> Result<()> {
