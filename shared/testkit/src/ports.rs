@@ -3,14 +3,20 @@
 //! They come from below the range that the kernel hands to outgoing connections, so no client of a busy test
 //! run can sit on a port between its reservation and the moment the server binds it.
 
+use std::collections::HashSet;
 use std::net::{Ipv4Addr, TcpListener};
+use std::sync::{Mutex, PoisonError};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use uuid::Uuid;
 
 const FIRST: u16 = 20_000;
 const LAST: u16 = 32_000;
 const ATTEMPTS: usize = 200;
+
+/// What this process has chosen itself, never to be chosen again: seconds may pass until the server that got a
+/// number binds it, and services share a port with whoever else asks for that (`SO_REUSEPORT`).
+static CHOSEN: Mutex<Option<HashSet<u16>>> = Mutex::new(None);
 
 /// A port held by an open listener until it is released to the server that shall have it.
 #[derive(Debug)]
@@ -28,9 +34,16 @@ impl ReservedPort {
         (0..ATTEMPTS)
             .find_map(|_| {
                 let random = Uuid::new_v4().as_u128() % u128::from(LAST - FIRST);
-                Self::this(FIRST + u16::try_from(random).expect("below 12000")).ok()
+                Self::unchosen(FIRST + u16::try_from(random).expect("below 12000")).ok()
             })
             .with_context(|| format!("no free port between {FIRST} and {LAST} in {ATTEMPTS} attempts"))
+    }
+
+    fn unchosen(port: u16) -> Result<Self> {
+        let reserved = Self::this(port)?;
+        let mut chosen = CHOSEN.lock().unwrap_or_else(PoisonError::into_inner);
+        ensure!(chosen.get_or_insert_default().insert(port), "port {port} was chosen before");
+        Ok(reserved)
     }
 
     /// Reserves the given port.
@@ -83,6 +96,13 @@ impl Port {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_released_port_is_not_chosen_again() {
+        let port = ReservedPort::any().unwrap().release();
+        assert_eq!(ReservedPort::this(port).unwrap().release(), port, "it is free");
+        assert!(ReservedPort::unchosen(port).unwrap_err().to_string().contains("chosen before"));
+    }
 
     #[test]
     fn a_reserved_port_is_refused_to_others_until_released() {
