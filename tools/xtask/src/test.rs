@@ -66,7 +66,8 @@ async fn cargo_test(databases: &Databases, args: &[String]) -> Result<(u8, Sum)>
     if !picks_packages {
         command.arg("--workspace");
     }
-    command.args(args).stdout(Stdio::piped());
+    // A failed test says what went wrong; where it was made, in fifty lines, hides that.
+    command.args(args).stdout(Stdio::piped()).env("RUST_LIB_BACKTRACE", "0");
     for (variable, url) in [
         (POSTGRES_URL, databases.postgres.url("postgres")),
         (MONGODB_URL, databases.mongo.url("")),
