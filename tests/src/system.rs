@@ -98,7 +98,9 @@ async fn first_login(api: &Api) -> Result<Person> {
 
 async fn start(databases: DatabaseOptions, services: ServiceOptions) -> Result<Arc<Stack>> {
     static BUILT: OnceCell<()> = OnceCell::const_new();
-    BUILT.get_or_try_init(|| Profile::Debug.build(&PACKAGES)).await?;
+    static BUILT_WITH_FAULTS: OnceCell<()> = OnceCell::const_new();
+    let built = if services.profile == Profile::Faults { &BUILT_WITH_FAULTS } else { &BUILT };
+    built.get_or_try_init(|| services.profile.build(&PACKAGES)).await?;
     let state = Arc::new(State::for_run(&state::base()).await?);
     let stack = Stack::start(state, databases, &services).await?;
     stack.services.bootstrap_admin(ADMIN_EMAIL, "Admin", PASSWORD).await?;

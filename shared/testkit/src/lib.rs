@@ -49,7 +49,7 @@ pub use process::Process;
 pub use psql::PostgresAdmin;
 pub use redis::{Redis, RedisUse};
 pub use redis_admin::RedisAdmin;
-pub use service::Service;
+pub use service::{FaultAct, Service};
 pub use services::{DatabaseUrls, Profile, ServiceName, ServiceOptions};
 pub use stack::{Services, Stack};
 pub use state::State;

@@ -1,5 +1,8 @@
 //! A service as a process of its own, run as production runs it: by its environment.
 
+use std::fmt;
+use std::io::ErrorKind;
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -13,7 +16,7 @@ use crate::health::serving;
 use crate::launch::Launch;
 use crate::logs::Log;
 use crate::process::Process;
-use crate::services::{ServiceName, ServiceOptions};
+use crate::services::{Profile, ServiceName, ServiceOptions};
 use crate::state::State;
 use crate::wait::wait_until;
 
@@ -23,12 +26,31 @@ const COMMAND_WITHIN: Duration = Duration::from_secs(120);
 /// Variables of ours that reach the services too.
 const PASSED_ON: [&str; 3] = ["RUST_LOG", "RUST_BACKTRACE", "OTEL_EXPORTER_OTLP_ENDPOINT"];
 
+/// What an armed fault point does to its process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FaultAct {
+    /// SIGKILL.
+    Kill,
+    /// SIGSTOP, until [`Process::resume`].
+    Stop,
+}
+
+impl fmt::Display for FaultAct {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Kill => "kill",
+            Self::Stop => "stop",
+        })
+    }
+}
+
 /// A service: its command line, its environment, and its process once started.
 #[derive(Debug)]
 pub struct Service {
     name: ServiceName,
     port: u16,
     launch: Launch,
+    armed: PathBuf,
     process: Option<Process>,
 }
 
@@ -40,12 +62,15 @@ impl Service {
         state: &State,
         options: &ServiceOptions,
     ) -> Self {
+        let armed = state.path(&format!("{name}.armed"));
+        let arming = (options.profile == Profile::Faults)
+            .then(|| (fault::ARMED.to_owned(), armed.display().to_string()));
         let passed_on = PASSED_ON.iter().filter_map(|&name| Some((name.to_owned(), env::var(name)?)));
         let launch = Launch {
             name: name.to_string(),
             program: options.profile.binary(name.binary()),
             args: Vec::new(),
-            env: passed_on.chain(env).collect(),
+            env: passed_on.chain(env).chain(arming).collect(),
             folder: state.root().to_path_buf(),
             account: None,
             lifetime: options.lifetime,
@@ -53,7 +78,7 @@ impl Service {
             log: state.log(name.binary()),
             pid_file: state.pid_file(name.binary()),
         };
-        Self { name, port, launch, process: None }
+        Self { name, port, launch, armed, process: None }
     }
 
     /// Which service it is.
@@ -87,6 +112,35 @@ impl Service {
     #[must_use]
     pub fn process(&self) -> &Process {
         self.process.as_ref().expect("a service is handed out after its start")
+    }
+
+    /// Lets the process kill or stop itself when it next comes to this point: `shared/fault`. Built as
+    /// [`Profile::Faults`] only.
+    ///
+    /// # Errors
+    /// When the file that arms it cannot be written.
+    pub fn arm(&self, point: &str, part: &str, act: FaultAct) -> Result<()> {
+        let unborn = self.armed.with_extension("new");
+        let fired = self.armed.with_extension("fired");
+        if let Err(error) = std::fs::remove_file(&fired) {
+            ensure!(error.kind() == ErrorKind::NotFound, "removing {}: {error}", fired.display());
+        }
+        std::fs::write(&unborn, format!("{point} {part} {act}\n"))?;
+        std::fs::rename(&unborn, &self.armed).context("arming a fault point")
+    }
+
+    /// Whether the armed point was reached.
+    #[must_use]
+    pub fn has_fired(&self) -> bool {
+        self.armed.with_extension("fired").exists()
+    }
+
+    /// Takes back what no process has come to.
+    ///
+    /// # Errors
+    /// When the point has fired.
+    pub fn disarm(&self) -> Result<()> {
+        std::fs::remove_file(&self.armed).context("the point has fired")
     }
 
     /// Starts the process, without waiting for it to serve.

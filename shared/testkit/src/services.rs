@@ -1,7 +1,7 @@
 //! Which services there are, and what each needs to be started.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
@@ -51,6 +51,8 @@ pub enum Profile {
     Debug,
     /// As shipped.
     Release,
+    /// Quick to build, with fault points and flaws: `shared/fault`.
+    Faults,
 }
 
 impl Profile {
@@ -58,7 +60,11 @@ impl Profile {
     #[must_use]
     pub fn binary(self, name: &str) -> PathBuf {
         let target = env::path("CARGO_TARGET_DIR").unwrap_or_else(|| state::workspace().join("target"));
-        let folder = if self == Self::Release { "release" } else { "debug" };
+        let folder = match self {
+            Self::Debug => "debug",
+            Self::Release => "release",
+            Self::Faults => "debug/faults",
+        };
         target.join(folder).join(name)
     }
 
@@ -67,16 +73,37 @@ impl Profile {
     /// # Errors
     /// When the build fails.
     pub async fn build(self, packages: &[&str]) -> Result<()> {
-        let mut command = cargo();
-        command.arg("build").current_dir(state::workspace());
-        command.args(packages.iter().flat_map(|package| ["--package", package]));
-        if self == Self::Release {
-            command.arg("--release");
+        let packages: Vec<&str> = packages.iter().flat_map(|package| ["--package", package]).collect();
+        match self {
+            Self::Debug => cargo_build(&packages, &[]).await,
+            Self::Release => cargo_build(&packages, &["--release"]).await,
+            Self::Faults => {
+                cargo_build(&packages, &["--features", "faults"]).await?;
+                for name in packages.iter().filter(|word| !word.starts_with("--")) {
+                    copy(&Self::Debug.binary(name), &self.binary(name))?;
+                }
+                // Cargo has one place for a binary, whatever its features: there the plain one belongs.
+                cargo_build(&packages, &[]).await
+            }
         }
-        let status = command.status().await.context("running cargo")?;
-        ensure!(status.success(), "cargo build failed");
-        Ok(())
     }
+}
+
+async fn cargo_build(packages: &[&str], more: &[&str]) -> Result<()> {
+    let mut command = cargo();
+    command.arg("build").current_dir(state::workspace()).args(packages).args(more);
+    let status = command.status().await.context("running cargo")?;
+    ensure!(status.success(), "cargo build failed");
+    Ok(())
+}
+
+/// Under another name first: a process may run from the file that is there.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    let folder = to.parent().context("a binary is in a folder")?;
+    std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+    let new = to.with_extension(format!("new-{}", std::process::id()));
+    std::fs::copy(from, &new).with_context(|| format!("copying {}", from.display()))?;
+    std::fs::rename(&new, to).with_context(|| format!("naming {}", to.display()))
 }
 
 /// Where the databases are that the services use.

@@ -1,0 +1,35 @@
+//! Moments at which a test may kill or stop a process, and flaws that a test may put in, to prove that the tests can
+//! fail.
+//!
+//! Without the feature `faults` every function here is empty and no name is in the binary; with it a release build
+//! does not compile. A [`point`] fires once, when the file that [`ARMED`] names holds its line:
+//!
+//! ```text
+//! sequencer.stamped order kill
+//! ```
+//!
+//! The file's extension becomes `fired` before the signal is sent: it is the proof that the fault bit.
+
+#[cfg(all(feature = "faults", not(debug_assertions)))]
+compile_error!("the feature `faults` is for tests: build without it, or without --release");
+
+mod flaw;
+#[cfg(feature = "faults")]
+mod point;
+
+pub use flaw::Flaw;
+
+/// The environment variable with the path of the file that arms a point.
+pub const ARMED: &str = "FAULT_ARMED";
+
+/// A named moment. `part` says of what, such as the stream or the consumer.
+///
+/// With the feature, and armed for this name and part, the process gets SIGKILL (`kill`) or SIGSTOP (`stop`) here
+/// and now.
+#[inline]
+pub fn point(name: &'static str, part: &str) {
+    #[cfg(feature = "faults")]
+    point::reached(name, part);
+    #[cfg(not(feature = "faults"))]
+    let _ = (name, part);
+}

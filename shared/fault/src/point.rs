@@ -1,0 +1,50 @@
+//! What an armed point does.
+
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::getpid;
+
+static ARMED: LazyLock<Option<PathBuf>> = LazyLock::new(|| std::env::var_os(crate::ARMED).map(PathBuf::from));
+
+/// Does what the file says, once.
+pub(crate) fn reached(name: &str, part: &str) {
+    let Some(signal) = ARMED.as_deref().and_then(|file| fired(file, name, part)) else { return };
+    // SIGKILL and SIGSTOP cannot be refused to oneself; the process does not come past this line, or comes back later.
+    if let Err(error) = kill(getpid(), signal) {
+        panic!("{signal} to the own process: {error}");
+    }
+}
+
+/// The signal that the file asks for at this point. One caller of many gets it: whoever renames the file.
+fn fired(file: &Path, name: &str, part: &str) -> Option<Signal> {
+    let line = std::fs::read_to_string(file).ok()?;
+    let mut words = line.split_whitespace();
+    if words.next() != Some(name) || words.next() != Some(part) {
+        return None;
+    }
+    let signal = match words.next() {
+        Some("kill") => Signal::SIGKILL,
+        Some("stop") => Signal::SIGSTOP,
+        other => panic!("{} asks for {other:?}", file.display()),
+    };
+    std::fs::rename(file, file.with_extension("fired")).ok().map(|()| signal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_armed_point_fires_once_for_its_name_and_part() {
+        let file = std::env::temp_dir().join(format!("fault-armed-{}", std::process::id()));
+        assert_eq!(fired(&file, "a", "x"), None, "nothing is armed");
+        std::fs::write(&file, "a x stop\n").unwrap();
+        assert_eq!(fired(&file, "a", "y"), None);
+        assert_eq!(fired(&file, "b", "x"), None);
+        assert_eq!(fired(&file, "a", "x"), Some(Signal::SIGSTOP));
+        assert_eq!(fired(&file, "a", "x"), None, "it has fired");
+        std::fs::remove_file(file.with_extension("fired")).unwrap();
+    }
+}
