@@ -82,15 +82,16 @@ impl System {
     }
 }
 
-/// As proto/README.md tells callers to: what is UNAVAILABLE is tried again. On a busy machine a service's first
+/// As proto/README.md tells callers to: what came to no end is tried again. On a busy machine a service's first
 /// connection to its peer may take longer than a call.
 async fn first_login(api: &Api) -> Result<Person> {
     let answer = wait_until(FIRST_LOGIN_WITHIN, "the first login", async || {
         match api.log_in(ADMIN_EMAIL, PASSWORD).await {
-            Err(error) if error.downcast_ref::<Status>().is_some_and(|it| it.code() == Code::Unavailable) => {
-                Err(format!("{error:#}"))
-            }
-            answer => Ok(answer),
+            Err(error) => match error.downcast_ref::<Status>().map(Status::code) {
+                Some(Code::Unavailable | Code::DeadlineExceeded) => Err(format!("{error:#}")),
+                _ => Ok(Err(error)),
+            },
+            Ok(admin) => Ok(Ok(admin)),
         }
     });
     answer.await?
