@@ -3,21 +3,17 @@
 //! A path that is in no policy table is refused here as UNIMPLEMENTED: a service that was mounted without a
 //! policy can not be reached at all.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use api::common::v1::ErrorReason;
 use api::refusal::Refusal;
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderName, Request, Response};
-use tonic::body::Body;
+use http::{HeaderMap, HeaderName};
 use tonic::{Code, Status};
-use tower::{Layer, Service};
 
 use crate::service_tokens::is_plausible;
 use crate::token::AccessToken;
-use crate::{PolicyTable, Principal, ServiceTokens, SessionVerifier, VerifyError};
+use crate::{Person, Policy, PolicyTable, Principal, ServiceTokens, SessionVerifier, VerifyError};
 
 /// Headers by which a proxy in front of other systems tells who calls. Nobody here believes them, and taking
 /// them away keeps it so.
@@ -103,18 +99,7 @@ impl<V: SessionVerifier> AuthLayer<V> {
                 ErrorReason::MissingCredentials,
                 "the method needs an authorization header",
             )),
-            Some(Credentials::Session(token)) => {
-                let verified =
-                    self.0.verifier.verify(&token).await.map_err(|error| self.unverified(error))?;
-                if !policy.admits_role(verified.person.role) {
-                    return Err(self.refuse(
-                        Code::PermissionDenied,
-                        ErrorReason::PermissionDenied,
-                        "the method is not for the caller's role",
-                    ));
-                }
-                Ok(Principal::User(verified.person))
-            }
+            Some(Credentials::Session(token)) => self.person(policy, &token).await.map(Principal::User),
             Some(Credentials::Other(token)) => {
                 let name = self.0.services.holder(&token).ok_or_else(|| self.invalid())?;
                 if !policy.admits_service(&name) {
@@ -127,6 +112,29 @@ impl<V: SessionVerifier> AuthLayer<V> {
                 Ok(Principal::Service(name))
             }
         }
+    }
+
+    /// What decides about a stream that this call opens for as long as it lives; `None` where nothing has to be
+    /// decided twice: a service keeps its token, and an answer that is no stream ends by itself.
+    pub(crate) fn right(&self, path: &str, headers: &HeaderMap) -> Option<Right<V>> {
+        let policy = self.0.policies.get(path).filter(|policy| policy.streams())?.clone();
+        match self.credentials(headers) {
+            Ok(Some(Credentials::Session(token))) => Some(Right { auth: self.clone(), policy, token }),
+            _ => None,
+        }
+    }
+
+    /// The person of a live session, whose role fits.
+    async fn person(&self, policy: &Policy, token: &AccessToken) -> Result<Person, Status> {
+        let verified = self.0.verifier.verify(token).await.map_err(|error| self.unverified(error))?;
+        if policy.admits_role(verified.person.role) {
+            return Ok(verified.person);
+        }
+        Err(self.refuse(
+            Code::PermissionDenied,
+            ErrorReason::PermissionDenied,
+            "the method is not for the caller's role",
+        ))
     }
 
     fn credentials(&self, headers: &HeaderMap) -> Result<Option<Credentials>, Status> {
@@ -179,6 +187,23 @@ impl<V: SessionVerifier> AuthLayer<V> {
     }
 }
 
+/// A session's right to one method.
+pub(crate) struct Right<V> {
+    auth: AuthLayer<V>,
+    policy: Policy,
+    token: AccessToken,
+}
+
+impl<V: SessionVerifier> Right<V> {
+    /// What a new call with the same credentials would be told.
+    ///
+    /// # Errors
+    /// When it would be refused.
+    pub(crate) async fn check(&self) -> Result<(), Status> {
+        self.auth.person(&self.policy, &self.token).await.map(drop)
+    }
+}
+
 enum Credentials {
     Session(AccessToken),
     Other(String),
@@ -189,60 +214,6 @@ fn bearer(value: &str) -> Option<&str> {
     let (scheme, token) = value.split_once(' ')?;
     let right = scheme.eq_ignore_ascii_case("bearer") && token.bytes().all(|byte| byte.is_ascii_graphic());
     right.then_some(token)
-}
-
-impl<S, V: SessionVerifier> Layer<S> for AuthLayer<V> {
-    type Service = AuthService<S, V>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        AuthService { inner, auth: self.clone() }
-    }
-}
-
-/// A service behind an [`AuthLayer`].
-#[derive(Debug)]
-pub struct AuthService<S, V> {
-    inner: S,
-    auth: AuthLayer<V>,
-}
-
-impl<S: Clone, V> Clone for AuthService<S, V> {
-    fn clone(&self) -> Self {
-        Self { inner: self.inner.clone(), auth: self.auth.clone() }
-    }
-}
-
-impl<S, V, B> Service<Request<B>> for AuthService<S, V>
-where
-    S: Service<Request<B>, Response = Response<Body>> + Clone + Send + 'static,
-    S::Future: Send,
-    V: SessionVerifier,
-    B: Send + 'static,
-{
-    type Response = Response<Body>;
-    type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        // The clone that was polled ready makes the call; its replacement is polled before the next one.
-        let replacement = self.inner.clone();
-        let mut inner = std::mem::replace(&mut self.inner, replacement);
-        let auth = self.auth.clone();
-        Box::pin(async move {
-            let path = request.uri().clone();
-            match auth.admit(path.path(), request.headers_mut()).await {
-                Ok(principal) => {
-                    request.extensions_mut().insert(principal);
-                    inner.call(request).await
-                }
-                Err(status) => Ok(status.into_http()),
-            }
-        })
-    }
 }
 
 #[cfg(test)]

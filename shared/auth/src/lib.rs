@@ -8,13 +8,16 @@ mod cache;
 mod layer;
 mod policy;
 mod principal;
+mod rightful_body;
+mod service;
 mod service_tokens;
 pub mod token;
 mod verifier;
 
 pub use cache::{CacheConfig, CachingVerifier, SessionCache};
-pub use layer::{AuthLayer, AuthService};
+pub use layer::AuthLayer;
 pub use policy::{Policy, PolicyError, PolicyTable};
 pub use principal::{Person, Principal};
+pub use service::AuthService;
 pub use service_tokens::{ServiceTokens, ServiceTokensError};
 pub use verifier::{SessionVerifier, Verified, VerifyError};

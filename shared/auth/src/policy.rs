@@ -23,6 +23,7 @@ pub struct Policy {
     authenticated: bool,
     roles: Vec<Role>,
     services: Vec<String>,
+    streams: bool,
 }
 
 impl Policy {
@@ -44,8 +45,14 @@ impl Policy {
         self.services.iter().any(|service| service == name)
     }
 
+    /// Whether the answer is a stream, which may outlive the caller's right to it.
+    #[must_use]
+    pub fn streams(&self) -> bool {
+        self.streams
+    }
+
     fn anyone() -> Self {
-        Self { anyone: true, authenticated: false, roles: Vec::new(), services: Vec::new() }
+        Self { anyone: true, authenticated: false, roles: Vec::new(), services: Vec::new(), streams: false }
     }
 }
 
@@ -130,7 +137,7 @@ fn policy_of(method: &MethodDescriptor) -> Result<Policy, &'static str> {
     let value = options.get_extension(&extension);
     let message = value.as_message().ok_or("the policy is not a message")?;
     let policy: proto::Policy = message.transcode_to().map_err(|_| "the policy cannot be read")?;
-    check(&policy)
+    Ok(Policy { streams: method.is_server_streaming(), ..check(&policy)? })
 }
 
 fn check(policy: &proto::Policy) -> Result<Policy, &'static str> {
@@ -151,6 +158,7 @@ fn check(policy: &proto::Policy) -> Result<Policy, &'static str> {
             authenticated: policy.authenticated,
             roles,
             services: policy.services.clone(),
+            streams: false,
         }),
     }
 }
