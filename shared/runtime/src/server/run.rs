@@ -244,12 +244,14 @@ pub(super) fn prepare<V: SessionVerifier>(
     Ok(Prepared { connections, config, limits })
 }
 
-/// Both versions: grpcurl asks for v1alpha first.
+/// Both versions: grpcurl asks for v1alpha first. With the messages of `google.rpc`, which no method names: clients
+/// look them up to show the details of an error.
 fn with_reflection(routes: Routes, services: &[String]) -> anyhow::Result<Routes> {
     let builder = || {
         let builder = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(api::descriptor::FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
             .with_service_name("grpc.health.v1.Health")
             .with_service_name("grpc.reflection.v1.ServerReflection");
         services.iter().fold(builder, tonic_reflection::server::Builder::with_service_name)

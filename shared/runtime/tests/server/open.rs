@@ -39,7 +39,7 @@ async fn a_stream_ends_at_its_clients_deadline() {
 }
 
 #[tokio::test]
-async fn reflection_lists_the_services_in_both_versions() {
+async fn reflection_knows_the_services_and_the_details_of_errors() {
     let harness = Harness::start().await;
     let expected =
         ["grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection", "order.v1.CatalogService"];
@@ -57,19 +57,22 @@ async fn reflection_lists_the_services_in_both_versions() {
     names.sort();
     assert_eq!(names, expected);
 
-    let request = v1alpha::ServerReflectionRequest {
-        host: String::new(),
-        message_request: Some(v1alpha::server_reflection_request::MessageRequest::FileContainingSymbol(
-            "order.v1.CatalogService".to_owned(),
-        )),
-    };
-    let mut client = v1alpha::server_reflection_client::ServerReflectionClient::new(harness.channel.clone());
-    let mut answers = client.server_reflection_info(tokio_stream::once(request)).await.unwrap().into_inner();
-    let answer = answers.message().await.unwrap().unwrap().message_response.unwrap();
-    assert!(matches!(
-        answer,
-        v1alpha::server_reflection_response::MessageResponse::FileDescriptorResponse(_)
-    ));
+    // The details of errors as well, which no method names.
+    for symbol in ["order.v1.CatalogService", "google.rpc.BadRequest", "google.rpc.ErrorInfo"] {
+        let symbol =
+            v1alpha::server_reflection_request::MessageRequest::FileContainingSymbol(symbol.to_owned());
+        let request =
+            v1alpha::ServerReflectionRequest { host: String::new(), message_request: Some(symbol.clone()) };
+        let mut client =
+            v1alpha::server_reflection_client::ServerReflectionClient::new(harness.channel.clone());
+        let mut answers =
+            client.server_reflection_info(tokio_stream::once(request)).await.unwrap().into_inner();
+        let answer = answers.message().await.unwrap().unwrap().message_response.unwrap();
+        assert!(
+            matches!(answer, v1alpha::server_reflection_response::MessageResponse::FileDescriptorResponse(_)),
+            "{symbol:?}: {answer:?}"
+        );
+    }
 }
 
 #[tokio::test]
