@@ -130,6 +130,7 @@ where
                 () = sleep(jittered(pause)) => {}
             }
         }
+        fault::point!("consumer.leaving", consumer.name);
         if tokio::time::timeout(FAREWELL, self.claim.release()).await.is_err() {
             tracing::debug!(consumer = consumer.name, "the lease was not given back and runs out");
         }

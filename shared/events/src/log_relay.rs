@@ -200,6 +200,7 @@ impl<L: RelayLease, C: Channel> LogRelay<L, C> {
                     cursor.head.position = last.position;
                     cursor.head.event_id = Some(last.new.id);
                     cursor.head.epoch = last.epoch;
+                    fault::point!("relay.read", &cursor.head.stream);
                 }
             }
             self.stamped.beat(!messages.is_empty());

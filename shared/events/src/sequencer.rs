@@ -110,6 +110,7 @@ impl<S: OutboxStore, C: Channel> Sequencer<S, C> {
                 }
             }
         }
+        fault::point!("sequencer.leaving", &self.stream);
         // Without a duration, the lease has run out at once.
         let release = self.store.lease(&self.stream, self.owner, Duration::ZERO);
         if tokio::time::timeout(FAREWELL, release).await.is_err() {
@@ -185,6 +186,9 @@ impl<S: OutboxStore, C: Channel> Sequencer<S, C> {
                 return Ok(());
             };
             backoff.reset();
+            if !events.is_empty() {
+                fault::point!("sequencer.stamped", &self.stream);
+            }
             let full = events.len() >= self.options.batch_max;
             self.stamped.beat(!events.is_empty());
             relay.push(events);
@@ -244,6 +248,9 @@ impl<S: OutboxStore, C: Channel> Sequencer<S, C> {
         loop {
             let count = self.store.prune(lease, self.options.retention, batch).await?;
             pruned += count;
+            if count > 0 {
+                fault::point!("pruner.pruned", &self.stream);
+            }
             if usize::try_from(count).is_ok_and(|count| count < batch) {
                 break;
             }

@@ -2,7 +2,7 @@
 //! fail.
 //!
 //! Without the feature `faults` every function here is empty and no name is in the binary; with it a release build
-//! does not compile. A [`point`] fires once, when the file that [`ARMED`] names holds its line:
+//! does not compile. A [`point!`] fires once, when the file that [`ARMED`] names holds its line:
 //!
 //! ```text
 //! sequencer.stamped order kill
@@ -22,14 +22,39 @@ pub use flaw::Flaw;
 /// The environment variable with the path of the file that arms a point.
 pub const ARMED: &str = "FAULT_ARMED";
 
-/// A named moment. `part` says of what, such as the stream or the consumer.
+/// Whether the points are built in, for the rare place that must make a moment before it can name it.
+pub const BUILT_IN: bool = cfg!(feature = "faults");
+
+/// A named moment. The part says of what, such as the stream or the consumer.
 ///
 /// With the feature, and armed for this name and part, the process gets SIGKILL (`kill`) or SIGSTOP (`stop`) here
-/// and now.
-#[inline]
-pub fn point(name: &'static str, part: &str) {
-    #[cfg(feature = "faults")]
-    point::reached(name, part);
-    #[cfg(not(feature = "faults"))]
-    let _ = (name, part);
+/// and now. Without it nothing is left of the line, not even the name: hence a macro.
+#[cfg(feature = "faults")]
+#[macro_export]
+macro_rules! point {
+    ($name:literal, $part:expr) => {
+        $crate::reached($name, $part)
+    };
 }
+
+/// A named moment. The part says of what, such as the stream or the consumer. Built without the points: nothing.
+#[cfg(not(feature = "faults"))]
+#[macro_export]
+macro_rules! point {
+    ($name:literal, $part:expr) => {
+        $crate::ignored($part)
+    };
+}
+
+/// What [`point!`] becomes.
+#[cfg(feature = "faults")]
+#[doc(hidden)]
+pub fn reached(name: &'static str, part: &str) {
+    point::reached(name, part);
+}
+
+/// What [`point!`] becomes without the points.
+#[cfg(not(feature = "faults"))]
+#[doc(hidden)]
+#[inline(always)]
+pub const fn ignored(_part: &str) {}

@@ -26,7 +26,7 @@ impl App {
             return self.replay_order(recorded, call).await;
         }
         let work = |tx| self.try_cancel_order(tx, call, caller, wish);
-        match self.store.transaction("cancel order", work).await? {
+        match self.store.transaction("cancel_order", work).await? {
             Some(order) => Ok(Answer::first(order)),
             None => self.replay_order_of_first(call).await,
         }

@@ -37,7 +37,7 @@ impl App {
         let (product, event) = (&product, &event);
         let is_first = self
             .store
-            .transaction("create product", |mut tx| async move {
+            .transaction("create_product", |mut tx| async move {
                 if !tx.request_record(&call.key, &call.fingerprint, product, Keep::ThirtyDays).await? {
                     return Ok(false);
                 }

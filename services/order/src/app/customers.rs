@@ -29,7 +29,7 @@ impl App {
         let Some(customer) = self.users.fetch(user_id).await? else { return Ok(None) };
         let customer = &customer;
         self.store
-            .transaction("learn of a customer", |mut tx| async move {
+            .transaction("learn_customer", |mut tx| async move {
                 tx.customers_upsert(std::slice::from_ref(customer)).await?;
                 tx.commit().await
             })

@@ -32,7 +32,10 @@ impl App {
             };
             let event = self.order_placed(&order, call);
             match self.store.order_place(&order, &event, &call.key, &call.fingerprint).await {
-                Ok(Placed::Done) => return Ok(Answer::first(order)),
+                Ok(Placed::Done) => {
+                    fault::point!("business.committed", "place_order");
+                    return Ok(Answer::first(order));
+                }
                 Ok(Placed::RequestTaken) => return self.replay_order_of_first(call).await,
                 Ok(Placed::ProductsChanged) | Err(Error::Conflict(_)) => {}
                 Err(error) => return Err(error),
@@ -44,6 +47,7 @@ impl App {
     async fn refuse(&self, call: &Call, shortage: Shortage) -> Result<Answer<Order>> {
         let outcome = OrderOutcome::from(shortage);
         if self.store.request_record(&call.key, &call.fingerprint, &outcome, Keep::Forever).await? {
+            fault::point!("business.committed", "place_order_refused");
             Err(shortage.into())
         } else {
             self.replay_order_of_first(call).await

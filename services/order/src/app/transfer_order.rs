@@ -30,7 +30,7 @@ impl App {
             self.require_known(wish.to).await?;
         }
         let work = |tx| self.try_transfer_order(tx, call, wish);
-        match self.store.transaction("transfer order", work).await? {
+        match self.store.transaction("transfer_order", work).await? {
             Some(order) => Ok(Answer::first(order)),
             None => self.replay_order_of_first(call).await,
         }

@@ -22,7 +22,7 @@ impl CustomersSnapshot {
             aggregates += page.len() as u64;
             let page = &page;
             self.store
-                .transaction("rebuild customers", |mut tx| async move {
+                .transaction("rebuild_customers", |mut tx| async move {
                     tx.customers_upsert(page).await?;
                     tx.commit().await
                 })

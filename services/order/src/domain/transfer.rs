@@ -286,6 +286,21 @@ pub(crate) enum Input {
     OperatorCancel,
 }
 
+impl Input {
+    /// Its name.
+    pub(crate) const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Reserved => "reserved",
+            Self::Refused(_) => "refused",
+            Self::Posted => "posted",
+            Self::Released => "released",
+            Self::StepImpossible(_) => "step_impossible",
+            Self::Expiry => "expiry",
+            Self::OperatorCancel => "operator_cancel",
+        }
+    }
+}
+
 /// What to do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Action {

@@ -103,7 +103,14 @@ impl Store {
             connection.begin().await?;
         }
         let signals = Arc::clone(&self.signals);
-        Ok(Tx { connection: Some(connection), failed: false, appended: false, signals, home: None })
+        Ok(Tx {
+            connection: Some(connection),
+            failed: false,
+            appended: false,
+            signals,
+            home: None,
+            operation: "",
+        })
     }
 
     /// Does `work` in a transaction, which it commits itself. Whatever it does not commit is rolled back, and
@@ -119,8 +126,10 @@ impl Store {
         let mut backoff = Backoff::new(FIRST_DELAY, LONGEST_DELAY);
         for _ in 0..ATTEMPTS {
             let home = Home::default();
+            fault::point!("business.beginning", name);
             let mut tx = self.begin().await?;
             tx.home = Some(home.clone());
+            tx.operation = name;
             let result = work(tx).await;
             home.roll_back().await;
             match result {
@@ -168,6 +177,8 @@ pub struct Tx {
     appended: bool,
     signals: Arc<Signals>,
     home: Option<Home>,
+    /// The name of what it does, if it is a use case.
+    operation: &'static str,
 }
 
 const UNFINISHED: &str = "only commit, rollback and drop take the connection";
@@ -213,9 +224,13 @@ impl Tx {
                 "a transaction was to be committed after one of its statements failed",
             ));
         }
+        fault::point!("business.committing", self.operation);
         let result = self.connection().finish("COMMIT").await;
-        if result.is_ok() && self.appended {
-            self.signals.appended.notify_one();
+        if result.is_ok() {
+            fault::point!("business.committed", self.operation);
+            if self.appended {
+                self.signals.appended.notify_one();
+            }
         }
         result
     }

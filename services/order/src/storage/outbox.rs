@@ -84,6 +84,9 @@ impl OutboxStore for Store {
         let events: Vec<_> = rows.into_iter().map(|row| row.into_event(&lease.stream, lease.epoch)).collect();
         let head = events.last().map(|event| (event.position, event.new.id));
         tx.lease_advance(lease, head, duration).await?;
+        if !events.is_empty() {
+            fault::point!("sequencer.stamping", &lease.stream);
+        }
         tx.commit().await?;
         Ok(Stamp::Stamped(events))
     }

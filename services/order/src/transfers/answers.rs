@@ -45,12 +45,18 @@ impl Effects<Tx> for Answers {
             }
         }
         work.save(tx).await?;
+        for happening in &happenings {
+            fault::point!("transfer.moving", happening.input.as_str());
+        }
         Ok(())
     }
 
     fn committed(&self, run: &[Event]) {
         let moved = run.iter().filter_map(|event| happening(event).ok().flatten());
-        self.0.waiters.wake(moved.map(|happening| happening.transfer_id));
+        self.0.waiters.wake(moved.map(|happening| {
+            fault::point!("transfer.moved", happening.input.as_str());
+            happening.transfer_id
+        }));
     }
 }
 

@@ -67,6 +67,9 @@ impl Recovery {
     pub(crate) async fn tick(&self) -> Result<usize> {
         let claims = self.coordinator.store.transfers_claim(self.owner, LEASE, BATCH).await?;
         let claimed = claims.len();
+        if claimed > 0 {
+            fault::point!("recovery.claimed", "order");
+        }
         futures_util::stream::iter(&claims)
             .for_each_concurrent(CONCURRENCY, |claim| async {
                 let recovered = timeout(EACH_WITHIN, self.recover(claim)).await;

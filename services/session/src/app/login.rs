@@ -64,7 +64,9 @@ impl App {
 
     async fn check(&self, login: &Login) -> Result<KnownUser> {
         let attempt = self.store.login_begin(throttle_key(&login.email)).await?;
+        fault::point!("login.counted", "session");
         let checked = self.users.password_verify(&login.email, &login.password).await;
+        fault::point!("login.checked", "session");
         match &checked {
             Ok(_) => self.store.login_succeeded(&attempt).await?,
             Err(Error::InvalidCredentials) => {

@@ -64,8 +64,14 @@ impl Store {
     }
 
     /// Runs a script that may have appended events, and tells the relay.
-    pub(super) async fn append<T: FromRedisValue>(&self, call: &ScriptInvocation<'_>) -> Result<T> {
+    pub(super) async fn append<T: FromRedisValue>(
+        &self,
+        operation: &'static str,
+        call: &ScriptInvocation<'_>,
+    ) -> Result<T> {
+        fault::point!("business.committing", operation);
         let answer = self.redis.script(call).await;
+        fault::point!("business.committed", operation);
         // Also after a failure: the script may have run, and only its answer got lost.
         self.options.appended.notify_one();
         answer

@@ -44,6 +44,6 @@ impl Store {
             .arg(user.to_string())
             .arg(self.event_id().to_string())
             .arg(entries::all_revoked(user, 0));
-        self.append(&call).await
+        self.append("forget_user", &call).await
     }
 }

@@ -53,6 +53,7 @@ impl Store {
         let mut call = script::REQUEST_CLAIM.key(keys::request(partition, request));
         call.arg(fingerprint.as_bytes()).arg(millis(self.options.lifetimes.request));
         let mut reply: Reply = self.redis.script(&call).await?;
+        fault::point!("request.claimed", request.method);
         if reply.next::<String>()? == "OTHER" { Keyed::other(&mut reply) } else { Ok(Keyed::First(())) }
     }
 }

@@ -114,6 +114,7 @@ impl Tx {
             previous = Some(row.id);
         }
         self.positions_write(&rows).await?;
+        fault::point!("sequencer.stamping", &lease.stream);
         let epoch = stream.epoch.into();
         let events: Result<Vec<Event>> =
             rows.into_iter().map(|row| row.into_event(&lease.stream, epoch)).collect();
@@ -226,6 +227,7 @@ impl Tx {
         let (outbox, session) = self.on::<EventRow>(OUTBOX);
         let range = doc! { "position": { "$gte": first.position, "$lt": below } };
         let deleted = bounded(outbox.delete_many(range).session(session)).await?;
+        fault::point!("pruner.pruning", &lease.stream);
         Ok(deleted.deleted_count)
     }
 

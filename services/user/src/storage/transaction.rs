@@ -55,6 +55,7 @@ impl Store {
         C: Sync,
         F: for<'t> Fn(&'t mut Tx, &'t C) -> BoxFuture<'t, Result<T>>,
     {
+        fault::point!("business.beginning", name);
         let mut tx = match self.begin(name).await {
             Ok(tx) => tx,
             Err(error) => return Attempt::Nothing(error),
@@ -63,10 +64,17 @@ impl Store {
             .await
             .unwrap_or_else(|_| Err(Error::unavailable("a transaction took too long")));
         match outcome {
-            Ok(value) => match tx.commit().await {
-                Err(Error::Contention) => Attempt::Nothing(Error::Contention),
-                committed => Attempt::Done(committed.map(|()| value)),
-            },
+            Ok(value) => {
+                fault::point!("business.committing", name);
+                match tx.commit().await {
+                    Ok(()) => {
+                        fault::point!("business.committed", name);
+                        Attempt::Done(Ok(value))
+                    }
+                    Err(Error::Contention) => Attempt::Nothing(Error::Contention),
+                    Err(error) => Attempt::Done(Err(error)),
+                }
+            }
             // Whoever does not answer would not answer an abort: that is left to the driver.
             Err(error @ Error::Unavailable { .. }) => Attempt::Nothing(error),
             Err(error) => {

@@ -120,6 +120,7 @@ impl Expiry {
             return Ok(false);
         };
         let answer = self.orders.decision(transfer_id, mark.epoch).await?;
+        fault::point!("expiry.answered", "hold");
         if answer.epoch != mark.epoch {
             return Ok(false);
         }

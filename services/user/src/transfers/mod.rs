@@ -76,6 +76,17 @@ impl Effects<Tx> for TransferEffects {
         }
         tx.participant_write().await.map_err(StoreError::from)?;
         tx.event_append_all(&answers).await.map_err(StoreError::from)?;
+        for step in steps {
+            fault::point!("hold.changing", step.as_str());
+        }
         Ok(())
+    }
+
+    fn committed(&self, run: &[Event]) {
+        if fault::BUILT_IN {
+            for command in run.iter().filter_map(|event| Command::decode(event).ok().flatten()) {
+                fault::point!("hold.changed", command.step.as_str());
+            }
+        }
     }
 }
