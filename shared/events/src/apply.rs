@@ -248,6 +248,7 @@ impl<S: ConsumerStore, E: Effects<S::Tx>> Applier<S, E> {
         if let Some((link, traceparent)) = self.options.link.zip(traceparent) {
             link(&span, traceparent);
         }
+        fault::point!("consumer.received", self.claim.consumer.name);
         self.transaction(from, run, Mark::after(last)).instrument(span).await
     }
 
@@ -264,9 +265,11 @@ impl<S: ConsumerStore, E: Effects<S::Tx>> Applier<S, E> {
         let mut tx = self.begin().await?;
         match self.fill(&mut tx, from, run, &to).await {
             Ok(filled) => {
+                fault::point!("consumer.applying", self.claim.consumer.name);
                 if let Err(error) = tx.commit().await {
                     return Err(Failure::Commit(error, filled));
                 }
+                fault::point!("consumer.applied", self.claim.consumer.name);
                 self.none_parked = filled.none_parked;
                 self.committed(&filled, run);
                 Ok(to)
