@@ -3,6 +3,7 @@
 //! - A test of one service asks for a database of its own: [`TestPostgres`], [`TestMongo`], [`TestRedis`].
 //! - A run of everything starts [`Databases`], or a [`Stack`] with the services too, in a [`State`] folder; each
 //!   [`Process`] can be killed, paused, resumed and started again.
+//! - [`proxy`] puts faults between them.
 //! - [`wait_until`] is how anything waits.
 //!
 //! **Invariant:** whatever is started here is ended: by its owner, by the kernel when the owner dies, or by the
@@ -23,6 +24,7 @@ mod ports;
 mod postgres;
 mod process;
 pub mod programs;
+pub mod proxy;
 mod psql;
 mod redis;
 mod redis_admin;

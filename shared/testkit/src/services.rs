@@ -138,6 +138,8 @@ pub struct ServiceOptions {
     pub threads: Option<usize>,
     /// More environment, last one wins.
     pub env: Vec<(ServiceName, String, String)>,
+    /// A proxy on every edge: [`crate::Stack::edge`].
+    pub edges: bool,
 }
 
 impl Default for ServiceOptions {
@@ -151,6 +153,7 @@ impl Default for ServiceOptions {
             session: Port::Free,
             threads: Some(1),
             env: Vec::new(),
+            edges: false,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 
 use crate::databases::{DatabaseOptions, Databases};
+use crate::proxy::{Edge, Edges, Proxy};
 use crate::service::Service;
 use crate::services::{DatabaseUrls, ServiceName, ServiceOptions};
 use crate::state::State;
@@ -112,6 +113,7 @@ pub struct Stack {
     pub services: Services,
     /// Their databases.
     pub databases: Databases,
+    edges: Option<Edges>,
 }
 
 impl Stack {
@@ -126,8 +128,28 @@ impl Stack {
     ) -> Result<Self> {
         let databases = Databases::start(Arc::clone(&state), databases).await?;
         let urls = databases.urls_for_services().await?;
-        let services = Services::start(&state, &urls, services).await.context("starting the services")?;
-        Ok(Self { services, databases })
+        let mut services = services.clone();
+        let edges = if services.edges { Some(Edges::start(&urls, &mut services).await?) } else { None };
+        let services = Services::start(&state, &urls, &services).await.context("starting the services")?;
+        Ok(Self { services, databases, edges })
+    }
+
+    /// The proxies on its edges.
+    ///
+    /// # Panics
+    /// When it was started without: [`ServiceOptions::edges`].
+    #[must_use]
+    pub fn edges(&self) -> &Edges {
+        self.edges.as_ref().expect("a stack is started with edges when they are asked for")
+    }
+
+    /// The proxy on one of its edges.
+    ///
+    /// # Panics
+    /// As [`Stack::edges`].
+    #[must_use]
+    pub fn edge(&self, edge: Edge) -> &Proxy {
+        self.edges().get(edge)
     }
 
     /// Stops everything in order.

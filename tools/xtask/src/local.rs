@@ -117,6 +117,7 @@ impl Local {
             session,
             threads: args.threads,
             env: Vec::new(),
+            edges: false,
         };
         let stack = Stack::start(Arc::clone(&state), databases, &services).await?;
         let password = state.secret("admin-password")?;

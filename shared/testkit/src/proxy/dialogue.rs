@@ -1,0 +1,158 @@
+//! What the two ends of a connection say to each other, as far as a lost acknowledgement needs it: which bytes are
+//! the answer to what. Each protocol is read frame by frame, over whatever boundaries the bytes arrive in.
+
+use std::sync::Arc;
+
+use anyhow::{Result, ensure};
+
+use super::grpc::Grpc;
+use super::mongo::{Mongo, Transactions};
+use super::postgres::Postgres;
+use super::redis::{Redis, Scripts};
+
+/// Which protocol an edge speaks. All in clear text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// Any: nothing in it is understood.
+    Opaque,
+    /// Work is a transaction, known by the text of its statements; its acknowledgement is that of its commit.
+    Postgres,
+    /// Work is a transaction, known by its commands, such as `insert post`, and acknowledged by the reply to
+    /// `commitTransaction`; outside of transactions each command is work of its own.
+    Mongo,
+    /// Work is a command, known by its words, or a script, known by its source.
+    Redis,
+    /// Work is a unary call, known by its path, and acknowledged by an answer with status OK.
+    Grpc,
+}
+
+/// What was asked for, each statement, command or path as text.
+pub(super) type Work = Vec<Arc<str>>;
+
+/// What a frame of the server means.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// Nothing that could be lost.
+    Other,
+    /// The answer to this work has begun and is not whole yet.
+    Part(Work),
+    /// An answer is whole: this work took effect. None did when it is empty.
+    Done(Work),
+}
+
+/// One connection's conversation. Both sides' frames are told in the order in which they are passed on.
+pub(super) trait Dialogue: Send {
+    /// How long the client's next frame is, once its head is there.
+    fn request_len(&self, bytes: &[u8]) -> Result<Option<usize>>;
+
+    /// The client says this.
+    fn request(&mut self, frame: &[u8]) -> Result<()>;
+
+    /// How long the server's next frame is, once its head is there.
+    fn answer_len(&self, bytes: &[u8]) -> Result<Option<usize>>;
+
+    /// The server says this.
+    fn answer(&mut self, frame: &[u8]) -> Result<Heard>;
+}
+
+/// A protocol with what its connections must know of each other.
+#[derive(Debug)]
+pub(super) enum Speech {
+    Opaque,
+    Postgres,
+    Mongo(Transactions),
+    Redis(Scripts),
+    Grpc,
+}
+
+impl From<Protocol> for Speech {
+    fn from(protocol: Protocol) -> Self {
+        match protocol {
+            Protocol::Opaque => Self::Opaque,
+            Protocol::Postgres => Self::Postgres,
+            Protocol::Mongo => Self::Mongo(Transactions::default()),
+            Protocol::Redis => Self::Redis(Scripts::default()),
+            Protocol::Grpc => Self::Grpc,
+        }
+    }
+}
+
+impl Speech {
+    /// The conversation of a new connection.
+    pub(super) fn begin(&self) -> Option<Box<dyn Dialogue>> {
+        match self {
+            Self::Opaque => None,
+            Self::Postgres => Some(Box::new(Postgres::default())),
+            Self::Mongo(transactions) => Some(Box::new(Mongo::new(Arc::clone(transactions)))),
+            Self::Redis(scripts) => Some(Box::new(Redis::new(Arc::clone(scripts)))),
+            Self::Grpc => Some(Box::new(Grpc::new())),
+        }
+    }
+}
+
+/// Bytes that came and are no whole frame yet.
+#[derive(Debug, Default)]
+pub(super) struct Frames(Vec<u8>);
+
+impl Frames {
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+
+    /// The next frame, if it is whole; `len` is [`Dialogue::request_len`] or [`Dialogue::answer_len`].
+    pub(super) fn next(
+        &mut self,
+        len: impl FnOnce(&[u8]) -> Result<Option<usize>>,
+    ) -> Result<Option<Vec<u8>>> {
+        let Some(len) = len(&self.0)? else { return Ok(None) };
+        ensure!(len > 0, "an empty frame");
+        if self.0.len() < len {
+            return Ok(None);
+        }
+        let rest = self.0.split_off(len);
+        Ok(Some(std::mem::replace(&mut self.0, rest)))
+    }
+}
+
+/// A big-endian number of four bytes.
+pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    let bytes = bytes.get(at..at.checked_add(4)?)?;
+    Some(u32::from_be_bytes(bytes.try_into().ok()?))
+}
+
+#[cfg(test)]
+pub(super) mod testing {
+    //! Feeding a dialogue byte by byte.
+
+    use super::*;
+
+    /// What a side says, one byte at a time.
+    pub(in super::super) fn ask(dialogue: &mut dyn Dialogue, bytes: &[u8]) {
+        let mut frames = Frames::default();
+        for byte in bytes {
+            frames.push(&[*byte]);
+            while let Some(frame) = frames.next(|bytes| dialogue.request_len(bytes)).unwrap() {
+                dialogue.request(&frame).unwrap();
+            }
+        }
+        assert!(frames.0.is_empty(), "a frame is left unfinished");
+    }
+
+    /// What each frame of the answer means, fed one byte at a time.
+    pub(in super::super) fn hear(dialogue: &mut dyn Dialogue, bytes: &[u8]) -> Vec<Heard> {
+        let (mut frames, mut heard) = (Frames::default(), Vec::new());
+        for byte in bytes {
+            frames.push(&[*byte]);
+            while let Some(frame) = frames.next(|bytes| dialogue.answer_len(bytes)).unwrap() {
+                heard.push(dialogue.answer(&frame).unwrap());
+            }
+        }
+        assert!(frames.0.is_empty(), "a frame is left unfinished");
+        heard
+    }
+
+    /// Work of these texts.
+    pub(in super::super) fn work(texts: &[&str]) -> Work {
+        texts.iter().map(|&text| text.into()).collect()
+    }
+}

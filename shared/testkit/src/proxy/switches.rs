@@ -1,0 +1,81 @@
+//! What can be wrong with an edge, as all its connections see it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use super::loss::{Bites, Loss};
+
+/// Which way bytes go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// Requests.
+    ToServer,
+    /// Answers.
+    ToClient,
+}
+
+/// The state of an edge. All off is an edge that works.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Switches {
+    /// Raised to reset all connections there are.
+    pub(super) resets: u64,
+    /// Raised when everything was switched off.
+    pub(super) heals: u64,
+    pub(super) refusing: Option<Bites>,
+    /// By [`Direction`].
+    pub(super) silent: [Option<Bites>; 2],
+    pub(super) delay: Option<(Duration, Bites)>,
+    pub(super) cut: Option<Arc<Cut>>,
+    pub(super) loss: Option<Arc<Loss>>,
+}
+
+impl Switches {
+    /// All off.
+    pub(super) fn heal(&mut self) {
+        *self = Self { resets: self.resets, heals: self.heals + 1, ..Self::default() };
+    }
+}
+
+/// After so many more bytes of all connections together the one that they came over is reset.
+#[derive(Debug)]
+pub(super) struct Cut {
+    direction: Direction,
+    left: AtomicUsize,
+    pub(super) bites: Bites,
+}
+
+impl Cut {
+    pub(super) fn new(direction: Direction, bytes: usize) -> Self {
+        Self { direction, left: AtomicUsize::new(bytes), bites: Bites::default() }
+    }
+
+    /// The bytes to send before the connection is reset, if these are the ones.
+    pub(super) fn last_of<'a>(&self, direction: Direction, bytes: &'a [u8]) -> Option<&'a [u8]> {
+        if direction != self.direction || self.bites.count() > 0 {
+            return None;
+        }
+        let less = |left: usize| Some(left.saturating_sub(bytes.len()));
+        let left =
+            self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).unwrap_or_else(|left| left);
+        (left <= bytes.len()).then(|| {
+            self.bites.add();
+            &bytes[..left]
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cut_counts_bytes_of_one_direction_and_bites_once() {
+        let cut = Cut::new(Direction::ToClient, 5);
+        assert_eq!(cut.last_of(Direction::ToServer, b"not counted"), None);
+        assert_eq!(cut.last_of(Direction::ToClient, b"abc"), None);
+        assert_eq!(cut.last_of(Direction::ToClient, b"def"), Some(&b"de"[..]));
+        assert_eq!(cut.last_of(Direction::ToClient, b"of the next connection"), None);
+        assert_eq!(cut.bites.count(), 1);
+    }
+}
