@@ -1,136 +1,132 @@
-//! `load`: calls a running system in a closed loop and prints rate and times.
+//! `load`: drives calls at a running system, and prints rate, times and what they cost.
 #![expect(clippy::print_stdout, reason = "the result is printed")]
 
-mod tally;
-
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
-use api::order::v1::order_service_client::OrderServiceClient;
-use api::order::v1::{OrderItem, PlaceOrderRequest};
-use api::user::v1::GetUserRequest;
-use api::user::v1::user_service_client::UserServiceClient;
+use anyhow::Result;
 use clap::{Parser, Subcommand};
+use load::backlog::Backlog;
+use load::calls::{Bearer, Caller, Service, Target, connect};
+use load::events_way::Way;
+use load::pay::Payments;
+use load::round::{Plan, Round, Tally, Watch};
+use load::{backlog, drive, events_way};
 use secrecy::{ExposeSecret as _, SecretString};
-use tokio::task::JoinSet;
-use tonic::metadata::{Ascii, MetadataValue};
-use tonic::service::Interceptor;
-use tonic::transport::{Channel, Endpoint};
-use tonic::{Request, Status};
-use uuid::Uuid;
 
-use tally::Tally;
-
-/// Calls a running Tristore in a closed loop.
+/// Drives calls at a running Tristore: in a closed loop, or at a fixed rate.
 #[derive(Debug, Parser)]
 #[command(name = "load", version)]
 struct Cli {
-    /// Whose calls they are: an access token.
-    #[arg(long, env = "TRISTORE_TOKEN", hide_env_values = true)]
+    /// Whose calls they are: an access token, or a service's token. None for calls that anyone may make.
+    #[arg(long, env = "TRISTORE_TOKEN", hide_env_values = true, default_value = "")]
     token: SecretString,
-    /// Calls under way at once.
+    #[command(flatten)]
+    plan: Plan,
+    /// Calls under way at once, in a closed loop.
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=4096))]
     in_flight: u16,
-    /// For how long.
-    #[arg(long, default_value = "5s", value_parser = humantime::parse_duration)]
-    duration: Duration,
+    /// Calls in a second, whatever comes back. [default: a closed loop]
+    #[arg(long)]
+    rate: Option<f64>,
     /// User service.
     #[arg(long, env = "USER_URL", default_value = "http://localhost:50051")]
     user_url: String,
     /// Order service.
     #[arg(long, env = "ORDER_URL", default_value = "http://localhost:50052")]
     order_url: String,
+    /// Session service.
+    #[arg(long, env = "SESSION_URL", default_value = "http://localhost:50053")]
+    session_url: String,
+    /// The service that empty calls go to.
+    #[arg(long, default_value = "user")]
+    service: Service,
+    /// How the result is printed.
+    #[arg(long, default_value = "text")]
+    output: Output,
     #[command(subcommand)]
-    call: Call,
+    work: Work,
 }
 
-/// Which call.
+/// How the result is printed.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Output {
+    /// For people.
+    Text,
+    /// One JSON object.
+    Json,
+}
+
+/// What to do.
 #[derive(Debug, Clone, Subcommand)]
-enum Call {
-    /// `user.v1.UserService/GetUser`.
-    GetUser {
-        /// Whom.
-        #[arg(long)]
-        user_id: String,
+enum Work {
+    #[command(flatten)]
+    Call(Target),
+    /// `order.v1.TransferService/PayOrder`, of orders that are placed first.
+    Pay {
+        /// Access tokens of customers who have the credit.
+        #[arg(long, required = true)]
+        customer_token: Vec<String>,
+        /// What they order.
+        #[arg(long, required = true)]
+        product_id: Vec<String>,
+        /// How many orders to place: more than can be paid in the time.
+        #[arg(long, default_value_t = 2000)]
+        orders: usize,
     },
-    /// `order.v1.OrderService/PlaceOrder`, one item, a new order each time.
-    PlaceOrder {
-        /// What.
-        #[arg(long)]
-        product_id: String,
-    },
-}
-
-/// Adds the token to each call.
-#[derive(Debug, Clone)]
-struct Bearer(MetadataValue<Ascii>);
-
-impl Interceptor for Bearer {
-    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        request.metadata_mut().insert("authorization", self.0.clone());
-        Ok(request)
-    }
-}
-
-impl Call {
-    async fn once(&self, channel: &Channel, bearer: &Bearer) -> Result<(), Status> {
-        match self {
-            Self::GetUser { user_id } => {
-                let mut client = UserServiceClient::with_interceptor(channel.clone(), bearer.clone());
-                client.get_user(GetUserRequest { user_id: user_id.clone() }).await.map(drop)
-            }
-            Self::PlaceOrder { product_id } => {
-                let mut client = OrderServiceClient::with_interceptor(channel.clone(), bearer.clone());
-                let item = OrderItem { product_id: product_id.clone(), quantity: 1, ..OrderItem::default() };
-                let request = PlaceOrderRequest { request_id: Uuid::new_v4().to_string(), items: vec![item] };
-                client.place_order(request).await.map(drop)
-            }
-        }
-    }
+    /// The way of an event: from the commit in order service's database until user service has applied it. Writes
+    /// orders straight into that database: nothing for a system that is in use.
+    EventsWay(Way),
+    /// How long a backlog of events takes to be applied in user service's database. Writes as `events-way` does.
+    Backlog(Backlog),
+    /// Nothing: only watches.
+    Idle,
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<ExitCode> {
     let cli = Cli::parse();
-    let url = match cli.call {
-        Call::GetUser { .. } => &cli.user_url,
-        Call::PlaceOrder { .. } => &cli.order_url,
-    };
-    let endpoint = Endpoint::from_shared(url.clone()).with_context(|| format!("{url} is no URL"))?;
-    let channel = endpoint.connect().await.with_context(|| format!("connecting to {url}"))?;
-    let bearer = format!("Bearer {}", cli.token.expose_secret()).parse().context("a token")?;
-    let tally = run(&channel, &Bearer(bearer), &cli.call, cli.in_flight, cli.duration).await?;
-    for line in tally.lines(cli.duration) {
-        println!("{line}");
+    let round = run(&cli).await?;
+    match cli.output {
+        Output::Text => round.lines().iter().for_each(|line| println!("{line}")),
+        Output::Json => println!("{}", serde_json::to_string(&round)?),
     }
-    Ok(if tally.all_answered() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let is_good = round.is_clean() || matches!(cli.work, Work::Idle);
+    Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn run(
-    channel: &Channel,
-    bearer: &Bearer,
-    call: &Call,
-    in_flight: u16,
-    duration: Duration,
-) -> Result<Tally> {
-    let end = Instant::now() + duration;
-    let mut callers = JoinSet::new();
-    for _ in 0..in_flight {
-        let (channel, bearer, call) = (channel.clone(), bearer.clone(), call.clone());
-        callers.spawn(async move {
-            let mut tally = Tally::default();
-            while Instant::now() < end {
-                let began = Instant::now();
-                let answer = call.once(&channel, &bearer).await;
-                tally.count(answer.err().map(|status| status.code()), began.elapsed());
+async fn run(cli: &Cli) -> Result<Round> {
+    match &cli.work {
+        Work::Call(target) => {
+            let url = match target.service().unwrap_or(cli.service) {
+                Service::User => &cli.user_url,
+                Service::Order => &cli.order_url,
+                Service::Session => &cli.session_url,
+            };
+            let connection = connect(url, Bearer::new(cli.token.expose_secret())?).await?;
+            drive(cli, Caller::new(target.clone(), connection)?).await
+        }
+        Work::Pay { customer_token, product_id, orders } => {
+            let mut customers = Vec::new();
+            for token in customer_token {
+                customers.push(connect(&cli.order_url, Bearer::new(token)?).await?);
             }
-            tally
-        });
+            drive(cli, Payments::prepare(customers, product_id, *orders).await?).await
+        }
+        Work::EventsWay(way) => events_way::run(&cli.plan, way).await,
+        Work::Backlog(backlog) => backlog::run(&cli.plan, backlog).await,
+        Work::Idle => {
+            tokio::time::sleep(cli.plan.warm_up).await;
+            let watch = Watch::begin(&cli.plan.watch)?;
+            tokio::time::sleep(cli.plan.duration).await;
+            Ok(watch.end()?.with(&Tally::default()))
+        }
     }
-    let mut sum = Tally::default();
-    while let Some(tally) = callers.join_next().await {
-        sum.add(tally?);
+}
+
+async fn drive(cli: &Cli, call: impl drive::Call) -> Result<Round> {
+    let in_flight = usize::from(cli.in_flight);
+    match cli.rate {
+        Some(rate) => drive::fixed_rate(&cli.plan, rate, in_flight, call).await,
+        None => drive::closed_loop(&cli.plan, in_flight, call).await,
     }
-    Ok(sum)
 }

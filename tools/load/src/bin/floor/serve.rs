@@ -1,0 +1,98 @@
+//! One single-threaded runtime a core, each with a listener of its own on one port: the cheapest way to serve.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::thread;
+
+use anyhow::{Context as _, Result, anyhow};
+use http::{Request, Response};
+use prost::Message;
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::runtime::Builder;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::body::Body;
+use tonic::server::{Grpc, NamedService};
+use tonic::service::Routes;
+use tonic::transport::Server;
+use tonic::{Code, Status};
+use tonic_prost::ProstCodec;
+use tower::{Service, service_fn};
+
+const BACKLOG: u32 = 1024;
+
+/// Binds a socket for each runtime.
+pub(crate) fn bind(address: SocketAddr, count: usize) -> Result<(SocketAddr, Vec<TcpSocket>)> {
+    let one = |address| -> Result<TcpSocket> {
+        let socket = TcpSocket::new_v4()?;
+        socket.set_reuseport(true)?;
+        socket.bind(address).with_context(|| format!("listening on {address}"))?;
+        Ok(socket)
+    };
+    let first = one(address)?;
+    let address = first.local_addr()?;
+    let mut sockets = vec![first];
+    for _ in 1..count {
+        sockets.push(one(address)?);
+    }
+    Ok((address, sockets))
+}
+
+/// Serves for ever; `connect` makes what a runtime serves, with clients of its own.
+pub(crate) fn run<S, F, Fut>(sockets: Vec<TcpSocket>, connect: F) -> Result<()>
+where
+    F: Fn() -> Fut + Clone + Send + 'static,
+    Fut: Future<Output = Result<S>>,
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
+        + NamedService
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+{
+    let threads: Vec<_> = sockets
+        .into_iter()
+        .map(|socket| {
+            let connect = connect.clone();
+            thread::spawn(move || {
+                Builder::new_current_thread().enable_all().build()?.block_on(async {
+                    // Connected first: a socket that listens gets its share of the connections.
+                    let service = connect().await?;
+                    let listener = TcpListenerStream::new(listen(socket)?);
+                    let (_, health) = tonic_health::server::health_reporter();
+                    let routes = Routes::new(service).add_service(health).prepare();
+                    Server::builder().tcp_nodelay(true).add_routes(routes).serve_with_incoming(listener).await?;
+                    Ok(())
+                })
+            })
+        })
+        .collect();
+    threads.into_iter().try_for_each(|thread| thread.join().map_err(|_| anyhow!("a thread panicked"))?)
+}
+
+fn listen(socket: TcpSocket) -> Result<TcpListener> {
+    Ok(socket.listen(BACKLOG)?)
+}
+
+/// Answers one call, as generated code does.
+pub(crate) async fn unary<Q, A, F, Fut>(request: Request<Body>, answer: F) -> Result<Response<Body>, Infallible>
+where
+    Q: Message + Default + Send + 'static,
+    A: Message + Send + 'static,
+    F: FnOnce(Q) -> Fut + Clone,
+    Fut: Future<Output = Result<A>> + Send,
+{
+    let service = service_fn(|request: tonic::Request<Q>| {
+        let answer = answer.clone()(request.into_inner());
+        async move {
+            let answer = answer.await;
+            answer.map(tonic::Response::new).map_err(|error| Status::internal(format!("{error:#}")))
+        }
+    });
+    Ok(Grpc::new(ProstCodec::default()).unary(service, request).await)
+}
+
+/// What is no call of ours.
+pub(crate) fn unknown() -> Result<Response<Body>, Infallible> {
+    Ok(Status::new(Code::Unimplemented, "").into_http())
+}

@@ -1,0 +1,145 @@
+//! The floor of user service: one find for a user; for a password two finds and Argon2 as user service computes it, on
+//! as many threads as there are cores.
+
+use std::convert::Infallible;
+use std::num::NonZero;
+use std::pin::Pin;
+use std::sync::{Arc, LazyLock};
+use std::task::{Context, Poll};
+use std::thread::available_parallelism;
+
+use anyhow::{Context as _, Result};
+use api::auth::v1::Role;
+use api::user::v1::user::State;
+use api::user::v1::{GetUserRequest, GetUserResponse, User, VerifyPasswordRequest, VerifyPasswordResponse};
+use argon2::Argon2;
+use argon2::password_hash::PasswordVerifier as _;
+use argon2::password_hash::phc::PasswordHash;
+use bson::doc;
+use http::{Request, Response};
+use mongodb::options::{ClientOptions, ReadConcern};
+use mongodb::{Client, Collection};
+use prost_types::Timestamp;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
+use tonic::body::Body;
+use tonic::server::NamedService;
+use tower::Service;
+use uuid::Uuid;
+
+use crate::serve::{unary, unknown};
+
+static CORES: LazyLock<Arc<Semaphore>> =
+    LazyLock::new(|| Arc::new(Semaphore::new(available_parallelism().map_or(1, NonZero::get))));
+
+/// What it needs.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Options {
+    /// User service's database.
+    #[arg(long, env = "MONGODB_URL", hide_env_values = true)]
+    mongodb_url: String,
+}
+
+/// Answers the calls.
+#[derive(Clone)]
+pub(crate) struct Users {
+    users: Collection<UserRow>,
+    credentials: Collection<CredentialRow>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct UserRow {
+    #[serde(rename = "_id")]
+    id: bson::Uuid,
+    email: String,
+    email_key: String,
+    display_name: String,
+    role: String,
+    state: String,
+    auth_epoch: i64,
+    post_count: i64,
+    version: i64,
+    event_version: i64,
+    create_time: bson::DateTime,
+    update_time: bson::DateTime,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct CredentialRow {
+    #[serde(rename = "_id")]
+    user_id: bson::Uuid,
+    password_hash: String,
+}
+
+impl Users {
+    pub(crate) async fn connect(options: Options) -> Result<Self> {
+        let mut options = ClientOptions::parse(options.mongodb_url).await?;
+        options.read_concern = Some(ReadConcern::majority());
+        let client = Client::with_options(options)?;
+        let database = client.default_database().context("MONGODB_URL names no database")?;
+        Ok(Self { users: database.collection("user"), credentials: database.collection("credential") })
+    }
+
+    async fn get(self, request: GetUserRequest) -> Result<GetUserResponse> {
+        let id = bson::Uuid::from(request.user_id.parse::<Uuid>()?);
+        let row = self.users.find_one(doc! { "_id": id }).await?.context("no such user")?;
+        let user = User {
+            id: request.user_id,
+            display_name: row.display_name,
+            state: if row.state == "active" { State::Active } else { State::Deactivated }.into(),
+            create_time: Some(time(row.create_time)),
+            update_time: Some(time(row.update_time)),
+            etag: row.version.to_string(),
+            post_count: row.post_count,
+            version: row.event_version,
+            ..User::default()
+        };
+        Ok(GetUserResponse { user: Some(user) })
+    }
+
+    async fn verify(self, request: VerifyPasswordRequest) -> Result<VerifyPasswordResponse> {
+        let user = self.users.find_one(doc! { "email_key": &request.email }).await?.context("no such user")?;
+        let credential = self.credentials.find_one(doc! { "_id": user.id }).await?.context("no password")?;
+        let core = Arc::clone(&CORES).acquire_owned().await?;
+        let verified = tokio::task::spawn_blocking(move || {
+            let _core = core;
+            let hash = PasswordHash::new(&credential.password_hash)?;
+            Argon2::default().verify_password(request.password.as_bytes(), &hash)
+        });
+        verified.await??;
+        let role = if user.role == "customer" { Role::Customer } else { Role::Merchant };
+        let user_id = Uuid::from(user.id).to_string();
+        Ok(VerifyPasswordResponse { user_id, role: role.into(), auth_epoch: user.auth_epoch })
+    }
+}
+
+fn time(time: bson::DateTime) -> Timestamp {
+    let millis = time.timestamp_millis();
+    let nanos = i32::try_from(millis.rem_euclid(1000)).unwrap_or_default() * 1_000_000;
+    Timestamp { seconds: millis.div_euclid(1000), nanos }
+}
+
+impl NamedService for Users {
+    const NAME: &'static str = "user.v1.UserService";
+}
+
+impl Service<Request<Body>> for Users {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let this = self.clone();
+        match request.uri().path() {
+            "/user.v1.UserService/GetUser" => Box::pin(unary(request, |question| this.get(question))),
+            "/user.v1.UserService/VerifyPassword" => {
+                Box::pin(unary(request, |question| this.verify(question)))
+            }
+            _ => Box::pin(async { unknown() }),
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! The way of an event: from the commit in order service's database until user service has applied it in its own.
+//!
+//! The producer notes when each COMMIT was answered. When an event was applied is seen in the mark of consumer
+//! `user.statistics`, which moves in the transaction of the effects; it is read about a thousand times a second. That
+//! costs the database something, so what things cost is measured in rounds of their own, which read it at their end
+//! only.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use sqlx::postgres::PgConnection;
+use tokio::sync::Mutex as TurnMutex;
+use tokio::time::sleep;
+use tonic::Status;
+use uuid::Uuid;
+
+use crate::drive;
+use crate::order_events::{self, Customers, Databases, Marks, Position, Wake};
+use crate::round::{Plan, Round, Tally};
+
+/// Connections that write orders.
+const LANES: usize = 16;
+const LOOK_EVERY: Duration = Duration::from_micros(500);
+const APPLIED_WITHIN: Duration = Duration::from_secs(20);
+
+/// What to measure.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Way {
+    /// Where the databases are.
+    #[command(flatten)]
+    pub databases: Databases,
+    /// Events in a second.
+    #[arg(long, default_value_t = 500.0)]
+    pub events_rate: f64,
+    /// Leave the times out, and with them what looking costs.
+    #[arg(long)]
+    pub without_times: bool,
+}
+
+/// Measures it.
+///
+/// # Errors
+/// When a database does not answer, or events are not applied.
+pub async fn run(plan: &Plan, way: &Way) -> Result<Round> {
+    let mut postgres = order_events::postgres(&way.databases).await?;
+    let marks = Marks::connect(&way.databases).await?;
+    let before = order_events::head(&mut postgres).await?;
+    applied(&marks, before, APPLIED_WITHIN).await.context("before the round")?;
+    let producer = Producer::connect(&way.databases).await?;
+    let counted_from = Instant::now() + plan.warm_up;
+    let driven = drive::fixed_rate(plan, way.events_rate, LANES, producer.clone());
+    let looks = async {
+        let mut seen = Vec::new();
+        loop {
+            let position = marks.statistics().await?;
+            if seen.last().is_none_or(|(last, _)| *last < position) {
+                seen.push((position, Instant::now()));
+            }
+            if producer.is_over(position) {
+                return anyhow::Ok(seen);
+            }
+            sleep(LOOK_EVERY).await;
+        }
+    };
+    let drive_to_end = async {
+        let mut round = driven.await?;
+        let written = producer.committed().len();
+        let head = stamped(&mut postgres, before, written).await?;
+        producer.end_at(head);
+        applied(&marks, head, APPLIED_WITHIN).await?;
+        round.done = written as u64;
+        anyhow::Ok(round)
+    };
+    if way.without_times {
+        let counted = |at: &Instant| *at >= counted_from && *at < counted_from + plan.duration;
+        let mut round = drive_to_end.await?;
+        round.done = producer.committed().values().filter(|at| counted(at)).count() as u64;
+        return Ok(round);
+    }
+    let (round, seen) = tokio::try_join!(drive_to_end, looks)?;
+    let committed = producer.committed();
+    let mut tally = Tally::default();
+    for (position, event_id) in order_events::events_after(&mut postgres, before).await? {
+        let Some(committed_at) = committed.get(&event_id) else { continue };
+        let look = seen.partition_point(|(seen, _)| *seen < position);
+        let (_, applied_at) = seen.get(look).context("an event was not seen to be applied")?;
+        if *committed_at >= counted_from {
+            tally.count(None, applied_at.saturating_duration_since(*committed_at));
+        }
+    }
+    Ok(round.with_times(&tally))
+}
+
+/// Waits until so many events are stamped; their head.
+async fn stamped(postgres: &mut PgConnection, before: Position, count: usize) -> Result<Position> {
+    let wanted = before + i64::try_from(count)?;
+    let end = Instant::now() + APPLIED_WITHIN;
+    while Instant::now() < end {
+        let head = order_events::head(postgres).await?;
+        if head >= wanted {
+            return Ok(head);
+        }
+        sleep(LOOK_EVERY * 20).await;
+    }
+    bail!("{count} events above {before} are not stamped after {APPLIED_WITHIN:?}")
+}
+
+/// Waits until all consumers have applied everything up to a position.
+pub(crate) async fn applied(marks: &Marks, position: Position, within: Duration) -> Result<()> {
+    let end = Instant::now() + within;
+    while Instant::now() < end {
+        if marks.slowest().await? >= position {
+            return Ok(());
+        }
+        sleep(LOOK_EVERY * 20).await;
+    }
+    bail!("the events up to {position} are not applied after {within:?}")
+}
+
+/// Writes an order a call.
+#[derive(Clone)]
+struct Producer(Arc<Inner>);
+
+struct Inner {
+    lanes: Vec<TurnMutex<PgConnection>>,
+    wake: Wake,
+    customers: Customers,
+    committed: Mutex<HashMap<Uuid, Instant>>,
+    end: Mutex<Option<Position>>,
+}
+
+impl Producer {
+    async fn connect(databases: &Databases) -> Result<Self> {
+        let mut lanes = Vec::new();
+        for _ in 0..LANES {
+            lanes.push(TurnMutex::new(order_events::postgres(databases).await?));
+        }
+        let wake = Wake::connect(databases).await?;
+        let (committed, end) = (Mutex::default(), Mutex::default());
+        Ok(Self(Arc::new(Inner { lanes, wake, customers: Customers::new(), committed, end })))
+    }
+
+    fn committed(&self) -> HashMap<Uuid, Instant> {
+        self.0.committed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn end_at(&self, head: Position) {
+        *self.0.end.lock().unwrap_or_else(PoisonError::into_inner) = Some(head);
+    }
+
+    fn is_over(&self, position: Position) -> bool {
+        self.0.end.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|end| position >= end)
+    }
+
+    async fn write(&self, lane: usize) -> Result<()> {
+        let inner = &*self.0;
+        let order = inner.customers.order();
+        let event_id = order.event_id;
+        order_events::write(&mut *inner.lanes[lane].lock().await, &[order]).await?;
+        inner.committed.lock().unwrap_or_else(PoisonError::into_inner).insert(event_id, Instant::now());
+        inner.wake.wake().await
+    }
+}
+
+impl drive::Call for Producer {
+    async fn call(&self, lane: usize) -> Result<(), Status> {
+        self.write(lane).await.map_err(|error| Status::unknown(format!("{error:#}")))
+    }
+}

@@ -1,0 +1,243 @@
+//! One measured stretch of time: how long, whom to watch, and what came of it.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+use tonic::Code;
+
+use crate::cpu::{self, Usage};
+use crate::histogram::Histogram;
+
+/// What to measure, beside the calls.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Plan {
+    /// For how long.
+    #[arg(long, default_value = "5s", value_parser = humantime::parse_duration)]
+    pub duration: Duration,
+    /// Time before that, which does not count.
+    #[arg(long, default_value = "0s", value_parser = humantime::parse_duration)]
+    pub warm_up: Duration,
+    /// Processes whose CPU time and memory are told.
+    #[arg(long, value_name = "NAME=PID")]
+    pub watch: Vec<Watched>,
+}
+
+/// A process to watch, its children included.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Watched {
+    /// Its name in the result.
+    pub name: String,
+    /// Its number.
+    pub pid: u32,
+}
+
+impl FromStr for Watched {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (name, pid) = text.split_once('=').ok_or("must be NAME=PID")?;
+        let pid = pid.parse().map_err(|_| format!("{pid} is no process number"))?;
+        Ok(Self { name: name.to_owned(), pid })
+    }
+}
+
+/// What came of a stretch of time.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Round {
+    /// How long it was.
+    pub seconds: f64,
+    /// Calls or events that were done.
+    pub done: u64,
+    /// Calls that failed, by code.
+    pub errors: BTreeMap<String, u64>,
+    /// The time that half of them took at most, in milliseconds.
+    pub p50_ms: f64,
+    /// The time that nine of ten took at most.
+    pub p90_ms: f64,
+    /// The time that 99 of 100 took at most.
+    pub p99_ms: f64,
+    /// The longest.
+    pub longest_ms: f64,
+    /// What the watched processes used.
+    pub processes: BTreeMap<String, Used>,
+}
+
+/// What a process used in a stretch of time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Used {
+    /// CPU time in microseconds.
+    pub cpu_us: f64,
+    /// Memory at its end, in MiB.
+    pub resident_mib: f64,
+}
+
+impl Round {
+    /// Calls or events in a second.
+    #[must_use]
+    pub fn rate(&self) -> f64 {
+        self.done as f64 / self.seconds
+    }
+
+    /// The same with these times instead.
+    #[must_use]
+    pub fn with_times(self, tally: &Tally) -> Self {
+        let (seconds, processes) = (self.seconds, self.processes);
+        Seen { seconds, processes }.with(tally)
+    }
+
+    /// Whether something was done, and nothing failed.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.done > 0 && self.errors.is_empty()
+    }
+
+    /// The result for people.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        let Self { p50_ms, p90_ms, p99_ms, longest_ms, .. } = self;
+        let mut lines = vec![format!("done {}  rate {:.0}/s", self.done, self.rate())];
+        lines.push(format!(
+            "p50 {p50_ms:.2} ms  p90 {p90_ms:.2} ms  p99 {p99_ms:.2} ms  max {longest_ms:.2} ms"
+        ));
+        lines.extend(self.processes.iter().map(|(name, used)| {
+            let each = used.cpu_us / self.done.max(1) as f64;
+            format!("{name}: {each:.1} us of CPU each, {:.1} MiB", used.resident_mib)
+        }));
+        lines.extend(self.errors.iter().map(|(code, count)| format!("{code} {count}")));
+        lines
+    }
+}
+
+/// What is counted while a stretch of time goes on.
+#[derive(Debug, Clone, Default)]
+pub struct Tally {
+    /// Times of what was done.
+    pub times: Histogram,
+    /// What failed, by the code's number, since codes have no order.
+    errors: BTreeMap<i32, u64>,
+}
+
+impl Tally {
+    /// Counts one.
+    pub fn count(&mut self, failed: Option<Code>, time: Duration) {
+        match failed {
+            None => self.times.record(time),
+            Some(code) => *self.errors.entry(code as i32).or_default() += 1,
+        }
+    }
+
+    /// Adds all of another's.
+    pub fn add(&mut self, other: &Self) {
+        self.times.add(&other.times);
+        for (code, count) in &other.errors {
+            *self.errors.entry(*code).or_default() += count;
+        }
+    }
+}
+
+/// The watched processes and the time, as they were when the stretch began.
+#[derive(Debug)]
+pub struct Watch {
+    began: Instant,
+    before: Vec<(Watched, Usage)>,
+}
+
+impl Watch {
+    /// Looks at the processes.
+    ///
+    /// # Errors
+    /// When one is not there.
+    pub fn begin(watched: &[Watched]) -> io::Result<Self> {
+        let look = |watched: &Watched| Ok((watched.clone(), cpu::usage(watched.pid)?));
+        let before = watched.iter().map(look).collect::<io::Result<_>>()?;
+        Ok(Self { began: Instant::now(), before })
+    }
+
+    /// Looks again: what was used since.
+    ///
+    /// # Errors
+    /// When one is not there any more.
+    pub fn end(self) -> io::Result<Seen> {
+        let seconds = self.began.elapsed().as_secs_f64();
+        let look = |(watched, before): (Watched, Usage)| {
+            let now = cpu::usage(watched.pid)?;
+            let cpu_us = now.cpu.saturating_sub(before.cpu).as_secs_f64() * 1e6;
+            Ok((watched.name, Used { cpu_us, resident_mib: now.resident_kib as f64 / 1024.0 }))
+        };
+        Ok(Seen { seconds, processes: self.before.into_iter().map(look).collect::<io::Result<_>>()? })
+    }
+}
+
+/// What the watched processes used.
+#[derive(Debug)]
+pub struct Seen {
+    seconds: f64,
+    processes: BTreeMap<String, Used>,
+}
+
+impl Seen {
+    /// The result, with what was counted meanwhile.
+    #[must_use]
+    pub fn with(self, tally: &Tally) -> Round {
+        let millis = |time: Duration| time.as_secs_f64() * 1000.0;
+        let times = &tally.times;
+        Round {
+            seconds: self.seconds,
+            done: times.count(),
+            errors: tally
+                .errors
+                .iter()
+                .map(|(code, count)| (format!("{:?}", Code::from_i32(*code)), *count))
+                .collect(),
+            p50_ms: millis(times.quantile(0.5)),
+            p90_ms: millis(times.quantile(0.9)),
+            p99_ms: millis(times.quantile(0.99)),
+            longest_ms: millis(times.longest()),
+            processes: self.processes,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_and_errors_are_told_apart() {
+        let mut tally = Tally::default();
+        for millis in 1..=100 {
+            tally.count(None, Duration::from_millis(millis));
+        }
+        let seen = || Seen { seconds: 2.0, processes: BTreeMap::new() };
+        assert!(seen().with(&tally).is_clean());
+        let mut other = Tally::default();
+        other.count(Some(Code::Unavailable), Duration::from_secs(9));
+        tally.add(&other);
+        let round = seen().with(&tally);
+        assert!(!round.is_clean());
+        assert_eq!((round.done, round.rate(), round.errors["Unavailable"]), (100, 50.0, 1));
+        assert!(round.longest_ms < 101.0, "{}", round.longest_ms);
+        assert!(!seen().with(&Tally::default()).is_clean());
+    }
+
+    #[test]
+    fn a_watched_process_is_named() {
+        assert_eq!("db=12".parse(), Ok(Watched { name: "db".to_owned(), pid: 12 }));
+        assert!("12".parse::<Watched>().is_err() && "db=x".parse::<Watched>().is_err());
+    }
+
+    #[tokio::test]
+    async fn a_process_that_works_is_seen_to() {
+        let me = Watched { name: "me".to_owned(), pid: std::process::id() };
+        let watch = Watch::begin(std::slice::from_ref(&me)).unwrap();
+        let until = std::time::Instant::now() + Duration::from_millis(50);
+        while std::time::Instant::now() < until {}
+        let round = watch.end().unwrap().with(&Tally::default());
+        assert!(round.processes["me"].cpu_us > 10_000.0, "{round:?}");
+        assert!(round.processes["me"].resident_mib > 0.5);
+    }
+}
