@@ -12,6 +12,7 @@ use runtime::client::PeerChannel;
 use runtime::server::Core;
 use tokio_util::sync::CancellationToken;
 
+use crate::config::OutboxConfig;
 use crate::consumers::{CUSTOMERS, Customers, Sessions, session_streams};
 use crate::storage::schema::Schema;
 use crate::storage::{STREAM, Store, Tx};
@@ -28,7 +29,7 @@ pub(crate) struct Workers {
     pub(crate) store: Store,
     pub(crate) bus: Bus,
     pub(crate) stamped: Stamped,
-    pub(crate) retention: Duration,
+    pub(crate) outbox: OutboxConfig,
     pub(crate) coordinator: Coordinator,
     pub(crate) sessions: SessionCache,
     /// User service, for the events that Redis loses.
@@ -37,8 +38,9 @@ pub(crate) struct Workers {
 
 /// Starts all of them. They wait for the schema first.
 pub(crate) fn spawn(core: &Core, workers: Workers) {
-    let Workers { store, bus, stamped, retention, coordinator, sessions, user } = workers;
-    let options = SequencerOptions { retention, ..SequencerOptions::default() };
+    let Workers { store, bus, stamped, outbox, coordinator, sessions, user } = workers;
+    let OutboxConfig { retention, prune_every } = outbox;
+    let options = SequencerOptions { retention, prune_every, ..SequencerOptions::default() };
     let sequencer = Sequencer::new(store.clone(), STREAM, bus.clone(), options).with_stamped(stamped);
     spawn_when_migrated(core, "sequencer", &store, move |stop| sequencer.run(stop));
     let consume = Consume { core, store: &store, user, bus: &bus };

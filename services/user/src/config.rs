@@ -93,4 +93,8 @@ pub struct OutboxConfig {
     #[arg(long = "outbox-retention", env = "OUTBOX_RETENTION", default_value = "7d", value_parser = duration)]
     #[serde(serialize_with = "human")]
     pub retention: Duration,
+    /// How often old events are deleted.
+    #[arg(long = "outbox-prune-every", env = "OUTBOX_PRUNE_EVERY", default_value = "1m", value_parser = duration)]
+    #[serde(serialize_with = "human")]
+    pub prune_every: Duration,
 }

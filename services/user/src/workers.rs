@@ -21,7 +21,7 @@ use types::{Clock, IdSource};
 use crate::app::{STATISTICS_CONSUMER, Statistics};
 use crate::clients::order::OrderClient;
 use crate::clients::session::{self, Revocations};
-use crate::config::Config;
+use crate::config::{Config, OutboxConfig};
 use crate::serve::require_migrated;
 use crate::storage::{STREAM, Store, Tx};
 use crate::transfers::expiry::{Expiry, ExpiryOptions};
@@ -87,8 +87,8 @@ pub(crate) fn spawn(core: &Core, workers: &Workers) -> anyhow::Result<()> {
 }
 
 fn spawn_sequencer(core: &Core, workers: &Workers, bus: Bus) {
-    let options =
-        SequencerOptions { retention: workers.config.outbox.retention, ..SequencerOptions::default() };
+    let OutboxConfig { retention, prune_every } = workers.config.outbox;
+    let options = SequencerOptions { retention, prune_every, ..SequencerOptions::default() };
     let sequencer =
         Sequencer::new(workers.store.clone(), STREAM, bus, options).with_stamped(workers.stamped.clone());
     spawn_when_migrated(core, "sequencer", workers, move |stop| sequencer.run(stop));
