@@ -113,7 +113,7 @@ impl OrderService {
                     store: store_of_workers,
                     bus: self.bus.clone(),
                     stamped: self.stamped.clone(),
-                    retention: config.outbox.retention,
+                    outbox: config.outbox,
                 },
             );
         }
