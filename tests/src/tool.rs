@@ -11,8 +11,20 @@ use testkit::{env, programs};
 /// In CI, when the tool is missing.
 #[must_use]
 pub fn find(name: &str, test: &str) -> Option<PathBuf> {
-    let cached = programs::cache_folder().ok().map(|cache| cache.join("python/bin").join(name));
-    let found = cached.filter(|path| path.exists()).or_else(|| programs::on_path(name));
+    or_skip(programs::tool(name), name, test)
+}
+
+/// The python that has grpcio, as [`find`].
+///
+/// # Panics
+/// In CI, when it is missing.
+#[must_use]
+pub fn python(test: &str) -> Option<PathBuf> {
+    let kept = programs::cache_folder().ok().map(|cache| cache.join("python/bin/python"));
+    or_skip(kept.filter(|path| path.exists()), "python with grpcio", test)
+}
+
+fn or_skip(found: Option<PathBuf>, name: &str, test: &str) -> Option<PathBuf> {
     if found.is_none() {
         assert!(env::var("CI").is_none(), "{test} needs {name}: run `cargo xtask tools`");
         eprintln!("skipped: {test} needs {name}: run `cargo xtask tools`");

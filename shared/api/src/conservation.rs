@@ -49,7 +49,8 @@ impl Line {
         self.credit - self.debit
     }
 
-    fn has_owners(&self) -> bool {
+    /// Whether it sums what belongs to users, not to the system.
+    pub fn has_owners(&self) -> bool {
         self.account == "wallets" || self.account == "accounts"
     }
 }

@@ -1,4 +1,4 @@
-//! Running cargo from a program that cargo runs.
+//! Running cargo, and shells that may run it, from a program that cargo runs.
 
 use tokio::process::Command;
 
@@ -11,7 +11,16 @@ const OURS: [&str; 5] = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_C
 /// The cargo that runs us, else the one on `PATH`, with the environment of a shell.
 #[must_use]
 pub fn cargo() -> Command {
-    let mut command = Command::new(env::path("CARGO").unwrap_or_else(|| "cargo".into()));
+    as_a_person_would(Command::new(env::path("CARGO").unwrap_or_else(|| "cargo".into())))
+}
+
+/// A POSIX shell with the environment that a person's shell has.
+#[must_use]
+pub fn shell() -> Command {
+    as_a_person_would(Command::new("sh"))
+}
+
+fn as_a_person_would(mut command: Command) -> Command {
     for name in env::names() {
         if OURS.iter().any(|prefix| name.starts_with(prefix)) {
             command.env_remove(name);

@@ -37,7 +37,7 @@ pub mod test_servers;
 mod wait;
 
 pub use account::Account;
-pub use cargo::cargo;
+pub use cargo::{cargo, shell};
 pub use databases::{DatabaseOptions, Databases};
 pub use health::serving;
 pub use launch::{Launch, Lifetime};

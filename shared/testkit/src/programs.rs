@@ -38,6 +38,16 @@ pub fn secantus_root() -> Result<PathBuf> {
     Ok(cache_folder()?.join(format!("{SECANTUS_CRATE}-{SECANTUS_VERSION}")))
 }
 
+/// A tool that `cargo xtask tools` keeps in the cache, else one on `PATH`.
+#[must_use]
+pub fn tool(name: &str) -> Option<PathBuf> {
+    let kept = cache_folder().ok().and_then(|cache| {
+        let places = ["npm/node_modules/.bin", "python/bin", "cargo/bin"];
+        places.into_iter().map(|place| cache.join(place).join(name)).find(|path| path.exists())
+    });
+    kept.or_else(|| on_path(name))
+}
+
 /// A program on `PATH`.
 #[must_use]
 pub fn on_path(name: &str) -> Option<PathBuf> {

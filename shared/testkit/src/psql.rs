@@ -2,7 +2,8 @@
 //!
 //! `psql` takes a password from the environment and any script as it is; nothing else is needed of a driver.
 
-use std::process::Command;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use uuid::Uuid;
@@ -130,20 +131,53 @@ impl PostgresAdmin {
         tokio::task::spawn_blocking(move || admin.run_now(&database, &statement)).await?
     }
 
+    /// Makes sure that the role `name` may log in with this password and read every table, and nothing else.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn ensure_reader(&self, name: &str, password: &str) -> Result<()> {
+        let (role, literal) = (quoted(name), format!("'{}'", password.replace('\'', "''")));
+        let exists = self.run("postgres", format!("select 1 from pg_roles where rolname = '{name}'")).await?;
+        let verb = if exists.trim() == "1" { "alter" } else { "create" };
+        let script = format!(
+            "{verb} role {role} login password {literal};\ngrant pg_read_all_data to {role};\n\
+             alter role {role} set default_transaction_read_only = on;\n"
+        );
+        let admin = self.clone();
+        tokio::task::spawn_blocking(move || admin.run_script_now("postgres", &script)).await?
+    }
+
     fn run_now(&self, database: &str, statement: &str) -> Result<String> {
-        // The password goes by the environment: arguments are for everybody to read.
-        let url = format!("postgres://{}@{}/{database}?connect_timeout=5", self.user, self.address);
-        let output = Command::new(programs::psql()?)
-            .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", &url, "-c", statement])
-            .env("PGPASSWORD", &self.password)
-            .env("PGAPPNAME", "testkit")
-            .env("PGOPTIONS", "-c client_min_messages=warning")
-            .output()
-            .context("running psql")?;
+        let output = self.psql(database)?.args(["-c", statement]).output().context("running psql")?;
         if !output.status.success() {
             bail!("psql: {}", String::from_utf8_lossy(&output.stderr).trim());
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Runs statements with secrets in them: arguments are for everybody to read, standard input is not.
+    fn run_script_now(&self, database: &str, script: &str) -> Result<()> {
+        let mut command = self.psql(database)?;
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().context("running psql")?;
+        child.stdin.take().context("psql's input")?.write_all(script.as_bytes()).context("writing to psql")?;
+        let output = child.wait_with_output().context("waiting for psql")?;
+        if !output.status.success() {
+            bail!("psql: {}", String::from_utf8_lossy(&output.stderr).trim());
+        }
+        Ok(())
+    }
+
+    fn psql(&self, database: &str) -> Result<Command> {
+        // The password goes by the environment, for the same reason.
+        let url = format!("postgres://{}@{}/{database}?connect_timeout=5", self.user, self.address);
+        let mut command = Command::new(programs::psql()?);
+        command
+            .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", &url])
+            .env("PGPASSWORD", &self.password)
+            .env("PGAPPNAME", "testkit")
+            .env("PGOPTIONS", "-c client_min_messages=warning");
+        Ok(command)
     }
 }
 

@@ -116,13 +116,23 @@ impl State {
     /// # Errors
     /// When it cannot be read or written.
     pub fn secret(&self, name: &str) -> Result<String> {
-        let path = self.root.join("secrets").join(name);
+        let path = secret_path(&self.root, name);
         if let Ok(secret) = fs::read_to_string(&path) {
             return Ok(secret);
         }
         let secret = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
         private_file(&path, &secret, None)?;
         Ok(secret)
+    }
+
+    /// Keeps something among the secrets, in place of what had this name, and tells where.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn keep_secret(&self, name: &str, content: &str) -> Result<PathBuf> {
+        let path = secret_path(&self.root, name);
+        private_file(&path, content, None)?;
+        Ok(path)
     }
 
     /// Removes the folder. Whatever runs in it must have been stopped.
@@ -151,6 +161,12 @@ impl Drop for State {
     fn drop(&mut self) {
         let _ = self.lock.unlock();
     }
+}
+
+/// Where a state folder has a secret.
+#[must_use]
+pub fn secret_path(root: &Path, name: &str) -> PathBuf {
+    root.join("secrets").join(name)
 }
 
 /// Who holds the folder, as long as that process lives.
