@@ -5,10 +5,11 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use testkit::programs;
 use testkit::state::workspace;
 use tokio::process::Command;
 
-use crate::{out, tools};
+use crate::out;
 
 /// Checks format, lints, documentation, protocol files, unused dependencies and the layers. All checks run, also
 /// when one fails.
@@ -45,8 +46,8 @@ async fn step(name: &str) -> Result<()> {
         "buf format" => buf(&["format", "proto", "--diff", "--exit-code"]).await,
         "buf breaking" => buf_breaking().await,
         "machete" => {
-            let machete =
-                tools::find("cargo-machete").context("cargo-machete is missing: run `cargo xtask tools`")?;
+            let machete = programs::tool("cargo-machete")
+                .context("cargo-machete is missing: run `cargo xtask tools`")?;
             run_in_workspace(Command::new(machete)).await
         }
         other => bail!("no check is called {other}"),
@@ -60,7 +61,7 @@ async fn cargo(args: &[&str]) -> Result<()> {
 }
 
 async fn buf(args: &[&str]) -> Result<()> {
-    let buf = tools::find("buf").context("buf is missing: run `cargo xtask tools`")?;
+    let buf = programs::tool("buf").context("buf is missing: run `cargo xtask tools`")?;
     let mut command = Command::new(buf);
     command.args(args);
     run_in_workspace(command).await

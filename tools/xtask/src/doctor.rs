@@ -7,14 +7,14 @@ use testkit::programs::{self, MongoProgram, POSTGRES_AT_LEAST, REDIS_AT_LEAST};
 
 use crate::{out, tools};
 
-/// Tells what is found and what is missing. Fails when `up` could not work.
+/// Tells what is found and what is missing. Fails when `up`, `check` or a test would lack something.
 #[derive(clap::Args)]
 pub(crate) struct Args {}
 
 /// One thing looked for.
 pub(crate) struct Finding {
     pub(crate) name: &'static str,
-    /// Whether `up` and `test` need it.
+    /// Whether `up`, `check` or a test needs it.
     pub(crate) needed: bool,
     /// What was found, or why not.
     pub(crate) found: Result<String>,
@@ -61,22 +61,22 @@ pub(crate) fn findings() -> Vec<Finding> {
         found: on_path("git", "--version"),
         hint: "apt-get install git",
     });
-    for (name, flag, what_for) in [
-        ("grpcurl", "--version", "calls by hand: `cargo xtask tools`"),
-        ("buf", "--version", "`cargo xtask check`: `cargo xtask tools`"),
-        ("cargo-machete", "--version", "`cargo xtask check`: `cargo xtask tools`"),
-        ("mongosh", "--version", "queries by hand: `cargo xtask tools`"),
+    for (name, what_for) in [
+        ("grpcurl", "tests and calls by hand: `cargo xtask tools`"),
+        ("buf", "tests and `cargo xtask check`: `cargo xtask tools`"),
+        ("cargo-machete", "`cargo xtask check`: `cargo xtask tools`"),
+        ("mongosh", "tests and queries by hand: `cargo xtask tools`"),
     ] {
-        let program = tools::find(name).context("not found");
-        let found = program.and_then(|path| version(&path, flag));
-        all.push(Finding { name, needed: false, found, hint: what_for });
+        let program = programs::tool(name).context("not found");
+        let found = program.and_then(|path| version(&path, "--version"));
+        all.push(Finding { name, needed: true, found, hint: what_for });
     }
-    let found = tools::python_has("grpc_reflection").map(|()| "grpcio and grpcio-reflection".to_owned());
     all.push(Finding {
         name: "python grpc",
-        needed: false,
-        found,
-        hint: "scripts by hand: `cargo xtask tools`",
+        needed: true,
+        found: tools::python_has("grpc, grpc_reflection, google.protobuf")
+            .map(|()| "grpcio, grpcio-reflection and protobuf".to_owned()),
+        hint: "tests and scripts by hand: `cargo xtask tools`",
     });
     all
 }

@@ -1,17 +1,16 @@
 //! Lines to paste into a shell once the system is up: from sign-up to a refund, each working as printed.
 //!
-//! They need grpcurl and a POSIX shell, no more: ids come from the kernel, tokens are cut out of the answers.
+//! The calls need grpcurl and a POSIX shell, no more: ids come from the kernel, tokens are cut out of the answers.
 
-use std::path::Path;
-
+use crate::book_lines::BookLines;
 use crate::local::Endpoints;
 
-/// The lines that `up` prints. `grpcurl` is where it is, unless the shell finds it by itself.
-pub(crate) fn lines(endpoints: &Endpoints, grpcurl: Option<&Path>) -> Vec<String> {
+/// The lines that `up` prints. `path` is what the shell's `PATH` lacks.
+pub(crate) fn lines(endpoints: &Endpoints, books: &BookLines, path: &str) -> Vec<String> {
     let Endpoints { user, order, session, admin_email, admin_password } = endpoints;
     let mut lines = vec!["# What each service offers.".to_owned()];
-    if let Some(folder) = grpcurl.and_then(Path::parent) {
-        lines.insert(0, format!("export PATH=\"$PATH:{}\"", folder.display()));
+    if !path.is_empty() {
+        lines.insert(0, format!("export PATH=\"$PATH{path}\""));
     }
     for address in [user, order, session] {
         lines.push(format!("grpcurl -plaintext {address} list"));
@@ -63,8 +62,9 @@ pub(crate) fn lines(endpoints: &Endpoints, grpcurl: Option<&Path>) -> Vec<String
             r#"ORDER=$(call "$ANN_TOKEN" {order} order.v1.OrderService/PlaceOrder "{{\"request_id\":\"$(new_id)\",\"items\":[{{\"product_id\":\"$PRODUCT\",\"quantity\":2}}]}}" | field id)"#
         ),
         format!(
-            r#"call "$ANN_TOKEN" {order} order.v1.TransferService/PayOrder "{{\"request_id\":\"$(new_id)\",\"order_id\":\"$ORDER\"}}""#
+            r#"PAID=$(call "$ANN_TOKEN" {order} order.v1.TransferService/PayOrder "{{\"request_id\":\"$(new_id)\",\"order_id\":\"$ORDER\"}}"); echo "$PAID""#
         ),
+        r#"TRANSFER=$(echo "$PAID" | field id)"#.to_owned(),
         format!(
             r#"call "$BEN_TOKEN" {order} order.v1.TransferService/RefundOrder "{{\"request_id\":\"$(new_id)\",\"order_id\":\"$ORDER\",\"amount\":{{\"currency_code\":\"EUR\",\"minor_units\":100}}}}""#
         ),
@@ -72,6 +72,10 @@ pub(crate) fn lines(endpoints: &Endpoints, grpcurl: Option<&Path>) -> Vec<String
         "# The money: Ann's wallet in MongoDB, Ben's account in PostgreSQL.".to_owned(),
         format!(r#"call "$ANN_TOKEN" {user} user.v1.WalletService/GetWallet '{{"currency_code":"EUR"}}'"#),
         format!(r#"call "$BEN_TOKEN" {order} order.v1.AccountService/GetAccount '{{"currency_code":"EUR"}}'"#),
+        String::new(),
+        "# Both books as the databases themselves tell them; `tristore books` has them from the services.".to_owned(),
+        books.order.clone(),
+        books.user.clone(),
     ]);
     lines
 }
@@ -92,7 +96,8 @@ mod tests {
             admin_email: "admin@example.com".to_owned(),
             admin_password: "secret".to_owned(),
         };
-        let script = lines(&endpoints, Some(Path::new("/opt/bin/grpcurl"))).join("\n");
+        let books = BookLines { order: "psql -c 'SELECT 1'".to_owned(), user: "mongosh --eval 1".to_owned() };
+        let script = lines(&endpoints, &books, ":/opt/bin").join("\n");
         let mut shell = Command::new("sh").arg("-n").stdin(Stdio::piped()).spawn().unwrap();
         shell.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
         assert!(shell.wait().unwrap().success(), "{script}");

@@ -11,7 +11,11 @@ use crate::out;
 use crate::tools;
 
 pub(crate) const ADMIN_EMAIL: &str = "admin@tristore.test";
+/// The name of the admin's password among the secrets.
+pub(crate) const ADMIN_PASSWORD: &str = "admin-password";
 const ADMIN_NAME: &str = "Admin";
+/// Built with the services, so that both share what they are built from.
+pub(crate) const OPERATORS_COMMAND: &str = "tristore";
 const LAST_PORT: u16 = u16::MAX - 7;
 
 /// Where and how the system runs.
@@ -83,6 +87,8 @@ pub(crate) struct Endpoints {
 pub(crate) struct Local {
     pub(crate) stack: Stack,
     pub(crate) endpoints: Endpoints,
+    /// How its programs were built.
+    pub(crate) profile: Profile,
 }
 
 impl Local {
@@ -97,7 +103,8 @@ impl Local {
         let state = Arc::new(state);
         let profile = if args.release { Profile::Release } else { Profile::Debug };
         out::step("building the services");
-        profile.build(&ServiceName::ALL.map(ServiceName::binary)).await?;
+        let [one, two, three] = ServiceName::ALL.map(ServiceName::binary);
+        profile.build(&[one, two, three, OPERATORS_COMMAND]).await?;
         out::step(format_args!("starting databases and services in {}", state.root().display()));
         let [user, order, session, postgres, mongo, redis_session, redis_events] = args.ports(ports);
         let databases = DatabaseOptions {
@@ -120,7 +127,7 @@ impl Local {
             edges: false,
         };
         let stack = Stack::start(Arc::clone(&state), databases, &services).await?;
-        let password = state.secret("admin-password")?;
+        let password = state.secret(ADMIN_PASSWORD)?;
         let admin = stack.services.bootstrap_admin(ADMIN_EMAIL, ADMIN_NAME, &password).await?;
         ensure!(!admin.is_empty(), "bootstrap-admin printed no id");
         let endpoints = Endpoints {
@@ -130,7 +137,7 @@ impl Local {
             admin_email: ADMIN_EMAIL.to_owned(),
             admin_password: password,
         };
-        Ok(Self { stack, endpoints })
+        Ok(Self { stack, endpoints, profile })
     }
 
     /// Stops everything in order.
@@ -141,7 +148,7 @@ impl Local {
 
     /// The parts that have ended by themselves.
     pub(crate) fn ended(&self) -> Vec<String> {
-        let Stack { services, databases } = &self.stack;
+        let Stack { services, databases, .. } = &self.stack;
         let events = databases.redis_events.as_ref().map(|server| server.process());
         let servers =
             [databases.postgres.process(), databases.mongo.process(), databases.redis_session.process()];

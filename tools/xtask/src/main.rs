@@ -1,9 +1,11 @@
 //! `cargo xtask`: sets up, runs and checks the project from one command.
 
+mod book_lines;
 mod check;
 mod demo;
 mod doctor;
 mod down;
+mod env;
 mod grpcurl_lines;
 mod local;
 mod out;
@@ -29,6 +31,7 @@ enum Command {
     Up(up::Args),
     Demo(demo::Args),
     Down(down::Args),
+    Env(env::Args),
     Test(test::Args),
     Check(check::Args),
     Doctor(doctor::Args),
@@ -52,6 +55,7 @@ async fn run(command: Command) -> Result<ExitCode> {
         Command::Up(args) => up::run(args).await,
         Command::Demo(args) => demo::run(args).await,
         Command::Down(args) => down::run(args).await,
+        Command::Env(args) => env::run(args).await,
         Command::Test(args) => test::run(args).await,
         Command::Check(args) => check::run(args).await,
         Command::Doctor(args) => doctor::run(&args),

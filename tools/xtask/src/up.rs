@@ -4,10 +4,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use testkit::programs;
 
+use crate::book_lines::BookLines;
 use crate::local::{Local, LocalArgs, Ports, asked_to_stop};
-use crate::{grpcurl_lines, out, tools};
+use crate::{env, grpcurl_lines, out, tools};
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -28,9 +28,10 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
         }
     };
     out::line(format_args!("\nMongoDB is {}.", local.stack.databases.mongo.kind()));
-    // On the shell's own path it needs no introduction.
-    let grpcurl = if programs::on_path("grpcurl").is_none() { tools::find("grpcurl") } else { None };
-    for line in grpcurl_lines::lines(&local.endpoints, grpcurl.as_deref()) {
+    env::keep(&local).await?;
+    let books = BookLines::of(&local.stack).await?;
+    let path = tools::path_of_missing(&["grpcurl", "mongosh", "psql"]);
+    for line in grpcurl_lines::lines(&local.endpoints, &books, &path) {
         out::line(line);
     }
     out::line("\nCtrl-C stops everything.");

