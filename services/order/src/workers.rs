@@ -64,8 +64,10 @@ struct Consume<'a> {
 
 impl Consume<'_> {
     fn spawn(&self, consumer: ConsumerId, effects: impl Effects<Tx>) {
-        let options =
-            ConsumerOptions { link: Some(runtime::telemetry::set_parent), ..ConsumerOptions::default() };
+        let options = ConsumerOptions {
+            continues: Some(runtime::telemetry::set_parents),
+            ..ConsumerOptions::default()
+        };
         let source = GrpcSource::new(self.user.clone());
         let worker =
             Consumer::new(consumer, self.store.clone(), Arc::new(effects), source, self.bus.clone(), options);

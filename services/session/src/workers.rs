@@ -46,7 +46,7 @@ pub(crate) fn start(
         let streams = Partition::all().map(Partition::stream);
         let relay = LogRelay::new(store.clone(), streams, bus.clone(), LogRelayOptions::default());
         core.spawn("session.relay", relay.with_stamped(stamped.clone()).run(core.workers_stop.clone()));
-        let options = ConsumerOptions { link: Some(runtime::telemetry::set_parent), ..Default::default() };
+        let options = ConsumerOptions { continues: Some(runtime::telemetry::set_parents), ..Default::default() };
         let consumer =
             Consumer::new(REVOCATIONS, store.clone(), Arc::clone(&effects), source.clone(), bus, options);
         core.spawn(REVOCATIONS.name, consumer.run(core.workers_stop.clone()));

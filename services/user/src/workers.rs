@@ -96,7 +96,7 @@ fn spawn_sequencer(core: &Core, workers: &Workers, bus: Bus) {
 
 fn spawn_consumer<E: Effects<Tx>>(core: &Core, workers: &Workers, bus: Bus, id: ConsumerId, effects: Arc<E>) {
     let options =
-        ConsumerOptions { link: Some(runtime::telemetry::set_parent), ..ConsumerOptions::default() };
+        ConsumerOptions { continues: Some(runtime::telemetry::set_parents), ..ConsumerOptions::default() };
     let consumer = Consumer::new(id, workers.store.clone(), effects, workers.source(), bus, options);
     spawn_when_migrated(core, id.name, workers, move |stop| consumer.run(stop));
 }

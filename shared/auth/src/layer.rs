@@ -114,6 +114,15 @@ impl<V: SessionVerifier> AuthLayer<V> {
         }
     }
 
+    /// Whether the call shows the token of a service of ours; what it may do is another question.
+    #[must_use]
+    pub fn is_service_call(&self, headers: &HeaderMap) -> bool {
+        match self.credentials(headers) {
+            Ok(Some(Credentials::Other(token))) => self.0.services.holder(&token).is_some(),
+            _ => false,
+        }
+    }
+
     /// What decides about a stream that this call opens for as long as it lives; `None` where nothing has to be
     /// decided twice: a service keeps its token, and an answer that is no stream ends by itself.
     pub(crate) fn right(&self, path: &str, headers: &HeaderMap) -> Option<Right<V>> {
@@ -322,6 +331,17 @@ mod tests {
         );
         let refusal = refused(&layer, GET, &[&bearer]).await;
         assert_eq!(refusal, (Code::PermissionDenied, "CALLER_NOT_ALLOWED".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn only_a_service_that_shows_its_token_calls_as_one() {
+        let (layer, customer, _) = with_sessions();
+        let [service, guess, session] = [SERVICE_TOKEN, &SERVICE_TOKEN.replace('0', "1"), &customer]
+            .map(|token| format!("Bearer {token}"));
+        assert!(layer.is_service_call(&headers(&[&service])));
+        for authorization in [&[] as &[&str], &[&guess], &[&session], &[&service, &service], &["garbage"]] {
+            assert!(!layer.is_service_call(&headers(authorization)), "{authorization:?}");
+        }
     }
 
     #[tokio::test]

@@ -244,9 +244,9 @@ impl<S: ConsumerStore, E: Effects<S::Tx>> Applier<S, E> {
             first = first.position,
             last = last.position
         );
-        let traceparent = run.iter().find_map(|event| event.new.headers.traceparent.as_deref());
-        if let Some((link, traceparent)) = self.options.link.zip(traceparent) {
-            link(&span, traceparent);
+        if let Some(continues) = self.options.continues {
+            let traceparents = run.iter().filter_map(|event| event.new.headers.traceparent.as_deref());
+            continues(&span, &traceparents.collect::<Vec<_>>());
         }
         fault::point!("consumer.received", self.claim.consumer.name);
         self.transaction(from, run, Mark::after(last)).instrument(span).await

@@ -31,8 +31,8 @@ pub struct ConsumerOptions {
     pub parked_aggregates_max: u64,
     /// How often the producer is told of the mark at the most.
     pub acknowledge_every: Duration,
-    /// Makes a `traceparent` the parent of a span that was not entered yet.
-    pub link: Option<fn(&Span, &str)>,
+    /// Lets a span that was not entered yet go on in the traces of these `traceparent`s.
+    pub continues: Option<fn(&Span, &[&str])>,
 }
 
 impl Default for ConsumerOptions {
@@ -43,7 +43,7 @@ impl Default for ConsumerOptions {
             batch_max: 500,
             parked_aggregates_max: 100,
             acknowledge_every: Duration::from_secs(1),
-            link: None,
+            continues: None,
         }
     }
 }

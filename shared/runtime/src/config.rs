@@ -111,7 +111,8 @@ pub struct TelemetryConfig {
     /// OTLP collector, over gRPC; without one no spans are exported.
     #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL")]
     pub otlp_endpoint: Option<String>,
-    /// Share of new traces that are exported; one that comes in with a call keeps its sender's decision.
+    /// Share of traces that are exported, of those that begin here and of those that a caller from outside began;
+    /// one that comes with a call or an event of another service keeps that one's decision.
     #[arg(long, env = "TRACE_RATIO", default_value_t = 0.1, value_parser = parse::ratio)]
     pub trace_ratio: f64,
 }

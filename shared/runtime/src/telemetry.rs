@@ -9,6 +9,7 @@ mod trace;
 use std::io::IsTerminal as _;
 
 use anyhow::Context as _;
+use opentelemetry::KeyValue;
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::WithExportConfig as _;
 use opentelemetry_sdk::Resource;
@@ -21,8 +22,8 @@ use tracing_subscriber::{Layer as _, Registry, fmt};
 
 use crate::config::{LogFormat, TelemetryConfig, redact_url};
 
-pub(crate) use trace::is_exporting;
-pub use trace::{current_traceparent, set_parent, trace_id};
+pub use trace::{continued, current_traceparent, set_parents, trace_id};
+pub(crate) use trace::{is_exporting, set_foreign_parent, set_parent};
 
 /// The libraries below a call: their spans are not ours to export, and exporting makes such calls itself.
 const QUIET: [&str; 6] = ["h2", "hyper", "hyper_util", "tonic", "tower", "opentelemetry"];
@@ -85,7 +86,7 @@ pub fn init(name: &'static str, config: &TelemetryConfig) -> anyhow::Result<Guar
     let is_exporting = exported.is_some();
     if Registry::default().with(exported).with(logs).try_init().is_ok() {
         if is_exporting {
-            trace::export();
+            trace::export(config.trace_ratio);
         }
         log_panics();
     }
@@ -102,11 +103,17 @@ fn provider(name: &'static str, config: &TelemetryConfig) -> anyhow::Result<Opti
         .build()
         .with_context(|| format!("--otlp-endpoint {}", redact_url(endpoint)))?;
     let provider = SdkTracerProvider::builder()
-        .with_resource(Resource::builder_empty().with_service_name(name).build())
+        .with_resource(resource(name))
         .with_sampler(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(config.trace_ratio))))
         .with_batch_exporter(exporter)
         .build();
     Ok(Some(provider))
+}
+
+/// Who tells: the service, and its release, which is the workspace's.
+fn resource(name: &'static str) -> Resource {
+    let version = KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
+    Resource::builder_empty().with_service_name(name).with_attribute(version).build()
 }
 
 /// The default hook writes several lines that no log reader can join.

@@ -1,31 +1,39 @@
 //! Traces reach a collector. In a binary of its own, because a process has one telemetry.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+use std::collections::HashMap;
+
 use auth::token::AccessToken;
 use auth::{AuthLayer, PolicyTable, ServiceTokens, SessionVerifier, Verified, VerifyError};
+use http::uri::PathAndQuery;
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
     TraceService, TraceServiceServer,
 };
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTraceServiceRequest, ExportTraceServiceResponse,
 };
-use opentelemetry_proto::tonic::trace::v1::Span;
+use opentelemetry_proto::tonic::common::v1::KeyValue;
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 use runtime::config::{ServerConfig, TelemetryConfig};
 use runtime::health::Readiness;
 use runtime::server::{Service, start_in_process};
 use runtime::telemetry;
 use tokio::sync::mpsc;
+use tonic::client::Grpc;
 use tonic::service::Routes;
 use tonic::transport::server::TcpIncoming;
-use tonic::transport::{Endpoint, Server};
+use tonic::transport::{Channel, Endpoint, Server};
 use tonic::{Request, Response, Status};
-use tonic_health::pb::HealthCheckRequest;
-use tonic_health::pb::health_client::HealthClient;
+use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
+use tonic_prost::ProstCodec;
 
+const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+const SERVICE_TOKEN: &str = "0f1e2d3c4b5a69788796a5b4c3d2e1f0aa";
 
 /// A collector that hands on what it gets.
-struct Collector(mpsc::Sender<Span>);
+struct Collector(mpsc::Sender<ResourceSpans>);
 
 #[tonic::async_trait]
 impl TraceService for Collector {
@@ -33,10 +41,8 @@ impl TraceService for Collector {
         &self,
         request: Request<ExportTraceServiceRequest>,
     ) -> Result<Response<ExportTraceServiceResponse>, Status> {
-        let scopes =
-            request.into_inner().resource_spans.into_iter().flat_map(|resource| resource.scope_spans);
-        for span in scopes.flat_map(|scope| scope.spans) {
-            self.0.try_send(span).unwrap();
+        for spans in request.into_inner().resource_spans {
+            self.0.try_send(spans).unwrap();
         }
         Ok(Response::new(ExportTraceServiceResponse::default()))
     }
@@ -55,10 +61,32 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The span of a call continues its sender's trace, the exporter's own calls make none, and a flush sends what
-/// is left.
+fn texts(attributes: &[KeyValue]) -> HashMap<&str, String> {
+    let text = |attribute: &KeyValue| match attribute.value.clone().and_then(|value| value.value) {
+        Some(Value::StringValue(text)) => text,
+        other => format!("{other:?}"),
+    };
+    attributes.iter().map(|attribute| (attribute.key.as_str(), text(attribute))).collect()
+}
+
+/// A call to a path that the test chooses, asking to be recorded.
+async fn call(channel: &Channel, path: &'static str, token: Option<&str>) -> Result<(), Status> {
+    let mut request = Request::new(HealthCheckRequest::default());
+    request.metadata_mut().insert("traceparent", PARENT.parse().unwrap());
+    if let Some(token) = token {
+        request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+    }
+    let mut client = Grpc::new(channel.clone());
+    client.ready().await.unwrap();
+    let codec = ProstCodec::<HealthCheckRequest, HealthCheckResponse>::default();
+    client.unary(request, PathAndQuery::from_static(path), codec).await.map(drop)
+}
+
+/// Of the calls that ask to be recorded, those of services are, in their sender's trace and under names that the
+/// server has; whoever else asks is not heard. The exporter's own calls make no spans, and a flush sends what is
+/// left.
 #[tokio::test]
-async fn the_span_of_a_call_reaches_the_collector() {
+async fn the_span_of_a_call_reaches_the_collector_if_a_service_asks_for_it() {
     let (spans, mut exported) = mpsc::channel(100);
     let incoming = TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let endpoint = format!("http://{}", incoming.local_addr().unwrap());
@@ -71,29 +99,43 @@ async fn the_span_of_a_call_reaches_the_collector() {
 
     let server = start_in_process(ServerConfig::for_tests(), "test.tristore", async |_| {
         let policies = PolicyTable::for_services(&["order.v1.CatalogService"])?;
-        let auth = AuthLayer::new("test.tristore", policies, ServiceTokens::default(), Nobody);
+        let tokens = ServiceTokens::parse(&format!("user-service={SERVICE_TOKEN}").into())?;
+        let auth = AuthLayer::new("test.tristore", policies, tokens, Nobody);
         Ok(Service { routes: Routes::default(), auth, ready: Readiness::always() })
     });
     let server = server.await.unwrap();
     let channel = Endpoint::from_shared(server.url()).unwrap().connect().await.unwrap();
-    let mut client = HealthClient::new(channel);
-    client.check(HealthCheckRequest::default()).await.unwrap();
-    let mut request = Request::new(HealthCheckRequest { service: "nobody".to_owned() });
-    request.metadata_mut().insert("traceparent", PARENT.parse().unwrap());
-    client.check(request).await.unwrap_err();
-    drop(client);
+    let check = "/grpc.health.v1.Health/Check";
+    call(&channel, check, None).await.unwrap();
+    call(&channel, check, Some("0f1e2d3c4b5a69788796a5b4c3d2e1f0bb")).await.unwrap();
+    call(&channel, check, Some(SERVICE_TOKEN)).await.unwrap();
+    call(&channel, "/made.up/by-a-caller", Some(SERVICE_TOKEN)).await.unwrap_err();
+    drop(channel);
     server.stop().await;
     guard.flush().await;
 
-    let span = exported.recv().await.unwrap();
-    assert_eq!(span.name, "grpc.health.v1.Health/Check");
-    assert_eq!(hex(&span.trace_id), "0af7651916cd43dd8448eb211c80319c");
-    assert_eq!(hex(&span.parent_span_id), "b7ad6b7169203331");
-    let attributes: Vec<_> = span.attributes.iter().map(|attribute| attribute.key.as_str()).collect();
-    assert!(
-        attributes.contains(&"rpc.grpc.status_code") && attributes.contains(&"rpc.method"),
-        "{attributes:?}"
+    let ResourceSpans { resource, scope_spans, .. } = exported.recv().await.unwrap();
+    let resource = resource.unwrap();
+    assert_eq!(
+        texts(&resource.attributes),
+        [("service.name", "test".to_owned()), ("service.version", env!("CARGO_PKG_VERSION").to_owned())]
+            .into()
     );
+    let spans: Vec<_> = scope_spans.into_iter().flat_map(|scope| scope.spans).collect();
+    let names: Vec<_> = spans.iter().map(|span| span.name.as_str()).collect();
+    assert_eq!(names, ["grpc.health.v1.Health/Check", "_OTHER"]);
+    for span in &spans {
+        assert_eq!(
+            (hex(&span.trace_id), hex(&span.parent_span_id)),
+            (TRACE.to_owned(), "b7ad6b7169203331".to_owned())
+        );
+    }
+    let attributes = texts(&spans[0].attributes);
+    assert_eq!(attributes["rpc.service"], "grpc.health.v1.Health");
+    assert_eq!(attributes["rpc.method"], "Check");
+    assert!(attributes.contains_key("rpc.grpc.status_code"));
+    let made_up = format!("{:?}", spans[1]);
+    assert!(made_up.contains("_OTHER") && !made_up.contains("made"), "{made_up}");
     let more = exported.try_recv();
-    assert!(more.is_err(), "an unsampled call and the exporter itself export nothing: {more:?}");
+    assert!(more.is_err(), "what nobody may ask for, and the exporter itself, export nothing: {more:?}");
 }

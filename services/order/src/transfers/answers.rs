@@ -4,7 +4,7 @@
 use std::str::FromStr as _;
 
 use api::user::v1::{CreditPosted, CreditRefused, CreditReleased, CreditReserved, StepImpossible};
-use events::{ConsumerId, EffectError, Effects, Event};
+use events::{ConsumerId, EffectError, Effects, Event, Headers};
 use prost::{Message, Name};
 use types::TransferId;
 
@@ -79,7 +79,9 @@ fn happening(event: &Event) -> Result<Option<Happening>, EffectError> {
     let Some((transfer_id, input)) = parsed else { return Ok(None) };
     let transfer_id = TransferId::from_str(&transfer_id)
         .map_err(|_| EffectError::Halt(format!("event {} names no transfer", event.new.id)))?;
-    Ok(Some(Happening { transfer_id, input, headers: event.new.headers.clone() }))
+    let answered = &event.new.headers;
+    let traceparent = runtime::telemetry::continued(answered.traceparent.as_deref());
+    Ok(Some(Happening { transfer_id, input, headers: Headers { traceparent, ..answered.clone() } }))
 }
 
 /// Money depends on it: what cannot be read stops the stream, for somebody to look.

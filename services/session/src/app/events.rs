@@ -42,5 +42,7 @@ fn revocation(event: &Event) -> Result<Option<(UserId, i64)>, EffectError> {
 
 /// Our event belongs to the call that made theirs.
 fn caused_by(event: &Event) -> Headers {
-    event.new.headers.clone()
+    let theirs = &event.new.headers;
+    let traceparent = runtime::telemetry::continued(theirs.traceparent.as_deref());
+    Headers { traceparent, ..theirs.clone() }
 }

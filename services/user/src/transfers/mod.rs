@@ -13,7 +13,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use events::participant::{self, Step};
-use events::{ConsumerId, EffectError, Effects, Event, NewEvent, StoreError};
+use events::{ConsumerId, EffectError, Effects, Event, Headers, NewEvent, StoreError};
 use types::{Clock, EventId, IdSource};
 
 use crate::storage::Tx;
@@ -56,7 +56,9 @@ impl TransferEffects {
                 "a step of a transfer is impossible; an operator must look"
             );
         }
-        let (cause, headers) = (command.event.new.id, command.event.new.headers.clone());
+        let (cause, asked) = (command.event.new.id, &command.event.new.headers);
+        let traceparent = runtime::telemetry::continued(asked.traceparent.as_deref());
+        let headers = Headers { traceparent, ..asked.clone() };
         Ok(answer.event(tx, cause, headers, EventId::from_uuid(self.ids.next()), self.clock.now())?)
     }
 }

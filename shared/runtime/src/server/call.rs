@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use auth::{AuthService, SessionVerifier};
+use auth::{AuthLayer, AuthService, SessionVerifier};
 use futures_util::FutureExt as _;
 use http::{HeaderMap, Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -39,6 +39,7 @@ pub(super) trait Calls: Send + Sync {
 /// Everything that a call passes through.
 pub(super) struct Pipeline<V> {
     pub(super) service: AuthService<Routes, V>,
+    pub(super) auth: AuthLayer<V>,
     pub(super) methods: Methods,
     pub(super) errors: Arc<Errors>,
     pub(super) limits: Arc<Limits>,
@@ -49,17 +50,37 @@ pub(super) struct Pipeline<V> {
 impl<V: SessionVerifier> Calls for Pipeline<V> {
     fn answer(self: Arc<Self>, request: Request<Incoming>, live: Live) -> Answer {
         Box::pin(async move {
-            let span = span(&request);
-            let answer = self.attempt(request, &span, live).instrument(span.clone());
+            let (method, name) = self.methods.find(request.uri().path());
+            let span = self.span(request.headers(), name);
+            let answer = self.attempt(request, method, name, &span, live).instrument(span.clone());
             Ok(answer.await)
         })
     }
 }
 
 impl<V: SessionVerifier> Pipeline<V> {
-    async fn attempt(&self, request: Request<Incoming>, span: &Span, live: Live) -> Response<CallBody> {
-        let uri = request.uri().clone();
-        let method = self.methods.get(uri.path());
+    /// Named by the method that the server has, and nothing that a caller wrote: every further field would be
+    /// formatted for each call as well.
+    fn span(&self, headers: &HeaderMap, name: &str) -> Span {
+        let span = tracing::info_span!("rpc", otel.name = name, otel.kind = "server");
+        if let Some(traceparent) = headers.get("traceparent").and_then(|value| value.to_str().ok()) {
+            if self.auth.is_service_call(headers) {
+                telemetry::set_parent(&span, traceparent);
+            } else {
+                telemetry::set_foreign_parent(&span, traceparent);
+            }
+        }
+        span
+    }
+
+    async fn attempt(
+        &self,
+        request: Request<Incoming>,
+        method: Method,
+        name: &str,
+        span: &Span,
+        live: Live,
+    ) -> Response<CallBody> {
         let errors = &self.errors;
         let body = |body, end| CallBody::new(body, Arc::clone(errors), span.clone(), end, live);
         if let Some(refusal) = not_grpc(&request) {
@@ -73,7 +94,7 @@ impl<V: SessionVerifier> Pipeline<V> {
         };
         match response.and_then(split_error) {
             Ok(response) => {
-                describe(span, uri.path(), Code::Ok);
+                describe(span, name, Code::Ok);
                 let end = (method == Method::Streaming).then(|| StreamEnd {
                     shutdown: Box::pin(self.shutdown.clone().cancelled_owned()),
                     deadline: deadline.map(|deadline| Box::pin(sleep_until(deadline.0))),
@@ -82,7 +103,7 @@ impl<V: SessionVerifier> Pipeline<V> {
             }
             Err(status) => {
                 let status = self.errors.complete(status);
-                describe(span, uri.path(), status.code());
+                describe(span, name, status.code());
                 status.into_http::<Body>().map(|inner| body(inner, None))
             }
         }
@@ -168,26 +189,18 @@ fn split_error(mut response: Response<Body>) -> Result<Response<Body>, Status> {
     }
 }
 
-/// Only the path: every further field would be formatted for each call.
-fn span(request: &Request<Incoming>) -> Span {
-    let path = request.uri().path().trim_start_matches('/');
-    let span = tracing::info_span!("rpc", otel.name = path, otel.kind = "server");
-    if let Some(traceparent) = request.headers().get("traceparent").and_then(|value| value.to_str().ok()) {
-        telemetry::set_parent(&span, traceparent);
-    }
-    span
-}
-
 /// Tells the exporter, if there is one, how the call ended.
-fn describe(span: &Span, path: &str, code: Code) {
+fn describe(span: &Span, name: &str, code: Code) {
     if !telemetry::is_exporting() {
         return;
     }
     span.set_attribute("rpc.system", "grpc");
-    if let Some((service, method)) = path.trim_start_matches('/').split_once('/') {
+    let (service, method) =
+        name.split_once('/').map_or((None, name), |(service, name)| (Some(service), name));
+    if let Some(service) = service {
         span.set_attribute("rpc.service", service.to_owned());
-        span.set_attribute("rpc.method", method.to_owned());
     }
+    span.set_attribute("rpc.method", method.to_owned());
     span.set_attribute("rpc.grpc.status_code", i64::from(i32::from(code)));
     let is_server_fault = matches!(
         code,

@@ -2,6 +2,10 @@
 
 use std::collections::HashMap;
 
+/// How a method that the server does not have is called in traces, whatever its path: else anybody could fill
+/// them with names.
+pub(super) const UNKNOWN: &str = "_OTHER";
+
 /// The methods of a server, by path.
 #[derive(Debug)]
 pub(super) struct Methods(HashMap<String, Method>);
@@ -35,8 +39,31 @@ impl Methods {
         Self(methods)
     }
 
-    /// An unknown path is treated as unary: it gets an error, and that is one answer.
-    pub(super) fn get(&self, path: &str) -> Method {
-        self.0.get(path).copied().unwrap_or(Method::Unary)
+    /// What the method at a path is, and its name, `package.Service/Method`. An unknown one is treated as unary: it
+    /// gets an error, and that is one answer.
+    pub(super) fn find(&self, path: &str) -> (Method, &str) {
+        let known = self.0.get_key_value(path);
+        known.map_or((Method::Unary, UNKNOWN), |(path, method)| (*method, path.trim_start_matches('/')))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_method_of_the_server_has_a_name() {
+        let methods = Methods::of(&["order.v1.CatalogService".to_owned()]);
+        let name = "order.v1.CatalogService/GetProduct";
+        assert_eq!(methods.find(&format!("/{name}")), (Method::Unary, name));
+        assert_eq!(
+            methods.find("/grpc.health.v1.Health/Check"),
+            (Method::Health, "grpc.health.v1.Health/Check")
+        );
+        for path in
+            ["/order.v1.CatalogService/getproduct", "/order.v1.OrderService/PlaceOrder", name, "//", "*", ""]
+        {
+            assert_eq!(methods.find(path), (Method::Unary, UNKNOWN), "{path}");
+        }
     }
 }

@@ -229,6 +229,7 @@ pub(super) fn prepare<V: SessionVerifier>(
     let errors = Errors { domain, message_size_max: config.message_size_max };
     let pipeline: Arc<dyn Calls> = Arc::new(Pipeline {
         service: service.auth.layer(routes.prepare()),
+        auth: service.auth.clone(),
         methods: Methods::of(&services),
         errors: Arc::new(errors),
         limits: Arc::clone(&limits),

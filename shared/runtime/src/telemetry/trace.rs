@@ -3,8 +3,13 @@
 //! With a collector, the ids are those of the spans that are exported. Without one, making spans for an exporter
 //! that is not there would be the dearest part of a short call: then ids are made when somebody asks for them
 //! (an error, an event, a call to a peer, a log line) and kept in the extensions of the tracing span.
+//!
+//! **Whose word counts.** Whoever calls may name the trace, so that both sides find the call again. Whether it is
+//! recorded is decided once, where it comes in from outside, by this service's own ratio; from there on it goes
+//! along with the calls and the events of services. Else anybody could have everything recorded, or nothing.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::HashSet;
+use std::sync::OnceLock;
 
 use opentelemetry::Context;
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState};
@@ -15,15 +20,16 @@ use tracing_subscriber::registry::{LookupSpan, SpanRef};
 
 use super::WORKER;
 
-static EXPORTING: AtomicBool = AtomicBool::new(false);
+/// The share of new traces that are exported, once there is an exporter.
+static EXPORTED_RATIO: OnceLock<f64> = OnceLock::new();
 
-pub(super) fn export() {
-    EXPORTING.store(true, Ordering::Relaxed);
+pub(super) fn export(ratio: f64) {
+    EXPORTED_RATIO.get_or_init(|| ratio);
 }
 
 /// Whether spans may be exported, so that it is worth while to describe them.
 pub(crate) fn is_exporting() -> bool {
-    EXPORTING.load(Ordering::Relaxed)
+    EXPORTED_RATIO.get().is_some()
 }
 
 /// The `traceparent` of the current span, for whatever continues its work: an event, a call to a peer.
@@ -40,10 +46,44 @@ pub fn trace_id() -> Option<String> {
     Some(current()?.trace_id().to_string())
 }
 
-/// Makes a span that was not entered yet a child of the one that `traceparent` names. What is no valid
-/// `traceparent` is ignored, as the standard says: the span begins a trace of its own.
-pub fn set_parent(span: &Span, traceparent: &str) {
-    let Some(parent) = parse(traceparent) else { return };
+/// The `traceparent` for what comes of an event that had this one: the current span's where that goes on in the
+/// event's trace. A span that handles events of several traces is in one of them; the others go on from the event.
+#[must_use]
+pub fn continued(traceparent: Option<&str>) -> Option<String> {
+    let event = traceparent?;
+    let is_same =
+        parse(event).zip(current()).is_some_and(|(event, here)| event.trace_id() == here.trace_id());
+    if is_same { current_traceparent() } else { Some(event.to_owned()) }
+}
+
+/// Makes a span that was not entered yet a child of the one that a service of ours names in `traceparent`. What is
+/// no valid `traceparent` is ignored, as the standard says: the span begins a trace of its own.
+pub(crate) fn set_parent(span: &Span, traceparent: &str) {
+    if let Some(parent) = parse(traceparent) {
+        go_on(span, parent);
+    }
+}
+
+/// The same for whoever else calls: the trace is theirs to name, and ours to record or not.
+pub(crate) fn set_foreign_parent(span: &Span, traceparent: &str) {
+    if let Some(parent) = parse(traceparent) {
+        go_on(span, decided_here(&parent, EXPORTED_RATIO.get().copied().unwrap_or_default()));
+    }
+}
+
+/// Makes a span that was not entered yet a child of the first of these spans, and links it to the others: what
+/// handles several events at once.
+pub fn set_parents(span: &Span, traceparents: &[&str]) {
+    let mut parents = traceparents.iter().filter_map(|traceparent| parse(traceparent));
+    let Some(first) = parents.next() else { return };
+    if is_exporting() {
+        let mut known = HashSet::from([first.span_id()]);
+        parents.filter(|parent| known.insert(parent.span_id())).for_each(|parent| span.add_link(parent));
+    }
+    go_on(span, first);
+}
+
+fn go_on(span: &Span, parent: SpanContext) {
     if is_exporting() {
         // Fails only for a span that the filter left out.
         let _unheard = span.set_parent(Context::new().with_remote_span_context(parent));
@@ -53,6 +93,12 @@ pub fn set_parent(span: &Span, traceparent: &str) {
             registry.span(id)?.extensions_mut().replace(child(&parent))
         });
     }
+}
+
+/// The same trace with our own decision whether to record it.
+fn decided_here(parent: &SpanContext, ratio: f64) -> SpanContext {
+    let flags = if fastrand::f64() < ratio { TraceFlags::SAMPLED } else { TraceFlags::NOT_SAMPLED };
+    SpanContext::new(parent.trace_id(), parent.span_id(), flags, true, TraceState::NONE)
 }
 
 fn current() -> Option<SpanContext> {
@@ -197,6 +243,41 @@ mod tests {
             let second = info_span!("second").in_scope(trace_id).unwrap();
             assert_ne!(first, second);
         });
+    }
+
+    #[test]
+    fn a_caller_from_outside_names_the_trace_and_does_not_decide_whether_it_is_recorded() {
+        let asked = parse(PARENT).unwrap();
+        let silent = parse(&PARENT.replace("-01", "-00")).unwrap();
+        for (parent, ratio, recorded) in
+            [(&asked, 0.0, false), (&silent, 0.0, false), (&asked, 1.0, true), (&silent, 1.0, true)]
+        {
+            let decided = decided_here(parent, ratio);
+            assert_eq!((decided.trace_id(), decided.span_id()), (parent.trace_id(), parent.span_id()));
+            assert_eq!(decided.is_sampled(), recorded, "{ratio}");
+        }
+        with_subscriber(|| {
+            let span = info_span!("call");
+            set_foreign_parent(&span, PARENT);
+            let traceparent = span.in_scope(current_traceparent).unwrap();
+            assert!(traceparent.contains(TRACE) && traceparent.ends_with("-00"), "{traceparent}");
+        });
+    }
+
+    #[test]
+    fn what_comes_of_an_event_goes_on_from_the_span_that_handles_it() {
+        let other = PARENT.replace(TRACE, "1af7651916cd43dd8448eb211c80319c");
+        with_subscriber(|| {
+            let apply = info_span!("apply");
+            set_parents(&apply, &["garbage", PARENT, &other]);
+            let _apply = apply.entered();
+            let next = continued(Some(PARENT)).unwrap();
+            assert_eq!(Some(&next), current_traceparent().as_ref());
+            assert!(next.contains(TRACE) && next != PARENT);
+            assert_eq!(continued(Some(&other)).unwrap(), other, "of another trace");
+            assert_eq!(continued(None), None);
+        });
+        assert_eq!(continued(Some(PARENT)).unwrap(), PARENT, "handled in no span");
     }
 
     #[test]
