@@ -89,12 +89,10 @@ mod tests {
 
     #[test]
     fn a_name_with_blanks_and_parentheses_does_not_shift_the_fields() {
-        let line = "4711 (post) gres: (a b)) S 42 4711 4711 0 -1 4194304 100 200 0 0 17 3 250 50 20 0 1 0 9 9 9\n";
-        let expected = Stat {
-            parent: 42,
-            cpu: Duration::from_millis(200),
-            ended_children: Duration::from_secs(3),
-        };
+        let line =
+            "4711 (post) gres: (a b)) S 42 4711 4711 0 -1 4194304 100 200 0 0 17 3 250 50 20 0 1 0 9 9 9\n";
+        let expected =
+            Stat { parent: 42, cpu: Duration::from_millis(200), ended_children: Duration::from_secs(3) };
         assert_eq!(parse_stat(line), Some(expected));
         assert_eq!(parse_stat("4711 (cut off) S 42 1"), None);
     }

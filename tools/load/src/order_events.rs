@@ -115,7 +115,11 @@ impl Wake {
 
     pub(crate) async fn wake(&self) -> Result<()> {
         let mut connection = self.0.clone();
-        redis::cmd("PUBLISH").arg(format!("wake.{STREAM}")).arg("").query_async::<()>(&mut connection).await?;
+        redis::cmd("PUBLISH")
+            .arg(format!("wake.{STREAM}"))
+            .arg("")
+            .query_async::<()>(&mut connection)
+            .await?;
         Ok(())
     }
 }

@@ -1,5 +1,6 @@
 //! `cargo xtask`: sets up, runs and checks the project from one command.
 
+mod bench;
 mod book_lines;
 mod check;
 mod demo;
@@ -33,6 +34,7 @@ enum Command {
     Down(down::Args),
     Env(env::Args),
     Test(test::Args),
+    Bench(bench::Args),
     Check(check::Args),
     Doctor(doctor::Args),
     Tools(tools::Args),
@@ -57,6 +59,7 @@ async fn run(command: Command) -> Result<ExitCode> {
         Command::Down(args) => down::run(args).await,
         Command::Env(args) => env::run(args).await,
         Command::Test(args) => test::run(args).await,
+        Command::Bench(args) => bench::run(args).await,
         Command::Check(args) => check::run(args).await,
         Command::Doctor(args) => doctor::run(&args),
         Command::Tools(args) => tools::run(args).await,

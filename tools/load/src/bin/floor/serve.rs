@@ -8,13 +8,13 @@ use std::thread;
 use anyhow::{Context as _, Result, anyhow};
 use http::{Request, Response};
 use prost::Message;
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::TcpSocket;
 use tokio::runtime::Builder;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::body::Body;
 use tonic::server::{Grpc, NamedService};
 use tonic::service::Routes;
 use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
 use tonic::{Code, Status};
 use tonic_prost::ProstCodec;
 use tower::{Service, service_fn};
@@ -58,10 +58,10 @@ where
                 Builder::new_current_thread().enable_all().build()?.block_on(async {
                     // Connected first: a socket that listens gets its share of the connections.
                     let service = connect().await?;
-                    let listener = TcpListenerStream::new(listen(socket)?);
+                    let incoming = TcpIncoming::from(socket.listen(BACKLOG)?).with_nodelay(Some(true));
                     let (_, health) = tonic_health::server::health_reporter();
                     let routes = Routes::new(service).add_service(health).prepare();
-                    Server::builder().tcp_nodelay(true).add_routes(routes).serve_with_incoming(listener).await?;
+                    Server::builder().add_routes(routes).serve_with_incoming(incoming).await?;
                     Ok(())
                 })
             })
@@ -70,12 +70,11 @@ where
     threads.into_iter().try_for_each(|thread| thread.join().map_err(|_| anyhow!("a thread panicked"))?)
 }
 
-fn listen(socket: TcpSocket) -> Result<TcpListener> {
-    Ok(socket.listen(BACKLOG)?)
-}
-
 /// Answers one call, as generated code does.
-pub(crate) async fn unary<Q, A, F, Fut>(request: Request<Body>, answer: F) -> Result<Response<Body>, Infallible>
+pub(crate) async fn unary<Q, A, F, Fut>(
+    request: Request<Body>,
+    answer: F,
+) -> Result<Response<Body>, Infallible>
 where
     Q: Message + Default + Send + 'static,
     A: Message + Send + 'static,

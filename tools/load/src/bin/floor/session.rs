@@ -134,7 +134,6 @@ impl Sessions {
     }
 }
 
-
 fn hex(token: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let hash = Sha256::digest(token);

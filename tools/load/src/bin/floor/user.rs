@@ -98,7 +98,8 @@ impl Users {
     }
 
     async fn verify(self, request: VerifyPasswordRequest) -> Result<VerifyPasswordResponse> {
-        let user = self.users.find_one(doc! { "email_key": &request.email }).await?.context("no such user")?;
+        let user =
+            self.users.find_one(doc! { "email_key": &request.email }).await?.context("no such user")?;
         let credential = self.credentials.find_one(doc! { "_id": user.id }).await?.context("no password")?;
         let core = Arc::clone(&CORES).acquire_owned().await?;
         let verified = tokio::task::spawn_blocking(move || {

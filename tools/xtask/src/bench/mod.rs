@@ -1,0 +1,223 @@
+//! `bench`: what the services cost, each figure beside its floor from alternating rounds or beside its goal.
+//!
+//! The floor of a call is a bare server that sends the same statement (`tools/load`, bin `floor`). Ours and the floor
+//! are measured in turn, for a short time each, on the same databases: a machine that others use changes from one
+//! second to the next, and neighbours see the same. What an idle process uses is measured first and taken off.
+
+mod calls;
+mod rows;
+mod stage;
+mod stats;
+mod streams;
+mod table;
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use load::round::Round;
+use testkit::{Profile, ServiceName};
+
+use self::rows::Row;
+use self::stage::{Part, Side, Stage};
+use self::stats::Goal;
+use self::table::Line;
+use crate::local::asked_to_stop;
+use crate::out;
+
+/// Measures the release builds of all services on private databases, beside their floors and goals. About eight
+/// minutes, not counting the build; nothing else should run meanwhile.
+#[derive(clap::Args, Debug, Clone)]
+pub(crate) struct Args {
+    /// Counted rounds of each side.
+    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..=99))]
+    rounds: u16,
+    /// Only these rows. [default: all]
+    #[arg(long, value_name = "ROW")]
+    only: Vec<Row>,
+    /// How long a round is, in milliseconds.
+    #[arg(long, value_name = "MS", default_value_t = 2000)]
+    duration: u64,
+    /// How long each side runs before a round counts, in milliseconds.
+    #[arg(long, value_name = "MS", default_value_t = 1000)]
+    warm_up: u64,
+    /// Events of the backlog.
+    #[arg(long, default_value_t = 100_000)]
+    events: usize,
+    /// Print the table as `tools/load/README.md` has it.
+    #[arg(long, conflicts_with = "json")]
+    markdown: bool,
+    /// Print a JSON object for each line.
+    #[arg(long)]
+    json: bool,
+    /// Build nothing: measure what was built before.
+    #[arg(long)]
+    no_build: bool,
+    /// Measure the development builds: only to see that the bench works.
+    #[arg(long, hide = true)]
+    debug_builds: bool,
+}
+
+pub(crate) async fn run(args: Args) -> Result<ExitCode> {
+    crate::tools::ensure_servers().await?;
+    let lines = tokio::select! {
+        lines = Box::pin(measure(&args)) => lines?,
+        // What was started ends with its owner.
+        asked = asked_to_stop() => {
+            asked?;
+            bail!("stopped before the end");
+        }
+    };
+    if args.json {
+        lines.iter().try_for_each(|line| serde_json::to_string(line).map(out::line))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    out::line("");
+    table::table(&lines, args.markdown).into_iter().for_each(out::line);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Measures what is asked for.
+async fn measure(args: &Args) -> Result<Vec<Line>> {
+    let profile = if args.debug_builds { Profile::Debug } else { Profile::Release };
+    if !args.no_build {
+        eprintln!("==> building");
+        Stage::build(profile).await?;
+    }
+    eprintln!("==> starting everything");
+    let mut bench = Bench::start(args.clone(), profile).await?;
+    let measured = bench.rows().await;
+    let (lines, stopped) = (std::mem::take(&mut bench.lines), bench.stage.stop().await);
+    measured?;
+    stopped?;
+    Ok(lines)
+}
+
+/// A bench under way.
+struct Bench {
+    args: Args,
+    stage: Stage,
+    lines: Vec<Line>,
+    /// CPU of each idle process, in microseconds a second.
+    idle: BTreeMap<String, f64>,
+    /// The most memory that a service had under load, in MiB.
+    loaded: BTreeMap<String, f64>,
+}
+
+impl Bench {
+    async fn start(args: Args, profile: Profile) -> Result<Self> {
+        let stage = Stage::start(profile).await?;
+        Ok(Self { args, stage, lines: Vec::new(), idle: BTreeMap::new(), loaded: BTreeMap::new() })
+    }
+
+    async fn rows(&mut self) -> Result<()> {
+        for row in Row::ALL {
+            let wanted = self.args.only.is_empty() || self.args.only.contains(&row);
+            // Every row takes off what idle processes use.
+            if wanted || row == Row::Idle {
+                eprintln!("==> {}", row.name());
+                Box::pin(self.row(row)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs `load` once, remembers how much memory the services had, and gives what it measured.
+    async fn round(&mut self, side: Side, watch: &[Part], args: &[String]) -> Result<Round> {
+        let (duration, warm_up) = (self.args.duration, self.args.warm_up);
+        let times = [format!("--duration={duration}ms"), format!("--warm-up={warm_up}ms")];
+        let args: Vec<String> = times.into_iter().chain(args.iter().cloned()).collect();
+        let round = self.stage.load(side, watch, &args).await?;
+        for name in ServiceName::ALL.map(|name| name.to_string()) {
+            if let Some(used) = round.processes.get(&name) {
+                let most = self.loaded.entry(name).or_default();
+                *most = most.max(used.resident_mib);
+            }
+        }
+        Ok(round)
+    }
+
+    /// CPU of a process in a round beyond what it uses idle, in microseconds for each call or event.
+    fn cpu_each(&self, round: &Round, part: Part) -> f64 {
+        let name = part.name();
+        let used = round.processes.get(&name).map_or(0.0, |used| used.cpu_us);
+        let idle = self.idle.get(&name).copied().unwrap_or_default() * round.seconds;
+        (used - idle).max(0.0) / round.done.max(1) as f64
+    }
+
+    fn add(&mut self, line: Option<Line>) {
+        self.lines.extend(line);
+    }
+
+    /// What idle processes use.
+    async fn measure_idle(&mut self) -> Result<()> {
+        let parts = [
+            Part::Service(ServiceName::User),
+            Part::Service(ServiceName::Order),
+            Part::Service(ServiceName::Session),
+            Part::Postgres,
+            Part::Mongo,
+            Part::RedisSession,
+            Part::RedisEvents,
+        ];
+        let mut rounds = Vec::new();
+        for _ in 0..self.args.rounds {
+            rounds.push(self.stage.load(Side::Ours, &parts, &self.times("idle")).await?);
+        }
+        for part in parts {
+            let name = part.name();
+            let each = |round: &Round| round.processes[&name].cpu_us / round.seconds;
+            let line =
+                Line::alone("idle", format!("{name}, CPU us a second"), rounds.iter().map(each), Goal::None);
+            self.idle.extend(line.iter().map(|line| (name.clone(), line.ours.median)));
+            self.add(line);
+        }
+        for name in ServiceName::ALL.map(|name| name.to_string()) {
+            let memory = rounds.iter().map(|round| round.processes[&name].resident_mib);
+            self.add(Line::alone("idle", format!("{name}, resident MiB"), memory, Goal::AtMost(25.0)));
+        }
+        Ok(())
+    }
+
+    fn times(&self, work: &str) -> Vec<String> {
+        vec![format!("--duration={}ms", self.args.duration), work.to_owned()]
+    }
+
+    /// How much memory the services had under the loads of the other rows.
+    fn tell_memory(&mut self) {
+        for (name, most) in std::mem::take(&mut self.loaded) {
+            let line = Line::alone("loaded", format!("{name}, resident MiB"), [most], Goal::AtMost(60.0));
+            self.add(line);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Claim: the bench can be run. It is done here on development builds, for so short a time that its figures are
+    /// worth nothing: services, floors and the load generator must start, answer and be measured.
+    #[tokio::test]
+    async fn a_bench_of_two_rows_prints_them_beside_their_floors() {
+        let args = Args {
+            rounds: 1,
+            only: vec![Row::UserGet, Row::OrderPlace],
+            duration: 200,
+            warm_up: 100,
+            events: 10,
+            markdown: false,
+            json: false,
+            no_build: false,
+            debug_builds: true,
+        };
+        let lines = Box::pin(measure(&args)).await.unwrap();
+        for row in ["user get", "order place"] {
+            let line = lines.iter().find(|line| line.row == row && line.measure.starts_with("service CPU"));
+            let line = line.unwrap_or_else(|| panic!("{row} is missing in {lines:#?}"));
+            assert!(line.ours.median > 0.0 && line.ratio.is_some_and(|ratio| ratio.median > 0.0), "{line:?}");
+        }
+        assert!(lines.iter().any(|line| line.row == "idle"), "{lines:#?}");
+        assert!(lines.iter().any(|line| line.row == "loaded"), "{lines:#?}");
+    }
+}

@@ -1,0 +1,93 @@
+//! Which rows there are.
+
+use anyhow::Result;
+
+use super::Bench;
+
+/// Something to measure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Row {
+    /// What processes use that nobody calls; measured always.
+    Idle,
+    /// A call without identity or database.
+    Empty,
+    /// A session is verified.
+    SessionValidate,
+    /// Somebody logs in.
+    SessionLogin,
+    /// A user is read.
+    UserGet,
+    /// An order with three items is placed.
+    OrderPlace,
+    /// An order with three items is read.
+    OrderGet,
+    /// An event goes from PostgreSQL to MongoDB, 500 a second.
+    EventsWay,
+    /// Many events at once do.
+    Backlog,
+    /// Credit moves from a wallet to an account.
+    Transfer,
+    /// How soon services serve.
+    Start,
+    /// What memory all that took.
+    Loaded,
+}
+
+impl Row {
+    /// All of them, in their order.
+    pub(crate) const ALL: [Self; 12] = [
+        Self::Idle,
+        Self::Empty,
+        Self::SessionValidate,
+        Self::SessionLogin,
+        Self::UserGet,
+        Self::OrderPlace,
+        Self::OrderGet,
+        Self::EventsWay,
+        Self::Backlog,
+        Self::Transfer,
+        Self::Loaded,
+        Self::Start,
+    ];
+
+    /// Its name in the table.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Empty => "empty call",
+            Self::SessionValidate => "session validate",
+            Self::SessionLogin => "session login",
+            Self::UserGet => "user get",
+            Self::OrderPlace => "order place",
+            Self::OrderGet => "order get",
+            Self::EventsWay => "event's way",
+            Self::Backlog => "backlog",
+            Self::Transfer => "transfer",
+            Self::Start => "start",
+            Self::Loaded => "loaded",
+        }
+    }
+}
+
+impl Bench {
+    /// Measures one row.
+    pub(super) async fn row(&mut self, row: Row) -> Result<()> {
+        match row {
+            Row::Idle => self.measure_idle().await,
+            Row::Empty
+            | Row::SessionValidate
+            | Row::SessionLogin
+            | Row::UserGet
+            | Row::OrderPlace
+            | Row::OrderGet => self.measure_call(row).await,
+            Row::EventsWay => self.measure_way().await,
+            Row::Backlog => self.measure_backlog().await,
+            Row::Transfer => self.measure_transfer().await,
+            Row::Start => self.measure_start().await,
+            Row::Loaded => {
+                self.tell_memory();
+                Ok(())
+            }
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! The rows that cross the databases, and how soon services serve.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use load::round::Round;
+use testkit::{ServiceName, Signal, serving};
+use tokio::time::sleep;
+
+use super::Bench;
+use super::stage::{Part, Side};
+use super::stats::Goal;
+use super::table::Line;
+
+const WAY: &str = "event's way";
+const BACKLOG: &str = "backlog";
+const TRANSFER: &str = "transfer";
+/// Backlogs take long and vary little.
+const BACKLOG_ROUNDS: u16 = 3;
+const BUYERS: usize = 32;
+const SELLERS: usize = 16;
+/// Transfers in a second when their times are measured: below what the system bears.
+const CALM_RATE: f64 = 50.0;
+/// More than can be paid in a second.
+const PAID_MOST: f64 = 1000.0;
+const STARTED_WITHIN: Duration = Duration::from_secs(20);
+const STARTS: u16 = 5;
+const LOOK_EVERY: Duration = Duration::from_millis(2);
+
+const SERVICES: [Part; 2] = [Part::Service(ServiceName::Order), Part::Service(ServiceName::User)];
+const DATABASES: [Part; 2] = [Part::Postgres, Part::Mongo];
+const ALL: [Part; 4] = [SERVICES[0], SERVICES[1], DATABASES[0], DATABASES[1]];
+
+impl Bench {
+    /// CPU of several processes together for each call or event of each round.
+    fn cpu_of(&self, rounds: &[Round], parts: &[Part]) -> Vec<f64> {
+        let sum = |round: &Round| parts.iter().map(|part| self.cpu_each(round, *part)).sum();
+        rounds.iter().map(sum).collect()
+    }
+
+    pub(super) async fn measure_way(&mut self) -> Result<()> {
+        let text = |args: &[&str]| args.iter().map(|arg| (*arg).to_owned()).collect::<Vec<_>>();
+        let (mut times, mut costs) = (Vec::new(), Vec::new());
+        for _ in 0..self.args.rounds {
+            times.push(self.round(Side::Ours, &[], &text(&["events-way"])).await?);
+            costs.push(self.round(Side::Ours, &ALL, &text(&["events-way", "--without-times"])).await?);
+        }
+        let p50 = times.iter().map(|round| round.p50_ms);
+        self.add(Line::alone(WAY, "500/s: p50, ms", p50, Goal::AtMost(5.0)));
+        let p99 = times.iter().map(|round| round.p99_ms);
+        self.add(Line::alone(WAY, "500/s: p99, ms", p99, Goal::AtMost(25.0)));
+        let services = self.cpu_of(&costs, &SERVICES);
+        let measure = "500/s: CPU of relay and consumers, us an event";
+        self.add(Line::alone(WAY, measure, services, Goal::AtMost(150.0)));
+        let databases = self.cpu_of(&costs, &DATABASES);
+        let measure = "500/s: CPU of the databases, us an event";
+        self.add(Line::alone(WAY, measure, databases, Goal::AtMost(450.0)));
+        Ok(())
+    }
+
+    pub(super) async fn measure_backlog(&mut self) -> Result<()> {
+        let args = ["backlog".to_owned(), format!("--events={}", self.args.events)];
+        let mut rounds = Vec::new();
+        for _ in 0..self.args.rounds.min(BACKLOG_ROUNDS) {
+            rounds.push(self.round(Side::Ours, &ALL, &args).await?);
+        }
+        let rate = rounds.iter().map(Round::rate);
+        let measure = format!("of {} drained, events a second", self.args.events);
+        self.add(Line::alone(BACKLOG, measure, rate, Goal::AtLeast(10_000.0)));
+        let services = self.cpu_of(&rounds, &SERVICES);
+        let measure = "CPU of relay and consumers, us an event";
+        self.add(Line::alone(BACKLOG, measure, services, Goal::AtMost(40.0)));
+        let databases = self.cpu_of(&rounds, &DATABASES);
+        self.add(Line::alone(BACKLOG, "CPU of the databases, us an event", databases, Goal::None));
+        Ok(())
+    }
+
+    pub(super) async fn measure_transfer(&mut self) -> Result<()> {
+        let mut args = vec!["pay".to_owned()];
+        for _ in 0..BUYERS {
+            args.extend(["--customer-token".to_owned(), self.stage.buyer().await?.access_token]);
+        }
+        for _ in 0..SELLERS {
+            let seller = self.stage.seller().await?;
+            for id in self.stage.products(&seller, 1).await? {
+                args.extend(["--product-id".to_owned(), id]);
+            }
+        }
+        let seconds = (self.args.duration + self.args.warm_up) as f64 / 1000.0;
+        let with = |how: &[String], rate: f64| {
+            let orders = format!("--orders={:.0}", (rate * seconds).max(BUYERS as f64));
+            how.iter().chain(&args).cloned().chain([orders]).collect::<Vec<_>>()
+        };
+        let at_once = format!("--in-flight={BUYERS}");
+        let calm = with(&[at_once.clone(), format!("--rate={CALM_RATE}")], 2.0 * CALM_RATE);
+        let full = with(&[at_once], PAID_MOST);
+        let (mut times, mut rates) = (Vec::new(), Vec::new());
+        for _ in 0..self.args.rounds {
+            times.push(self.round(Side::Ours, &[], &calm).await?);
+            rates.push(self.round(Side::Ours, &ALL, &full).await?);
+        }
+        let p50 = times.iter().map(|round| round.p50_ms);
+        self.add(Line::alone(TRANSFER, format!("{CALM_RATE}/s: p50, ms"), p50, Goal::AtMost(30.0)));
+        let p99 = times.iter().map(|round| round.p99_ms);
+        self.add(Line::alone(TRANSFER, format!("{CALM_RATE}/s: p99, ms"), p99, Goal::None));
+        let rate = rates.iter().map(Round::rate);
+        let measure = format!("{BUYERS} at once: transfers a second");
+        self.add(Line::alone(TRANSFER, measure, rate, Goal::AtLeast(300.0)));
+        let p50 = rates.iter().map(|round| round.p50_ms);
+        self.add(Line::alone(TRANSFER, format!("{BUYERS} at once: p50, ms"), p50, Goal::None));
+        for part in ALL {
+            let measure = format!("{} CPU, us a transfer", part.name());
+            self.add(Line::alone(TRANSFER, measure, self.cpu_of(&rates, &[part]), Goal::None));
+        }
+        Ok(())
+    }
+
+    /// From the start of the process until it says that it serves.
+    pub(super) async fn measure_start(&mut self) -> Result<()> {
+        for name in ServiceName::ALL {
+            let service = self.stage.stack.services.get(name);
+            let mut times = Vec::new();
+            for _ in 0..STARTS.min(self.args.rounds) {
+                service.process().stop(Signal::SIGTERM, STARTED_WITHIN).await?;
+                let began = Instant::now();
+                service.process().start_again()?;
+                while serving(&service.url()).await.is_err() {
+                    ensure!(began.elapsed() < STARTED_WITHIN, "{name} does not serve");
+                    sleep(LOOK_EVERY).await;
+                }
+                times.push(began.elapsed().as_secs_f64() * 1000.0);
+            }
+            let line = Line::alone("start", format!("{name}, ms to SERVING"), times, Goal::AtMost(300.0));
+            self.add(Some(line.context("a start")?));
+        }
+        Ok(())
+    }
+}
