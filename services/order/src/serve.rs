@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use auth::{AuthLayer, CacheConfig, CachingVerifier, PolicyTable, Principal, SessionCache};
 use events::service::{EventAdminServer, EventServer};
 use events::source::GrpcSource;
-use events::{Bus, ConsumerHandle, Effects, Stamped};
+use events::{Bus, ConsumerHandle, Effects, Resyncs, Stamped};
 use runtime::client::Peer;
 use runtime::health::Readiness;
 use runtime::retry::{START_UP_WITHIN, start_up};
@@ -46,6 +46,7 @@ pub struct OrderService {
     ids: Arc<dyn IdSource>,
     signals: Arc<Signals>,
     stamped: Stamped,
+    resyncs: Resyncs,
     waiters: Arc<Waiters>,
     sessions: SessionCache,
     bus: Bus,
@@ -78,6 +79,7 @@ impl OrderService {
             ids,
             signals: Arc::default(),
             stamped: Stamped::new(),
+            resyncs: Resyncs::default(),
             waiters: Arc::default(),
             sessions,
             bus,
@@ -117,7 +119,11 @@ impl OrderService {
                 },
             );
         }
-        let admin = self.event_admin(&store, &user);
+        let admin = self.event_admin(&store, &user).with_resyncs(
+            self.resyncs.clone(),
+            core.tracker.clone(),
+            core.workers_stop.clone(),
+        );
         let log = EventServer::new(store.clone(), DOMAIN, core.shutdown.clone()).with_stamped(self.stamped);
         let routes: Routes =
             grpc::routes(&app).add_service(log.into_service()).add_service(admin.into_service());

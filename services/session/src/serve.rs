@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use auth::{AuthLayer, PolicyTable};
-use events::Stamped;
 use events::service::EventServer;
+use events::{Resyncs, Stamped};
 use runtime::client::Peer;
 use runtime::health::Readiness;
 use runtime::retry::{START_UP_WITHIN, start_up};
@@ -30,13 +30,19 @@ pub struct SessionService {
     config: Arc<Config>,
     appended: Arc<Notify>,
     stamped: Stamped,
+    resyncs: Resyncs,
 }
 
 impl SessionService {
     /// A service of this configuration; nothing is connected yet.
     #[must_use]
     pub fn new(config: Config) -> Self {
-        Self { config: Arc::new(config), appended: Arc::default(), stamped: Stamped::new() }
+        Self {
+            config: Arc::new(config),
+            appended: Arc::default(),
+            stamped: Stamped::new(),
+            resyncs: Resyncs::default(),
+        }
     }
 
     /// What speaks to Redis, for the runtime that this is called in. Connects when it is first used.
@@ -63,7 +69,9 @@ impl SessionService {
         let app = App::new(store.clone(), Users::new(&user), core.tracker.clone());
         let events =
             EventServer::new(store.clone(), DOMAIN, core.shutdown.clone()).with_stamped(self.stamped.clone());
-        let admin = workers::start(&core, &store, config, &self.stamped, &user)?;
+        let admin = workers::start(&core, &store, config, &self.stamped, &user)?
+            .with_resyncs(self.resyncs, core.tracker.clone(), core.workers_stop.clone())
+            .into_service();
         let routes = grpc::routes(app, events, admin);
         let policies = PolicyTable::for_services(&grpc::SERVICES)?;
         let auth = AuthLayer::new(DOMAIN, policies, config.service_tokens.accepted()?, store.clone());

@@ -5,22 +5,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use api::event::v1::event_admin_service_server::EventAdminServiceServer;
 use auth::Principal;
 use events::service::EventAdminServer;
-use events::source::{GrpcSource, Source, SourceError};
-use events::{Bus, Consumer, ConsumerHandle, ConsumerOptions, LogRelay, LogRelayOptions, Mark, Stamped};
-use futures_util::StreamExt as _;
+use events::source::{GrpcSource, Source};
+use events::{Bus, Consumer, ConsumerHandle, ConsumerOptions, LogRelay, LogRelayOptions, Stamped};
 use runtime::client::Peer;
 use runtime::server::Core;
 use secrecy::ExposeSecret as _;
 use tokio_util::sync::CancellationToken;
 use tonic::Extensions;
 
-use crate::app::{REVOCATIONS, Revocations, StartOver};
+use crate::app::{REVOCATIONS, Revocations, StartOver, oldest_mark};
 use crate::config::Config;
 use crate::domain::Partition;
-use crate::error::{Error, Result as OwnResult};
+use crate::error::Result as OwnResult;
 use crate::grpc::DOMAIN;
 use crate::storage::Store;
 
@@ -37,7 +35,7 @@ pub(crate) fn start(
     config: &Config,
     stamped: &Stamped,
     user: &Peer,
-) -> Result<EventAdminServiceServer<EventAdminServer>> {
+) -> Result<EventAdminServer> {
     let source = GrpcSource::new(user.channel());
     let effects = Arc::new(Revocations);
     if core.is_first() {
@@ -46,7 +44,8 @@ pub(crate) fn start(
         let streams = Partition::all().map(Partition::stream);
         let relay = LogRelay::new(store.clone(), streams, bus.clone(), LogRelayOptions::default());
         core.spawn("session.relay", relay.with_stamped(stamped.clone()).run(core.workers_stop.clone()));
-        let options = ConsumerOptions { continues: Some(runtime::telemetry::set_parents), ..Default::default() };
+        let options =
+            ConsumerOptions { continues: Some(runtime::telemetry::set_parents), ..Default::default() };
         let consumer =
             Consumer::new(REVOCATIONS, store.clone(), Arc::clone(&effects), source.clone(), bus, options);
         core.spawn(REVOCATIONS.name, consumer.run(core.workers_stop.clone()));
@@ -54,7 +53,7 @@ pub(crate) fn start(
     }
     let start_over = Arc::new(StartOver::new(store.clone(), source.clone()));
     let handle = ConsumerHandle::new(REVOCATIONS, store.clone(), effects, source).with_snapshot(start_over);
-    Ok(EventAdminServer::new(DOMAIN, vec![Arc::new(handle)], caller).into_service())
+    Ok(EventAdminServer::new(DOMAIN, vec![Arc::new(handle)], caller))
 }
 
 fn caller(extensions: &Extensions) -> String {
@@ -83,17 +82,7 @@ async fn begin_at_oldest<P: Source>(store: &Store, source: &P) -> OwnResult<()> 
     if store.mark_exists(REVOCATIONS.name).await? {
         return Ok(());
     }
-    let away = |error: SourceError| Error::unavailable(error);
-    let head = source.head(REVOCATIONS.stream).await.map_err(away)?;
-    let mut begin = Mark { epoch: head.epoch, ..Mark::START };
-    if head.oldest > 1 {
-        let before = head.oldest - 1;
-        let mut pages = source.replay(REVOCATIONS.stream, head.epoch, before, false).await.map_err(away)?;
-        let page = pages.next().await.transpose().map_err(away)?;
-        // Pruned in between: the next look finds where it begins now.
-        let Some(oldest) = page.and_then(|page| page.events.into_iter().next()) else { return Ok(()) };
-        begin = Mark { position: before, event_id: oldest.previous, ..begin };
-    }
+    let begin = oldest_mark(source).await?;
     if store.mark_begin(REVOCATIONS.name, &begin).await? {
         tracing::info!(consumer = REVOCATIONS.name, position = begin.position, "the consumer begins here");
     }

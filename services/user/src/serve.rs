@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use auth::{AuthLayer, CacheConfig, CachingVerifier, PolicyTable, ServiceTokens, SessionCache};
-use events::Stamped;
+use events::{Resyncs, Stamped};
 use events::service::{EventAdminServer, EventServer};
 use runtime::client::Peer;
 use runtime::health::Readiness;
@@ -31,6 +31,7 @@ pub struct UserService {
     hasher: Hasher,
     sessions: SessionCache,
     stamped: Stamped,
+    resyncs: Resyncs,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn IdSource>,
 }
@@ -50,6 +51,7 @@ impl UserService {
             hasher: Hasher::new(config.passwords).context("--argon2-*")?,
             sessions,
             stamped: Stamped::new(),
+            resyncs: Resyncs::default(),
             config: Arc::new(config),
             clock,
             ids,
@@ -88,7 +90,11 @@ impl UserService {
             clock: Arc::clone(&self.clock),
             ids: Arc::clone(&self.ids),
         };
-        let admin = EventAdminServer::new(grpc::DOMAIN, workers.consumers(), grpc::auditable);
+        let admin = EventAdminServer::new(grpc::DOMAIN, workers.consumers(), grpc::auditable).with_resyncs(
+            self.resyncs.clone(),
+            core.tracker.clone(),
+            core.workers_stop.clone(),
+        );
         if core.is_first() {
             workers::spawn(&core, &workers)?;
         }

@@ -18,8 +18,9 @@ use secrecy::ExposeSecret as _;
 use tokio_util::sync::CancellationToken;
 use types::{Clock, IdSource};
 
-use crate::app::{STATISTICS_CONSUMER, Statistics};
+use crate::app::{STATISTICS_CONSUMER, Statistics, StatisticsSnapshot};
 use crate::clients::order::OrderClient;
+use crate::clients::order_statistics::StatisticsClient;
 use crate::clients::session::{self, Revocations};
 use crate::config::{Config, OutboxConfig};
 use crate::serve::require_migrated;
@@ -49,6 +50,8 @@ impl Workers {
     /// The consumers as an operator sees them.
     pub(crate) fn consumers(&self) -> Vec<Arc<dyn ConsumerAdmin>> {
         let (store, source) = (self.store.clone(), self.source());
+        let orders = StatisticsClient::new(&self.order_service);
+        let statistics = StatisticsSnapshot { store: store.clone(), orders };
         vec![
             Arc::new(ConsumerHandle::new(
                 transfers::CONSUMER,
@@ -56,7 +59,10 @@ impl Workers {
                 self.transfers(),
                 source.clone(),
             )),
-            Arc::new(ConsumerHandle::new(STATISTICS_CONSUMER, store, Arc::new(Statistics), source)),
+            Arc::new(
+                ConsumerHandle::new(STATISTICS_CONSUMER, store, Arc::new(Statistics), source)
+                    .with_snapshot(Arc::new(statistics)),
+            ),
         ]
     }
 

@@ -10,12 +10,14 @@ use std::time::Duration;
 use types::EventId;
 
 use crate::envelope::Aggregate;
-use crate::history::History;
 use crate::pace::{Backoff, chain};
+pub use crate::resync::{Rebuild, Snapshot};
 use crate::source::{Source, SourceError};
 use crate::store::{
-    ConsumerId, ConsumerStore, ConsumerTx, EffectError, Effects, Head, Mark, Parked, Position, StoreError,
+    ConsumerId, ConsumerStore, ConsumerTx, EffectError, Effects, Parked, Position, Resynced, Standing,
+    StoreError,
 };
+use uuid::Uuid;
 
 /// A future without a name.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -54,35 +56,13 @@ pub struct Retried {
     pub remaining: usize,
 }
 
-/// What a resync did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Resynced {
-    /// How many aggregates the snapshot had; 0 when none was needed.
-    pub aggregates: u64,
-    /// Where the consumer goes on.
-    pub mark: Mark,
-}
-
-/// A read model that was rebuilt.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rebuilt {
-    /// How many aggregates the producer has.
-    pub aggregates: u64,
-    /// The producer's head, noted before the snapshot was read.
-    pub head: Head,
-}
-
-/// A read model that can be rebuilt from its producer's snapshot. Money cannot.
-pub trait Snapshot: Send + Sync + 'static {
-    /// Notes the producer's head first, then writes each aggregate of its snapshot unless a newer version is
-    /// there already.
-    fn rebuild(&self) -> BoxFuture<'_, Result<Rebuilt, StoreError>>;
-}
-
 /// One consumer, as an operator sees it.
 pub trait ConsumerAdmin: Send + Sync + 'static {
-    /// Its name, such as `order.customers`.
-    fn name(&self) -> &'static str;
+    /// Which one it is.
+    fn id(&self) -> ConsumerId;
+
+    /// How it stands; `None` when it never ran.
+    fn standing(&self) -> BoxFuture<'_, Result<Option<Standing>, AdminError>>;
 
     /// Parked events above a position, oldest first.
     fn list(&self, after: Position, limit: usize) -> BoxFuture<'_, Result<Vec<Parked>, AdminError>>;
@@ -93,8 +73,9 @@ pub trait ConsumerAdmin: Send + Sync + 'static {
     /// Drops a parked event for good; gives it back for the audit.
     fn skip(&self, event_id: EventId) -> BoxFuture<'_, Result<Parked, AdminError>>;
 
-    /// Starts over: by the snapshot if there is one, else only if the producer's history is the mark's.
-    fn resync(&self) -> BoxFuture<'_, Result<Resynced, AdminError>>;
+    /// Starts over: by the snapshot if there is one, else only if the producer's history is the mark's. A request
+    /// that has ended hears what it came to.
+    fn resync(&self, request_id: Uuid) -> BoxFuture<'_, Result<Resynced, AdminError>>;
 }
 
 /// How long conflicts with the running consumer are retried.
@@ -104,11 +85,11 @@ const RETRY_LONGEST: Duration = Duration::from_millis(500);
 
 /// [`ConsumerAdmin`] of a consumer, apart from the replica that runs it: several may exist.
 pub struct ConsumerHandle<S, E, P> {
-    consumer: ConsumerId,
-    store: S,
+    pub(crate) consumer: ConsumerId,
+    pub(crate) store: S,
     effects: Arc<E>,
-    source: P,
-    snapshot: Option<Arc<dyn Snapshot>>,
+    pub(crate) source: P,
+    pub(crate) snapshot: Option<Arc<dyn Snapshot>>,
 }
 
 impl<S, E, P> fmt::Debug for ConsumerHandle<S, E, P> {
@@ -251,55 +232,21 @@ impl<S: ConsumerStore, E: Effects<S::Tx>, P: Source> ConsumerHandle<S, E, P> {
             }
         }
     }
-
-    async fn mark(&self) -> Result<Mark, AdminError> {
-        let mut tx = self.store.begin().await?;
-        let mark = tx.mark_lock(self.consumer).await;
-        tx.rollback().await;
-        Ok(mark?.unwrap_or(Mark::START))
-    }
-
-    /// Where the consumer goes on without a snapshot: where it is, if the halt was not the history's fault.
-    async fn same_history(&self, from: &Mark) -> Result<Mark, AdminError> {
-        let answer = if from.position == 0 {
-            self.source.head(self.consumer.stream).await.map(History::Same)
-        } else {
-            self.source.resume(self.consumer.stream, from).await
-        };
-        match answer {
-            Ok(History::Same(head)) => Ok(Mark { epoch: head.epoch, ..*from }),
-            Ok(History::Rewound(_)) | Err(SourceError::Pruned) => Err(AdminError::ResyncUnsupported),
-            Err(error) => Err(AdminError::Source(error)),
-        }
-    }
-
-    /// Puts the mark to the head of a snapshot, or leaves it in the producer's history.
-    async fn put_mark(&self, head: Option<&Head>) -> Result<Mark, AdminError> {
-        let from = self.mark().await?;
-        let to = match head {
-            Some(head) => Mark { epoch: head.epoch, position: head.position, event_id: head.event_id },
-            None => self.same_history(&from).await?,
-        };
-        if self.store.mark_replace(self.consumer, &from, &to).await? {
-            return Ok(to);
-        }
-        Err(AdminError::Store(StoreError::Transient("the mark was moved meanwhile".into())))
-    }
 }
 
 /// Bounds how often what conflicted with the running consumer is tried again.
-struct Patience {
+pub(crate) struct Patience {
     tries: u32,
     backoff: Backoff,
 }
 
 impl Patience {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { tries: 1, backoff: Backoff::new(RETRY_FIRST, RETRY_LONGEST) }
     }
 
     /// Whether to try again what conflicted, after a pause.
-    async fn again(&mut self, conflicted: bool) -> bool {
+    pub(crate) async fn again(&mut self, conflicted: bool) -> bool {
         let again = conflicted && self.tries < TRIES;
         if again {
             self.tries += 1;
@@ -309,13 +256,17 @@ impl Patience {
     }
 }
 
-fn conflicts<T>(result: &Result<T, AdminError>) -> bool {
+pub(crate) fn conflicts<T>(result: &Result<T, AdminError>) -> bool {
     matches!(result, Err(AdminError::Store(StoreError::Transient(_))))
 }
 
 impl<S: ConsumerStore, E: Effects<S::Tx>, P: Source> ConsumerAdmin for ConsumerHandle<S, E, P> {
-    fn name(&self) -> &'static str {
-        self.consumer.name
+    fn id(&self) -> ConsumerId {
+        self.consumer
+    }
+
+    fn standing(&self) -> BoxFuture<'_, Result<Option<Standing>, AdminError>> {
+        Box::pin(async move { Ok(self.store.standing(self.consumer).await?) })
     }
 
     fn list(&self, after: Position, limit: usize) -> BoxFuture<'_, Result<Vec<Parked>, AdminError>> {
@@ -337,20 +288,7 @@ impl<S: ConsumerStore, E: Effects<S::Tx>, P: Source> ConsumerAdmin for ConsumerH
         })
     }
 
-    fn resync(&self) -> BoxFuture<'_, Result<Resynced, AdminError>> {
-        Box::pin(async move {
-            let rebuilt = match &self.snapshot {
-                Some(snapshot) => Some(snapshot.rebuild().await?),
-                None => None,
-            };
-            let head = rebuilt.as_ref().map(|rebuilt| &rebuilt.head);
-            let mut patience = Patience::new();
-            let mut result = self.put_mark(head).await;
-            while patience.again(conflicts(&result)).await {
-                result = self.put_mark(head).await;
-            }
-            let aggregates = rebuilt.as_ref().map_or(0, |rebuilt| rebuilt.aggregates);
-            result.map(|mark| Resynced { aggregates, mark })
-        })
+    fn resync(&self, request_id: Uuid) -> BoxFuture<'_, Result<Resynced, AdminError>> {
+        Box::pin(self.start_over(request_id))
     }
 }

@@ -3,28 +3,35 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use api::event::v1::event_admin_service_server::{EventAdminService, EventAdminServiceServer};
 use api::event::v1::{
-    ListParkedRequest, ListParkedResponse, ParkedEvent, ResyncRequest, ResyncResponse, RetryParkedRequest,
-    RetryParkedResponse, SkipParkedRequest, SkipParkedResponse,
+    ConsumerState, ListConsumersRequest, ListConsumersResponse, ListParkedRequest, ListParkedResponse,
+    ParkedEvent, ResyncRequest, ResyncResponse, RetryParkedRequest, RetryParkedResponse, SkipParkedRequest,
+    SkipParkedResponse,
 };
 use api::page_token;
 use api::violations::{self, Violations};
 use prost::Message as _;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tonic::{Extensions, Request, Response, Status};
 use types::EventId;
 
 use crate::admin::{AdminError, ConsumerAdmin};
 use crate::cloud_event::encode;
 use crate::envelope::Aggregate;
+use crate::resync_jobs::{Joined, Resyncs};
 use crate::status::{EventViolations as _, Statuses};
-use crate::store::{Parked, Position};
+use crate::store::{ConsumerId, Parked, Position, Standing};
 
 const LIST: &str = "event.v1.EventAdminService/ListParked";
 const JUSTIFICATION_MAX: usize = 500;
 /// About how long a page may be; gRPC clients refuse more than 4 MiB.
 const PAGE_BYTES: usize = 1 << 20;
+/// How long a call waits for a resync to end: less than any server lets it. The resync goes on.
+const RESYNC_WAIT: Duration = Duration::from_secs(3);
 
 /// Serves the consumers of one service.
 #[derive(Clone)]
@@ -32,11 +39,14 @@ pub struct EventAdminServer {
     statuses: Statuses,
     consumers: Vec<Arc<dyn ConsumerAdmin>>,
     caller: fn(&Extensions) -> String,
+    resyncs: Resyncs,
+    tasks: TaskTracker,
+    stop: CancellationToken,
 }
 
 impl fmt::Debug for EventAdminServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<_> = self.consumers.iter().map(|consumer| consumer.name()).collect();
+        let names: Vec<_> = self.consumers.iter().map(|consumer| consumer.id().name).collect();
         f.debug_struct("EventAdminServer").field("consumers", &names).finish_non_exhaustive()
     }
 }
@@ -49,7 +59,21 @@ impl EventAdminServer {
         consumers: Vec<Arc<dyn ConsumerAdmin>>,
         caller: fn(&Extensions) -> String,
     ) -> Self {
-        Self { statuses: Statuses { domain }, consumers, caller }
+        Self {
+            statuses: Statuses { domain },
+            consumers,
+            caller,
+            resyncs: Resyncs::default(),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        }
+    }
+
+    /// Resyncs are those of the whole process, run on `tasks` and are given up at `stop`.
+    #[must_use]
+    pub fn with_resyncs(mut self, resyncs: Resyncs, tasks: TaskTracker, stop: CancellationToken) -> Self {
+        (self.resyncs, self.tasks, self.stop) = (resyncs, tasks, stop);
+        self
     }
 
     /// The service for a tonic router.
@@ -57,9 +81,9 @@ impl EventAdminServer {
         EventAdminServiceServer::new(self)
     }
 
-    fn consumer(&self, name: &str) -> Result<&dyn ConsumerAdmin, Status> {
-        let found = self.consumers.iter().find(|consumer| consumer.name() == name);
-        found.map(Arc::as_ref).ok_or_else(|| self.statuses.consumer_not_found(name))
+    fn consumer(&self, name: &str) -> Result<&Arc<dyn ConsumerAdmin>, Status> {
+        let found = self.consumers.iter().find(|consumer| consumer.id().name == name);
+        found.ok_or_else(|| self.statuses.consumer_not_found(name))
     }
 
     fn refuse(&self, error: &AdminError, kind: &str, id: &str) -> Status {
@@ -79,6 +103,22 @@ impl EventAdminServer {
 
 #[tonic::async_trait]
 impl EventAdminService for EventAdminServer {
+    async fn list_consumers(
+        &self,
+        _request: Request<ListConsumersRequest>,
+    ) -> Result<Response<ListConsumersResponse>, Status> {
+        let mut consumers = Vec::with_capacity(self.consumers.len());
+        for consumer in &self.consumers {
+            let id = consumer.id();
+            let standing = consumer.standing().await;
+            consumers.push(consumer_state(
+                id,
+                standing.map_err(|error| self.refuse(&error, "consumer", id.name))?,
+            ));
+        }
+        Ok(Response::new(ListConsumersResponse { consumers }))
+    }
+
     async fn list_parked(
         &self,
         request: Request<ListParkedRequest>,
@@ -186,25 +226,39 @@ impl EventAdminService for EventAdminServer {
         let consumer = violations.name("consumer", &request.consumer);
         let (request_id, consumer) =
             violations.finish(request_id.zip(consumer)).map_err(|found| self.statuses.invalid(found))?;
-        let resynced = self
-            .consumer(&consumer)?
-            .resync()
-            .await
-            .map_err(|error| self.refuse(&error, "consumer", &consumer))?;
-        tracing::info!(
-            audit = true,
-            action = "event.resync",
-            caller,
-            %request_id,
-            consumer,
-            aggregates = resynced.aggregates,
-            position = resynced.mark.position,
-            "a consumer was put elsewhere"
-        );
+        let joined =
+            self.resyncs.join(self.consumer(&consumer)?, request_id, caller, &self.tasks, &self.stop);
+        let mut outcome = match joined {
+            Joined::Runs(outcome) => outcome,
+            Joined::Busy(other) => return Err(self.statuses.resync_in_progress(other)),
+        };
+        let ended = match tokio::time::timeout(RESYNC_WAIT, outcome.wait_for(Option::is_some)).await {
+            Err(_) => return Err(self.statuses.resync_in_progress(request_id)),
+            Ok(Err(_)) => return Err(self.statuses.draining()),
+            Ok(Ok(ended)) => ended.clone(),
+        };
+        let resynced = match ended.as_deref() {
+            Some(Ok(resynced)) => *resynced,
+            Some(Err(error)) => return Err(self.refuse(error, "consumer", &consumer)),
+            None => return Err(self.statuses.draining()),
+        };
         Ok(Response::new(ResyncResponse {
             aggregate_count: i64::try_from(resynced.aggregates).unwrap_or(i64::MAX),
-            position: resynced.mark.position,
+            position: resynced.position,
         }))
+    }
+}
+
+fn consumer_state(id: ConsumerId, standing: Option<Standing>) -> ConsumerState {
+    let ConsumerId { name, stream } = id;
+    let state =
+        ConsumerState { consumer: name.to_owned(), stream: stream.to_owned(), ..ConsumerState::default() };
+    let Some(Standing { mark, halted, .. }) = standing else { return state };
+    ConsumerState {
+        epoch: if mark.epoch.is_nil() { String::new() } else { mark.epoch.to_string() },
+        position: mark.position,
+        halted_reason: halted.unwrap_or_default(),
+        ..state
     }
 }
 

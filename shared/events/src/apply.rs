@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use fault::Flaw;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 use uuid::Uuid;
@@ -89,19 +90,27 @@ impl<S: ConsumerStore> Claim<S> {
         self.store.mark_lease(self.consumer, self.owner, Duration::ZERO).await.map(drop)
     }
 
-    /// Stops the consumer for good, however often that has to be tried.
-    pub(crate) async fn halt(&self, reason: &str) {
+    /// Stops the consumer for good at this mark, however often that has to be tried. `false` when this replica does
+    /// not speak for it any more, or its mark is elsewhere.
+    pub(crate) async fn halt(&self, at: &Mark, reason: &str) -> bool {
         let mut backoff = Backoff::new(RETRY_FIRST, RETRY_LONGEST);
-        while let Err(error) = self.store.halt(self.consumer, reason).await {
-            self.warn_unrecorded(reason, &error);
+        let halted = loop {
+            match self.store.halt(self.consumer, self.owner, at, reason).await {
+                Ok(halted) => break halted,
+                Err(error) => self.warn_unrecorded(reason, &error),
+            }
             backoff.pause().await;
+        };
+        if halted {
+            tracing::error!(
+                consumer = self.consumer.name,
+                stream = self.consumer.stream,
+                position = at.position,
+                reason,
+                "the consumer halted: it applies nothing until an operator has looked"
+            );
         }
-        tracing::error!(
-            consumer = self.consumer.name,
-            stream = self.consumer.stream,
-            reason,
-            "the consumer halted: it applies nothing until an operator has looked"
-        );
+        halted
     }
 
     fn warn_unrecorded(&self, reason: &str, error: &(dyn std::error::Error + 'static)) {
@@ -198,7 +207,9 @@ impl<S: ConsumerStore, E: Effects<S::Tx>> Applier<S, E> {
                             backoff.reset();
                             (mark, rest) = (end, later);
                         }
-                        Err(Failure::Effect(EffectError::Halt(reason))) => return self.halt(&reason).await,
+                        Err(Failure::Effect(EffectError::Halt(reason))) => {
+                            return self.halt(&mark, &reason, &mut backoff).await;
+                        }
                         Err(Failure::Effect(error)) => {
                             self.warn(&error, now);
                             backoff.pause().await;
@@ -207,16 +218,21 @@ impl<S: ConsumerStore, E: Effects<S::Tx>> Applier<S, E> {
                         Err(Failure::Moved | Failure::Commit(..)) => backoff.pause().await,
                     }
                 }
-                EffectError::Halt(reason) if alone => return self.halt(&reason).await,
+                EffectError::Halt(reason) if alone => return self.halt(&mark, &reason, &mut backoff).await,
                 EffectError::Permanent(_) | EffectError::Halt(_) => {}
             }
         }
         Outcome::Applied(mark)
     }
 
-    async fn halt(&self, reason: &str) -> Outcome {
-        self.claim.halt(reason).await;
-        Outcome::Halted
+    async fn halt(&mut self, at: &Mark, reason: &str, backoff: &mut Backoff) -> Outcome {
+        if self.claim.halt(at, reason).await {
+            return Outcome::Halted;
+        }
+        match self.mark_now(backoff).await {
+            Ok(found) => Outcome::Moved(found.mark),
+            Err(outcome) => outcome,
+        }
     }
 
     /// The mark as the database has it, renewing the lease.
@@ -290,6 +306,9 @@ impl<S: ConsumerStore, E: Effects<S::Tx>> Applier<S, E> {
 
     /// Everything of the transaction but its commit.
     async fn fill(&self, tx: &mut S::Tx, from: &Mark, run: &[Event], to: &Mark) -> Result<Filled, Failure> {
+        if Flaw::MarkApart.is_in() {
+            return self.fill_apart(tx, from, run, to).await;
+        }
         if !tx.mark_advance(self.claim.consumer, from, to).await? {
             return Err(Failure::Moved);
         }
@@ -315,6 +334,21 @@ impl<S: ConsumerStore, E: Effects<S::Tx>> Applier<S, E> {
             self.effects.apply(tx, applicable).await.map_err(Failure::Effect)?;
         }
         Ok(Filled { none_parked, applied: free })
+    }
+
+    /// As [`Flaw::MarkApart`] has it: what dies between the two commits has its effects again.
+    async fn fill_apart(
+        &self,
+        tx: &mut S::Tx,
+        from: &Mark,
+        run: &[Event],
+        to: &Mark,
+    ) -> Result<Filled, Failure> {
+        let mut effects = self.begin().await?;
+        self.effects.apply(&mut effects, run).await.map_err(Failure::Effect)?;
+        effects.commit().await?;
+        let moved = tx.mark_advance(self.claim.consumer, from, to).await?;
+        if moved { Ok(Filled { none_parked: false, applied: None }) } else { Err(Failure::Moved) }
     }
 
     /// Parks one event and moves the mark over it, in one transaction.

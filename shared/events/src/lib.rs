@@ -23,6 +23,8 @@ mod machine;
 mod pace;
 pub mod participant;
 mod relay;
+mod resync;
+mod resync_jobs;
 pub mod sequencer;
 pub mod service;
 pub mod source;
@@ -32,16 +34,17 @@ pub mod store;
 #[cfg(test)]
 mod test_support;
 
-pub use admin::{ConsumerAdmin, ConsumerHandle, Rebuilt, Snapshot};
+pub use admin::{ConsumerAdmin, ConsumerHandle, Rebuild, Snapshot};
 pub use bus::Bus;
 pub use consumer::{Consumer, ConsumerOptions};
 pub use envelope::{Aggregate, Event, Headers, NewEvent};
 pub use ephemeral::{Ephemeral, Listener};
 pub use log_relay::{LogRelay, LogRelayOptions};
 pub use participant::{Direction, Hold, HoldSpec, HoldState, Outcome, ParticipantTx, Refusal, Step};
+pub use resync_jobs::Resyncs;
 pub use sequencer::{Sequencer, SequencerOptions};
 pub use stamped::Stamped;
 pub use store::{
     ConsumerId, ConsumerStore, ConsumerTx, EffectError, Effects, EventLog, Head, Lease, LeasedMark, Mark,
-    OutboxStore, Parked, Position, RelayLease, Resolved, Stamp, StoreError,
+    OutboxStore, Parked, Position, RelayLease, Resolved, Resynced, Stamp, Standing, StoreError,
 };

@@ -108,6 +108,14 @@ impl Statuses {
             .into_status()
     }
 
+    pub(crate) fn resync_in_progress(self, request_id: Uuid) -> Status {
+        let message = "a resync of this consumer runs; repeat the request to hear its outcome";
+        Refusal::new(Code::Unavailable, &Common::RequestInProgress, self.domain, message)
+            .with("request_id", request_id.to_string())
+            .retry_after(RETRY_AFTER)
+            .into_status()
+    }
+
     pub(crate) fn still_failing(self, event_id: EventId, error: &str) -> Status {
         let message = "a parked event still fails";
         Refusal::new(Code::FailedPrecondition, &Reason::StillFailing, self.domain, message)

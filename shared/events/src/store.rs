@@ -234,6 +234,28 @@ pub struct LeasedMark {
     pub halted: Option<String>,
 }
 
+/// How a consumer stands, as an operator sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// How far the consumer has come.
+    pub mark: Mark,
+    /// Why it stopped for good.
+    pub halted: Option<String>,
+    /// The last resync that ended.
+    pub resynced: Option<Resynced>,
+}
+
+/// A resync that ended: kept with the mark that it moved, so that a repeat of its request hears the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Resynced {
+    /// The operator's request.
+    pub request_id: Uuid,
+    /// How many aggregates the snapshot had; 0 when none was needed.
+    pub aggregates: u64,
+    /// Where the consumer went on.
+    pub position: Position,
+}
+
 /// An event that could not be applied, or that waits behind one of its aggregate.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Parked {
@@ -264,18 +286,50 @@ pub trait ConsumerStore: Clone + Send + Sync + 'static {
         duration: Duration,
     ) -> impl Future<Output = Result<Option<LeasedMark>, StoreError>> + Send;
 
-    /// Puts the mark elsewhere without effects: to adopt an epoch, or for an operator's Resync (which clears
-    /// `halted`). `false` when the mark is no longer `from`.
-    fn mark_replace(
+    /// Gives the mark the producer's new epoch. `false`, and nothing changed, when the mark is no longer `from` or
+    /// the consumer is halted: a replica that slept must not let it go on.
+    fn mark_adopt(
         &self,
         consumer: ConsumerId,
         from: &Mark,
         to: &Mark,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Stops the consumer for good, with the reason; it keeps its mark and applies nothing.
-    fn halt(&self, consumer: ConsumerId, reason: &str)
-    -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// Stops the consumer for good where it is, with the reason; it keeps its mark and applies nothing. `false`,
+    /// and nothing changed, unless `owner` was the last to take the lease and the mark is still `at`: a replica
+    /// that slept must not stop the one that went on.
+    fn halt(
+        &self,
+        consumer: ConsumerId,
+        owner: Uuid,
+        at: &Mark,
+        reason: &str,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// How a consumer stands; `None` when it has no mark.
+    fn standing(
+        &self,
+        consumer: ConsumerId,
+    ) -> impl Future<Output = Result<Option<Standing>, StoreError>> + Send;
+
+    /// Stops the consumer wherever it is, for an operator's resync, with a reason of that resync's own; gives its
+    /// mark, `None` when it has none. Whoever held it for another resync has lost it.
+    fn resync_hold(
+        &self,
+        consumer: ConsumerId,
+        reason: &str,
+    ) -> impl Future<Output = Result<Option<Mark>, StoreError>> + Send;
+
+    /// Ends a resync: puts the mark from `from` to `to`, lets the consumer go on, and keeps the answer, all at
+    /// once. `false`, and nothing changed, when the mark is no longer `from`, or not held for the reason `held`.
+    fn resync_end(
+        &self,
+        consumer: ConsumerId,
+        from: &Mark,
+        to: &Mark,
+        held: Option<&str>,
+        done: &Resynced,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// The parked events of a consumer above a position, in order.
     fn parked_list(

@@ -1,13 +1,14 @@
 //! What the use cases tell the other services: a change as the message of its event.
 
-use api::order::v1::{OrderCancelled, OrderPlaced, OrderTransferred, ProductCreated};
+use api::order::v1::{OrderCancelled, OrderPaid, OrderPlaced, OrderTransferred, ProductCreated};
 use events::{Aggregate, Headers, NewEvent};
 use prost::{Message, Name};
 use time::OffsetDateTime;
 use types::{EventId, UserId};
 
 use super::{App, Call};
-use crate::domain::{Order, Product};
+use crate::domain::{Order, Product, Sums};
+use crate::error::{Error, Result};
 
 impl App {
     pub(super) fn product_created(&self, product: &Product, call: &Call) -> NewEvent {
@@ -73,4 +74,31 @@ impl App {
         };
         NewEvent::new(self.new_id::<EventId>(), aggregate, version, payload, headers, now)
     }
+}
+
+/// How an event of ours changes users' sums, as user service adds them up.
+pub(super) fn sums_changed(event_type: &str, payload: &[u8]) -> Result<Vec<(UserId, Sums)>> {
+    let none = Sums::default();
+    if let Some(placed) = read::<OrderPlaced>(event_type, payload)? {
+        return Ok(vec![(user(&placed.customer_id)?, Sums { placed: 1, owned: 1, ..none })]);
+    }
+    if let Some(paid) = read::<OrderPaid>(event_type, payload)? {
+        return Ok(vec![(user(&paid.customer_id)?, Sums { paid: 1, ..none })]);
+    }
+    if let Some(cancelled) = read::<OrderCancelled>(event_type, payload)? {
+        return Ok(vec![(user(&cancelled.customer_id)?, Sums { cancelled: 1, owned: -1, ..none })]);
+    }
+    if let Some(handed) = read::<OrderTransferred>(event_type, payload)? {
+        let gone = (user(&handed.from_user_id)?, Sums { owned: -1, ..none });
+        return Ok(vec![gone, (user(&handed.to_user_id)?, Sums { owned: 1, ..none })]);
+    }
+    Ok(Vec::new())
+}
+
+fn read<M: Message + Name + Default>(event_type: &str, payload: &[u8]) -> Result<Option<M>> {
+    (event_type == M::full_name()).then(|| M::decode(payload)).transpose().map_err(Error::internal)
+}
+
+fn user(text: &str) -> Result<UserId> {
+    text.parse().map_err(|_| Error::internal(format!("{text:?} is not a user's id")))
 }

@@ -12,6 +12,7 @@ mod pay_order;
 mod place_order;
 mod queries;
 mod refund_order;
+mod statistics;
 mod transfer_order;
 mod transfers;
 

@@ -1,10 +1,9 @@
 //! Transfers for those whom they concern, for participants, and for operators.
 
-use events::Headers;
+use events::{Headers, Mark};
 use futures_util::Stream;
 use futures_util::stream;
 use types::{RequestKey, Role, TransferId};
-use uuid::Uuid;
 
 use super::{Answer, App, Call, Caller};
 use crate::clients::WalletHold;
@@ -83,10 +82,10 @@ impl App {
         Ok(Explanation { transfer, steps, unreachable_sources })
     }
 
-    /// The decision, for a participant whose hold is past its time.
-    pub(crate) async fn decision(&self, id: TransferId, epoch: Uuid) -> Result<Decided> {
+    /// The decision, for a participant whose hold is past its time, and whose mark on our stream is this.
+    pub(crate) async fn decision(&self, id: TransferId, mark: Mark) -> Result<Decided> {
         let traceparent = runtime::telemetry::current_traceparent();
-        self.transfers.decision(id, epoch, Headers { traceparent, ..Headers::default() }).await
+        self.transfers.decision(id, &mark, Headers { traceparent, ..Headers::default() }).await
     }
 
     /// Sends the present step's command once more.

@@ -10,6 +10,7 @@ mod placement;
 mod product;
 pub(crate) mod refund;
 mod stored_money;
+mod sums;
 pub(crate) mod transfer;
 
 pub(crate) use customer::Customer;
@@ -18,4 +19,5 @@ pub(crate) use order::{Order, OrderItem, OrderNow};
 pub(crate) use outcome::OrderOutcome;
 pub(crate) use placement::{ITEMS_MAX, Offer, Placement, QUANTITY_MAX, Shortage, Wanted};
 pub(crate) use product::{NAME_MAX, Product, STOCK_MAX};
+pub(crate) use sums::Sums;
 pub use transfer::Reason;

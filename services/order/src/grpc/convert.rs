@@ -7,7 +7,7 @@ use api::violations::{Violations, timestamp};
 use types::{ProductId, UserId};
 
 use crate::app::{CancelOrder, CreateProduct, TransferOrder};
-use crate::domain::{ITEMS_MAX, NAME_MAX, Order, OrderState, Product, QUANTITY_MAX, STOCK_MAX, Wanted};
+use crate::domain::{ITEMS_MAX, NAME_MAX, Order, OrderState, Product, QUANTITY_MAX, STOCK_MAX, Sums, Wanted};
 use crate::error::{Error, Result};
 
 /// Checks a request with `read`, which gives a value if nothing is wrong.
@@ -15,6 +15,16 @@ pub(super) fn check<T>(read: impl FnOnce(&mut Violations) -> Option<T>) -> Resul
     let mut violations = Violations::new();
     let value = read(&mut violations);
     violations.finish(value).map_err(Error::Invalid)
+}
+
+pub(super) fn customer_statistics((user_id, sums): (UserId, Sums)) -> v1::CustomerStatistics {
+    v1::CustomerStatistics {
+        user_id: user_id.to_string(),
+        placed_count: sums.placed,
+        paid_count: sums.paid,
+        cancelled_count: sums.cancelled,
+        owned_count: sums.owned,
+    }
 }
 
 pub(super) fn create_product(

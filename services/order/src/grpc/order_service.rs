@@ -1,14 +1,18 @@
 //! `order.v1.OrderService`: decode, use case, encode.
 
+use std::pin::Pin;
+
 use api::order::v1::order_service_server::OrderService;
 use api::order::v1::{
     CancelOrderRequest, CancelOrderResponse, GetOrderRequest, GetOrderResponse, PlaceOrderRequest,
-    PlaceOrderResponse, TransferOrderRequest, TransferOrderResponse,
+    PlaceOrderResponse, SnapshotOrderStatisticsRequest, SnapshotOrderStatisticsResponse,
+    TransferOrderRequest, TransferOrderResponse,
 };
+use futures_util::{Stream, StreamExt as _, stream};
 use tonic::{Request, Response, Status};
 
 use super::call::{call, caller, respond};
-use super::convert::{cancel_order, check, transfer_order, wanted};
+use super::convert::{cancel_order, check, customer_statistics, transfer_order, wanted};
 use crate::app::App;
 
 /// The orders.
@@ -17,6 +21,32 @@ pub(super) struct Orders(pub(super) App);
 
 #[tonic::async_trait]
 impl OrderService for Orders {
+    type SnapshotOrderStatisticsStream =
+        Pin<Box<dyn Stream<Item = Result<SnapshotOrderStatisticsResponse, Status>> + Send>>;
+
+    async fn snapshot_order_statistics(
+        &self,
+        _request: Request<SnapshotOrderStatisticsRequest>,
+    ) -> Result<Response<Self::SnapshotOrderStatisticsStream>, Status> {
+        let statistics = self.0.statistics().await?;
+        let head = statistics.head();
+        let first = SnapshotOrderStatisticsResponse {
+            epoch: head.epoch.to_string(),
+            position: head.position,
+            event_id: head.event_id.map(|id| id.to_string()).unwrap_or_default(),
+            customers: Vec::new(),
+        };
+        let pages = stream::try_unfold(statistics, |mut statistics| async move {
+            let Some(page) = statistics.next_page().await? else { return Ok(None) };
+            let customers = page.into_iter().map(customer_statistics).collect();
+            Ok(Some((
+                SnapshotOrderStatisticsResponse { customers, ..SnapshotOrderStatisticsResponse::default() },
+                statistics,
+            )))
+        });
+        Ok(Response::new(Box::pin(stream::iter([Ok(first)]).chain(pages))))
+    }
+
     async fn place_order(
         &self,
         request: Request<PlaceOrderRequest>,

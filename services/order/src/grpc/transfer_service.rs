@@ -9,10 +9,11 @@ use api::order::v1::{
     PayOrderResponse, RefundOrderRequest, RefundOrderResponse, RetryTransferRequest, RetryTransferResponse,
     WatchTransferRequest, WatchTransferResponse,
 };
+use events::Mark;
 use futures_util::{Stream, StreamExt as _};
 use runtime::deadline::Deadline;
 use tonic::{Request, Response, Status};
-use types::TransferId;
+use types::{EventId, TransferId};
 
 use super::call::{call, caller, respond};
 use super::convert::check;
@@ -135,12 +136,16 @@ impl TransferService for Transfers {
         request: Request<GetDecisionRequest>,
     ) -> Result<Response<GetDecisionResponse>, Status> {
         let request = request.into_inner();
-        let (id, epoch) = check(|v| {
+        let ((id, epoch), event_id) = check(|v| {
             let id = v.id::<TransferId>("transfer_id", &request.transfer_id);
             let epoch = v.uuid("epoch", &request.epoch);
-            id.zip(epoch)
+            let event_id = v.optional_id::<EventId>("event_id", &request.event_id);
+            if request.position < 0 {
+                v.add("position", "NEGATIVE", "must not be negative");
+            }
+            id.zip(epoch).zip(event_id)
         })?;
-        let decided = self.0.decision(id, epoch).await?;
+        let decided = self.0.decision(id, Mark { epoch, position: request.position, event_id }).await?;
         Ok(Response::new(GetDecisionResponse {
             decision: decision(decided.decision).into(),
             epoch: decided.epoch.to_string(),

@@ -4,7 +4,10 @@
 use std::result::Result;
 use std::time::Duration;
 
-use events::{ConsumerId, ConsumerStore, LeasedMark, Mark, Parked, Position, StoreError, cloud_event};
+use events::{
+    ConsumerId, ConsumerStore, LeasedMark, Mark, Parked, Position, Resynced, Standing, StoreError,
+    cloud_event,
+};
 use time::OffsetDateTime;
 use types::EventId;
 use uuid::Uuid;
@@ -31,6 +34,28 @@ struct LeasedMarkRow {
     mark: MarkRow,
     fence: i64,
     halted: Option<String>,
+}
+
+#[derive(sqlx::FromRow)]
+struct StandingRow {
+    #[sqlx(flatten)]
+    mark: MarkRow,
+    halted: Option<String>,
+    resync_request: Option<Uuid>,
+    resync_aggregates: Option<i64>,
+    resync_position: Option<i64>,
+}
+
+impl From<StandingRow> for Standing {
+    fn from(row: StandingRow) -> Self {
+        let done = row.resync_request.zip(row.resync_aggregates).zip(row.resync_position);
+        let resynced = done.map(|((request_id, aggregates), position)| Resynced {
+            request_id,
+            aggregates: aggregates.cast_unsigned(),
+            position,
+        });
+        Self { mark: row.mark.into(), halted: row.halted, resynced }
+    }
 }
 
 #[derive(sqlx::FromRow)]
@@ -84,10 +109,11 @@ impl ConsumerStore for Store {
         Ok(row.map(|row| LeasedMark { mark: row.mark.into(), fence: row.fence, halted: row.halted }))
     }
 
-    async fn mark_replace(&self, consumer: ConsumerId, from: &Mark, to: &Mark) -> Result<bool, StoreError> {
+    async fn mark_adopt(&self, consumer: ConsumerId, from: &Mark, to: &Mark) -> Result<bool, StoreError> {
         let query = sqlx::query(
-            "UPDATE consumer_mark SET epoch = $6, position = $7, event_id = $8, halted = NULL
-             WHERE stream = $1 AND consumer = $2 AND epoch = $3 AND position = $4 AND event_id IS NOT DISTINCT FROM $5",
+            "UPDATE consumer_mark SET epoch = $6, position = $7, event_id = $8
+             WHERE stream = $1 AND consumer = $2 AND epoch = $3 AND position = $4
+               AND event_id IS NOT DISTINCT FROM $5 AND halted IS NULL",
         )
         .bind(consumer.stream)
         .bind(consumer.name)
@@ -100,13 +126,77 @@ impl ConsumerStore for Store {
         Ok(self.read().await?.execute(query).await? == 1)
     }
 
-    async fn halt(&self, consumer: ConsumerId, reason: &str) -> Result<(), StoreError> {
-        let query = sqlx::query("UPDATE consumer_mark SET halted = $3 WHERE stream = $1 AND consumer = $2")
-            .bind(consumer.stream)
-            .bind(consumer.name)
-            .bind(reason);
-        self.read().await?.execute(query).await?;
-        Ok(())
+    async fn halt(
+        &self,
+        consumer: ConsumerId,
+        owner: Uuid,
+        at: &Mark,
+        reason: &str,
+    ) -> Result<bool, StoreError> {
+        let query = sqlx::query(
+            "UPDATE consumer_mark SET halted = $7
+             WHERE stream = $1 AND consumer = $2 AND epoch = $3 AND position = $4
+               AND event_id IS NOT DISTINCT FROM $5 AND owner = $6",
+        )
+        .bind(consumer.stream)
+        .bind(consumer.name)
+        .bind(at.epoch)
+        .bind(at.position)
+        .bind(at.event_id.map(EventId::uuid))
+        .bind(owner)
+        .bind(reason);
+        Ok(self.read().await?.execute(query).await? == 1)
+    }
+
+    async fn standing(&self, consumer: ConsumerId) -> Result<Option<Standing>, StoreError> {
+        let query = sqlx::query(
+            "SELECT epoch, position, event_id, halted, resync_request, resync_aggregates, resync_position
+             FROM consumer_mark WHERE stream = $1 AND consumer = $2",
+        )
+        .bind(consumer.stream)
+        .bind(consumer.name);
+        Ok(self.read().await?.row::<StandingRow>(query).await?.map(Standing::from))
+    }
+
+    async fn resync_hold(&self, consumer: ConsumerId, reason: &str) -> Result<Option<Mark>, StoreError> {
+        let query = sqlx::query(
+            "UPDATE consumer_mark SET halted = $3 WHERE stream = $1 AND consumer = $2
+             RETURNING epoch, position, event_id",
+        )
+        .bind(consumer.stream)
+        .bind(consumer.name)
+        .bind(reason);
+        Ok(self.read().await?.row::<MarkRow>(query).await?.map(Mark::from))
+    }
+
+    async fn resync_end(
+        &self,
+        consumer: ConsumerId,
+        from: &Mark,
+        to: &Mark,
+        held: Option<&str>,
+        done: &Resynced,
+    ) -> Result<bool, StoreError> {
+        let query = sqlx::query(
+            "UPDATE consumer_mark
+             SET epoch = $6, position = $7, event_id = $8, halted = NULL,
+                 resync_request = $10, resync_aggregates = $11, resync_position = $12
+             WHERE stream = $1 AND consumer = $2 AND epoch = $3 AND position = $4
+               AND event_id IS NOT DISTINCT FROM $5 AND halted IS NOT DISTINCT FROM $9",
+        )
+        .bind(consumer.stream)
+        .bind(consumer.name)
+        .bind(from.epoch)
+        .bind(from.position)
+        .bind(from.event_id.map(EventId::uuid))
+        .bind(to.epoch)
+        .bind(to.position)
+        .bind(to.event_id.map(EventId::uuid))
+        .bind(held)
+        .bind(done.request_id)
+        .bind(done.aggregates.cast_signed())
+        .bind(done.position);
+        Ok(self.read().await?.execute(query).await? == 1)
     }
 
     async fn parked_list(

@@ -1,5 +1,7 @@
 //! The read model of users.
 
+use events::ConsumerId;
+use time::OffsetDateTime;
 use types::{Role, UserId};
 use uuid::Uuid;
 
@@ -39,6 +41,13 @@ impl Store {
         let row: Option<Row> = self.read().await?.row(query).await?;
         row.map(Customer::try_from).transpose()
     }
+
+    /// The database's time, before a rebuild of the read model writes anything.
+    pub(crate) async fn customers_begin_rebuild(&self) -> Result<OffsetDateTime> {
+        let row: Option<(OffsetDateTime,)> =
+            self.read().await?.row(sqlx::query("SELECT clock_timestamp()")).await?;
+        row.map(|(now,)| now).ok_or_else(|| Error::internal("the database has no time"))
+    }
 }
 
 impl Tx {
@@ -51,6 +60,15 @@ impl Tx {
 
     /// Keeps the newer description of each user: the one with the higher version. Each user at most once.
     pub(crate) async fn customers_upsert(&mut self, customers: &[Customer]) -> Result<()> {
+        self.customers_write(customers, false).await
+    }
+
+    /// Makes each user what is told of it, whatever was known. Each user at most once.
+    pub(crate) async fn customers_replace(&mut self, customers: &[Customer]) -> Result<()> {
+        self.customers_write(customers, true).await
+    }
+
+    async fn customers_write(&mut self, customers: &[Customer], is_replaced: bool) -> Result<()> {
         let mut customers: Vec<_> = customers.iter().collect();
         customers.sort_unstable_by_key(|customer| customer.user_id);
         let query = sqlx::query(
@@ -61,12 +79,30 @@ impl Tx {
              ON CONFLICT (user_id) DO UPDATE
              SET state = excluded.state, role = excluded.role, version = excluded.version,
                  updated_at = clock_timestamp()
-             WHERE known.version < excluded.version",
+             WHERE $5 OR known.version < excluded.version",
         )
         .bind(customers.iter().map(|customer| customer.user_id.uuid()).collect::<Vec<_>>())
         .bind(customers.iter().map(|customer| customer.is_active).collect::<Vec<_>>())
         .bind(customers.iter().map(|customer| customer.role.as_str()).collect::<Vec<_>>())
-        .bind(customers.iter().map(|customer| customer.version).collect::<Vec<_>>());
+        .bind(customers.iter().map(|customer| customer.version).collect::<Vec<_>>())
+        .bind(is_replaced);
         self.execute(query).await.map(drop)
+    }
+
+    /// Removes whoever was not written since a rebuild began: the producer has no such user.
+    pub(crate) async fn customers_remove_untouched(&mut self, since: OffsetDateTime) -> Result<()> {
+        let query = sqlx::query("DELETE FROM customers WHERE updated_at < $1").bind(since);
+        self.execute(query).await.map(drop)
+    }
+
+    /// Locks a consumer's mark and tells whether it is still held for this resync.
+    pub(crate) async fn resync_holds(&mut self, consumer: ConsumerId, held: &str) -> Result<bool> {
+        let query = sqlx::query(
+            "UPDATE consumer_mark SET position = position WHERE stream = $1 AND consumer = $2 AND halted = $3",
+        )
+        .bind(consumer.stream)
+        .bind(consumer.name)
+        .bind(held);
+        Ok(self.execute(query).await? == 1)
     }
 }

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use events::Mark;
 use sqlx::FromRow;
 use time::OffsetDateTime;
-use types::{Fingerprint, Money, RequestKey, TransferId};
+use types::{EventId, Fingerprint, Money, RequestKey, TransferId};
 use uuid::Uuid;
 
 use super::{STREAM, Store, Tx};
@@ -247,17 +248,22 @@ impl Tx {
         }
     }
 
-    /// The history of the stream that this session's server has; `None` while the sequencer has not yet found
-    /// out that this is another server than the one that the stream was stamped on.
-    pub(crate) async fn stream_epoch(&mut self) -> Result<Option<Uuid>> {
+    /// The history of the stream that this session's server has; `None` when a consumer's mark is not in it, and
+    /// while the sequencer has not yet found out that this is another server than the one that the stream was
+    /// stamped on. A backup that was restored over its own server has that server's epoch: only the mark tells.
+    pub(crate) async fn stream_epoch(&mut self, mark: &Mark) -> Result<Option<Uuid>> {
         let server = self.connection().identity().clone();
         let query = sqlx::query(
             "SELECT epoch FROM outbox_lease
-             WHERE stream = $1 AND system_identifier IN ('', $2) AND timeline IN ('', $3)",
+             WHERE stream = $1 AND system_identifier IN ('', $2) AND timeline IN ('', $3)
+               AND ($5::uuid IS NULL
+                    OR EXISTS (SELECT FROM outbox WHERE stream = $1 AND position = $4 AND event_id = $5))",
         )
         .bind(STREAM)
         .bind(server.system_identifier)
-        .bind(server.timeline);
+        .bind(server.timeline)
+        .bind(mark.position)
+        .bind(mark.event_id.map(EventId::uuid));
         Ok(self.row::<(Uuid,)>(query).await?.map(|(epoch,)| epoch))
     }
 

@@ -3,7 +3,7 @@
 
 use std::slice;
 
-use events::Headers;
+use events::{Headers, Mark};
 use types::TransferId;
 use uuid::Uuid;
 
@@ -18,7 +18,8 @@ use crate::storage::Tx;
 pub(crate) struct Decided {
     /// The decision; `None` while there is none, or when it is not known in the caller's history.
     pub(crate) decision: Option<Decision>,
-    /// The history of stream `order` that this answer belongs to; nil when that is not known yet.
+    /// The history of stream `order` that this answer belongs to; nil when that is not known yet, or is another than
+    /// the caller's.
     pub(crate) epoch: Uuid,
 }
 
@@ -30,19 +31,19 @@ pub(super) struct Lease {
 }
 
 impl Coordinator {
-    /// Answers a participant whose mark is in `epoch`. Past the transfer's deadline this itself decides CANCEL.
-    pub(crate) async fn decision(&self, id: TransferId, epoch: Uuid, headers: Headers) -> Result<Decided> {
+    /// Answers a participant with this mark. Past the transfer's deadline this itself decides CANCEL.
+    pub(crate) async fn decision(&self, id: TransferId, mark: &Mark, headers: Headers) -> Result<Decided> {
         let happening = Happening { transfer_id: id, input: Input::Expiry, headers };
         let decided = self
             .store
             .transaction("get_decision", async |mut tx: Tx| {
                 let (applied, transfer) = self.apply_one(&mut tx, &happening, None).await?;
                 // Read under the locks, on the same session: the answer holds for this history and no other.
-                let present = tx.stream_epoch().await?;
+                let present = tx.stream_epoch(mark).await?;
                 let decision = match transfer {
                     Some(transfer) => transfer.decision(),
                     // Presumed abort: whatever was asked of the participant was never committed here.
-                    None => (present == Some(epoch)).then_some(Decision::Cancel),
+                    None => (present == Some(mark.epoch)).then_some(Decision::Cancel),
                 };
                 finish(tx, applied).await?;
                 Ok(Decided { decision, epoch: present.unwrap_or_default() })

@@ -1,5 +1,7 @@
 //! `GetDecision`: what a participant hears whose hold is past its time.
 
+use std::time::Duration;
+
 use api::order::v1::transfer::{Decision, State};
 use api::order::v1::{GetDecisionRequest, GetDecisionResponse};
 use tonic::{Code, Status};
@@ -10,6 +12,8 @@ use crate::paying::Scene;
 use crate::refusal::assert_refused;
 use crate::wallet::Answer;
 
+const SOON: Duration = Duration::from_secs(20);
+
 impl Scene {
     async fn epoch(&self) -> Uuid {
         let query = "SELECT epoch FROM outbox_lease WHERE stream = 'order'";
@@ -17,7 +21,23 @@ impl Scene {
     }
 
     async fn ask(&self, id: impl ToString, epoch: impl ToString) -> Result<GetDecisionResponse, Status> {
-        let request = GetDecisionRequest { transfer_id: id.to_string(), epoch: epoch.to_string() };
+        self.ask_at(id, epoch, 0, None).await
+    }
+
+    /// Asks as a participant with this mark.
+    async fn ask_at(
+        &self,
+        id: impl ToString,
+        epoch: impl ToString,
+        position: i64,
+        event_id: Option<Uuid>,
+    ) -> Result<GetDecisionResponse, Status> {
+        let request = GetDecisionRequest {
+            transfer_id: id.to_string(),
+            epoch: epoch.to_string(),
+            position,
+            event_id: event_id.map(|id| id.to_string()).unwrap_or_default(),
+        };
         Ok(self.harness.peer_service().transfers().get_decision(request).await?.into_inner())
     }
 
@@ -104,14 +124,42 @@ async fn an_unknown_transfer_is_cancel_in_this_history_and_unknown_in_another() 
     assert_eq!((answer.decision(), answer.epoch), (Decision::Unspecified, Uuid::nil().to_string()));
 }
 
+/// A backup that was restored over its own server has the epoch of what it lost. There an unknown transfer may have
+/// been confirmed: only a mark that is still in the history makes "unknown" mean "never".
+#[tokio::test]
+async fn an_unknown_transfer_is_unknown_to_who_has_seen_what_this_history_lacks() {
+    let scene = Scene::new().await;
+    let (unknown, known) = (Uuid::now_v7(), scene.start_payment().await);
+    let epoch = scene.epoch().await;
+    let stamped =
+        "SELECT event_id, position FROM outbox WHERE position IS NOT NULL ORDER BY position DESC LIMIT 1";
+    let (event_id, position): (Uuid, i64) = testkit::wait_until(SOON, "an event to be stamped", async || {
+        sqlx::query_as(stamped).fetch_one(&mut *scene.sql().await).await
+    })
+    .await
+    .unwrap();
+    let ask = async |id: String, position, event_id| {
+        let answer = scene.ask_at(id, epoch, position, Some(event_id)).await.unwrap();
+        (answer.decision(), answer.epoch)
+    };
+    assert_eq!(ask(unknown.to_string(), position, event_id).await, (Decision::Cancel, epoch.to_string()));
+    let nowhere = (Decision::Unspecified, Uuid::nil().to_string());
+    assert_eq!(ask(unknown.to_string(), position, Uuid::now_v7()).await, nowhere, "another event is there");
+    assert_eq!(ask(unknown.to_string(), position + 100, event_id).await, nowhere, "none is there");
+    scene.let_time_run_out().await;
+    let (_, epoch) = ask(known.to_string(), position + 100, event_id).await;
+    assert_eq!(epoch, Uuid::nil().to_string(), "whatever it is, it is not for this caller's history");
+}
+
 #[tokio::test]
 async fn only_user_service_asks_and_its_request_is_checked() {
     let scene = Scene::new().await;
-    let request = GetDecisionRequest { transfer_id: "x".to_owned(), epoch: "y".to_owned() };
+    let (transfer_id, epoch, event_id) = ("x".to_owned(), "y".to_owned(), "z".to_owned());
+    let request = GetDecisionRequest { transfer_id, epoch, position: -1, event_id };
     let status = scene.admin.caller.transfers().get_decision(request.clone()).await.unwrap_err();
     assert_refused(&status, Code::PermissionDenied, "PERMISSION_DENIED", &[]);
     let status = scene.harness.peer_service().transfers().get_decision(request).await.unwrap_err();
-    let broken = ["transfer_id INVALID_ID", "epoch INVALID_ID"];
+    let broken = ["transfer_id INVALID_ID", "epoch INVALID_ID", "event_id INVALID_ID", "position NEGATIVE"];
     assert_refused(&status, Code::InvalidArgument, "INVALID_REQUEST", &broken);
 }
 

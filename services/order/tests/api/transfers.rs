@@ -46,8 +46,11 @@ impl Scene {
             Happening::TimeRunsOut => {
                 let query = "UPDATE transfers SET deadline = now() - interval '1 second' WHERE id = $1";
                 sqlx::query(query).bind(id.uuid()).execute(&mut *self.sql().await).await.unwrap();
-                let request =
-                    GetDecisionRequest { transfer_id: id.to_string(), epoch: Uuid::new_v4().to_string() };
+                let request = GetDecisionRequest {
+                    transfer_id: id.to_string(),
+                    epoch: Uuid::new_v4().to_string(),
+                    ..GetDecisionRequest::default()
+                };
                 let mut transfers = self.harness.peer_service().transfers();
                 assert_ne!(
                     transfers.get_decision(request).await.unwrap().get_ref().decision(),

@@ -13,7 +13,7 @@ pub(crate) use login::Login;
 pub(crate) use queries::{ListSessions, SessionCursor, SessionPage};
 pub(crate) use revoke_all_sessions::RevokeAllSessions;
 pub(crate) use revoke_session::RevokeSession;
-pub(crate) use start_over::StartOver;
+pub(crate) use start_over::{StartOver, oldest_mark};
 
 use ::events::Headers;
 use auth::{Person, Principal};

@@ -1,12 +1,18 @@
 //! After user service's database was restored to an older state, nobody's session can be trusted: whom it had
 //! deactivated is active again, and auth epochs went back, so that ours would keep people out. What is rebuilt is
 //! therefore nothing at all: everybody logs in again.
+//!
+//! The consumer goes on before the oldest event that the producer has, as after a flush. A login that was on its way
+//! while everything was forgotten may have been checked before a deactivation; told of again, that ends its session.
 
-use events::admin::BoxFuture;
-use events::source::Source;
-use events::{Headers, Rebuilt, Snapshot, StoreError};
+use events::admin::{BoxFuture, Rebuild, Snapshot};
+use events::source::{Source, SourceError};
+use events::{ConsumerStore as _, Headers, Mark, StoreError};
+use futures_util::StreamExt as _;
 
 use super::REVOCATIONS;
+use crate::domain::Partition;
+use crate::error::{Error, Result};
 use crate::storage::Store;
 
 /// The resync of `session.revocations`.
@@ -22,15 +28,55 @@ impl<P> StartOver<P> {
 }
 
 impl<P: Source> Snapshot for StartOver<P> {
-    fn rebuild(&self) -> BoxFuture<'_, Result<Rebuilt, StoreError>> {
+    fn open(&self) -> BoxFuture<'_, Result<Box<dyn Rebuild>, StoreError>> {
         Box::pin(async move {
-            let head = self.source.head(REVOCATIONS.stream).await;
-            let head = head.map_err(|error| StoreError::Transient(error.into()))?;
-            let headers =
-                Headers { traceparent: runtime::telemetry::current_traceparent(), ..Headers::default() };
-            let aggregates = self.store.sessions_forget(&headers).await?;
-            tracing::warn!(target: "audit", aggregates, "all sessions of all users were ended for a resync");
-            Ok(Rebuilt { aggregates, head })
+            let (mark, store) = (oldest_mark(&self.source).await?, self.store.clone());
+            Ok(Box::new(Forgetting { mark, store }) as Box<dyn Rebuild>)
         })
     }
+}
+
+/// Every session, about to end.
+struct Forgetting {
+    mark: Mark,
+    store: Store,
+}
+
+impl Rebuild for Forgetting {
+    fn mark(&self) -> Mark {
+        self.mark
+    }
+
+    fn write(self: Box<Self>, held: String) -> BoxFuture<'static, Result<u64, StoreError>> {
+        Box::pin(async move {
+            let headers =
+                Headers { traceparent: runtime::telemetry::current_traceparent(), ..Headers::default() };
+            let mut users = 0;
+            for partition in Partition::all() {
+                let standing = self.store.standing(REVOCATIONS).await?;
+                if standing.and_then(|standing| standing.halted).as_deref() != Some(&*held) {
+                    return Err(StoreError::Transient("another resync took over".into()));
+                }
+                users += self.store.sessions_forget(partition, &headers).await?;
+            }
+            tracing::warn!(target: "audit", users, "all sessions of all users were ended for a resync");
+            Ok(users)
+        })
+    }
+}
+
+/// Before the oldest event of user service's that there is. Applying one again is harmless, missing one is not.
+pub(crate) async fn oldest_mark<P: Source>(source: &P) -> Result<Mark> {
+    let away = |error: SourceError| Error::unavailable(error);
+    let head = source.head(REVOCATIONS.stream).await.map_err(away)?;
+    let begin = Mark { epoch: head.epoch, ..Mark::START };
+    if head.oldest <= 1 {
+        return Ok(begin);
+    }
+    let before = head.oldest - 1;
+    let mut pages = source.replay(REVOCATIONS.stream, head.epoch, before, false).await.map_err(away)?;
+    let page = pages.next().await.transpose().map_err(away)?;
+    let oldest = page.and_then(|page| page.events.into_iter().next());
+    let oldest = oldest.ok_or_else(|| Error::unavailable("the oldest event was pruned just now"))?;
+    Ok(Mark { position: before, event_id: oldest.previous, ..begin })
 }

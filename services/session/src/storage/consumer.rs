@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use events::{ConsumerId, ConsumerStore, LeasedMark, Mark, Parked, Position, StoreError};
+use events::{ConsumerId, ConsumerStore, LeasedMark, Mark, Parked, Position, Resynced, Standing, StoreError};
 use uuid::Uuid;
 
 use super::connection::Reply;
@@ -29,16 +29,51 @@ impl ConsumerStore for Store {
         Ok(self.consumer_lease(consumer.name, owner, duration).await?)
     }
 
-    async fn mark_replace(&self, consumer: ConsumerId, from: &Mark, to: &Mark) -> Result<bool, StoreError> {
+    async fn mark_adopt(&self, consumer: ConsumerId, from: &Mark, to: &Mark) -> Result<bool, StoreError> {
         let [mark, _] = keys::consumer(consumer.name);
-        let mut call = script::CONSUMER_REPLACE.key(mark);
+        let mut call = script::CONSUMER_ADOPT.key(mark);
         call.arg(&mark_texts(from)[..]).arg(&mark_texts(to)[..]);
         Ok(self.redis.script(&call).await?)
     }
 
-    async fn halt(&self, consumer: ConsumerId, reason: &str) -> Result<(), StoreError> {
+    async fn halt(
+        &self,
+        consumer: ConsumerId,
+        owner: Uuid,
+        at: &Mark,
+        reason: &str,
+    ) -> Result<bool, StoreError> {
         let [mark, _] = keys::consumer(consumer.name);
-        Ok(self.redis.run(&redis::Cmd::hset(mark, "halted", reason)).await?)
+        let mut call = script::CONSUMER_HALT.key(mark);
+        call.arg(&mark_texts(at)[..]).arg(owner.to_string()).arg(reason);
+        Ok(self.redis.script(&call).await?)
+    }
+
+    async fn standing(&self, consumer: ConsumerId) -> Result<Option<Standing>, StoreError> {
+        Ok(self.consumer_standing(consumer.name).await?)
+    }
+
+    async fn resync_hold(&self, consumer: ConsumerId, reason: &str) -> Result<Option<Mark>, StoreError> {
+        let [mark, _] = keys::consumer(consumer.name);
+        let mut call = script::RESYNC_HOLD.key(mark);
+        call.arg(reason);
+        let reply: Option<Reply> = self.redis.script(&call).await?;
+        Ok(reply.map(|mut reply| mark_next(&mut reply)).transpose()?)
+    }
+
+    async fn resync_end(
+        &self,
+        consumer: ConsumerId,
+        from: &Mark,
+        to: &Mark,
+        held: Option<&str>,
+        done: &Resynced,
+    ) -> Result<bool, StoreError> {
+        let [mark, _] = keys::consumer(consumer.name);
+        let mut call = script::RESYNC_END.key(mark);
+        call.arg(&mark_texts(from)[..]).arg(held.unwrap_or_default()).arg(&mark_texts(to)[..]);
+        call.arg(done.request_id.to_string()).arg(done.aggregates).arg(done.position);
+        Ok(self.redis.script(&call).await?)
     }
 
     async fn parked_list(
@@ -65,10 +100,27 @@ impl Store {
         let mut call = script::CONSUMER_LEASE.key(mark);
         call.arg(owner.to_string()).arg(millis(duration));
         let Some(mut reply) = self.redis.script::<Option<Reply>>(&call).await? else { return Ok(None) };
-        let mark = mark_read(&reply.next::<String>()?, reply.next()?, &reply.next::<String>()?)?;
+        let mark = mark_next(&mut reply)?;
         let fence = reply.next()?;
         let halted: String = reply.next()?;
         Ok(Some(LeasedMark { mark, fence, halted: (!halted.is_empty()).then_some(halted) }))
+    }
+
+    async fn consumer_standing(&self, name: &str) -> Result<Option<Standing>> {
+        let Some((mark, _)) = self.mark_fetch(name).await? else { return Ok(None) };
+        let [key, _] = keys::consumer(name);
+        let fields = ["halted", "resync_request", "resync_aggregates", "resync_position"];
+        let values: [Option<String>; 4] = self.redis.run(&redis::Cmd::hmget(key, &fields)).await?;
+        let [halted, request_id, aggregates, position] = values;
+        let resynced = match (request_id, aggregates, position) {
+            (Some(request_id), Some(aggregates), Some(position)) => Some(Resynced {
+                request_id: Uuid::try_parse(&request_id).map_err(Error::internal)?,
+                aggregates: aggregates.parse().map_err(Error::internal)?,
+                position: position.parse().map_err(Error::internal)?,
+            }),
+            _ => None,
+        };
+        Ok(Some(Standing { mark, halted: halted.filter(|reason| !reason.is_empty()), resynced }))
     }
 
     /// Whether a consumer has a mark. Without one nobody gets its lease.
@@ -82,6 +134,13 @@ impl Store {
         let mut call = script::CONSUMER_BEGIN.key(mark);
         call.arg(&mark_texts(at)[..]);
         self.redis.script(&call).await
+    }
+
+    /// Whether a consumer stands still.
+    pub(super) async fn mark_is_halted(&self, name: &str) -> Result<bool> {
+        let [key, _] = keys::consumer(name);
+        let halted: Option<String> = self.redis.run(&redis::Cmd::hget(key, "halted")).await?;
+        Ok(halted.is_some_and(|reason| !reason.is_empty()))
     }
 
     /// A mark and the version that a run of it begins with; `None` when there is no mark.
@@ -109,6 +168,10 @@ pub(super) fn mark_texts(mark: &Mark) -> [String; 3] {
     let epoch = if mark.epoch.is_nil() { String::new() } else { mark.epoch.to_string() };
     let event_id = mark.event_id.map(|id| id.to_string()).unwrap_or_default();
     [epoch, mark.position.to_string(), event_id]
+}
+
+fn mark_next(reply: &mut Reply) -> Result<Mark> {
+    mark_read(&reply.next::<String>()?, reply.next()?, &reply.next::<String>()?)
 }
 
 fn mark_read(epoch: &str, position: Position, event_id: &str) -> Result<Mark> {

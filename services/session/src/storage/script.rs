@@ -38,7 +38,10 @@ scripts! {
     CONSUMER_BEGIN = "consumer_begin";
     CONSUMER_LEASE = "consumer_lease";
     CONSUMER_COMMIT = "consumer_commit";
-    CONSUMER_REPLACE = "consumer_replace";
+    CONSUMER_ADOPT = "consumer_adopt";
+    CONSUMER_HALT = "consumer_halt";
+    RESYNC_HOLD = "resync_hold";
+    RESYNC_END = "resync_end";
 }
 
 /// Puts the prelude below the shebang, which Redis wants in the first line.

@@ -73,7 +73,8 @@ impl ConsumerTx for Tx {
         to: &Mark,
     ) -> Result<bool, StoreError> {
         let Some((mark, version)) = self.store.mark_fetch(consumer.name).await? else { return Ok(false) };
-        if mark != *from {
+        // Halted after this look, its version is another: the run does not end.
+        if mark != *from || self.store.mark_is_halted(consumer.name).await? {
             return Ok(false);
         }
         self.begun = Some(Begun { consumer: consumer.name, version, mark: *to });

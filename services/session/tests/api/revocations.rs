@@ -246,7 +246,8 @@ async fn after_user_service_was_restored_a_resync_lets_everybody_in_again() {
     };
     let answer =
         client.resync(crate::harness::bearer(resync, &admin.access_token)).await.unwrap().into_inner();
-    assert_eq!((answer.aggregate_count, answer.position), (2, before));
+    // It goes on before the oldest event that there is: a login that was on its way may have missed one.
+    assert_eq!((answer.aggregate_count, answer.position), (2, 0));
     for ended in [&lost, &admin] {
         assert_eq!(harness.validate(&ended.access_token).await.unwrap_err().code(), Code::Unauthenticated);
     }

@@ -12,6 +12,7 @@ mod hasher;
 mod queries;
 mod send_credit;
 mod statistics;
+mod statistics_snapshot;
 mod transfer_post;
 mod verify_password;
 mod wallet_queries;
@@ -30,6 +31,7 @@ pub(crate) use grant_credit::GrantCredit;
 pub(crate) use hasher::Hasher;
 pub(crate) use send_credit::SendCredit;
 pub(crate) use statistics::{CONSUMER as STATISTICS_CONSUMER, Statistics};
+pub(crate) use statistics_snapshot::StatisticsSnapshot;
 pub(crate) use transfer_post::TransferPost;
 pub(crate) use wallet_queries::WalletView;
 

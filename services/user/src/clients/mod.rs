@@ -1,4 +1,5 @@
 //! Other services, as this one needs them.
 
 pub mod order;
+pub(crate) mod order_statistics;
 pub(crate) mod session;

@@ -3,6 +3,7 @@
 use api::order::v1::GetDecisionRequest;
 use api::order::v1::transfer::Decision as WireDecision;
 use api::order::v1::transfer_service_client::TransferServiceClient;
+use events::Mark;
 use runtime::client::{Peer, PeerChannel};
 use types::TransferId;
 use uuid::Uuid;
@@ -23,7 +24,7 @@ pub enum Decision {
 pub struct Answer {
     /// `None` while undecided.
     pub decision: Option<Decision>,
-    /// The history of the stream `order` that it belongs to.
+    /// The history of the stream `order` that it belongs to; nil when our mark is not in it.
     pub epoch: Uuid,
 }
 
@@ -39,12 +40,17 @@ impl OrderClient {
         Self { transfers: TransferServiceClient::new(peer.channel()) }
     }
 
-    /// What was decided about a transfer, in the history that `epoch` names.
+    /// What was decided about a transfer, in the history that our mark on the stream `order` is in.
     ///
     /// # Errors
     /// [`Error::Unavailable`] for whatever is no answer.
-    pub async fn decision(&self, transfer_id: TransferId, epoch: Uuid) -> Result<Answer> {
-        let request = GetDecisionRequest { transfer_id: transfer_id.to_string(), epoch: epoch.to_string() };
+    pub async fn decision(&self, transfer_id: TransferId, mark: &Mark) -> Result<Answer> {
+        let request = GetDecisionRequest {
+            transfer_id: transfer_id.to_string(),
+            epoch: mark.epoch.to_string(),
+            position: mark.position,
+            event_id: mark.event_id.map(|id| id.to_string()).unwrap_or_default(),
+        };
         let answer =
             self.transfers.clone().get_decision(request).await.map_err(Error::unavailable)?.into_inner();
         Ok(Answer {

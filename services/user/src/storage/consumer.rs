@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use bson::{Bson, Document, doc};
 use events::{
-    Aggregate, ConsumerId, ConsumerStore, ConsumerTx, Event, LeasedMark, Mark, Parked, Position, StoreError,
+    Aggregate, ConsumerId, ConsumerStore, ConsumerTx, Event, LeasedMark, Mark, Parked, Position, Resynced,
+    Standing, StoreError,
 };
 use mongodb::options::ReturnDocument;
 use serde::{Deserialize, Serialize};
@@ -36,6 +37,16 @@ struct MarkRow {
     touched: i64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     halted: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    resynced: Option<ResyncedRow>,
+}
+
+/// The last resync that ended.
+#[derive(Debug, Serialize, Deserialize)]
+struct ResyncedRow {
+    request_id: bson::Uuid,
+    aggregates: i64,
+    position: Position,
 }
 
 impl MarkRow {
@@ -45,6 +56,15 @@ impl MarkRow {
             position: self.position,
             event_id: self.event_id.map(|id| EventId::from_uuid(id.into())),
         }
+    }
+
+    fn standing(self) -> Standing {
+        let resynced = self.resynced.as_ref().map(|done| Resynced {
+            request_id: done.request_id.into(),
+            aggregates: done.aggregates.cast_unsigned(),
+            position: done.position,
+        });
+        Standing { mark: self.mark(), halted: self.halted, resynced }
     }
 
     fn leased(self) -> LeasedMark {
@@ -75,17 +95,52 @@ impl ConsumerStore for Store {
         Ok(None)
     }
 
-    async fn mark_replace(&self, consumer: ConsumerId, from: &Mark, to: &Mark) -> Result<bool, StoreError> {
-        let marks = self.collection::<MarkRow>(COLLECTION);
-        let updated = bounded(marks.update_one(at(consumer, from), moved(to, &["halted"]))).await?;
-        Ok(updated.matched_count == 1)
+    async fn mark_adopt(&self, consumer: ConsumerId, from: &Mark, to: &Mark) -> Result<bool, StoreError> {
+        self.mark_update(at_running(consumer, from), moved(to, &[])).await
     }
 
-    async fn halt(&self, consumer: ConsumerId, reason: &str) -> Result<(), StoreError> {
+    async fn halt(
+        &self,
+        consumer: ConsumerId,
+        owner: Uuid,
+        at: &Mark,
+        reason: &str,
+    ) -> Result<bool, StoreError> {
+        let mut here = self::at(consumer, at);
+        here.insert("owner", bson::Uuid::from(owner));
+        self.mark_update(here, doc! { "$set": { "halted": reason } }).await
+    }
+
+    async fn standing(&self, consumer: ConsumerId) -> Result<Option<Standing>, StoreError> {
         let marks = self.collection::<MarkRow>(COLLECTION);
-        let halted = doc! { "$set": { "halted": reason } };
-        bounded(marks.update_one(doc! { "_id": consumer.name }, halted)).await?;
-        Ok(())
+        let find = marks.find_one(doc! { "_id": consumer.name }).max_time(SERVER_TIME);
+        Ok(bounded(find).await?.map(MarkRow::standing))
+    }
+
+    async fn resync_hold(&self, consumer: ConsumerId, reason: &str) -> Result<Option<Mark>, StoreError> {
+        let marks = self.collection::<MarkRow>(COLLECTION);
+        let hold = doc! { "$set": { "halted": reason } };
+        let update = marks.find_one_and_update(doc! { "_id": consumer.name }, hold).max_time(SERVER_TIME);
+        Ok(bounded(update).await?.map(|row| row.mark()))
+    }
+
+    async fn resync_end(
+        &self,
+        consumer: ConsumerId,
+        from: &Mark,
+        to: &Mark,
+        held: Option<&str>,
+        done: &Resynced,
+    ) -> Result<bool, StoreError> {
+        let mut here = at(consumer, from);
+        here.insert("halted", held);
+        let mut change = moved(to, &["halted"]);
+        if let Ok(set) = change.get_document_mut("$set") {
+            let (request_id, aggregates) = (bson::Uuid::from(done.request_id), done.aggregates.cast_signed());
+            let kept = doc! { "request_id": request_id, "aggregates": aggregates, "position": done.position };
+            set.insert("resynced", kept);
+        }
+        self.mark_update(here, change).await
     }
 
     async fn parked_list(
@@ -104,6 +159,11 @@ impl Store {
         let marks = self.collection::<MarkRow>(COLLECTION);
         let find = marks.find_one(doc! { "_id": consumer.name }).max_time(SERVER_TIME);
         Ok(bounded(find).await?.map(|row| row.mark()))
+    }
+
+    async fn mark_update(&self, here: Document, change: Document) -> Result<bool, StoreError> {
+        let marks = self.collection::<MarkRow>(COLLECTION);
+        Ok(bounded(marks.update_one(here, change)).await?.matched_count == 1)
     }
 
     async fn mark_take(
@@ -140,12 +200,32 @@ impl Store {
             fence: 0,
             touched: 0,
             halted: None,
+            resynced: None,
         };
         match bounded_raw(self.collection::<MarkRow>(COLLECTION).insert_one(row)).await {
             Ok(_) => Ok(true),
             Err(error) if is_duplicate_key(&error) => Ok(false),
             Err(error) => Err(classify(error)),
         }
+    }
+}
+
+impl Tx {
+    /// As [`ConsumerTx::mark_lock`], unless the consumer is halted.
+    pub(crate) async fn mark_lock_running(&mut self, consumer: ConsumerId) -> Result<Option<Mark>> {
+        self.mark_touch(doc! { "_id": consumer.name, "halted": Bson::Null }).await
+    }
+
+    /// Locks a consumer's mark and tells whether it is still held for this resync.
+    pub(crate) async fn resync_holds(&mut self, consumer: ConsumerId, held: &str) -> Result<bool> {
+        Ok(self.mark_touch(doc! { "_id": consumer.name, "halted": held }).await?.is_some())
+    }
+
+    async fn mark_touch(&mut self, which: Document) -> Result<Option<Mark>> {
+        let (marks, session) = self.on::<MarkRow>(COLLECTION);
+        let touch = doc! { "$inc": { "touched": 1_i64 } };
+        let update = marks.find_one_and_update(which, touch).session(session);
+        Ok(bounded(update).await?.map(|row| row.mark()))
     }
 }
 
@@ -157,18 +237,13 @@ impl ConsumerTx for Tx {
         to: &Mark,
     ) -> Result<bool, StoreError> {
         let (marks, session) = self.on::<MarkRow>(COLLECTION);
-        let mut here = at(consumer, from);
-        // A replica that was paused while another halted the consumer applies nothing more.
-        here.insert("halted", Bson::Null);
+        let here = at_running(consumer, from);
         let updated = bounded(marks.update_one(here, moved(to, &[])).session(session)).await?;
         Ok(updated.matched_count == 1)
     }
 
     async fn mark_lock(&mut self, consumer: ConsumerId) -> Result<Option<Mark>, StoreError> {
-        let (marks, session) = self.on::<MarkRow>(COLLECTION);
-        let touch = doc! { "$inc": { "touched": 1_i64 } };
-        let update = marks.find_one_and_update(doc! { "_id": consumer.name }, touch).session(session);
-        Ok(bounded(update).await?.map(|row| row.mark()))
+        Ok(self.mark_touch(doc! { "_id": consumer.name }).await?)
     }
 
     async fn parked_among(
@@ -232,6 +307,13 @@ fn at(consumer: ConsumerId, mark: &Mark) -> Document {
         "position": mark.position,
         "event_id": event_id,
     }
+}
+
+/// The same, unless it is halted: a replica that was paused while another halted it does nothing more.
+fn at_running(consumer: ConsumerId, mark: &Mark) -> Document {
+    let mut here = at(consumer, mark);
+    here.insert("halted", Bson::Null);
+    here
 }
 
 /// The change that puts the mark there and clears some more fields.

@@ -2,6 +2,7 @@
 //! would get in the way of those to the user, and change an etag that nobody's edit depends on.
 
 use bson::{Document, doc};
+use futures_util::TryStreamExt as _;
 use serde::{Deserialize, Serialize};
 use types::UserId;
 
@@ -11,6 +12,14 @@ use crate::domain::user::OrderStatistics;
 use crate::error::{Error, Result};
 
 const COLLECTION: &str = "order_statistics";
+const REMOVED_AT_ONCE: i64 = 500;
+
+/// Whose sums they are.
+#[derive(Debug, Deserialize)]
+struct IdRow {
+    #[serde(rename = "_id")]
+    id: bson::Uuid,
+}
 
 /// The sums of one user as the database has them.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
@@ -75,6 +84,42 @@ impl Tx {
             return Ok(());
         }
         self.update_all(COLLECTION, updates).await
+    }
+
+    /// Makes the sums of many users these, whatever they were, with one command.
+    pub(crate) async fn statistics_replace(&mut self, sums: &[(UserId, OrderStatistics)]) -> Result<()> {
+        let updates = sums
+            .iter()
+            .map(|(user_id, sums)| {
+                let sums = bson::serialize_to_document(&SumsRow::from(*sums)).map_err(Error::internal)?;
+                Ok(doc! { "q": by_id(*user_id), "u": { "$set": sums }, "upsert": true })
+            })
+            .collect::<Result<Vec<Document>>>()?;
+        self.update_all(COLLECTION, updates).await
+    }
+
+    /// Removes some of the sums above one user and up to another, but for those of `known`; tells whether none are
+    /// left. One transaction has little time.
+    pub(crate) async fn statistics_remove_some(
+        &mut self,
+        after: Option<UserId>,
+        through: Option<UserId>,
+        known: &[UserId],
+    ) -> Result<bool> {
+        let id = |user_id: UserId| bson::Uuid::from(user_id.uuid());
+        let mut range = doc! { "$nin": known.iter().map(|user_id| id(*user_id)).collect::<Vec<_>>() };
+        range.extend(after.map(|after| ("$gt".to_owned(), id(after).into())));
+        range.extend(through.map(|through| ("$lte".to_owned(), id(through).into())));
+        let (sums, session) = self.on::<IdRow>(COLLECTION);
+        let find = sums.find(doc! { "_id": range }).projection(doc! { "_id": 1 }).limit(REMOVED_AT_ONCE);
+        let mut cursor = bounded(find.session(&mut *session)).await?;
+        let rows: Vec<IdRow> = bounded(cursor.stream(&mut *session).try_collect()).await?;
+        let is_done = i64::try_from(rows.len()).is_ok_and(|count| count < REMOVED_AT_ONCE);
+        if !rows.is_empty() {
+            let ids: Vec<bson::Uuid> = rows.into_iter().map(|row| row.id).collect();
+            bounded(sums.delete_many(doc! { "_id": { "$in": ids } }).session(session)).await?;
+        }
+        Ok(is_done)
     }
 }
 

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use events::{ConsumerTx as _, Headers, Hold, Step, StoreError, participant};
+use events::{ConsumerStore as _, Headers, Hold, Mark, Standing, Step, StoreError, participant};
+use fault::Flaw;
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 use types::{Clock, EventId, IdSource, TransferId};
@@ -116,15 +117,17 @@ impl Expiry {
 
     /// Asks about one hold and does what is answered; `false` when that is nothing.
     async fn end(&self, transfer_id: TransferId) -> Result<bool> {
-        let Some(mark) = self.store.mark_fetch(CONSUMER).await? else {
+        // Halted, the consumer's history is not the coordinator's, or somebody has to look first: nobody's answer
+        // counts until then.
+        let Some(Standing { mark, halted: None, .. }) = self.store.standing(CONSUMER).await? else {
             return Ok(false);
         };
-        let answer = self.orders.decision(transfer_id, mark.epoch).await?;
-        fault::point!("expiry.answered", "hold");
-        if answer.epoch != mark.epoch {
-            return Ok(false);
-        }
-        let step = match answer.decision {
+        let decision = if Flaw::ExpiryWithoutDecision.is_in() {
+            Some(Decision::Cancel)
+        } else {
+            self.decision(transfer_id, &mark).await?
+        };
+        let step = match decision {
             None => return Ok(false),
             Some(Decision::Confirm) => Step::Confirm(transfer_id),
             Some(Decision::Cancel) => Step::Cancel(transfer_id),
@@ -136,10 +139,18 @@ impl Expiry {
         ended.await
     }
 
+    /// What the coordinator has decided, in the history that this service follows.
+    async fn decision(&self, transfer_id: TransferId, mark: &Mark) -> Result<Option<Decision>> {
+        let answer = self.orders.decision(transfer_id, mark).await?;
+        fault::point!("expiry.answered", "hold");
+        Ok(answer.decision.filter(|_| answer.epoch == mark.epoch))
+    }
+
     /// Applies the answer. The mark is locked first, as the consumer of the commands does, so that the two
-    /// never work on a hold at once; and the answer counts only in the history that it was asked in.
+    /// never work on a hold at once; and the answer counts only in the history that it was asked in, while the
+    /// consumer goes on in it.
     async fn apply(&self, tx: &mut Tx, step: &Step, epoch: Uuid) -> Result<bool, StoreError> {
-        if tx.mark_lock(CONSUMER).await?.is_none_or(|mark| mark.epoch != epoch) {
+        if tx.mark_lock_running(CONSUMER).await?.is_none_or(|mark| mark.epoch != epoch) {
             return Ok(false);
         }
         tx.participant_read(&[step]).await?;

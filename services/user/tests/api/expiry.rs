@@ -15,7 +15,7 @@ use api::order::v1::{
     WatchTransferRequest, WatchTransferResponse,
 };
 use api::user::v1::{CreditPosted, CreditReleased};
-use events::{ConsumerStore as _, ConsumerTx as _, Direction, HoldSpec, HoldState, Mark, Step};
+use events::{ConsumerStore as _, ConsumerTx as _, Direction, HoldSpec, HoldState, Mark, Resynced, Step};
 use runtime::client::Peer;
 use testkit::wait_until;
 use tokio::net::TcpListener;
@@ -138,7 +138,7 @@ impl Bench {
         let owner = Uuid::now_v7();
         book.store.mark_lease(CONSUMER, owner, Duration::from_secs(60)).await.unwrap().unwrap();
         let adopted = Mark { epoch: EPOCH, ..Mark::START };
-        assert!(book.store.mark_replace(CONSUMER, &Mark::START, &adopted).await.unwrap());
+        assert!(book.store.mark_adopt(CONSUMER, &Mark::START, &adopted).await.unwrap());
 
         let peer = Peer::new(url.unwrap_or(&own), &"a-token-that-nobody-checks-here".into()).unwrap();
         let counters = Arc::new(ExpiryCounters::default());
@@ -264,6 +264,24 @@ async fn an_answer_out_of_another_history_decides_nothing() {
     bench.until_asked_again(&hold).await;
     bench.until_alarmed().await;
     assert_eq!(bench.state(&hold).await, HoldState::Held);
+}
+
+/// The coordinator's database may have been put back to a time before the transfer: it would presume it aborted.
+#[tokio::test]
+async fn while_the_consumer_is_halted_no_answer_counts() {
+    let bench = Bench::open().await;
+    let hold = bench.held(120).await;
+    bench.coordinator.says(hold.transfer_id, Says::Decided(Decision::Cancel));
+    let store = &bench.book.store;
+    let at = store.standing(CONSUMER).await.unwrap().unwrap().mark;
+    assert_eq!(store.resync_hold(CONSUMER, "stream_rewound").await.unwrap(), Some(at));
+    bench.start();
+    bench.until_alarmed().await;
+    assert_eq!(bench.state(&hold).await, HoldState::Held);
+    assert_eq!(bench.coordinator.times_asked(hold.transfer_id), 0);
+    let done = Resynced { request_id: Uuid::new_v4(), aggregates: 0, position: at.position };
+    assert!(store.resync_end(CONSUMER, &at, &at, Some("stream_rewound"), &done).await.unwrap());
+    bench.until_ended(&hold, HoldState::Cancelled).await;
 }
 
 #[tokio::test]

@@ -17,7 +17,8 @@ use crate::envelope::{Aggregate, Event};
 use crate::history::History;
 use crate::source::{Pages, Source, SourceError};
 use crate::store::{
-    ConsumerId, ConsumerStore, ConsumerTx, EffectError, Effects, Head, LeasedMark, Mark, Position, StoreError,
+    ConsumerId, ConsumerStore, ConsumerTx, EffectError, Effects, Head, LeasedMark, Mark, Position, Resynced,
+    Standing, StoreError,
 };
 
 /// A service's consumer store on a fresh database: no mark, nothing parked.
@@ -54,6 +55,8 @@ macro_rules! consumer_suite {
             a_mark_moves_only_from_where_it_is,
             a_mark_is_put_elsewhere_only_from_where_it_is,
             a_halted_mark_does_not_move,
+            a_replica_that_slept_halts_nothing,
+            a_resync_that_lost_its_hold_ends_nothing,
             effects_and_mark_commit_together_or_not_at_all,
             a_run_that_comes_again_has_no_effect,
             two_replicas_apply_a_run_once,
@@ -183,7 +186,7 @@ impl<H: ConsumerHarness> Bench<H> {
     async fn begun(harness: H) -> Self {
         let bench = Self::new(harness);
         assert_eq!(bench.leased().await.mark, Mark::START);
-        let begun = bench.store.mark_replace(bench.consumer, &Mark::START, &origin()).await;
+        let begun = bench.store.mark_adopt(bench.consumer, &Mark::START, &origin()).await;
         assert!(begun.expect("answered"));
         bench
     }
@@ -194,6 +197,12 @@ impl<H: ConsumerHarness> Bench<H> {
 
     async fn lease(&self, owner: Uuid, duration: Duration) -> Option<LeasedMark> {
         self.store.mark_lease(self.consumer, owner, duration).await.expect("the lease is answered")
+    }
+
+    /// Halts the consumer at the beginning.
+    async fn halt(&self, reason: &str) -> bool {
+        self.leased().await;
+        self.store.halt(self.consumer, self.owner, &origin(), reason).await.expect("answered")
     }
 
     async fn mark(&self) -> Mark {
@@ -303,28 +312,72 @@ pub async fn a_mark_moves_only_from_where_it_is<H: ConsumerHarness>(harness: H) 
     assert_eq!(bench.leased().await.mark, marks[2]);
 }
 
-/// As an operator's resync and the adoption of an epoch need it.
+/// As the adoption of an epoch needs it: not by a replica that slept through the halt of another.
 pub async fn a_mark_is_put_elsewhere_only_from_where_it_is<H: ConsumerHarness>(harness: H) {
     let bench = Bench::begun(harness).await;
     let there = end(&bench.events(&[], &["a", "b"]));
-    let replace = async |from: Mark, to: Mark| {
-        bench.store.mark_replace(bench.consumer, &from, &to).await.expect("answered")
+    let adopt = async |from: Mark, to: Mark| {
+        bench.store.mark_adopt(bench.consumer, &from, &to).await.expect("answered")
     };
-    assert!(!replace(there, origin()).await);
-    assert!(replace(origin(), there).await);
+    assert!(!adopt(there, origin()).await);
+    assert!(adopt(origin(), there).await);
     assert_eq!(bench.mark().await, there);
-    assert!(replace(there, origin()).await, "also back");
-    bench.store.halt(bench.consumer, "a reason").await.expect("halts");
-    assert_eq!(bench.leased().await.halted.as_deref(), Some("a reason"));
-    assert!(replace(origin(), there).await);
-    assert_eq!(bench.leased().await.halted, None, "it goes on");
+    assert!(adopt(there, origin()).await, "also back");
+    assert!(bench.halt("a reason").await);
+    assert!(!adopt(origin(), there).await);
+    let leased = bench.leased().await;
+    assert_eq!((leased.mark, leased.halted.as_deref()), (origin(), Some("a reason")));
+}
+
+/// Only who took the lease last halts a consumer, and only where it is.
+pub async fn a_replica_that_slept_halts_nothing<H: ConsumerHarness>(harness: H) {
+    let bench = Bench::begun(harness).await;
+    let events = bench.events(&[], &["a"]);
+    let halt = async |owner: Uuid, at: Mark| {
+        bench.store.halt(bench.consumer, owner, &at, "a reason").await.expect("answered")
+    };
+    // The lease runs out, another takes it and goes on; then the first one wakes.
+    assert!(bench.lease(bench.owner, Duration::ZERO).await.is_some());
+    let other = Uuid::new_v4();
+    assert!(bench.lease(other, LONG).await.is_some());
+    assert!(!halt(bench.owner, origin()).await, "another has the lease");
+    let mut tx = bench.store.begin().await.expect("begins");
+    assert!(tx.mark_advance(bench.consumer, &origin(), &end(&events)).await.expect("answered"));
+    tx.commit().await.expect("commits");
+    assert!(!halt(other, origin()).await, "the mark is elsewhere");
+    assert_eq!(bench.lease(other, LONG).await.expect("leased").halted, None);
+    assert!(halt(other, end(&events)).await);
+    assert_eq!(bench.lease(other, LONG).await.expect("leased").halted.as_deref(), Some("a reason"));
+}
+
+/// Of two resyncs at once one ends, and its answer stays for whoever repeats the request.
+pub async fn a_resync_that_lost_its_hold_ends_nothing<H: ConsumerHarness>(harness: H) {
+    let bench = Bench::begun(harness).await;
+    let there = end(&bench.events(&[], &["a", "b"]));
+    let done = Resynced { request_id: Uuid::new_v4(), aggregates: 7, position: there.position };
+    let end_of = async |held: Option<&str>| {
+        let ended = bench.store.resync_end(bench.consumer, &origin(), &there, held, &done).await;
+        ended.expect("answered")
+    };
+    let hold = async |reason: &str| bench.store.resync_hold(bench.consumer, reason).await.expect("answered");
+    assert_eq!(hold("resync one").await, Some(origin()));
+    assert_eq!(hold("resync two").await, Some(origin()));
+    assert!(!end_of(Some("resync one")).await);
+    assert!(!end_of(None).await);
+    let standing = bench.store.standing(bench.consumer).await.expect("answered").expect("a mark");
+    let held = Standing { mark: origin(), halted: Some("resync two".to_owned()), resynced: None };
+    assert_eq!(standing, held);
+    assert!(end_of(Some("resync two")).await);
+    let standing = bench.store.standing(bench.consumer).await.expect("answered").expect("a mark");
+    assert_eq!(standing, Standing { mark: there, halted: None, resynced: Some(done) });
+    assert!(!end_of(None).await, "the mark is elsewhere");
 }
 
 /// A replica that slept through the halt of another applies nothing more, though the mark is where it left it.
 pub async fn a_halted_mark_does_not_move<H: ConsumerHarness>(harness: H) {
     let bench = Bench::begun(harness).await;
     let there = end(&bench.events(&[], &["a"]));
-    bench.store.halt(bench.consumer, "a reason").await.expect("halts");
+    assert!(bench.halt("a reason").await);
     let mut tx = bench.store.begin().await.expect("begins");
     let moved = tx.mark_advance(bench.consumer, &origin(), &there).await.expect("answered");
     tx.rollback().await;
@@ -565,12 +618,17 @@ pub async fn a_resync_clears_a_halt_only_in_the_same_history<H: ConsumerHarness>
     let bench = Bench::begun(harness).await;
     let events = bench.events(&[], &["a", "b"]);
     bench.apply(&events).await;
-    bench.store.halt(bench.consumer, "stream_rewound").await.expect("halts");
-    let refused = bench.handle(false).resync().await;
+    assert_eq!(bench.leased().await.mark, end(&events));
+    let halted = bench.store.halt(bench.consumer, bench.owner, &end(&events), "stream_rewound").await;
+    assert!(halted.expect("answered"));
+    let request_id = Uuid::new_v4();
+    let refused = bench.handle(false).resync(request_id).await;
     assert!(matches!(refused, Err(AdminError::ResyncUnsupported)), "{refused:?}");
     assert_eq!(bench.leased().await.halted.as_deref(), Some("stream_rewound"));
-    let resynced = bench.handle(true).resync().await.expect("the history is the same");
-    assert_eq!((resynced.aggregates, resynced.mark), (0, end(&events)));
+    let resynced = bench.handle(true).resync(request_id).await.expect("the history is the same");
+    assert_eq!((resynced.aggregates, resynced.position), (0, end(&events).position));
     let leased = bench.leased().await;
     assert_eq!((leased.mark, leased.halted), (end(&events), None));
+    let repeat = bench.handle(false).resync(request_id).await.expect("the answer is kept");
+    assert_eq!(repeat, resynced);
 }

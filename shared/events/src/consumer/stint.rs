@@ -150,10 +150,9 @@ where
                 Ok(None) => return End::LeaseLost,
                 Ok(Some(leased)) if leased.halted.is_some() => return End::Halted,
                 Ok(Some(leased)) if leased.mark != self.machine.mark() => return End::MarkMoved,
-                Ok(Some(_)) => {
-                    self.claim.halt(reason).await;
-                    return End::Halted;
-                }
+                Ok(Some(leased)) if self.claim.halt(&leased.mark, reason).await => return End::Halted,
+                // Another took the consumer or moved its mark in between: look again.
+                Ok(Some(_)) => {}
                 Err(error) => self.warn(&error, "the mark cannot be had now"),
             }
             backoff.pause().await;
@@ -330,7 +329,7 @@ async fn ask<S: ConsumerStore, P: Source>(claim: Claim<S>, source: P, mark: Mark
         return Asked::Same(mark);
     }
     let adopted = Mark { epoch: head.epoch, ..mark };
-    match claim.store.mark_replace(consumer, &mark, &adopted).await {
+    match claim.store.mark_adopt(consumer, &mark, &adopted).await {
         Ok(true) => {
             tracing::info!(consumer = consumer.name, epoch = %head.epoch, "adopted the stream's epoch");
             Asked::Same(adopted)

@@ -1,21 +1,25 @@
 //! `EventAdminService` through its generated client: what an operator sees and can do.
 
 use std::io;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use api::event::v1::event_admin_service_client::EventAdminServiceClient;
 use api::event::v1::event_admin_service_server::EventAdminServiceServer;
-use api::event::v1::{ListParkedRequest, ResyncRequest, RetryParkedRequest, SkipParkedRequest};
+use api::event::v1::{
+    ListConsumersRequest, ListParkedRequest, ResyncRequest, RetryParkedRequest, SkipParkedRequest,
+};
 use events::admin::BoxFuture;
 use events::history::History;
 use events::service::EventAdminServer;
 use events::source::{Pages, Source, SourceError};
 use events::{
     Aggregate, ConsumerHandle, ConsumerId, ConsumerStore as _, ConsumerTx as _, EffectError, Effects, Event,
-    Head, Headers, Mark, NewEvent, Position, Rebuilt, Snapshot, StoreError,
+    Head, Headers, Mark, NewEvent, Position, Rebuild, Snapshot, StoreError,
 };
 use time::OffsetDateTime;
+use tokio::time::sleep;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 use types::EventId;
@@ -25,6 +29,7 @@ use crate::memory::{MemoryStore, MemoryTx};
 use crate::world::READER;
 
 const EPOCH: Uuid = Uuid::from_u128(5);
+const OWNER: Uuid = Uuid::from_u128(6);
 
 /// Fails for ever until it is healed.
 #[derive(Default)]
@@ -62,7 +67,14 @@ impl Source for Rewound {
 }
 
 /// A read model of 12 things at position 40.
-struct Twelve;
+struct Twelve(Arc<Rebuilding>);
+
+/// How long a rebuild takes, and how many have begun.
+#[derive(Default)]
+struct Rebuilding {
+    takes: Duration,
+    begun: AtomicU32,
+}
 
 fn snapshot_head() -> Head {
     let event_id = Some(EventId::from_uuid(Uuid::from_u128(40)));
@@ -70,8 +82,23 @@ fn snapshot_head() -> Head {
 }
 
 impl Snapshot for Twelve {
-    fn rebuild(&self) -> BoxFuture<'_, Result<Rebuilt, StoreError>> {
-        Box::pin(async { Ok(Rebuilt { aggregates: 12, head: snapshot_head() }) })
+    fn open(&self) -> BoxFuture<'_, Result<Box<dyn Rebuild>, StoreError>> {
+        Box::pin(async { Ok(Box::new(Self(self.0.clone())) as Box<dyn Rebuild>) })
+    }
+}
+
+impl Rebuild for Twelve {
+    fn mark(&self) -> Mark {
+        let head = snapshot_head();
+        Mark::at(head.epoch, head.position, head.event_id)
+    }
+
+    fn write(self: Box<Self>, _: String) -> BoxFuture<'static, Result<u64, StoreError>> {
+        Box::pin(async move {
+            self.0.begun.fetch_add(1, Ordering::Relaxed);
+            sleep(self.0.takes).await;
+            Ok(12)
+        })
     }
 }
 
@@ -85,15 +112,19 @@ struct Harness {
 impl Harness {
     /// Six parked events, three of each of two aggregates.
     async fn start(snapshot: bool) -> Self {
+        Self::start_with(snapshot.then(Arc::default)).await
+    }
+
+    async fn start_with(snapshot: Option<Arc<Rebuilding>>) -> Self {
         let (store, effects) = (MemoryStore::default(), Arc::new(Poisoned::default()));
         let mut handle = ConsumerHandle::new(READER, store.clone(), effects.clone(), Rewound);
-        if snapshot {
-            handle = handle.with_snapshot(Arc::new(Twelve));
+        if let Some(snapshot) = snapshot {
+            handle = handle.with_snapshot(Arc::new(Twelve(snapshot)));
         }
         let server =
             EventAdminServer::new("model.tristore", vec![Arc::new(handle)], |_| "admin Ann".to_owned());
         let client = EventAdminServiceClient::new(server.into_service());
-        store.mark_lease(READER, Uuid::new_v4(), Duration::ZERO).await.unwrap();
+        store.mark_lease(READER, OWNER, Duration::ZERO).await.unwrap();
         let events: Vec<Event> = (1..=6).map(parked).collect();
         let mut tx = store.begin().await.unwrap();
         for event in &events {
@@ -251,7 +282,7 @@ async fn a_skip_needs_a_reason_and_is_audited() {
 #[tokio::test(start_paused = true)]
 async fn a_resync_takes_the_snapshot_where_there_is_one_and_is_refused_where_history_differs() {
     let mut harness = Harness::start(true).await;
-    harness.store.halt(READER, "stream_rewound").await.unwrap();
+    assert!(harness.store.halt(READER, OWNER, &Mark::START, "stream_rewound").await.unwrap());
     let done = harness.client.resync(resync()).await.unwrap().into_inner();
     assert_eq!((done.aggregate_count, done.position), (12, 40));
     let head = snapshot_head();
@@ -259,10 +290,37 @@ async fn a_resync_takes_the_snapshot_where_there_is_one_and_is_refused_where_his
     assert_eq!(harness.store.stands(READER).await, (there, None));
 
     let mut harness = Harness::start(false).await;
-    let moved = harness.store.mark_replace(READER, &Mark::START, &there).await.unwrap();
-    assert!(moved);
-    harness.store.halt(READER, "stream_rewound").await.unwrap();
+    assert!(harness.store.mark_adopt(READER, &Mark::START, &there).await.unwrap());
+    assert!(harness.store.halt(READER, OWNER, &there, "stream_rewound").await.unwrap());
     let status = harness.client.resync(resync()).await.unwrap_err();
     assert_eq!(told(&status), (Code::FailedPrecondition, "RESYNC_UNSUPPORTED".to_owned(), vec![]));
     assert_eq!(harness.store.stands(READER).await, (there, Some("stream_rewound".to_owned())));
+}
+
+/// A call has seconds, a rebuild may take minutes: it goes on without the call, a repeat joins it, and later ones hear
+/// what it came to.
+#[tokio::test(start_paused = true)]
+async fn a_resync_outlives_its_call_and_is_joined_by_a_repeat() {
+    let rebuilding = Arc::new(Rebuilding { takes: Duration::from_secs(10), begun: AtomicU32::new(0) });
+    let mut harness = Harness::start_with(Some(rebuilding.clone())).await;
+    assert!(harness.store.halt(READER, OWNER, &Mark::START, "stream_rewound").await.unwrap());
+    let request = resync();
+    let running = vec![("request_id".to_owned(), request.request_id.clone())];
+    for _ in 0..3 {
+        let status = harness.client.resync(request.clone()).await.unwrap_err();
+        assert_eq!(told(&status), (Code::Unavailable, "REQUEST_IN_PROGRESS".to_owned(), running.clone()));
+        assert!(status.get_details_retry_info().is_some());
+    }
+    let other = harness.client.resync(resync()).await.unwrap_err();
+    assert_eq!(told(&other), (Code::Unavailable, "REQUEST_IN_PROGRESS".to_owned(), running));
+    let listed = harness.client.list_consumers(ListConsumersRequest {}).await.unwrap().into_inner();
+    let [state] = &listed.consumers[..] else { panic!("{listed:?}") };
+    assert!(state.halted_reason.starts_with(&format!("resync {}", request.request_id)), "{state:?}");
+    for _ in 0..2 {
+        let done = harness.client.resync(request.clone()).await.unwrap().into_inner();
+        assert_eq!((done.aggregate_count, done.position), (12, 40));
+    }
+    assert_eq!(rebuilding.begun.load(Ordering::Relaxed), 1, "one request is one rebuild");
+    let (mark, halted) = harness.store.stands(READER).await;
+    assert_eq!((mark.position, halted), (40, None));
 }

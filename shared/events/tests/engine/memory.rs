@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use events::{
     Aggregate, ConsumerId, ConsumerStore, ConsumerTx, Event, EventLog, Head, Lease, LeasedMark, Mark,
-    NewEvent, OutboxStore, Parked, Position, Resolved, Stamp, StoreError,
+    NewEvent, OutboxStore, Parked, Position, Resolved, Resynced, Stamp, Standing, StoreError,
 };
 use time::OffsetDateTime;
 use tokio::sync::{Notify, OwnedMutexGuard};
@@ -330,6 +330,7 @@ struct MarkRow {
     until: Instant,
     fence: i64,
     halted: Option<String>,
+    resynced: Option<Resynced>,
 }
 
 /// A transaction: a copy that replaces the state at the commit.
@@ -384,6 +385,7 @@ impl State {
             until: Instant::now(),
             fence: 0,
             halted: None,
+            resynced: None,
         })
     }
 }
@@ -419,22 +421,67 @@ impl ConsumerStore for MemoryStore {
         Ok(Some(LeasedMark { mark: row.mark, fence: row.fence, halted: row.halted.clone() }))
     }
 
-    async fn mark_replace(&self, consumer: ConsumerId, from: &Mark, to: &Mark) -> Result<bool, StoreError> {
+    async fn mark_adopt(&self, consumer: ConsumerId, from: &Mark, to: &Mark) -> Result<bool, StoreError> {
         round_trip().await;
         let mut state = self.state.lock().await;
         let row = state.row(consumer);
-        let is_there = row.mark == *from;
+        let is_there = row.halted.is_none() && row.mark == *from;
         if is_there {
             row.mark = *to;
-            row.halted = None;
         }
         Ok(is_there)
     }
 
-    async fn halt(&self, consumer: ConsumerId, reason: &str) -> Result<(), StoreError> {
+    async fn halt(
+        &self,
+        consumer: ConsumerId,
+        owner: Uuid,
+        at: &Mark,
+        reason: &str,
+    ) -> Result<bool, StoreError> {
         round_trip().await;
-        self.state.lock().await.row(consumer).halted = Some(reason.to_owned());
-        Ok(())
+        let mut state = self.state.lock().await;
+        let row = state.row(consumer);
+        let speaks = row.owner == owner && row.mark == *at;
+        if speaks {
+            row.halted = Some(reason.to_owned());
+        }
+        Ok(speaks)
+    }
+
+    async fn standing(&self, consumer: ConsumerId) -> Result<Option<Standing>, StoreError> {
+        round_trip().await;
+        let state = self.state.lock().await;
+        let row = state.marks.get(consumer.name).cloned();
+        Ok(row.map(|row| Standing { mark: row.mark, halted: row.halted, resynced: row.resynced }))
+    }
+
+    async fn resync_hold(&self, consumer: ConsumerId, reason: &str) -> Result<Option<Mark>, StoreError> {
+        round_trip().await;
+        let mut state = self.state.lock().await;
+        let row = state.marks.get_mut(consumer.name);
+        Ok(row.map(|row| {
+            row.halted = Some(reason.to_owned());
+            row.mark
+        }))
+    }
+
+    async fn resync_end(
+        &self,
+        consumer: ConsumerId,
+        from: &Mark,
+        to: &Mark,
+        held: Option<&str>,
+        done: &Resynced,
+    ) -> Result<bool, StoreError> {
+        round_trip().await;
+        let mut state = self.state.lock().await;
+        let row = state.row(consumer);
+        let is_held = row.mark == *from && row.halted.as_deref() == held;
+        if is_held {
+            (row.mark, row.halted, row.resynced) = (*to, None, Some(*done));
+        }
+        Ok(is_held)
     }
 
     async fn parked_list(

@@ -1,0 +1,102 @@
+//! Rebuilding users' sums from order service's, when its events cannot be replayed.
+//!
+//! Sums have no version: one that is written late, over what the consumer has added since, would be wrong for ever. So
+//! every write looks, in its transaction, whether the consumer is still held for this rebuild.
+
+use events::admin::{BoxFuture, Rebuild, Snapshot};
+use events::{Mark, StoreError};
+use types::UserId;
+
+use super::STATISTICS_CONSUMER;
+use crate::clients::order_statistics::{StatisticsClient, StatisticsSnapshot as Pages};
+use crate::domain::user::OrderStatistics;
+use crate::error::{Error, Result};
+use crate::storage::{Store, Tx};
+
+/// The snapshot of `user.statistics`.
+#[derive(Debug)]
+pub(crate) struct StatisticsSnapshot {
+    pub(crate) store: Store,
+    pub(crate) orders: StatisticsClient,
+}
+
+impl Snapshot for StatisticsSnapshot {
+    fn open(&self) -> BoxFuture<'_, Result<Box<dyn Rebuild>, StoreError>> {
+        Box::pin(async {
+            let (pages, store) = (self.orders.open().await?, self.store.clone());
+            Ok(Box::new(Rebuilding { pages, store }) as Box<dyn Rebuild>)
+        })
+    }
+}
+
+/// Sums that are being read.
+struct Rebuilding {
+    pages: Pages,
+    store: Store,
+}
+
+type Sums = Vec<(UserId, OrderStatistics)>;
+
+impl Rebuilding {
+    async fn run(mut self, held: String) -> Result<u64> {
+        let (mut users, mut after) = (0, None);
+        while let Some(page) = self.pages.next_page().await? {
+            let Some(end) = page.last().map(|(user_id, _)| *user_id) else { continue };
+            users += page.len() as u64;
+            let known = page.iter().map(|(user_id, _)| *user_id).collect();
+            self.remove_others(&held, after, Some(end), known).await?;
+            let context: (String, Sums) = (held.clone(), page);
+            self.store
+                .transaction("rebuild statistics", context, |tx, (held, page)| {
+                    Box::pin(async move {
+                        require_hold(tx, held).await?;
+                        tx.statistics_replace(page).await
+                    })
+                })
+                .await?;
+            after = Some(end);
+        }
+        self.remove_others(&held, after, None, Vec::new()).await?;
+        Ok(users)
+    }
+
+    /// Removes the sums of whoever has none any more, between two users of the snapshot.
+    async fn remove_others(
+        &self,
+        held: &str,
+        after: Option<UserId>,
+        through: Option<UserId>,
+        known: Vec<UserId>,
+    ) -> Result<()> {
+        let context = (held.to_owned(), after, through, known);
+        loop {
+            let is_done = self.store.transaction("remove statistics", context.clone(), |tx, context| {
+                Box::pin(async move {
+                    let (held, after, through, known) = context;
+                    require_hold(tx, held).await?;
+                    tx.statistics_remove_some(*after, *through, known).await
+                })
+            });
+            if is_done.await? {
+                return Ok(());
+            }
+        }
+    }
+}
+
+async fn require_hold(tx: &mut Tx, held: &str) -> Result<()> {
+    if tx.resync_holds(STATISTICS_CONSUMER, held).await? {
+        return Ok(());
+    }
+    Err(Error::unavailable("another resync took over"))
+}
+
+impl Rebuild for Rebuilding {
+    fn mark(&self) -> Mark {
+        self.pages.mark
+    }
+
+    fn write(self: Box<Self>, held: String) -> BoxFuture<'static, Result<u64, StoreError>> {
+        Box::pin(async move { Ok(self.run(held).await?) })
+    }
+}
