@@ -5,6 +5,9 @@
 //! pool and its socket is closed. PostgreSQL looks at its clients' sockets every 250 ms, so locks are free again
 //! soon after.
 //!
+//! A server that is cut off says nothing at all, and its own limits end nothing here: so each exchange has an end
+//! on our side too.
+//!
 //! **Invariant:** a connection in the pool has no statement in flight and no transaction open.
 
 use std::time::{Duration, Instant};
@@ -17,7 +20,9 @@ use sqlx::postgres::{
 };
 use sqlx::query::Query;
 use sqlx::{ConnectOptions as _, FromRow};
+use tokio::time::timeout;
 
+use super::Tx;
 use crate::config::PostgresConfig;
 use crate::error::{Error, Result};
 
@@ -35,6 +40,8 @@ const CALLS_IDLE_IN_TRANSACTION: Duration = Duration::from_secs(5);
 const WORKER_CONNECTIONS: usize = 8;
 /// Longer than a wait for a free connection: under load, opening one is slow because many are opened.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How much longer than a statement may take its answer is waited for.
+const ANSWER_DELAY: Duration = Duration::from_secs(1);
 
 /// An open session with the server.
 #[derive(Debug)]
@@ -42,6 +49,7 @@ pub(super) struct Session {
     connection: PgConnection,
     identity: ServerIdentity,
     connected_at: Instant,
+    answers_within: Duration,
 }
 
 /// Which history of which server a session is with: another one may lack what this one committed.
@@ -56,6 +64,7 @@ pub(super) struct ServerIdentity {
 pub(super) struct Connector {
     options: PgConnectOptions,
     connection_age: Duration,
+    answers_within: Duration,
 }
 
 impl Manager for Connector {
@@ -71,7 +80,8 @@ impl Manager for Connector {
         )
         .fetch_one(&mut connection)
         .await?;
-        Ok(Session { connection, identity, connected_at: Instant::now() })
+        let answers_within = self.answers_within;
+        Ok(Session { connection, identity, connected_at: Instant::now(), answers_within })
     }
 
     async fn recycle(&self, session: &mut Session, _: &Metrics) -> RecycleResult<Error> {
@@ -112,7 +122,8 @@ pub(super) fn open(config: &PostgresConfig, usage: Use) -> Result<Pool<Connector
         ])
         // The callers' spans tell; a query's text never belongs into a log at INFO.
         .disable_statement_logging();
-    Pool::builder(Connector { options, connection_age: config.connection_age })
+    let answers_within = config.statement_timeout + ANSWER_DELAY;
+    Pool::builder(Connector { options, connection_age: config.connection_age, answers_within })
         .max_size(size)
         .queue_mode(QueueMode::Lifo)
         .wait_timeout(Some(config.connection_wait))
@@ -129,16 +140,24 @@ pub(crate) struct Connection {
     in_flight: bool,
     in_transaction: bool,
     broken: bool,
+    answers_within: Duration,
 }
 
 impl Connection {
     pub(super) fn new(session: Object<Connector>) -> Self {
-        Self { session: Some(session), in_flight: false, in_transaction: false, broken: false }
+        let answers_within = session.answers_within;
+        Self {
+            session: Some(session),
+            in_flight: false,
+            in_transaction: false,
+            broken: false,
+            answers_within,
+        }
     }
 
     /// Runs a statement and tells how many rows it changed.
     pub(crate) async fn execute(&mut self, query: Query<'_, Postgres, PgArguments>) -> Result<u64> {
-        let result = query.execute(self.start()).await;
+        let result = within(self.answers_within, query.execute(self.start())).await;
         Ok(self.end(result)?.rows_affected())
     }
 
@@ -147,7 +166,7 @@ impl Connection {
     where
         T: for<'r> FromRow<'r, PgRow>,
     {
-        let result = query.fetch_all(self.start()).await;
+        let result = within(self.answers_within, query.fetch_all(self.start())).await;
         self.end(result)?.iter().map(|row| T::from_row(row).map_err(Error::from)).collect()
     }
 
@@ -156,7 +175,7 @@ impl Connection {
     where
         T: for<'r> FromRow<'r, PgRow>,
     {
-        let result = query.fetch_optional(self.start()).await;
+        let result = within(self.answers_within, query.fetch_optional(self.start())).await;
         self.end(result)?.map(|row| T::from_row(&row).map_err(Error::from)).transpose()
     }
 
@@ -190,7 +209,7 @@ impl Connection {
     }
 
     async fn simple(&mut self, statement: &'static str) -> Result<()> {
-        let result = sqlx::raw_sql(statement).execute(self.start()).await;
+        let result = within(self.answers_within, sqlx::raw_sql(statement).execute(self.start())).await;
         self.end(result).map(drop)
     }
 
@@ -208,7 +227,25 @@ impl Connection {
     }
 }
 
+impl Tx {
+    /// Lets this transaction's statements take longer than others.
+    pub(crate) async fn statements_within(&mut self, limit: Duration) -> Result<()> {
+        let set = sqlx::query("SELECT set_config('statement_timeout', $1, true)");
+        self.execute(set.bind(limit.as_millis().to_string())).await?;
+        self.connection().answers_within = limit + ANSWER_DELAY;
+        Ok(())
+    }
+}
+
 const PRESENT: &str = "only drop takes the session";
+
+/// No answer is a broken connection.
+async fn within<T>(limit: Duration, answer: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
+    match timeout(limit, answer).await {
+        Ok(answer) => answer,
+        Err(late) => Err(sqlx::Error::Io(late.into())),
+    }
+}
 
 /// Whether the session is over: the server said so, or nobody knows what it will say next.
 fn ends_the_session(error: &sqlx::Error) -> bool {
