@@ -1,7 +1,9 @@
 //! The connection to Redis: one a core, multiplexed, reconnecting by itself. Every command has a time limit, so
-//! that a Redis that is away or hangs costs a caller milliseconds and never the deadline.
+//! that a Redis that is away or hangs costs a caller milliseconds and never the deadline. A connection over which
+//! nothing comes any more, and which nobody resets, is given up for a new one.
 
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::io::tcp::TcpSettings;
@@ -16,12 +18,25 @@ use crate::error::{Error, Result};
 const RECONNECT_DELAY_MAX: Duration = Duration::from_millis(250);
 /// Bytes that nobody acknowledges for this long mean a dead connection.
 const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(2);
+/// So do commands that nobody answers for this long, one after the other.
+const SILENCE_MAX: Duration = Duration::from_secs(2);
 
 /// A connection; cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Redis {
-    manager: ConnectionManager,
+    client: Client,
+    config: ConnectionManagerConfig,
+    current: Arc<Mutex<Current>>,
     within: Duration,
+}
+
+/// The connection that is used now.
+#[derive(Debug)]
+struct Current {
+    manager: ConnectionManager,
+    /// Counts connections, so that whoever waited on an older one says nothing about this one.
+    number: u64,
+    silent_since: Option<Instant>,
 }
 
 impl Redis {
@@ -42,40 +57,75 @@ impl Redis {
             .set_number_of_retries(1)
             .set_min_delay(Duration::from_millis(10))
             .set_max_delay(RECONNECT_DELAY_MAX);
-        let manager = ConnectionManager::new_lazy_with_config(client, config).map_err(Error::internal)?;
-        Ok(Self { manager, within })
+        let manager = manager(&client, &config)?;
+        let current = Arc::new(Mutex::new(Current { manager, number: 0, silent_since: None }));
+        Ok(Self { client, config, current, within })
     }
 
     /// Runs a script, loading it when the server does not know it yet.
     pub(crate) async fn script<T: FromRedisValue>(&self, script: &ScriptInvocation<'_>) -> Result<T> {
-        let mut manager = self.manager.clone();
-        self.limit(script.invoke_async(&mut manager)).await
+        let (mut manager, number) = self.connection();
+        self.limit(number, script.invoke_async(&mut manager)).await
     }
 
     /// Loads a script ahead of its first use.
     pub(crate) async fn load(&self, script: &Script) -> Result<()> {
-        let mut manager = self.manager.clone();
-        self.limit(script.load_async(&mut manager)).await.map(drop)
+        let (mut manager, number) = self.connection();
+        self.limit(number, script.load_async(&mut manager)).await.map(drop)
     }
 
     /// Runs a command.
     pub(crate) async fn run<T: FromRedisValue>(&self, command: &Cmd) -> Result<T> {
-        let mut manager = self.manager.clone();
-        self.limit(command.query_async(&mut manager)).await
+        let (mut manager, number) = self.connection();
+        self.limit(number, command.query_async(&mut manager)).await
     }
 
     /// Runs several.
     pub(crate) async fn run_all<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T> {
-        let mut manager = self.manager.clone();
-        self.limit(commands.query_async(&mut manager)).await
+        let (mut manager, number) = self.connection();
+        self.limit(number, commands.query_async(&mut manager)).await
     }
 
-    async fn limit<T>(&self, answer: impl Future<Output = Result<T, RedisError>>) -> Result<T> {
+    fn connection(&self) -> (ConnectionManager, u64) {
+        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        (current.manager.clone(), current.number)
+    }
+
+    async fn limit<T>(&self, number: u64, answer: impl Future<Output = Result<T, RedisError>>) -> Result<T> {
         match tokio::time::timeout(self.within, answer).await {
-            Ok(answer) => answer.map_err(Error::from),
-            Err(late) => Err(Error::unavailable(late)),
+            Ok(answer) => {
+                let is_silence = answer.as_ref().is_err_and(RedisError::is_timeout);
+                self.heard(number, !is_silence)?;
+                answer.map_err(Error::from)
+            }
+            Err(late) => {
+                self.heard(number, false)?;
+                Err(Error::unavailable(late))
+            }
         }
     }
+
+    /// Notes whether a connection says anything.
+    fn heard(&self, number: u64, anything: bool) -> Result<()> {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if current.number != number {
+            return Ok(());
+        }
+        if anything {
+            current.silent_since = None;
+            return Ok(());
+        }
+        let since = *current.silent_since.get_or_insert_with(Instant::now);
+        if since.elapsed() >= SILENCE_MAX {
+            let manager = manager(&self.client, &self.config)?;
+            *current = Current { manager, number: number + 1, silent_since: None };
+        }
+        Ok(())
+    }
+}
+
+fn manager(client: &Client, config: &ConnectionManagerConfig) -> Result<ConnectionManager> {
+    ConnectionManager::new_lazy_with_config(client.clone(), config.clone()).map_err(Error::internal)
 }
 
 impl From<RedisError> for Error {
