@@ -26,8 +26,10 @@ use crate::telemetry;
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A connection over which nothing comes any more, and which nobody resets, is given up after the sum of both: until
+/// then every call over it comes to no end.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a generated client is made of: `UserServiceClient::new(peer.channel())`.
 pub type PeerChannel = InterceptedService<Channel, Authorized>;
