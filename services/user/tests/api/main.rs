@@ -6,6 +6,7 @@ mod bootstrap_admin;
 mod conformance;
 mod create_user;
 mod documents;
+mod experiments;
 mod expiry;
 mod faults;
 mod harness;
