@@ -6,3 +6,4 @@ mod orders;
 mod refunds;
 mod rights;
 mod sessions;
+mod traces;
