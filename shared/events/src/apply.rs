@@ -279,7 +279,12 @@ impl<S: ConsumerStore, E: Effects<S::Tx>> Applier<S, E> {
 
     async fn transaction(&mut self, from: &Mark, run: &[Event], to: Mark) -> Result<Mark, Failure> {
         let mut tx = self.begin().await?;
-        match self.fill(&mut tx, from, run, &to).await {
+        let mut together = run;
+        if Flaw::MarkApart.is_in() {
+            tx = self.apply_apart(tx, run).await?;
+            together = &[];
+        }
+        match self.fill(&mut tx, from, together, &to).await {
             Ok(filled) => {
                 fault::point!("consumer.applying", self.claim.consumer.name);
                 if let Err(error) = tx.commit().await {
@@ -306,9 +311,6 @@ impl<S: ConsumerStore, E: Effects<S::Tx>> Applier<S, E> {
 
     /// Everything of the transaction but its commit.
     async fn fill(&self, tx: &mut S::Tx, from: &Mark, run: &[Event], to: &Mark) -> Result<Filled, Failure> {
-        if Flaw::MarkApart.is_in() {
-            return self.fill_apart(tx, from, run, to).await;
-        }
         if !tx.mark_advance(self.claim.consumer, from, to).await? {
             return Err(Failure::Moved);
         }
@@ -336,19 +338,11 @@ impl<S: ConsumerStore, E: Effects<S::Tx>> Applier<S, E> {
         Ok(Filled { none_parked, applied: free })
     }
 
-    /// As [`Flaw::MarkApart`] has it: what dies between the two commits has its effects again.
-    async fn fill_apart(
-        &self,
-        tx: &mut S::Tx,
-        from: &Mark,
-        run: &[Event],
-        to: &Mark,
-    ) -> Result<Filled, Failure> {
-        let mut effects = self.begin().await?;
-        self.effects.apply(&mut effects, run).await.map_err(Failure::Effect)?;
-        effects.commit().await?;
-        let moved = tx.mark_advance(self.claim.consumer, from, to).await?;
-        if moved { Ok(Filled { none_parked: false, applied: None }) } else { Err(Failure::Moved) }
+    /// As [`Flaw::MarkApart`] has it: commits the effects, and begins another transaction for the mark.
+    async fn apply_apart(&self, mut tx: S::Tx, run: &[Event]) -> Result<S::Tx, Failure> {
+        self.effects.apply(&mut tx, run).await.map_err(Failure::Effect)?;
+        tx.commit().await?;
+        self.begin().await
     }
 
     /// Parks one event and moves the mark over it, in one transaction.

@@ -13,6 +13,7 @@
 
 use std::future::Future;
 
+use fault::Flaw;
 use time::OffsetDateTime;
 use types::{Money, OrderId, TransferId, UserId};
 
@@ -221,6 +222,7 @@ pub async fn apply<Tx: ParticipantTx>(tx: &mut Tx, step: &Step) -> Result<Applie
         (Step::Cancel(_), Some(hold)) if hold.state == HoldState::Cancelled => {
             Ok(unchanged(Outcome::Released, Some(hold)))
         }
+        (Step::Cancel(_), None) if Flaw::NoTombstone.is_in() => Ok(unchanged(Outcome::Released, None)),
         (Step::Cancel(transfer_id), None) => {
             let tombstone = Hold {
                 transfer_id: *transfer_id,

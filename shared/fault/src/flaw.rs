@@ -2,6 +2,12 @@
 
 #[cfg(feature = "faults")]
 use std::cell::Cell;
+#[cfg(feature = "faults")]
+use std::panic::{AssertUnwindSafe, catch_unwind};
+#[cfg(feature = "faults")]
+use std::pin::pin;
+#[cfg(feature = "faults")]
+use std::task::Poll;
 
 /// A mistake that some suite must catch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,8 +26,18 @@ thread_local! {
 }
 
 impl Flaw {
-    /// The environment variable that puts a flaw into a whole process, by its name in kebab case.
+    /// The environment variable that puts a flaw into a whole process, by its name.
     pub const VARIABLE: &str = "FAULT_FLAW";
+
+    /// Its name there.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NoTombstone => "no-tombstone",
+            Self::ExpiryWithoutDecision => "expiry-without-decision",
+            Self::MarkApart => "mark-apart",
+        }
+    }
 
     /// Whether the flaw is put in: never without the feature.
     #[inline]
@@ -39,6 +55,32 @@ impl Flaw {
     pub fn put_in(self) -> PutIn {
         PutIn(PUT_IN.replace(Some(self)))
     }
+
+    /// Runs a scenario of a suite on this thread with the flaw put in, and gives what it fails with.
+    ///
+    /// # Panics
+    /// When the scenario passes: it does not guard against the flaw.
+    #[cfg(feature = "faults")]
+    pub async fn caught_by(self, scenario: impl Future<Output = ()>) -> String {
+        let _in = self.put_in();
+        failure_of(scenario).await.unwrap_or_else(|| panic!("the scenario passes with {self:?}"))
+    }
+}
+
+/// What a scenario fails with: the message of its panic; `None` when it passes.
+#[cfg(feature = "faults")]
+pub async fn failure_of(scenario: impl Future<Output = ()>) -> Option<String> {
+    let mut scenario = pin!(scenario);
+    std::future::poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| scenario.as_mut().poll(context))) {
+        Ok(Poll::Pending) => Poll::Pending,
+        Ok(Poll::Ready(())) => Poll::Ready(None),
+        Err(panic) => {
+            let said = panic.downcast_ref::<String>().map(String::as_str);
+            let said = said.or_else(|| panic.downcast_ref::<&str>().copied());
+            Poll::Ready(Some(said.unwrap_or("something that is no text").to_owned()))
+        }
+    })
+    .await
 }
 
 /// Takes a flaw out again.
@@ -57,12 +99,9 @@ impl Drop for PutIn {
 fn of_process() -> Option<Flaw> {
     static OF_PROCESS: std::sync::LazyLock<Option<Flaw>> = std::sync::LazyLock::new(|| {
         let name = std::env::var_os(Flaw::VARIABLE)?;
-        match name.to_str()? {
-            "no-tombstone" => Some(Flaw::NoTombstone),
-            "expiry-without-decision" => Some(Flaw::ExpiryWithoutDecision),
-            "mark-apart" => Some(Flaw::MarkApart),
-            unknown => panic!("{} names no flaw: {unknown}", Flaw::VARIABLE),
-        }
+        let all = [Flaw::NoTombstone, Flaw::ExpiryWithoutDecision, Flaw::MarkApart];
+        let flaw = all.into_iter().find(|flaw| name == flaw.name());
+        Some(flaw.unwrap_or_else(|| panic!("{} names no flaw: {}", Flaw::VARIABLE, name.display())))
     });
     *OF_PROCESS
 }

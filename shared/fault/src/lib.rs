@@ -18,6 +18,8 @@ mod flaw;
 mod point;
 
 pub use flaw::Flaw;
+#[cfg(feature = "faults")]
+pub use flaw::failure_of;
 
 /// The environment variable with the path of the file that arms a point.
 pub const ARMED: &str = "FAULT_ARMED";

@@ -13,13 +13,13 @@ use testkit::TestPostgres;
 
 use crate::harness::database;
 
-struct Harness {
+pub(crate) struct Harness {
     database: TestPostgres,
     store: Store,
 }
 
 impl Harness {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let database = database().await;
         let config = PostgresConfig::for_tests(database.url());
         let store = Store::open(&config, Use::Workers, Arc::<Signals>::default()).unwrap();

@@ -15,14 +15,14 @@ use uuid::Uuid;
 
 use crate::harness::database;
 
-struct Harness {
+pub(crate) struct Harness {
     _database: testkit::TestPostgres,
     store: Store,
     sql: Mutex<PgConnection>,
 }
 
 impl Harness {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let database = database().await;
         let config = PostgresConfig::for_tests(database.url());
         let store = Store::open(&config, Use::Workers, Arc::<Signals>::default()).unwrap();

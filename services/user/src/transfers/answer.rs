@@ -5,6 +5,7 @@ use api::user::v1::{CreditPosted, CreditRefused, CreditReleased, CreditReserved,
 use bytes::Bytes;
 use events::participant::{Applied, Outcome, Step};
 use events::{Aggregate, Headers, HoldState, NewEvent};
+use fault::Flaw;
 use prost::{Message, Name};
 use time::OffsetDateTime;
 use types::{EventId, TransferId};
@@ -60,6 +61,8 @@ impl Answer {
     ) -> Result<NewEvent> {
         let (aggregate, aggregate_version) = match self {
             Self::Impossible { .. } => (Aggregate::new("step", cause), 1),
+            // No tombstone, no hold to be an event of.
+            Self::Released(_) if Flaw::NoTombstone.is_in() => (Aggregate::new("step", cause), 1),
             Self::Reserved(id) | Self::Refused(id, _) | Self::Posted(id) | Self::Released(id) => {
                 (Aggregate::new("hold", id), tx.hold_count_event(*id)?)
             }

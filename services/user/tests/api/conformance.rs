@@ -10,14 +10,14 @@ use user_service::config::MongoConfig;
 use user_service::storage::{STREAM, Shared, Store, Tx};
 use uuid::Uuid;
 
-struct Mongo {
+pub(crate) struct Mongo {
     store: Store,
     database: Database,
     _mongo: TestMongo,
 }
 
 impl Mongo {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let mongo = TestMongo::create().await.unwrap();
         let config = MongoConfig { url: mongo.url().into(), connections: 32 };
         let store = Store::connect(&config, Shared::default()).await.unwrap();

@@ -15,6 +15,7 @@ mod order_stream;
 mod participant;
 mod posts;
 mod streams;
+mod teeth;
 mod transfers;
 mod users;
 mod verify_password;

@@ -7,10 +7,10 @@ use user_service::storage::Tx;
 
 use crate::book::{Book, Numbers, spec};
 
-struct Harness(Book);
+pub(crate) struct Harness(Book);
 
 impl Harness {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self(Book::open().await)
     }
 }

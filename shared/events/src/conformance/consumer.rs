@@ -412,7 +412,7 @@ pub async fn a_run_that_comes_again_has_no_effect<H: ConsumerHarness>(harness: H
         assert_eq!(applier.apply(origin(), run).await, Outcome::Moved(end(&events)));
     }
     assert_eq!(applier.apply(Mark::after(&events[0]), &events[1..]).await, Outcome::Moved(end(&events)));
-    assert_eq!(bench.counts(&["a", "b"]).await, [2, 1]);
+    assert_eq!(bench.counts(&["a", "b"]).await, [2, 1], "each has its effect once");
     assert_eq!(bench.effects.committed_positions(), [1, 2, 3]);
 }
 
@@ -433,7 +433,7 @@ pub async fn two_replicas_apply_a_run_once<H: ConsumerHarness>(harness: H) {
             );
         }
     }
-    assert_eq!(bench.counts(&["a", "b"]).await, [20, 10]);
+    assert_eq!(bench.counts(&["a", "b"]).await, [20, 10], "each has its effect once");
 }
 
 /// A conflict or an absent database is no fault of the event.

@@ -9,8 +9,10 @@
 //! That makes one `#[tokio::test]` of each scenario, each with a harness (and so a database) of its own.
 
 pub mod consumer;
+pub mod markless;
 pub mod outbox;
 pub mod participant;
+pub mod unfenced;
 
 use std::time::Duration;
 

@@ -64,6 +64,7 @@ macro_rules! participant_suite {
             participant,
             $start,
             every_cell_of_the_table_does_what_it_says,
+            a_reserve_that_comes_after_its_cancel_holds_nothing,
             a_reserve_is_refused_when_too_little_is_there,
             another_content_under_the_same_transfer_is_impossible,
             a_step_that_rolls_back_leaves_nothing,
@@ -183,6 +184,22 @@ pub async fn every_cell_of_the_table_does_what_it_says<H: ParticipantHarness>(ha
                 walk(&harness, direction, &calls).await;
             }
         }
+    }
+}
+
+/// A cancel that found nothing is remembered: nobody would ever give back what a late reserve took.
+pub async fn a_reserve_that_comes_after_its_cancel_holds_nothing<H: ParticipantHarness>(harness: H) {
+    for direction in DIRECTIONS {
+        let owner = harness.open(money(FUNDS)).await;
+        let spec = harness.transfer(owner, direction, money(AMOUNT)).await;
+        assert_eq!(step(&harness, &Step::Cancel(spec.transfer_id)).await.outcome, Outcome::Released);
+        let late = step(&harness, &Step::Reserve(spec)).await;
+        assert_eq!(
+            harness.balance(owner).await,
+            balance_in(None, direction),
+            "{direction:?}: what comes after its cancel holds nothing"
+        );
+        assert_eq!((late.outcome, late.changed), (Outcome::Refused(Refusal::Cancelled), false));
     }
 }
 

@@ -11,4 +11,5 @@ mod redis;
 mod scenes;
 mod service;
 mod suites;
+mod teeth;
 mod world;

@@ -7,7 +7,7 @@ use events::{Aggregate, ConsumerId, NewEvent, StoreError};
 
 use crate::memory::{MemoryOutbox, MemoryStore, MemoryTx};
 
-struct Producer(MemoryOutbox);
+pub(crate) struct Producer(pub(crate) MemoryOutbox);
 
 impl OutboxHarness for Producer {
     type Store = MemoryOutbox;
@@ -49,7 +49,7 @@ impl OutboxHarness for Producer {
     }
 }
 
-struct Reader(MemoryStore);
+pub(crate) struct Reader(pub(crate) MemoryStore);
 
 impl ConsumerHarness for Reader {
     type Store = MemoryStore;
