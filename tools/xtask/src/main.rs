@@ -10,6 +10,7 @@ mod env;
 mod grpcurl_lines;
 mod local;
 mod out;
+mod sweep;
 mod test;
 mod tools;
 mod up;
@@ -35,6 +36,7 @@ enum Command {
     Env(env::Args),
     Test(test::Args),
     Bench(bench::Args),
+    Sweep(sweep::Args),
     Check(check::Args),
     Doctor(doctor::Args),
     Tools(tools::Args),
@@ -60,6 +62,7 @@ async fn run(command: Command) -> Result<ExitCode> {
         Command::Env(args) => env::run(args).await,
         Command::Test(args) => test::run(args).await,
         Command::Bench(args) => bench::run(args).await,
+        Command::Sweep(args) => sweep::run(args).await,
         Command::Check(args) => check::run(args).await,
         Command::Doctor(args) => doctor::run(&args),
         Command::Tools(args) => tools::run(args).await,

@@ -1,0 +1,46 @@
+//! `cargo xtask sweep`: every case of the crash sweep, one line each, and the sum.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use anyhow::{Result, ensure};
+use clap::Parser;
+use tests::sweep;
+
+/// Kills a service at every named moment and looks what became of it.
+#[derive(Debug, Parser)]
+#[command(name = "sweep")]
+struct Options {
+    /// Only cases whose line contains this, such as `relay.published` or `Refund`.
+    #[arg(long, default_value = "")]
+    only: String,
+    /// How often each case is run.
+    #[arg(long, default_value_t = 1)]
+    repeats: usize,
+    /// One case for each crash point of the design.
+    #[arg(long)]
+    short: bool,
+    /// How many systems run side by side.
+    #[arg(long, default_value_t = 2)]
+    systems: usize,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<ExitCode> {
+    let options = Options::parse();
+    let cases = if options.short { sweep::short() } else { sweep::all() };
+    let picked: Vec<_> = cases.into_iter().filter(|case| case.to_string().contains(&options.only)).collect();
+    ensure!(!picked.is_empty(), "no case contains `{}`", options.only);
+    let cases = picked.repeat(options.repeats);
+    let count = cases.len();
+    let mut done = 0;
+    let tell = |line: &sweep::Line| {
+        done += 1;
+        let mut out = std::io::stdout().lock();
+        // Nobody reads any more: the exit code still tells.
+        let _ = writeln!(out, "{done:>4}/{count} {line}").and_then(|()| out.flush());
+    };
+    let sum = sweep::run(cases, options.systems, tell).await?;
+    let _ = writeln!(std::io::stdout(), "{sum}");
+    Ok(if sum.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

@@ -1,0 +1,113 @@
+//! Something that a caller wants to happen once, and the caller who repeats it until the answer is definite.
+
+use std::ops::RangeInclusive;
+use std::pin::Pin;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use testkit::wait_until;
+use tonic::{Code, Status};
+
+use crate::status::{code_and_reason, has_common_details};
+
+const ANSWERED_WITHIN: Duration = Duration::from_secs(90);
+
+/// A future that a trait object gives; it stays on its thread.
+pub(super) type Doing<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
+
+/// What can be counted of an operation's effects.
+pub(super) type Measures = Vec<(&'static str, i64)>;
+
+/// How much one effect changes a measure; what is not named does not change.
+pub(super) type Changes = Vec<(&'static str, RangeInclusive<i64>)>;
+
+/// Something to be done once.
+pub(super) trait Operation {
+    /// Asks for it, each time with the same request.
+    fn call(&self) -> Doing<'_, Result<String, Status>>;
+
+    /// Counts what there is of it.
+    fn measure(&self) -> Doing<'_, Result<Measures>>;
+
+    /// What one effect changes.
+    fn effect(&self) -> Changes;
+
+    /// The reason with which it is refused, if it is to be refused.
+    fn refusal(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// The part of the point, where it depends on who does it.
+    fn part(&self) -> Option<String> {
+        None
+    }
+
+    /// Ends what it needed to make its moment, whatever came of it.
+    fn finish(&self) -> Doing<'_, Result<()>> {
+        Box::pin(async { Ok(()) })
+    }
+}
+
+/// What a caller hears in the end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Answer {
+    Done(String),
+    Refused(Code, String),
+}
+
+/// Repeats an operation until its answer is definite, as proto/README.md tells callers to.
+pub(super) async fn answer(operation: &dyn Operation) -> Result<Answer> {
+    wait_until(ANSWERED_WITHIN, "a definite answer", async || match operation.call().await {
+        Ok(done) => Ok(Answer::Done(done)),
+        Err(status) if is_definite(&status) => {
+            let (code, reason) = code_and_reason(&status);
+            Ok(Answer::Refused(code, reason))
+        }
+        Err(status) => Err(status),
+    })
+    .await
+}
+
+/// Whether it surely did not happen and will not: only a status of our own says so.
+fn is_definite(status: &Status) -> bool {
+    let open = [
+        Code::Unavailable,
+        Code::DeadlineExceeded,
+        Code::Cancelled,
+        Code::Unknown,
+        Code::Internal,
+        Code::DataLoss,
+        Code::Aborted,
+    ];
+    has_common_details(status) && !open.contains(&status.code())
+}
+
+/// Fails when the answer is of another kind than the operation is to have.
+pub(super) fn check_answer(operation: &dyn Operation, answer: &Answer) -> Result<()> {
+    let right = match (operation.refusal(), answer) {
+        (None, Answer::Done(_)) => true,
+        (Some(expected), Answer::Refused(_, reason)) => reason == expected,
+        _ => false,
+    };
+    ensure!(right, "the answer is {answer:?}, not {:?}", operation.refusal().unwrap_or("OK"));
+    Ok(())
+}
+
+/// Fails when not exactly one effect is between two counts.
+pub(super) fn check_effect(before: &Measures, after: &Measures, expected: &Changes) -> Result<()> {
+    for ((name, before), (same, after)) in before.iter().zip(after) {
+        ensure!(name == same, "{name} and {same} are not the same measure");
+        let change = after - before;
+        let wanted = expected.iter().find(|(whose, _)| whose == name).map_or(0..=0, |(_, by)| by.clone());
+        ensure!(wanted.contains(&change), "{name} changed by {change}, one effect changes it by {wanted:?}");
+    }
+    for (name, _) in expected {
+        ensure!(after.iter().any(|(measured, _)| measured == name), "{name} is not measured");
+    }
+    Ok(())
+}
+
+/// Exactly so much.
+pub(super) fn by(change: i64) -> RangeInclusive<i64> {
+    change..=change
+}

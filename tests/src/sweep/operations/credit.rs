@@ -1,0 +1,113 @@
+//! Credit within user service.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use api::user::v1::{GrantCreditRequest, ListWalletEntriesRequest, SendCreditRequest};
+use testkit::client::{Person, eur, request_id};
+use tonic::Status;
+
+use crate::people::PRICE;
+use crate::sweep::operation::{Changes, Doing, Measures, Operation, by};
+use crate::sweep::stage::Stage;
+
+pub(super) struct Grant {
+    stage: Arc<Stage>,
+    request: GrantCreditRequest,
+}
+
+impl Grant {
+    pub(super) fn new(stage: Arc<Stage>) -> Self {
+        let user_id = stage.friend.user_id.clone();
+        let request = GrantCreditRequest { request_id: request_id(), user_id, amount: Some(eur(PRICE)) };
+        Self { stage, request }
+    }
+}
+
+impl Operation for Grant {
+    fn call(&self) -> Doing<'_, Result<String, Status>> {
+        Box::pin(async {
+            let admin = &self.stage.system.admin.caller;
+            Ok(format!("{:?}", admin.wallets().grant_credit(self.request.clone()).await?.into_inner()))
+        })
+    }
+
+    fn measure(&self) -> Doing<'_, Result<Measures>> {
+        Box::pin(async {
+            let friend = &self.stage.friend;
+            let (credit, _) = self.stage.wallet(&friend.user_id).await?;
+            Ok(vec![("credit", credit), ("entries", last_entry(friend).await?)])
+        })
+    }
+
+    fn effect(&self) -> Changes {
+        vec![("credit", by(PRICE)), ("entries", by(1)), ("events of user", by(1))]
+    }
+}
+
+pub(super) struct Send {
+    stage: Arc<Stage>,
+    too_much: bool,
+    request: SendCreditRequest,
+}
+
+impl Send {
+    pub(super) fn new(stage: Arc<Stage>, too_much: bool) -> Self {
+        let to_user_id = stage.friend.user_id.clone();
+        let request = SendCreditRequest { request_id: request_id(), to_user_id, amount: Some(eur(7)) };
+        Self { stage, too_much, request }
+    }
+
+    fn sender(&self) -> &Person {
+        if self.too_much { &self.stage.poor } else { &self.stage.market.buyer }
+    }
+}
+
+impl Operation for Send {
+    fn call(&self) -> Doing<'_, Result<String, Status>> {
+        Box::pin(async {
+            let sent = self.sender().caller.wallets().send_credit(self.request.clone()).await?;
+            Ok(format!("{:?}", sent.into_inner()))
+        })
+    }
+
+    fn measure(&self) -> Doing<'_, Result<Measures>> {
+        Box::pin(async {
+            let (from, to) = (self.sender(), &self.stage.friend);
+            Ok(vec![
+                ("credit of the sender", self.stage.wallet(&from.user_id).await?.0),
+                ("credit of the receiver", self.stage.wallet(&to.user_id).await?.0),
+                ("entries of the sender", last_entry(from).await?),
+                ("entries of the receiver", last_entry(to).await?),
+            ])
+        })
+    }
+
+    fn effect(&self) -> Changes {
+        if self.too_much {
+            return Vec::new();
+        }
+        vec![
+            ("credit of the sender", by(-7)),
+            ("credit of the receiver", by(7)),
+            ("entries of the sender", by(1)),
+            ("entries of the receiver", by(1)),
+            ("events of user", by(1)),
+        ]
+    }
+
+    fn refusal(&self) -> Option<&'static str> {
+        self.too_much.then_some("INSUFFICIENT_CREDIT")
+    }
+}
+
+/// The number of the newest entry in somebody's wallet.
+async fn last_entry(person: &Person) -> Result<i64> {
+    let request = ListWalletEntriesRequest {
+        currency_code: "EUR".to_owned(),
+        page_size: 1,
+        ..ListWalletEntriesRequest::default()
+    };
+    let answer = person.caller.wallets().list_wallet_entries(request).await.context("ListWalletEntries")?;
+    Ok(answer.into_inner().entries.first().map_or(0, |entry| entry.sequence))
+}

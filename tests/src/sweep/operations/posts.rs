@@ -1,0 +1,84 @@
+//! Posts.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use api::user::v1::{CreatePostRequest, TransferPostRequest};
+use testkit::client::request_id;
+use tonic::Status;
+
+use crate::sweep::operation::{Changes, Doing, Measures, Operation, by};
+use crate::sweep::stage::Stage;
+
+fn a_post() -> CreatePostRequest {
+    CreatePostRequest { request_id: request_id(), title: "Title".to_owned(), body: "Body".to_owned() }
+}
+
+async fn counts(stage: &Stage) -> Result<Measures> {
+    let author = stage.user(&stage.market.buyer.user_id).await?;
+    let friend = stage.user(&stage.friend.user_id).await?;
+    Ok(vec![("posts of the author", author.post_count), ("posts of the friend", friend.post_count)])
+}
+
+pub(super) struct Create {
+    stage: Arc<Stage>,
+    request: CreatePostRequest,
+}
+
+impl Create {
+    pub(super) fn new(stage: Arc<Stage>) -> Self {
+        Self { stage, request: a_post() }
+    }
+}
+
+impl Operation for Create {
+    fn call(&self) -> Doing<'_, Result<String, Status>> {
+        Box::pin(async {
+            let author = &self.stage.market.buyer.caller;
+            Ok(format!("{:?}", author.posts().create_post(self.request.clone()).await?.into_inner()))
+        })
+    }
+
+    fn measure(&self) -> Doing<'_, Result<Measures>> {
+        Box::pin(counts(&self.stage))
+    }
+
+    fn effect(&self) -> Changes {
+        vec![("posts of the author", by(1)), ("events of user", by(1))]
+    }
+}
+
+pub(super) struct Transfer {
+    stage: Arc<Stage>,
+    request: TransferPostRequest,
+}
+
+impl Transfer {
+    pub(super) async fn new(stage: Arc<Stage>) -> Result<Self> {
+        let created = stage.market.buyer.caller.posts().create_post(a_post()).await.context("CreatePost")?;
+        let request = TransferPostRequest {
+            request_id: request_id(),
+            post_id: created.into_inner().post.context("a post")?.id,
+            to_user_id: stage.friend.user_id.clone(),
+            ..TransferPostRequest::default()
+        };
+        Ok(Self { stage, request })
+    }
+}
+
+impl Operation for Transfer {
+    fn call(&self) -> Doing<'_, Result<String, Status>> {
+        Box::pin(async {
+            let author = &self.stage.market.buyer.caller;
+            Ok(format!("{:?}", author.posts().transfer_post(self.request.clone()).await?.into_inner()))
+        })
+    }
+
+    fn measure(&self) -> Doing<'_, Result<Measures>> {
+        Box::pin(counts(&self.stage))
+    }
+
+    fn effect(&self) -> Changes {
+        vec![("posts of the author", by(-1)), ("posts of the friend", by(1)), ("events of user", by(1))]
+    }
+}

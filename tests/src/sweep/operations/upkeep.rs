@@ -1,0 +1,45 @@
+//! What is done to a service rather than asked of it.
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use anyhow::Result;
+use nix::sys::signal::Signal;
+use testkit::ServiceName;
+use tonic::Status;
+
+use crate::sweep::operation::{Changes, Doing, Measures, Operation};
+use crate::sweep::stage::Stage;
+
+/// SIGTERM, once. Killed while it leaves, the service has not given its leases back.
+pub(super) struct Stop {
+    stage: Arc<Stage>,
+    service: ServiceName,
+    told: Cell<bool>,
+}
+
+impl Stop {
+    pub(super) fn new(stage: Arc<Stage>, service: ServiceName) -> Self {
+        Self { stage, service, told: Cell::new(false) }
+    }
+}
+
+impl Operation for Stop {
+    fn call(&self) -> Doing<'_, Result<String, Status>> {
+        Box::pin(async {
+            if !self.told.replace(true) {
+                let process = self.stage.system.stack.services.get(self.service).process();
+                process.signal(Signal::SIGTERM).map_err(|error| Status::unknown(error.to_string()))?;
+            }
+            Ok("told to stop".to_owned())
+        })
+    }
+
+    fn measure(&self) -> Doing<'_, Result<Measures>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    fn effect(&self) -> Changes {
+        Changes::new()
+    }
+}

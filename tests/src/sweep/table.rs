@@ -1,0 +1,185 @@
+//! Which points there are, who dies there, and what is done to get there.
+
+use testkit::ServiceName::{self, Order, Session, User};
+
+use super::operations::Kind::{self, *};
+
+/// One point, one operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Case {
+    /// The name of the point.
+    pub point: &'static str,
+    /// Of what.
+    pub part: &'static str,
+    /// The service that dies.
+    pub victim: ServiceName,
+    /// What is done.
+    pub operation: Kind,
+}
+
+impl std::fmt::Display for Case {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{} {:?}", self.point, self.part, self.operation)
+    }
+}
+
+/// The part of a point that depends on the user: the stream of their sessions.
+pub(super) const OF_WHOM: &str = "session-NN";
+
+/// The transactions: before their beginning, before their commit, and after it with nobody told yet.
+const TRANSACTIONS: &[(ServiceName, &str, &[Kind])] = &[
+    (User, "create_user", &[SignUp]),
+    (User, "deactivate_user", &[Deactivate]),
+    (User, "change_user_role", &[ChangeRole]),
+    (User, "grant_credit", &[Grant]),
+    (User, "send_credit", &[Send, SendTooMuch]),
+    (User, "create_post", &[CreatePost]),
+    (User, "transfer_post", &[TransferPost]),
+    (User, "hold_expire", &[HoldOverdue]),
+    (Order, "create_product", &[CreateProduct]),
+    (Order, "learn_customer", &[PlaceUnheard]),
+    (Order, "cancel_order", &[CancelOrder]),
+    (Order, "transfer_order", &[HandOver]),
+    (Order, "pay_order", &[Pay]),
+    (Order, "refund_order", &[Refund]),
+    (Order, "cancel_transfer", &[CancelTransfer]),
+    (Order, "retry_transfer", &[RetryTransfer]),
+    (Order, "get_decision", &[HoldOverdue]),
+    (Order, "recover_transfer", &[Overdue]),
+];
+
+/// Changes that are one statement or one script: there is no moment inside.
+const STATEMENTS: &[(ServiceName, &str, Kind)] =
+    &[(Order, "place_order", Place), (Order, "place_order_refused", PlaceTooMany)];
+const SCRIPTS: &[(&str, Kind)] = &[
+    ("login", Login),
+    ("refresh_session", Refresh),
+    ("revoke_session", Revoke),
+    ("revoke_all_sessions", RevokeAll),
+    ("revoke_below", Deactivate),
+];
+
+/// All the others.
+const MOMENTS: &[(ServiceName, &str, &str, &[Kind])] = &[
+    // Inside the stamp's transaction, its rows locked; after its commit; while and after publishing.
+    (User, "sequencer.stamping", "user", &[SignUp, Grant, Pay]),
+    (User, "sequencer.stamped", "user", &[SignUp, Grant, Deactivate, Pay, Refund]),
+    (User, "relay.published_one", "user", &[PayMany]),
+    (User, "relay.published", "user", &[SignUp, Grant, Pay]),
+    (Order, "sequencer.stamping", "order", &[Place, Pay]),
+    (Order, "sequencer.stamped", "order", &[Place, CancelOrder, HandOver, Pay, Refund]),
+    (Order, "relay.published_one", "order", &[Pay, Refund, PayMany]),
+    (Order, "relay.published", "order", &[Place, Pay, Refund]),
+    (Session, "relay.read", OF_WHOM, &[Login, Deactivate]),
+    (User, "pruner.pruning", "user", &[Grant]),
+    (User, "pruner.pruned", "user", &[Grant]),
+    (Order, "pruner.pruned", "order", &[Place]),
+    // On receipt; effects written and their transaction open; after its commit, before the acknowledgement.
+    (Order, "consumer.received", "order.customers", &[SignUp]),
+    (Order, "consumer.applying", "order.customers", &[SignUp, Deactivate]),
+    (Order, "consumer.applied", "order.customers", &[SignUp]),
+    (Order, "consumer.received", "order.transfers", &[Pay]),
+    (Order, "consumer.applying", "order.transfers", &[Pay, PayTooMuch, PayMany]),
+    (Order, "consumer.applied", "order.transfers", &[Pay, PayTooMuch, PayMany]),
+    (User, "consumer.received", "user.transfers", &[Pay]),
+    (User, "consumer.applying", "user.transfers", &[Pay, Refund, PayMany]),
+    (User, "consumer.applied", "user.transfers", &[Pay, Refund, PayMany]),
+    (User, "consumer.received", "user.statistics", &[Place]),
+    (User, "consumer.applying", "user.statistics", &[Place, CancelOrder, HandOver, Pay]),
+    (User, "consumer.applied", "user.statistics", &[Place, CancelOrder, HandOver, Pay]),
+    (Session, "consumer.received", "session.revocations", &[Deactivate]),
+    (Session, "consumer.applying", "session.revocations", &[Deactivate, ChangeRole]),
+    (Session, "consumer.applied", "session.revocations", &[Deactivate, ChangeRole]),
+    // The steps of a transfer: before and after the commit of each.
+    (User, "hold.changing", "reserve", &[Pay, PayTooMuch, Refund]),
+    (User, "hold.changed", "reserve", &[Pay, PayTooMuch, Refund]),
+    (User, "hold.changing", "confirm", &[Pay, Refund]),
+    (User, "hold.changed", "confirm", &[Pay, Refund]),
+    (User, "hold.changing", "cancel", &[CancelTransfer, Overdue]),
+    (User, "hold.changed", "cancel", &[CancelTransfer, Overdue]),
+    (Order, "transfer.moving", "reserved", &[Pay, Refund]),
+    (Order, "transfer.moved", "reserved", &[Pay, Refund]),
+    (Order, "transfer.moving", "refused", &[PayTooMuch]),
+    (Order, "transfer.moved", "refused", &[PayTooMuch]),
+    (Order, "transfer.moving", "posted", &[Pay, Refund]),
+    (Order, "transfer.moved", "posted", &[Pay, Refund]),
+    (Order, "transfer.moving", "released", &[CancelTransfer, Overdue]),
+    (Order, "transfer.moved", "released", &[CancelTransfer, Overdue]),
+    (Order, "recovery.claimed", "order", &[Overdue]),
+    (User, "expiry.answered", "hold", &[HoldOverdue]),
+    // A login that nobody settles; a request that is claimed and not done.
+    (Session, "login.counted", "session", &[Login]),
+    (Session, "login.checked", "session", &[Login]),
+    (Session, "request.claimed", "session.v1.SessionService/RevokeAllSessions", &[RevokeAll]),
+    // While leaving, the leases still held.
+    (User, "sequencer.leaving", "user", &[StopUser]),
+    (Order, "sequencer.leaving", "order", &[StopOrder]),
+    (User, "consumer.leaving", "user.transfers", &[StopUser]),
+    (User, "consumer.leaving", "user.statistics", &[StopUser]),
+    (Order, "consumer.leaving", "order.customers", &[StopOrder]),
+    (Order, "consumer.leaving", "order.transfers", &[StopOrder]),
+    (Session, "consumer.leaving", "session.revocations", &[StopSession]),
+];
+
+/// Transactions and scripts that no case is made for, and why.
+pub const EXEMPT: &[(&str, &str)] = &[
+    ("stamp", "has points of its own: sequencer.*"),
+    ("prune", "has points of its own: pruner.*"),
+    ("get_trial_balance", "reads"),
+    ("wallet_verify", "reads"),
+    ("rehash", "only when the parameters of password hashing change; done again at the next login"),
+    ("bootstrap_admin", "a command that its operator runs again, not a call"),
+    ("rebuild_customers", "a resync, which has tests of its own"),
+    ("forget_user", "a resync, which has tests of its own"),
+];
+
+/// Every case.
+#[must_use]
+pub fn all() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for &(victim, part, operations) in TRANSACTIONS {
+        for point in ["business.beginning", "business.committing", "business.committed"] {
+            cases.extend(operations.iter().map(|&operation| Case { point, part, victim, operation }));
+        }
+    }
+    cases.extend(STATEMENTS.iter().map(|&(victim, part, operation)| Case {
+        point: "business.committed",
+        part,
+        victim,
+        operation,
+    }));
+    for &(part, operation) in SCRIPTS {
+        for point in ["business.committing", "business.committed"] {
+            cases.push(Case { point, part, victim: Session, operation });
+        }
+    }
+    for &(victim, point, part, operations) in MOMENTS {
+        cases.extend(operations.iter().map(|&operation| Case { point, part, victim, operation }));
+    }
+    cases
+}
+
+/// One case for each crash point that the design names, for every run of the tests.
+pub const SHORT: &[(&str, &str, Kind)] = &[
+    ("business.committed", "place_order", Place),
+    ("sequencer.stamping", "user", Grant),
+    ("sequencer.stamped", "order", Pay),
+    ("relay.published_one", "order", Pay),
+    ("relay.published", "user", SignUp),
+    ("pruner.pruning", "user", Grant),
+    ("consumer.applying", "user.statistics", CancelOrder),
+    ("consumer.applied", "session.revocations", Deactivate),
+    ("business.committed", "pay_order", Pay),
+    ("hold.changed", "reserve", Pay),
+    ("transfer.moved", "reserved", Refund),
+    ("hold.changed", "confirm", Pay),
+    ("transfer.moving", "posted", Pay),
+    ("business.committed", "login", Login),
+];
+
+/// The cases of [`SHORT`].
+#[must_use]
+pub fn short() -> Vec<Case> {
+    let is_chosen = |case: &Case| SHORT.contains(&(case.point, case.part, case.operation));
+    all().into_iter().filter(is_chosen).collect()
+}

@@ -1,0 +1,22 @@
+//! `cargo xtask sweep`: kills a service at every named moment, while something passes it, and looks what became of it.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Args as ClapArgs;
+use testkit::state;
+
+/// Kill a service at every named moment; one line each case, and the sum. Fails when a case does.
+#[derive(ClapArgs)]
+pub(crate) struct Args {
+    /// `--only TEXT` (cases whose line contains it), `--repeats N`, `--short` (as in CI), `--systems N` (side by side).
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
+    sweep: Vec<String>,
+}
+
+pub(crate) async fn run(args: Args) -> Result<ExitCode> {
+    let mut command = testkit::cargo();
+    command.args(["run", "--quiet", "--package", "tests", "--bin", "sweep", "--"]).args(args.sweep);
+    let status = command.current_dir(state::workspace()).status().await.context("running cargo")?;
+    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
