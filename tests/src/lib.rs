@@ -4,7 +4,8 @@
 pub mod books;
 pub mod people;
 pub mod status;
+pub mod sweep;
 mod system;
 pub mod tool;
 
-pub use system::System;
+pub use system::{System, build};
