@@ -97,11 +97,19 @@ async fn first_login(api: &Api) -> Result<Person> {
     answer.await?
 }
 
-async fn start(databases: DatabaseOptions, services: ServiceOptions) -> Result<Arc<Stack>> {
+/// Builds the services, once in a process for each profile.
+///
+/// # Errors
+/// When they do not compile.
+pub async fn build(profile: Profile) -> Result<()> {
     static BUILT: OnceCell<()> = OnceCell::const_new();
     static BUILT_WITH_FAULTS: OnceCell<()> = OnceCell::const_new();
-    let built = if services.profile == Profile::Faults { &BUILT_WITH_FAULTS } else { &BUILT };
-    built.get_or_try_init(|| services.profile.build(&PACKAGES)).await?;
+    let built = if profile == Profile::Faults { &BUILT_WITH_FAULTS } else { &BUILT };
+    built.get_or_try_init(|| profile.build(&PACKAGES)).await.map(drop)
+}
+
+async fn start(databases: DatabaseOptions, services: ServiceOptions) -> Result<Arc<Stack>> {
+    build(services.profile).await?;
     let state = Arc::new(State::for_run(&state::base()).await?);
     let stack = Stack::start(state, databases, &services).await?;
     stack.services.bootstrap_admin(ADMIN_EMAIL, "Admin", PASSWORD).await?;
