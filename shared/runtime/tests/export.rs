@@ -30,6 +30,7 @@ use tonic_prost::ProstCodec;
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+const OTHER: &str = "00-1af7651916cd43dd8448eb211c80319c-c7ad6b7169203331-01";
 const SERVICE_TOKEN: &str = "0f1e2d3c4b5a69788796a5b4c3d2e1f0aa";
 
 /// A collector that hands on what it gets.
@@ -82,9 +83,20 @@ async fn call(channel: &Channel, path: &'static str, token: Option<&str>) -> Res
     client.unary(request, PathAndQuery::from_static(path), codec).await.map(drop)
 }
 
+/// A batch of events: one of the trace that asks to be recorded, one of another, and the first again.
+fn apply_batch() {
+    let span = tracing::info_span!("batch");
+    telemetry::set_parents(&span, &["garbage", PARENT, OTHER, PARENT]);
+    span.in_scope(|| {
+        let next = telemetry::continued(Some(PARENT)).unwrap();
+        assert!(next.contains(TRACE) && next != PARENT, "{next}");
+        assert_eq!(telemetry::continued(Some(OTHER)).as_deref(), Some(OTHER));
+    });
+}
+
 /// Of the calls that ask to be recorded, those of services are, in their sender's trace and under names that the
-/// server has; whoever else asks is not heard. The exporter's own calls make no spans, and a flush sends what is
-/// left.
+/// server has; whoever else asks is not heard. A batch is a child of its first event's span and linked to the others.
+/// The exporter's own calls make no spans, and a flush sends what is left.
 #[tokio::test]
 async fn the_span_of_a_call_reaches_the_collector_if_a_service_asks_for_it() {
     let (spans, mut exported) = mpsc::channel(100);
@@ -110,6 +122,7 @@ async fn the_span_of_a_call_reaches_the_collector_if_a_service_asks_for_it() {
     call(&channel, check, Some("0f1e2d3c4b5a69788796a5b4c3d2e1f0bb")).await.unwrap();
     call(&channel, check, Some(SERVICE_TOKEN)).await.unwrap();
     call(&channel, "/made.up/by-a-caller", Some(SERVICE_TOKEN)).await.unwrap_err();
+    apply_batch();
     drop(channel);
     server.stop().await;
     guard.flush().await;
@@ -123,13 +136,16 @@ async fn the_span_of_a_call_reaches_the_collector_if_a_service_asks_for_it() {
     );
     let spans: Vec<_> = scope_spans.into_iter().flat_map(|scope| scope.spans).collect();
     let names: Vec<_> = spans.iter().map(|span| span.name.as_str()).collect();
-    assert_eq!(names, ["grpc.health.v1.Health/Check", "_OTHER"]);
+    assert_eq!(names, ["grpc.health.v1.Health/Check", "_OTHER", "batch"]);
     for span in &spans {
         assert_eq!(
             (hex(&span.trace_id), hex(&span.parent_span_id)),
             (TRACE.to_owned(), "b7ad6b7169203331".to_owned())
         );
     }
+    let links: Vec<_> = spans[2].links.iter().map(|link| (hex(&link.trace_id), hex(&link.span_id))).collect();
+    let other = ("1af7651916cd43dd8448eb211c80319c".to_owned(), "c7ad6b7169203331".to_owned());
+    assert_eq!(links, [other]);
     let attributes = texts(&spans[0].attributes);
     assert_eq!(attributes["rpc.service"], "grpc.health.v1.Health");
     assert_eq!(attributes["rpc.method"], "Check");
