@@ -1,6 +1,7 @@
 //! What no trace may hold: what people and processes know, each said in as many ways as calls can.
 
 use anyhow::{Context, Result, ensure};
+use api::event::v1::ReplayRequest;
 use api::session::v1::{LoginRequest, RefreshSessionRequest};
 use api::user::v1::CreateUserRequest;
 use http::uri::PathAndQuery;
@@ -9,6 +10,7 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::span::{Event, Link};
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
+use prost::Message as _;
 use testkit::client::{PASSWORD, request_id};
 use testkit::{ServiceName, wait_until};
 use tests::people::{Market, PRICE};
@@ -124,6 +126,35 @@ pub(super) async fn while_databases_are_away(traced: &Traced, canaries: &mut Vec
         if silent.is_empty() { Ok(()) } else { Err(format!("{silent:?} told nothing")) }
     })
     .await
+}
+
+/// Every event of every stream, as consumers get it.
+pub(super) async fn events(traced: &Traced) -> Result<Vec<u8>> {
+    let sessions = (0..16).map(|partition| (format!("session-{partition:02}"), ServiceName::Session));
+    let streams = [("user".to_owned(), ServiceName::User), ("order".to_owned(), ServiceName::Order)];
+    let mut bytes = Vec::new();
+    for (stream, service) in streams.into_iter().chain(sessions) {
+        let request = ReplayRequest { stream, ..ReplayRequest::default() };
+        let replay = traced.system.admin.caller.events(service).replay(request).await.context("Replay")?;
+        let mut pages = replay.into_inner();
+        while let Some(page) = pages.message().await? {
+            page.encode(&mut bytes)?;
+        }
+    }
+    Ok(bytes)
+}
+
+/// What the services wrote into their logs.
+pub(super) fn logs(traced: &Traced) -> Result<Vec<u8>> {
+    let log = |service: ServiceName| traced.system.stack.services.get(service).log();
+    let logs = ServiceName::ALL.map(|service| std::fs::read(log(service).path()));
+    Ok(logs.into_iter().collect::<Result<Vec<_>, _>>()?.concat())
+}
+
+/// Which of these are anywhere in there.
+pub(super) fn leaks<'a>(bytes: &[u8], canaries: &'a [String]) -> Vec<&'a str> {
+    let leaks = |canary: &&String| bytes.windows(canary.len()).any(|window| window == canary.as_bytes());
+    canaries.iter().filter(leaks).map(String::as_str).collect()
 }
 
 /// Where in an export something can be.
