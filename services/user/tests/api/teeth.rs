@@ -6,6 +6,7 @@ use events::conformance::{consumer, outbox, participant};
 use fault::{Flaw, failure_of};
 
 use crate::conformance::Mongo as Backbone;
+use crate::expiry::ends_as_the_coordinator_says;
 use crate::participant::Harness as Participant;
 
 #[tokio::test]
@@ -16,6 +17,13 @@ async fn a_cancel_that_leaves_no_tombstone_is_caught() {
     let table = participant::every_cell_of_the_table_does_what_it_says(Participant::start().await);
     let said = Flaw::NoTombstone.caught_by(table).await;
     assert!(said.contains("Debit, [], then Cancel"), "{said}");
+}
+
+#[tokio::test]
+async fn expiry_that_does_not_ask_for_the_decision_is_caught() {
+    let said = Flaw::ExpiryWithoutDecision.caught_by(ends_as_the_coordinator_says()).await;
+    assert!(said.contains("a hold ends as was decided"), "{said}");
+    assert!(said.contains("left: Cancelled") && said.contains("right: Posted"), "{said}");
 }
 
 #[tokio::test]
