@@ -1,6 +1,6 @@
 //! Journeys of users through the whole system: real processes, real databases, the gRPC APIs only.
 
-mod grpcurl;
+mod foreign;
 mod one_effect;
 mod orders;
 mod refunds;

@@ -1,0 +1,79 @@
+//! Printed commands that are not run as they are, each with its reason and what stands in for it.
+
+use anyhow::{Context, Result, bail, ensure};
+use testkit::{Profile, state};
+use tokio::process::Command;
+
+use super::printed::Printed;
+
+/// What proves a command that is not run.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Proof {
+    /// The command takes these arguments: with `--help` behind them it helps, with a wrong one it would refuse.
+    Help,
+    /// The package and its tests are there.
+    Tests,
+}
+
+/// The whole list: the start of a command, why it is not run, and what proves it.
+const EXCEPTIONS: [(&str, &str, Proof); 4] = [
+    ("cargo xtask up", "this test runs one", Proof::Help),
+    (
+        "cargo xtask demo",
+        "it starts another whole system, and does what this and the test of `up` do",
+        Proof::Help,
+    ),
+    ("cargo xtask test", "it runs this test", Proof::Help),
+    ("cargo test", "`cargo xtask test` runs the same tests", Proof::Tests),
+];
+
+/// How a command is proved instead of run, if it is on the list.
+pub(super) fn proof_of(command: &str) -> Option<Proof> {
+    let starts = |start: &str| {
+        command.strip_prefix(start).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+    };
+    EXCEPTIONS.iter().find(|(start, ..)| starts(start)).map(|(.., proof)| *proof)
+}
+
+/// Fails when an exception is for a command that nobody prints any more.
+pub(super) fn none_is_stale(commands: &[&str]) -> Result<()> {
+    for (start, ..) in EXCEPTIONS {
+        ensure!(
+            commands.iter().any(|command| command.starts_with(start)),
+            "no README prints `{start}` any more"
+        );
+    }
+    Ok(())
+}
+
+/// Proves a command of the list.
+pub(super) async fn prove(proof: Proof, printed: &Printed) -> Result<()> {
+    let words: Vec<&str> = printed.command().split_whitespace().collect();
+    let (mut command, args) = match (proof, words.as_slice()) {
+        (Proof::Help, ["cargo", "xtask", args @ ..]) => {
+            (Command::new(Profile::Debug.binary("xtask")), [args, &["--help"]].concat())
+        }
+        (Proof::Tests, ["cargo", "test", "-p", package, ..]) => (testkit::cargo(), vec!["pkgid", package]),
+        _ => bail!("{}: nothing proves `{}`", printed.place, printed.command()),
+    };
+    let output = command.args(args).current_dir(state::workspace()).kill_on_drop(true).output().await;
+    let output = output.with_context(|| format!("{}: {command:?}", printed.place))?;
+    let error = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{}: `{}` is no command: {error}", printed.place, printed.command());
+    Ok(())
+}
+
+/// Fails when xtask knows no such subcommand, or the subcommand none of the flags.
+pub(super) async fn xtask_knows(printed: &Printed) -> Result<()> {
+    let mut words = printed.command().split_whitespace().skip(2);
+    let subcommand = words.next().with_context(|| format!("{}: no subcommand", printed.place))?;
+    let mut help = Command::new(Profile::Debug.binary("xtask"));
+    let output = help.args([subcommand, "--help"]).kill_on_drop(true).output().await?;
+    ensure!(output.status.success(), "{}: xtask knows no `{subcommand}`", printed.place);
+    let help = String::from_utf8_lossy(&output.stdout);
+    for flag in words.filter(|word| word.starts_with("--")) {
+        let flag = flag.split('=').next().unwrap_or(flag);
+        ensure!(help.contains(flag), "{}: `cargo xtask {subcommand}` knows no {flag}", printed.place);
+    }
+    Ok(())
+}

@@ -1,0 +1,10 @@
+//! Tristore as clients that share no code with it see it: python, `buf curl`, grpcurl, psql and mongosh, and every
+//! command that a README or a proto file prints.
+
+mod as_printed;
+mod books;
+mod command_lines;
+mod exceptions;
+mod printed;
+mod python;
+mod up;
