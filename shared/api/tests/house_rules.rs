@@ -4,11 +4,13 @@ use api::descriptor::pool;
 use prost_reflect::{Cardinality, Kind, MethodDescriptor, Value};
 
 /// Methods that change something and take no `request_id`, each with its reason.
-const WITHOUT_REQUEST_ID: [(&str, &str); 4] = [
+const WITHOUT_REQUEST_ID: [(&str, &str); 6] = [
     ("session.v1.SessionService.Login", "the answer is a secret and is not stored"),
     ("session.v1.SessionService.RefreshSession", "the answer is a secret and is not stored"),
     ("event.v1.EventService.Acknowledge", "a repeat writes the same position"),
     ("order.v1.TransferService.GetDecision", "a repeat reads the decision"),
+    ("order.v1.AuditService.RunAudit", "a repeat audits once more; nothing else changes"),
+    ("user.v1.AuditService.AuditBook", "a repeat audits once more; nothing else changes"),
 ];
 
 fn methods() -> Vec<MethodDescriptor> {
