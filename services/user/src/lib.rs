@@ -5,6 +5,7 @@
 //! [`storage::Tx`] only. `workers.rs` starts what runs in the background.
 
 mod app;
+mod audit;
 pub mod clients;
 pub mod config;
 mod domain;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use auth::{AuthLayer, CacheConfig, CachingVerifier, PolicyTable, ServiceTokens, SessionCache};
-use events::{Resyncs, Stamped};
 use events::service::{EventAdminServer, EventServer};
+use events::{Resyncs, Stamped};
 use runtime::client::Peer;
 use runtime::health::Readiness;
 use runtime::retry::{START_UP_WITHIN, start_up};
@@ -14,6 +14,8 @@ use runtime::sessions::RemoteVerifier;
 use types::{Clock, IdSource};
 
 use crate::app::{App, Hasher};
+use crate::audit::Audits;
+use crate::clients::order::OrderClient;
 use crate::config::Config;
 use crate::storage::{Schema, Shared, Store};
 use crate::workers::{self, Workers};
@@ -79,6 +81,7 @@ impl UserService {
         let order_service = Peer::new(&self.config.peers.order_url, token).context("--order-url")?;
         let app =
             App::new(store.clone(), self.hasher.clone(), Arc::clone(&self.clock), Arc::clone(&self.ids));
+        let audits = Audits::new(store.clone(), OrderClient::new(&order_service), Arc::clone(&self.clock));
         let events = EventServer::new(store.clone(), grpc::DOMAIN, core.shutdown.clone())
             .with_stamped(self.stamped.clone());
         let workers = Workers {
@@ -101,7 +104,7 @@ impl UserService {
         let verifier = CachingVerifier::new(RemoteVerifier::new(&session_service), self.sessions.clone());
         let policies = PolicyTable::for_services(&grpc::SERVICES)?;
         Ok(Service {
-            routes: grpc::routes(&app, events, admin),
+            routes: grpc::routes(&app, audits, events, admin),
             auth: AuthLayer::new(grpc::DOMAIN, policies, self.tokens.clone(), verifier),
             ready: readiness(store),
         })

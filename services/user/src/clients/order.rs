@@ -1,13 +1,17 @@
-//! Order service, asked for one thing: what became of a transfer.
+//! Order service, asked what became of transfers: of one that is late, of many that the audit looks at.
 
-use api::order::v1::GetDecisionRequest;
+use std::collections::BTreeMap;
+
+use api::order::v1::audit_service_client::AuditServiceClient;
 use api::order::v1::transfer::Decision as WireDecision;
 use api::order::v1::transfer_service_client::TransferServiceClient;
+use api::order::v1::{GetDecisionRequest, GetPostingsRequest, TransferPosting};
 use events::Mark;
 use runtime::client::{Peer, PeerChannel};
-use types::TransferId;
+use types::{Money, TransferId};
 use uuid::Uuid;
 
+use crate::domain::audit::OtherBook;
 use crate::error::{Error, Result};
 
 /// What the coordinator decided, for ever.
@@ -32,12 +36,16 @@ pub struct Answer {
 #[derive(Debug, Clone)]
 pub struct OrderClient {
     transfers: TransferServiceClient<PeerChannel>,
+    audit: AuditServiceClient<PeerChannel>,
 }
 
 impl OrderClient {
     /// A client of this peer.
     pub fn new(peer: &Peer) -> Self {
-        Self { transfers: TransferServiceClient::new(peer.channel()) }
+        Self {
+            transfers: TransferServiceClient::new(peer.channel()),
+            audit: AuditServiceClient::new(peer.channel()),
+        }
     }
 
     /// What was decided about a transfer, in the history that our mark on the stream `order` is in.
@@ -62,4 +70,29 @@ impl OrderClient {
             epoch: answer.epoch.parse().map_err(Error::unavailable)?,
         })
     }
+
+    /// What order service has of these transfers, at most 500.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] for whatever is no answer.
+    pub(crate) async fn postings(&self, transfers: &[TransferId]) -> Result<BTreeMap<TransferId, OtherBook>> {
+        let transfer_ids = transfers.iter().map(TransferId::to_string).collect();
+        let request = GetPostingsRequest { transfer_ids };
+        let answer = self.audit.clone().get_postings(request).await.map_err(Error::unavailable)?;
+        answer.into_inner().postings.iter().map(other_book).collect()
+    }
+}
+
+fn other_book(posting: &TransferPosting) -> Result<(TransferId, OtherBook)> {
+    let unreadable = || Error::unavailable(format!("order service tells of a transfer {posting:?}"));
+    let money = |amount: &api::common::v1::Money| -> Option<Money> {
+        Some(Money::new(amount.currency_code.parse().ok()?, amount.minor_units))
+    };
+    let other = OtherBook {
+        is_confirmed: posting.decision() == WireDecision::Confirm,
+        wallet_user_id: posting.wallet_user_id.parse().map_err(|_| unreadable())?,
+        order_id: posting.order_id.parse().map_err(|_| unreadable())?,
+        amount: posting.amount.as_ref().map(|amount| money(amount).ok_or_else(unreadable)).transpose()?,
+    };
+    Ok((posting.transfer_id.parse().map_err(|_| unreadable())?, other))
 }

@@ -13,17 +13,30 @@ pub struct ChainBroken {
     pub what: &'static str,
 }
 
-/// A wallet's chain, followed from its beginning.
-#[derive(Debug, Clone)]
+/// A wallet's chain, followed from its beginning; or how far it was followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Chain {
-    sequence: i64,
-    balance: i64,
-    head: Hash,
+    /// The sequence of the last entry.
+    pub(crate) sequence: i64,
+    /// The balance after it.
+    pub(crate) balance: i64,
+    /// Its hash.
+    pub(crate) head: Hash,
 }
 
 impl Chain {
     /// Before the first entry.
     pub(crate) const START: Self = Self { sequence: 0, balance: 0, head: GENESIS };
+
+    /// Right behind an entry, whatever came before it.
+    pub(crate) fn behind(entry: &WalletEntry) -> Self {
+        Self { sequence: entry.sequence, balance: entry.balance_after, head: entry.hash }
+    }
+
+    /// Where the chain of this wallet ends if nobody has changed either.
+    pub(crate) fn of(wallet: &Wallet) -> Self {
+        Self { sequence: wallet.sequence, balance: wallet.balance, head: wallet.head }
+    }
 
     /// Goes on to the next entry.
     ///
@@ -40,7 +53,7 @@ impl Chain {
         if entry.expected_hash(&self.head) != entry.hash {
             return broken("its hash is not that of its content and the one before");
         }
-        *self = Self { sequence: entry.sequence, balance: entry.balance_after, head: entry.hash };
+        *self = Self::behind(entry);
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! What holds for users and posts wherever they are kept: no async, no database, no protobuf.
 
+pub(crate) mod audit;
 pub(crate) mod chain;
 pub(crate) mod email;
 pub(crate) mod ledger;

@@ -54,7 +54,7 @@ struct SpecRow {
 const DEBIT: &str = "DEBIT";
 const CREDIT: &str = "CREDIT";
 
-const fn state_name(state: HoldState) -> &'static str {
+pub(super) const fn state_name(state: HoldState) -> &'static str {
     match state {
         HoldState::Held => "HELD",
         HoldState::Posted => "POSTED",

@@ -10,17 +10,16 @@ use types::{Currency, Fingerprint, PostingId, RequestKey, UserId};
 use super::driver::bounded_raw;
 use super::wallets::{WALLETS, binary, conflict_on_duplicate, currency, hash, wallet_id, wallet_write};
 use super::{SERVER_TIME, Store, Tx, bounded, from_time, to_time};
+use crate::domain::audit::WALLETS as WALLET_ACCOUNT;
 use crate::domain::chain::{Chain, ChainBroken};
-use crate::domain::ledger::{Kind, Posting, Side, TrialBalanceLine, WalletEntry};
+use crate::domain::ledger::{Kind, Posting, Side, WalletEntry};
 use crate::domain::wallet::{Wallet, WalletKey};
 use crate::error::{Error, Result};
 
-const POSTINGS: &str = "posting";
-const ENTRIES: &str = "entry";
-/// The account that the entries of all wallets are of.
-const WALLET_ACCOUNT: &str = "wallets";
-const DEBIT: &str = "DEBIT";
-const CREDIT: &str = "CREDIT";
+pub(super) const POSTINGS: &str = "posting";
+pub(super) const ENTRIES: &str = "entry";
+pub(super) const DEBIT: &str = "DEBIT";
+pub(super) const CREDIT: &str = "CREDIT";
 
 /// What makes a posting the one answer to a call.
 #[derive(Debug, Clone, Copy)]
@@ -32,7 +31,7 @@ pub(crate) struct Claim<'a> {
 }
 
 #[derive(Debug, Deserialize)]
-struct EntryRow {
+pub(super) struct EntryRow {
     #[serde(rename = "_id")]
     id: EntryId,
     owner: bson::Uuid,
@@ -47,9 +46,9 @@ struct EntryRow {
 }
 
 #[derive(Debug, Deserialize)]
-struct EntryId {
-    posting: bson::Uuid,
-    side: String,
+pub(super) struct EntryId {
+    pub(super) posting: bson::Uuid,
+    pub(super) side: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -235,81 +234,6 @@ impl Tx {
         }
         Ok(chain.end_at(&wallet))
     }
-
-    /// Sums the whole book, as this transaction sees it: by currency, then account.
-    pub(crate) async fn trial_balance(&mut self) -> Result<Vec<TrialBalanceLine>> {
-        let side =
-            |name: &str| doc! { "$sum": { "$cond": [{ "$eq": ["$_id.side", name] }, "$amount", 0_i64] } };
-        let sums = vec![doc! { "$group": {
-            "_id": { "currency": "$currency", "account": "$account" },
-            "debit": side(DEBIT),
-            "credit": side(CREDIT),
-        } }];
-        let (entries, session) = self.on::<Document>(ENTRIES);
-        let cursor = entries.aggregate(sums).with_type::<SumRow>().session(&mut *session);
-        let rows: Vec<SumRow> = bounded(bounded(cursor).await?.stream(session).try_collect()).await?;
-
-        let balances = vec![doc! { "$group": {
-            "_id": "$_id.currency",
-            "balance": { "$sum": "$balance" },
-            "held": { "$sum": "$held" },
-        } }];
-        let (wallets, session) = self.on::<Document>(WALLETS);
-        let cursor = wallets.aggregate(balances).with_type::<BalanceRow>().session(&mut *session);
-        let balances: Vec<BalanceRow> = bounded(bounded(cursor).await?.stream(session).try_collect()).await?;
-        trial_balance_of(rows, balances)
-    }
-}
-
-/// A sum that did not fit would come back as a float, and be refused here rather than rounded.
-#[derive(Debug, Deserialize)]
-struct SumRow {
-    #[serde(rename = "_id")]
-    id: SumId,
-    debit: i64,
-    credit: i64,
-}
-
-#[derive(Debug, Deserialize)]
-struct SumId {
-    currency: String,
-    account: String,
-}
-
-#[derive(Debug, Deserialize)]
-struct BalanceRow {
-    #[serde(rename = "_id")]
-    currency: String,
-    balance: i64,
-    held: i64,
-}
-
-/// Wallets whose entries are gone must show up as well: a line is there for either.
-fn trial_balance_of(sums: Vec<SumRow>, balances: Vec<BalanceRow>) -> Result<Vec<TrialBalanceLine>> {
-    let mut lines = Vec::new();
-    for sum in sums {
-        lines.push(TrialBalanceLine {
-            account: sum.id.account,
-            currency: currency(&sum.id.currency)?,
-            debit: sum.debit,
-            credit: sum.credit,
-            balance: 0,
-            held: 0,
-        });
-    }
-    for row in balances {
-        let currency = currency(&row.currency)?;
-        let found = lines.iter_mut().find(|line| line.currency == currency && line.account == WALLET_ACCOUNT);
-        if let Some(line) = found {
-            (line.balance, line.held) = (row.balance, row.held);
-        } else if (row.balance, row.held) != (0, 0) {
-            let account = WALLET_ACCOUNT.to_owned();
-            let (balance, held) = (row.balance, row.held);
-            lines.push(TrialBalanceLine { account, currency, debit: 0, credit: 0, balance, held });
-        }
-    }
-    lines.sort_by(|one, two| (one.currency, &one.account).cmp(&(two.currency, &two.account)));
-    Ok(lines)
 }
 
 impl Store {

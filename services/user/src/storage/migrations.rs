@@ -24,6 +24,7 @@ const LOCK_WITHIN: Duration = Duration::from_secs(60);
 const FILES: &[(&str, &str)] = &[
     ("0001_users.json", include_str!("../../../../migrations/user/0001_users.json")),
     ("0002_wallets.json", include_str!("../../../../migrations/user/0002_wallets.json")),
+    ("0003_audit.json", include_str!("../../../../migrations/user/0003_audit.json")),
     ("0004_resyncs.json", include_str!("../../../../migrations/user/0004_resyncs.json")),
 ];
 

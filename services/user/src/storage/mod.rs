@@ -5,6 +5,7 @@
 //! only reads may change under it, so a rule that hangs on a document is checked by an update that is
 //! conditional on it.
 
+mod audit;
 mod consumer;
 mod credentials;
 mod driver;
@@ -22,6 +23,7 @@ mod sequencer;
 mod settings;
 mod statistics;
 mod transaction;
+mod trial_balance;
 mod tx;
 mod users;
 mod wallets;
@@ -36,6 +38,7 @@ use mongodb::{Client, Collection, Database};
 use secrecy::ExposeSecret as _;
 use tokio::sync::Notify;
 
+pub(crate) use audit::Advance;
 pub(crate) use driver::{SERVER_TIME, bounded};
 pub use event_log::STREAM;
 pub(crate) use holds::StoredHold;

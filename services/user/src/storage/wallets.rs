@@ -23,12 +23,12 @@ pub(super) const WALLETS: &str = "wallet";
 /// The order of these fields is part of the key: `_id`s are compared as they are written.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct KeyRow {
-    owner: bson::Uuid,
-    currency: String,
+    pub(super) owner: bson::Uuid,
+    pub(super) currency: String,
 }
 
 #[derive(Debug, Deserialize)]
-struct WalletRow {
+pub(super) struct WalletRow {
     #[serde(rename = "_id")]
     id: KeyRow,
     balance: i64,

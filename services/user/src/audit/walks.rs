@@ -1,0 +1,76 @@
+//! What a full audit looks at besides the chains of the wallets.
+
+use std::collections::BTreeMap;
+
+use events::HoldState;
+use types::{Money, PostingId, TransferId};
+
+use super::{BookAudit, Page, signed};
+use crate::domain::audit::{Finding, StoredSide};
+use crate::domain::wallet::WalletKey;
+use crate::error::Result;
+
+const SIDES: usize = 2_000;
+const HOLDS: i64 = 500;
+
+impl BookAudit {
+    /// Postings that no wallet's chain leads to: without a wallet's side, or with one behind the wallet's end.
+    pub(super) async fn postings(
+        &self,
+        above: Option<PostingId>,
+        page: &mut Page,
+    ) -> Result<Option<PostingId>> {
+        let sides = self.store.posting_side_page(above, SIDES).await?;
+        let last = sides.last().map(|side| side.posting_id);
+        page.entries += i64::try_from(sides.len()).unwrap_or(i64::MAX);
+        let mut postings: BTreeMap<PostingId, Vec<StoredSide>> = BTreeMap::new();
+        for side in sides {
+            postings.entry(side.posting_id).or_default().push(side);
+        }
+        // The wallets after the entries: whoever has an entry has it in the wallet by then.
+        let ends = self.ends(postings.values().flatten()).await?;
+        for (id, sides) in postings {
+            if let Some((key, sequence)) = sides.iter().find_map(|side| {
+                side.place.filter(|place| ends.get(&place.0).is_none_or(|end| *end < place.1))
+            }) {
+                let amount =
+                    sides.iter().filter(|side| side.place == Some((key, sequence))).map(signed).sum();
+                let what = format!("entry {sequence} ({id}) is behind the wallet's end");
+                page.findings.push(Finding::wallet(key, what, amount));
+            } else if sides.iter().all(|side| side.place.is_none()) {
+                let amount = Money::new(sides[0].amount.currency, sides.iter().map(signed).sum());
+                page.findings.push(Finding::posting(id, "has no wallet's entry", amount));
+            }
+        }
+        Ok(last)
+    }
+
+    async fn ends<'a>(
+        &self,
+        sides: impl Iterator<Item = &'a StoredSide>,
+    ) -> Result<BTreeMap<WalletKey, i64>> {
+        let mut keys: Vec<WalletKey> = sides.filter_map(|side| Some(side.place?.0)).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        self.store.wallet_ends(&keys).await
+    }
+
+    /// Holds that are POSTED without a posting.
+    pub(super) async fn holds(
+        &self,
+        above: Option<TransferId>,
+        page: &mut Page,
+    ) -> Result<Option<TransferId>> {
+        let holds = self.store.hold_page(above, HOLDS).await?;
+        let posted: Vec<PostingId> = holds
+            .iter()
+            .filter(|(_, state)| **state == HoldState::Posted)
+            .map(|(id, _)| PostingId::from_uuid(id.uuid()))
+            .collect();
+        let found = self.store.posting_list(&posted).await?;
+        for id in posted.iter().filter(|id| !found.contains_key(id)) {
+            page.findings.push(Finding::without_amount(*id, "its hold is POSTED and it has no posting"));
+        }
+        Ok(holds.last_key_value().map(|(id, _)| *id))
+    }
+}

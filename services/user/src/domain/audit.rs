@@ -1,0 +1,328 @@
+//! What an audit holds against an entry of a wallet, given everything else that tells of it: the other side of its
+//! posting, the posting, the hold, and what order service says of the transfer. Pure; `crate::audit` collects it.
+
+use std::collections::BTreeMap;
+
+use events::HoldState;
+use types::{Currency, Money, OrderId, PostingId, UserId};
+
+use super::ledger::{Kind, SystemAccount, WalletEntry};
+use super::wallet::WalletKey;
+
+/// The account that the entries of all wallets are of.
+pub(crate) const WALLETS: &str = "wallets";
+
+/// Something in the book that must not be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Finding {
+    /// What it is about.
+    pub(crate) subject: String,
+    /// What is wrong.
+    pub(crate) description: String,
+    /// What the book has too much; `None` when that cannot be told.
+    pub(crate) difference: Option<Money>,
+}
+
+impl Finding {
+    /// Something about a wallet.
+    pub(crate) fn wallet(key: WalletKey, description: impl Into<String>, too_much: i64) -> Self {
+        let subject = format!("wallet {} {}", key.owner, key.currency);
+        Self::new(subject, description, Money::new(key.currency, too_much))
+    }
+
+    /// Something about a posting that is no transfer's.
+    pub(crate) fn posting(id: PostingId, description: impl Into<String>, too_much: Money) -> Self {
+        Self::new(format!("posting {id}"), description, too_much)
+    }
+
+    /// Something about a transfer.
+    pub(crate) fn transfer(id: PostingId, description: impl Into<String>, too_much: Money) -> Self {
+        Self::new(format!("transfer {id}"), description, too_much)
+    }
+
+    /// Something about a transfer whose amount is not known.
+    pub(crate) fn without_amount(id: PostingId, description: impl Into<String>) -> Self {
+        Self { subject: format!("transfer {id}"), description: description.into(), difference: None }
+    }
+
+    fn new(subject: String, description: impl Into<String>, too_much: Money) -> Self {
+        let difference = (too_much.minor_units != 0).then_some(too_much);
+        Self { subject, description: description.into(), difference }
+    }
+}
+
+/// One side of a posting as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StoredSide {
+    /// Of which posting.
+    pub(crate) posting_id: PostingId,
+    /// Whether it is the debit.
+    pub(crate) is_debit: bool,
+    /// Its account: `wallets` or a system account.
+    pub(crate) account: String,
+    /// How much; above zero.
+    pub(crate) amount: Money,
+    /// The wallet and the place in its chain, of a wallet's side.
+    pub(crate) place: Option<(WalletKey, i64)>,
+}
+
+/// What a posting says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StoredPosting {
+    /// How much.
+    pub(crate) amount: Money,
+    /// What was paid or refunded.
+    pub(crate) order_id: Option<OrderId>,
+}
+
+/// What order service has of a transfer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OtherBook {
+    /// Whether CONFIRM was decided.
+    pub(crate) is_confirmed: bool,
+    /// The user whose wallet takes part.
+    pub(crate) wallet_user_id: UserId,
+    /// The order.
+    pub(crate) order_id: OrderId,
+    /// What arrived in the account, negative when it left; `None` when nothing was posted.
+    pub(crate) amount: Option<Money>,
+}
+
+/// Everything that tells of one entry besides itself.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Facts<'a> {
+    /// The other side of its posting.
+    pub(crate) other_side: Option<&'a StoredSide>,
+    /// Its posting.
+    pub(crate) posting: Option<&'a StoredPosting>,
+    /// The hold of its transfer.
+    pub(crate) hold: Option<HoldState>,
+    /// Order service's side of its transfer.
+    pub(crate) other_book: Option<&'a OtherBook>,
+}
+
+impl Kind {
+    /// Whether it is a transfer to or from order service.
+    pub(crate) const fn is_transfer(self) -> bool {
+        matches!(self, Self::Payment | Self::Refund)
+    }
+
+    /// The account of the other side of a posting with such an entry.
+    const fn other_account(self) -> &'static str {
+        match self {
+            Self::Grant => SystemAccount::Mint.as_str(),
+            Self::Send | Self::Receive => WALLETS,
+            Self::Payment | Self::Refund => SystemAccount::Transit.as_str(),
+        }
+    }
+}
+
+/// What is wrong with an entry beside its chain: the first thing, because one wrong amount is at odds with all
+/// that should agree with it.
+pub(crate) fn against(entry: &WalletEntry, facts: &Facts<'_>) -> Option<Finding> {
+    own_book(entry, facts).or_else(|| entry.kind.is_transfer().then(|| both_books(entry, facts)).flatten())
+}
+
+fn own_book(entry: &WalletEntry, facts: &Facts<'_>) -> Option<Finding> {
+    let money = |minor_units| Money::new(entry.wallet.currency, minor_units);
+    let finding = if entry.kind.is_transfer() { Finding::transfer } else { Finding::posting };
+    let found = |what: String, too_much| Some(finding(entry.posting_id, what, money(too_much)));
+    let Some(other) = facts.other_side else {
+        return found("has one side only: the other is gone".to_owned(), entry.amount);
+    };
+    let signed = if other.is_debit { -other.amount.minor_units } else { other.amount.minor_units };
+    if other.amount.currency != entry.wallet.currency || signed.checked_add(entry.amount) != Some(0) {
+        let what = format!(
+            "its sides do not cancel out: {} and {}",
+            money(entry.amount),
+            Money::new(other.amount.currency, signed)
+        );
+        return found(what, entry.amount.saturating_add(signed));
+    }
+    if other.account != entry.kind.other_account() {
+        return found(format!("a {} whose other side is {}", entry.kind.as_str(), other.account), 0);
+    }
+    match facts.posting {
+        None => found("has entries and no posting".to_owned(), 0),
+        Some(posting) if posting.amount != money(entry.amount.saturating_abs()) => {
+            let what = format!("says {} and its entries {}", posting.amount, money(entry.amount));
+            found(what, entry.amount.saturating_abs().saturating_sub(posting.amount.minor_units))
+        }
+        Some(_) => None,
+    }
+}
+
+fn both_books(entry: &WalletEntry, facts: &Facts<'_>) -> Option<Finding> {
+    let money = |minor_units| Money::new(entry.wallet.currency, minor_units);
+    let found = |what: String, too_much| Some(Finding::transfer(entry.posting_id, what, money(too_much)));
+    let here = money(entry.amount);
+    if facts.hold != Some(HoldState::Posted) {
+        return found(format!("{here} are posted to the wallet and the hold is {:?}", facts.hold), 0);
+    }
+    let Some(other) = facts.other_book else {
+        return found(
+            format!("{here} are posted to the wallet, and order-service does not know it"),
+            entry.amount,
+        );
+    };
+    if !other.is_confirmed {
+        return found(format!("{here} are posted to the wallet, and CONFIRM was not decided"), entry.amount);
+    }
+    let order_id = facts.posting.and_then(|posting| posting.order_id);
+    if other.wallet_user_id != entry.wallet.owner || Some(other.order_id) != order_id {
+        let (user, order) = (other.wallet_user_id, other.order_id);
+        return found(format!("order-service has it for the wallet of {user} and order {order}"), 0);
+    }
+    match other.amount {
+        None => {
+            found(format!("{here} are posted to the wallet, and order-service has no entry"), entry.amount)
+        }
+        Some(there)
+            if there.currency != here.currency || there.minor_units.checked_add(entry.amount) != Some(0) =>
+        {
+            let too_much = entry.amount.saturating_add(there.minor_units);
+            found(format!("user-service has {here} and order-service {there}"), too_much)
+        }
+        Some(_) => None,
+    }
+}
+
+/// Debits and credits by currency and account.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Sums(pub(crate) BTreeMap<(Currency, String), (i64, i64)>);
+
+impl Sums {
+    /// Adds a posting at the one entry that stands for it, both sides at once, so that sums that were taken of
+    /// different wallets at different moments still balance. A sending is counted where it left.
+    pub(crate) fn count(&mut self, entry: &WalletEntry) -> Option<()> {
+        if entry.kind == Kind::Receive {
+            return Some(());
+        }
+        let amount = entry.amount.checked_abs()?;
+        let (debit, credit) = match entry.kind {
+            Kind::Grant | Kind::Refund => (entry.kind.other_account(), WALLETS),
+            Kind::Send | Kind::Receive | Kind::Payment => (WALLETS, entry.kind.other_account()),
+        };
+        self.add(entry.wallet.currency, debit, amount, 0)?;
+        self.add(entry.wallet.currency, credit, 0, amount)
+    }
+
+    /// Adds to an account; `None` when a sum does not fit.
+    pub(crate) fn add(&mut self, currency: Currency, account: &str, debit: i64, credit: i64) -> Option<()> {
+        let sum = self.0.entry((currency, account.to_owned())).or_default();
+        *sum = (sum.0.checked_add(debit)?, sum.1.checked_add(credit)?);
+        Some(())
+    }
+
+    /// Adds all of another.
+    pub(crate) fn add_all(&mut self, other: &Self) -> Option<()> {
+        other.0.iter().try_for_each(|((currency, account), (debit, credit))| {
+            self.add(*currency, account, *debit, *credit)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use time::OffsetDateTime;
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn eur(minor_units: i64) -> Money {
+        Money::new("EUR".parse().unwrap(), minor_units)
+    }
+
+    fn entry(kind: Kind, amount: i64) -> WalletEntry {
+        WalletEntry {
+            wallet: WalletKey { owner: Uuid::from_u128(1).into(), currency: eur(0).currency },
+            sequence: 1,
+            kind,
+            amount,
+            balance_after: 50,
+            posting_id: Uuid::from_u128(2).into(),
+            counterparty: None,
+            created_at: OffsetDateTime::UNIX_EPOCH,
+            hash: [0; 32],
+        }
+    }
+
+    type Whole = (StoredSide, StoredPosting, Option<HoldState>, Option<OtherBook>);
+
+    /// All that a payment of ten should be surrounded by.
+    fn whole() -> Whole {
+        let order_id = OrderId::from_uuid(Uuid::from_u128(3));
+        let side = StoredSide {
+            posting_id: Uuid::from_u128(2).into(),
+            is_debit: false,
+            account: "transit".to_owned(),
+            amount: eur(10),
+            place: None,
+        };
+        let posting = StoredPosting { amount: eur(10), order_id: Some(order_id) };
+        let other = OtherBook {
+            is_confirmed: true,
+            wallet_user_id: Uuid::from_u128(1).into(),
+            order_id,
+            amount: Some(eur(10)),
+        };
+        (side, posting, Some(HoldState::Posted), Some(other))
+    }
+
+    fn found((side, posting, hold, other): &Whole, amount: i64) -> Option<Finding> {
+        let facts =
+            Facts { other_side: Some(side), posting: Some(posting), hold: *hold, other_book: other.as_ref() };
+        against(&entry(Kind::Payment, amount), &facts)
+    }
+
+    #[test]
+    fn nothing_is_held_against_a_payment_that_all_agree_on() {
+        assert_eq!(found(&whole(), -10), None);
+        assert_eq!(found(&whole(), -11).unwrap().difference, Some(eur(-1)));
+        let alone = against(&entry(Kind::Payment, -10), &Facts::default()).unwrap();
+        assert_eq!(alone.difference, Some(eur(-10)));
+    }
+
+    #[test]
+    fn whatever_disagrees_is_found_with_what_is_too_much() {
+        type Change = fn(&mut Whole);
+        let changes: [(Change, i64); 11] = [
+            (|(side, ..)| side.amount.minor_units = 11, 1),
+            (|(side, ..)| side.is_debit = true, -20),
+            (|(side, ..)| side.account = "mint".to_owned(), 0),
+            (|(_, posting, ..)| posting.amount.minor_units = 9, 1),
+            (|(_, posting, ..)| posting.order_id = None, 0),
+            (|(.., hold, _)| *hold = Some(HoldState::Cancelled), 0),
+            (|(.., other)| *other = None, -10),
+            (|(.., other)| other.as_mut().unwrap().is_confirmed = false, -10),
+            (|(.., other)| other.as_mut().unwrap().wallet_user_id = Uuid::from_u128(9).into(), 0),
+            (|(.., other)| other.as_mut().unwrap().amount = None, -10),
+            (|(.., other)| other.as_mut().unwrap().amount = Some(eur(11)), 1),
+        ];
+        for (number, (change, too_much)) in changes.into_iter().enumerate() {
+            let mut changed = whole();
+            change(&mut changed);
+            let finding = found(&changed, -10).unwrap_or_else(|| panic!("change {number} goes unseen"));
+            assert_eq!(finding.subject, format!("transfer {}", Uuid::from_u128(2)));
+            assert_eq!(finding.difference, (too_much != 0).then(|| eur(too_much)), "change {number}");
+        }
+    }
+
+    #[test]
+    fn a_posting_is_counted_once_with_both_sides() {
+        let mut sums = Sums::default();
+        for (kind, amount) in [
+            (Kind::Grant, 100),
+            (Kind::Send, -30),
+            (Kind::Receive, 30),
+            (Kind::Payment, -20),
+            (Kind::Refund, 5),
+        ] {
+            sums.count(&entry(kind, amount)).unwrap();
+        }
+        let of = |account: &str| sums.0[&(eur(0).currency, account.to_owned())];
+        assert_eq!((of("mint"), of("wallets"), of("transit")), ((100, 0), (50, 135), (5, 20)));
+        let (debits, credits) = sums.0.values().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        assert_eq!(debits, credits);
+    }
+}

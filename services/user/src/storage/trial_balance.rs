@@ -1,0 +1,158 @@
+//! The sums of the whole book at one moment, in one transaction. The auditor has summed up what it found in order, so
+//! only entries behind its checkpoints are read; the wallets are, all of them, for what they show.
+
+use std::collections::BTreeMap;
+
+use bson::{Document, doc};
+use futures_util::TryStreamExt as _;
+use serde::Deserialize;
+use types::{Currency, PostingId};
+
+use super::audit::{CHECKPOINTS, SideRow, sides_of};
+use super::ledger::{CREDIT, DEBIT, ENTRIES, EntryId};
+use super::wallets::{KeyRow, WALLETS, currency, wallet_id};
+use super::{Tx, bounded};
+use crate::domain::audit::{StoredSide, Sums, WALLETS as WALLET_ACCOUNT};
+use crate::domain::ledger::{Kind, TrialBalanceLine};
+use crate::domain::wallet::WalletKey;
+use crate::error::{Error, Result};
+
+/// Wallets whose new entries are asked for at once, and postings whose sides are.
+const AT_ONCE: usize = 200;
+
+/// A sum that did not fit would come back as a float, and be refused here rather than rounded.
+#[derive(Debug, Deserialize)]
+struct SumRow {
+    #[serde(rename = "_id")]
+    id: SumId,
+    debit: i64,
+    credit: i64,
+}
+
+#[derive(Debug, Deserialize)]
+struct SumId {
+    currency: String,
+    account: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct EndRow {
+    #[serde(rename = "_id")]
+    id: KeyRow,
+    sequence: i64,
+    #[serde(default)]
+    balance: i64,
+    #[serde(default)]
+    held: i64,
+}
+
+#[derive(Debug, Deserialize)]
+struct NewRow {
+    #[serde(rename = "_id")]
+    id: EntryId,
+    kind: String,
+}
+
+/// What the wallets of a currency show: their balances, and what is held of them.
+type Shown = BTreeMap<Currency, (i64, i64)>;
+
+impl Tx {
+    /// Sums the whole book, as this transaction sees it: by currency, then account.
+    pub(crate) async fn trial_balance(&mut self) -> Result<Vec<TrialBalanceLine>> {
+        let audited = self.audit_sums_read().await?;
+        let ends = self.ends_read(CHECKPOINTS, doc! { "sequence": 1 }).await?;
+        let wallets = self.ends_read(WALLETS, doc! { "sequence": 1, "balance": 1, "held": 1 }).await?;
+        let (mut shown, mut behind) = (Shown::new(), Vec::new());
+        for (key, wallet) in wallets {
+            let sum = shown.entry(key.currency).or_default();
+            sum.0 = sum.0.checked_add(wallet.balance).ok_or_else(too_large)?;
+            sum.1 = sum.1.checked_add(wallet.held).ok_or_else(too_large)?;
+            let audited = ends.get(&key).map_or(0, |end| end.sequence);
+            if wallet.sequence > audited {
+                behind.push((key, audited));
+            }
+        }
+        let mut sums = if audited.0.is_empty() { self.sums_of_all().await? } else { audited.clone() };
+        if !audited.0.is_empty() {
+            for behind in behind.chunks(AT_ONCE) {
+                self.add_new(behind, &mut sums).await?;
+            }
+        }
+        Ok(lines(sums, &shown))
+    }
+
+    async fn ends_read(&mut self, collection: &str, fields: Document) -> Result<BTreeMap<WalletKey, EndRow>> {
+        let (rows, session) = self.on::<EndRow>(collection);
+        let mut rows = bounded(rows.find(doc! {}).projection(fields).session(&mut *session)).await?;
+        let rows: Vec<EndRow> = bounded(rows.stream(session).try_collect()).await?;
+        rows.into_iter().map(|row| Ok((row.id.key()?, row))).collect()
+    }
+
+    /// Adds the postings that these wallets' chains have behind a sequence: each at the one entry that stands
+    /// for it, as the auditor's sums do.
+    async fn add_new(&mut self, behind: &[(WalletKey, i64)], sums: &mut Sums) -> Result<()> {
+        let chains = behind.iter().map(|(key, sequence)| {
+            let mut chain = wallet_id(*key);
+            chain.insert("sequence", doc! { "$gt": *sequence });
+            chain
+        });
+        let filter = doc! { "$or": chains.collect::<Vec<_>>() };
+        let (entries, session) = self.on::<NewRow>(ENTRIES);
+        let find = entries.find(filter).projection(doc! { "kind": 1 });
+        let mut rows = bounded(find.session(&mut *session)).await?;
+        let rows: Vec<NewRow> = bounded(rows.stream(session).try_collect()).await?;
+        let counted = rows.iter().filter(|row| row.kind != Kind::Receive.as_str());
+        let postings: Vec<PostingId> =
+            counted.map(|row| PostingId::from_uuid(row.id.posting.into())).collect();
+        for postings in postings.chunks(AT_ONCE) {
+            let (entries, session) = self.on::<SideRow>(ENTRIES);
+            let mut rows = bounded(entries.find(sides_of(postings)).session(&mut *session)).await?;
+            let rows: Vec<SideRow> = bounded(rows.stream(session).try_collect()).await?;
+            for row in rows {
+                let side = StoredSide::try_from(row)?;
+                let amount = side.amount.minor_units;
+                let (debit, credit) = if side.is_debit { (amount, 0) } else { (0, amount) };
+                let added = sums.add(side.amount.currency, &side.account, debit, credit);
+                added.ok_or_else(too_large)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Before the first audit: every entry.
+    async fn sums_of_all(&mut self) -> Result<Sums> {
+        let side =
+            |name: &str| doc! { "$sum": { "$cond": [{ "$eq": ["$_id.side", name] }, "$amount", 0_i64] } };
+        let sums = vec![doc! { "$group": {
+            "_id": { "currency": "$currency", "account": "$account" },
+            "debit": side(DEBIT),
+            "credit": side(CREDIT),
+        } }];
+        let (entries, session) = self.on::<Document>(ENTRIES);
+        let cursor = entries.aggregate(sums).with_type::<SumRow>().session(&mut *session);
+        let rows: Vec<SumRow> = bounded(bounded(cursor).await?.stream(session).try_collect()).await?;
+        let sums = rows
+            .into_iter()
+            .map(|row| Ok(((currency(&row.id.currency)?, row.id.account), (row.debit, row.credit))));
+        Ok(Sums(sums.collect::<Result<_>>()?))
+    }
+}
+
+/// Wallets whose entries are gone must show up as well: a line is there for either.
+fn lines(mut sums: Sums, shown: &Shown) -> Vec<TrialBalanceLine> {
+    for (currency, shown) in shown {
+        if *shown != (0, 0) {
+            sums.0.entry((*currency, WALLET_ACCOUNT.to_owned())).or_default();
+        }
+    }
+    let line = |((currency, account), (debit, credit)): ((Currency, String), (i64, i64))| {
+        let is_shown = account == WALLET_ACCOUNT;
+        let (balance, held) = shown.get(&currency).copied().filter(|_| is_shown).unwrap_or_default();
+        TrialBalanceLine { account, currency, debit, credit, balance, held }
+    };
+    sums.0.into_iter().map(line).collect()
+}
+
+fn too_large() -> Error {
+    Error::internal("a sum of the book does not fit")
+}
