@@ -54,6 +54,9 @@ pub struct Config {
     /// Transfers of credit.
     #[command(flatten)]
     pub transfers: TransferConfig,
+    /// The audit of both books.
+    #[command(flatten)]
+    pub audit: AuditConfig,
 }
 
 /// Who else there is.
@@ -154,6 +157,20 @@ pub struct TransferConfig {
     #[arg(long = "transfer-recovery-poll", env = "TRANSFER_RECOVERY_POLL", default_value = "500ms", value_parser = duration)]
     #[serde(serialize_with = "human")]
     pub recovery_poll: Duration,
+}
+
+/// How often both books are compared.
+#[derive(Debug, Clone, Copy, Args, Serialize)]
+#[command(next_help_heading = "Audit")]
+pub struct AuditConfig {
+    /// The time between two audits; 0s audits only when somebody asks.
+    #[arg(long = "audit-every", env = "AUDIT_EVERY", default_value = "60s", value_parser = duration)]
+    #[serde(serialize_with = "human")]
+    pub every: Duration,
+    /// The time between two audits that read both books from their first entries.
+    #[arg(long = "audit-full-every", env = "AUDIT_FULL_EVERY", default_value = "24h", value_parser = duration)]
+    #[serde(serialize_with = "human")]
+    pub full_every: Duration,
 }
 
 impl Default for TransferConfig {

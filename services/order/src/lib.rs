@@ -6,6 +6,7 @@
 //! publishes this service's events and applies those of others.
 
 mod app;
+mod audit;
 mod clients;
 pub mod config;
 mod consumers;

@@ -17,7 +17,8 @@ use tonic::service::Routes;
 use types::{Clock, IdSource, SystemClock, SystemIds};
 
 use crate::app::App;
-use crate::clients::{Users, Wallets};
+use crate::audit::{Audits, Worker};
+use crate::clients::{Users, WalletBook, Wallets};
 use crate::config::Config;
 use crate::consumers::{CUSTOMERS, Customers, CustomersSnapshot};
 use crate::grpc;
@@ -29,8 +30,9 @@ use crate::workers::{self, Workers};
 /// The domain of this service's errors.
 pub const DOMAIN: &str = grpc::DOMAIN;
 
-const SERVICES: [&str; 6] = [
+const SERVICES: [&str; 7] = [
     "order.v1.AccountService",
+    "order.v1.AuditService",
     "order.v1.CatalogService",
     "order.v1.OrderService",
     "order.v1.TransferService",
@@ -112,6 +114,7 @@ impl OrderService {
                     coordinator: self.coordinator(store_of_workers.clone()),
                     sessions: self.sessions.clone(),
                     user: user.channel(),
+                    auditor: Worker::new(self.audits(store_of_workers.clone(), &user), config.audit),
                     store: store_of_workers,
                     bus: self.bus.clone(),
                     stamped: self.stamped.clone(),
@@ -124,13 +127,19 @@ impl OrderService {
             core.tracker.clone(),
             core.workers_stop.clone(),
         );
+        let audits = self.audits(store.clone(), &user);
         let log = EventServer::new(store.clone(), DOMAIN, core.shutdown.clone()).with_stamped(self.stamped);
-        let routes: Routes =
-            grpc::routes(&app).add_service(log.into_service()).add_service(admin.into_service());
+        let routes: Routes = grpc::routes(&app, audits)
+            .add_service(log.into_service())
+            .add_service(admin.into_service());
         let policies = PolicyTable::for_services(&SERVICES)?;
         let verifier = CachingVerifier::new(RemoteVerifier::new(&session), self.sessions);
         let auth = AuthLayer::new(DOMAIN, policies, config.service_tokens.accepted()?, verifier);
         Ok(Service { routes, auth, ready: readiness(store) })
+    }
+
+    fn audits(&self, store: Store, user: &Peer) -> Audits {
+        Audits::new(store, WalletBook::new(user), Arc::clone(&self.ids))
     }
 
     /// Both consumers as an operator sees them. Money is never rebuilt from a snapshot.

@@ -13,6 +13,7 @@ use runtime::server::Core;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::OutboxConfig;
+use crate::audit::Worker;
 use crate::consumers::{CUSTOMERS, Customers, Sessions, session_streams};
 use crate::storage::schema::Schema;
 use crate::storage::{STREAM, Store, Tx};
@@ -31,6 +32,7 @@ pub(crate) struct Workers {
     pub(crate) stamped: Stamped,
     pub(crate) outbox: OutboxConfig,
     pub(crate) coordinator: Coordinator,
+    pub(crate) auditor: Worker,
     pub(crate) sessions: SessionCache,
     /// User service, for the events that Redis loses.
     pub(crate) user: PeerChannel,
@@ -38,7 +40,7 @@ pub(crate) struct Workers {
 
 /// Starts all of them. They wait for the schema first.
 pub(crate) fn spawn(core: &Core, workers: Workers) {
-    let Workers { store, bus, stamped, outbox, coordinator, sessions, user } = workers;
+    let Workers { store, bus, stamped, outbox, coordinator, sessions, user, auditor } = workers;
     let OutboxConfig { retention, prune_every } = outbox;
     let options = SequencerOptions { retention, prune_every, ..SequencerOptions::default() };
     let sequencer = Sequencer::new(store.clone(), STREAM, bus.clone(), options).with_stamped(stamped);
@@ -50,6 +52,7 @@ pub(crate) fn spawn(core: &Core, workers: Workers) {
     core.spawn("session-listener", listener.run(core.workers_stop.clone()));
     let recovery = Recovery::new(coordinator);
     spawn_when_migrated(core, "recovery", &store, move |stop| recovery.run(stop));
+    spawn_when_migrated(core, "auditor", &store, move |stop| auditor.run(stop));
     let pruned = store.clone();
     spawn_when_migrated(core, "request-pruner", &store, move |stop| prune_requests(pruned, stop));
 }

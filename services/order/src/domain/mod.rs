@@ -1,6 +1,7 @@
 //! The rules of products and orders: pure, without database, wire or clock.
 
 pub(crate) mod account;
+pub(crate) mod audit;
 mod customer;
 #[cfg(test)]
 pub(crate) mod fixtures;

@@ -19,9 +19,10 @@ macro_rules! columns {
         "transfer_id, owner_id, direction, amount, currency, order_id, expires_at, state, refusal, version"
     };
 }
+pub(super) use columns;
 
 #[derive(Debug, FromRow)]
-struct Row {
+pub(super) struct Row {
     transfer_id: Uuid,
     owner_id: Option<Uuid>,
     direction: Option<String>,

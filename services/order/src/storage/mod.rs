@@ -5,6 +5,8 @@
 //! have one whose sessions may not pause inside a transaction.
 
 mod accounts;
+mod audit;
+mod audit_state;
 mod consumer;
 mod consumer_tx;
 mod customers;
@@ -39,6 +41,7 @@ use tokio::sync::Notify;
 use crate::config::PostgresConfig;
 use crate::error::{Error, Result};
 
+pub(crate) use audit_state::{Advance, Turn};
 pub(crate) use errors::violated;
 pub(crate) use holds::posting_of;
 pub(crate) use ledger::{TrialBalance, TrialBalanceLine};
