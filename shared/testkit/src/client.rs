@@ -9,6 +9,7 @@ use api::common::v1::Money;
 use api::event::v1::event_admin_service_client::EventAdminServiceClient;
 use api::event::v1::event_service_client::EventServiceClient;
 use api::order::v1::account_service_client::AccountServiceClient;
+use api::order::v1::audit_service_client::AuditServiceClient;
 use api::order::v1::catalog_service_client::CatalogServiceClient;
 use api::order::v1::order_service_client::OrderServiceClient;
 use api::order::v1::transfer_service_client::TransferServiceClient;
@@ -240,6 +241,12 @@ impl Caller {
     #[must_use]
     pub fn accounts(&self) -> AccountServiceClient<Authorized> {
         AccountServiceClient::with_interceptor(self.api.order.clone(), self.identity.clone())
+    }
+
+    /// `order.v1.AuditService`.
+    #[must_use]
+    pub fn audits(&self) -> AuditServiceClient<Authorized> {
+        AuditServiceClient::with_interceptor(self.api.order.clone(), self.identity.clone())
     }
 
     /// `session.v1.SessionService`.

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 use api::event::v1::event_admin_service_client::EventAdminServiceClient;
 use api::event::v1::event_service_client::EventServiceClient;
 use api::order::v1::account_service_client::AccountServiceClient;
+use api::order::v1::audit_service_client::AuditServiceClient;
 use api::order::v1::transfer_service_client::TransferServiceClient;
 use api::user::v1::wallet_service_client::WalletServiceClient;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -105,7 +106,7 @@ impl Client {
             user: channel(user_url)?,
             order: channel(order_url)?,
             session: channel(session_url)?,
-            identity: Identity(header),
+            identity: Identity { authorization: header, deadline: Some(DEADLINE) },
         })
     }
 
@@ -133,6 +134,12 @@ impl Client {
         AccountServiceClient::with_interceptor(self.order.clone(), self.identity.clone())
     }
 
+    /// Audits have no deadline: a full one takes as long as the books are large.
+    pub(crate) fn audits(&self) -> AuditServiceClient<Authorized> {
+        let identity = Identity { deadline: None, ..self.identity.clone() };
+        AuditServiceClient::with_interceptor(self.order.clone(), identity)
+    }
+
     pub(crate) fn wallets(&self) -> WalletServiceClient<Authorized> {
         WalletServiceClient::with_interceptor(self.user.clone(), self.identity.clone())
     }
@@ -140,12 +147,17 @@ impl Client {
 
 /// Adds the token and the deadline to each call.
 #[derive(Debug, Clone)]
-pub(crate) struct Identity(MetadataValue<Ascii>);
+pub(crate) struct Identity {
+    authorization: MetadataValue<Ascii>,
+    deadline: Option<Duration>,
+}
 
 impl Interceptor for Identity {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        request.set_timeout(DEADLINE);
-        request.metadata_mut().insert("authorization", self.0.clone());
+        if let Some(deadline) = self.deadline {
+            request.set_timeout(deadline);
+        }
+        request.metadata_mut().insert("authorization", self.authorization.clone());
         Ok(request)
     }
 }

@@ -1,5 +1,6 @@
 //! `tristore`: what an operator asks of a running system, and the few things that an operator may change.
 
+mod audit;
 mod books;
 mod client;
 mod output;
@@ -48,6 +49,8 @@ enum Command {
     },
     /// Both ledgers side by side; fails when they do not conserve.
     Books,
+    /// Compares both books at a cut while traffic runs. Ends with 1 on drift, with 2 when it could not tell.
+    Audit(audit::Options),
 }
 
 /// The right to change something.
@@ -65,11 +68,16 @@ impl Consent {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
+    let failure = match cli.command {
+        // 1 would say that there is drift.
+        Command::Audit(_) => ExitCode::from(audit::UNKNOWN),
+        _ => ExitCode::FAILURE,
+    };
     match run(cli).await {
         Ok(code) => code,
         Err(error) => {
             output::error(&error);
-            ExitCode::FAILURE
+            failure
         }
     }
 }
@@ -84,6 +92,7 @@ async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Parked(command) => parked::run(&client, &output, consent, command).await?,
         Command::Resync { consumer } => parked::resync(&client, &output, consent, consumer).await?,
         Command::Books => return books::run(&client, &output).await,
+        Command::Audit(options) => return audit::run(&client, &output, &options).await,
     }
     Ok(ExitCode::SUCCESS)
 }
