@@ -129,9 +129,8 @@ impl OrderService {
         );
         let audits = self.audits(store.clone(), &user);
         let log = EventServer::new(store.clone(), DOMAIN, core.shutdown.clone()).with_stamped(self.stamped);
-        let routes: Routes = grpc::routes(&app, audits)
-            .add_service(log.into_service())
-            .add_service(admin.into_service());
+        let routes: Routes =
+            grpc::routes(&app, audits).add_service(log.into_service()).add_service(admin.into_service());
         let policies = PolicyTable::for_services(&SERVICES)?;
         let verifier = CachingVerifier::new(RemoteVerifier::new(&session), self.sessions);
         let auth = AuthLayer::new(DOMAIN, policies, config.service_tokens.accepted()?, verifier);

@@ -12,8 +12,8 @@ use runtime::client::PeerChannel;
 use runtime::server::Core;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::OutboxConfig;
 use crate::audit::Worker;
+use crate::config::OutboxConfig;
 use crate::consumers::{CUSTOMERS, Customers, Sessions, session_streams};
 use crate::storage::schema::Schema;
 use crate::storage::{STREAM, Store, Tx};
