@@ -8,6 +8,7 @@ use events::Headers;
 use futures_util::StreamExt as _;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::Coordinator;
@@ -72,7 +73,9 @@ impl Recovery {
         }
         futures_util::stream::iter(&claims)
             .for_each_concurrent(CONCURRENCY, |claim| async {
-                let recovered = timeout(EACH_WITHIN, self.recover(claim)).await;
+                // What it does is a trace of its own: the call that began the transfer is long over.
+                let span = tracing::info_span!("transfer.recover", transfer.id = %claim.transfer.id);
+                let recovered = timeout(EACH_WITHIN, self.recover(claim).instrument(span)).await;
                 if let Err(error) = recovered.unwrap_or_else(|_| Err(Error::unavailable("it took too long")))
                 {
                     self.failed(claim, &error).await;
@@ -86,8 +89,9 @@ impl Recovery {
         let transfer = &claim.transfer;
         match transfer.decision() {
             None if claim.late => {
-                let happening =
-                    Happening { transfer_id: transfer.id, input: Input::Expiry, headers: Headers::default() };
+                let traceparent = runtime::telemetry::current_traceparent();
+                let headers = Headers { traceparent, ..Headers::default() };
+                let happening = Happening { transfer_id: transfer.id, input: Input::Expiry, headers };
                 let lease = Lease { owner: self.owner, fence: claim.fence };
                 self.coordinator.act("recover_transfer", &happening, Some(lease)).await?;
                 Ok(())

@@ -52,6 +52,20 @@ async fn what_nobody_decides_in_time_is_cancelled() {
 }
 
 #[tokio::test]
+async fn what_recovery_does_is_a_trace_of_its_own() {
+    let scene = Scene::with(&["--transfer-recovery-poll=20ms"]).await;
+    let id = scene.start_payment().await;
+    scene.expire(id).await;
+    scene.becomes(id, State::Cancelling).await;
+    let query = "SELECT split_part(headers->>'traceparent', '-', 2) FROM outbox
+                 WHERE type IN ('order.v1.CreditReserveRequested', 'order.v1.CreditCancelRequested') ORDER BY id";
+    let traces: Vec<Option<String>> =
+        sqlx::query_scalar(query).fetch_all(&mut *scene.sql().await).await.unwrap();
+    let [Some(asked), Some(cancelled)] = &traces[..] else { panic!("{traces:?}") };
+    assert!(asked.len() == 32 && cancelled.len() == 32 && asked != cancelled, "{traces:?}");
+}
+
+#[tokio::test]
 async fn the_deadline_of_a_transfer_is_not_that_of_its_call() {
     let scene = Scene::with(&["--transfer-recovery-poll=20ms"]).await;
     let id = scene.start_payment().await;

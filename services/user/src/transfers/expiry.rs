@@ -12,6 +12,7 @@ use events::{ConsumerStore as _, Headers, Hold, Mark, Standing, Step, StoreError
 use fault::Flaw;
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 use types::{Clock, EventId, IdSource, TransferId};
 use uuid::Uuid;
 
@@ -94,8 +95,12 @@ impl Expiry {
             };
             let due = self.store.hold_list_due(now, last.as_ref(), PAGE).await?;
             for hold in &due {
-                let outcome =
-                    if unanswered < UNANSWERED_MAX { self.end(hold.transfer_id).await } else { Ok(false) };
+                let span = tracing::info_span!("hold.end", transfer.id = %hold.transfer_id);
+                let outcome = if unanswered < UNANSWERED_MAX {
+                    self.end(hold.transfer_id).instrument(span).await
+                } else {
+                    Ok(false)
+                };
                 match outcome {
                     Ok(true) => {
                         unanswered = 0;
