@@ -132,6 +132,11 @@ impl Errors {
             {
                 self.malformed(Code::InvalidArgument)
             }
+            // The connection, or the stream by a code that blames us, ended in the middle of the request: nobody hears
+            // the answer, and nothing is wrong here.
+            Code::Unknown | Code::Internal if message.contains("error reading a body from connection") => {
+                Status::cancelled("the caller went away before its request was whole")
+            }
             Code::Unimplemented if message.contains("compressed") => {
                 let message = "messages are not compressed here";
                 let refusal = self.refuse(Code::Unimplemented, ErrorReason::UnsupportedEncoding, message);
@@ -204,4 +209,19 @@ fn chain(error: &(dyn std::error::Error + 'static)) -> String {
         source = cause.source();
     }
     crate::config::redact_url(&text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_caller_that_goes_away_in_the_middle_of_its_request_is_no_defect_of_ours() {
+        let errors = Errors { domain: "test", message_size_max: 1 };
+        for code in [Code::Unknown, Code::Internal] {
+            let torn = Status::new(code, "h2 protocol error: error reading a body from connection");
+            assert_eq!(errors.complete(torn).code(), Code::Cancelled);
+        }
+        assert_eq!(errors.complete(Status::unknown("a defect")).code(), Code::Internal);
+    }
 }
