@@ -17,7 +17,7 @@ pub enum Protocol {
     Opaque,
     /// Work is a transaction, known by the text of its statements; its acknowledgement is that of its commit.
     Postgres,
-    /// Work is a transaction, known by its commands, such as `insert post`, and acknowledged by the reply to
+    /// Work is a transaction, known by its commands, such as `insert(post)`, and acknowledged by the reply to
     /// `commitTransaction`; outside of transactions each command is work of its own.
     Mongo,
     /// Work is a command, known by its words, or a script, known by its source.

@@ -51,7 +51,7 @@ impl Dialogue for Mongo {
         let Some(body) = body(frame)? else { return Ok(()) };
         let (command, of) = body.iter().next().context("a command without a name")??;
         let text: Arc<str> = match of {
-            RawBsonRef::String(collection) => format!("{command} {collection}").into(),
+            RawBsonRef::String(collection) => format!("{command}({collection})").into(),
             _ => command.as_str().into(),
         };
         let transaction = transaction(body)?;
@@ -166,7 +166,7 @@ mod tests {
         ask(&mut one, &part(1, "insert", "post"));
         assert_eq!(hear(&mut one, &message(9, 1, &doc! { "n": 1, "ok": 1.0 })), [Heard::Other]);
         ask(&mut two, &part(2, "commitTransaction", ""));
-        let whole = Heard::Done(work(&["insert post", "commitTransaction"]));
+        let whole = Heard::Done(work(&["insert(post)", "commitTransaction"]));
         assert_eq!(hear(&mut two, &message(9, 2, &doc! { "ok": 1.0 })), [whole]);
     }
 
@@ -185,7 +185,7 @@ mod tests {
         let replies = [message(8, 2, &doc! { "ok": 1 }), message(9, 1, &doc! { "ok": 1.0 })].concat();
         assert_eq!(
             hear(&mut mongo, &replies),
-            [Heard::Done(work(&["find user"])), Heard::Done(work(&["ping"]))]
+            [Heard::Done(work(&["find(user)"])), Heard::Done(work(&["ping"]))]
         );
         assert_eq!(hear(&mut mongo, &message(9, 77, &doc! { "ok": 1.0 })), [Heard::Other], "nobody asked");
     }
