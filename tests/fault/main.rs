@@ -2,5 +2,6 @@
 //! states its claim.
 
 mod coordinator_killed;
+mod edges;
 mod peer_away;
 mod without_event_redis;

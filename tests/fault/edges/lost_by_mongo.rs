@@ -1,0 +1,117 @@
+//! Claim: when MongoDB has committed and its acknowledgement gets lost, user service asks again rather than guess; while
+//! it hears nothing, callers hear that the outcome is unknown. Repeating is safe: one effect, one answer.
+
+use anyhow::{Context, Result};
+use api::order::v1::order::State;
+use api::user::v1::{CreatePostRequest, GetUserRequest, GrantCreditRequest, SendCreditRequest};
+use testkit::ServiceName;
+use testkit::client::{Person, eur, request_id};
+use testkit::proxy::{Acknowledgements, Edge, Then};
+use tests::people::{PRICE, credit, earned, order, pay};
+
+use super::ground::{Ground, answered, bitten, is_unknown};
+
+const MONGO: Edge = Edge::Database(ServiceName::User);
+/// More than user service asks for in the time that a call has.
+const ALL: u64 = 1_000;
+/// Postings of grants and sendings are written with it.
+const POSTING: &str = "bulkWrite";
+
+async fn posts(person: &Person) -> Result<i64> {
+    let request = GetUserRequest { user_id: person.user_id.clone() };
+    let answer = person.caller.users().get_user(request).await.context("GetUser")?;
+    Ok(answer.into_inner().user.context("a user")?.post_count)
+}
+
+#[tokio::test]
+async fn an_acknowledgement_that_is_lost_once_is_asked_for_again() -> Result<()> {
+    let ground = Ground::take().await?;
+    let author = ground.system.api.sign_up("Author").await?;
+    let caller = ground.caller(&author)?;
+    let request = CreatePostRequest {
+        request_id: request_id(),
+        title: "A title".to_owned(),
+        body: "A body.".to_owned(),
+    };
+    let lost = ground.edge(MONGO).lose(Acknowledgements::of("insert(post)"));
+    let first = caller.posts().create_post(request.clone()).await.context("nobody notices")?.into_inner();
+    assert_eq!(lost.count(), 1);
+    let again = caller.posts().create_post(request).await.context("the repeat")?.into_inner();
+    assert_eq!((first, posts(&author).await?), (again, 1));
+    ground.settled().await
+}
+
+#[tokio::test]
+async fn a_call_whose_commit_is_never_acknowledged_is_unknown_and_has_one_effect() -> Result<()> {
+    let ground = Ground::take().await?;
+    let (sender, receiver) =
+        (ground.system.api.sign_up("Sender").await?, ground.system.api.sign_up("Receiver").await?);
+    let (admin, caller) = (ground.caller(&ground.system.admin)?, ground.caller(&sender)?);
+    let grant = GrantCreditRequest {
+        request_id: request_id(),
+        user_id: sender.user_id.clone(),
+        amount: Some(eur(10 * PRICE)),
+    };
+    let send = SendCreditRequest {
+        request_id: request_id(),
+        to_user_id: receiver.user_id.clone(),
+        amount: Some(eur(PRICE)),
+    };
+    let post =
+        CreatePostRequest { request_id: request_id(), title: "Once".to_owned(), body: "Once.".to_owned() };
+    let lost = ground.edge(MONGO).lose(Acknowledgements::of(POSTING).times(ALL));
+    is_unknown(&admin.wallets().grant_credit(grant.clone()).await.expect_err("no acknowledgement"))?;
+    assert!(lost.count() > 0);
+    ground.edge(MONGO).heal();
+    let granted = answered(async || admin.wallets().grant_credit(grant.clone()).await).await?;
+    assert_eq!(granted, answered(async || admin.wallets().grant_credit(grant.clone()).await).await?);
+    let lost = ground.edge(MONGO).lose(Acknowledgements::of(POSTING).times(ALL).then(Then::Silence));
+    is_unknown(&caller.wallets().send_credit(send.clone()).await.expect_err("no acknowledgement"))?;
+    assert!(lost.count() > 0);
+    let lost = ground.edge(MONGO).lose(Acknowledgements::of("insert(post)").times(ALL));
+    is_unknown(&caller.posts().create_post(post.clone()).await.expect_err("no acknowledgement"))?;
+    assert!(lost.count() > 0);
+    ground.edge(MONGO).heal();
+    let sent = answered(async || caller.wallets().send_credit(send.clone()).await).await?;
+    assert_eq!(sent, answered(async || caller.wallets().send_credit(send.clone()).await).await?);
+    let posted = answered(async || caller.posts().create_post(post.clone()).await).await?;
+    assert_eq!(posted, answered(async || caller.posts().create_post(post.clone()).await).await?);
+    assert_eq!((credit(&sender).await?, credit(&receiver).await?), (9 * PRICE, PRICE));
+    assert_eq!(posts(&sender).await?, 1);
+    ground.settled().await
+}
+
+/// The command in the transaction whose acknowledgement is lost, which one of them, and what it does.
+const STEPS_OF_A_PAYMENT: [(&str, u64, &str); 3] = [
+    ("update(consumer_mark)", 1, "the reservation"),
+    ("update(consumer_mark)", 2, "the confirmation, or the statistics"),
+    ("update(outbox)", 1, "the stamp"),
+];
+
+#[tokio::test]
+async fn a_payment_completes_once_whichever_commit_of_its_wallet_is_not_acknowledged() -> Result<()> {
+    let ground = Ground::take().await?;
+    let steps = 2 * STEPS_OF_A_PAYMENT.len() as i64;
+    let market = ground.market(steps * PRICE, steps).await?;
+    let buyer = ground.caller(&market.buyer)?;
+    let mut paid = 0;
+    for (text, k, step) in STEPS_OF_A_PAYMENT {
+        for then in [Then::Reset, Then::Silence] {
+            let placed = market.order(1).await?;
+            let request = pay(&placed);
+            let lost = ground.edge(MONGO).lose(Acknowledgements::of(text).from(k).then(then));
+            let first = answered(async || buyer.transfers().pay_order(request.clone()).await)
+                .await
+                .with_context(|| format!("{step}, {then:?}"))?;
+            bitten(&lost).await.with_context(|| format!("{step}, {then:?}"))?;
+            ground.edge(MONGO).heal();
+            let again = answered(async || buyer.transfers().pay_order(request.clone()).await).await?;
+            assert_eq!(first.transfer, again.transfer, "{step}");
+            paid += 1;
+            assert_eq!(order(&market.buyer, &placed.id).await?.state(), State::Paid, "{step}");
+            let sums = (credit(&market.buyer).await?, earned(&market.seller).await?);
+            assert_eq!(sums, ((steps - paid) * PRICE, paid * PRICE), "{step}");
+        }
+    }
+    ground.settled().await
+}

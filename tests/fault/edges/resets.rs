@@ -1,0 +1,76 @@
+//! Claim: connections that are reset in the middle of traffic, on whichever edge, cost some callers an unknown outcome,
+//! and nothing else: what is repeated with the same request id has one effect and one answer.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use testkit::proxy::{Direction, Edge};
+use testkit::wait_until;
+
+use super::ground::{EDGES, Ground, SOON, bitten};
+use super::traffic::Traffic;
+
+/// In the middle of something, whatever the protocol.
+const BYTES: usize = 77;
+
+#[tokio::test]
+async fn buying_survives_resets_of_all_connections_of_every_edge() -> Result<()> {
+    let ground = Ground::take().await?;
+    let traffic = Traffic::new(&ground).await?;
+    Box::pin(traffic.during(async |traffic| {
+        for edge in EDGES {
+            let reset = wait_until(SOON, "a connection to reset", async || match ground.edge(edge).reset() {
+                0 => Err("there is none"),
+                count => Ok(count),
+            });
+            let count = reset.await.with_context(|| format!("{edge:?}"))?;
+            ensure!(count > 0, "{edge:?}");
+            traffic.goes_on().await.with_context(|| format!("{edge:?} was reset"))?;
+        }
+        Ok(())
+    }))
+    .await?;
+    ground.settled().await
+}
+
+#[tokio::test]
+async fn buying_survives_connections_that_break_in_the_middle_of_what_is_said() -> Result<()> {
+    let ground = Ground::take().await?;
+    let traffic = Traffic::new(&ground).await?;
+    Box::pin(traffic.during(async |traffic| {
+        for edge in EDGES {
+            for direction in [Direction::ToServer, Direction::ToClient] {
+                let cut = ground.edge(edge).cut_after(direction, BYTES);
+                bitten(&cut).await.with_context(|| format!("{edge:?}, {direction:?}"))?;
+            }
+            traffic.goes_on().await.with_context(|| format!("{edge:?} was cut"))?;
+        }
+        Ok(())
+    }))
+    .await?;
+    ground.settled().await
+}
+
+#[tokio::test]
+async fn buying_survives_edges_that_are_refused_or_slow_and_goes_on_when_they_are_healed() -> Result<()> {
+    let ground = Ground::take().await?;
+    let traffic = Traffic::new(&ground).await?;
+    Box::pin(traffic.during(async |traffic| {
+        for edge in EDGES {
+            let refused = ground.edge(edge).refuse();
+            bitten(&refused).await.with_context(|| format!("{edge:?}"))?;
+            ground.edge(edge).heal();
+            traffic.goes_on().await.with_context(|| format!("{edge:?} was refused"))?;
+        }
+        let slow: Vec<_> =
+            EDGES.iter().map(|edge| (edge, ground.edge(*edge).delay(Duration::from_millis(5)))).collect();
+        traffic.goes_on().await.context("everything was slow")?;
+        for (edge, bites) in slow {
+            let is_database = matches!(edge, Edge::Database(_));
+            ensure!(!is_database || bites.count() > 0, "{edge:?} was not slow");
+        }
+        Ok(())
+    }))
+    .await?;
+    ground.settled().await
+}
