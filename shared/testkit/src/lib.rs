@@ -39,6 +39,7 @@ mod wait;
 pub use account::Account;
 pub use cargo::{cargo, shell};
 pub use databases::{DatabaseOptions, Databases};
+pub use fault::Flaw;
 pub use health::serving;
 pub use launch::{Launch, Lifetime};
 pub use logs::{Log, LogMark};

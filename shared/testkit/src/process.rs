@@ -91,6 +91,14 @@ impl Process {
         hold(&self.child).as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
     }
 
+    /// Whether it is stopped by SIGSTOP: it does nothing until it is resumed.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        let stat = self.pid().and_then(|pid| std::fs::read_to_string(format!("/proc/{pid}/stat")).ok());
+        // The state follows on the name, which may contain anything, in parentheses.
+        stat.is_some_and(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T')))
+    }
+
     /// How it ended, once it has.
     #[must_use]
     pub fn exit_status(&self) -> Option<ExitStatus> {

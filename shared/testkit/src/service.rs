@@ -1,5 +1,7 @@
 //! A service as a process of its own, run as production runs it: by its environment.
 
+mod replica;
+
 use std::fmt;
 use std::io::ErrorKind;
 use std::path::PathBuf;
@@ -7,6 +9,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use fault::Flaw;
 use nix::sys::signal::Signal;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
@@ -176,6 +179,17 @@ impl Service {
     pub async fn restart(&self) -> Result<()> {
         self.process().start_again()?;
         self.serving().await
+    }
+
+    /// Starts it anew with a known mistake in it. Built as [`Profile::Faults`] only.
+    ///
+    /// # Errors
+    /// When it does not stop in order or does not start.
+    pub async fn restart_with(&self, flaw: Flaw) -> Result<()> {
+        self.stop().await?;
+        let put_in = (Flaw::VARIABLE.to_owned(), flaw.name().to_owned());
+        self.process().relaunch_with(|launch| launch.env.push(put_in));
+        self.restart().await
     }
 
     /// Stops it in order: it finishes what it has begun.

@@ -1,0 +1,50 @@
+//! A second process of a service beside the first, as a deployment has them: on the same database, with the same
+//! peers.
+
+use anyhow::{Context as _, Result};
+
+use super::Service;
+use crate::ports::Port;
+use crate::services::ServiceName;
+use crate::stack::Services;
+
+impl Service {
+    /// Starts another process of this service and waits until it serves. It has a port, a log and fault points of its
+    /// own. The peers do not know it: who wants it calls its [`Service::url`].
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn replica(&self) -> Result<Self> {
+        let port = Port::Free.choose()?;
+        let beside = |path: &std::path::Path| -> Result<std::path::PathBuf> {
+            let name = path.file_name().context("a file")?.to_string_lossy();
+            Ok(path.with_file_name(format!("{port}-{name}")))
+        };
+        let mut launch = self.launch.clone();
+        let armed = beside(&self.armed)?;
+        launch.log = beside(&launch.log)?;
+        launch.pid_file = beside(&launch.pid_file)?;
+        launch.name = format!("{}-{port}", self.name);
+        for (name, value) in &mut launch.env {
+            match name.as_str() {
+                "LISTEN" => *value = format!("127.0.0.1:{port}"),
+                fault::ARMED => *value = armed.display().to_string(),
+                _ => {}
+            }
+        }
+        let mut replica = Self { name: self.name, port, launch, armed, process: None };
+        replica.start()?;
+        replica.serving().await?;
+        Ok(replica)
+    }
+}
+
+impl Services {
+    /// As [`Service::replica`].
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn replica(&self, name: ServiceName) -> Result<Service> {
+        self.get(name).replica().await
+    }
+}
