@@ -93,7 +93,10 @@ impl Recovery {
                 let headers = Headers { traceparent, ..Headers::default() };
                 let happening = Happening { transfer_id: transfer.id, input: Input::Expiry, headers };
                 let lease = Lease { owner: self.owner, fence: claim.fence };
-                self.coordinator.act("recover_transfer", &happening, Some(lease)).await?;
+                let (_, acted_on) = self.coordinator.act("recover_transfer", &happening, Some(lease)).await?;
+                if acted_on.is_none() {
+                    tracing::info!(transfer.id = %transfer.id, "another worker has the transfer by now");
+                }
                 Ok(())
             }
             None => self.wait(claim, "undecided, and its time is not over").await,
