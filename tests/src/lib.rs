@@ -4,6 +4,7 @@
 pub mod books;
 pub mod people;
 pub mod status;
+pub mod streams;
 pub mod sweep;
 mod system;
 pub mod tool;

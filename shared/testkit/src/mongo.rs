@@ -1,5 +1,7 @@
 //! A private MongoDB server: the real one when there is one, else a stand-in that speaks its protocol.
 
+mod backup;
+
 use std::ffi::OsString;
 use std::fmt;
 use std::fs;
@@ -20,6 +22,8 @@ use crate::process::Process;
 use crate::programs::{self, MongoProgram, SECANTUS_VERSION};
 use crate::state::State;
 use crate::wait::wait_until;
+
+pub use backup::Documents;
 
 const NAME: &str = "mongodb";
 const REPLICA_SET: &str = "tristore";

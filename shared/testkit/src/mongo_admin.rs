@@ -78,7 +78,7 @@ impl MongoAdmin {
         Ok(names.len())
     }
 
-    async fn client(&self) -> Result<Client> {
+    pub(crate) async fn client(&self) -> Result<Client> {
         let mut options = ClientOptions::parse(self.url("admin")).await.context("a MongoDB URL")?;
         options.server_selection_timeout = Some(SELECTION_TIMEOUT);
         options.connect_timeout = Some(SELECTION_TIMEOUT);

@@ -1,5 +1,7 @@
 //! A private PostgreSQL server with the settings that production has: nothing is faster here by being less safe.
 
+mod backup;
+
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
@@ -16,6 +18,8 @@ use crate::programs;
 use crate::psql::PostgresAdmin;
 use crate::state::State;
 use crate::wait::wait_until;
+
+pub use backup::Dump;
 
 const NAME: &str = "postgres";
 const USER: &str = "tristore";

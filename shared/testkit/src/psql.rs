@@ -35,6 +35,11 @@ impl PostgresAdmin {
         Ok(Self { user: user.to_owned(), password: password.to_owned(), address: address.to_owned() })
     }
 
+    /// For programs that take it from the environment.
+    pub(crate) fn password(&self) -> &str {
+        &self.password
+    }
+
     /// The URL of one of its databases, password included.
     #[must_use]
     pub fn url(&self, database: &str) -> String {

@@ -1,0 +1,80 @@
+//! Backups of a MongoDB server: its data folder, and the documents of one database.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use bson::{Document, doc};
+
+use super::Mongo;
+use crate::folder::Backup;
+
+/// A logical backup of one database: what is in its collections, whose indexes and validators stay.
+#[derive(Debug)]
+pub struct Documents {
+    database: String,
+    collections: Vec<(String, Vec<Document>)>,
+}
+
+impl Mongo {
+    /// Takes a physical backup. The server is away meanwhile.
+    ///
+    /// # Errors
+    /// When it does not end or does not start again.
+    pub async fn backup(&self) -> Result<Backup> {
+        let backup = Backup::beside(&self.data());
+        self.stop().await?;
+        backup.fill(&self.data()).await?;
+        self.restart().await?;
+        Ok(backup)
+    }
+
+    /// Puts the server back to a physical backup of it: everything since is lost.
+    ///
+    /// # Errors
+    /// When it does not end or does not start.
+    pub async fn restore(&self, backup: &Backup) -> Result<()> {
+        self.stop().await?;
+        backup.put_back(&self.data()).await?;
+        self.restart().await
+    }
+
+    /// Takes a logical backup of one database, which nobody may write meanwhile.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn dump(&self, database: &str) -> Result<Documents> {
+        let found = self.admin.client().await?.database(database);
+        let mut collections = Vec::new();
+        for name in found.list_collection_names().await.context("listing collections")? {
+            let mut cursor = found.collection::<Document>(&name).find(doc! {}).await?;
+            let mut documents = Vec::new();
+            while cursor.advance().await? {
+                documents.push(cursor.deserialize_current()?);
+            }
+            collections.push((name, documents));
+        }
+        Ok(Documents { database: database.to_owned(), collections })
+    }
+
+    /// Makes the documents of one database what they were; nobody may use it meanwhile.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn load(&self, dump: &Documents) -> Result<()> {
+        let database = self.admin.client().await?.database(&dump.database);
+        for (name, documents) in &dump.collections {
+            let collection = database.collection::<Document>(name);
+            collection.delete_many(doc! {}).await.with_context(|| format!("emptying {name}"))?;
+            if !documents.is_empty() {
+                collection.insert_many(documents).await.with_context(|| format!("filling {name}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn data(&self) -> PathBuf {
+        let mut folder = PathBuf::new();
+        self.process.relaunch_with(|launch| folder.clone_from(&launch.folder));
+        folder.join("data")
+    }
+}
