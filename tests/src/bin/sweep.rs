@@ -11,9 +11,9 @@ use tests::sweep;
 #[derive(Debug, Parser)]
 #[command(name = "sweep")]
 struct Options {
-    /// Only cases whose line contains this, such as `relay.published` or `Refund`.
-    #[arg(long, default_value = "")]
-    only: String,
+    /// Only cases whose line contains this, such as `relay.published` or `Refund`; again for another.
+    #[arg(long)]
+    only: Vec<String>,
     /// How often each case is run.
     #[arg(long, default_value_t = 1)]
     repeats: usize,
@@ -29,8 +29,10 @@ struct Options {
 async fn main() -> Result<ExitCode> {
     let options = Options::parse();
     let cases = if options.short { sweep::short() } else { sweep::all() };
-    let picked: Vec<_> = cases.into_iter().filter(|case| case.to_string().contains(&options.only)).collect();
-    ensure!(!picked.is_empty(), "no case contains `{}`", options.only);
+    let is_wanted =
+        |line: &str| options.only.is_empty() || options.only.iter().any(|text| line.contains(text));
+    let picked: Vec<_> = cases.into_iter().filter(|case| is_wanted(&case.to_string())).collect();
+    ensure!(!picked.is_empty(), "no case contains any of {:?}", options.only);
     let cases = picked.repeat(options.repeats);
     let count = cases.len();
     let mut done = 0;

@@ -87,6 +87,7 @@ async fn look(stage: &Stage, operation: &dyn Operation, before: &Measures, marks
     let after = measure(stage, operation).await?;
     check_effect(before, &after, &operation.effect())?;
     stage.system.books_balance().await?;
+    stage.conserved().await?;
     for (name, mark) in marks {
         let lines = stage.system.stack.services.get(*name).log().errors_since(*mark);
         ensure!(lines.is_empty(), "{name} logged errors:\n{}", lines.join("\n"));

@@ -6,9 +6,12 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use api::event::v1::{HeadRequest, ListConsumersRequest, ListParkedRequest, StreamHead};
+use api::order::v1::RunAuditRequest;
+use api::order::v1::audit::Verdict;
 use bson::doc;
 use sqlx::{Connection as _, PgConnection};
 use testkit::{ServiceName, wait_until};
+use tonic::Status;
 
 use super::operation::Measures;
 use super::stage::Stage;
@@ -23,6 +26,25 @@ impl Stage {
         })
         .await?;
         self.nothing_parked().await
+    }
+
+    /// Runs an audit of both books, as an operator does.
+    pub(super) async fn audit(&self) -> Result<Verdict, Status> {
+        let mut audits = self.system.admin.caller.audits();
+        let mut pages = audits.run_audit(RunAuditRequest { full: false }).await?.into_inner();
+        while let Some(page) = pages.message().await? {
+            if let Some(audit) = page.audit {
+                return Ok(audit.verdict());
+            }
+        }
+        Err(Status::unknown("the audit came to no end"))
+    }
+
+    /// Fails when the services' own auditor does not find everything conserved.
+    pub(super) async fn conserved(&self) -> Result<()> {
+        let verdict = wait_until(WITHIN, "an audit", async || self.audit().await).await?;
+        ensure!(verdict == Verdict::Conserved, "the audit says {verdict:?}");
+        Ok(())
     }
 
     /// How many events each stream has, by the name of the measure.

@@ -36,6 +36,7 @@ const TRANSACTIONS: &[(ServiceName, &str, &[Kind])] = &[
     (User, "create_post", &[CreatePost]),
     (User, "transfer_post", &[TransferPost]),
     (User, "hold_expire", &[HoldOverdue]),
+    (User, "audit_advance", &[Audit]),
     (Order, "create_product", &[CreateProduct]),
     (Order, "learn_customer", &[PlaceUnheard]),
     (Order, "cancel_order", &[CancelOrder]),
@@ -130,6 +131,9 @@ pub const EXEMPT: &[(&str, &str)] = &[
     ("rehash", "only when the parameters of password hashing change; done again at the next login"),
     ("bootstrap_admin", "a command that its operator runs again, not a call"),
     ("rebuild_customers", "a resync, which has tests of its own"),
+    ("rebuild_customers_end", "a resync, which has tests of its own"),
+    ("rebuild_statistics", "a resync, which has tests of its own"),
+    ("remove_statistics", "a resync, which has tests of its own"),
     ("forget_user", "a resync, which has tests of its own"),
 ];
 

@@ -9,7 +9,7 @@ use testkit::state;
 /// Kill a service at every named moment; one line each case, and the sum. Fails when a case does.
 #[derive(ClapArgs)]
 pub(crate) struct Args {
-    /// `--only TEXT` (cases whose line contains it), `--repeats N`, `--short` (as in CI), `--systems N` (side by side).
+    /// `--only TEXT` (cases whose line contains it, may be repeated), `--repeats N`, `--short` (as in CI), `--systems N` (side by side).
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
     sweep: Vec<String>,
 }

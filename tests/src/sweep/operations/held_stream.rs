@@ -22,8 +22,8 @@ impl HeldStream {
         if self.0.replace(true) {
             return Ok(());
         }
-        let until = doc! { "$add": ["$$NOW", HELD_FOR_MS] };
-        lease(stage, bson::Uuid::new(), Bson::Document(until)).await
+        let until = doc! { "startDate": "$$NOW", "unit": "millisecond", "amount": HELD_FOR_MS };
+        lease(stage, Bson::Document(doc! { "$dateAdd": until })).await
     }
 
     /// Gives it back, if it was taken.
@@ -31,13 +31,14 @@ impl HeldStream {
         if !self.0.replace(false) {
             return Ok(());
         }
-        lease(stage, bson::Uuid::new(), Bson::DateTime(bson::DateTime::from_millis(0))).await
+        lease(stage, Bson::DateTime(bson::DateTime::from_millis(0))).await
     }
 }
 
-async fn lease(stage: &Stage, owner: bson::Uuid, until: Bson) -> Result<()> {
+async fn lease(stage: &Stage, until: Bson) -> Result<()> {
     let databases = &stage.system.stack.databases;
     let url = databases.urls_for_services().await?.mongodb;
+    let owner = bson::Uuid::new();
     let taken = doc! { "owner": owner, "fence": { "$add": ["$fence", 1_i64] }, "lease_until": until };
     let update = doc! { "q": { "_id": "user" }, "u": [{ "$set": taken }] };
     let answer = databases

@@ -73,6 +73,8 @@ pub enum Kind {
     Revoke,
     /// `RevokeAllSessions`, by an admin.
     RevokeAll,
+    /// `RunAudit`.
+    Audit,
     /// SIGTERM to user service.
     StopUser,
     /// SIGTERM to order service.
@@ -111,6 +113,7 @@ pub(super) async fn prepare(kind: Kind, stage: &Arc<Stage>) -> Result<Box<dyn Op
         Kind::Refresh => Box::new(sessions::Refresh::new(stage).await?),
         Kind::Revoke => Box::new(sessions::Revoke::new(stage).await?),
         Kind::RevokeAll => Box::new(sessions::RevokeAll::new(stage).await?),
+        Kind::Audit => Box::new(upkeep::Audit::new(stage).await?),
         Kind::StopUser => Box::new(upkeep::Stop::new(stage, testkit::ServiceName::User)),
         Kind::StopOrder => Box::new(upkeep::Stop::new(stage, testkit::ServiceName::Order)),
         Kind::StopSession => Box::new(upkeep::Stop::new(stage, testkit::ServiceName::Session)),

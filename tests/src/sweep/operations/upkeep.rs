@@ -1,4 +1,4 @@
-//! What is done to a service rather than asked of it.
+//! What operators do.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -6,10 +6,38 @@ use std::sync::Arc;
 use anyhow::Result;
 use nix::sys::signal::Signal;
 use testkit::ServiceName;
+use testkit::client::eur;
 use tonic::Status;
 
+use crate::people::PRICE;
 use crate::sweep::operation::{Changes, Doing, Measures, Operation};
 use crate::sweep::stage::Stage;
+
+/// An audit of both books, which have something new.
+pub(super) struct Audit {
+    stage: Arc<Stage>,
+}
+
+impl Audit {
+    pub(super) async fn new(stage: Arc<Stage>) -> Result<Self> {
+        stage.system.admin.grant(&stage.friend, eur(PRICE)).await?;
+        Ok(Self { stage })
+    }
+}
+
+impl Operation for Audit {
+    fn call(&self) -> Doing<'_, Result<String, Status>> {
+        Box::pin(async { Ok(format!("{:?}", self.stage.audit().await?)) })
+    }
+
+    fn measure(&self) -> Doing<'_, Result<Measures>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    fn effect(&self) -> Changes {
+        Changes::new()
+    }
+}
 
 /// SIGTERM, once. Killed while it leaves, the service has not given its leases back.
 pub(super) struct Stop {
