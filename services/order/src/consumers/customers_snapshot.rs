@@ -41,7 +41,7 @@ impl Rebuilding {
             aggregates += page.len() as u64;
             let page = &page;
             self.store
-                .transaction("rebuild customers", |mut tx| async move {
+                .transaction("rebuild_customers", |mut tx| async move {
                     if !tx.resync_holds(CUSTOMERS, held).await? {
                         return Err(Error::unavailable("another resync took over"));
                     }
@@ -51,7 +51,7 @@ impl Rebuilding {
                 .await?;
         }
         self.store
-            .transaction("end of rebuilding customers", |mut tx| async move {
+            .transaction("rebuild_customers_end", |mut tx| async move {
                 if !tx.resync_holds(CUSTOMERS, held).await? {
                     return Err(Error::unavailable("another resync took over"));
                 }

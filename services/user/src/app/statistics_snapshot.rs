@@ -47,7 +47,7 @@ impl Rebuilding {
             self.remove_others(&held, after, Some(end), known).await?;
             let context: (String, Sums) = (held.clone(), page);
             self.store
-                .transaction("rebuild statistics", context, |tx, (held, page)| {
+                .transaction("rebuild_statistics", context, |tx, (held, page)| {
                     Box::pin(async move {
                         require_hold(tx, held).await?;
                         tx.statistics_replace(page).await
@@ -70,7 +70,7 @@ impl Rebuilding {
     ) -> Result<()> {
         let context = (held.to_owned(), after, through, known);
         loop {
-            let is_done = self.store.transaction("remove statistics", context.clone(), |tx, context| {
+            let is_done = self.store.transaction("remove_statistics", context.clone(), |tx, context| {
                 Box::pin(async move {
                     let (held, after, through, known) = context;
                     require_hold(tx, held).await?;
