@@ -1,5 +1,5 @@
 //! The conservation check over both services' trial balances: what must hold in each book at any time, and between
-//! the two when nothing is on its way.
+//! the two when nothing is on its way. While credit moves, `order.v1.AuditService` judges.
 
 use std::collections::BTreeSet;
 
