@@ -10,11 +10,10 @@ use runtime::config::{
 };
 use secrecy::SecretString;
 use serde::Serialize;
-use tokio::sync::Notify;
 use types::{SystemClock, SystemIds};
 
 use crate::domain::{Lifetimes, LoginLimits};
-use crate::storage::StoreOptions;
+use crate::storage::{Appended, StoreOptions};
 
 /// Where the service listens unless told otherwise.
 pub const LISTEN: &str = "0.0.0.0:50053";
@@ -173,7 +172,7 @@ impl Config {
     ///
     /// # Errors
     /// When limits do not fit together.
-    pub(crate) fn store_options(&self, appended: &Arc<Notify>) -> Result<StoreOptions> {
+    pub(crate) fn store_options(&self, appended: &Arc<Appended>) -> Result<StoreOptions> {
         let (sessions, logins) = (&self.sessions, &self.logins);
         let lifetimes = Lifetimes {
             access: sessions.access_life,

@@ -11,14 +11,13 @@ use runtime::client::Peer;
 use runtime::health::Readiness;
 use runtime::retry::{START_UP_WITHIN, start_up};
 use runtime::server::{Core, Service};
-use tokio::sync::Notify;
 
 use crate::app::App;
 use crate::clients::user::Users;
 use crate::config::{Config, RedisConfig};
 use crate::error::Error;
 use crate::grpc;
-use crate::storage::Store;
+use crate::storage::{Appended, Store};
 use crate::workers;
 
 /// The domain of this service's errors.
@@ -28,7 +27,7 @@ pub const DOMAIN: &str = grpc::DOMAIN;
 #[derive(Debug, Clone)]
 pub struct SessionService {
     config: Arc<Config>,
-    appended: Arc<Notify>,
+    appended: Arc<Appended>,
     stamped: Stamped,
     resyncs: Resyncs,
 }

@@ -147,6 +147,11 @@ impl<S: ConsumerStore, E: Effects<S::Tx>> Applier<S, E> {
         }
     }
 
+    /// Whether an event says anything to the consumer.
+    pub(crate) fn concerns(&self, event: &Event) -> bool {
+        self.effects.concerns(event)
+    }
+
     /// Renews the lease.
     pub(crate) async fn lease(&mut self) -> Result<Option<LeasedMark>, StoreError> {
         // Also after a failure, so that one does not follow on the other without a pause.

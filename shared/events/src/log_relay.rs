@@ -152,15 +152,15 @@ impl<L: RelayLease, C: Channel> LogRelay<L, C> {
         let mut renewed = Instant::now();
         let mut warnings = Throttle::default();
         loop {
-            let due = tokio::select! {
-                _ = heartbeat.tick() => true,
-                () = self.log.appended() => false,
-                () = sleep(jittered(self.options.poll)) => false,
+            let (due, only) = tokio::select! {
+                _ = heartbeat.tick() => (true, None),
+                streams = self.log.appended() => (false, Some(streams)),
+                () = sleep(jittered(self.options.poll)) => (false, None),
                 signal = wakes.next() => {
                     if !matches!(signal, Signal::Message { .. }) {
                         continue;
                     }
-                    false
+                    (false, None)
                 }
             };
             if renewed.elapsed() >= self.options.lease / 3 {
@@ -170,28 +170,27 @@ impl<L: RelayLease, C: Channel> LogRelay<L, C> {
                     return Ok(());
                 }
             }
-            self.publish(&mut cursors, due, &mut warnings).await?;
+            self.publish(&mut cursors, only.as_deref(), due, &mut warnings).await?;
             backoff.reset();
         }
     }
 
-    /// Publishes what is new in all streams, and their heads if they are due.
+    /// Publishes what is new in all streams, or in some only, and the heads of all if they are due.
     async fn publish(
         &self,
         cursors: &mut [Cursor],
+        only: Option<&[String]>,
         due: bool,
         warnings: &mut Throttle,
     ) -> Result<(), StoreError> {
+        let is_read = |cursor: &Cursor| only.is_none_or(|streams| streams.contains(&cursor.head.stream));
         loop {
-            let batches = join_all(
-                cursors
-                    .iter()
-                    .map(|cursor| self.log.read_after(&cursor.head.stream, cursor.head.position, BATCH_MAX)),
-            )
-            .await;
+            let heads = cursors.iter().filter(|cursor| is_read(cursor)).map(|cursor| &cursor.head);
+            let reads = heads.map(|head| self.log.read_after(&head.stream, head.position, BATCH_MAX));
+            let batches = join_all(reads).await;
             let mut messages: Vec<Outgoing> = Vec::new();
             let mut more = false;
-            for (batch, cursor) in batches.into_iter().zip(cursors.iter_mut()) {
+            for (batch, cursor) in batches.into_iter().zip(cursors.iter_mut().filter(|cursor| is_read(cursor))) {
                 let batch = batch?;
                 more |= batch.len() >= BATCH_MAX;
                 let channel = events_channel(&cursor.head.stream);

@@ -194,6 +194,11 @@ impl Machine {
         Some(run)
     }
 
+    /// What [`Machine::next_run`] would give, or a part of.
+    pub(crate) fn ready(&self) -> impl ExactSizeIterator<Item = &Event> {
+        self.ready.iter()
+    }
+
     /// Whether another page of the replay can be taken in.
     pub(crate) fn wants_page(&self) -> bool {
         matches!(self.phase, Phase::Replaying { .. }) && self.running && !self.is_full()

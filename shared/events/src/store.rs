@@ -187,8 +187,8 @@ pub trait RelayLease: EventLog {
     /// it. Publishing twice is harmless, so this lease has no fence.
     fn hold(&self, owner: Uuid, duration: Duration) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// As [`OutboxStore::appended`].
-    fn appended(&self) -> impl Future<Output = ()> + Send;
+    /// Waits until something may have been appended, and names the streams. A hint, as [`OutboxStore::appended`] is.
+    fn appended(&self) -> impl Future<Output = Vec<String>> + Send;
 }
 
 /// A durable consumer of one stream. Each purpose is one of its own, so that rebuilding a read model can never
@@ -447,6 +447,12 @@ pub trait Effects<Tx>: Send + Sync + 'static {
     /// already. Locks everything it needs in the order orders, transfers, accounts, products, each sorted by
     /// id, before it changes anything. Events of types that it does not know are no error.
     fn apply(&self, tx: &mut Tx, run: &[Event]) -> impl Future<Output = Result<(), EffectError>> + Send;
+
+    /// Whether an event says anything to this consumer. One that does not moves the mark and nothing else, and nobody
+    /// waits for that: it may wait a moment for others.
+    fn concerns(&self, _event: &Event) -> bool {
+        true
+    }
 
     /// Called after these events' effects have committed: to wake whoever waits for them. Must not block. Never
     /// called for an event twice, but perhaps not at all: the process may die in between.

@@ -53,6 +53,10 @@ impl Effects<Tx> for Customers {
         let customers: Vec<_> = known.into_values().collect();
         Ok(tx.customers_upsert(&customers).await?)
     }
+
+    fn concerns(&self, event: &Event) -> bool {
+        !matches!(fact(event), Ok(None))
+    }
 }
 
 /// The user after an event.

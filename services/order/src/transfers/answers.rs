@@ -51,6 +51,10 @@ impl Effects<Tx> for Answers {
         Ok(())
     }
 
+    fn concerns(&self, event: &Event) -> bool {
+        !matches!(happening(event), Ok(None))
+    }
+
     fn committed(&self, run: &[Event]) {
         let moved = run.iter().filter_map(|event| happening(event).ok().flatten());
         self.0.waiters.wake(moved.map(|happening| {

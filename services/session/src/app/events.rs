@@ -23,6 +23,10 @@ impl Effects<Tx> for Revocations {
         }
         Ok(())
     }
+
+    fn concerns(&self, event: &Event) -> bool {
+        !matches!(revocation(event), Ok(None))
+    }
 }
 
 /// Whose sessions end below which epoch; `None` for an event that ends none.

@@ -67,13 +67,14 @@ impl Store {
     pub(super) async fn append<T: FromRedisValue>(
         &self,
         operation: &'static str,
+        partition: Partition,
         call: &ScriptInvocation<'_>,
     ) -> Result<T> {
         fault::point!("business.committing", operation);
         let answer = self.redis.script(call).await;
         fault::point!("business.committed", operation);
         // Also after a failure: the script may have run, and only its answer got lost.
-        self.options.appended.notify_one();
+        self.options.appended.tell(partition);
         answer
     }
 }

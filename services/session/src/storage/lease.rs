@@ -20,8 +20,8 @@ impl RelayLease for Store {
         Ok(held)
     }
 
-    async fn appended(&self) {
-        self.options.appended.notified().await;
+    async fn appended(&self) -> Vec<String> {
+        self.options.appended.next().await.into_iter().map(Partition::stream).collect()
     }
 }
 

@@ -2,6 +2,7 @@
 //! script (`scripts/`), which is what a transaction means on Redis. Whether something has expired is decided by
 //! the Redis server's clock, which all replicas share.
 
+mod appended;
 mod connection;
 mod consumer;
 mod events;
@@ -23,9 +24,9 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 use time::OffsetDateTime;
-use tokio::sync::Notify;
 use types::{Clock, EventId, IdSource, SystemClock, SystemIds};
 
+pub(crate) use appended::Appended;
 pub(crate) use sessions::{CreateReply, RefreshReply, Tokens};
 pub use tx::Tx;
 
@@ -54,7 +55,7 @@ pub(crate) struct StoreOptions {
     /// Only a hint when it is worth asking Redis, whose own clock decides.
     pub(crate) clock: Arc<dyn Clock>,
     /// Told when an event may have been appended; shared by all stores of the process.
-    pub(crate) appended: Arc<Notify>,
+    pub(crate) appended: Arc<Appended>,
 }
 
 impl Store {

@@ -77,7 +77,7 @@ impl Store {
         for _ in 0..EVICTIONS_MAX {
             call.arg(self.event_id().to_string());
         }
-        let mut reply: Reply = self.append("login", &call).await?;
+        let mut reply: Reply = self.append("login", partition, &call).await?;
         if reply.next::<String>()? == "STALE" {
             return Ok(CreateReply::Stale);
         }
@@ -120,7 +120,7 @@ impl Store {
             .arg(self.event_id().to_string())
             .arg(entries::refreshed())
             .arg(entries::revoked_somewhere(Cause::RefreshReused));
-        let mut reply: Reply = self.append("refresh_session", &call).await?;
+        let mut reply: Reply = self.append("refresh_session", partition, &call).await?;
         let outcome: String = reply.next()?;
         if outcome == "UNKNOWN" {
             return Ok(RefreshReply::Unknown);
@@ -184,7 +184,7 @@ impl Store {
             .arg(millis(self.options.lifetimes.request))
             .arg(self.event_id().to_string())
             .arg(entries::revoked(session_id, user_id, Cause::Asked));
-        let mut reply: Reply = self.append("revoke_session", &call).await?;
+        let mut reply: Reply = self.append("revoke_session", partition, &call).await?;
         match reply.next::<String>()?.as_str() {
             "OTHER" => Keyed::other(&mut reply),
             "REPLAY" => Ok(Keyed::Replayed(())),
@@ -211,7 +211,7 @@ impl Store {
             .arg(millis(self.options.lifetimes.request))
             .arg(self.event_id().to_string())
             .arg(entries::all_revoked(user_id, 0));
-        let mut reply: Reply = self.append("revoke_all_sessions", &call).await?;
+        let mut reply: Reply = self.append("revoke_all_sessions", partition, &call).await?;
         match reply.next::<String>()?.as_str() {
             "OTHER" => Keyed::other(&mut reply),
             "REPLAY" => Ok(Keyed::Replayed(reply.next()?)),
@@ -227,14 +227,15 @@ impl Store {
         auth_epoch: i64,
         headers: &Headers,
     ) -> Result<u32> {
-        let mut call = self.appending(&script::SESSION_REVOKE_BELOW, Partition::of(user_id), headers);
+        let partition = Partition::of(user_id);
+        let mut call = self.appending(&script::SESSION_REVOKE_BELOW, partition, headers);
         call.key(keys::user(user_id))
             .key(keys::sessions(user_id))
             .arg(user_id.to_string())
             .arg(auth_epoch)
             .arg(self.event_id().to_string())
             .arg(entries::all_revoked(user_id, auth_epoch));
-        self.append("revoke_below", &call).await
+        self.append("revoke_below", partition, &call).await
     }
 }
 

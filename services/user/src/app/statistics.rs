@@ -23,6 +23,10 @@ impl Effects<Tx> for Statistics {
         tx.statistics_add(sums.into_iter()).await.map_err(StoreError::from)?;
         Ok(())
     }
+
+    fn concerns(&self, event: &Event) -> bool {
+        !matches!(order_change(event), Ok(None))
+    }
 }
 
 fn add_up(run: &[Event]) -> Result<BTreeMap<UserId, OrderStatistics>, EffectError> {

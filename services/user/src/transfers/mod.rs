@@ -84,6 +84,10 @@ impl Effects<Tx> for TransferEffects {
         Ok(())
     }
 
+    fn concerns(&self, event: &Event) -> bool {
+        !matches!(Command::decode(event), Ok(None))
+    }
+
     fn committed(&self, run: &[Event]) {
         if fault::BUILT_IN {
             for command in run.iter().filter_map(|event| Command::decode(event).ok().flatten()) {

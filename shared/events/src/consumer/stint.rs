@@ -3,10 +3,11 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use futures_util::future::FutureExt as _;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::{Consumer, ConsumerOptions, RETRY_FIRST, RETRY_LONGEST};
@@ -23,6 +24,8 @@ use crate::store::{ConsumerId, ConsumerStore, Effects, LeasedMark, Mark, StoreEr
 const DEAD_TICKS: u32 = 20;
 /// How many messages of the channel are taken before anything else gets its turn.
 const MESSAGES_AT_ONCE: usize = 256;
+/// How long events that say nothing to the consumer wait for others, to move the mark together.
+const LINGER: Duration = Duration::from_millis(20);
 
 /// Why a replica stopped consuming.
 pub(super) enum End {
@@ -73,6 +76,8 @@ pub(super) struct Stint<S, E, P> {
     applier: Option<Applier<S, E>>,
     work: Job<(Applier<S, E>, Worked)>,
     renew_now: bool,
+    /// Until when what is ready waits, since none of it says anything to the consumer.
+    linger_until: Option<Instant>,
     replay: Option<Pages>,
     asking: Job<Asked>,
     acknowledging: Job<(Mark, Result<(), SourceError>)>,
@@ -98,6 +103,7 @@ where
             applier: Some(Applier::new(claim.clone(), effects.clone(), options.clone())),
             work: None,
             renew_now: false,
+            linger_until: None,
             replay: None,
             asking: None,
             acknowledging: None,
@@ -136,6 +142,7 @@ where
                 page = next_page(&mut self.replay), if self.machine.wants_page() => self.page(page),
                 asked = done(&mut self.asking) => self.asked(asked),
                 (mark, result) = done(&mut self.acknowledging) => self.told(mark, result),
+                () = lingered(self.linger_until), if self.applier.is_some() => {}
                 _ = tick.tick() => self.machine.tick(),
             }
         }
@@ -188,6 +195,11 @@ where
             return;
         }
         let mark = self.machine.mark();
+        if self.lingers(&applier) {
+            self.applier = Some(applier);
+            return;
+        }
+        self.linger_until = None;
         let Some(run) = self.machine.next_run(self.options.batch_max) else {
             self.applier = Some(applier);
             return;
@@ -196,6 +208,17 @@ where
             let outcome = applier.apply(mark, &run).await;
             (applier, Worked::Applied(outcome))
         }));
+    }
+
+    /// Whether what is ready waits a moment longer.
+    fn lingers(&mut self, applier: &Applier<S, E>) -> bool {
+        let mut ready = self.machine.ready();
+        let count = ready.len();
+        if count == 0 || count >= self.options.batch_max || ready.any(|event| applier.concerns(event)) {
+            return false;
+        }
+        let now = Instant::now();
+        *self.linger_until.get_or_insert(now + LINGER) > now
     }
 
     fn worked(&mut self, worked: Worked) -> Option<End> {
@@ -300,6 +323,13 @@ where
             let ConsumerId { name, stream } = self.claim.consumer;
             tracing::warn!(consumer = name, stream, error, "{what}");
         }
+    }
+}
+
+async fn lingered(until: Option<Instant>) {
+    match until {
+        Some(until) => sleep_until(until).await,
+        None => std::future::pending().await,
     }
 }
 

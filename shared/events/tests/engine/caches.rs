@@ -26,7 +26,14 @@ const STREAMS: [&str; 3] = ["session-00", "session-01", "session-02"];
 struct MemoryLog {
     streams: Arc<HashMap<&'static str, MemoryOutbox>>,
     lease: Arc<Mutex<Option<(Uuid, Instant)>>>,
-    appended: Arc<Notify>,
+    appended: Arc<Appended>,
+}
+
+/// The streams that were appended to.
+#[derive(Default)]
+struct Appended {
+    streams: Mutex<Vec<String>>,
+    told: Notify,
 }
 
 impl MemoryLog {
@@ -54,7 +61,8 @@ impl MemoryLog {
         let writer = Uuid::from_u128(1);
         let lease = outbox.lease(stream, writer, Duration::from_secs(9)).await.unwrap().unwrap();
         outbox.stamp(&lease, 10, Duration::from_secs(9)).await.unwrap();
-        self.appended.notify_one();
+        self.appended.streams.lock().unwrap().push(stream.to_owned());
+        self.appended.told.notify_one();
     }
 }
 
@@ -97,8 +105,9 @@ impl RelayLease for MemoryLog {
         Ok(free)
     }
 
-    async fn appended(&self) {
-        self.appended.notified().await;
+    async fn appended(&self) -> Vec<String> {
+        self.appended.told.notified().await;
+        std::mem::take(&mut self.appended.streams.lock().unwrap())
     }
 }
 

@@ -2,7 +2,6 @@
 //! still the model's; the services' tests have real ones.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -163,7 +162,7 @@ impl Pair {
         let channel = Channel::from_shared(format!("http://{address}")).unwrap().tcp_nodelay(true);
         let source = GrpcSource::new(channel.connect_lazy());
         let store = MemoryStore::default();
-        let effects = Arc::new(Noting { failing: Arc::new(AtomicU32::new(0)) });
+        let effects = Arc::new(Noting::default());
         let consumer = Consumer::new(READER, store.clone(), effects, source, bus, ConsumerOptions::default());
         running.spawn(consumer.run(shutdown.clone()));
         Self { outbox, store, committed: Vec::new(), shutdown, running }

@@ -111,6 +111,31 @@ async fn a_backlog_is_applied_in_batches_after_the_consumer_was_away() {
     applied_as_committed(&world).await;
 }
 
+/// Claim: a mark that nobody waits for costs a transaction now and then, not one for each event; and what does say
+/// something to the consumer waits for none of that.
+#[tokio::test(start_paused = true)]
+async fn events_that_say_nothing_to_a_consumer_move_its_mark_together() {
+    let mut world = started().await;
+    latencies(&mut world, 1).await;
+    let runs = world.effects.runs.swap(0, Ordering::Relaxed);
+    assert_eq!(runs, 1);
+    world.effects.unconcerned.store(true, Ordering::Relaxed);
+    for _ in 0..10 {
+        world.write_one();
+        sleep(Duration::from_millis(2)).await;
+    }
+    world.until_applied(SOON).await.unwrap();
+    let runs = world.effects.runs.swap(0, Ordering::Relaxed);
+    assert!((1..=2).contains(&runs), "{runs} runs of ten events");
+    world.write_one();
+    sleep(Duration::from_millis(2)).await;
+    world.effects.unconcerned.store(false, Ordering::Relaxed);
+    let latency = latencies(&mut world, 1).await[0];
+    assert!(latency <= Duration::from_millis(2), "{latency:?}");
+    assert_eq!(world.effects.runs.load(Ordering::Relaxed), 1, "both at once");
+    applied_as_committed(&world).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_promotion_without_loss_goes_on_with_the_new_epoch() {
     let mut world = started().await;

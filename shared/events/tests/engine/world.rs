@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use events::history::History;
@@ -34,12 +34,18 @@ fn happens(percent: &Percent) -> bool {
 }
 
 /// Notes each event in the consumer's database; fails for a while now and then.
+#[derive(Default)]
 pub(crate) struct Noting {
     pub(crate) failing: Percent,
+    /// The events say nothing to the consumer.
+    pub(crate) unconcerned: AtomicBool,
+    /// How many runs there were.
+    pub(crate) runs: AtomicU32,
 }
 
 impl Effects<MemoryTx> for Noting {
     async fn apply(&self, tx: &mut MemoryTx, run: &[Event]) -> Result<(), EffectError> {
+        self.runs.fetch_add(1, Ordering::Relaxed);
         for event in run {
             tokio::task::yield_now().await;
             tx.apply(event);
@@ -48,6 +54,10 @@ impl Effects<MemoryTx> for Noting {
             }
         }
         Ok(())
+    }
+
+    fn concerns(&self, _: &Event) -> bool {
+        !self.unconcerned.load(Ordering::Relaxed)
     }
 }
 
@@ -121,7 +131,7 @@ impl World {
             channel: Lossy::default(),
             store: MemoryStore::default(),
             source_failing: Percent::default(),
-            effects: Arc::new(Noting { failing: Percent::default() }),
+            effects: Arc::default(),
             options: SequencerOptions::default(),
             long_payloads: true,
             stamped: Stamped::new(),
