@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use api::event::v1::{ConsumerState, ReplayRequest};
-use api::user::v1::{GetUserRequest, OrderStatistics};
+use api::user::v1::{GetUserRequest, OrderStatistics, Wallet};
 use bson::doc;
 use sqlx::{Connection as _, PgConnection};
 use testkit::client::Person;
@@ -27,6 +27,8 @@ const OTHERS: [&str; 3] = ["order.customers", "order.transfers", "session.revoca
 struct Story {
     system: System,
     market: Market,
+    /// The same market for somebody else.
+    newcomer: Market,
 }
 
 impl Story {
@@ -37,7 +39,9 @@ impl Story {
         };
         let system = System::start_with(DatabaseOptions::default(), services).await?;
         let market = Market::open(&system, 10 * PRICE, 1_000).await?;
-        Ok(Self { system, market })
+        let buyer = system.api.sign_up("Newcomer").await?;
+        let newcomer = Market { buyer, seller: market.seller.clone(), product_id: market.product_id.clone() };
+        Ok(Self { system, market, newcomer })
     }
 
     fn admin(&self) -> &Person {
@@ -67,9 +71,7 @@ impl Story {
     }
 
     async fn statistics(&self) -> Result<OrderStatistics> {
-        let request = GetUserRequest { user_id: self.market.buyer.user_id.clone() };
-        let answer = self.market.buyer.caller.users().get_user(request).await.context("GetUser")?;
-        answer.into_inner().user.context("a user")?.order_statistics.context("statistics")
+        statistics(&self.market.buyer).await
     }
 
     /// Waits until user service has counted so many orders.
@@ -177,6 +179,26 @@ impl Story {
     }
 }
 
+async fn statistics(person: &Person) -> Result<OrderStatistics> {
+    let request = GetUserRequest { user_id: person.user_id.clone() };
+    let answer = person.caller.users().get_user(request).await.context("GetUser")?;
+    answer.into_inner().user.context("a user")?.order_statistics.context("statistics")
+}
+
+/// What the consumers had come to when the database was put back.
+struct Lost {
+    marks: [ConsumerState; 2],
+    statistics: OrderStatistics,
+    purse: Wallet,
+}
+
+impl Lost {
+    /// The same marks, of consumers that have stopped.
+    fn stopped(&self) -> [ConsumerState; 2] {
+        self.marks.clone().map(|mark| ConsumerState { halted_reason: "stream_rewound".to_owned(), ..mark })
+    }
+}
+
 /// Claim: order service's PostgreSQL is put back to an older physical backup, of the same identity and timeline, under
 /// running consumers. Every consumer of its stream halts with `stream_rewound`: mark and effects stay, also while the
 /// new history grows past the marks, and no hold ends by what the database no longer knows. Consumers of other
@@ -187,60 +209,74 @@ async fn consumers_stop_when_the_order_database_is_put_back_and_go_on_after_a_re
     let story = Story::begin().await?;
     let admin = story.admin().caller.clone();
     let databases = &story.system.stack.databases;
-    let order_service = &story.system.stack.services.order;
-
     story.pay_one().await?;
     caught_up(&admin, TRANSFERS).await?;
     let backup = databases.postgres.backup().await?;
     let backed_up = head(&admin, "order").await?;
-    story.place(3).await?;
-    story.pay_one().await?;
-    story.held_payment().await?;
-    let marks = story.marks_together().await?;
-    let (statistics, purse) = (story.statistics().await?, wallet(&story.market.buyer).await?);
-    ensure!(marks[0].position > backed_up.position + 5, "{marks:?} of {backed_up:?}");
-    assert_eq!((statistics.placed_count, statistics.paid_count), (6, 2));
+    let lost = lost_future(&story).await?;
+    ensure!(lost.marks[0].position > backed_up.position + 5, "{:?} of {backed_up:?}", lost.marks);
 
     let log = story.system.stack.services.user.log().mark();
     databases.postgres.restore(&backup).await?;
-    order_service.restart().await?;
-    let stopped = |marks: &[ConsumerState; 2]| {
-        marks.clone().map(|mark| ConsumerState { halted_reason: "stream_rewound".to_owned(), ..mark })
-    };
-    assert_eq!(story.both_halted().await?, stopped(&marks));
+    story.system.stack.services.order.restart().await?;
+    assert_eq!(story.both_halted().await?, lost.stopped());
     let told = story.system.stack.services.user.log().errors_since(log);
     for consumer in [STATISTICS, TRANSFERS] {
-        let says = |line: &&String| line.contains(consumer) && line.contains("stream_rewound");
-        ensure!(told.iter().find(says).is_some(), "{consumer} did not tell: {told:?}");
+        let says = |line: &String| line.contains(consumer) && line.contains("stream_rewound");
+        ensure!(told.iter().any(says), "{consumer} did not tell: {told:?}");
     }
     assert_eq!(head(&admin, "order").await?.epoch, backed_up.epoch, "nothing but its history gives it away");
 
-    // The new history takes the positions that the consumers have seen, and more.
+    let orders = grown_past(&story, &lost).await?;
+    healed(&story, &lost, orders).await?;
+    restored_logically(&story).await
+}
+
+/// Orders of the buyer and of somebody who has none in the backup, a payment, and one whose credit is held.
+async fn lost_future(story: &Story) -> Result<Lost> {
+    story.place(3).await?;
+    story.newcomer.order(1).await?;
+    story.pay_one().await?;
+    story.held_payment().await?;
+    let marks = story.marks_together().await?;
+    let statistics = story.statistics().await?;
+    assert_eq!((statistics.placed_count, statistics.paid_count), (6, 2));
+    Ok(Lost { marks, statistics, purse: wallet(&story.market.buyer).await? })
+}
+
+/// The new history takes the positions that the consumers have seen, and more; tells how many orders it has.
+async fn grown_past(story: &Story, lost: &Lost) -> Result<i64> {
+    let admin = &story.admin().caller;
     let mut orders = 0;
-    while head(&admin, "order").await?.position < marks[0].position + 3 {
+    while head(admin, "order").await?.position < lost.marks[0].position + 3 {
         story.place(1).await?;
         orders += 1;
     }
     story.others_go_on().await?;
     story.holds_looked_at().await?;
-    assert_eq!(story.both_halted().await?, stopped(&marks));
-    assert_eq!(story.statistics().await?, statistics);
-    assert_eq!(wallet(&story.market.buyer).await?, purse, "the hold and the balance are as they were");
-    let naive = story.placed_by_position_alone(statistics.placed_count, marks[0].position).await?;
+    assert_eq!(story.both_halted().await?, lost.stopped());
+    assert_eq!(story.statistics().await?, lost.statistics);
+    assert_eq!(wallet(&story.market.buyer).await?, lost.purse, "the hold and the balance are as they were");
+    let naive = story.placed_by_position_alone(lost.statistics.placed_count, lost.marks[0].position).await?;
     assert_ne!(naive, 1 + orders, "positions alone would have been believed, and the sum wrong");
+    Ok(orders)
+}
 
-    let refused = resync(&admin, &resync_of(TRANSFERS)).await.expect_err("money cannot be rebuilt");
+async fn healed(story: &Story, lost: &Lost, orders: i64) -> Result<()> {
+    let admin = &story.admin().caller;
+    let refused = resync(admin, &resync_of(TRANSFERS)).await.expect_err("money cannot be rebuilt");
     assert_eq!(code_and_reason(&refused), (Code::FailedPrecondition, "RESYNC_UNSUPPORTED".to_owned()));
+    assert_eq!(statistics(&story.newcomer.buyer).await?.placed_count, 1);
     let request = resync_of(STATISTICS);
-    let healed = resync(&admin, &request).await?;
+    let healed = resync(admin, &request).await?;
     let rebuilt = story.placed(1 + orders).await?;
     assert_eq!((rebuilt.paid_count, rebuilt.owned_count), (1, 1 + orders));
+    assert_eq!(statistics(&story.newcomer.buyer).await?, OrderStatistics::default(), "that order is gone");
     story.place(1).await?;
     story.placed(2 + orders).await?;
-    assert_eq!(resync(&admin, &request).await?, healed, "a repeat hears what the first one came to");
-    assert_eq!(standing(&admin, TRANSFERS).await?, stopped(&marks)[1], "money waits for somebody to look");
-
-    restored_logically(&story).await
+    assert_eq!(resync(admin, &request).await?, healed, "a repeat hears what the first one came to");
+    assert_eq!(standing(admin, TRANSFERS).await?, lost.stopped()[1], "money waits for somebody to look");
+    Ok(())
 }
 
 /// As a table of its own: the same database server, so that no identity could tell, and the consumer away until the
@@ -275,5 +311,12 @@ async fn restored_logically(story: &Story) -> Result<()> {
     let halted = halted(admin, STATISTICS, "stream_rewound").await?;
     assert_eq!((halted.position, story.statistics().await?), (mark.position, statistics));
     resync(admin, &resync_of(STATISTICS)).await?;
-    story.placed(before + 1 + placed).await.map(drop)
+    story.placed(before + 1 + placed).await?;
+
+    // The restore procedure's last step may be late: to a history that goes on it changes nothing but its name.
+    services.order.command(&["new-epoch"], "").await?;
+    story.place(1).await?;
+    story.placed(before + 2 + placed).await?;
+    assert_ne!(caught_up(admin, STATISTICS).await?.epoch, mark.epoch);
+    Ok(())
 }

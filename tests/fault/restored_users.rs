@@ -70,87 +70,122 @@ fn active(role: &str) -> Option<(String, String)> {
     Some(("active".to_owned(), role.to_owned()))
 }
 
-/// Claim: user service's MongoDB is put back to an older physical backup under running consumers. Every consumer of
-/// its stream, in PostgreSQL and in Redis, halts with `stream_rewound`, mark and effects as they were, also while the
-/// new history grows past the marks. The consumers whose marks went back with that database catch up: each command
-/// of a transfer has its effect once more on the older books, which then agree with the coordinator's. Resync makes the
-/// read model what user service has now, though it knew a newer version of it, ends all sessions, and is refused
-/// for money. The same holds for documents that were restored into the running server.
+/// What the consumers had come to when the database was put back.
+struct Lost {
+    marks: Vec<ConsumerState>,
+    known: Vec<(String, String, String, i64)>,
+    /// The buyer's credit and the seller's balance.
+    money: (i64, i64),
+    /// Signed up since the backup.
+    dora: Person,
+}
+
+impl Lost {
+    /// The same marks, of consumers that have stopped.
+    fn stopped(&self) -> Vec<ConsumerState> {
+        let stopped = |mark: &ConsumerState| ConsumerState {
+            halted_reason: "stream_rewound".to_owned(),
+            ..mark.clone()
+        };
+        self.marks.iter().map(stopped).collect()
+    }
+}
+
+async fn pay_one(market: &Market) -> Result<()> {
+    let request = pay(&market.order(1).await?);
+    market.buyer.caller.transfers().pay_order(request).await.context("PayOrder").map(drop)
+}
+
+/// Claim: user service's MongoDB is put back to an older physical backup under running consumers, and its stream given
+/// a new epoch, as the restore procedure says. Every consumer of the stream, in PostgreSQL and in Redis, halts with
+/// `stream_rewound`, mark and effects as they were, also while the new history grows past the marks. The consumers
+/// whose marks went back with that database catch up: each command of a transfer has its effect once more on the
+/// older books, which then agree with the coordinator's. Resync makes the read model what user service has now, though
+/// it knew a newer version of it, ends all sessions, and is refused for money. Documents that were restored into the
+/// running server, under the same epoch, are caught the same way.
 #[tokio::test]
 async fn consumers_stop_when_the_user_database_is_put_back_and_go_on_after_a_resync() -> Result<()> {
     let mut story = Story::begin().await?;
     let admin = story.system.admin.clone();
     let market = Market::open(&story.system, 4 * PRICE, 100).await?;
     let carol = story.system.api.sign_up("Carol").await?;
-    let paid = async || {
-        let request = pay(&market.order(1).await?);
-        market.buyer.caller.transfers().pay_order(request).await.context("PayOrder").map(drop)
-    };
-    paid().await?;
+    pay_one(&market).await?;
     for consumer in [CUSTOMERS, ANSWERS, REVOCATIONS, OTHERS[0], OTHERS[1]] {
         caught_up(&admin.caller, consumer).await?;
     }
     let backup = story.system.stack.databases.mongo.backup().await?;
-    let backed_up = wait_until(SOON, "the head of the backup", async || {
-        head(&admin.caller, "user").await.map_err(|error| format!("{error:#}"))
-    })
-    .await?;
-
-    let dora = story.system.api.sign_up("Dora").await?;
-    story.deactivate(&carol).await?;
-    paid().await?;
-    let mut marks = Vec::new();
-    for consumer in [CUSTOMERS, ANSWERS, REVOCATIONS] {
-        marks.push(caught_up(&admin.caller, consumer).await?);
-    }
-    for consumer in OTHERS {
-        caught_up(&admin.caller, consumer).await?;
-    }
-    ensure!(marks[0].position >= backed_up.position + 4, "{marks:?} of {backed_up:?}");
-    let (known, money) =
-        (story.all_known().await?, (credit(&market.buyer).await?, earned(&market.seller).await?));
-    assert_eq!(money, (2 * PRICE, 2 * PRICE));
+    let lost = lost_future(&mut story, &market, &carol).await?;
 
     story.system.stack.databases.mongo.restore(&backup).await?;
-    let stopped: Vec<_> = marks
-        .iter()
-        .map(|mark| ConsumerState { halted_reason: "stream_rewound".to_owned(), ..mark.clone() })
-        .collect();
-    assert_eq!(story.all_halted(&admin).await?, stopped);
-    // What went back with the database is done again, once.
-    for consumer in OTHERS {
-        caught_up(&admin.caller, consumer).await?;
-    }
-    assert_eq!((credit(&market.buyer).await?, earned(&market.seller).await?), money);
-    let request = GetUserRequest { user_id: market.buyer.user_id.clone() };
-    let buyer =
-        market.buyer.caller.users().get_user(request).await?.into_inner().user.context("the buyer")?;
-    let statistics = buyer.order_statistics.context("statistics")?;
-    assert_eq!((statistics.placed_count, statistics.paid_count, statistics.owned_count), (2, 2, 2));
+    story.system.stack.services.user.command(&["new-epoch"], "").await?;
+    assert_eq!(story.all_halted(&admin).await?, lost.stopped());
+    done_again_once(&story, &market, &lost).await?;
 
     // The new history takes the positions that the consumers have seen, and more.
     let mut newcomers = Vec::new();
-    while head(&admin.caller, "user").await?.position < marks[0].position + 2 {
+    while head(&admin.caller, "user").await?.position < lost.marks[0].position + 2 {
         newcomers.push(story.system.api.sign_up("Eve").await?);
     }
-    assert_eq!(story.all_halted(&admin).await?, stopped);
+    assert_ne!(head(&admin.caller, "user").await?.epoch, lost.marks[0].epoch);
+    assert_eq!(story.all_halted(&admin).await?, lost.stopped());
     assert_eq!(
         story.all_known().await?,
-        known,
-        "the vanished user and the lost deactivation are still there"
+        lost.known,
+        "vanished users and a lost deactivation are still there"
     );
 
     let refused = resync(&admin.caller, &resync_of(ANSWERS)).await.expect_err("money cannot be rebuilt");
     assert_eq!(code_and_reason(&refused), (Code::FailedPrecondition, "RESYNC_UNSUPPORTED".to_owned()));
     resync(&admin.caller, &resync_of(CUSTOMERS)).await?;
     caught_up(&admin.caller, CUSTOMERS).await?;
-    assert_eq!((story.known(&carol).await?, story.known(&dora).await?), (active("customer"), None));
+    assert_eq!((story.known(&carol).await?, story.known(&lost.dora).await?), (active("customer"), None));
     for newcomer in &newcomers {
         assert_eq!(story.known(newcomer).await?, active("customer"));
     }
     let admin = start_over(&story, &carol, &admin).await?;
-    assert_eq!(standing(&admin.caller, ANSWERS).await?, stopped[1], "money waits for somebody to look");
+    assert_eq!(
+        standing(&admin.caller, ANSWERS).await?,
+        lost.stopped()[1],
+        "money waits for somebody to look"
+    );
     restored_logically(&mut story, &admin).await
+}
+
+/// Somebody signs up, somebody is deactivated, an order is paid.
+async fn lost_future(story: &mut Story, market: &Market, carol: &Person) -> Result<Lost> {
+    let admin = story.system.admin.caller.clone();
+    let backed_up = wait_until(SOON, "the head of the backup", async || {
+        head(&admin, "user").await.map_err(|error| format!("{error:#}"))
+    })
+    .await?;
+    let dora = story.system.api.sign_up("Dora").await?;
+    story.deactivate(carol).await?;
+    pay_one(market).await?;
+    let mut marks = Vec::new();
+    for consumer in [CUSTOMERS, ANSWERS, REVOCATIONS] {
+        marks.push(caught_up(&admin, consumer).await?);
+    }
+    for consumer in OTHERS {
+        caught_up(&admin, consumer).await?;
+    }
+    ensure!(marks[0].position >= backed_up.position + 4, "{marks:?} of {backed_up:?}");
+    let money = (credit(&market.buyer).await?, earned(&market.seller).await?);
+    assert_eq!(money, (2 * PRICE, 2 * PRICE));
+    Ok(Lost { marks, known: story.all_known().await?, money, dora })
+}
+
+/// What went back with the database is done again, once.
+async fn done_again_once(story: &Story, market: &Market, lost: &Lost) -> Result<()> {
+    for consumer in OTHERS {
+        caught_up(&story.system.admin.caller, consumer).await?;
+    }
+    assert_eq!((credit(&market.buyer).await?, earned(&market.seller).await?), lost.money);
+    let request = GetUserRequest { user_id: market.buyer.user_id.clone() };
+    let buyer =
+        market.buyer.caller.users().get_user(request).await?.into_inner().user.context("the buyer")?;
+    let sums = buyer.order_statistics.context("statistics")?;
+    assert_eq!((sums.placed_count, sums.paid_count, sums.owned_count), (2, 2, 2));
+    Ok(())
 }
 
 /// After the resync of the revocations nobody is logged in, everybody can, and revocations work.
