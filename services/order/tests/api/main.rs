@@ -24,6 +24,7 @@ mod recovery;
 mod refund_order;
 mod refusal;
 mod schema;
+mod statistics_snapshot;
 mod teeth;
 mod transfer_order;
 mod transfers;
