@@ -255,3 +255,34 @@ async fn after_user_service_was_restored_a_resync_lets_everybody_in_again() {
     harness.peer.deactivate(&ann);
     dead(&harness, &again).await;
 }
+
+/// A resync forgets all auth epochs, those of deactivations too that the consumer has applied already. A login whose
+/// password was checked before such a one, and which is on its way, must not live on.
+#[tokio::test]
+async fn a_login_on_its_way_during_a_resync_does_not_outlive_a_deactivation() {
+    let harness = Harness::start().await;
+    let (_, admin) = harness.somebody_as(Role::Admin).await;
+    let (user, witness) = harness.somebody().await;
+    harness.peer.hold();
+    let checks = harness.peer.checks();
+    let late = harness.log_in(&user);
+    let overtake = async {
+        let checked = async || if harness.peer.checks() > checks { Ok(()) } else { Err("none") };
+        wait_until(SOON, "the check", checked).await.unwrap();
+        harness.peer.deactivate(&user);
+        dead(&harness, &witness).await;
+        let channel = harness.channel.clone();
+        let mut client = api::event::v1::event_admin_service_client::EventAdminServiceClient::new(channel);
+        let resync = api::event::v1::ResyncRequest {
+            request_id: crate::harness::request_id(),
+            consumer: "session.revocations".to_owned(),
+        };
+        client.resync(crate::harness::bearer(resync, &admin.access_token)).await.unwrap();
+        harness.peer.let_go();
+    };
+    let (login, ()) = tokio::join!(late, overtake);
+    match login {
+        Ok(login) => dead(&harness, &login).await,
+        Err(status) => assert_eq!(refusal(&status), refused(Code::Unauthenticated, "INVALID_CREDENTIALS")),
+    }
+}
