@@ -28,6 +28,8 @@ pub enum Action {
     Serve(Box<Config>),
     /// Apply the migrations that are missing, and end.
     Migrate(PostgresConfig),
+    /// Give the streams new epochs, and end: part of every restore, before the service starts.
+    NewEpoch(PostgresConfig),
 }
 
 /// Everything that `serve` needs.

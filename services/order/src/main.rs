@@ -13,6 +13,7 @@ fn main() -> ExitCode {
     let result = match command.action {
         Action::Serve(config) => serve(*config),
         Action::Migrate(config) => migrate(&config),
+        Action::NewEpoch(config) => new_epoch(&config),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -49,9 +50,20 @@ fn serve(config: Config) -> anyhow::Result<()> {
 }
 
 fn migrate(config: &PostgresConfig) -> anyhow::Result<()> {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().context("making a runtime")?;
-    let applied = runtime.block_on(schema::migrate_when_up(config))?;
+    let applied = block_on(schema::migrate_when_up(config))?;
     eprintln!("order-service: {applied} migrations applied");
     Ok(())
+}
+
+fn new_epoch(config: &PostgresConfig) -> anyhow::Result<()> {
+    let epochs = block_on(schema::new_epoch_when_up(config))?;
+    for (stream, epoch) in epochs {
+        eprintln!("order-service: stream {stream} has epoch {epoch} now");
+    }
+    Ok(())
+}
+
+fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.context("making a runtime")?.block_on(work)
 }

@@ -25,6 +25,8 @@ enum Command {
     Serve(Box<Config>),
     /// Apply the migrations that the database lacks.
     Migrate(MongoConfig),
+    /// Give the stream a new epoch: part of every restore, before the service starts.
+    NewEpoch(MongoConfig),
     /// Make the first admin, with a password from standard input.
     BootstrapAdmin(BootstrapAdmin),
 }
@@ -51,6 +53,7 @@ fn main() -> anyhow::Result<()> {
     match cli.command {
         Command::Serve(config) => serve(*config),
         Command::Migrate(mongo) => migrate(&mongo),
+        Command::NewEpoch(mongo) => new_epoch(&mongo),
         Command::BootstrapAdmin(admin) => bootstrap_admin(admin),
     }
 }
@@ -91,6 +94,12 @@ fn migrate(mongo: &MongoConfig) -> anyhow::Result<()> {
     if applied.is_empty() {
         writeln!(out, "nothing to apply")?;
     }
+    Ok(())
+}
+
+fn new_epoch(mongo: &MongoConfig) -> anyhow::Result<()> {
+    let epoch = block_on(user_service::new_epoch(mongo))?;
+    writeln!(std::io::stdout().lock(), "the stream has epoch {epoch} now")?;
     Ok(())
 }
 

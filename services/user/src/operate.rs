@@ -23,6 +23,16 @@ pub async fn migrate(config: &MongoConfig) -> anyhow::Result<Vec<Applied>> {
     Ok(store.migrate().await?)
 }
 
+/// Gives the stream a new epoch, and takes it from whoever stamps it: a restored backup may be of the same replica
+/// set, so that nothing else tells its history from the one that was lost.
+///
+/// # Errors
+/// When the database does not come up, or has no stream.
+pub async fn new_epoch(config: &MongoConfig) -> anyhow::Result<uuid::Uuid> {
+    let store = connect(config).await?;
+    Ok(store.epoch_replace().await?)
+}
+
 /// Who is to be the first admin.
 #[derive(Debug)]
 pub struct NewAdmin {

@@ -33,6 +33,22 @@ pub async fn migrate_when_up(config: &PostgresConfig) -> anyhow::Result<usize> {
     migrate(config).await
 }
 
+/// Gives every stream a new epoch, once the database has come up, and takes it from whoever stamps it: a restored
+/// backup may be of the same server and timeline, so that nothing else tells its history from the one that was lost.
+///
+/// # Errors
+/// When the database does not come up or does not answer.
+pub async fn new_epoch_when_up(config: &PostgresConfig) -> anyhow::Result<Vec<(String, uuid::Uuid)>> {
+    let options: PgConnectOptions = config.postgres_url.expose_secret().parse()?;
+    let mut connection = start_up("PostgreSQL", START_UP_WITHIN, || options.connect()).await?;
+    let query = "UPDATE outbox_lease
+                 SET epoch = gen_random_uuid(), owner = NULL, lease_until = '-infinity', fence = fence + 1
+                 RETURNING stream, epoch";
+    let epochs = sqlx::query_as(query).fetch_all(&mut connection).await?;
+    connection.close().await?;
+    Ok(epochs)
+}
+
 /// Applies what is missing, under a lock; tells how many migrations there were to apply.
 ///
 /// # Errors

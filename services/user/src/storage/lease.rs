@@ -14,6 +14,7 @@ use types::EventId;
 use uuid::Uuid;
 
 use super::driver::{bounded, bounded_raw, classify, is_duplicate_key};
+use super::event_log::STREAM;
 use super::{SERVER_TIME, Store};
 use crate::error::{Error, Result};
 
@@ -103,6 +104,24 @@ pub(super) async fn take(
         .return_document(ReturnDocument::After)
         .max_time(SERVER_TIME);
     Ok(bounded(update).await?.map(Lease::from))
+}
+
+impl Store {
+    /// Gives the stream a new epoch, and takes it from whoever has the lease.
+    pub(crate) async fn epoch_replace(&self) -> Result<Uuid> {
+        let epoch = Uuid::new_v4();
+        let replaced = doc! {
+            "$set": {
+                "epoch": bson::Uuid::from(epoch),
+                "owner": bson::Uuid::from(Uuid::nil()),
+                "lease_until": bson::DateTime::from_millis(0),
+            },
+            "$inc": { "fence": 1_i64 },
+        };
+        let streams = self.collection::<StreamRow>(LEASES);
+        let updated = bounded(streams.update_one(doc! { "_id": STREAM }, replaced)).await?;
+        if updated.matched_count == 1 { Ok(epoch) } else { Err(Error::internal("there is no stream")) }
+    }
 }
 
 /// Finds the stream as long as the lease is held.
