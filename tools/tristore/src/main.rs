@@ -3,6 +3,7 @@
 mod audit;
 mod books;
 mod client;
+mod consumers;
 mod output;
 mod parked;
 mod streams;
@@ -42,11 +43,10 @@ enum Command {
     /// Events that a consumer could not apply.
     #[command(subcommand)]
     Parked(parked::Command),
-    /// Rebuilds a consumer whose stream was rewound or pruned below its mark.
-    Resync {
-        /// The consumer, such as `order.customers`.
-        consumer: String,
-    },
+    /// How far every consumer is, and why it stands still if it does.
+    Consumers,
+    /// Lets a halted consumer go on: rebuilt from its producer's snapshot where it can be.
+    Resync(consumers::Resync),
     /// Both ledgers side by side; fails when they do not conserve.
     Books,
     /// Compares both books at a cut while traffic runs. Ends with 1 on drift, with 2 when it could not tell.
@@ -90,7 +90,8 @@ async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Streams => streams::run(&client, &output).await?,
         Command::Transfer(command) => transfer::run(&client, &output, consent, command).await?,
         Command::Parked(command) => parked::run(&client, &output, consent, command).await?,
-        Command::Resync { consumer } => parked::resync(&client, &output, consent, consumer).await?,
+        Command::Consumers => consumers::run(&client, &output).await?,
+        Command::Resync(what) => consumers::resync(&client, &output, consent, what).await?,
         Command::Books => return books::run(&client, &output).await,
         Command::Audit(options) => return audit::run(&client, &output, &options).await,
     }

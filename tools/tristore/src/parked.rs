@@ -1,9 +1,8 @@
-//! `tristore parked ...` and `tristore resync`.
+//! `tristore parked ...`.
 
 use anyhow::{Context, Result};
 use api::event::v1::{
-    CloudEvent, ListParkedRequest, ResyncRequest, RetryParkedRequest, SkipParkedRequest,
-    cloud_event_attribute_value::Attr,
+    CloudEvent, ListParkedRequest, RetryParkedRequest, SkipParkedRequest, cloud_event_attribute_value::Attr,
 };
 use uuid::Uuid;
 
@@ -110,21 +109,4 @@ fn attribute(event: &CloudEvent, name: &str) -> String {
         Some(Attr::CeString(text)) => text.clone(),
         _ => String::new(),
     }
-}
-
-pub(crate) async fn resync(
-    client: &Client,
-    output: &Output,
-    consent: Consent,
-    consumer: String,
-) -> Result<()> {
-    consent.required(&format!("rebuild {consumer} from its producer's snapshot"))?;
-    let service = Service::of_consumer(&consumer)?;
-    let request = ResyncRequest { request_id: Uuid::now_v7().to_string(), consumer };
-    let answer = client.event_admin(service).resync(request).await.context(service.name())?.into_inner();
-    if output.is_json() {
-        return output.json(service.name(), &answer);
-    }
-    output.line(format_args!("{} aggregates, goes on after {}", answer.aggregate_count, answer.position));
-    Ok(())
 }
