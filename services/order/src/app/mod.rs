@@ -8,6 +8,7 @@ mod cancel_order;
 mod create_product;
 mod customers;
 mod events;
+mod known_offers;
 mod pay_order;
 mod place_order;
 mod queries;
@@ -26,6 +27,7 @@ use crate::domain::{Order, OrderOutcome};
 use crate::error::{Error, Result};
 use crate::storage::{Recorded, Store};
 use crate::transfers::Coordinator;
+use known_offers::KnownOffers;
 
 pub(crate) use cancel_order::CancelOrder;
 pub(crate) use create_product::CreateProduct;
@@ -40,6 +42,7 @@ pub(crate) struct App {
     users: Users,
     wallets: Wallets,
     transfers: Coordinator,
+    known_offers: KnownOffers,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn IdSource>,
 }
@@ -86,7 +89,7 @@ impl App {
         clock: Arc<dyn Clock>,
         ids: Arc<dyn IdSource>,
     ) -> Self {
-        Self { store, users, wallets, transfers, clock, ids }
+        Self { store, users, wallets, transfers, known_offers: KnownOffers::default(), clock, ids }
     }
 
     /// The present time as PostgreSQL can keep it: an answer is the same when it is rebuilt from there.

@@ -1,4 +1,7 @@
 //! Placing an order: the stock is taken and the prices are fixed, all or nothing.
+//!
+//! It is tried at once with the products as they were last seen, which takes one statement. That statement places the
+//! order or changes nothing; then everything is read, and what was read decides, also why the order is refused.
 
 use types::UserId;
 
@@ -20,28 +23,40 @@ impl App {
     ) -> Result<Answer<Order>> {
         let product_ids: Vec<_> = wanted.iter().map(|item| item.product_id.uuid()).collect();
         let (id, now) = (self.new_id(), self.now());
+        if let Some(offers) = self.known_offers.of(wanted)
+            && let Ok(Placement::Possible(order)) = Placement::new(id, customer_id, wanted, &offers, now)
+            && self.try_to_place(&order, call).await? == Placed::Done
+        {
+            return Ok(Answer::first(order));
+        }
         for _ in 0..ATTEMPTS {
             let view = self.store.placement_view(&call.key, customer_id, &product_ids).await?;
             if let Some(recorded) = view.recorded {
                 return self.replay_order(recorded, call).await;
             }
             self.require_active(customer_id, view.customer_is_active).await?;
-            let order = match Placement::new(id, customer_id, wanted, &view.offers, now)? {
+            let placement = Placement::new(id, customer_id, wanted, &view.offers, now)?;
+            self.known_offers.remember(view.offers);
+            let order = match placement {
                 Placement::Possible(order) => order,
                 Placement::Short(shortage) => return self.refuse(call, shortage).await,
             };
-            let event = self.order_placed(&order, call);
-            match self.store.order_place(&order, &event, &call.key, &call.fingerprint).await {
-                Ok(Placed::Done) => {
-                    fault::point!("business.committed", "place_order");
-                    return Ok(Answer::first(order));
-                }
-                Ok(Placed::RequestTaken) => return self.replay_order_of_first(call).await,
-                Ok(Placed::ProductsChanged) | Err(Error::Conflict(_)) => {}
-                Err(error) => return Err(error),
+            match self.try_to_place(&order, call).await? {
+                Placed::Done => return Ok(Answer::first(order)),
+                Placed::RequestTaken => return self.replay_order_of_first(call).await,
+                Placed::Unfounded => {}
             }
         }
         Err(Error::Contention)
+    }
+
+    /// Places the order if all is as it supposes. What gets in the way of others changes nothing either.
+    async fn try_to_place(&self, order: &Order, call: &Call) -> Result<Placed> {
+        let event = self.order_placed(order, call);
+        match self.store.order_place(order, &event, &call.key, &call.fingerprint).await {
+            Err(Error::Conflict(_)) => Ok(Placed::Unfounded),
+            placed => placed,
+        }
     }
 
     async fn refuse(&self, call: &Call, shortage: Shortage) -> Result<Answer<Order>> {

@@ -1,4 +1,5 @@
-//! Placing an order in two statements: one reads all that the decision needs, one locks, checks again and writes.
+//! Placing an order: one statement reads all that the decision needs, one locks, checks again and writes. The first
+//! is left out where the products are known.
 //!
 //! Each is a transaction of its own, so that no round trip goes to BEGIN and COMMIT; the event is in the second.
 
@@ -32,8 +33,8 @@ pub(crate) enum Placed {
     Done,
     /// The request id has another outcome already. Nothing changed.
     RequestTaken,
-    /// A product is not as it was read: sold meanwhile, or changed. Nothing changed.
-    ProductsChanged,
+    /// A product or the customer is not, or not any more, as the order supposes. Nothing changed.
+    Unfounded,
 }
 
 #[derive(sqlx::FromRow)]
@@ -106,7 +107,8 @@ impl Store {
     }
 
     /// Places an order, all or nothing: takes the stock under lock, in the order of the products' ids, if every
-    /// product still is what the order says; claims the request id; writes the order and its event.
+    /// product is what the order says and the customer is active; claims the request id; writes the order and its
+    /// event.
     pub(crate) async fn order_place(
         &self,
         order: &Order,
@@ -127,7 +129,9 @@ impl Store {
                  FROM products JOIN wanted ON products.id = product_id
                  ORDER BY products.id FOR NO KEY UPDATE OF products
              ), verdict AS MATERIALIZED (
-                 SELECT coalesce(bool_and(fine), false) AND count(*) = cardinality($1) AS fine FROM locked
+                 SELECT coalesce(bool_and(fine), false) AND count(*) = cardinality($1)
+                        AND EXISTS (SELECT FROM customers WHERE user_id = $5 AND state = 'active') AS fine
+                 FROM locked
              ), claim AS (
                  INSERT INTO request (request_id, principal, method, fingerprint, outcome)
                  SELECT $10, $11, $12, $13, $14 FROM verdict WHERE fine
@@ -183,10 +187,11 @@ impl Store {
         match self.read().await?.row(query).await? {
             Some((true, true)) => {
                 self.signals.appended.notify_one();
+                fault::point!("business.committed", "place_order");
                 Ok(Placed::Done)
             }
             Some((true, false)) => Ok(Placed::RequestTaken),
-            _ => Ok(Placed::ProductsChanged),
+            _ => Ok(Placed::Unfounded),
         }
     }
 }
