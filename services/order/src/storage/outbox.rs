@@ -8,7 +8,6 @@ use std::result::Result;
 use std::time::Duration;
 
 use events::{EventLog as _, Lease, OutboxStore, Position, Stamp, StoreError};
-use types::EventId;
 use uuid::Uuid;
 
 use super::outbox_log::{Row, limit};
@@ -79,11 +78,9 @@ impl OutboxStore for Store {
             tx.rollback().await;
             return Ok(Stamp::LeaseLost);
         };
-        let mut rows = tx.pending_stamp(&lease.stream, next, last, limit).await?;
+        let mut rows = tx.pending_stamp(lease, (next, last), limit, duration).await?;
         rows.sort_unstable_by_key(|row| row.position);
         let events: Vec<_> = rows.into_iter().map(|row| row.into_event(&lease.stream, lease.epoch)).collect();
-        let head = events.last().map(|event| (event.position, event.new.id));
-        tx.lease_advance(lease, head, duration).await?;
         if !events.is_empty() {
             fault::point!("sequencer.stamping", &lease.stream);
         }
@@ -183,50 +180,43 @@ impl Tx {
         self.row(query).await
     }
 
-    /// Gives the oldest pending events the positions from `next` on; in no order.
+    /// Gives the oldest pending events the positions from `next` on, renews the lease and moves its head; the events
+    /// come in no order. One statement, since the lease is locked already.
     async fn pending_stamp(
         &mut self,
-        stream: &str,
-        next: i64,
-        last: Option<Uuid>,
+        lease: &Lease,
+        (next, last): (i64, Option<Uuid>),
         limit: usize,
+        duration: Duration,
     ) -> AppResult<Vec<Row>> {
         let query = sqlx::query(
-            "UPDATE outbox SET position = stamp.position, previous = stamp.previous, stamped_at = clock_timestamp()
-             FROM (SELECT event_id,
-                          $2 - 1 + row_number() OVER (ORDER BY id) AS position,
-                          coalesce(lag(event_id) OVER (ORDER BY id), $3) AS previous
-                   FROM (SELECT event_id, id FROM outbox
-                         WHERE stream = $1 AND position IS NULL ORDER BY id LIMIT $4) AS pending) AS stamp
-             WHERE outbox.event_id = stamp.event_id
-             RETURNING outbox.event_id, aggregate_type, aggregate_id, aggregate_version, type, schema_version,
-                       payload, headers, created_at, outbox.position, outbox.previous",
-        )
-        .bind(stream)
-        .bind(next)
-        .bind(last)
-        .bind(self::limit(limit));
-        self.rows(query).await
-    }
-
-    /// Renews the lease and moves its head, if there is a new one.
-    async fn lease_advance(
-        &mut self,
-        lease: &Lease,
-        head: Option<(Position, EventId)>,
-        duration: Duration,
-    ) -> AppResult<()> {
-        let query = sqlx::query(
-            "UPDATE outbox_lease
-             SET lease_until = clock_timestamp() + make_interval(secs => $2),
-                 next_position = coalesce($3 + 1, next_position),
-                 last_event_id = coalesce($4, last_event_id)
-             WHERE stream = $1",
+            "WITH stamped AS (
+                 UPDATE outbox
+                 SET position = stamp.position, previous = stamp.previous, stamped_at = clock_timestamp()
+                 FROM (SELECT event_id,
+                              $2 - 1 + row_number() OVER (ORDER BY id) AS position,
+                              coalesce(lag(event_id) OVER (ORDER BY id), $3) AS previous
+                       FROM (SELECT event_id, id FROM outbox
+                             WHERE stream = $1 AND position IS NULL ORDER BY id LIMIT $4) AS pending) AS stamp
+                 WHERE outbox.event_id = stamp.event_id
+                 RETURNING outbox.event_id, aggregate_type, aggregate_id, aggregate_version, type, schema_version,
+                           payload, headers, created_at, outbox.position, outbox.previous
+             ), head AS (
+                 SELECT position, event_id FROM stamped ORDER BY position DESC LIMIT 1
+             ), advanced AS (
+                 UPDATE outbox_lease
+                 SET lease_until = clock_timestamp() + make_interval(secs => $5),
+                     next_position = coalesce((SELECT position + 1 FROM head), next_position),
+                     last_event_id = coalesce((SELECT event_id FROM head), last_event_id)
+                 WHERE stream = $1
+             )
+             SELECT * FROM stamped",
         )
         .bind(&lease.stream)
-        .bind(seconds(duration))
-        .bind(head.map(|(position, _)| position))
-        .bind(head.map(|(_, event_id)| event_id.uuid()));
-        self.execute(query).await.map(drop)
+        .bind(next)
+        .bind(last)
+        .bind(self::limit(limit))
+        .bind(seconds(duration));
+        self.rows(query).await
     }
 }
