@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use api::event::v1::{ConsumerState, ReplayRequest};
+use api::event::v1::{ConsumerState, ListParkedRequest, ReplayRequest};
 use api::user::v1::{GetUserRequest, OrderStatistics};
 use sqlx::{Connection as _, PgConnection};
 use testkit::{DatabaseOptions, LogMark, ServiceName, wait_until};
@@ -110,6 +110,11 @@ async fn a_consumer_that_was_away_for_long_catches_up_or_says_that_it_cannot() -
     let sums = story.placed(placed).await?;
     assert_eq!((sums.paid_count, sums.owned_count), (1, placed));
     assert_eq!((credit(&story.market.buyer).await?, earned(&story.market.seller).await?), (9 * PRICE, PRICE));
+    for consumer in [STATISTICS, TRANSFERS] {
+        let list = ListParkedRequest { consumer: consumer.to_owned(), ..ListParkedRequest::default() };
+        let parked = admin.event_admin(ServiceName::User).list_parked(list).await.context("ListParked")?;
+        assert_eq!(parked.into_inner().events, [], "what comes out of order cannot be applied");
+    }
     story.system.books_balance().await?;
     pruned(&mut story, sums).await
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use api::event::v1::{
-    ConsumerState, HeadRequest, ListConsumersRequest, ResyncRequest, ResyncResponse, StreamHead,
+    ConsumerState, GetConsumersRequest, HeadRequest, ResyncRequest, ResyncResponse, StreamHead,
 };
 use testkit::client::{Caller, request_id};
 use testkit::{ServiceName, wait_until};
@@ -38,8 +38,8 @@ pub async fn head(admin: &Caller, stream: &str) -> Result<StreamHead> {
 /// # Errors
 /// When its service does not say.
 pub async fn standing(admin: &Caller, consumer: &str) -> Result<ConsumerState> {
-    let answer = admin.event_admin(owner(consumer)).list_consumers(ListConsumersRequest {}).await;
-    let found = answer.context("ListConsumers")?.into_inner().consumers;
+    let answer = admin.event_admin(owner(consumer)).get_consumers(GetConsumersRequest {}).await;
+    let found = answer.context("GetConsumers")?.into_inner().consumers;
     let found = found.into_iter().find(|state| state.consumer == consumer);
     found.with_context(|| format!("{consumer} is not listed"))
 }

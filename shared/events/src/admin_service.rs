@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use api::event::v1::event_admin_service_server::{EventAdminService, EventAdminServiceServer};
 use api::event::v1::{
-    ConsumerState, ListConsumersRequest, ListConsumersResponse, ListParkedRequest, ListParkedResponse,
+    ConsumerState, GetConsumersRequest, GetConsumersResponse, ListParkedRequest, ListParkedResponse,
     ParkedEvent, ResyncRequest, ResyncResponse, RetryParkedRequest, RetryParkedResponse, SkipParkedRequest,
     SkipParkedResponse,
 };
@@ -103,10 +103,10 @@ impl EventAdminServer {
 
 #[tonic::async_trait]
 impl EventAdminService for EventAdminServer {
-    async fn list_consumers(
+    async fn get_consumers(
         &self,
-        _request: Request<ListConsumersRequest>,
-    ) -> Result<Response<ListConsumersResponse>, Status> {
+        _request: Request<GetConsumersRequest>,
+    ) -> Result<Response<GetConsumersResponse>, Status> {
         let mut consumers = Vec::with_capacity(self.consumers.len());
         for consumer in &self.consumers {
             let id = consumer.id();
@@ -116,7 +116,7 @@ impl EventAdminService for EventAdminServer {
                 standing.map_err(|error| self.refuse(&error, "consumer", id.name))?,
             ));
         }
-        Ok(Response::new(ListConsumersResponse { consumers }))
+        Ok(Response::new(GetConsumersResponse { consumers }))
     }
 
     async fn list_parked(

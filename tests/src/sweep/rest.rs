@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use api::event::v1::{HeadRequest, ListConsumersRequest, ListParkedRequest, StreamHead};
+use api::event::v1::{GetConsumersRequest, HeadRequest, ListParkedRequest, StreamHead};
 use api::order::v1::RunAuditRequest;
 use api::order::v1::audit::Verdict;
 use bson::doc;
@@ -82,7 +82,7 @@ impl Stage {
         ]);
         for service in ServiceName::ALL {
             let mut admin = self.system.admin.caller.event_admin(service);
-            let consumers = admin.list_consumers(ListConsumersRequest {}).await.context("ListConsumers")?;
+            let consumers = admin.get_consumers(GetConsumersRequest {}).await.context("GetConsumers")?;
             for consumer in consumers.into_inner().consumers {
                 let name = &consumer.consumer;
                 ensure!(consumer.halted_reason.is_empty(), "{name} halted: {}", consumer.halted_reason);
@@ -97,7 +97,7 @@ impl Stage {
     async fn nothing_parked(&self) -> Result<()> {
         for service in ServiceName::ALL {
             let mut admin = self.system.admin.caller.event_admin(service);
-            let consumers = admin.list_consumers(ListConsumersRequest {}).await.context("ListConsumers")?;
+            let consumers = admin.get_consumers(GetConsumersRequest {}).await.context("GetConsumers")?;
             for consumer in consumers.into_inner().consumers {
                 let request = ListParkedRequest { consumer: consumer.consumer, ..Default::default() };
                 let parked = admin.list_parked(request).await.context("ListParked")?.into_inner().events;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use api::event::v1::{ListConsumersRequest, ResyncRequest, ResyncResponse};
+use api::event::v1::{GetConsumersRequest, ResyncRequest, ResyncResponse};
 use tonic::Status;
 use tonic_types::StatusExt as _;
 use uuid::Uuid;
@@ -27,7 +27,7 @@ pub(crate) struct Resync {
 pub(crate) async fn run(client: &Client, output: &Output) -> Result<()> {
     let mut rows = Vec::new();
     for service in Service::ALL {
-        let answer = client.event_admin(service).list_consumers(ListConsumersRequest {}).await;
+        let answer = client.event_admin(service).get_consumers(GetConsumersRequest {}).await;
         let answer = answer.context(service.name())?.into_inner();
         if output.is_json() {
             output.json(service.name(), &answer)?;

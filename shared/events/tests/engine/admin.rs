@@ -8,7 +8,7 @@ use std::time::Duration;
 use api::event::v1::event_admin_service_client::EventAdminServiceClient;
 use api::event::v1::event_admin_service_server::EventAdminServiceServer;
 use api::event::v1::{
-    ListConsumersRequest, ListParkedRequest, ResyncRequest, RetryParkedRequest, SkipParkedRequest,
+    GetConsumersRequest, ListParkedRequest, ResyncRequest, RetryParkedRequest, SkipParkedRequest,
 };
 use events::admin::BoxFuture;
 use events::history::History;
@@ -313,7 +313,7 @@ async fn a_resync_outlives_its_call_and_is_joined_by_a_repeat() {
     }
     let other = harness.client.resync(resync()).await.unwrap_err();
     assert_eq!(told(&other), (Code::Unavailable, "REQUEST_IN_PROGRESS".to_owned(), running));
-    let listed = harness.client.list_consumers(ListConsumersRequest {}).await.unwrap().into_inner();
+    let listed = harness.client.get_consumers(GetConsumersRequest {}).await.unwrap().into_inner();
     let [state] = &listed.consumers[..] else { panic!("{listed:?}") };
     assert!(state.halted_reason.starts_with(&format!("resync {}", request.request_id)), "{state:?}");
     for _ in 0..2 {
