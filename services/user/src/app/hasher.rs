@@ -1,13 +1,15 @@
 //! Hashing passwords: on the blocking pool, as many at once as there are cores, behind a bounded queue. A hundred
 //! unbounded logins would take two gigabytes and every thread.
+//!
+//! The memory of a hash is kept for the next one. Given back each time, it stays with whichever thread had it: the
+//! system's allocator keeps such a piece for each of them, which becomes hundreds of megabytes.
 
 use std::num::NonZero;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use argon2::password_hash::phc::PasswordHash as Phc;
-use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::password_hash::phc::{Output, ParamsString, PasswordHash as Phc, Salt};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 use uuid::Uuid;
 
@@ -23,7 +25,8 @@ pub(crate) struct Hasher(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    argon2: Argon2<'static>,
+    params: Params,
+    memory: Memory,
     /// What an unknown user's password is compared with: as much work as any other.
     nobody: PasswordHash,
     /// Who may wait.
@@ -50,11 +53,12 @@ impl Hasher {
     /// When Argon2 does not take the parameters, or the system gives no random bytes.
     pub(crate) fn new(config: PasswordConfig) -> Result<Self> {
         let params = Params::new(config.memory_kib, config.passes, config.lanes, None).map_err(broken)?;
-        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-        let nobody = compute(&argon2, Uuid::new_v4().as_bytes())?;
+        // Of its own: an idle service keeps none.
+        let nobody = hash(&Memory::default(), &params, Uuid::new_v4().as_bytes())?;
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
         Ok(Self(Arc::new(Inner {
-            argon2,
+            params,
+            memory: Memory::default(),
             nobody,
             admitted: Arc::new(Semaphore::new(cores + config.queue)),
             new_passwords: Arc::new(Semaphore::new((cores + config.queue).div_ceil(2))),
@@ -67,7 +71,7 @@ impl Hasher {
         let inner = Arc::clone(&self.0);
         let place = Arc::clone(&inner.new_passwords).try_acquire_owned().map_err(full)?;
         self.compute(move || {
-            let hash = compute(&inner.argon2, password.expose());
+            let hash = hash(&inner.memory, &inner.params, password.expose());
             drop(place);
             hash
         })
@@ -81,15 +85,11 @@ impl Hasher {
             let is_known = hash.is_some();
             let hash = hash.as_ref().unwrap_or(&inner.nobody);
             let phc = Phc::new(hash.as_phc()).map_err(broken)?;
-            let is_equal = match inner.argon2.verify_password(password.expose(), &phc) {
-                Ok(()) => true,
-                Err(argon2::password_hash::Error::PasswordInvalid) => false,
-                Err(error) => return Err(broken(error)),
-            };
             let params = Params::try_from(&phc).map_err(broken)?;
-            let is_outdated = params.m_cost() != inner.argon2.params().m_cost()
-                || params.t_cost() != inner.argon2.params().t_cost()
-                || params.p_cost() != inner.argon2.params().p_cost();
+            let is_equal = matches(&inner.memory, &params, &phc, password.expose())?;
+            let is_outdated = params.m_cost() != inner.params.m_cost()
+                || params.t_cost() != inner.params.t_cost()
+                || params.p_cost() != inner.params.p_cost();
             Ok(Verdict { is_match: is_known && is_equal, is_outdated })
         })
         .await
@@ -113,9 +113,61 @@ impl Hasher {
     }
 }
 
-fn compute(argon2: &Argon2<'static>, password: &[u8]) -> Result<PasswordHash> {
-    let hash: Phc = argon2.hash_password(password).map_err(broken)?;
-    Ok(PasswordHash::from_phc(hash.to_string()))
+/// The memory of hashes that are done, for the next ones: never more than hashes were computed at once.
+#[derive(Debug, Default)]
+struct Memory(Mutex<Vec<Vec<Block>>>);
+
+impl Memory {
+    fn lend<T>(&self, blocks: usize, work: impl FnOnce(&mut [Block]) -> T) -> T {
+        let mut memory = self.free().pop().unwrap_or_default();
+        memory.resize(blocks, Block::new());
+        let result = work(&mut memory);
+        self.free().push(memory);
+        result
+    }
+
+    fn free(&self) -> MutexGuard<'_, Vec<Vec<Block>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+const ALGORITHM: Algorithm = Algorithm::Argon2id;
+const VERSION: Version = Version::V0x13;
+
+fn hash(memory: &Memory, params: &Params, password: &[u8]) -> Result<PasswordHash> {
+    let salt = Salt::generate();
+    let hash = compute(memory, Argon2::new(ALGORITHM, VERSION, params.clone()), password, &salt)?;
+    let phc = Phc {
+        algorithm: ALGORITHM.ident(),
+        version: Some(VERSION.into()),
+        params: ParamsString::try_from(params).map_err(broken)?,
+        salt: Some(salt),
+        hash: Some(hash),
+    };
+    Ok(PasswordHash::from_phc(phc.to_string()))
+}
+
+/// Whether it is the password that was hashed, in the same time whatever the difference.
+fn matches(memory: &Memory, params: &Params, phc: &Phc, password: &[u8]) -> Result<bool> {
+    let (Some(salt), Some(expected)) = (&phc.salt, &phc.hash) else {
+        return Err(broken("a hash without its salt"));
+    };
+    let algorithm = Algorithm::try_from(phc.algorithm.as_str()).map_err(broken)?;
+    let version = phc.version.map_or(Ok(VERSION), Version::try_from).map_err(broken)?;
+    let hash = compute(memory, Argon2::new(algorithm, version, params.clone()), password, salt)?;
+    // `Output` compares in constant time.
+    Ok(hash == *expected)
+}
+
+fn compute(memory: &Memory, argon2: Argon2<'_>, password: &[u8], salt: &[u8]) -> Result<Output> {
+    let mut buffer = [0; Output::MAX_LENGTH];
+    let length = argon2.params().output_len().unwrap_or(Params::DEFAULT_OUTPUT_LEN);
+    let out = buffer.get_mut(..length).ok_or_else(|| broken("the hash is too long"))?;
+    let blocks = argon2.params().block_count();
+    memory
+        .lend(blocks, |memory| argon2.hash_password_into_with_memory(password, salt, out, memory))
+        .map_err(broken)?;
+    Output::new(out).map_err(broken)
 }
 
 fn full(_: TryAcquireError) -> Error {
@@ -146,6 +198,15 @@ mod tests {
         assert!(!verdict("an evening in the Garden").await.is_match);
     }
 
+    #[test]
+    fn what_other_programs_hashed_matches() {
+        let hash = "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";
+        let phc = Phc::new(hash).unwrap();
+        let params = Params::try_from(&phc).unwrap();
+        let matches = |password: &[u8]| matches(&Memory::default(), &params, &phc, password).unwrap();
+        assert!(matches(b"password") && !matches(b"Password"));
+    }
+
     #[tokio::test]
     async fn passwords_are_not_cut_at_72_bytes() {
         let hasher = Hasher::new(CHEAP).unwrap();
@@ -160,6 +221,19 @@ mod tests {
         let stronger = Hasher::new(PasswordConfig { passes: 2, ..CHEAP }).unwrap();
         let verdict = stronger.verify(password("an evening in the garden"), Some(hash)).await.unwrap();
         assert_eq!(verdict, Verdict { is_match: true, is_outdated: true });
+    }
+
+    /// Claim: logins one after the other, on whatever threads, take the memory of one.
+    #[tokio::test]
+    async fn the_memory_of_a_hash_is_used_again() {
+        let hasher = Hasher::new(CHEAP).unwrap();
+        assert!(hasher.0.memory.free().is_empty(), "an idle service keeps none");
+        for _ in 0..3 {
+            let hash = hasher.hash(password("an evening in the garden")).await.unwrap();
+            assert!(hasher.verify(password("an evening in the garden"), Some(hash)).await.unwrap().is_match);
+        }
+        let kept: Vec<usize> = hasher.0.memory.free().iter().map(Vec::len).collect();
+        assert_eq!(kept, [64]);
     }
 
     #[tokio::test]

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use types::UserId;
 
 use super::driver::bounded;
-use super::{SERVER_TIME, Store, Tx, from_time};
+use super::{Store, Tx, from_time};
 use crate::domain::password::PasswordHash;
 use crate::error::Result;
 
@@ -26,7 +26,7 @@ impl Store {
     pub(crate) async fn credential_fetch(&self, user_id: UserId) -> Result<Option<PasswordHash>> {
         let credentials = self.collection::<CredentialRow>(COLLECTION);
         let find = credentials.find_one(doc! { "_id": bson::Uuid::from(user_id.uuid()) });
-        let row = bounded(find.max_time(SERVER_TIME)).await?;
+        let row = bounded(find).await?;
         Ok(row.map(|row| PasswordHash::from_phc(row.password_hash)))
     }
 }
