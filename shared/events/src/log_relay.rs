@@ -190,7 +190,8 @@ impl<L: RelayLease, C: Channel> LogRelay<L, C> {
             let batches = join_all(reads).await;
             let mut messages: Vec<Outgoing> = Vec::new();
             let mut more = false;
-            for (batch, cursor) in batches.into_iter().zip(cursors.iter_mut().filter(|cursor| is_read(cursor))) {
+            let read = cursors.iter_mut().filter(|cursor| is_read(cursor));
+            for (batch, cursor) in batches.into_iter().zip(read) {
                 let batch = batch?;
                 more |= batch.len() >= BATCH_MAX;
                 let channel = events_channel(&cursor.head.stream);

@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -55,6 +57,9 @@ const RETRY_FIRST: Duration = Duration::from_millis(20);
 const RETRY_LONGEST: Duration = Duration::from_secs(1);
 /// How long the last acts at a shutdown may take; a lease that was not given back runs out.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// How long the next stamp waits after one that found something began: on a busy stream several events then share a
+/// transaction here and in each consumer, and an event after a pause waits for nothing.
+const STAMP_PAUSE: Duration = Duration::from_millis(2);
 /// How often a replica without the lease passes hints on at the most.
 const HINT_PAUSE: Duration = Duration::from_millis(2);
 
@@ -181,6 +186,7 @@ impl<S: OutboxStore, C: Channel> Sequencer<S, C> {
     async fn stamp(&self, lease: &Lease, relay: &Relay, backoff: &mut Backoff) -> Result<(), StoreError> {
         let mut wakes = self.bus.subscribe(vec![wake_channel(&self.stream)], None);
         loop {
+            let began = Instant::now();
             let stamp = self.store.stamp(lease, self.options.batch_max, self.options.lease).await?;
             let Stamp::Stamped(events) = stamp else {
                 return Ok(());
@@ -190,6 +196,7 @@ impl<S: OutboxStore, C: Channel> Sequencer<S, C> {
                 fault::point!("sequencer.stamped", &self.stream);
             }
             let full = events.len() >= self.options.batch_max;
+            let pause_until = if events.is_empty() { began } else { began + STAMP_PAUSE };
             self.stamped.beat(!events.is_empty());
             relay.push(events);
             if full {
@@ -205,6 +212,9 @@ impl<S: OutboxStore, C: Channel> Sequencer<S, C> {
                     signal = wakes.next() => if matches!(signal, Signal::Message { .. }) { break },
                 }
             }
+            sleep_until(pause_until).await;
+            // The next stamp finds all that was told of by now.
+            let _found_now = self.store.appended().now_or_never();
         }
     }
 
