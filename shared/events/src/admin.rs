@@ -39,6 +39,9 @@ pub enum AdminError {
     /// The consumer has no snapshot to be rebuilt from, and its history is not the producer's.
     #[error("this consumer cannot be rebuilt")]
     ResyncUnsupported,
+    /// Another resync of the consumer took this one over.
+    #[error("another resync took over")]
+    Overtaken,
     /// The producer does not answer.
     #[error("the producer does not answer")]
     Source(#[source] SourceError),

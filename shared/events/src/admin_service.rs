@@ -91,6 +91,7 @@ impl EventAdminServer {
             AdminError::NotParked => self.statuses.parked_not_found(kind, id),
             AdminError::StillFailing { event_id, error } => self.statuses.still_failing(*event_id, error),
             AdminError::ResyncUnsupported => self.statuses.resync_unsupported(id),
+            AdminError::Overtaken => self.statuses.unavailable(),
             AdminError::Source(error) => {
                 let error = error as &dyn std::error::Error;
                 tracing::warn!(error, "a resync could not ask the producer");

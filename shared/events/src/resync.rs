@@ -9,7 +9,10 @@ use uuid::Uuid;
 use crate::admin::{AdminError, BoxFuture, ConsumerHandle, Patience, conflicts};
 use crate::history::History;
 use crate::source::{Source, SourceError};
-use crate::store::{ConsumerStore, Effects, Mark, Resynced, Standing, StoreError};
+use crate::store::{ConsumerStore, ConsumerTx as _, Effects, Mark, Parked, Resynced, Standing, StoreError};
+
+/// How many parked events go in one transaction.
+const PARKED_AT_ONCE: usize = 100;
 
 /// A read model that can be rebuilt from its producer's snapshot. Money cannot.
 pub trait Snapshot: Send + Sync + 'static {
@@ -60,12 +63,60 @@ impl<S: ConsumerStore, E: Effects<S::Tx>, P: Source> ConsumerHandle<S, E, P> {
         let held = hold_reason(request_id);
         let from = self.store.resync_hold(self.consumer, &held).await?;
         let from = from.ok_or_else(|| transient("the consumer has no mark yet"))?;
+        self.forget_parked().await?;
         let aggregates = rebuild.write(held.clone()).await?;
         let done = Resynced { request_id, aggregates, position: to.position };
-        if self.store.resync_end(self.consumer, &from, &to, Some(&held), &done).await? {
-            return Ok(done);
+        let mut patience = Patience::new();
+        let mut ended = self.end(&from, &to, &held, &done).await;
+        while patience.again(conflicts(&ended)).await {
+            ended = self.end(&from, &to, &held, &done).await;
         }
-        Err(transient("another resync took over"))
+        ended.map(|()| done)
+    }
+
+    async fn end(&self, from: &Mark, to: &Mark, held: &str, done: &Resynced) -> Result<(), AdminError> {
+        if self.store.resync_end(self.consumer, from, to, Some(held), done).await? {
+            return Ok(());
+        }
+        // The answer to a try before this one may have been lost.
+        match self.store.standing(self.consumer).await? {
+            Some(Standing { resynced: Some(ended), .. }) if ended == *done => Ok(()),
+            _ => Err(AdminError::Overtaken),
+        }
+    }
+
+    /// Drops what is parked: the snapshot has it. Applied later, it would count twice, and what comes after the
+    /// snapshot would wait behind it. Nothing parks while the consumer is held.
+    async fn forget_parked(&self) -> Result<(), AdminError> {
+        let mut patience = Patience::new();
+        loop {
+            let parked = self.store.parked_list(self.consumer.name, 0, PARKED_AT_ONCE).await?;
+            if parked.is_empty() {
+                return Ok(());
+            }
+            let removed = self.remove_parked(&parked).await;
+            if removed.is_err() && !patience.again(conflicts(&removed)).await {
+                return removed;
+            }
+        }
+    }
+
+    async fn remove_parked(&self, parked: &[Parked]) -> Result<(), AdminError> {
+        let mut tx = self.store.begin().await?;
+        let removed = async {
+            tx.mark_lock(self.consumer).await?;
+            for parked in parked {
+                tx.parked_remove(self.consumer, parked.event.new.id).await?;
+            }
+            Ok::<_, StoreError>(())
+        };
+        match removed.await {
+            Ok(()) => Ok(tx.commit().await?),
+            Err(error) => {
+                tx.rollback().await;
+                Err(error.into())
+            }
+        }
     }
 
     /// Without a snapshot: where it is, if the halt was not the history's fault.

@@ -288,6 +288,7 @@ async fn a_resync_takes_the_snapshot_where_there_is_one_and_is_refused_where_his
     let head = snapshot_head();
     let there = Mark { epoch: EPOCH, position: 40, event_id: head.event_id };
     assert_eq!(harness.store.stands(READER).await, (there, None));
+    assert_eq!(harness.list(0, String::new()).await.0, [""; 0], "the snapshot has what was parked");
 
     let mut harness = Harness::start(false).await;
     assert!(harness.store.mark_adopt(READER, &Mark::START, &there).await.unwrap());
