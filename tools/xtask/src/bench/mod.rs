@@ -202,7 +202,7 @@ mod tests {
     async fn a_bench_of_two_rows_prints_them_beside_their_floors() {
         let args = Args {
             rounds: 1,
-            only: vec![Row::UserGet, Row::OrderPlace],
+            only: vec![Row::UserGet, Row::OrderPlace, Row::Loaded],
             duration: 200,
             warm_up: 100,
             events: 10,
