@@ -136,7 +136,7 @@ const VERSION: Version = Version::V0x13;
 
 fn hash(memory: &Memory, params: &Params, password: &[u8]) -> Result<PasswordHash> {
     let salt = Salt::generate();
-    let hash = compute(memory, Argon2::new(ALGORITHM, VERSION, params.clone()), password, &salt)?;
+    let hash = compute(memory, &Argon2::new(ALGORITHM, VERSION, params.clone()), password, &salt)?;
     let phc = Phc {
         algorithm: ALGORITHM.ident(),
         version: Some(VERSION.into()),
@@ -154,12 +154,12 @@ fn matches(memory: &Memory, params: &Params, phc: &Phc, password: &[u8]) -> Resu
     };
     let algorithm = Algorithm::try_from(phc.algorithm.as_str()).map_err(broken)?;
     let version = phc.version.map_or(Ok(VERSION), Version::try_from).map_err(broken)?;
-    let hash = compute(memory, Argon2::new(algorithm, version, params.clone()), password, salt)?;
+    let hash = compute(memory, &Argon2::new(algorithm, version, params.clone()), password, salt)?;
     // `Output` compares in constant time.
     Ok(hash == *expected)
 }
 
-fn compute(memory: &Memory, argon2: Argon2<'_>, password: &[u8], salt: &[u8]) -> Result<Output> {
+fn compute(memory: &Memory, argon2: &Argon2<'_>, password: &[u8], salt: &[u8]) -> Result<Output> {
     let mut buffer = [0; Output::MAX_LENGTH];
     let length = argon2.params().output_len().unwrap_or(Params::DEFAULT_OUTPUT_LEN);
     let out = buffer.get_mut(..length).ok_or_else(|| broken("the hash is too long"))?;
