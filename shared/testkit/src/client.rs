@@ -15,6 +15,7 @@ use api::order::v1::order_service_client::OrderServiceClient;
 use api::order::v1::transfer_service_client::TransferServiceClient;
 use api::session::v1::LoginRequest;
 use api::session::v1::session_service_client::SessionServiceClient;
+use api::user::v1::audit_service_client::AuditServiceClient as WalletAuditServiceClient;
 use api::user::v1::post_service_client::PostServiceClient;
 use api::user::v1::user_service_client::UserServiceClient;
 use api::user::v1::wallet_service_client::WalletServiceClient;
@@ -219,6 +220,12 @@ impl Caller {
         WalletServiceClient::with_interceptor(self.api.user.clone(), self.identity.clone())
     }
 
+    /// `user.v1.AuditService`.
+    #[must_use]
+    pub fn wallet_audits(&self) -> WalletAuditServiceClient<Authorized> {
+        WalletAuditServiceClient::with_interceptor(self.api.user.clone(), self.identity.clone())
+    }
+
     /// `order.v1.CatalogService`.
     #[must_use]
     pub fn catalog(&self) -> CatalogServiceClient<Authorized> {
@@ -243,7 +250,7 @@ impl Caller {
         AccountServiceClient::with_interceptor(self.api.order.clone(), self.identity.clone())
     }
 
-    /// `order.v1.AuditService`.
+    /// `order.v1.AuditService`, which audits both books.
     #[must_use]
     pub fn audits(&self) -> AuditServiceClient<Authorized> {
         AuditServiceClient::with_interceptor(self.api.order.clone(), self.identity.clone())

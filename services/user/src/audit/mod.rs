@@ -181,18 +181,25 @@ impl BookAudit {
         let last = wallets.last().map(|wallet| wallet.key).filter(|_| !is_last);
         let mut checkpoints = self.store.audit_checkpoints(above, last).await?;
         let (mut advances, mut sums) = (Vec::new(), Sums::default());
-        for wallet in &wallets {
+        for mut wallet in wallets {
             let from = checkpoints.remove(&wallet.key);
-            if !self.is_full && Chain::of(wallet) == from.unwrap_or(Chain::START) {
+            if !self.is_full && Chain::of(&wallet) == from.unwrap_or(Chain::START) {
                 continue;
             }
-            if let Some((to, new)) = self.follow(wallet, from, page).await? {
+            // Another audit may have been quicker: then the wallet has moved on since it was read.
+            if from.is_some_and(|from| from.sequence > wallet.sequence) {
+                wallet = self.store.wallet_fetch(wallet.key).await?.unwrap_or(wallet);
+            }
+            if let Some((to, new)) = self.follow(&wallet, from, page).await? {
                 advances.push(Advance { key: wallet.key, from, to });
                 sums.add_all(&new).ok_or_else(too_large)?;
             }
         }
         for (key, chain) in checkpoints {
-            page.findings.push(Finding::wallet(key, "the wallet is gone", -chain.balance));
+            // It may have come to be after the page was read.
+            if self.store.wallet_fetch(key).await?.is_none() {
+                page.findings.push(Finding::wallet(key, "the wallet is gone", -chain.balance));
+            }
         }
         if !advances.is_empty() {
             let context = (advances, sums);

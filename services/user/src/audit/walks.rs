@@ -29,6 +29,7 @@ impl BookAudit {
         }
         // The wallets after the entries: whoever has an entry has it in the wallet by then.
         let ends = self.ends(postings.values().flatten()).await?;
+        let mut lone = Vec::new();
         for (id, sides) in postings {
             if let Some((key, sequence)) = sides.iter().find_map(|side| {
                 side.place.filter(|place| ends.get(&place.0).is_none_or(|end| *end < place.1))
@@ -38,6 +39,16 @@ impl BookAudit {
                 let what = format!("entry {sequence} ({id}) is behind the wallet's end");
                 page.findings.push(Finding::wallet(key, what, amount));
             } else if sides.iter().all(|side| side.place.is_none()) {
+                lone.push(id);
+            }
+        }
+        // A page is no snapshot: of a posting that was made meanwhile it may have one side. Read again it has both.
+        let mut again: BTreeMap<PostingId, Vec<StoredSide>> = BTreeMap::new();
+        for side in self.store.posting_sides(&lone).await? {
+            again.entry(side.posting_id).or_default().push(side);
+        }
+        for (id, sides) in again {
+            if sides.iter().all(|side| side.place.is_none()) {
                 let amount = Money::new(sides[0].amount.currency, sides.iter().map(signed).sum());
                 page.findings.push(Finding::posting(id, "has no wallet's entry", amount));
             }

@@ -1,6 +1,7 @@
 //! User service, from outside.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod audit;
 mod book;
 mod bootstrap_admin;
 mod conformance;
