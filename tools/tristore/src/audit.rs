@@ -95,6 +95,22 @@ fn print(output: &Output, audit: &Audit) {
         .collect();
     output.line("\ntransit, up to the cut:");
     output.table(&["currency", "order-service", "user-service", "drift", "beyond the cut"], &rows);
+    for transit in &audit.transits {
+        let net = |account: &str| -> i64 {
+            let lines = audit.lines.iter();
+            let lines =
+                lines.filter(|line| line.currency_code == transit.currency_code && line.account == account);
+            lines.map(|line| line.credit_minor_units - line.debit_minor_units).sum()
+        };
+        output.line(format_args!(
+            "minted {} {}, in wallets {}, in accounts {}, beyond the cut {}",
+            -net("mint"),
+            transit.currency_code,
+            net("wallets"),
+            net("accounts"),
+            transit.beyond_minor_units
+        ));
+    }
     output.line("");
     for finding in &audit.findings {
         let difference = finding
