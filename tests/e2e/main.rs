@@ -1,5 +1,6 @@
 //! Journeys of users through the whole system: real processes, real databases, the gRPC APIs only.
 
+mod audit;
 mod foreign;
 mod one_effect;
 mod orders;

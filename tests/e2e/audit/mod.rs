@@ -1,0 +1,181 @@
+//! Claim: the audit finds one cent that is wrong in either book, and blames nobody while credit moves.
+//!
+//! Payments, refunds and sendings run all the time; audits run in a loop, and each says that nothing drifts, though
+//! transfers are in flight at the cut. What somebody naive would do, reading one trial balance after the other, is
+//! done beside it, and cries drift. Then one cent is put into one database after the other.
+
+mod seeds;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use api::conservation::Books;
+use api::order::v1::audit::Verdict;
+use api::order::v1::{Audit, GetAuditRequest, GetTrialBalanceRequest, RunAuditRequest};
+use api::user;
+use api::user::v1::SendCreditRequest;
+use testkit::client::{eur, request_id};
+use testkit::{DatabaseOptions, LogMark, Profile, ServiceName, ServiceOptions};
+use tests::System;
+use tests::people::{Market, PRICE, pay, refund};
+use tokio::process::Command;
+use tokio::sync::OnceCell;
+use tokio::time::Instant;
+
+const MARKETS: usize = 4;
+/// Audits with transfers in flight at their cut.
+const PASSES: usize = 8;
+const WITHIN: Duration = Duration::from_secs(60);
+
+/// A system whose auditor works when it is asked, so that a test knows which audit saw what.
+async fn system() -> Result<System> {
+    let env = vec![(ServiceName::Order, "AUDIT_EVERY".to_owned(), "0s".to_owned())];
+    System::start_with(DatabaseOptions::default(), ServiceOptions { env, ..ServiceOptions::default() }).await
+}
+
+async fn run(system: &System, full: bool) -> Result<Audit> {
+    let patient = system.admin.caller.within(WITHIN);
+    let mut steps =
+        patient.audits().run_audit(RunAuditRequest { full }).await.context("RunAudit")?.into_inner();
+    let mut audit = None;
+    let why = || {
+        let logs = [&system.stack.services.user, &system.stack.services.order].map(|service| service.log());
+        logs.map(|log| log.tail(3)).join("\n")
+    };
+    while let Some(step) = steps.message().await.with_context(why)? {
+        audit = step.audit.or(audit);
+    }
+    audit.context("an audit ends with its outcome")
+}
+
+/// What `tristore audit` prints, and its exit code.
+async fn tristore(system: &System, arguments: &[&str]) -> Result<(i32, String)> {
+    static BUILT: OnceCell<()> = OnceCell::const_new();
+    BUILT.get_or_try_init(|| Profile::Debug.build(&["tristore"])).await?;
+    let url = |name| system.stack.services.get(name).url();
+    let output = Command::new(Profile::Debug.binary("tristore"))
+        .arg("audit")
+        .args(arguments)
+        .env("TRISTORE_TOKEN", &system.admin.access_token)
+        .env("USER_URL", url(ServiceName::User))
+        .env("ORDER_URL", url(ServiceName::Order))
+        .env("SESSION_URL", url(ServiceName::Session))
+        .kill_on_drop(true)
+        .output()
+        .await?;
+    let printed = [output.stdout, output.stderr].concat();
+    Ok((output.status.code().context("an exit code")?, String::from_utf8_lossy(&printed).into_owned()))
+}
+
+/// Orders, pays, refunds and sends until told to stop.
+async fn shop(market: &Market, friend: &str, stop: &AtomicBool) -> Result<()> {
+    while !stop.load(Ordering::Relaxed) {
+        let order = market.order(1).await?;
+        market.buyer.caller.transfers().pay_order(pay(&order)).await.context("PayOrder")?;
+        let back = refund(&order, PRICE / 4);
+        market.seller.caller.transfers().refund_order(back).await.context("RefundOrder")?;
+        let send = SendCreditRequest {
+            request_id: request_id(),
+            to_user_id: friend.to_owned(),
+            amount: Some(eur(7)),
+        };
+        market.buyer.caller.wallets().send_credit(send).await.context("SendCredit")?;
+    }
+    Ok(())
+}
+
+/// What the two accounts `transit` are off by, when one book is read after the other.
+async fn naive_drift(system: &System) -> Result<i64> {
+    let admin = &system.admin.caller;
+    let wallets = admin.wallets().get_trial_balance(user::v1::GetTrialBalanceRequest {}).await?.into_inner();
+    let accounts = admin.accounts().get_trial_balance(GetTrialBalanceRequest {}).await?.into_inner();
+    Ok(Books::new(wallets, accounts).net("EUR", None, Some("transit")))
+}
+
+/// Audits until enough of them had transfers in flight; how many there were, and how often the naive one was wrong.
+async fn audit_in_traffic(system: &System) -> Result<(usize, usize)> {
+    let (mut in_flight, mut false_alarms) = (0, 0);
+    let give_up = Instant::now() + WITHIN;
+    let mut passes = 0;
+    while in_flight < PASSES || false_alarms == 0 {
+        ensure!(Instant::now() < give_up, "{in_flight} in flight, {false_alarms} false alarms");
+        // Every other one from the first entry on.
+        let audit = run(system, passes % 2 == 1).await?;
+        passes += 1;
+        assert_eq!(audit.verdict(), Verdict::Conserved, "{audit:?}");
+        for transit in &audit.transits {
+            assert_eq!(transit.order_minor_units + transit.user_minor_units, 0, "{audit:?}");
+        }
+        in_flight += usize::from(audit.in_flight_count > 0);
+        false_alarms += usize::from(naive_drift(system).await? != 0);
+    }
+    Ok((passes, false_alarms))
+}
+
+#[tokio::test]
+async fn audits_in_traffic_find_nothing_and_then_every_seeded_cent() -> Result<()> {
+    let system = Box::pin(system()).await?;
+    let mut markets = Vec::new();
+    for _ in 0..MARKETS {
+        markets.push(Market::open(&system, 1_000_000 * PRICE, 1_000_000).await?);
+    }
+    let stop = AtomicBool::new(false);
+    let shop_of = |at: usize| {
+        let friend = &markets[(at + 1) % MARKETS].buyer.user_id;
+        Box::pin(shop(&markets[at], friend, &stop))
+    };
+    let shops = async { tokio::try_join!(shop_of(0), shop_of(1), shop_of(2), shop_of(3)) };
+    let audits = async {
+        let seen = audit_in_traffic(&system).await;
+        stop.store(true, Ordering::Relaxed);
+        seen
+    };
+    let (seen, shopped) = tokio::join!(Box::pin(audits), shops);
+    shopped?;
+    let (passes, false_alarms) = seen?;
+    eprintln!(
+        "{passes} audits in traffic found nothing; two trial balances cried drift {false_alarms} times"
+    );
+    system.books_balance().await?;
+
+    // At rest both sides are the whole books, as the databases themselves sum them up.
+    let audit = run(&system, false).await?;
+    assert_eq!(seeds::lines_of(&audit), seeds::Backdoor::open(&system).await?.sums().await?);
+    assert_eq!((audit.verdict(), audit.in_flight_count), (Verdict::Conserved, 0), "{audit:?}");
+    assert!(audit.transits.iter().all(|transit| transit.beyond_minor_units == 0), "{audit:?}");
+    assert_eq!(run(&system, false).await?.entries_count, 0, "what was audited is not read again");
+    let (code, printed) = tristore(&system, &["--full"]).await?;
+    assert_eq!(code, 0, "{printed}");
+    assert!(printed.ends_with("conserved\n"), "{printed}");
+    system.no_errors_logged()?;
+
+    Box::pin(seeds::each_is_found(&system, &markets[0])).await
+}
+
+/// Claim: while user service is away nothing is known, and `tristore audit` says so instead of guessing.
+#[tokio::test]
+async fn without_user_service_an_audit_ends_with_two_and_tells_no_drift() -> Result<()> {
+    let system = Box::pin(system()).await?;
+    let market = Market::open(&system, 2 * PRICE, 2).await?;
+    let order = market.order(1).await?;
+    market.buyer.caller.transfers().pay_order(pay(&order)).await.context("PayOrder")?;
+    assert_eq!(tristore(&system, &["--last"]).await?.0, 2, "there is no last audit yet");
+    let (code, printed) = tristore(&system, &[]).await?;
+    assert_eq!(code, 0, "{printed}");
+
+    let mark = LogMark::default();
+    system.stack.services.user.process().kill().await?;
+    let (code, printed) = tristore(&system, &[]).await?;
+    assert_eq!(code, 2, "{printed}");
+    assert!(printed.contains("reason DEPENDENCY_UNAVAILABLE"), "{printed}");
+    let errors = system.stack.services.order.log().errors_since(mark);
+    assert!(errors.is_empty(), "{errors:?}");
+    let last = system.admin.caller.audits().get_audit(GetAuditRequest {}).await?.into_inner().audit;
+    assert_eq!(last.context("the audit before")?.verdict(), Verdict::Conserved);
+    assert_eq!(tristore(&system, &["--last"]).await?.0, 0);
+
+    system.stack.services.user.restart().await?;
+    assert_eq!(tristore(&system, &[]).await?.0, 0);
+    Ok(())
+}
