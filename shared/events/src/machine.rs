@@ -113,8 +113,8 @@ pub(crate) struct Machine {
     head: Option<Position>,
     /// A head that was above everything received a tick ago.
     lost_tail: Option<Position>,
-    /// The highest head of this tick, and for how many ticks it has been below the mark.
-    tick_head: Option<Position>,
+    /// Whether each head of this tick was below the mark as it was then, and for how many ticks it was so.
+    tick_is_low: Option<bool>,
     low_ticks: u64,
     /// The last tick in which a gap was replayed in vain.
     vain_at: Option<u64>,
@@ -147,7 +147,7 @@ impl Machine {
             join_at: None,
             head: None,
             lost_tail: None,
-            tick_head: None,
+            tick_is_low: None,
             low_ticks: 0,
             vain_at: None,
             trust_until: 0,
@@ -278,7 +278,9 @@ impl Machine {
         self.silent = 0;
         if let Heard::Head(_) = heard {
             self.head = Some(position);
-            self.tick_head = self.tick_head.max(Some(position));
+            // Compared now: on a busy stream the mark is beyond any head a moment later.
+            let is_low = position < self.mark.position;
+            self.tick_is_low = Some(is_low && self.tick_is_low != Some(false));
         }
         match self.phase {
             Phase::Live => self.take(heard),
@@ -395,7 +397,7 @@ impl Machine {
     pub(crate) fn tick(&mut self) {
         self.now += 1;
         self.silent += 1;
-        let tick_head = self.tick_head.take();
+        let is_low = self.tick_is_low.take();
         match self.phase {
             Phase::Waiting if self.silent >= SILENT_TICKS => return self.replay(true),
             Phase::Live if self.silent >= SILENT_TICKS => return self.replay(true),
@@ -418,8 +420,8 @@ impl Machine {
             Phase::Resuming => self.retry(),
             Phase::Waiting | Phase::Halted(_) => {}
         }
-        if let Some(head) = tick_head {
-            self.low_ticks = if head < self.mark.position { self.low_ticks + 1 } else { 0 };
+        if let Some(is_low) = is_low {
+            self.low_ticks = if is_low { self.low_ticks + 1 } else { 0 };
             // A head that was published before the last event may arrive after it; not for long.
             if self.low_ticks >= 2 {
                 self.doubt();

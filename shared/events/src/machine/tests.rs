@@ -266,6 +266,19 @@ fn a_head_below_the_mark_makes_it_ask_unless_it_is_only_late() {
     assert_eq!(machine.action(), Some(Action::Resume(mark(3))));
 }
 
+/// Each tick has its head first and an event after it, which is applied at once.
+#[test]
+fn events_that_follow_on_their_head_are_no_reason_to_ask() {
+    let mut machine = live();
+    for position in 4..14 {
+        machine.heard(head(position - 1));
+        machine.heard(at(position));
+        assert_eq!(run(&mut machine), [position]);
+        machine.tick();
+        assert_eq!(machine.action(), None, "at {position}");
+    }
+}
+
 #[test]
 fn an_event_with_another_previous_is_not_applied() {
     let mut machine = live();
