@@ -37,6 +37,9 @@ async fn attempt(
     operation: &dyn Operation,
 ) -> Result<(Measures, Marks, Instant)> {
     stage.at_rest().await.context("before the fault")?;
+    if case.part == OF_WHOM {
+        stage.session_relay().await?;
+    }
     let before = measure(stage, operation).await?;
     let services = &stage.system.stack.services;
     let marks: Marks = ServiceName::ALL.map(|name| (name, services.get(name).log().mark())).into();

@@ -28,6 +28,19 @@ impl Stage {
         self.nothing_parked().await
     }
 
+    /// Waits until session service publishes what comes: a relay begins at the head, after the lease of one that died
+    /// has run out, and leaves what came before to its listeners' next heartbeat.
+    pub(super) async fn session_relay(&self) -> Result<()> {
+        let log = self.system.stack.services.session.log();
+        wait_until(WITHIN, "the relay of the session streams", async || {
+            let lines = log.lines();
+            let last = |text: &str| lines.iter().rposition(|line| line.contains(text));
+            let (started, publishes) = (last("\"message\":\"starting\""), last("publishes the log"));
+            if publishes > started { Ok(()) } else { Err("another has its lease") }
+        })
+        .await
+    }
+
     /// Runs an audit of both books, as an operator does.
     pub(super) async fn audit(&self) -> Result<Verdict, Status> {
         let mut audits = self.system.admin.caller.audits();

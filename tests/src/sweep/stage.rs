@@ -12,9 +12,9 @@ use super::operation::Measures;
 use crate::System;
 use crate::people::{Market, PRICE};
 
-/// Enough for every case of a sweep.
+/// Enough for every case of a sweep, and less than an order may ask for.
 const CREDIT: i64 = 10_000 * PRICE;
-const STOCK: i64 = 100_000;
+const STOCK: i64 = 5_000;
 
 /// Events are pruned all the time, so that crashes while pruning can be made, and nothing relies on old events.
 /// Audits are run when a case asks for one. Sessions outlive the longest sweep.

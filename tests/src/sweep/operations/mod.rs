@@ -97,7 +97,7 @@ pub(super) async fn prepare(kind: Kind, stage: &Arc<Stage>) -> Result<Box<dyn Op
         Kind::TransferPost => Box::new(posts::Transfer::new(stage).await?),
         Kind::CreateProduct => Box::new(orders::CreateProduct::new(stage)),
         Kind::Place => Box::new(orders::Place::new(stage, 1)),
-        Kind::PlaceTooMany => Box::new(orders::Place::new(stage, i64::from(i32::MAX))),
+        Kind::PlaceTooMany => Box::new(orders::Place::new(stage, 10_000)),
         Kind::PlaceUnheard => Box::new(undecided::PlaceUnheard::new(stage)),
         Kind::CancelOrder => Box::new(orders::Cancel::new(stage).await?),
         Kind::HandOver => Box::new(orders::HandOver::new(stage).await?),

@@ -1,5 +1,5 @@
-//! Payments that nobody decides in time. Stream `user` is held until the decision is made, so that the wallet's
-//! answer does not reach the coordinator; order service runs with a short deadline meanwhile.
+//! Payments that nobody decides in time. A stream is held until the decision is made, so that the wallet's answer
+//! does not reach the coordinator; order service runs with a short deadline meanwhile.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use api::order::v1::PayOrderRequest;
 use api::order::v1::transfer::Decision;
 use tonic::Status;
 
-use super::held_stream::HeldStream;
+use super::held_stream::{HeldStream, Stream};
 use super::payments::balances;
 use crate::people::{pay, transfer};
 use crate::status::metadata;
@@ -30,20 +30,20 @@ pub(super) struct Late {
 }
 
 impl Late {
-    /// The recovery worker decides.
+    /// The recovery worker decides: the participant has not heard of the transfer, so it cannot ask.
     pub(super) async fn recovered(stage: Arc<Stage>) -> Result<Self> {
-        Self::new(stage, &[DEADLINE]).await
+        Self::new(stage, Stream::Order, &[DEADLINE]).await
     }
 
     /// The participant asks, and the question decides.
     pub(super) async fn asked(stage: Arc<Stage>) -> Result<Self> {
-        Self::new(stage, &[DEADLINE, NO_RECOVERY]).await
+        Self::new(stage, Stream::User, &[DEADLINE, NO_RECOVERY]).await
     }
 
-    async fn new(stage: Arc<Stage>, env: &[(&str, &str)]) -> Result<Self> {
+    async fn new(stage: Arc<Stage>, held: Stream, env: &[(&str, &str)]) -> Result<Self> {
         let payment = pay(&stage.market.order(1).await?);
         restart_order_service(&stage, env).await?;
-        Ok(Self { stage, payment, transfer_id: RefCell::new(None), stream: HeldStream::default() })
+        Ok(Self { stage, payment, transfer_id: RefCell::new(None), stream: HeldStream::new(held) })
     }
 
     async fn ask(&self) -> Result<String, Status> {

@@ -13,7 +13,7 @@ use crate::sweep::operation::{Changes, Doing, Measures, Operation, by};
 use crate::sweep::stage::Stage;
 
 /// The stream that a user's sessions are in.
-fn stream_of(user_id: &str) -> Option<String> {
+pub(super) fn stream_of(user_id: &str) -> Option<String> {
     let last = Uuid::try_parse(user_id).ok()?.as_bytes()[15];
     Some(format!("session-{:02}", last % 16))
 }

@@ -11,7 +11,7 @@ use api::order::v1::{
 use testkit::client::{Person, request_id};
 use tonic::Status;
 
-use super::held_stream::HeldStream;
+use super::held_stream::{HeldStream, Stream};
 use super::payments::balances;
 use crate::people::{PRICE, pay};
 use crate::status::metadata;
@@ -44,7 +44,7 @@ impl Operator {
             payment,
             request_id: request_id(),
             transfer_id: RefCell::new(None),
-            stream: HeldStream::default(),
+            stream: HeldStream::new(Stream::User),
         })
     }
 
@@ -122,7 +122,7 @@ impl PlaceUnheard {
         let product_id = stage.market.product_id.clone();
         let items = vec![OrderItem { product_id, quantity: 1, ..OrderItem::default() }];
         let request = PlaceOrderRequest { request_id: request_id(), items };
-        Self { stage, request, customer: tokio::sync::OnceCell::new(), stream: HeldStream::default() }
+        Self { stage, request, customer: tokio::sync::OnceCell::new(), stream: HeldStream::new(Stream::User) }
     }
 
     async fn customer(&self) -> Result<&Person> {

@@ -9,6 +9,7 @@ use api::user::v1::{ChangeUserRoleRequest, CreateUserRequest, DeactivateUserRequ
 use testkit::client::{PASSWORD, Person, request_id};
 use tonic::{Code, Status};
 
+use super::sessions::stream_of;
 use crate::sweep::operation::{Changes, Doing, Measures, Operation, by};
 use crate::sweep::stage::Stage;
 
@@ -95,6 +96,10 @@ impl Operation for Deactivate {
 
     fn effect(&self) -> Changes {
         vec![("active", by(-1)), ("version", by(1)), ("sessions", by(-1)), ("events of user", by(1))]
+    }
+
+    fn part(&self) -> Option<String> {
+        stream_of(&self.whom.user_id)
     }
 }
 
