@@ -3,6 +3,7 @@
 
 mod away;
 mod coordinator_killed;
+mod crash_sweep;
 mod edges;
 mod flushed;
 mod peer_away;
