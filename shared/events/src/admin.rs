@@ -10,11 +10,11 @@ use std::time::Duration;
 use types::EventId;
 
 use crate::envelope::Aggregate;
-use crate::pace::{Backoff, chain};
+use crate::pace::Backoff;
 pub use crate::resync::{Rebuild, Snapshot};
 use crate::source::{Source, SourceError};
 use crate::store::{
-    ConsumerId, ConsumerStore, ConsumerTx, EffectError, Effects, Parked, Position, Resynced, Standing,
+    ConsumerId, ConsumerStore, Effects, Parked, Position, Resynced, Standing,
     StoreError,
 };
 use uuid::Uuid;
@@ -36,6 +36,9 @@ pub enum AdminError {
         /// Why.
         error: String,
     },
+    /// The request id was used before, for another wish.
+    #[error("this request_id was used before for another request")]
+    RequestIdReused,
     /// The consumer has no snapshot to be rebuilt from, and its history is not the producer's.
     #[error("this consumer cannot be rebuilt")]
     ResyncUnsupported,
@@ -51,7 +54,7 @@ pub enum AdminError {
 }
 
 /// What a retry did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Retried {
     /// How many events were applied.
     pub applied: usize,
@@ -59,7 +62,20 @@ pub struct Retried {
     pub remaining: usize,
 }
 
-/// One consumer, as an operator sees it.
+/// A parked event that was dropped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Skipped {
+    /// The event.
+    pub event_id: EventId,
+    /// What kind of event.
+    pub event_type: String,
+    /// Of what.
+    pub aggregate: Aggregate,
+    /// Its place in the stream.
+    pub position: Position,
+}
+
+/// One consumer, as an operator sees it. A repeat of its last request hears what that one came to.
 pub trait ConsumerAdmin: Send + Sync + 'static {
     /// Which one it is.
     fn id(&self) -> ConsumerId;
@@ -71,10 +87,10 @@ pub trait ConsumerAdmin: Send + Sync + 'static {
     fn list(&self, after: Position, limit: usize) -> BoxFuture<'_, Result<Vec<Parked>, AdminError>>;
 
     /// Applies the parked events of an aggregate in order, up to the first that still fails.
-    fn retry(&self, aggregate: Aggregate) -> BoxFuture<'_, Result<Retried, AdminError>>;
+    fn retry(&self, aggregate: Aggregate, request_id: Uuid) -> BoxFuture<'_, Result<Retried, AdminError>>;
 
-    /// Drops a parked event for good; gives it back for the audit.
-    fn skip(&self, event_id: EventId) -> BoxFuture<'_, Result<Parked, AdminError>>;
+    /// Drops a parked event for good; tells for the audit what it was.
+    fn skip(&self, event_id: EventId, request_id: Uuid) -> BoxFuture<'_, Result<Skipped, AdminError>>;
 
     /// Starts over: by the snapshot if there is one, else only if the producer's history is the mark's. A request
     /// that has ended hears what it came to.
@@ -90,7 +106,7 @@ const RETRY_LONGEST: Duration = Duration::from_millis(500);
 pub struct ConsumerHandle<S, E, P> {
     pub(crate) consumer: ConsumerId,
     pub(crate) store: S,
-    effects: Arc<E>,
+    pub(crate) effects: Arc<E>,
     pub(crate) source: P,
     pub(crate) snapshot: Option<Arc<dyn Snapshot>>,
 }
@@ -112,128 +128,6 @@ impl<S: ConsumerStore, E: Effects<S::Tx>, P: Source> ConsumerHandle<S, E, P> {
     pub fn with_snapshot(mut self, snapshot: Arc<dyn Snapshot>) -> Self {
         self.snapshot = Some(snapshot);
         self
-    }
-
-    async fn retry_all(&self, aggregate: &Aggregate) -> Result<Retried, AdminError> {
-        let mut applied = 0;
-        loop {
-            let mut patience = Patience::new();
-            let mut result = self.retry_first(aggregate).await;
-            while patience.again(conflicts(&result)).await {
-                result = self.retry_first(aggregate).await;
-            }
-            match result {
-                Ok(true) => applied += 1,
-                Ok(false) if applied == 0 => return Err(AdminError::NotParked),
-                Ok(false) => return Ok(Retried { applied, remaining: 0 }),
-                Err(AdminError::StillFailing { event_id, error }) => {
-                    let mut patience = Patience::new();
-                    let mut remaining = self.note_failure(aggregate, event_id, &error).await;
-                    while patience.again(conflicts(&remaining)).await {
-                        remaining = self.note_failure(aggregate, event_id, &error).await;
-                    }
-                    let remaining = remaining?;
-                    if applied == 0 {
-                        return Err(AdminError::StillFailing { event_id, error });
-                    }
-                    return Ok(Retried { applied, remaining });
-                }
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    /// Applies the oldest parked event of an aggregate; `false` when there is none.
-    async fn retry_first(&self, aggregate: &Aggregate) -> Result<bool, AdminError> {
-        let mut tx = self.store.begin().await?;
-        match self.apply_first(&mut tx, aggregate).await {
-            Ok(Some(event)) => {
-                tx.commit().await?;
-                self.effects.committed(std::slice::from_ref(&event));
-                Ok(true)
-            }
-            Ok(None) => {
-                tx.rollback().await;
-                Ok(false)
-            }
-            Err(error) => {
-                tx.rollback().await;
-                Err(error)
-            }
-        }
-    }
-
-    async fn apply_first(
-        &self,
-        tx: &mut S::Tx,
-        aggregate: &Aggregate,
-    ) -> Result<Option<crate::envelope::Event>, AdminError> {
-        if tx.mark_lock(self.consumer).await?.is_none() {
-            return Ok(None);
-        }
-        let Some(first) = tx.parked_of(self.consumer, aggregate).await?.into_iter().next() else {
-            return Ok(None);
-        };
-        let event = first.event;
-        tx.parked_remove(self.consumer, event.new.id).await?;
-        let failing = |error: String| AdminError::StillFailing { event_id: event.new.id, error };
-        match self.effects.apply(tx, std::slice::from_ref(&event)).await {
-            Ok(()) => Ok(Some(event)),
-            Err(EffectError::Transient(source)) => Err(AdminError::Store(StoreError::Transient(source))),
-            Err(EffectError::Permanent(source)) => Err(failing(chain(source.as_ref()))),
-            Err(EffectError::Halt(reason)) => Err(failing(reason)),
-        }
-    }
-
-    /// Counts the attempt; tells how many of the aggregate are parked.
-    async fn note_failure(
-        &self,
-        aggregate: &Aggregate,
-        event_id: EventId,
-        error: &str,
-    ) -> Result<usize, AdminError> {
-        let mut tx = self.store.begin().await?;
-        let noted = async {
-            tx.mark_lock(self.consumer).await?;
-            let parked = tx.parked_of(self.consumer, aggregate).await?;
-            // Unless somebody else has applied or dropped it meanwhile.
-            if let Some(failed) = parked.iter().find(|parked| parked.event.new.id == event_id) {
-                tx.park(self.consumer, &failed.event, failed.attempts.saturating_add(1), error).await?;
-            }
-            Ok::<_, StoreError>(parked.len())
-        };
-        match noted.await {
-            Ok(count) => {
-                tx.commit().await?;
-                Ok(count)
-            }
-            Err(error) => {
-                tx.rollback().await;
-                Err(error.into())
-            }
-        }
-    }
-
-    async fn skip_one(&self, event_id: EventId) -> Result<Parked, AdminError> {
-        let mut tx = self.store.begin().await?;
-        let removed = async {
-            tx.mark_lock(self.consumer).await?;
-            tx.parked_remove(self.consumer, event_id).await
-        };
-        match removed.await {
-            Ok(Some(parked)) => {
-                tx.commit().await?;
-                Ok(parked)
-            }
-            Ok(None) => {
-                tx.rollback().await;
-                Err(AdminError::NotParked)
-            }
-            Err(error) => {
-                tx.rollback().await;
-                Err(error.into())
-            }
-        }
     }
 }
 
@@ -276,19 +170,12 @@ impl<S: ConsumerStore, E: Effects<S::Tx>, P: Source> ConsumerAdmin for ConsumerH
         Box::pin(async move { Ok(self.store.parked_list(self.consumer.name, after, limit).await?) })
     }
 
-    fn retry(&self, aggregate: Aggregate) -> BoxFuture<'_, Result<Retried, AdminError>> {
-        Box::pin(async move { self.retry_all(&aggregate).await })
+    fn retry(&self, aggregate: Aggregate, request_id: Uuid) -> BoxFuture<'_, Result<Retried, AdminError>> {
+        Box::pin(async move { self.retry_all(&aggregate, request_id).await })
     }
 
-    fn skip(&self, event_id: EventId) -> BoxFuture<'_, Result<Parked, AdminError>> {
-        Box::pin(async move {
-            let mut patience = Patience::new();
-            let mut result = self.skip_one(event_id).await;
-            while patience.again(conflicts(&result)).await {
-                result = self.skip_one(event_id).await;
-            }
-            result
-        })
+    fn skip(&self, event_id: EventId, request_id: Uuid) -> BoxFuture<'_, Result<Skipped, AdminError>> {
+        Box::pin(self.skip_patiently(event_id, request_id))
     }
 
     fn resync(&self, request_id: Uuid) -> BoxFuture<'_, Result<Resynced, AdminError>> {

@@ -1,5 +1,6 @@
 //! `event.v1.EventAdminService` over the consumers of one service. Skips and resyncs are audited: one
-//! structured log line each, with `audit = true`.
+//! structured log line each, with `audit = true`. A repeated skip has another line with the same `request_id`: that
+//! the first one was written is not known.
 
 use std::fmt;
 use std::sync::Arc;
@@ -90,6 +91,7 @@ impl EventAdminServer {
         match error {
             AdminError::NotParked => self.statuses.parked_not_found(kind, id),
             AdminError::StillFailing { event_id, error } => self.statuses.still_failing(*event_id, error),
+            AdminError::RequestIdReused => self.statuses.request_id_reused(),
             AdminError::ResyncUnsupported => self.statuses.resync_unsupported(id),
             AdminError::Overtaken => self.statuses.unavailable(),
             AdminError::Source(error) => {
@@ -169,12 +171,12 @@ impl EventAdminService for EventAdminServer {
         let consumer = violations.name("consumer", &request.consumer);
         let kind = violations.name("aggregate_type", &request.aggregate_type);
         let id = violations.name("aggregate_id", &request.aggregate_id);
-        let ((_, consumer), (kind, id)) = violations
+        let ((request_id, consumer), (kind, id)) = violations
             .finish(request_id.zip(consumer).zip(kind.zip(id)))
             .map_err(|found| self.statuses.invalid(found))?;
         let retried = self
             .consumer(&consumer)?
-            .retry(Aggregate { kind: kind.clone(), id: id.clone() })
+            .retry(Aggregate { kind: kind.clone(), id: id.clone() }, request_id)
             .await
             .map_err(|error| self.refuse(&error, &kind, &id))?;
         Ok(Response::new(RetryParkedResponse {
@@ -199,7 +201,7 @@ impl EventAdminService for EventAdminServer {
             .map_err(|found| self.statuses.invalid(found))?;
         let skipped = self
             .consumer(&consumer)?
-            .skip(event_id)
+            .skip(event_id, request_id)
             .await
             .map_err(|error| self.refuse(&error, "event", &event_id.to_string()))?;
         tracing::info!(
@@ -209,10 +211,10 @@ impl EventAdminService for EventAdminServer {
             %request_id,
             consumer,
             %event_id,
-            event_type = skipped.event.new.event_type,
-            aggregate_type = skipped.event.new.aggregate.kind,
-            aggregate_id = skipped.event.new.aggregate.id,
-            position = skipped.event.position,
+            event_type = skipped.event_type,
+            aggregate_type = skipped.aggregate.kind,
+            aggregate_id = skipped.aggregate.id,
+            position = skipped.position,
             justification = why,
             "a parked event was dropped for good"
         );

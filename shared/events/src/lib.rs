@@ -21,6 +21,7 @@ pub mod history;
 pub mod log_relay;
 mod machine;
 mod pace;
+mod parked_acts;
 pub mod participant;
 mod relay;
 mod resync;
@@ -34,7 +35,7 @@ pub mod store;
 #[cfg(test)]
 mod test_support;
 
-pub use admin::{ConsumerAdmin, ConsumerHandle, Rebuild, Snapshot};
+pub use admin::{ConsumerAdmin, ConsumerHandle, Rebuild, Retried, Skipped, Snapshot};
 pub use bus::Bus;
 pub use consumer::{Consumer, ConsumerOptions};
 pub use envelope::{Aggregate, Event, Headers, NewEvent};
@@ -45,6 +46,6 @@ pub use resync_jobs::Resyncs;
 pub use sequencer::{Sequencer, SequencerOptions};
 pub use stamped::Stamped;
 pub use store::{
-    ConsumerId, ConsumerStore, ConsumerTx, EffectError, Effects, EventLog, Head, Lease, LeasedMark, Mark,
+    Act, ConsumerId, ConsumerStore, ConsumerTx, EffectError, Effects, EventLog, Head, Lease, LeasedMark, Mark,
     OutboxStore, Parked, Position, RelayLease, Resolved, Resynced, Stamp, Standing, StoreError,
 };

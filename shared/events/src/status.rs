@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use api::common::v1::ErrorReason as Common;
 use api::event::v1::ErrorReason as Reason;
-use api::refusal::Refusal;
+use api::refusal::{Reason as _, Refusal};
 use api::violations::Violations;
 use tonic::{Code, Status};
 use tonic_types::FieldViolation;
@@ -98,6 +98,18 @@ impl Statuses {
         let message = "nothing is parked there";
         Refusal::new(Code::NotFound, &Reason::ParkedNotFound, self.domain, message)
             .resource(kind, id)
+            .into_status()
+    }
+
+    pub(crate) fn request_id_reused(self) -> Status {
+        let message = "this request_id was used before for another request";
+        Refusal::new(Code::InvalidArgument, &Common::RequestIdReused, self.domain, message)
+            .bad_request(vec![FieldViolation {
+                field: "request_id".to_owned(),
+                description: "must be new for a new request".to_owned(),
+                reason: Common::RequestIdReused.wire_name().to_owned(),
+                localized_message: None,
+            }])
             .into_status()
     }
 

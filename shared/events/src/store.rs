@@ -256,6 +256,16 @@ pub struct Resynced {
     pub position: Position,
 }
 
+/// What an operator's request about parked events came to: kept with the mark, in the transaction of what it did, so
+/// that whoever does not know whether that was committed finds out. Of each consumer the last one is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Act {
+    /// The operator's request.
+    pub request_id: Uuid,
+    /// What was wanted and what came of it, as [`crate::ConsumerAdmin`] writes it.
+    pub outcome: String,
+}
+
 /// An event that could not be applied, or that waits behind one of its aggregate.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Parked {
@@ -394,6 +404,19 @@ pub trait ConsumerTx: Sized + Send {
         consumer: ConsumerId,
         event_id: EventId,
     ) -> impl Future<Output = Result<Option<Parked>, StoreError>> + Send;
+
+    /// The act that was kept last. Called after the mark is locked.
+    fn act(
+        &mut self,
+        consumer: ConsumerId,
+    ) -> impl Future<Output = Result<Option<Act>, StoreError>> + Send;
+
+    /// Keeps an act in place of the last one. Called after the mark is locked.
+    fn act_keep(
+        &mut self,
+        consumer: ConsumerId,
+        act: &Act,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Commits.
     fn commit(self) -> impl Future<Output = Result<(), StoreError>> + Send;

@@ -3,8 +3,9 @@
 use std::collections::HashSet;
 use std::result::Result;
 
-use events::{Aggregate, ConsumerId, ConsumerTx, Event, Mark, Parked, StoreError, cloud_event};
+use events::{Act, Aggregate, ConsumerId, ConsumerTx, Event, Mark, Parked, StoreError, cloud_event};
 use types::EventId;
+use uuid::Uuid;
 
 use super::Tx;
 use super::consumer::{MarkRow, ParkedRow};
@@ -125,6 +126,29 @@ impl ConsumerTx for Tx {
         .bind(consumer.name)
         .bind(event_id.uuid());
         self.row::<ParkedRow>(query).await?.map(Parked::try_from).transpose()
+    }
+
+    async fn act(&mut self, consumer: ConsumerId) -> Result<Option<Act>, StoreError> {
+        let query = sqlx::query(
+            "SELECT act_request, act_outcome FROM consumer_mark
+             WHERE stream = $1 AND consumer = $2 AND act_request IS NOT NULL",
+        )
+        .bind(consumer.stream)
+        .bind(consumer.name);
+        let row: Option<(Uuid, String)> = self.row(query).await?;
+        Ok(row.map(|(request_id, outcome)| Act { request_id, outcome }))
+    }
+
+    async fn act_keep(&mut self, consumer: ConsumerId, act: &Act) -> Result<(), StoreError> {
+        let query = sqlx::query(
+            "UPDATE consumer_mark SET act_request = $3, act_outcome = $4 WHERE stream = $1 AND consumer = $2",
+        )
+        .bind(consumer.stream)
+        .bind(consumer.name)
+        .bind(act.request_id)
+        .bind(&act.outcome);
+        self.execute(query).await?;
+        Ok(())
     }
 
     async fn commit(self) -> Result<(), StoreError> {

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use events::{ConsumerId, ConsumerStore, LeasedMark, Mark, Parked, Position, Resynced, Standing, StoreError};
+use events::{Act, ConsumerId, ConsumerStore, LeasedMark, Mark, Parked, Position, Resynced, Standing, StoreError};
 use uuid::Uuid;
 
 use super::connection::Reply;
@@ -151,6 +151,15 @@ impl Store {
         let [Some(epoch), Some(position), Some(event_id), Some(version)] = values else { return Ok(None) };
         let position = position.parse().map_err(Error::internal)?;
         Ok(Some((mark_read(&epoch, position, &event_id)?, version)))
+    }
+
+    /// The last act of an operator on a consumer's parked events.
+    pub(super) async fn act_fetch(&self, name: &str) -> Result<Option<Act>> {
+        let [key, _] = keys::consumer(name);
+        let fields = ["act_request", "act_outcome"];
+        let values: [Option<String>; 2] = self.redis.run(&redis::Cmd::hmget(key, &fields)).await?;
+        let [Some(request_id), Some(outcome)] = values else { return Ok(None) };
+        Ok(Some(Act { request_id: request_id.parse().map_err(Error::internal)?, outcome }))
     }
 
     /// All parked events of a consumer, in order. They are few: the engine halts a stream before they are many.

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use events::{Aggregate, ConsumerId, ConsumerTx, Event, Mark, Parked, StoreError};
+use events::{Act, Aggregate, ConsumerId, ConsumerTx, Event, Mark, Parked, StoreError};
 use types::EventId;
 
 use super::consumer::mark_texts;
@@ -17,6 +17,8 @@ pub struct Tx {
     begun: Option<Begun>,
     /// What the run parks, and what it removes.
     changes: BTreeMap<EventId, Option<Parked>>,
+    /// What an operator's request came to.
+    act: Option<Act>,
 }
 
 struct Begun {
@@ -28,7 +30,7 @@ struct Begun {
 
 impl Tx {
     pub(super) fn new(store: Store) -> Self {
-        Self { store, begun: None, changes: BTreeMap::new() }
+        Self { store, begun: None, changes: BTreeMap::new(), act: None }
     }
 
     /// Where effects are written, at once.
@@ -52,7 +54,12 @@ impl Tx {
         };
         let mut call = script::CONSUMER_COMMIT.key(&keys::consumer(consumer)[..]);
         let removed = self.changes.iter().filter(|(_, parked)| parked.is_none());
-        call.arg(version).arg(&mark_texts(&mark)[..]).arg(removed.clone().count());
+        let (request_id, outcome) = match &self.act {
+            Some(act) => (act.request_id.to_string(), act.outcome.as_str()),
+            None => (String::new(), ""),
+        };
+        call.arg(version).arg(&mark_texts(&mark)[..]).arg(request_id).arg(outcome);
+        call.arg(removed.clone().count());
         for (id, _) in removed {
             call.arg(id.to_string());
         }
@@ -140,6 +147,18 @@ impl ConsumerTx for Tx {
             self.changes.insert(event_id, None);
         }
         Ok(parked)
+    }
+
+    async fn act(&mut self, consumer: ConsumerId) -> Result<Option<Act>, StoreError> {
+        if self.act.is_some() {
+            return Ok(self.act.clone());
+        }
+        Ok(self.store.act_fetch(consumer.name).await?)
+    }
+
+    async fn act_keep(&mut self, _consumer: ConsumerId, act: &Act) -> Result<(), StoreError> {
+        self.act = Some(act.clone());
+        Ok(())
     }
 
     async fn commit(self) -> Result<(), StoreError> {

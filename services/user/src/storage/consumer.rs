@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bson::{Bson, Document, doc};
 use events::{
-    Aggregate, ConsumerId, ConsumerStore, ConsumerTx, Event, LeasedMark, Mark, Parked, Position, Resynced,
+    Act, Aggregate, ConsumerId, ConsumerStore, ConsumerTx, Event, LeasedMark, Mark, Parked, Position, Resynced,
     Standing, StoreError,
 };
 use mongodb::options::ReturnDocument;
@@ -39,6 +39,15 @@ struct MarkRow {
     halted: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     resynced: Option<ResyncedRow>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    act: Option<ActRow>,
+}
+
+/// The last act of an operator on parked events.
+#[derive(Debug, Serialize, Deserialize)]
+struct ActRow {
+    request_id: bson::Uuid,
+    outcome: String,
 }
 
 /// The last resync that ended.
@@ -201,6 +210,7 @@ impl Store {
             touched: 0,
             halted: None,
             resynced: None,
+            act: None,
         };
         match bounded_raw(self.collection::<MarkRow>(COLLECTION).insert_one(row)).await {
             Ok(_) => Ok(true),
@@ -284,6 +294,21 @@ impl ConsumerTx for Tx {
         event_id: EventId,
     ) -> Result<Option<Parked>, StoreError> {
         Ok(self.parked_delete(consumer, event_id).await?)
+    }
+
+    async fn act(&mut self, consumer: ConsumerId) -> Result<Option<Act>, StoreError> {
+        let (marks, session) = self.on::<MarkRow>(COLLECTION);
+        let row = bounded(marks.find_one(doc! { "_id": consumer.name }).session(session)).await?;
+        let act = row.and_then(|row| row.act);
+        Ok(act.map(|act| Act { request_id: act.request_id.into(), outcome: act.outcome }))
+    }
+
+    async fn act_keep(&mut self, consumer: ConsumerId, act: &Act) -> Result<(), StoreError> {
+        let (marks, session) = self.on::<MarkRow>(COLLECTION);
+        let kept = doc! { "request_id": bson::Uuid::from(act.request_id), "outcome": &act.outcome };
+        let keep = doc! { "$set": { "act": kept } };
+        bounded(marks.update_one(doc! { "_id": consumer.name }, keep).session(session)).await?;
+        Ok(())
     }
 
     async fn commit(self) -> Result<(), StoreError> {

@@ -26,6 +26,7 @@ const FILES: &[(&str, &str)] = &[
     ("0002_wallets.json", include_str!("../../../../migrations/user/0002_wallets.json")),
     ("0003_audit.json", include_str!("../../../../migrations/user/0003_audit.json")),
     ("0004_resyncs.json", include_str!("../../../../migrations/user/0004_resyncs.json")),
+    ("0005_acts.json", include_str!("../../../../migrations/user/0005_acts.json")),
 ];
 
 /// A migration that was applied.

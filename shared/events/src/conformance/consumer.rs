@@ -67,6 +67,7 @@ macro_rules! consumer_suite {
             too_many_parked_aggregates_halt_the_consumer,
             a_retry_applies_the_list_in_order,
             a_skip_drops_one_event,
+            a_repeat_of_an_act_hears_what_it_came_to,
             retries_and_new_events_do_not_race,
             parked_events_are_listed_by_position,
             a_resync_clears_a_halt_only_in_the_same_history,
@@ -510,7 +511,7 @@ pub async fn a_retry_applies_the_list_in_order<H: ConsumerHarness>(harness: H) {
     bench.fail(&events[0], Failure::Permanent);
     bench.fail(&events[1], Failure::Permanent);
     bench.apply(&events).await;
-    let failing = handle.retry(aggregate("a")).await;
+    let failing = handle.retry(aggregate("a"), Uuid::new_v4()).await;
     assert!(
         matches!(&failing, Err(AdminError::StillFailing { event_id, error })
             if *event_id == events[0].new.id && error == "made to fail"),
@@ -520,14 +521,14 @@ pub async fn a_retry_applies_the_list_in_order<H: ConsumerHarness>(harness: H) {
     assert_eq!((parked.len(), parked[0].attempts, parked[1].attempts), (3, 2, 0));
 
     bench.heal(&events[0]);
-    let some = handle.retry(aggregate("a")).await.expect("the first is applied");
+    let some = handle.retry(aggregate("a"), Uuid::new_v4()).await.expect("the first is applied");
     assert_eq!(some, Retried { applied: 1, remaining: 2 });
     bench.heal(&events[1]);
-    let rest = handle.retry(aggregate("a")).await.expect("all are applied");
+    let rest = handle.retry(aggregate("a"), Uuid::new_v4()).await.expect("all are applied");
     assert_eq!(rest, Retried { applied: 2, remaining: 0 });
     assert_eq!(bench.counts(&["a", "b"]).await, [3, 1]);
     assert_eq!(bench.effects.committed_positions(), [4, 1, 2, 3]);
-    assert!(matches!(handle.retry(aggregate("a")).await, Err(AdminError::NotParked)), "nothing left to do");
+    assert!(matches!(handle.retry(aggregate("a"), Uuid::new_v4()).await, Err(AdminError::NotParked)), "nothing left to do");
     let next = bench.events(&events, &["a"]);
     bench.apply(&next).await;
     assert_eq!(bench.counts(&["a"]).await, [4], "the aggregate is free again");
@@ -540,13 +541,43 @@ pub async fn a_skip_drops_one_event<H: ConsumerHarness>(harness: H) {
     let events = bench.events(&[], &["a", "a"]);
     bench.fail(&events[0], Failure::Permanent);
     bench.apply(&events).await;
-    let skipped = handle.skip(events[0].new.id).await.expect("it is parked");
-    assert_eq!(skipped.event, events[0]);
-    assert!(matches!(handle.skip(events[0].new.id).await, Err(AdminError::NotParked)), "it is gone");
+    let skipped = handle.skip(events[0].new.id, Uuid::new_v4()).await.expect("it is parked");
+    assert_eq!((skipped.event_id, skipped.position), (events[0].new.id, 1));
+    let again = handle.skip(events[0].new.id, Uuid::new_v4()).await;
+    assert!(matches!(again, Err(AdminError::NotParked)), "it is gone");
     assert_eq!(bench.parked_positions().await, [2]);
-    let rest = handle.retry(aggregate("a")).await.expect("applied");
+    let rest = handle.retry(aggregate("a"), Uuid::new_v4()).await.expect("applied");
     assert_eq!(rest, Retried { applied: 1, remaining: 0 });
     assert_eq!(bench.counts(&["a"]).await, [1]);
+}
+
+/// Whoever never heard what a skip or a retry came to asks again with its request id and hears it; with another wish
+/// the id is refused, and another id finds nothing left to do.
+pub async fn a_repeat_of_an_act_hears_what_it_came_to<H: ConsumerHarness>(harness: H) {
+    let bench = Bench::begun(harness).await;
+    let handle = bench.handle(true);
+    let events = bench.events(&[], &["a", "a", "a"]);
+    bench.fail(&events[0], Failure::Permanent);
+    bench.apply(&events).await;
+    let skip = Uuid::new_v4();
+    let skipped = handle.skip(events[0].new.id, skip).await.expect("it is parked");
+    assert_eq!(handle.skip(events[0].new.id, skip).await.expect("the answer is kept"), skipped);
+    let other = handle.skip(events[1].new.id, skip).await;
+    assert!(matches!(other, Err(AdminError::RequestIdReused)), "{other:?}");
+    assert_eq!(bench.parked_positions().await, [2, 3], "nothing but the first was dropped");
+
+    bench.fail(&events[2], Failure::Permanent);
+    let retry = Uuid::new_v4();
+    let retried = handle.retry(aggregate("a"), retry).await.expect("the second is applied");
+    assert_eq!(retried, Retried { applied: 1, remaining: 1 });
+    bench.heal(&events[2]);
+    assert_eq!(handle.retry(aggregate("a"), retry).await.expect("the answer is kept"), retried);
+    let other = handle.retry(aggregate("b"), retry).await;
+    assert!(matches!(other, Err(AdminError::RequestIdReused)), "{other:?}");
+    assert_eq!(bench.counts(&["a"]).await, [1]);
+    let rest = handle.retry(aggregate("a"), Uuid::new_v4()).await.expect("the third is applied");
+    assert_eq!(rest, Retried { applied: 1, remaining: 0 });
+    assert_eq!(bench.counts(&["a"]).await, [2]);
 }
 
 /// New events of an aggregate come in while its list is retried: each has its effect once and none is left.
@@ -568,14 +599,14 @@ pub async fn retries_and_new_events_do_not_race<H: ConsumerHarness>(harness: H) 
     };
     let operator = async {
         for _ in 0..15 {
-            match handle.retry(aggregate("a")).await {
+            match handle.retry(aggregate("a"), Uuid::new_v4()).await {
                 Ok(_) | Err(AdminError::NotParked | AdminError::Store(StoreError::Transient(_))) => {}
                 Err(error) => panic!("{error}"),
             }
         }
     };
     join(consumer, operator).await;
-    match handle.retry(aggregate("a")).await {
+    match handle.retry(aggregate("a"), Uuid::new_v4()).await {
         Ok(Retried { remaining: 0, .. }) | Err(AdminError::NotParked) => {}
         other => panic!("{other:?}"),
     }

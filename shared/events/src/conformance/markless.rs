@@ -9,7 +9,8 @@ use uuid::Uuid;
 use super::consumer::ConsumerHarness;
 use crate::envelope::{Aggregate, Event};
 use crate::store::{
-    ConsumerId, ConsumerStore, ConsumerTx, LeasedMark, Mark, Parked, Position, Resynced, Standing, StoreError,
+    Act, ConsumerId, ConsumerStore, ConsumerTx, LeasedMark, Mark, Parked, Position, Resynced, Standing,
+    StoreError,
 };
 
 /// A harness whose store moves a mark from wherever it is: no duplicate is known as one.
@@ -157,6 +158,14 @@ impl<T: ConsumerTx> ConsumerTx for MarklessTx<T> {
         event_id: EventId,
     ) -> Result<Option<Parked>, StoreError> {
         self.0.parked_remove(consumer, event_id).await
+    }
+
+    async fn act(&mut self, consumer: ConsumerId) -> Result<Option<Act>, StoreError> {
+        self.0.act(consumer).await
+    }
+
+    async fn act_keep(&mut self, consumer: ConsumerId, act: &Act) -> Result<(), StoreError> {
+        self.0.act_keep(consumer, act).await
     }
 
     async fn commit(self) -> Result<(), StoreError> {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use events::{
-    Aggregate, ConsumerId, ConsumerStore, ConsumerTx, Event, EventLog, Head, Lease, LeasedMark, Mark,
+    Act, Aggregate, ConsumerId, ConsumerStore, ConsumerTx, Event, EventLog, Head, Lease, LeasedMark, Mark,
     NewEvent, OutboxStore, Parked, Position, Resolved, Resynced, Stamp, Standing, StoreError,
 };
 use time::OffsetDateTime;
@@ -38,6 +38,8 @@ struct Outbox {
     fence: i64,
     published_through: Position,
     acknowledged: HashMap<String, Position>,
+    /// Notes as published what is only stamped.
+    is_hasty: bool,
 }
 
 /// A copy of everything, to be restored.
@@ -58,6 +60,7 @@ impl MemoryOutbox {
             fence: 0,
             published_through: 0,
             acknowledged: HashMap::new(),
+            is_hasty: false,
         };
         Self { state: Arc::new(Mutex::new(state)), appended: Arc::new(Notify::new()) }
     }
@@ -82,6 +85,11 @@ impl MemoryOutbox {
         drop(state);
         self.appended.notify_one();
         Ok(())
+    }
+
+    /// From now on it notes as published what is only stamped.
+    pub(crate) fn be_hasty(&self) {
+        self.lock().is_hasty = true;
     }
 
     /// The ids of all stamped events, in order.
@@ -271,6 +279,9 @@ impl OutboxStore for MemoryOutbox {
             let position = state.events.len() as Position;
             stamped.extend(state.event(position));
         }
+        if state.is_hasty {
+            state.published_through = state.events.len() as Position;
+        }
         Ok(Stamp::Stamped(stamped))
     }
 
@@ -331,6 +342,7 @@ struct MarkRow {
     fence: i64,
     halted: Option<String>,
     resynced: Option<Resynced>,
+    act: Option<Act>,
 }
 
 /// A transaction: a copy that replaces the state at the commit.
@@ -386,6 +398,7 @@ impl State {
             fence: 0,
             halted: None,
             resynced: None,
+            act: None,
         })
     }
 }
@@ -575,6 +588,17 @@ impl ConsumerTx for MemoryTx {
         let list = self.copy.parked.entry(consumer.name).or_default();
         let at = list.iter().position(|parked| parked.event.new.id == event_id);
         Ok(at.map(|at| list.remove(at)))
+    }
+
+    async fn act(&mut self, consumer: ConsumerId) -> Result<Option<Act>, StoreError> {
+        round_trip().await;
+        Ok(self.copy.row(consumer).act.clone())
+    }
+
+    async fn act_keep(&mut self, consumer: ConsumerId, act: &Act) -> Result<(), StoreError> {
+        round_trip().await;
+        self.copy.row(consumer).act = Some(act.clone());
+        Ok(())
     }
 
     async fn commit(mut self) -> Result<(), StoreError> {

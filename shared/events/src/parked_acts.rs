@@ -1,0 +1,261 @@
+//! Applying and dropping parked events for an operator. What a request came to is kept in the transaction of what it
+//! did: whoever does not know whether that was committed, we or the operator, asks again and hears it.
+
+use types::EventId;
+use uuid::Uuid;
+
+use crate::admin::{AdminError, ConsumerHandle, Patience, Retried, Skipped, conflicts};
+use crate::envelope::{Aggregate, Event};
+use crate::pace::chain;
+use crate::store::{Act, ConsumerStore, ConsumerTx, EffectError, Effects, Parked, StoreError};
+
+const RETRY: &str = "retry";
+const SKIP: &str = "skip";
+const ENDED: &str = "ended";
+const GOES_ON: &str = "goes on";
+
+/// How far a retry of an aggregate has come.
+#[derive(Debug, Clone, Copy, Default)]
+struct Progress {
+    retried: Retried,
+    /// It has its answer.
+    ended: bool,
+}
+
+/// What one transaction of a retry did.
+enum Step {
+    Applied(Box<Event>),
+    Ended(Retried),
+}
+
+impl<S: ConsumerStore, E: Effects<S::Tx>, P: crate::source::Source> ConsumerHandle<S, E, P> {
+    pub(crate) async fn retry_all(
+        &self,
+        aggregate: &Aggregate,
+        request_id: Uuid,
+    ) -> Result<Retried, AdminError> {
+        loop {
+            let mut patience = Patience::new();
+            let mut result = self.retry_first(aggregate, request_id).await;
+            while patience.again(conflicts(&result)).await {
+                result = self.retry_first(aggregate, request_id).await;
+            }
+            let (event_id, error) = match result {
+                Ok(Step::Applied(event)) => {
+                    self.effects.committed(std::slice::from_ref(&*event));
+                    continue;
+                }
+                Ok(Step::Ended(Retried { applied: 0, .. })) => return Err(AdminError::NotParked),
+                Ok(Step::Ended(retried)) => return Ok(retried),
+                Err(AdminError::StillFailing { event_id, error }) => (event_id, error),
+                Err(error) => return Err(error),
+            };
+            let mut patience = Patience::new();
+            let mut retried = self.note_failure(aggregate, request_id, event_id, &error).await;
+            while patience.again(conflicts(&retried)).await {
+                retried = self.note_failure(aggregate, request_id, event_id, &error).await;
+            }
+            return match retried? {
+                Retried { applied: 0, .. } => Err(AdminError::StillFailing { event_id, error }),
+                retried => Ok(retried),
+            };
+        }
+    }
+
+    /// Applies the oldest parked event of an aggregate, unless the request has its answer.
+    async fn retry_first(&self, aggregate: &Aggregate, request_id: Uuid) -> Result<Step, AdminError> {
+        let mut tx = self.store.begin().await?;
+        match self.apply_first(&mut tx, aggregate, request_id).await {
+            Ok(step @ Step::Applied(_)) => {
+                tx.commit().await?;
+                Ok(step)
+            }
+            other => {
+                tx.rollback().await;
+                other
+            }
+        }
+    }
+
+    async fn apply_first(
+        &self,
+        tx: &mut S::Tx,
+        aggregate: &Aggregate,
+        request_id: Uuid,
+    ) -> Result<Step, AdminError> {
+        if tx.mark_lock(self.consumer).await?.is_none() {
+            return Ok(Step::Ended(Retried::default()));
+        }
+        let before = self.progress(tx, aggregate, request_id).await?;
+        if before.ended {
+            return Ok(Step::Ended(before.retried));
+        }
+        let parked = tx.parked_of(self.consumer, aggregate).await?;
+        let remaining = parked.len().saturating_sub(1);
+        let Some(first) = parked.into_iter().next() else {
+            return Ok(Step::Ended(Retried { remaining: 0, ..before.retried }));
+        };
+        let event = first.event;
+        tx.parked_remove(self.consumer, event.new.id).await?;
+        let failing = |error: String| AdminError::StillFailing { event_id: event.new.id, error };
+        match self.effects.apply(tx, std::slice::from_ref(&event)).await {
+            Ok(()) => {}
+            Err(EffectError::Transient(source)) => {
+                return Err(AdminError::Store(StoreError::Transient(source)));
+            }
+            Err(EffectError::Permanent(source)) => return Err(failing(chain(source.as_ref()))),
+            Err(EffectError::Halt(reason)) => return Err(failing(reason)),
+        }
+        let retried = Retried { applied: before.retried.applied + 1, remaining };
+        let progress = Progress { retried, ended: remaining == 0 };
+        tx.act_keep(self.consumer, &progress.act(aggregate, request_id)).await?;
+        Ok(Step::Applied(Box::new(event)))
+    }
+
+    async fn progress(
+        &self,
+        tx: &mut S::Tx,
+        aggregate: &Aggregate,
+        request_id: Uuid,
+    ) -> Result<Progress, AdminError> {
+        match tx.act(self.consumer).await? {
+            Some(act) if act.request_id == request_id => Progress::read(&act, aggregate),
+            _ => Ok(Progress::default()),
+        }
+    }
+
+    /// Counts the attempt, and ends a request that has applied something before.
+    async fn note_failure(
+        &self,
+        aggregate: &Aggregate,
+        request_id: Uuid,
+        event_id: EventId,
+        error: &str,
+    ) -> Result<Retried, AdminError> {
+        let mut tx = self.store.begin().await?;
+        let noted = async {
+            tx.mark_lock(self.consumer).await?;
+            let parked = tx.parked_of(self.consumer, aggregate).await?;
+            // Unless somebody else has applied or dropped it meanwhile.
+            if let Some(failed) = parked.iter().find(|parked| parked.event.new.id == event_id) {
+                tx.park(self.consumer, &failed.event, failed.attempts.saturating_add(1), error).await?;
+            }
+            let before = self.progress(&mut tx, aggregate, request_id).await?;
+            let retried = Retried { remaining: parked.len(), ..before.retried };
+            if retried.applied > 0 {
+                let act = Progress { retried, ended: true }.act(aggregate, request_id);
+                tx.act_keep(self.consumer, &act).await?;
+            }
+            Ok(retried)
+        };
+        match noted.await {
+            Ok(retried) => {
+                tx.commit().await?;
+                Ok(retried)
+            }
+            Err(error) => {
+                tx.rollback().await;
+                Err(error)
+            }
+        }
+    }
+
+    pub(crate) async fn skip_patiently(
+        &self,
+        event_id: EventId,
+        request_id: Uuid,
+    ) -> Result<Skipped, AdminError> {
+        let mut patience = Patience::new();
+        let mut result = self.skip_one(event_id, request_id).await;
+        while patience.again(conflicts(&result)).await {
+            result = self.skip_one(event_id, request_id).await;
+        }
+        result
+    }
+
+    async fn skip_one(&self, event_id: EventId, request_id: Uuid) -> Result<Skipped, AdminError> {
+        let mut tx = self.store.begin().await?;
+        let skipped = async {
+            tx.mark_lock(self.consumer).await?;
+            if let Some(act) = tx.act(self.consumer).await?
+                && act.request_id == request_id
+            {
+                return Skipped::read(&act, event_id);
+            }
+            let parked = tx.parked_remove(self.consumer, event_id).await?.ok_or(AdminError::NotParked)?;
+            let skipped = Skipped::of(&parked);
+            tx.act_keep(self.consumer, &skipped.act(request_id)).await?;
+            Ok(skipped)
+        };
+        match skipped.await {
+            Ok(skipped) => {
+                tx.commit().await?;
+                Ok(skipped)
+            }
+            Err(error) => {
+                tx.rollback().await;
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Progress {
+    fn act(&self, of: &Aggregate, request_id: Uuid) -> Act {
+        let Retried { applied, remaining } = self.retried;
+        let state = if self.ended { ENDED } else { GOES_ON };
+        Act { request_id, outcome: lines(&[&RETRY, &of.kind, &of.id, &applied, &remaining, &state]) }
+    }
+
+    fn read(act: &Act, of: &Aggregate) -> Result<Self, AdminError> {
+        let words: Vec<&str> = act.outcome.split('\n').collect();
+        match words[..] {
+            [RETRY, kind, id, applied, remaining, state] if (kind, id) == (&of.kind, &of.id) => {
+                let retried = Retried { applied: number(applied)?, remaining: number(remaining)? };
+                Ok(Self { retried, ended: state == ENDED })
+            }
+            _ => Err(AdminError::RequestIdReused),
+        }
+    }
+}
+
+impl Skipped {
+    fn of(parked: &Parked) -> Self {
+        let event = &parked.event;
+        Self {
+            event_id: event.new.id,
+            event_type: event.new.event_type.clone(),
+            aggregate: event.new.aggregate.clone(),
+            position: event.position,
+        }
+    }
+
+    fn act(&self, request_id: Uuid) -> Act {
+        let Self { event_id, event_type, aggregate, position } = self;
+        let outcome = lines(&[&SKIP, event_id, event_type, &aggregate.kind, &aggregate.id, position]);
+        Act { request_id, outcome }
+    }
+
+    fn read(act: &Act, event_id: EventId) -> Result<Self, AdminError> {
+        let words: Vec<&str> = act.outcome.split('\n').collect();
+        match words[..] {
+            [SKIP, id, event_type, kind, aggregate_id, position] if id == event_id.to_string() => Ok(Self {
+                event_id,
+                event_type: event_type.to_owned(),
+                aggregate: Aggregate { kind: kind.to_owned(), id: aggregate_id.to_owned() },
+                position: number(position)?,
+            }),
+            _ => Err(AdminError::RequestIdReused),
+        }
+    }
+}
+
+/// Names have one line each.
+fn lines(words: &[&dyn std::fmt::Display]) -> String {
+    words.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+fn number<N: std::str::FromStr>(word: &str) -> Result<N, AdminError> {
+    let damaged = || AdminError::Store(StoreError::Permanent("a kept act is damaged".into()));
+    word.parse().map_err(|_| damaged())
+}
