@@ -21,13 +21,20 @@ impl System {
         .await
     }
 
-    async fn check_books(&self) -> Result<()> {
+    /// Both books as they are.
+    ///
+    /// # Errors
+    /// When a service does not answer.
+    pub async fn books(&self) -> Result<Books> {
         let admin = &self.admin.caller;
         let accounts = admin.accounts().get_trial_balance(order::v1::GetTrialBalanceRequest {}).await;
         let accounts = accounts.context("order service's book")?.into_inner();
         let wallets = admin.wallets().get_trial_balance(user::v1::GetTrialBalanceRequest {}).await;
-        let books = Books::new(wallets.context("user service's book")?.into_inner(), accounts);
-        let problems = books.problems_at_rest();
+        Ok(Books::new(wallets.context("user service's book")?.into_inner(), accounts))
+    }
+
+    async fn check_books(&self) -> Result<()> {
+        let problems = self.books().await?.problems_at_rest();
         ensure!(problems.is_empty(), "{}", problems.join("; "));
         Ok(())
     }

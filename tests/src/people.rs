@@ -53,10 +53,16 @@ impl Market {
     /// # Errors
     /// When order service refuses.
     pub async fn order(&self, quantity: i64) -> Result<Order> {
-        let item = OrderItem { product_id: self.product_id.clone(), quantity, ..OrderItem::default() };
-        let request = PlaceOrderRequest { request_id: request_id(), items: vec![item] };
+        let request = self.order_request(quantity);
         let answer = self.buyer.caller.orders().place_order(request).await.context("PlaceOrder")?;
         answer.into_inner().order.context("an order")
+    }
+
+    /// What the buyer orders with.
+    #[must_use]
+    pub fn order_request(&self, quantity: i64) -> PlaceOrderRequest {
+        let item = OrderItem { product_id: self.product_id.clone(), quantity, ..OrderItem::default() };
+        PlaceOrderRequest { request_id: request_id(), items: vec![item] }
     }
 
     /// How many are left.

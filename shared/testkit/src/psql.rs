@@ -165,7 +165,12 @@ impl PostgresAdmin {
         let mut command = self.psql(database)?;
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().context("running psql")?;
-        child.stdin.take().context("psql's input")?.write_all(script.as_bytes()).context("writing to psql")?;
+        child
+            .stdin
+            .take()
+            .context("psql's input")?
+            .write_all(script.as_bytes())
+            .context("writing to psql")?;
         let output = child.wait_with_output().context("waiting for psql")?;
         if !output.status.success() {
             bail!("psql: {}", String::from_utf8_lossy(&output.stderr).trim());

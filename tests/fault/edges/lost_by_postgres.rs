@@ -42,7 +42,7 @@ const STEPS_OF_A_PAYMENT: [(&str, &str); 5] = [
     ("the start of the transfer", "INSERT INTO transfers"),
     ("the decision", "UPDATE transfers\n             SET state"),
     ("the consumer's mark", "UPDATE consumer_mark SET epoch"),
-    ("the stamp", "UPDATE outbox SET position"),
+    ("the stamp", "previous = stamp.previous"),
     ("the note of what was published", "UPDATE outbox_lease SET published_through"),
 ];
 
