@@ -13,10 +13,7 @@ use crate::envelope::Aggregate;
 use crate::pace::Backoff;
 pub use crate::resync::{Rebuild, Snapshot};
 use crate::source::{Source, SourceError};
-use crate::store::{
-    ConsumerId, ConsumerStore, Effects, Parked, Position, Resynced, Standing,
-    StoreError,
-};
+use crate::store::{ConsumerId, ConsumerStore, Effects, Parked, Position, Resynced, Standing, StoreError};
 use uuid::Uuid;
 
 /// A future without a name.

@@ -46,6 +46,6 @@ pub use resync_jobs::Resyncs;
 pub use sequencer::{Sequencer, SequencerOptions};
 pub use stamped::Stamped;
 pub use store::{
-    Act, ConsumerId, ConsumerStore, ConsumerTx, EffectError, Effects, EventLog, Head, Lease, LeasedMark, Mark,
-    OutboxStore, Parked, Position, RelayLease, Resolved, Resynced, Stamp, Standing, StoreError,
+    Act, ConsumerId, ConsumerStore, ConsumerTx, EffectError, Effects, EventLog, Head, Lease, LeasedMark,
+    Mark, OutboxStore, Parked, Position, RelayLease, Resolved, Resynced, Stamp, Standing, StoreError,
 };

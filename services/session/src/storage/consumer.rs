@@ -5,7 +5,9 @@
 
 use std::time::Duration;
 
-use events::{Act, ConsumerId, ConsumerStore, LeasedMark, Mark, Parked, Position, Resynced, Standing, StoreError};
+use events::{
+    Act, ConsumerId, ConsumerStore, LeasedMark, Mark, Parked, Position, Resynced, Standing, StoreError,
+};
 use uuid::Uuid;
 
 use super::connection::Reply;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bson::{Bson, Document, doc};
 use events::{
-    Act, Aggregate, ConsumerId, ConsumerStore, ConsumerTx, Event, LeasedMark, Mark, Parked, Position, Resynced,
-    Standing, StoreError,
+    Act, Aggregate, ConsumerId, ConsumerStore, ConsumerTx, Event, LeasedMark, Mark, Parked, Position,
+    Resynced, Standing, StoreError,
 };
 use mongodb::options::ReturnDocument;
 use serde::{Deserialize, Serialize};

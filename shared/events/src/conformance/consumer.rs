@@ -528,7 +528,10 @@ pub async fn a_retry_applies_the_list_in_order<H: ConsumerHarness>(harness: H) {
     assert_eq!(rest, Retried { applied: 2, remaining: 0 });
     assert_eq!(bench.counts(&["a", "b"]).await, [3, 1]);
     assert_eq!(bench.effects.committed_positions(), [4, 1, 2, 3]);
-    assert!(matches!(handle.retry(aggregate("a"), Uuid::new_v4()).await, Err(AdminError::NotParked)), "nothing left to do");
+    assert!(
+        matches!(handle.retry(aggregate("a"), Uuid::new_v4()).await, Err(AdminError::NotParked)),
+        "nothing left to do"
+    );
     let next = bench.events(&events, &["a"]);
     bench.apply(&next).await;
     assert_eq!(bench.counts(&["a"]).await, [4], "the aggregate is free again");
