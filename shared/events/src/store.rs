@@ -406,10 +406,7 @@ pub trait ConsumerTx: Sized + Send {
     ) -> impl Future<Output = Result<Option<Parked>, StoreError>> + Send;
 
     /// The act that was kept last. Called after the mark is locked.
-    fn act(
-        &mut self,
-        consumer: ConsumerId,
-    ) -> impl Future<Output = Result<Option<Act>, StoreError>> + Send;
+    fn act(&mut self, consumer: ConsumerId) -> impl Future<Output = Result<Option<Act>, StoreError>> + Send;
 
     /// Keeps an act in place of the last one. Called after the mark is locked.
     fn act_keep(

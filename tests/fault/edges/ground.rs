@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use api::event::v1::ListParkedRequest;
 use testkit::client::{Api, Caller, Person};
 use testkit::proxy::{Bites, Edge, Proxy};
