@@ -111,8 +111,9 @@ pub struct SessionConfig {
     /// Sessions of one user; one more ends the oldest.
     #[arg(long, env = "SESSIONS_PER_USER_MAX", default_value_t = 100)]
     pub sessions_per_user_max: u32,
-    /// Used refresh tokens of a session that are remembered, to notice a second use.
-    #[arg(long, env = "ROTATED_TOKENS_MAX", default_value_t = 100)]
+    /// How often a session may be refreshed before it ends: each used refresh token is remembered, to notice a second
+    /// use. Far more than the session's life has access tokens, far less than fills Redis.
+    #[arg(long, env = "ROTATED_TOKENS_MAX", default_value_t = 500)]
     pub rotated_tokens_max: u32,
     /// About how many events each of the 16 streams keeps.
     #[arg(long, env = "SESSION_STREAM_LENGTH", default_value_t = 10_000)]

@@ -1,7 +1,8 @@
 //! Exchanging a refresh token for new tokens.
 //!
 //! A token that comes a second time ends its session, also when both come at once and also when the first answer
-//! got lost on its way: two may hold it, and nobody can tell the owner from the thief. The owner logs in again.
+//! got lost on its way: two may hold it, and nobody can tell the owner from the thief. The owner logs in again. For
+//! that no used token may be forgotten, so a session is exchanged only so often and ends after that.
 
 use auth::token::RefreshToken;
 
@@ -18,6 +19,10 @@ impl App {
             RefreshReply::Unknown => Err(Error::InvalidCredentials),
             RefreshReply::Reused { session_id, user_id } => {
                 tracing::warn!(target: "audit", { user.id = %user_id, session.id = %session_id }, "a refresh token was used twice: its session ended");
+                Err(Error::InvalidCredentials)
+            }
+            RefreshReply::UsedUp { session_id, user_id } => {
+                tracing::warn!(target: "audit", { user.id = %user_id, session.id = %session_id }, "a session was refreshed more often than may be: it ended");
                 Err(Error::InvalidCredentials)
             }
         }

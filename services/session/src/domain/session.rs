@@ -38,7 +38,7 @@ pub(crate) struct Lifetimes {
     /// Use is written down at most this often.
     pub(crate) touch: Duration,
     pub(crate) sessions_per_user: u32,
-    /// How many used refresh tokens of a session are remembered, to notice a second use.
+    /// How many used refresh tokens a session may have: all are remembered, to notice a second use.
     pub(crate) rotated_max: u32,
     /// How long the answer to a `request_id` is kept.
     pub(crate) request: Duration,

@@ -43,6 +43,8 @@ pub(crate) enum RefreshReply {
     Unknown,
     /// It was exchanged before; its session has ended.
     Reused { session_id: SessionId, user_id: UserId },
+    /// Its session was exchanged as often as one may be, and has ended.
+    UsedUp { session_id: SessionId, user_id: UserId },
 }
 
 impl Store {
@@ -119,7 +121,8 @@ impl Store {
             .arg(self.options.lifetimes.rotated_max)
             .arg(self.event_id().to_string())
             .arg(entries::refreshed())
-            .arg(entries::revoked_somewhere(Cause::RefreshReused));
+            .arg(entries::revoked_somewhere(Cause::RefreshReused))
+            .arg(entries::revoked_somewhere(Cause::RefreshesUsedUp));
         let mut reply: Reply = self.append("refresh_session", partition, &call).await?;
         let outcome: String = reply.next()?;
         if outcome == "UNKNOWN" {
@@ -127,8 +130,10 @@ impl Store {
         }
         let id = id(&mut reply)?;
         let user_id = UserId::from_uuid(id_text(&mut reply)?);
-        if outcome == "REUSED" {
-            return Ok(RefreshReply::Reused { session_id: id, user_id });
+        match outcome.as_str() {
+            "REUSED" => return Ok(RefreshReply::Reused { session_id: id, user_id }),
+            "FULL" => return Ok(RefreshReply::UsedUp { session_id: id, user_id }),
+            _ => {}
         }
         let session = Session {
             id,

@@ -41,7 +41,7 @@ async fn every_script_keeps_to_one_slot_and_to_the_rights_of_the_service() {
 
     let url = format!("redis://session-service:right@127.0.0.1:{}/0", redis.port());
     let small =
-        ["--sessions-per-user-max", "2", "--rotated-tokens-max", "1", "--session-touch-interval", "1ms"];
+        ["--sessions-per-user-max", "2", "--rotated-tokens-max", "3", "--session-touch-interval", "1ms"];
     let mut harness = Harness::start_on(&url, &small).await;
     harness.admin = redis.admin().clone();
     let user = harness.peer.sign_up_as(user_in(1), Role::Customer);

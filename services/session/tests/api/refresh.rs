@@ -84,20 +84,43 @@ async fn of_many_exchanges_at_once_one_wins_and_the_session_ends() {
 }
 
 #[tokio::test]
-async fn used_tokens_are_remembered_up_to_a_bound_and_forgotten_with_the_session() {
+async fn no_used_token_is_forgotten_while_its_session_lives() {
     let harness = Harness::start_with(&["--rotated-tokens-max", "3"]).await;
-    let (_, login) = harness.somebody().await;
-    let mut tokens = vec![login.refresh_token.clone()];
-    for at in 0..6 {
-        tokens.push(harness.refresh(&tokens[at]).await.unwrap().refresh_token);
+    let (user, login) = harness.somebody().await;
+    let stolen = harness.refresh(&login.refresh_token).await.unwrap();
+    let mut token = stolen.refresh_token.clone();
+    for _ in 0..2 {
+        token = harness.refresh(&token).await.unwrap().refresh_token;
     }
     let kept = async || harness.redis(&["KEYS", "*:refresh:*"]).await.lines().count();
-    assert_eq!(kept().await, 4);
-    // Out of memory, but still of no use.
+    assert_eq!(kept().await, 4, "the present one and all that were used");
+    // One more would push the owner's out of memory: the session ends instead.
+    assert_eq!(refusal(&harness.refresh(&token).await.unwrap_err()), invalid());
+    assert_eq!(refusal(&harness.refresh(&login.refresh_token).await.unwrap_err()), invalid());
+    for pattern in ["*:refresh:*", "*:rotated:*", "*:access:*", "*:session:*"] {
+        assert_eq!(harness.redis(&["KEYS", pattern]).await, "");
+    }
+    let events = harness.events_of(user.id).await;
+    let told: Vec<_> = events.iter().filter_map(|event| event.decode::<SessionRevoked>()).collect();
+    let expected = SessionRevoked {
+        session_id: login.session.unwrap().id,
+        user_id: user.id.to_string(),
+        cause: Cause::RefreshesUsedUp.into(),
+    };
+    assert_eq!(told, [Ok(expected)]);
+}
+
+#[tokio::test]
+async fn a_full_memory_still_notices_a_second_use() {
+    let harness = Harness::start_with(&["--rotated-tokens-max", "3"]).await;
+    let (user, login) = harness.somebody().await;
+    let mut tokens = vec![login.refresh_token.clone()];
+    for at in 0..3 {
+        tokens.push(harness.refresh(&tokens[at]).await.unwrap().refresh_token);
+    }
     assert_eq!(refusal(&harness.refresh(&tokens[0]).await.unwrap_err()), invalid());
-    harness.refresh(tokens.last().unwrap()).await.unwrap();
-    assert_eq!(refusal(&harness.refresh(&tokens[5]).await.unwrap_err()), invalid());
-    assert_eq!(kept().await, 0);
-    assert_eq!(harness.redis(&["KEYS", "*:rotated:*"]).await, "");
-    assert_eq!(harness.redis(&["KEYS", "*:access:*"]).await, "");
+    assert_eq!(refusal(&harness.refresh(&tokens[3]).await.unwrap_err()), invalid());
+    let events = harness.events_of(user.id).await;
+    let told = events.last().unwrap().decode::<SessionRevoked>().unwrap().unwrap();
+    assert_eq!(told.cause, i32::from(Cause::RefreshReused));
 }
