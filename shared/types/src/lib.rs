@@ -1,4 +1,4 @@
-//! What every Tristore crate speaks of: ids, money, time, roles, request ids. A leaf: no I/O, no tonic, no
+//! What every Tristore crate speaks of: ids, money, time, roles, request ids, sources of calls. A leaf: no I/O, no tonic, no
 //! database.
 
 mod clock;
@@ -6,9 +6,11 @@ mod ids;
 mod money;
 mod request;
 mod role;
+mod source;
 
 pub use clock::{Clock, IdSource, ManualClock, SeededIds, SystemClock, SystemIds};
 pub use ids::{EventId, InvalidId, OrderId, PostId, PostingId, ProductId, SessionId, TransferId, UserId};
 pub use money::{AMOUNT_MAX, BALANCE_MAX, Currency, Money, MoneyError};
 pub use request::{Fingerprint, RequestKey};
 pub use role::Role;
+pub use source::Source;
