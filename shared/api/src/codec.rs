@@ -4,14 +4,20 @@
 //! fault. This codec marks such a status, and the server's outermost layer turns a marked one into
 //! INVALID_ARGUMENT `MALFORMED_MESSAGE`. It is only marked here because a client uses the same codec, and
 //! there the fault is the server's.
+//!
+//! It also encodes no message that the other side would not decode: what is longer is a mistake of ours.
 
 use prost::Message;
+use prost::bytes::BufMut as _;
 use tonic::Status;
-use tonic::codec::{BufferSettings, DecodeBuf, Decoder};
+use tonic::codec::{BufferSettings, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic_prost::{ProstCodec, ProstEncoder};
 
 /// Metadata key of a status that [`Codec`] made because the bytes were no message. Never leaves the server.
 pub const MALFORMED: &str = "x-malformed-message";
+
+/// The longest message, in bytes: what tonic decodes at the most, unless it is told otherwise.
+pub const MESSAGE_SIZE_LIMIT: usize = 4 * 1024 * 1024;
 
 /// Encodes `T`, decodes `U`.
 #[derive(Debug, Clone)]
@@ -30,15 +36,38 @@ where
 {
     type Encode = T;
     type Decode = U;
-    type Encoder = ProstEncoder<T>;
+    type Encoder = LimitingEncoder<ProstEncoder<T>>;
     type Decoder = MarkingDecoder<<ProstCodec<T, U> as tonic::codec::Codec>::Decoder>;
 
     fn encoder(&mut self) -> Self::Encoder {
-        ProstCodec::<T, U>::raw_encoder(BufferSettings::default())
+        LimitingEncoder(ProstCodec::<T, U>::raw_encoder(BufferSettings::default()))
     }
 
     fn decoder(&mut self) -> Self::Decoder {
         MarkingDecoder(ProstCodec::<T, U>::raw_decoder(BufferSettings::default()))
+    }
+}
+
+/// An encoder that refuses messages over [`MESSAGE_SIZE_LIMIT`].
+#[derive(Debug, Clone)]
+pub struct LimitingEncoder<E>(E);
+
+impl<E: Encoder<Error = Status>> Encoder for LimitingEncoder<E> {
+    type Item = E::Item;
+    type Error = Status;
+
+    fn encode(&mut self, item: Self::Item, dst: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        let room = dst.remaining_mut();
+        self.0.encode(item, dst)?;
+        let length = room - dst.remaining_mut();
+        if length > MESSAGE_SIZE_LIMIT {
+            return Err(Status::internal(format!("a message of {length} bytes is too long to be sent")));
+        }
+        Ok(())
+    }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        self.0.buffer_settings()
     }
 }
 

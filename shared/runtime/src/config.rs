@@ -15,7 +15,7 @@ use secrecy::SecretString;
 use serde::Serialize;
 
 pub use mask::{human, masked, redact_url, secret};
-pub use parse::{ParsedSecret, duration, parse, parse_from, secret_value};
+pub use parse::{ParsedSecret, duration, parse, parse_from, secret_value, time_span};
 
 /// How the server listens and what it bears.
 #[derive(Debug, Clone, Args, Serialize)]
@@ -29,11 +29,11 @@ pub struct ServerConfig {
     #[arg(long, env = "THREADS", default_value_t = parse::cpus(), value_parser = parse::threads)]
     pub threads: usize,
     /// Longest time for a call that is no stream; a client may ask for less.
-    #[arg(long, env = "REQUEST_DEADLINE", default_value = "5s", value_parser = duration)]
+    #[arg(long, env = "REQUEST_DEADLINE", default_value = "5s", value_parser = time_span)]
     #[serde(serialize_with = "human")]
     pub request_deadline: Duration,
-    /// Longest request message, in bytes.
-    #[arg(long, env = "MESSAGE_SIZE_MAX", default_value_t = 64 * 1024, value_parser = parse::at_least_one)]
+    /// Longest request message, in bytes; at most 4 MiB.
+    #[arg(long, env = "MESSAGE_SIZE_MAX", default_value_t = 64 * 1024, value_parser = parse::message_size)]
     pub message_size_max: usize,
     /// Calls in progress in the whole process, streams not counted; more are refused at once.
     #[arg(long, env = "CALLS_MAX", default_value_t = 1_000, value_parser = parse::at_least_one)]
@@ -48,27 +48,27 @@ pub struct ServerConfig {
     #[arg(long, env = "CONCURRENT_STREAMS_MAX", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     pub concurrent_streams_max: u32,
     /// Time from accepting a connection to its first request.
-    #[arg(long, env = "FIRST_REQUEST_TIMEOUT", default_value = "5s", value_parser = duration)]
+    #[arg(long, env = "FIRST_REQUEST_TIMEOUT", default_value = "5s", value_parser = time_span)]
     #[serde(serialize_with = "human")]
     pub first_request_timeout: Duration,
     /// A connection without a call for this long is closed.
-    #[arg(long, env = "IDLE_TIMEOUT", default_value = "5m", value_parser = duration)]
+    #[arg(long, env = "IDLE_TIMEOUT", default_value = "5m", value_parser = time_span)]
     #[serde(serialize_with = "human")]
     pub idle_timeout: Duration,
     /// Time between HTTP/2 pings.
-    #[arg(long, env = "KEEPALIVE_INTERVAL", default_value = "30s", value_parser = duration)]
+    #[arg(long, env = "KEEPALIVE_INTERVAL", default_value = "30s", value_parser = time_span)]
     #[serde(serialize_with = "human")]
     pub keepalive_interval: Duration,
     /// Time to answer a ping.
-    #[arg(long, env = "KEEPALIVE_TIMEOUT", default_value = "10s", value_parser = duration)]
+    #[arg(long, env = "KEEPALIVE_TIMEOUT", default_value = "10s", value_parser = time_span)]
     #[serde(serialize_with = "human")]
     pub keepalive_timeout: Duration,
     /// A connection is asked to go away at this age, plus or minus a tenth, so that load spreads again.
-    #[arg(long, env = "CONNECTION_AGE_MAX", default_value = "10m", value_parser = duration)]
+    #[arg(long, env = "CONNECTION_AGE_MAX", default_value = "10m", value_parser = time_span)]
     #[serde(serialize_with = "human")]
     pub connection_age_max: Duration,
     /// Time for the calls of a connection that was asked to go away.
-    #[arg(long, env = "CONNECTION_AGE_GRACE", default_value = "30s", value_parser = duration)]
+    #[arg(long, env = "CONNECTION_AGE_GRACE", default_value = "30s", value_parser = time_span)]
     #[serde(serialize_with = "human")]
     pub connection_age_grace: Duration,
     /// Time to go on serving after SIGTERM, while load balancers take notice; 5s in Kubernetes.
@@ -76,7 +76,7 @@ pub struct ServerConfig {
     #[serde(serialize_with = "human")]
     pub drain_delay: Duration,
     /// Time for calls in progress at shutdown, then for the background workers.
-    #[arg(long, env = "DRAIN_TIMEOUT", default_value = "20s", value_parser = duration)]
+    #[arg(long, env = "DRAIN_TIMEOUT", default_value = "20s", value_parser = time_span)]
     #[serde(serialize_with = "human")]
     pub drain_timeout: Duration,
     /// Serve gRPC reflection, for grpcurl.

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::num::NonZero;
 use std::time::Duration;
 
+use api::codec::MESSAGE_SIZE_LIMIT;
 use clap::{ArgMatches, Command, Parser};
 use secrecy::SecretString;
 
@@ -52,6 +53,15 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| error.to_string())
 }
 
+/// A duration of which zero would make no sense, such as a timeout.
+///
+/// # Errors
+/// When it is none, or zero.
+pub fn time_span(text: &str) -> Result<Duration, String> {
+    duration(text)
+        .and_then(|span| if span.is_zero() { Err("must be above zero".to_owned()) } else { Ok(span) })
+}
+
 /// What [`secret_value`] gives.
 pub type ParsedSecret = Result<SecretString, String>;
 
@@ -85,6 +95,13 @@ pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(number @ 1..=1_000_000_000) => Ok(number),
         Ok(_) | Err(_) => Err("not a number from 1 to 1000000000".to_owned()),
+    }
+}
+
+pub(super) fn message_size(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number @ 1..=MESSAGE_SIZE_LIMIT) => Ok(number),
+        Ok(_) | Err(_) => Err(format!("not a number from 1 to {MESSAGE_SIZE_LIMIT}")),
     }
 }
 
@@ -156,6 +173,15 @@ mod tests {
             ("--threads", "0"),
             ("--request-deadline", "soon"),
             ("--message-size-max", "0"),
+            ("--message-size-max", "4194305"),
+            ("--request-deadline", "0s"),
+            ("--first-request-timeout", "0s"),
+            ("--idle-timeout", "0s"),
+            ("--keepalive-interval", "0s"),
+            ("--keepalive-timeout", "0ms"),
+            ("--connection-age-max", "0s"),
+            ("--connection-age-grace", "0s"),
+            ("--drain-timeout", "0s"),
             ("--trace-ratio", "2"),
             ("--log-filter", "a=b=c"),
             ("--log-format", "xml"),
@@ -166,6 +192,14 @@ mod tests {
             assert!(error.contains(flag), "{flag}: {error}");
             assert!(!error.contains("s3cret"), "{error}");
         }
+    }
+
+    #[test]
+    fn zero_is_a_time_only_where_it_makes_sense() {
+        assert_eq!(flat(&["--drain-delay", "0s"]).unwrap().server.drain_delay, Duration::ZERO);
+        assert_eq!(flat(&["--message-size-max", "4194304"]).unwrap().server.message_size_max, 4 << 20);
+        assert_eq!(time_span("0s"), Err("must be above zero".to_owned()));
+        assert_eq!(time_span("1ns"), Ok(Duration::from_nanos(1)));
     }
 
     #[test]

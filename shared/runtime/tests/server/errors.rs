@@ -38,6 +38,14 @@ async fn a_message_over_the_limit_is_refused_by_its_length_alone() {
 }
 
 #[tokio::test]
+async fn an_answer_that_nobody_would_read_is_not_sent() {
+    let harness = Harness::start().await;
+    let status = harness.get("long", &[]).await.unwrap_err();
+    assert_eq!(refusal(&status), (Code::Internal, "INTERNAL".to_owned()));
+    assert!(!status.message().contains("bytes"), "{status:?}");
+}
+
+#[tokio::test]
 async fn compression_is_refused_as_the_protocol_says() {
     let harness = Harness::start().await;
     let status = harness.send(GET, &[("grpc-encoding", "gzip")], &frame(1, 1, &[0])).await;

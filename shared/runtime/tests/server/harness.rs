@@ -112,6 +112,7 @@ impl CatalogService for Catalog {
             }
             _ => {}
         }
+        let id = if id == "long" { "x".repeat(api::codec::MESSAGE_SIZE_LIMIT) } else { id };
         Ok(Response::new(GetProductResponse { product: Some(Product { id, ..Product::default() }) }))
     }
 }
