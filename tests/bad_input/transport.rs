@@ -222,7 +222,7 @@ async fn bad_trace_headers_start_a_new_trace_and_good_ones_are_kept() -> Result<
 }
 
 #[tokio::test]
-async fn two_messages_on_a_unary_call_take_effect_once_at_most() -> Result<()> {
+async fn two_messages_on_a_unary_call_are_refused_and_take_no_effect() -> Result<()> {
     let stage = &Stage::get().await?;
     let posts = async || -> Result<i64> {
         let request = api::user::v1::GetUserRequest { user_id: stage.market.buyer.user_id.clone() };
@@ -240,8 +240,9 @@ async fn two_messages_on_a_unary_call_take_effect_once_at_most() -> Result<()> {
         body.extend_from_slice(&raw::frame(&post.encode_to_vec()));
     }
     let answer = call(stage, CREATE_POST, &[], body.freeze()).await?;
-    let applied = posts().await? - before;
-    let expected = i64::from(answer.status.code() == Code::Ok);
-    assert_eq!(applied, expected, "row 20: {:?}", answer.status);
+    assert_eq!(answer.status.code(), Code::InvalidArgument, "row 20: {:?}", answer.status);
+    let reason = answer.status.get_details_error_info().context("row 20: ErrorInfo")?.reason;
+    assert_eq!(reason, "MALFORMED_MESSAGE", "row 20");
+    assert_eq!(posts().await?, before, "row 20: {:?}", answer.status);
     Ok(())
 }

@@ -114,9 +114,14 @@ impl<V: SessionVerifier> AuthLayer<V> {
         }
     }
 
-    /// Whether the call shows the token of a service of ours; what it may do is another question.
+    /// Whether the call shows the token of a service of ours; what it may do is another question. Costs a session's
+    /// call nothing but a look at how its token begins.
     #[must_use]
     pub fn is_service_call(&self, headers: &HeaderMap) -> bool {
+        let shown = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(bearer);
+        if !shown.is_some_and(is_plausible) {
+            return false;
+        }
         match self.credentials(headers) {
             Ok(Some(Credentials::Other(token))) => self.0.services.holder(&token).is_some(),
             _ => false,

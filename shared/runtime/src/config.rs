@@ -35,13 +35,25 @@ pub struct ServerConfig {
     /// Longest request message, in bytes; at most 4 MiB.
     #[arg(long, env = "MESSAGE_SIZE_MAX", default_value_t = 64 * 1024, value_parser = parse::message_size)]
     pub message_size_max: usize,
-    /// Calls in progress in the whole process, streams not counted; more are refused at once.
+    /// Calls in progress in the whole process, streams not counted; more are refused at once. Calls of services have
+    /// as many places of their own.
     #[arg(long, env = "CALLS_MAX", default_value_t = 1_000, value_parser = parse::at_least_one)]
     pub calls_max: usize,
+    /// The same of one source: an IPv4 address, or a /64 of IPv6. Services are not limited by it. Behind a proxy that
+    /// speaks for everybody the proxy is the one source, so let it have all.
+    #[arg(long, env = "CALLS_PER_PEER_MAX", default_value_t = 250, value_parser = parse::at_least_one)]
+    pub calls_per_peer_max: usize,
+    /// Open streams in the whole process; more are refused at once. Streams of services have as many places of their
+    /// own.
+    #[arg(long, env = "STREAMS_MAX", default_value_t = 1_000, value_parser = parse::at_least_one)]
+    pub streams_max: usize,
+    /// The same of one source, as with calls.
+    #[arg(long, env = "STREAMS_PER_PEER_MAX", default_value_t = 250, value_parser = parse::at_least_one)]
+    pub streams_per_peer_max: usize,
     /// Open connections in the whole process.
     #[arg(long, env = "CONNECTIONS_MAX", default_value_t = 4_096, value_parser = parse::at_least_one)]
     pub connections_max: usize,
-    /// Open connections from one address.
+    /// Open connections of one source.
     #[arg(long, env = "CONNECTIONS_PER_PEER_MAX", default_value_t = 1_024, value_parser = parse::at_least_one)]
     pub connections_per_peer_max: usize,
     /// Calls in progress on one connection, streams included.

@@ -17,16 +17,20 @@ use tracing::Span;
 
 use super::connection::Live;
 use super::errors::Errors;
+use super::limits::StreamSlot;
 
 /// Flag and length before each message.
 const PREFIX: usize = 5;
 
 /// A request's body that refuses a message over the limit as soon as its length is known, before anything is
-/// allocated for it. Compressed messages are not accepted at all, so that the length is the real one.
+/// allocated for it, and a second message where the method has one. Compressed messages are not accepted at all, so
+/// that the length is the real one.
 pub(super) struct LimitedBody {
     inner: Incoming,
     errors: Arc<Errors>,
     max: usize,
+    /// How many messages may still begin.
+    messages: usize,
     /// Bytes of the present message that are still to come.
     rest: usize,
     prefix: [u8; PREFIX],
@@ -34,8 +38,10 @@ pub(super) struct LimitedBody {
 }
 
 impl LimitedBody {
-    pub(super) fn new(inner: Incoming, max: usize, errors: Arc<Errors>) -> Self {
-        Self { inner, errors, max, rest: 0, prefix: [0; PREFIX], prefix_length: 0 }
+    /// A body with at most `messages` messages.
+    pub(super) fn new(inner: Incoming, messages: usize, errors: Arc<Errors>) -> Self {
+        let max = errors.message_size_max;
+        Self { inner, errors, max, messages, rest: 0, prefix: [0; PREFIX], prefix_length: 0 }
     }
 
     fn check(&mut self, mut data: &[u8]) -> Result<(), Status> {
@@ -55,6 +61,7 @@ impl LimitedBody {
                 let [_, length @ ..] = self.prefix;
                 self.rest = u32::from_be_bytes(length) as usize;
                 self.prefix_length = 0;
+                self.messages = self.messages.checked_sub(1).ok_or_else(|| self.errors.message_too_many())?;
                 if self.rest > self.max {
                     return Err(self.errors.message_too_large(self.max));
                 }
@@ -105,6 +112,7 @@ pub(super) struct CallBody {
 pub(super) struct StreamEnd {
     pub(super) shutdown: Pin<Box<WaitForCancellationFutureOwned>>,
     pub(super) deadline: Option<Pin<Box<Sleep>>>,
+    pub(super) _slot: StreamSlot,
 }
 
 impl CallBody {

@@ -22,7 +22,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 use super::body::{CallBody, LimitedBody, StreamEnd};
 use super::connection::Live;
 use super::errors::Errors;
-use super::limits::Limits;
+use super::limits::{CallSlot, Limits, Pool, StreamSlot};
 use super::methods::{Method, Methods};
 use crate::deadline::{Deadline, parse_timeout};
 use crate::telemetry;
@@ -51,20 +51,40 @@ impl<V: SessionVerifier> Calls for Pipeline<V> {
     fn answer(self: Arc<Self>, request: Request<Incoming>, live: Live) -> Answer {
         Box::pin(async move {
             let (method, name) = self.methods.find(request.uri().path());
-            let span = self.span(request.headers(), name);
-            let answer = self.attempt(request, method, name, &span, live).instrument(span.clone());
+            let is_service = self.auth.is_service_call(request.headers());
+            let span = self.span(request.headers(), name, is_service);
+            let call = Call { method, name, is_service, span: &span };
+            let answer = self.attempt(request, call, live).instrument(span.clone());
             Ok(answer.await)
         })
     }
 }
 
+/// What is known of a call before anybody looks at its message.
+struct Call<'a> {
+    method: Method,
+    name: &'a str,
+    is_service: bool,
+    span: &'a Span,
+}
+
+/// What a call occupies while it is answered.
+enum Slot<'a> {
+    Call {
+        _slot: CallSlot<'a>,
+    },
+    Stream(StreamSlot),
+    /// Health is answered also when the server is busy.
+    Health,
+}
+
 impl<V: SessionVerifier> Pipeline<V> {
     /// Named by the method that the server has, and nothing that a caller wrote: every further field would be
     /// formatted for each call as well.
-    fn span(&self, headers: &HeaderMap, name: &str) -> Span {
+    fn span(&self, headers: &HeaderMap, name: &str, is_service: bool) -> Span {
         let span = tracing::info_span!("rpc", otel.name = name, otel.kind = "server");
         if let Some(traceparent) = headers.get("traceparent").and_then(|value| value.to_str().ok()) {
-            if self.auth.is_service_call(headers) {
+            if is_service {
                 telemetry::set_parent(&span, traceparent);
             } else {
                 telemetry::set_foreign_parent(&span, traceparent);
@@ -73,39 +93,59 @@ impl<V: SessionVerifier> Pipeline<V> {
         span
     }
 
-    async fn attempt(
-        &self,
-        request: Request<Incoming>,
-        method: Method,
-        name: &str,
-        span: &Span,
-        live: Live,
-    ) -> Response<CallBody> {
-        let errors = &self.errors;
-        let body = |body, end| CallBody::new(body, Arc::clone(errors), span.clone(), end, live);
+    async fn attempt(&self, request: Request<Incoming>, call: Call<'_>, live: Live) -> Response<CallBody> {
+        let Call { name, span, .. } = call;
+        let body = |live, body, end| CallBody::new(body, Arc::clone(&self.errors), span.clone(), end, live);
         if let Some(refusal) = not_grpc(&request) {
-            let mut response = Response::new(body(Body::default(), None));
+            let mut response = Response::new(body(live, Body::default(), None));
             *response.status_mut() = refusal;
             return response;
         }
-        let (response, deadline) = match self.begin(request.headers(), method) {
-            Ok(deadline) => (self.run(request, method, deadline).await, deadline),
-            Err(status) => (Err(status), None),
-        };
-        match response.and_then(split_error) {
-            Ok(response) => {
+        match self.answer_within(request, &call, live.source()).await {
+            Ok((response, end)) => {
                 describe(span, name, Code::Ok);
-                let end = (method == Method::Streaming).then(|| StreamEnd {
-                    shutdown: Box::pin(self.shutdown.clone().cancelled_owned()),
-                    deadline: deadline.map(|deadline| Box::pin(sleep_until(deadline.0))),
-                });
-                response.map(|inner| body(inner, end))
+                response.map(|inner| body(live, inner, end))
             }
             Err(status) => {
                 let status = self.errors.complete(status);
                 describe(span, name, status.code());
-                status.into_http::<Body>().map(|inner| body(inner, None))
+                status.into_http::<Body>().map(|inner| body(live, inner, None))
             }
+        }
+    }
+
+    /// The answer, and for a stream what ends it.
+    async fn answer_within(
+        &self,
+        request: Request<Incoming>,
+        call: &Call<'_>,
+        source: &Pool,
+    ) -> Result<(Response<Body>, Option<StreamEnd>), Status> {
+        let deadline = self.begin(request.headers(), call.method)?;
+        let slot = self.slot(call, source)?;
+        let response = self.run(request, call.method, deadline).await.and_then(split_error)?;
+        let end = match slot {
+            Slot::Call { .. } | Slot::Health => None,
+            Slot::Stream(slot) => Some(StreamEnd {
+                shutdown: Box::pin(self.shutdown.clone().cancelled_owned()),
+                deadline: deadline.map(|deadline| Box::pin(sleep_until(deadline.0))),
+                _slot: slot,
+            }),
+        };
+        Ok((response, end))
+    }
+
+    fn slot<'a>(&'a self, call: &Call<'_>, source: &'a Pool) -> Result<Slot<'a>, Status> {
+        match call.method {
+            Method::Unary => {
+                let slot = self.limits.call(source, call.is_service);
+                Ok(Slot::Call { _slot: slot.ok_or_else(|| self.errors.overloaded("calls"))? })
+            }
+            Method::Streaming => {
+                let slot = self.limits.stream(source, call.is_service);
+                Ok(Slot::Stream(slot.ok_or_else(|| self.errors.overloaded("streams"))?))
+            }
+            Method::Health => Ok(Slot::Health),
         }
     }
 
@@ -136,13 +176,9 @@ impl<V: SessionVerifier> Pipeline<V> {
         method: Method,
         deadline: Option<Deadline>,
     ) -> Result<Response<Body>, Status> {
-        let _slot = match method {
-            Method::Unary => Some(self.limits.call().ok_or_else(|| self.errors.overloaded())?),
-            Method::Streaming | Method::Health => None,
-        };
-        let errors = Arc::clone(&self.errors);
+        let messages = if method == Method::Streaming { usize::MAX } else { 1 };
         let mut request =
-            request.map(|body| Body::new(LimitedBody::new(body, errors.message_size_max, errors)));
+            request.map(|body| Body::new(LimitedBody::new(body, messages, Arc::clone(&self.errors))));
         let mut service = self.service.clone();
         let Some(deadline) = deadline else {
             return self.caught(service.call(request)).await;

@@ -18,15 +18,16 @@ use tonic::transport::server::TcpConnectInfo;
 
 use super::body::CallBody;
 use super::call::Calls;
-use super::limits::ConnectionSlot;
+use super::limits::{ConnectionSlot, Pool};
 use crate::config::ServerConfig;
 
 const HEADER_LIST_MAX: u32 = 8 * 1024;
 /// Enough for the longest message in one go; what a client may have in flight is memory of ours.
 const STREAM_WINDOW: u32 = 128 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
-/// Per stream: what a client does not read waits here.
-const SEND_BUFFER_MAX: usize = 256 * 1024;
+/// Per stream: what a client does not read waits here. Times `STREAMS_MAX` it is what streams may cost that nobody
+/// reads.
+const SEND_BUFFER_MAX: usize = 64 * 1024;
 
 /// An idle peer that was told to go away has this long to do so.
 const LEAVE_WITHIN: Duration = Duration::from_secs(1);
@@ -64,18 +65,22 @@ impl Connections {
     ) -> impl Future<Output = ()> + Send + 'static {
         let this = self.clone();
         async move {
-            let _slot = slot;
-            if let Err(error) = this.converse(stream, peer).await {
+            if let Err(error) = this.converse(stream, peer, &slot).await {
                 tracing::debug!(%peer, error = &error as &dyn std::error::Error, "a connection broke");
             }
         }
     }
 
-    async fn converse(&self, stream: TcpStream, peer: SocketAddr) -> Result<(), hyper::Error> {
+    async fn converse(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        slot: &ConnectionSlot,
+    ) -> Result<(), hyper::Error> {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%peer, %error, "cannot set TCP_NODELAY");
         }
-        let activity = Arc::new(Activity::default());
+        let activity = Arc::new(Activity::of(Arc::clone(&slot.pool)));
         let handler = Handler {
             calls: Arc::clone(&self.calls),
             activity: Arc::clone(&activity),
@@ -125,13 +130,19 @@ impl Connections {
 }
 
 /// What happened on a connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Activity {
     begun: AtomicU64,
     ended: AtomicU64,
+    /// What the connection's source has open.
+    source: Arc<Pool>,
 }
 
 impl Activity {
+    fn of(source: Arc<Pool>) -> Self {
+        Self { begun: AtomicU64::new(0), ended: AtomicU64::new(0), source }
+    }
+
     fn begun(&self) -> u64 {
         self.begun.load(Ordering::Relaxed)
     }
@@ -144,6 +155,13 @@ impl Activity {
 /// Counts a call as live until its answer was sent.
 #[derive(Debug)]
 pub(super) struct Live(Arc<Activity>);
+
+impl Live {
+    /// What the call's source has open.
+    pub(super) fn source(&self) -> &Pool {
+        &self.0.source
+    }
+}
 
 impl Drop for Live {
     fn drop(&mut self) {

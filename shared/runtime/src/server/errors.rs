@@ -47,6 +47,11 @@ impl Errors {
             .into_status()
     }
 
+    pub(super) fn message_too_many(&self) -> Status {
+        let message = "a call of this method has one message";
+        self.refuse(Code::InvalidArgument, ErrorReason::MalformedMessage, message).into_status()
+    }
+
     pub(super) fn bad_timeout(&self) -> Status {
         let message = "grpc-timeout is not 1 to 8 digits and a unit (H, M, S, m, u, n)";
         self.refuse(Code::InvalidArgument, ErrorReason::BadTimeout, message).into_status()
@@ -57,9 +62,10 @@ impl Errors {
         self.refuse(Code::DeadlineExceeded, ErrorReason::DeadlineExceeded, message).into_status()
     }
 
-    pub(super) fn overloaded(&self) -> Status {
+    /// `what` is `calls` or `streams`.
+    pub(super) fn overloaded(&self, what: &'static str) -> Status {
         self.refuse(Code::ResourceExhausted, ErrorReason::Overloaded, "the server is busy")
-            .quota("calls", "too many calls in progress")
+            .quota(what, format!("too many {what} in progress, in all or from where this one comes"))
             .retry_after(Duration::from_secs(1))
             .into_status()
     }

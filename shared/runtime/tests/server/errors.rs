@@ -38,6 +38,19 @@ async fn a_message_over_the_limit_is_refused_by_its_length_alone() {
 }
 
 #[tokio::test]
+async fn a_second_message_where_the_method_has_one_is_refused() {
+    let harness = Harness::start().await;
+    // Field 1, a text of three bytes.
+    let one = frame(0, 5, &[0x0a, 3, b'a', b'n', b'y']);
+    for second in [one.clone(), frame(0, 0, &[]), frame(0, 10, &[])] {
+        let status = harness.send(GET, &[], &[one.clone(), second].concat()).await;
+        assert_eq!(refusal(&status), (Code::InvalidArgument, "MALFORMED_MESSAGE".to_owned()));
+    }
+    assert!(harness.stage.seen.lock().unwrap().is_none(), "the handler ran");
+    assert_eq!(harness.send(GET, &[], &one).await.code(), Code::Ok);
+}
+
+#[tokio::test]
 async fn an_answer_that_nobody_would_read_is_not_sent() {
     let harness = Harness::start().await;
     let status = harness.get("long", &[]).await.unwrap_err();

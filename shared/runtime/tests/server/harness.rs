@@ -33,6 +33,8 @@ use types::{Role, SessionId, UserId};
 use uuid::Uuid;
 
 pub(crate) const DOMAIN: &str = "test.tristore";
+/// The token of order service.
+pub(crate) const SERVICE_TOKEN: &str = "0f1e2d3c4b5a69788796a5b4c3d2e1f0aa";
 pub(crate) const GET: &str = "/order.v1.CatalogService/GetProduct";
 /// Long enough to never pass, short enough to end a test that hangs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -154,7 +156,8 @@ impl Harness {
         let server = start_in_process(config, DOMAIN, async |core| {
             workers(&core);
             let policies = PolicyTable::for_services(&["order.v1.CatalogService"])?;
-            let auth = AuthLayer::new(DOMAIN, policies, ServiceTokens::default(), Everybody);
+            let tokens = ServiceTokens::parse(&format!("order-service={SERVICE_TOKEN}").into())?;
+            let auth = AuthLayer::new(DOMAIN, policies, tokens, Everybody);
             Ok(Service { routes: Routes::new(catalog), auth, ready })
         });
         let server = server.await.unwrap();

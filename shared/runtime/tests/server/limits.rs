@@ -19,7 +19,7 @@ use tonic::Code;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
-use crate::harness::{GET, Harness, PATIENCE, refusal, take};
+use crate::harness::{GET, Harness, PATIENCE, SERVICE_TOKEN, connect, refusal, take};
 
 async fn start(change: impl FnOnce(&mut ServerConfig)) -> Harness {
     let mut config = ServerConfig::for_tests();
@@ -48,6 +48,55 @@ async fn calls_over_the_limit_are_refused_at_once_and_health_is_not() {
     let (first, ()) = tokio::join!(first, second);
     first.unwrap();
     harness.get("any", &[]).await.unwrap();
+}
+
+#[tokio::test]
+async fn one_source_has_its_share_of_the_calls_and_services_are_not_kept_out_by_it() {
+    let harness = start(|config| config.calls_per_peer_max = 1).await;
+    let mut client = CatalogServiceClient::new(harness.channel.clone());
+    let first = async { client.get_product(harness.request("wait", &[])).await };
+    let second = async {
+        take(&harness.stage.waiting).await;
+        // Another connection is no other source.
+        let other = CatalogServiceClient::new(connect(&harness.server).await)
+            .get_product(harness.request("any", &[]))
+            .await
+            .unwrap_err();
+        assert_eq!(refusal(&other), (Code::ResourceExhausted, "OVERLOADED".to_owned()));
+        let mut request = harness.request("any", &[]);
+        let token = format!("Bearer {SERVICE_TOKEN}").parse().unwrap();
+        request.metadata_mut().insert("authorization", token);
+        let service = CatalogServiceClient::new(harness.channel.clone()).get_product(request).await;
+        // It gets as far as its rights.
+        let service = refusal(&service.unwrap_err());
+        assert_eq!(service, (Code::PermissionDenied, "CALLER_NOT_ALLOWED".to_owned()));
+        harness.stage.go_on.add_permits(1);
+    };
+    let (first, ()) = tokio::join!(first, second);
+    first.unwrap();
+    harness.get("any", &[]).await.unwrap();
+}
+
+#[tokio::test]
+async fn streams_over_the_limit_are_refused_as_long_as_the_others_are_open() {
+    let changes: [fn(&mut ServerConfig); 2] =
+        [|config| config.streams_max = 1, |config| config.streams_per_peer_max = 1];
+    for change in changes {
+        let harness = start(change).await;
+        let watch = async || {
+            let request = HealthCheckRequest::default();
+            HealthClient::new(harness.channel.clone()).watch(request).await
+        };
+        let mut first = watch().await.unwrap().into_inner();
+        first.message().await.unwrap().unwrap();
+        let status = watch().await.unwrap_err();
+        assert_eq!(refusal(&status), (Code::ResourceExhausted, "OVERLOADED".to_owned()));
+        // Streams and calls do not take each other's places.
+        harness.get("any", &[]).await.unwrap();
+        drop(first);
+        let again = timeout(PATIENCE, async { while watch().await.is_err() {} });
+        again.await.unwrap();
+    }
 }
 
 #[tokio::test]
