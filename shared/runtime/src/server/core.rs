@@ -28,6 +28,8 @@ pub struct Core {
 /// The way to the end, shared by all cores.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Stages {
+    /// Every core has started: they may listen.
+    pub(super) started: CancellationToken,
     /// The process is to stop: health says `NOT_SERVING`, calls are still served.
     pub(super) stopping: CancellationToken,
     /// No new connections, connections are told to go away, streams end.

@@ -84,6 +84,7 @@ where
     let service = start(core.clone()).await?;
     let limits = Limits::new(&config);
     let prepared = prepare(&core, service, Arc::new(config), domain, limits)?;
+    listener::unshared(addr)?;
     let listener = listener::listen(socket)?;
     let workers_stop = stages.workers_stop.clone();
     let serve = async move {

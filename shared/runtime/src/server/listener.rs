@@ -20,9 +20,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Binds `count` sockets to one port. None of them listens yet, so a core gets no connections before it can
 /// serve them.
 pub(super) fn bind(address: SocketAddr, count: usize) -> anyhow::Result<(SocketAddr, Vec<TcpSocket>)> {
-    // Sockets that share a port would also share it with another service that was given the same one by
-    // mistake: without the option the system says that it is taken.
-    drop(bind_one(address, false)?);
+    unshared(address)?;
     let first = bind_one(address, true)?;
     let address = first.local_addr().context("reading the bound address")?;
     let mut sockets = vec![first];
@@ -30,6 +28,13 @@ pub(super) fn bind(address: SocketAddr, count: usize) -> anyhow::Result<(SocketA
         sockets.push(bind_one(address, true)?);
     }
     Ok((address, sockets))
+}
+
+/// Sockets that share a port would also share it with another service that was given the same one by mistake. Without
+/// the option to share, the system says that somebody listens there; one that only bound the port it does not see yet,
+/// so this is asked at the start, to fail early, and once more at the last moment before we listen ourselves.
+pub(super) fn unshared(address: SocketAddr) -> anyhow::Result<()> {
+    bind_one(address, false).map(drop)
 }
 
 fn bind_one(address: SocketAddr, shared: bool) -> anyhow::Result<TcpSocket> {

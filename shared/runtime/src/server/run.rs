@@ -65,6 +65,8 @@ fn single_threaded() -> anyhow::Result<tokio::runtime::Runtime> {
 
 /// What a core tells its supervisor.
 enum Report {
+    /// It could serve now, and waits for the others.
+    Started,
     /// Its calls are over.
     Drained,
     /// It is.
@@ -98,7 +100,7 @@ where
         start,
     });
     let count = sockets.len();
-    let (reports, mut inbox) = mpsc::channel(2 * count);
+    let (reports, mut inbox) = mpsc::channel(3 * count);
     for (index, socket) in sockets.into_iter().enumerate() {
         let (plan, reports) = (Arc::clone(&plan), reports.clone());
         let core = move || {
@@ -111,19 +113,27 @@ where
         thread::Builder::new().name(format!("core-{index}")).spawn(core).context("starting a core")?;
     }
     drop(reports);
-    conclude(&mut signals, &mut inbox, &config, &stages, count).await
+    let cores = Cores { address, count };
+    conclude(&mut signals, &mut inbox, &config, &stages, cores).await
 }
 
-/// Waits for the end, and leads through its stages.
+/// Where how many of them listen.
+#[derive(Clone, Copy)]
+struct Cores {
+    address: SocketAddr,
+    count: usize,
+}
+
+/// Lets the cores listen together, waits for the end, and leads through its stages.
 async fn conclude(
     signals: &mut Signals,
     inbox: &mut mpsc::Receiver<Report>,
     config: &ServerConfig,
     stages: &Stages,
-    count: usize,
+    Cores { address, count }: Cores,
 ) -> anyhow::Result<()> {
     let mut result = Ok(());
-    let (mut drained, mut ended) = (0, 0);
+    let (mut started, mut drained, mut ended) = (0, 0, 0);
     let mut shutdown_at: Option<Instant> = None;
     while ended < count {
         let stopping = shutdown_at.is_some();
@@ -146,6 +156,19 @@ async fn conclude(
                 stages.shutdown.cancel();
             }
             report = inbox.recv() => match report {
+                Some(Report::Started) => {
+                    started += 1;
+                    if started == count && !stopping {
+                        match listener::unshared(address) {
+                            Ok(()) => stages.started.cancel(),
+                            Err(error) => {
+                                result = Err(error);
+                                stages.stopping.cancel();
+                                shutdown_at = Some(Instant::now());
+                            }
+                        }
+                    }
+                }
                 Some(Report::Drained) => drained += 1,
                 Some(Report::Ended(core)) => {
                     ended += 1;
@@ -190,11 +213,20 @@ where
             return Ok(());
         };
         let prepared = prepare(core, service, Arc::clone(&plan.config), plan.domain, Arc::clone(&plan.limits))?;
-        let listener = listener::listen(socket)?;
-        if core.is_first() {
-            tracing::info!(%address, cores = core.count, "listening");
+        let _nobody_left = reports.send(Report::Started).await;
+        // What one core checks at its start is checked before any of them serves.
+        let may_listen = tokio::select! {
+            biased;
+            () = plan.stages.stopping.cancelled() => false,
+            () = plan.stages.started.cancelled() => true,
+        };
+        if may_listen {
+            let listener = listener::listen(socket)?;
+            if core.is_first() {
+                tracing::info!(%address, cores = core.count, "listening");
+            }
+            prepared.serve(core, listener).await;
         }
-        prepared.serve(core, listener).await;
         let _nobody_left = reports.send(Report::Drained).await;
         core.workers_stop.cancelled().await;
         prepared.stop_workers(core).await;
