@@ -9,9 +9,16 @@ use uuid::Uuid;
 
 use crate::common;
 
-/// Collects what is wrong with a request, by field path.
+/// Collects what is wrong with a request, by field path. The answer tells of the first [`VIOLATIONS_MAX`]; of the
+/// others it tells how many there are: it goes into a header, and clients accept no long ones.
 #[derive(Debug, Default)]
-pub struct Violations(Vec<FieldViolation>);
+pub struct Violations {
+    told: Vec<FieldViolation>,
+    count: usize,
+}
+
+/// How many broken rules are told one by one.
+pub const VIOLATIONS_MAX: usize = 30;
 
 /// How many rows a page has when the request does not say.
 pub const PAGE_SIZE_DEFAULT: u32 = 50;
@@ -27,24 +34,37 @@ impl Violations {
 
     /// Notes a broken rule. `reason` is its name in capitals; the description says what to change.
     pub fn add(&mut self, field: &str, reason: &str, description: impl Into<String>) {
-        self.0.push(FieldViolation {
-            field: field.to_owned(),
-            description: description.into(),
-            reason: reason.to_owned(),
-            localized_message: None,
-        });
+        self.count += 1;
+        if self.told.len() < VIOLATIONS_MAX {
+            self.told.push(FieldViolation {
+                field: field.to_owned(),
+                description: description.into(),
+                reason: reason.to_owned(),
+                localized_message: None,
+            });
+        }
     }
 
-    /// What was collected, or `value` when nothing was. A value is there whenever no violation is.
+    /// What was collected, or `value` when nothing was. A value is there whenever no violation is. A last entry,
+    /// without a field, stands for those that are too many to tell.
     ///
     /// # Errors
     /// The violations, if there are any.
-    pub fn finish<T>(self, value: Option<T>) -> Result<T, Vec<FieldViolation>> {
+    pub fn finish<T>(mut self, value: Option<T>) -> Result<T, Vec<FieldViolation>> {
         match value {
-            Some(value) if self.0.is_empty() => Ok(value),
+            Some(value) if self.is_empty() => Ok(value),
             _ => {
-                debug_assert!(!self.0.is_empty(), "a value is missing and no rule says why");
-                Err(self.0)
+                debug_assert!(!self.is_empty(), "a value is missing and no rule says why");
+                let more = self.count - self.told.len();
+                if more > 0 {
+                    self.told.push(FieldViolation {
+                        field: String::new(),
+                        description: format!("{more} more rules are broken"),
+                        reason: "MORE_VIOLATIONS".to_owned(),
+                        localized_message: None,
+                    });
+                }
+                Err(self.told)
             }
         }
     }
@@ -52,7 +72,7 @@ impl Violations {
     /// Whether nothing is wrong so far.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.count == 0
     }
 
     /// A required id.
@@ -167,7 +187,7 @@ impl Violations {
     }
 
     fn text(&mut self, field: &str, text: &str, max: usize, control: fn(char) -> bool) -> Option<String> {
-        let before = self.0.len();
+        let before = self.count;
         if text.is_empty() {
             self.add(field, "REQUIRED", "must be set");
         } else if text.trim().len() != text.len() {
@@ -187,7 +207,7 @@ impl Violations {
                 "must not contain invisible or direction-changing characters",
             );
         }
-        (self.0.len() == before).then(|| text.to_owned())
+        (self.count == before).then(|| text.to_owned())
     }
 }
 
@@ -215,13 +235,17 @@ pub fn time(timestamp: &Timestamp) -> Option<OffsetDateTime> {
 
 #[cfg(test)]
 mod tests {
+    use tonic::Code;
+
     use super::*;
+    use crate::common::v1::ErrorReason;
+    use crate::refusal::Refusal;
 
     fn reasons(check: impl FnOnce(&mut Violations)) -> Vec<String> {
         let mut violations = Violations::new();
         check(&mut violations);
         violations
-            .0
+            .told
             .into_iter()
             .map(|violation| format!("{} {}", violation.field, violation.reason))
             .collect()
@@ -267,6 +291,42 @@ mod tests {
             assert_eq!(Violations::new().line("name", good, 10).as_deref(), Some(good));
         }
         assert!(Violations::new().paragraphs("body", "a\nb", 10).is_some());
+    }
+
+    #[test]
+    fn what_is_too_much_to_tell_is_counted() {
+        let mut violations = Violations::new();
+        // The longest field and the longest rule that an order of a hundred items breaks.
+        for place in 0..100 {
+            let field = format!("items[{place}].product_id");
+            assert_eq!(violations.line(&field, "a\u{202e} ", 1), None);
+            violations.uuid(&field, "x");
+        }
+        let told = violations.finish(None::<()>).unwrap_err();
+        assert_eq!(told.len(), VIOLATIONS_MAX + 1);
+        let last = told.last().unwrap();
+        assert_eq!(
+            (last.field.as_str(), last.reason.as_str(), last.description.as_str()),
+            ("", "MORE_VIOLATIONS", "370 more rules are broken")
+        );
+        // As it is sent: details in base64, and a message beside them.
+        let status =
+            Refusal::new(Code::InvalidArgument, &ErrorReason::InvalidRequest, "order.tristore", "no")
+                .bad_request(told)
+                .into_status();
+        let mut headers = tonic::codegen::http::HeaderMap::new();
+        status.add_header(&mut headers).unwrap();
+        let size: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum();
+        assert!(size < 8 * 1024, "{size} bytes of headers");
+    }
+
+    #[test]
+    fn a_broken_rule_counts_also_when_it_is_not_told() {
+        let mut violations = Violations::new();
+        for _ in 0..VIOLATIONS_MAX {
+            violations.add("field", "REASON", "");
+        }
+        assert_eq!(violations.line("name", "", 10), None, "the text broke a rule");
     }
 
     #[test]
