@@ -64,6 +64,15 @@ impl App {
         let claimed = self.store.request_claim(home, &request.key, &request.fingerprint).await?;
         claimed.answer(request.key.method, &request.fingerprint).map(drop)
     }
+
+    /// Takes back what [`Self::claim`] did, when nothing came of the request.
+    async fn unclaim(&self, person: &Person, target: UserId, request: &Request) -> Result<()> {
+        let home = Partition::of(person.user_id);
+        if home == Partition::of(target) {
+            return Ok(());
+        }
+        self.store.request_release(home, &request.key, &request.fingerprint).await
+    }
 }
 
 /// The person that calls; methods here admit nobody else.

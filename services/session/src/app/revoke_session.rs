@@ -34,8 +34,12 @@ impl App {
         let outcome = self
             .store
             .session_revoke(user_id, revoke.session_id, &request.key, &request.fingerprint, &headers)
-            .await?;
-        let ((), is_replay) = outcome.answer(request.key.method, &request.fingerprint)?;
+            .await;
+        if matches!(outcome, Err(Error::SessionNotFound { .. })) {
+            // Nothing happened, wherever the session would be: the request id stays free.
+            self.unclaim(caller, user_id, &request).await?;
+        }
+        let ((), is_replay) = outcome?.answer(request.key.method, &request.fingerprint)?;
         if !is_replay {
             tracing::info!(target: "audit", { user.id = %user_id, session.id = %revoke.session_id,
                 by = %caller.user_id }, "a session was revoked");

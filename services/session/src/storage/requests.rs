@@ -56,4 +56,16 @@ impl Store {
         fault::point!("request.claimed", request.method);
         if reply.next::<String>()? == "OTHER" { Keyed::other(&mut reply) } else { Ok(Keyed::First(())) }
     }
+
+    /// Frees a `request_id` that was claimed for this content and took no effect.
+    pub(crate) async fn request_release(
+        &self,
+        partition: Partition,
+        request: &RequestKey,
+        fingerprint: &Fingerprint,
+    ) -> Result<()> {
+        let mut call = script::REQUEST_RELEASE.key(keys::request(partition, request));
+        call.arg(fingerprint.as_bytes());
+        self.redis.script(&call).await
+    }
 }

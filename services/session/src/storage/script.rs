@@ -29,6 +29,7 @@ scripts! {
     SESSION_FORGET = "session_forget";
     SESSION_LIST = "session_list";
     REQUEST_CLAIM = "request_claim";
+    REQUEST_RELEASE = "request_release";
     LOGIN_BEGIN = "login_begin";
     LOGIN_FAILED = "login_failed";
     STREAM_HEAD = "stream_head";

@@ -185,6 +185,31 @@ async fn a_refused_revocation_leaves_its_request_id_free() {
 }
 
 #[tokio::test]
+async fn what_is_not_found_leaves_the_request_id_of_an_admin_free() {
+    let harness = Harness::start().await;
+    let admin = harness.peer.sign_up_as(user_in(1), Role::Admin);
+    let admin = harness.log_in(&admin).await.unwrap();
+    let user = harness.peer.sign_up_as(user_in(2), Role::Customer);
+    let login = harness.log_in(&user).await.unwrap();
+    // In the admin's own partition, and in others.
+    for partition in [1, 2, 9] {
+        let missing = one(&request_id(), &user_in(partition).to_string());
+        for _ in 0..2 {
+            let status = harness.revoke(&admin, missing.clone()).await.unwrap_err();
+            assert_eq!(refusal(&status), refused(Code::NotFound, "SESSION_NOT_FOUND"));
+        }
+        let login = harness.log_in(&user).await.unwrap();
+        let found =
+            RevokeSessionRequest { session_id: id(&login), user_id: user.id.to_string(), ..missing.clone() };
+        assert!(!is_replay(&harness.revoke(&admin, found.clone()).await.unwrap()), "{partition}");
+        assert!(is_replay(&harness.revoke(&admin, found).await.unwrap()));
+        let status = harness.revoke(&admin, missing).await.unwrap_err();
+        assert_eq!(refusal(&status), refused(Code::InvalidArgument, "REQUEST_ID_REUSED"), "{partition}");
+    }
+    harness.validate(&login.access_token).await.unwrap();
+}
+
+#[tokio::test]
 async fn two_callers_with_one_request_id_do_not_meet() {
     let harness = Harness::start().await;
     let (_, ann) = harness.somebody().await;
