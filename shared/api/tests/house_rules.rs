@@ -4,9 +4,14 @@ use api::descriptor::pool;
 use prost_reflect::{Cardinality, Kind, MethodDescriptor, Value};
 
 /// Methods that change something and take no `request_id`, each with its reason.
-const WITHOUT_REQUEST_ID: [(&str, &str); 6] = [
+const WITHOUT_REQUEST_ID: [(&str, &str); 8] = [
     ("session.v1.SessionService.Login", "the answer is a secret and is not stored"),
     ("session.v1.SessionService.RefreshSession", "the answer is a secret and is not stored"),
+    ("session.v1.SessionService.ValidateSession", "a repeat counts as use of the session once more"),
+    (
+        "user.v1.UserService.VerifyPassword",
+        "a repeat checks once more; what it may hash anew stays the same password",
+    ),
     ("event.v1.EventService.Acknowledge", "a repeat writes the same position"),
     ("order.v1.TransferService.GetDecision", "a repeat reads the decision"),
     ("order.v1.AuditService.RunAudit", "a repeat audits once more; nothing else changes"),
@@ -24,6 +29,12 @@ fn has_no_side_effects(method: &MethodDescriptor) -> bool {
     let options = method.options();
     let level = options.get_field_by_name("idempotency_level");
     matches!(level.as_deref(), Some(Value::EnumNumber(1)))
+}
+
+fn is_idempotent(method: &MethodDescriptor) -> bool {
+    let options = method.options();
+    let level = options.get_field_by_name("idempotency_level");
+    matches!(level.as_deref(), Some(Value::EnumNumber(2)))
 }
 
 fn broken(rule: &str, names: Vec<String>) {
@@ -54,6 +65,15 @@ fn get_and_list_declare_that_they_change_nothing() {
         .filter(|name| name != "order.v1.TransferService.GetDecision")
         .collect();
     broken("a reading method has idempotency_level = NO_SIDE_EFFECTS", names);
+}
+
+#[test]
+fn what_is_written_down_on_the_way_is_a_side_effect() {
+    for name in ["session.v1.SessionService.ValidateSession", "user.v1.UserService.VerifyPassword"] {
+        let methods = methods();
+        let method = methods.iter().find(|method| method.full_name() == name).expect("the method exists");
+        assert!(is_idempotent(method), "{name}");
+    }
 }
 
 #[test]

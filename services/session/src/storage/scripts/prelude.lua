@@ -8,7 +8,7 @@
 --     go to the append-only file and to replicas.
 --
 -- A script that appends events has
---   KEYS  1 {sNN}:stream   2 {sNN}:events   3 {sNN}:user:<user id> (except refresh.lua, which learns the user)
+--   KEYS  1 {sNN}:stream   2 {sNN}:events   3 {sNN}:user:<user id> (except session_refresh.lua, which learns the user)
 --   ARGV  1 an epoch for a stream that has none   2 how many events the stream keeps
 --         3 traceparent or ''                     4 request id or ''
 
