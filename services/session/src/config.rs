@@ -6,13 +6,14 @@ use std::time::Duration;
 use anyhow::{Result, anyhow};
 use clap::{Args, Parser, Subcommand};
 use runtime::config::{
-    ServerConfig, ServiceTokenConfig, TelemetryConfig, duration, human, secret, secret_value,
+    ServerConfig, ServiceTokenConfig, TelemetryConfig, human, secret, secret_value, time_span,
 };
 use secrecy::SecretString;
 use serde::Serialize;
 use types::{SystemClock, SystemIds};
 
-use crate::domain::{Lifetimes, LoginLimits};
+use crate::app::Admission;
+use crate::domain::{Lifetimes, LoginLimits, SourceLimits};
 use crate::storage::{Appended, StoreOptions};
 
 /// Where the service listens unless told otherwise.
@@ -83,7 +84,7 @@ pub struct RedisConfig {
     #[serde(serialize_with = "secret")]
     pub url: SecretString,
     /// Longest time for one command; a Redis that takes longer counts as away.
-    #[arg(long = "redis-command-timeout", env = "REDIS_COMMAND_TIMEOUT", default_value = "200ms", value_parser = duration)]
+    #[arg(long = "redis-command-timeout", env = "REDIS_COMMAND_TIMEOUT", default_value = "200ms", value_parser = time_span)]
     #[serde(serialize_with = "human")]
     pub command_timeout: Duration,
 }
@@ -93,19 +94,19 @@ pub struct RedisConfig {
 #[command(next_help_heading = "Sessions")]
 pub struct SessionConfig {
     /// Life of an access token.
-    #[arg(long = "access-token-life", env = "ACCESS_TOKEN_LIFE", default_value = "15m", value_parser = duration)]
+    #[arg(long = "access-token-life", env = "ACCESS_TOKEN_LIFE", default_value = "15m", value_parser = time_span)]
     #[serde(serialize_with = "human")]
     pub access_life: Duration,
     /// Life of a session that is not used.
-    #[arg(long, env = "SESSION_IDLE_LIFE", default_value = "30m", value_parser = duration)]
+    #[arg(long, env = "SESSION_IDLE_LIFE", default_value = "30m", value_parser = time_span)]
     #[serde(serialize_with = "human")]
     pub session_idle_life: Duration,
     /// Life of a session in any case.
-    #[arg(long, env = "SESSION_LIFE", default_value = "12h", value_parser = duration)]
+    #[arg(long, env = "SESSION_LIFE", default_value = "12h", value_parser = time_span)]
     #[serde(serialize_with = "human")]
     pub session_life: Duration,
     /// Use of a session is written down at most this often.
-    #[arg(long, env = "SESSION_TOUCH_INTERVAL", default_value = "1m", value_parser = duration)]
+    #[arg(long, env = "SESSION_TOUCH_INTERVAL", default_value = "1m", value_parser = time_span)]
     #[serde(serialize_with = "human")]
     pub session_touch_interval: Duration,
     /// Sessions of one user; one more ends the oldest.
@@ -119,35 +120,62 @@ pub struct SessionConfig {
     #[arg(long, env = "SESSION_STREAM_LENGTH", default_value_t = 10_000)]
     pub session_stream_length: u32,
     /// How long the answer to a `request_id` is kept.
-    #[arg(long, env = "REQUEST_LIFE", default_value = "24h", value_parser = duration)]
+    #[arg(long, env = "REQUEST_LIFE", default_value = "24h", value_parser = time_span)]
     #[serde(serialize_with = "human")]
     pub request_life: Duration,
 }
 
-/// How failed logins of an address slow down the next ones.
+/// How failed logins slow down the next ones. What counts by source takes an IPv4 address or a /64 of IPv6 for one;
+/// behind a proxy that is the proxy's, for everybody.
 #[derive(Debug, Clone, Copy, Args, Serialize)]
 #[command(next_help_heading = "Logins")]
 pub struct LoginConfig {
-    /// Failures that cost nothing.
+    /// Passwords being checked at once in the whole process; more logins are refused at once.
+    #[arg(long, env = "LOGIN_CHECKS_MAX", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub login_checks_max: u32,
+    /// Failures of one source over all addresses, within `LOGIN_SOURCE_PERIOD`; counted by each process. Behind a
+    /// proxy let it be as many as everybody's together.
+    #[arg(long, env = "LOGIN_SOURCE_FAILURES_MAX", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    pub login_source_failures_max: u32,
+    /// In which all of these are given back, bit by bit.
+    #[arg(long, env = "LOGIN_SOURCE_PERIOD", default_value = "10m", value_parser = time_span)]
+    #[serde(serialize_with = "human")]
+    pub login_source_period: Duration,
+    /// Failures of an address from one source that cost nothing.
     #[arg(long, env = "LOGIN_FREE_FAILURES", default_value_t = 5)]
     pub login_free_failures: u32,
-    /// Tries of one address at once while its failures cost nothing; afterwards it is one.
+    /// Tries of an address from one source at once while its failures cost nothing; afterwards it is one.
     #[arg(long, env = "LOGIN_TRIES_AT_ONCE", default_value_t = 32)]
     pub login_tries_at_once: u32,
+    /// Failures of an address from all sources that cost nothing; those from where it logged in lately are no part of
+    /// it.
+    #[arg(long, env = "LOGIN_FREE_FAILURES_IN_ALL", default_value_t = 50)]
+    pub login_free_failures_in_all: u32,
+    /// Tries of an address from all such sources at once while these failures cost nothing; afterwards it is one.
+    #[arg(long, env = "LOGIN_TRIES_AT_ONCE_IN_ALL", default_value_t = 128)]
+    pub login_tries_at_once_in_all: u32,
+    /// How long it counts that an address logged in from a source: from there only failures from there slow it down.
+    #[arg(long, env = "LOGIN_KNOWN_SOURCE_LIFE", default_value = "30d", value_parser = time_span)]
+    #[serde(serialize_with = "human")]
+    pub login_known_source_life: Duration,
+    /// For how many sources of an address that counts, the latest ones.
+    #[arg(long, env = "LOGIN_KNOWN_SOURCES_MAX", default_value_t = 10)]
+    pub login_known_sources_max: u32,
     /// The first wait; each further failure doubles it.
-    #[arg(long, env = "LOGIN_FIRST_WAIT", default_value = "1s", value_parser = duration)]
+    #[arg(long, env = "LOGIN_FIRST_WAIT", default_value = "1s", value_parser = time_span)]
     #[serde(serialize_with = "human")]
     pub login_first_wait: Duration,
-    /// The longest wait: short enough that whoever keeps failing on purpose cannot lock the owner out.
-    #[arg(long, env = "LOGIN_LONGEST_WAIT", default_value = "1m", value_parser = duration)]
+    /// The longest wait. Whoever keeps failing on purpose can keep an address waiting where it has not logged in
+    /// lately, and nowhere else.
+    #[arg(long, env = "LOGIN_LONGEST_WAIT", default_value = "1m", value_parser = time_span)]
     #[serde(serialize_with = "human")]
     pub login_longest_wait: Duration,
     /// Failures are forgotten after this long without another.
-    #[arg(long, env = "LOGIN_FAILURE_MEMORY", default_value = "1h", value_parser = duration)]
+    #[arg(long, env = "LOGIN_FAILURE_MEMORY", default_value = "1h", value_parser = time_span)]
     #[serde(serialize_with = "human")]
     pub login_failure_memory: Duration,
     /// The same while they cost nothing; short, since anybody can make up addresses to fail with.
-    #[arg(long, env = "LOGIN_FREE_FAILURE_MEMORY", default_value = "5m", value_parser = duration)]
+    #[arg(long, env = "LOGIN_FREE_FAILURE_MEMORY", default_value = "5m", value_parser = time_span)]
     #[serde(serialize_with = "human")]
     pub login_free_failure_memory: Duration,
 }
@@ -169,6 +197,15 @@ pub struct PeerConfig {
 const TRY_LIFE: Duration = Duration::from_secs(10);
 
 impl Config {
+    /// What lets logins in; one for the whole process.
+    pub(crate) fn admission(&self) -> Admission {
+        let limits = SourceLimits {
+            failures: self.logins.login_source_failures_max,
+            within: self.logins.login_source_period,
+        };
+        Admission::new(self.logins.login_checks_max as usize, limits)
+    }
+
     /// What the store is made with. `appended` is shared by the whole process.
     ///
     /// # Errors
@@ -188,13 +225,18 @@ impl Config {
         lifetimes.check().map_err(|rule| anyhow!(rule))?;
         let login_limits = LoginLimits {
             free_failures: logins.login_free_failures,
-            tries_at_once: logins.login_tries_at_once.max(1),
+            tries_at_once: logins.login_tries_at_once,
+            free_failures_in_all: logins.login_free_failures_in_all,
+            tries_at_once_in_all: logins.login_tries_at_once_in_all,
+            known_life: logins.login_known_source_life,
+            known_max: logins.login_known_sources_max,
             try_life: TRY_LIFE,
             first_wait: logins.login_first_wait,
             longest_wait: logins.login_longest_wait,
             memory: logins.login_failure_memory,
             free_memory: logins.login_free_failure_memory.min(logins.login_failure_memory),
         };
+        login_limits.check().map_err(|rule| anyhow!(rule))?;
         Ok(StoreOptions {
             lifetimes,
             login_limits,

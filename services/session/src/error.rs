@@ -21,6 +21,7 @@ pub(crate) enum Error {
     /// Wrong, unknown, expired or revoked: which of them is not told.
     #[error("the credentials are not valid")]
     InvalidCredentials,
+    /// Of the address, or from where the call comes.
     #[error("too many failed logins; wait before the next one")]
     LoginThrottled { retry_after: Duration },
     #[error("too many passwords are being checked; nothing was done")]

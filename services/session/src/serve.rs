@@ -12,7 +12,7 @@ use runtime::health::Readiness;
 use runtime::retry::{START_UP_WITHIN, start_up};
 use runtime::server::{Core, Service};
 
-use crate::app::App;
+use crate::app::{Admission, App};
 use crate::clients::user::Users;
 use crate::config::{Config, RedisConfig};
 use crate::error::Error;
@@ -30,6 +30,7 @@ pub struct SessionService {
     appended: Arc<Appended>,
     stamped: Stamped,
     resyncs: Resyncs,
+    admission: Admission,
 }
 
 impl SessionService {
@@ -37,6 +38,7 @@ impl SessionService {
     #[must_use]
     pub fn new(config: Config) -> Self {
         Self {
+            admission: config.admission(),
             config: Arc::new(config),
             appended: Arc::default(),
             stamped: Stamped::new(),
@@ -65,7 +67,8 @@ impl SessionService {
         }
         let user =
             Peer::new(&config.peers.user_url, &config.service_tokens.service_token).context("--user-url")?;
-        let app = App::new(store.clone(), Users::new(&user), core.tracker.clone());
+        let users = Users::new(&user);
+        let app = App::new(store.clone(), users, self.admission, core.tracker.clone());
         let events =
             EventServer::new(store.clone(), DOMAIN, core.shutdown.clone()).with_stamped(self.stamped.clone());
         let admin = workers::start(&core, &store, config, &self.stamped, &user)?

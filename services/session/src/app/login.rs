@@ -1,4 +1,4 @@
-//! Logging in: the address' throttle, then user service's word, then a session.
+//! Logging in: admission, the address' throttle, then user service's word, then a session.
 //!
 //! The try is counted before the password is checked and settled after it, so that many tries at once are no way
 //! around the throttle. That is a task of its own: a caller that goes away in between leaves no try behind, which
@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use secrecy::{ExposeSecret as _, SecretString};
 use tracing::Instrument as _;
+use types::Source;
 
+use super::admission::Admitted;
 use super::{App, headers};
 use crate::clients::user::KnownUser;
 use crate::domain::{NewSession, Session, may_be_email, throttle_key};
@@ -27,6 +29,8 @@ pub(crate) struct Login {
     pub(crate) email: String,
     pub(crate) password: SecretString,
     pub(crate) client_name: String,
+    /// From where.
+    pub(crate) source: Source,
 }
 
 impl Login {
@@ -43,8 +47,9 @@ impl App {
             tracing::info!(target: "audit", "a login failed");
             return Err(Error::InvalidCredentials);
         }
+        let admitted = self.admission.admit(login.source)?;
         let login = Arc::new(login);
-        let mut known = self.check_to_the_end(&login).await?;
+        let mut known = self.check_to_the_end(&login, admitted).await?;
         for _ in 1..CHECKS_MAX {
             if let Some(created) = self.create(known, &login).await? {
                 return Ok(created);
@@ -56,20 +61,21 @@ impl App {
     }
 
     /// Checks the password under the throttle; goes on when the caller does not wait for it any more.
-    async fn check_to_the_end(&self, login: &Arc<Login>) -> Result<KnownUser> {
+    async fn check_to_the_end(&self, login: &Arc<Login>, admitted: Admitted) -> Result<KnownUser> {
         let (app, login) = (self.clone(), Arc::clone(login));
-        let check = async move { app.check(&login).await };
+        let check = async move { app.check(&login, admitted).await };
         self.tasks.spawn(check.in_current_span()).await.map_err(Error::internal)?
     }
 
-    async fn check(&self, login: &Login) -> Result<KnownUser> {
-        let attempt = self.store.login_begin(throttle_key(&login.email)).await?;
+    async fn check(&self, login: &Login, admitted: Admitted) -> Result<KnownUser> {
+        let attempt = self.store.login_begin(&throttle_key(&login.email), login.source).await?;
         fault::point!("login.counted", "session");
         let checked = self.users.password_verify(&login.email, &login.password).await;
         fault::point!("login.checked", "session");
         match &checked {
             Ok(_) => self.store.login_succeeded(&attempt).await?,
             Err(Error::InvalidCredentials) => {
+                admitted.failed();
                 self.store.login_failed(&attempt).await?;
                 tracing::info!(target: "audit", "a login failed");
             }

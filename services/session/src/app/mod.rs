@@ -1,5 +1,6 @@
 //! What callers can do. One file for each change; reads are in `queries.rs`.
 
+mod admission;
 mod events;
 mod login;
 mod queries;
@@ -8,6 +9,7 @@ mod revoke_all_sessions;
 mod revoke_session;
 mod start_over;
 
+pub(crate) use admission::Admission;
 pub(crate) use events::{REVOCATIONS, Revocations};
 pub(crate) use login::Login;
 pub(crate) use queries::{ListSessions, SessionCursor, SessionPage};
@@ -31,6 +33,7 @@ use crate::storage::Store;
 pub(crate) struct App {
     store: Store,
     users: Users,
+    admission: Admission,
     /// What outlives the call that began it; waited for at the end.
     tasks: TaskTracker,
 }
@@ -51,8 +54,8 @@ pub(crate) struct Answer<T> {
 
 impl App {
     /// The use cases over this store and this user service. `tasks` is waited for before the process ends.
-    pub(crate) fn new(store: Store, users: Users, tasks: TaskTracker) -> Self {
-        Self { store, users, tasks }
+    pub(crate) fn new(store: Store, users: Users, admission: Admission, tasks: TaskTracker) -> Self {
+        Self { store, users, admission, tasks }
     }
 
     /// Claims the request where its principal lives, when its effect is elsewhere; see `request_claim.lua`.

@@ -8,6 +8,7 @@ use api::user::v1::user_service_client::UserServiceClient;
 use api::user::v1::{VerifyPasswordRequest, VerifyPasswordResponse};
 use runtime::client::{Peer, PeerChannel, RetryPolicy, retry_unavailable};
 use secrecy::{ExposeSecret as _, SecretString};
+use tokio::time::timeout;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 use types::{Role, UserId};
@@ -54,7 +55,9 @@ impl Users {
             };
             async move { client.verify_password(request).await }
         });
-        match answer.await {
+        // An attempt that is on its way has a deadline of its own, which the time in all may cut short.
+        let answer = timeout(WITHIN, answer).await.map_err(Error::unavailable)?;
+        match answer {
             Ok(answer) => known_user(&answer.into_inner())
                 .ok_or_else(|| Error::internal("user service's answer to VerifyPassword makes no sense")),
             Err(status) => Err(refused(status)),

@@ -3,7 +3,9 @@
 mod email;
 mod partition;
 mod session;
+mod sources;
 
-pub(crate) use email::{may_be_email, throttle_key};
+pub(crate) use email::{may_be_email, source_key, throttle_key};
 pub(crate) use partition::Partition;
 pub(crate) use session::{Lifetimes, LoginLimits, NewSession, Session};
+pub(crate) use sources::{SourceLimits, Sources};

@@ -10,7 +10,7 @@ use api::violations::{Violations, timestamp};
 use api::{fingerprint, page_token};
 use auth::token::{AccessToken, RefreshToken};
 use auth::{Principal, Verified};
-use types::{RequestKey, SessionId, UserId};
+use types::{RequestKey, SessionId, Source, UserId};
 use uuid::Uuid;
 
 use crate::app::{
@@ -29,7 +29,7 @@ const EMAIL_BYTES_MAX: usize = 254;
 const PASSWORD_BYTES_MAX: usize = 512;
 const CLIENT_NAME_MAX: usize = 100;
 
-pub(super) fn login(request: LoginRequest) -> Result<Login> {
+pub(super) fn login(request: LoginRequest, source: Source) -> Result<Login> {
     let mut violations = Violations::new();
     let email = violations.line("email", &request.email, EMAIL_BYTES_MAX);
     if request.email.len() > EMAIL_BYTES_MAX && request.email.chars().count() <= EMAIL_BYTES_MAX {
@@ -46,7 +46,8 @@ pub(super) fn login(request: LoginRequest) -> Result<Login> {
         violations.line("client_name", &request.client_name, CLIENT_NAME_MAX)
     };
     let password = request.password.into();
-    let login = email.zip(client_name).map(|(email, client_name)| Login { email, password, client_name });
+    let login =
+        email.zip(client_name).map(|(email, client_name)| Login { email, password, client_name, source });
     violations.finish(login).map_err(Error::Invalid)
 }
 

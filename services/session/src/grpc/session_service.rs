@@ -9,6 +9,7 @@ use api::session::v1::{
 use auth::Principal;
 use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status};
+use types::Source;
 
 use super::convert;
 use crate::app::{Answer, App};
@@ -27,7 +28,8 @@ impl SessionServer {
 #[tonic::async_trait]
 impl SessionService for SessionServer {
     async fn login(&self, request: Request<LoginRequest>) -> Result<Response<LoginResponse>, Status> {
-        let login = convert::login(request.into_inner())?;
+        let address = request.remote_addr().ok_or_else(|| Error::internal("a call from nowhere"))?;
+        let login = convert::login(request.into_inner(), Source::of(address.ip()))?;
         Ok(Response::new(convert::logged_in(self.0.login(login).await?)))
     }
 

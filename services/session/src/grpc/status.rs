@@ -23,7 +23,7 @@ impl From<Error> for Status {
             Error::InvalidCredentials => refusal(Code::Unauthenticated, Common::InvalidCredentials),
             Error::LoginThrottled { retry_after } => {
                 own(Code::ResourceExhausted, ErrorReason::LoginThrottled)
-                    .quota("login", "failed logins of this address")
+                    .quota("login", "failed logins of this address, or from where the call comes")
                     .retry_after(retry_after)
             }
             Error::Overloaded { retry_after } => refusal(Code::ResourceExhausted, Common::Overloaded)

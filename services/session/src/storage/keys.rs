@@ -55,9 +55,24 @@ pub(crate) fn request(partition: Partition, key: &RequestKey) -> String {
     format!("{{s{partition}}}:request:{}:{}:{}", key.principal, key.method, key.request_id)
 }
 
-/// Failed logins of an address, and its tries in progress.
-pub(crate) fn login(address: &str) -> [String; 2] {
-    [format!("login:{{{address}}}:failures"), format!("login:{{{address}}}:tries")]
+/// The keys of an address' logins.
+#[derive(Debug)]
+pub(crate) struct Login {
+    /// From where logins succeeded lately.
+    pub(crate) known: String,
+    /// Failures from one source, and tries in progress.
+    pub(crate) of_source: [String; 2],
+    /// The same from everywhere.
+    pub(crate) of_all: [String; 2],
+}
+
+/// The keys of an address' logins, and of those from one source.
+pub(crate) fn login(address: &str, source: &str) -> Login {
+    Login {
+        known: format!("login:{{{address}}}:known"),
+        of_source: ["failures", "tries"].map(|kind| format!("login:{{{address}}}:{kind}:{source}")),
+        of_all: ["failures", "tries"].map(|kind| format!("login:{{{address}}}:{kind}")),
+    }
 }
 
 /// A consumer's mark, and its parked events.

@@ -2,16 +2,21 @@
 
 use std::time::Duration;
 
+use types::Source;
 use uuid::Uuid;
 
+use super::connection::Reply;
 use super::{Store, keys, millis, script};
+use crate::domain::source_key;
 use crate::error::{Error, Result};
 
 /// A try to log in that was admitted and is not settled yet.
 #[derive(Debug)]
 pub(crate) struct Try {
-    address: String,
+    keys: keys::Login,
     id: Uuid,
+    source: String,
+    is_known: bool,
 }
 
 impl Store {
@@ -19,44 +24,64 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::LoginThrottled`] when it has to wait.
-    pub(crate) async fn login_begin(&self, address: String) -> Result<Try> {
-        let id = Uuid::new_v4();
+    pub(crate) async fn login_begin(&self, address: &str, source: Source) -> Result<Try> {
+        let (id, source) = (Uuid::new_v4(), source_key(address, source));
+        let keys = keys::login(address, &source);
         let limits = &self.options.login_limits;
-        let mut call = script::LOGIN_BEGIN.key(&keys::login(&address)[..]);
-        call.arg(id.to_string())
+        let mut call = script::LOGIN_BEGIN.key(&keys.known);
+        call.key(&keys.of_source[..])
+            .key(&keys.of_all[..])
+            .arg(id.to_string())
+            .arg(&source)
+            .arg(millis(limits.try_life))
             .arg(limits.free_failures)
             .arg(limits.tries_at_once)
-            .arg(millis(limits.try_life));
-        match self.redis.script::<u64>(&call).await? {
-            0 => Ok(Try { address, id }),
-            wait => Err(Error::LoginThrottled { retry_after: Duration::from_millis(wait) }),
+            .arg(limits.free_failures_in_all)
+            .arg(limits.tries_at_once_in_all);
+        let mut reply: Reply = self.redis.script(&call).await?;
+        match (reply.next::<u64>()?, reply.next::<bool>()?) {
+            (0, is_known) => Ok(Try { keys, id, source, is_known }),
+            (wait, _) => Err(Error::LoginThrottled { retry_after: Duration::from_millis(wait) }),
         }
     }
 
     /// The password was wrong.
     pub(crate) async fn login_failed(&self, attempt: &Try) -> Result<()> {
         let limits = &self.options.login_limits;
-        let mut call = script::LOGIN_FAILED.key(&keys::login(&attempt.address)[..]);
+        let mut call = script::LOGIN_FAILED.key(&attempt.keys.of_source[..]);
+        if !attempt.is_known {
+            call.key(&attempt.keys.of_all[..]);
+        }
         call.arg(attempt.id.to_string())
-            .arg(limits.free_failures)
             .arg(millis(limits.first_wait))
             .arg(millis(limits.longest_wait))
             .arg(millis(limits.memory))
-            .arg(millis(limits.free_memory));
+            .arg(millis(limits.free_memory))
+            .arg(limits.free_failures)
+            .arg(limits.free_failures_in_all);
         self.redis.script(&call).await
     }
 
-    /// The password was right: the failures before it are forgotten.
+    /// The password was right: the failures before it are forgotten, and its source is known.
     pub(crate) async fn login_succeeded(&self, attempt: &Try) -> Result<()> {
-        let [failures, tries] = keys::login(&attempt.address);
-        let mut commands = redis::pipe();
-        commands.atomic().del(failures).ignore().zrem(tries, attempt.id.to_string()).ignore();
-        self.redis.run_all(&commands).await
+        let limits = &self.options.login_limits;
+        let mut call = script::LOGIN_SUCCEEDED.key(&attempt.keys.known);
+        call.key(&attempt.keys.of_source[..])
+            .key(&attempt.keys.of_all[1])
+            .arg(attempt.id.to_string())
+            .arg(&attempt.source)
+            .arg(millis(limits.known_life))
+            .arg(limits.known_max);
+        self.redis.script(&call).await
     }
 
     /// The password was not checked: the try never was.
     pub(crate) async fn login_released(&self, attempt: &Try) -> Result<()> {
-        let [_, tries] = keys::login(&attempt.address);
-        self.redis.run(&redis::Cmd::zrem(tries, attempt.id.to_string())).await
+        let mut commands = redis::pipe();
+        commands.atomic();
+        for [_, tries] in [&attempt.keys.of_source, &attempt.keys.of_all] {
+            commands.zrem(tries, attempt.id.to_string()).ignore();
+        }
+        self.redis.run_all(&commands).await
     }
 }

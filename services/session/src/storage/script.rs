@@ -32,6 +32,7 @@ scripts! {
     REQUEST_RELEASE = "request_release";
     LOGIN_BEGIN = "login_begin";
     LOGIN_FAILED = "login_failed";
+    LOGIN_SUCCEEDED = "login_succeeded";
     STREAM_HEAD = "stream_head";
     STREAM_ADOPT = "stream_adopt";
     STREAM_READ = "stream_read";

@@ -89,6 +89,12 @@ impl Harness {
         SessionServiceClient::new(self.channel.clone())
     }
 
+    /// Calls without credentials, from another address of this machine: `127.0.0.<host>`.
+    pub(crate) fn client_from(&self, host: u8) -> SessionServiceClient<Channel> {
+        let endpoint = Endpoint::from_shared(self.session.url()).unwrap();
+        SessionServiceClient::new(endpoint.local_address(Some([127, 0, 0, host].into())).connect_lazy())
+    }
+
     /// Somebody new, logged in.
     pub(crate) async fn somebody(&self) -> (User, LoggedIn) {
         self.somebody_as(Role::Customer).await
@@ -105,12 +111,12 @@ impl Harness {
     }
 
     pub(crate) async fn try_password(&self, email: &str, password: &str) -> Result<LoggedIn, Status> {
-        let request = LoginRequest {
-            email: email.to_owned(),
-            password: password.to_owned(),
-            client_name: "a test".to_owned(),
-        };
-        Ok(self.client().login(request).await?.into_inner())
+        Ok(self.client().login(login(email, password)).await?.into_inner())
+    }
+
+    /// The same from another address of this machine.
+    pub(crate) async fn try_from(&self, host: u8, email: &str, password: &str) -> Result<LoggedIn, Status> {
+        Ok(self.client_from(host).login(login(email, password)).await?.into_inner())
     }
 
     /// What user service hears about a token.
@@ -168,6 +174,11 @@ impl Harness {
     pub(crate) async fn redis(&self, command: &[&str]) -> String {
         self.admin.run(self.database, command).await.unwrap()
     }
+}
+
+fn login(email: &str, password: &str) -> LoginRequest {
+    let (email, password) = (email.to_owned(), password.to_owned());
+    LoginRequest { email, password, client_name: "a test".to_owned() }
 }
 
 /// A service of this configuration.

@@ -13,5 +13,6 @@ mod redis_away;
 mod refresh;
 mod revocations;
 mod revoke;
+mod sources;
 mod start;
 mod throttle;

@@ -53,11 +53,38 @@ async fn lives_that_do_not_fit_together_are_refused() {
         (["--access-token-life", "30m"], "must not exceed the idle life"),
         (["--session-idle-life", "13h"], "must not exceed the absolute life"),
         (["--sessions-per-user-max", "0"], "must be above zero"),
+        (["--login-failure-memory", "59s"], "at least as long as the longest wait"),
+        (["--login-longest-wait", "999ms"], "must not be shorter than the first one"),
+        (["--login-free-failures-in-all", "4"], "at least as many free failures in all"),
+        (["--login-tries-at-once", "0"], "must be above zero"),
+        (["--login-known-sources-max", "0"], "must be above zero"),
     ] {
         let service = service("redis://127.0.0.1:1", "redis://127.0.0.1:1", "http://127.0.0.1:1", &arguments);
         let started = start_in_process(ServerConfig::for_tests(), DOMAIN, |core| service.start(core)).await;
         let told = format!("{:#}", started.unwrap_err());
         assert!(told.contains(rule), "{told}");
+    }
+}
+
+#[test]
+fn times_of_which_zero_makes_no_sense_are_refused() {
+    for flag in [
+        "--redis-command-timeout",
+        "--access-token-life",
+        "--session-idle-life",
+        "--session-life",
+        "--session-touch-interval",
+        "--request-life",
+        "--login-source-period",
+        "--login-known-source-life",
+        "--login-first-wait",
+        "--login-longest-wait",
+        "--login-failure-memory",
+        "--login-free-failure-memory",
+    ] {
+        let line = ["session-service", "serve", flag, "0s"];
+        let told = parse_from::<Command, _>(LISTEN, line).unwrap_err().to_string();
+        assert!(told.contains(flag) && told.contains("must be above zero"), "{told}");
     }
 }
 
