@@ -1,5 +1,4 @@
 //! How a whole process begins to listen. Apart from `process.rs`, whose signal would stop these too.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, Ordering};
