@@ -81,7 +81,7 @@ impl UserService {
         let order_service = Peer::new(&self.config.peers.order_url, token).context("--order-url")?;
         let app =
             App::new(store.clone(), self.hasher.clone(), Arc::clone(&self.clock), Arc::clone(&self.ids));
-        let audits = Audits::new(store.clone(), OrderClient::new(&order_service), Arc::clone(&self.clock));
+        let audits = Audits::new(store.clone(), OrderClient::new(&order_service));
         let events = EventServer::new(store.clone(), grpc::DOMAIN, core.shutdown.clone())
             .with_stamped(self.stamped.clone());
         let workers = Workers {

@@ -37,7 +37,7 @@ impl BookAudit {
                 let amount =
                     sides.iter().filter(|side| side.place == Some((key, sequence))).map(signed).sum();
                 let what = format!("entry {sequence} ({id}) is behind the wallet's end");
-                page.findings.push(Finding::wallet(key, what, amount));
+                page.findings.push(Finding::wallet(key, what, amount).seen_by_full(true));
             } else if sides.iter().all(|side| side.place.is_none()) {
                 lone.push(id);
             }
@@ -50,7 +50,8 @@ impl BookAudit {
         for (id, sides) in again {
             if sides.iter().all(|side| side.place.is_none()) {
                 let amount = Money::new(sides[0].amount.currency, sides.iter().map(signed).sum());
-                page.findings.push(Finding::posting(id, "has no wallet's entry", amount));
+                let finding = Finding::posting(id, "has no wallet's entry", amount);
+                page.findings.push(finding.seen_by_full(true));
             }
         }
         Ok(last)
@@ -80,7 +81,8 @@ impl BookAudit {
             .collect();
         let found = self.store.posting_list(&posted).await?;
         for id in posted.iter().filter(|id| !found.contains_key(id)) {
-            page.findings.push(Finding::without_amount(*id, "its hold is POSTED and it has no posting"));
+            let finding = Finding::without_amount(*id, "its hold is POSTED and it has no posting");
+            page.findings.push(finding.seen_by_full(true));
         }
         Ok(holds.last_key_value().map(|(id, _)| *id))
     }

@@ -21,6 +21,8 @@ pub(crate) struct Finding {
     pub(crate) description: String,
     /// What the book has too much; `None` when that cannot be told.
     pub(crate) difference: Option<Money>,
+    /// Whether only an audit from the first entry on sees it.
+    pub(crate) only_full: bool,
 }
 
 impl Finding {
@@ -42,12 +44,22 @@ impl Finding {
 
     /// Something about a transfer whose amount is not known.
     pub(crate) fn without_amount(id: PostingId, description: impl Into<String>) -> Self {
-        Self { subject: format!("transfer {id}"), description: description.into(), difference: None }
+        Self {
+            subject: format!("transfer {id}"),
+            description: description.into(),
+            difference: None,
+            only_full: false,
+        }
+    }
+
+    /// The same, seen by an audit from the first entry on only, or by every one.
+    pub(crate) fn seen_by_full(self, only_full: bool) -> Self {
+        Self { only_full, ..self }
     }
 
     fn new(subject: String, description: impl Into<String>, too_much: Money) -> Self {
         let difference = (too_much.minor_units != 0).then_some(too_much);
-        Self { subject, description: description.into(), difference }
+        Self { subject, description: description.into(), difference, only_full: false }
     }
 }
 

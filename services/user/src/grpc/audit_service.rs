@@ -100,6 +100,7 @@ fn finding(finding: Finding) -> AuditFinding {
         subject: finding.subject,
         description: finding.description,
         difference: finding.difference.map(Into::into),
+        only_full: finding.only_full,
     }
 }
 

@@ -9,14 +9,13 @@ use events::HoldState;
 use futures_util::TryStreamExt as _;
 use mongodb::options::{UpdateOneModel, WriteModel};
 use serde::Deserialize;
-use time::OffsetDateTime;
 use types::{Money, OrderId, PostingId, TransferId, UserId};
 
 use super::driver::bounded_raw;
-use super::holds::{HOLDS, HoldRow, StoredHold, state_name};
+use super::holds::{HOLDS, HoldRow, StoredHold};
 use super::ledger::{CREDIT, DEBIT, ENTRIES, EntryId, EntryRow, POSTINGS};
 use super::wallets::{KeyRow, WALLETS, WalletRow, binary, conflict_on_duplicate, currency, hash, wallet_id};
-use super::{SERVER_TIME, Store, Tx, bounded, from_time};
+use super::{SERVER_TIME, Store, Tx, bounded};
 use crate::domain::audit::{StoredPosting, StoredSide, Sums};
 use crate::domain::chain::Chain;
 use crate::domain::ledger::WalletEntry;
@@ -266,20 +265,6 @@ impl Store {
         states.collect()
     }
 
-    /// At most `limit` holds that are HELD and were due before a time.
-    pub(crate) async fn hold_list_overdue(
-        &self,
-        before: OffsetDateTime,
-        limit: i64,
-    ) -> Result<Vec<events::Hold>> {
-        let filter =
-            doc! { "state": state_name(HoldState::Held), "spec.expires_at": { "$lt": from_time(before) } };
-        let holds = self.collection::<HoldRow>(HOLDS);
-        let find = holds.find(filter).sort(doc! { "spec.expires_at": 1 }).limit(limit).max_time(SERVER_TIME);
-        let rows: Vec<HoldRow> = bounded(bounded(find).await?.try_collect()).await?;
-        rows.into_iter().map(|row| StoredHold::try_from(row).map(|stored| stored.hold)).collect()
-    }
-
     /// The sums of all postings that were found in order.
     pub(crate) async fn audit_sums(&self) -> Result<Sums> {
         let sums = self.collection::<SumRow>(SUMS);
@@ -303,11 +288,12 @@ impl Tx {
         sums_of(bounded(rows.stream(session).try_collect()).await?)
     }
 
-    /// Keeps how far the audit has come with some wallets, and adds what was new to the sums.
-    /// [`Error::Contention`] when another audit has moved one of them.
-    pub(crate) async fn audit_advance(&mut self, advances: &[Advance], sums: &Sums) -> Result<()> {
-        // The stand-in for MongoDB takes no bulk write as the first statement of a transaction.
-        self.audit_sums_read().await?;
+    /// Keeps how far the audit has come with some wallets, and adds what was new to the sums; `false`, and nothing
+    /// of it, when another audit has moved one of them since it was read.
+    pub(crate) async fn audit_advance(&mut self, advances: &[Advance], sums: &Sums) -> Result<bool> {
+        if !self.audit_is_at(advances).await? {
+            return Ok(false);
+        }
         let (checkpoints, _) = self.on::<Document>(CHECKPOINTS);
         let mut models: Vec<WriteModel> = Vec::new();
         for Advance { key, from, to } in advances {
@@ -333,12 +319,27 @@ impl Tx {
             models.push(update.build().into());
         }
         if models.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
         let write = namespace.client().clone();
         let write = write.bulk_write(models).session(&mut self.session);
         let done = conflict_on_duplicate(bounded_raw(write).await)?;
         let hit = usize::try_from(done.matched_count + done.upserted_count);
-        if hit == Ok(moved + sums.0.len()) { Ok(()) } else { Err(Error::Contention) }
+        // Read in this transaction: whoever else moves one now makes it start over.
+        let is_done = hit == Ok(moved + sums.0.len());
+        is_done.then_some(true).ok_or_else(|| Error::internal("a checkpoint that was just read is another"))
+    }
+
+    /// Whether each of these wallets was followed as far as is said, as this transaction sees it.
+    async fn audit_is_at(&mut self, advances: &[Advance]) -> Result<bool> {
+        let ids: Vec<Document> = advances.iter().map(|advance| wallet_id(advance.key)).collect();
+        let (checkpoints, session) = self.on::<CheckpointRow>(CHECKPOINTS);
+        let find = checkpoints.find(doc! { "_id": { "$in": ids } }).session(&mut *session);
+        let rows: Vec<CheckpointRow> = bounded(bounded(find).await?.stream(session).try_collect()).await?;
+        let at = rows.iter().map(|row| Ok((row.id.key()?, row.sequence)));
+        let at = at.collect::<Result<BTreeMap<WalletKey, i64>>>()?;
+        let is_at =
+            |advance: &Advance| at.get(&advance.key).copied() == advance.from.map(|from| from.sequence);
+        Ok(advances.iter().all(is_at))
     }
 }

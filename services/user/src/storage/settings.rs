@@ -1,9 +1,10 @@
-//! Whether the server is set up so that what it acknowledges can be trusted.
+//! Whether the server is set up so that what it acknowledges can be trusted, and what its time is.
 
 use bson::doc;
+use time::OffsetDateTime;
 
-use super::Store;
 use super::driver::{bounded, bounded_raw};
+use super::{Store, to_time};
 use crate::error::{Error, Result};
 
 /// How long an owner of the sequencer's lease that was paused inside a step may hold up its successor, as the
@@ -12,6 +13,14 @@ const TRANSACTION_SECONDS: i64 = 3;
 const LIFETIME: &str = "transactionLifetimeLimitSeconds";
 
 impl Store {
+    /// The server's time.
+    pub(crate) async fn now(&self) -> Result<OffsetDateTime> {
+        let admin = self.client.database("admin");
+        let hello = bounded(admin.run_command(doc! { "hello": 1 })).await?;
+        let now = hello.get_datetime("localTime");
+        now.map(|now| to_time(*now)).map_err(|_| Error::internal("MongoDB does not tell its time"))
+    }
+
     /// Checks the server's settings: refuses one without transactions, and says how long a transaction that its
     /// client forgot may stay in the way.
     ///

@@ -1,4 +1,4 @@
-//! The audit of this book by itself, on more wallets and longer chains than a page of it holds. What it says of
+//! The audit of this book by itself, on more wallets and longer chains than a step of it follows. What it says of
 //! transfers needs the other book: tests/e2e/audit.
 
 use std::time::Duration;
@@ -8,15 +8,21 @@ use api::user::v1::{AuditBookRequest, AuditFinding, AuditLine, GetPostingsReques
 use bson::{Document, doc};
 use futures_util::future::join_all;
 use testkit::client::{eur, request_id};
+use tokio::time::Instant;
 use tonic::Code;
 use uuid::Uuid;
 
 use crate::harness::{Harness, Person, refusal, refused};
 use crate::ledger::{assert_balanced, trial_balance};
 
-/// More than one page of wallets, more than one run of entries.
+/// More than one page of wallets, more than one step of entries.
 const WALLETS: i64 = 203;
 const ENTRIES: i64 = 505;
+/// What a step looks at, at the most.
+const STEP_WALLETS: i64 = 20;
+const STEP_ENTRIES: i64 = 500;
+/// How long the service tries a transaction that others are in the way of.
+const TRIED_WITHIN: Duration = Duration::from_secs(3);
 
 #[derive(Debug, Default)]
 struct Audit {
@@ -32,6 +38,9 @@ async fn audit(harness: &Harness, full: bool) -> Audit {
     let mut pages = patient.wallet_audits().audit_book(AuditBookRequest { full }).await.unwrap().into_inner();
     let mut audit = Audit::default();
     while let Some(page) = pages.message().await.unwrap() {
+        // Order service takes silence for failure. A full audit reads both sides of postings in larger pages.
+        assert!(page.wallets_count <= STEP_WALLETS, "{page:?}");
+        assert!(page.entries_count <= STEP_ENTRIES || page.wallets_count == 0, "{page:?}");
         audit.wallets += page.wallets_count;
         audit.entries += page.entries_count;
         audit.findings.extend(page.findings);
@@ -67,6 +76,8 @@ async fn an_audit_follows_every_chain_and_goes_on_where_it_left_off() {
     assert_balanced(&before);
     let first = audit(&harness, false).await;
     assert_eq!((first.wallets, first.entries, first.findings), (WALLETS, all, vec![]));
+    let kept = harness.count("audit_wallet", doc! { "sequence": ENTRIES }).await;
+    assert_eq!(kept, 1, "the long chain was kept to its end");
     let line = |account: &str, debit, credit| AuditLine {
         account: account.to_owned(),
         currency_code: "EUR".to_owned(),
@@ -105,6 +116,7 @@ async fn an_audit_follows_every_chain_and_goes_on_where_it_left_off() {
     assert_eq!(posting.description, "its sides do not cancel out: 3 EUR and -2 EUR");
     let wallet = told(format!("wallet {rich} EUR"));
     assert_eq!(wallet.difference, difference(-1));
+    assert!(found.iter().all(|finding| finding.only_full), "{found:?}");
     assert!(wallet.description.ends_with("its balance is not the sum"), "{}", wallet.description);
 }
 
@@ -150,11 +162,48 @@ async fn what_no_chain_leads_to_is_found_by_a_full_audit() {
     let subject = |at| format!("transfer {}", bson::deserialize_from_bson::<bson::Uuid>(id(at)).unwrap());
     let overdue = audit(&harness, false).await.findings;
     assert_eq!(overdue.iter().map(|finding| &finding.subject).collect::<Vec<_>>(), [&subject(0)]);
+    assert!(!overdue[0].only_full);
     let found = audit(&harness, true).await.findings;
     let subjects: Vec<&str> = found.iter().map(|finding| finding.subject.as_str()).collect();
     assert_eq!(subjects, [&*subject(0), &*format!("posting {lone}"), &*subject(1)]);
     assert_eq!(found[1].difference.as_ref().unwrap().minor_units, -7);
+    assert_eq!(found.iter().map(|finding| finding.only_full).collect::<Vec<_>>(), [false, true, true]);
     assert_eq!(found[2].description, "its hold is POSTED and it has no posting");
+}
+
+/// Claim: where another audit has moved a wallet since it was read, no repeat helps, and none is made.
+#[tokio::test]
+async fn an_audit_that_another_one_has_overtaken_ends_at_once() {
+    let harness = Harness::start().await;
+    let admin = harness.admin().await;
+    let crowd = join_all((0..2 * STEP_WALLETS + 1).map(|_| harness.customer())).await;
+    join_all(crowd.iter().map(|person| grant(&admin, &person.id, 3))).await;
+    let last = crowd.iter().map(|person| &person.id).max().unwrap();
+    let patient = harness.order_service().within(Duration::from_secs(60));
+    let request = AuditBookRequest { full: false };
+    let mut pages = patient.wallet_audits().audit_book(request).await.unwrap().into_inner();
+    // Holds that are overdue, then the page of wallets; the last one's turn is two steps away.
+    for _ in 0..2 {
+        pages.message().await.unwrap().unwrap();
+    }
+    let checkpoint = doc! {
+        "_id": { "owner": bson::Uuid::parse_str(last).unwrap(), "currency": "EUR" },
+        "sequence": 1_i64,
+        "balance": 3_i64,
+        "head": bson::Binary { subtype: bson::spec::BinarySubtype::Generic, bytes: vec![0; 32] },
+    };
+    harness.database.collection::<Document>("audit_wallet").insert_one(checkpoint).await.unwrap();
+    let (mut followed, mut heard) = (0, Instant::now());
+    let refused = loop {
+        match pages.message().await {
+            Ok(page) => followed += page.unwrap().wallets_count,
+            Err(refused) => break refused,
+        }
+        heard = Instant::now();
+    };
+    assert_eq!(followed, 2 * STEP_WALLETS);
+    assert_eq!(refused.code(), Code::Aborted, "{refused:?}");
+    assert!(heard.elapsed() < TRIED_WITHIN * 2 / 3, "{:?}", heard.elapsed());
 }
 
 #[tokio::test]
