@@ -114,7 +114,7 @@ impl OrderService {
                     coordinator: self.coordinator(store_of_workers.clone()),
                     sessions: self.sessions.clone(),
                     user: user.channel(),
-                    auditor: Worker::new(self.audits(store_of_workers.clone(), &user), config.audit),
+                    auditor: Worker::new(self.audits(&core, store_of_workers.clone(), &user), config.audit),
                     store: store_of_workers,
                     bus: self.bus.clone(),
                     stamped: self.stamped.clone(),
@@ -127,7 +127,7 @@ impl OrderService {
             core.tracker.clone(),
             core.workers_stop.clone(),
         );
-        let audits = self.audits(store.clone(), &user);
+        let audits = self.audits(&core, store.clone(), &user);
         let log = EventServer::new(store.clone(), DOMAIN, core.shutdown.clone()).with_stamped(self.stamped);
         let routes: Routes =
             grpc::routes(&app, audits).add_service(log.into_service()).add_service(admin.into_service());
@@ -137,8 +137,8 @@ impl OrderService {
         Ok(Service { routes, auth, ready: readiness(store) })
     }
 
-    fn audits(&self, store: Store, user: &Peer) -> Audits {
-        Audits::new(store, WalletBook::new(user), Arc::clone(&self.ids))
+    fn audits(&self, core: &Core, store: Store, user: &Peer) -> Audits {
+        Audits::new(store, WalletBook::new(user), Arc::clone(&self.ids), core.tracker.clone())
     }
 
     /// Both consumers as an operator sees them. Money is never rebuilt from a snapshot.

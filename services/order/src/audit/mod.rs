@@ -26,10 +26,19 @@
 //!
 //! What was found in order is kept by compare-and-set (`audit_accounts`, `audit_sums`) and not read again but by a
 //! full audit, which follows each chain from its first entry, and looks at transfers without entries and entries
-//! without a chain besides. An account with a finding keeps its old place, so every audit finds it again until it is
-//! mended. What only a full audit sees is found again because, as long as the last full one found something, each
-//! audit is a full one.
+//! without a chain besides. A chain with a finding keeps its place before it, so every audit finds it again until it
+//! is mended. What only a full audit sees is found again because, as long as the last outcome has something of that
+//! kind, each audit is a full one; where that cannot be had, one of what is new goes on telling of it.
+//!
+//! **What is set aside** changes with the decision, in one transaction of this database, so one statement sees the two
+//! together: each account's holds against what it shows, and each hold that is HELD against its transfer, in every
+//! audit; the other holds, and the sums of orders against their transfers, in a full one.
+//!
+//! **One at a time**, by a lease that is renewed while a step runs. Steps are bounded by entries, not by accounts, in
+//! both books: an audit tells of itself all the time however long the chains are, so who hears nothing knows that
+//! nothing is done.
 
+mod chains;
 mod pass;
 mod walks;
 mod worker;
@@ -39,11 +48,13 @@ use std::time::Duration;
 
 use events::HoldState;
 use tokio::time::{Instant, sleep};
+use tokio_util::task::TaskTracker;
 use types::{IdSource, TransferId};
-use uuid::Uuid;
 
 use crate::clients::WalletBook;
-use crate::domain::audit::{Audit, Cut, Decided, Finding};
+use crate::domain::audit::{Decided, Finding};
+use crate::domain::audit_funds::against_hold;
+use crate::domain::audit_outcome::{Cut, Known};
 use crate::error::{Error, Result};
 use crate::storage::{Store, Turn};
 use types::Money;
@@ -51,9 +62,9 @@ use types::Money;
 pub(crate) use pass::{Pass, Step};
 pub(crate) use worker::Worker;
 
-/// How long one page of an audit may keep others from auditing when its auditor dies.
-const LEASE: Duration = Duration::from_secs(60);
-/// How long somebody waits for another audit to end.
+/// How long an audit keeps others from auditing when its auditor dies.
+const LEASE: Duration = Duration::from_secs(10);
+/// How long somebody waits for another audit to end: longer than a dead one is in the way.
 const TURN_WITHIN: Duration = Duration::from_secs(20);
 const TURN_POLL: Duration = Duration::from_millis(100);
 /// How long user service may take to apply what was committed before the cut.
@@ -61,7 +72,8 @@ const CUT_WITHIN: Duration = Duration::from_secs(30);
 const CUT_POLL: Duration = Duration::from_millis(20);
 /// Past its time a hold waits for a decision only: so long that every outage has been noticed.
 const GRACE: Duration = Duration::from_secs(600);
-const OVERDUE: i64 = 50;
+/// Holds of one kind that one audit tells of.
+const HELD: i64 = 50;
 
 /// Starts audits, and answers the auditor of the other book. Cheap to clone.
 #[derive(Clone)]
@@ -69,12 +81,19 @@ pub(crate) struct Audits {
     store: Store,
     wallets: WalletBook,
     ids: Arc<dyn IdSource>,
+    /// Waits for what an audit that was dropped has still to do.
+    tracker: TaskTracker,
 }
 
 impl Audits {
     /// Audits of this book and the wallets'.
-    pub(crate) fn new(store: Store, wallets: WalletBook, ids: Arc<dyn IdSource>) -> Self {
-        Self { store, wallets, ids }
+    pub(crate) fn new(
+        store: Store,
+        wallets: WalletBook,
+        ids: Arc<dyn IdSource>,
+        tracker: TaskTracker,
+    ) -> Self {
+        Self { store, wallets, ids, tracker }
     }
 
     /// An audit at its beginning, once no other is on its way.
@@ -82,11 +101,10 @@ impl Audits {
     /// # Errors
     /// [`Error::Contention`] when another one does not end.
     pub(crate) async fn start(&self, is_full: bool) -> Result<Pass> {
-        let owner = self.ids.next();
         let give_up = Instant::now() + TURN_WITHIN;
         loop {
-            if let Some(turn) = self.store.audit_begin(owner, LEASE).await? {
-                return Ok(Pass::new(self.clone(), owner, turn, is_full));
+            if let Some(pass) = self.try_start(|turn| is_full || must_be_full(turn)).await? {
+                return Ok(pass);
             }
             if Instant::now() >= give_up {
                 return Err(Error::Contention);
@@ -95,18 +113,18 @@ impl Audits {
         }
     }
 
-    /// As [`Audits::start`], for the worker of one of several replicas: `None` while another audit runs.
-    async fn try_start(&self, full_every: Duration) -> Result<Option<Pass>> {
-        let owner: Uuid = self.ids.next();
+    /// An audit at its beginning; `None` while another is on its way.
+    async fn try_start(&self, is_full: impl FnOnce(&Turn) -> bool) -> Result<Option<Pass>> {
+        let owner = self.ids.next();
         let turn = self.store.audit_begin(owner, LEASE).await?;
         Ok(turn.map(|turn| {
-            let is_full = turn.full_age.is_none_or(|age| age >= full_every);
+            let is_full = is_full(&turn);
             Pass::new(self.clone(), owner, turn, is_full)
         }))
     }
 
-    /// How the last audit ended.
-    pub(crate) async fn last(&self) -> Result<Option<Audit>> {
+    /// How the last audit ended, and whether one has failed since.
+    pub(crate) async fn last(&self) -> Result<Known> {
         self.store.audit_last().await
     }
 
@@ -146,20 +164,27 @@ impl Audits {
         Err(Error::unavailable(format!("the cut was not reached within {CUT_WITHIN:?}: {seen}")))
     }
 
-    async fn overdue_holds(&self) -> Result<Vec<Finding>> {
+    /// Holds that are HELD for too long, or though their transfer is decided; a full audit looks at the latter with
+    /// all the others.
+    async fn held(&self, is_full: bool) -> Result<Vec<Finding>> {
         let seconds = i64::try_from(GRACE.as_secs()).unwrap_or(i64::MAX);
-        let holds = self.store.audit_overdue(seconds, OVERDUE).await?;
-        let found = holds.iter().filter(|hold| hold.state == HoldState::Held).filter_map(|hold| {
-            let spec = hold.spec.as_ref()?;
+        let holds = self.store.audit_overdue(seconds, HELD).await?;
+        let mut found = Vec::new();
+        for hold in holds.iter().filter(|hold| hold.state == HoldState::Held) {
+            let Some(spec) = &hold.spec else { continue };
             let what =
                 format!("the account of {} holds {} since {}", spec.owner, spec.amount, spec.expires_at);
-            Some(Finding::transfer(hold.transfer_id, what, None))
-        });
-        Ok(found.collect())
+            found.push(Finding::transfer(hold.transfer_id, what, None));
+        }
+        if !is_full {
+            let held = self.store.audit_held(HELD).await?;
+            found.extend(held.iter().filter_map(|(hold, transfer)| against_hold(hold, transfer.as_ref())));
+        }
+        Ok(found)
     }
 }
 
-/// Whether what the last full audit found has to be looked for again.
+/// Whether what was found before has to be looked for by a full audit.
 fn must_be_full(turn: &Turn) -> bool {
-    turn.last.as_ref().is_some_and(|last| last.outcome.is_full && !last.outcome.findings.is_empty())
+    turn.last.as_ref().is_some_and(|last| last.outcome.asks_for_full())
 }

@@ -1,17 +1,23 @@
-//! One audit on its way: a page of accounts, or of user service's wallets, at a time.
+//! One audit on its way: a page of accounts, a run of entries, or what user service found in its book, at a time.
 
-use types::TransferId;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::time::timeout;
+use types::{OrderId, TransferId};
 use uuid::Uuid;
 
-use super::{Audits, LEASE, must_be_full};
+use super::chains::Chains;
+use super::{Audits, LEASE};
 use crate::clients::BookPages;
-use crate::domain::account::{Account, AccountKey};
-use crate::domain::audit::{Audit, Chain, Cut, Finding, Line, Outcome, Sums, against, compare};
+use crate::domain::account::AccountKey;
+use crate::domain::audit::Finding;
+use crate::domain::audit_outcome::{Audit, Cut, Line, Outcome, compare};
 use crate::error::{Error, Result};
-use crate::storage::{Advance, Turn};
+use crate::storage::Turn;
 
-const ACCOUNTS: i64 = 200;
-const ENTRIES: i64 = 500;
+/// How often the turn is renewed while a step takes its time: often enough for one renewal to fail.
+const RENEW_EVERY: Duration = Duration::from_secs(3);
 /// Findings that are kept: whoever has more has one cause for them.
 const FINDINGS: usize = 200;
 
@@ -24,81 +30,118 @@ pub(crate) enum Step {
     Done(Box<Audit>),
 }
 
-/// An audit on its way. Dropped before its end, its turn runs out by itself.
+/// An audit on its way. Dropped before its end, it gives its turn back.
 pub(crate) struct Pass {
     pub(super) audits: Audits,
     owner: Uuid,
     turn: Turn,
-    is_full: bool,
+    pub(super) is_full: bool,
     place: Place,
-    cut: Option<Cut>,
-    accounts: i64,
+    pub(super) cut: Option<Cut>,
+    pub(super) accounts: i64,
     pub(super) entries: i64,
     findings: Vec<Finding>,
     more_findings: i64,
+    has_only_full: bool,
     lines: Vec<Line>,
+    has_turn: bool,
 }
 
 /// What comes next.
 enum Place {
-    OverdueHolds,
+    Held,
     Accounts(Option<AccountKey>),
-    Decided(TransferId),
+    Chains(Box<Chains>),
+    Transfers(TransferId),
     Loose(TransferId),
+    Holds(TransferId),
+    Orders(OrderId),
     Book(Option<Box<BookPages>>),
     End,
 }
 
 impl Pass {
+    /// One that reads both books from their first entries, or what is new. In the latter case what only a full one
+    /// sees is still held against the books: until such a one has found it mended.
     pub(super) fn new(audits: Audits, owner: Uuid, turn: Turn, is_full: bool) -> Self {
-        let is_full = is_full || must_be_full(&turn);
-        Self {
+        let mut pass = Self {
             audits,
             owner,
-            turn,
             is_full,
-            place: Place::OverdueHolds,
+            place: Place::Held,
             cut: None,
             accounts: 0,
             entries: 0,
             findings: Vec::new(),
             more_findings: 0,
+            has_only_full: false,
             lines: Vec::new(),
+            has_turn: true,
+            turn,
+        };
+        if let Some(last) = pass.turn.last.take().filter(|last| !is_full && last.outcome.asks_for_full()) {
+            pass.found(last.outcome.findings.into_iter().filter(|finding| finding.only_full).collect());
         }
+        pass
     }
 
     /// Goes on; `None` behind the end. After an error there is no going on, and somebody else may begin.
     pub(crate) async fn step(&mut self) -> Result<Option<Step>> {
-        let stepped = Box::pin(self.try_step()).await;
-        if stepped.is_err()
-            && let Err(error) = self.audits.store.audit_give_up(self.owner).await
-        {
-            tracing::debug!(error = error.chain(), "an audit's turn runs out by itself");
+        if matches!(self.place, Place::End) {
+            return Ok(None);
+        }
+        let (store, owner) = (self.audits.store.clone(), self.owner);
+        let stepped = async {
+            let mut work = Box::pin(self.try_step());
+            loop {
+                if !store.audit_renew(owner, LEASE).await? {
+                    return Err(Error::Contention);
+                }
+                if let Ok(stepped) = timeout(RENEW_EVERY, &mut work).await {
+                    return stepped;
+                }
+            }
+        };
+        let stepped = stepped.await;
+        if let Err(error) = &stepped {
+            self.place = Place::End;
+            let failed = self.audits.store.audit_fail(owner, &error.to_string(), self.is_full).await;
+            self.has_turn = false;
+            if let Err(error) = failed {
+                tracing::debug!(error = error.chain(), "an audit's turn runs out by itself");
+            }
         }
         stepped
     }
 
     async fn try_step(&mut self) -> Result<Option<Step>> {
-        if !matches!(self.place, Place::End) && !self.audits.store.audit_renew(self.owner, LEASE).await? {
-            return Err(Error::Contention);
-        }
         self.place = match std::mem::replace(&mut self.place, Place::End) {
-            Place::OverdueHolds => {
-                let overdue = self.audits.overdue_holds().await?;
-                self.found(overdue);
+            Place::Held => {
+                let found = self.audits.held(self.is_full).await?;
+                self.found(found);
                 Place::Accounts(None)
             }
-            Place::Accounts(above) => match self.accounts(above).await? {
-                Some(last) => Place::Accounts(Some(last)),
-                None if self.is_full => Place::Decided(Uuid::nil().into()),
-                None => Place::Book(None),
+            Place::Accounts(above) => Place::Chains(Box::new(self.accounts(above).await?)),
+            Place::Chains(mut chains) => match (self.follow(&mut chains).await?, chains.last) {
+                (false, _) => Place::Chains(chains),
+                (true, Some(last)) => Place::Accounts(Some(last)),
+                (true, None) if self.is_full => Place::Transfers(Uuid::nil().into()),
+                (true, None) => Place::Book(None),
             },
-            Place::Decided(above) => match self.decided(above).await? {
-                Some(last) => Place::Decided(last),
+            Place::Transfers(above) => match self.transfers(above).await? {
+                Some(last) => Place::Transfers(last),
                 None => Place::Loose(Uuid::nil().into()),
             },
             Place::Loose(above) => match self.loose(above).await? {
                 Some(last) => Place::Loose(last),
+                None => Place::Holds(Uuid::nil().into()),
+            },
+            Place::Holds(above) => match self.holds(above).await? {
+                Some(last) => Place::Holds(last),
+                None => Place::Orders(Uuid::nil().into()),
+            },
+            Place::Orders(above) => match self.orders(above).await? {
+                Some(last) => Place::Orders(last),
                 None => Place::Book(None),
             },
             Place::Book(None) => Place::Book(Some(Box::new(self.audits.wallets.audit(self.is_full).await?))),
@@ -119,92 +162,13 @@ impl Pass {
 
     pub(super) fn found(&mut self, findings: Vec<Finding>) {
         for finding in findings {
+            self.has_only_full |= finding.only_full;
             if self.findings.len() < FINDINGS {
                 self.findings.push(finding);
             } else {
                 self.more_findings += 1;
             }
         }
-    }
-
-    /// The last account of the page; `None` when it was the last of all. The accounts are read first, then the
-    /// cut is taken, then their entries are compared.
-    async fn accounts(&mut self, above: Option<AccountKey>) -> Result<Option<AccountKey>> {
-        let page = self.audits.store.audit_accounts(above, ACCOUNTS, self.is_full).await?;
-        if !page.is_empty() || self.cut.is_none() {
-            self.cut = Some(self.audits.cut().await?);
-        }
-        let is_last = i64::try_from(page.len()).is_ok_and(|count| count < ACCOUNTS);
-        let last = page.last().map(|(account, _)| account.key).filter(|_| !is_last);
-        let (mut advances, mut sums) = (Vec::new(), Sums::default());
-        for (account, from) in &page {
-            let before = sums.clone();
-            match self.follow(account, *from, &mut sums).await? {
-                Some(to) => advances.push(Advance { key: account.key, from: *from, to }),
-                None => sums = before,
-            }
-        }
-        if !advances.is_empty() {
-            let advance = self.audits.store.transaction("audit_advance", async |mut tx| {
-                tx.audit_advance(&advances, &sums).await?;
-                tx.commit().await
-            });
-            advance.await?;
-        }
-        Ok(last)
-    }
-
-    /// Follows an account's chain to its end. How far it is in order, if there is something new and nothing is
-    /// wrong; only then do the sums count.
-    async fn follow(
-        &mut self,
-        account: &Account,
-        from: Option<Chain>,
-        sums: &mut Sums,
-    ) -> Result<Option<Chain>> {
-        let checkpoint = from.unwrap_or(Chain::START);
-        let mut chain = if self.is_full { Chain::START } else { checkpoint };
-        let (key, mut found) = (account.key, Vec::new());
-        self.accounts += 1;
-        while chain.sequence < account.sequence {
-            let store = &self.audits.store;
-            let run = store.audit_entries(key, chain.sequence, account.sequence, ENTRIES).await?;
-            if run.is_empty() {
-                break;
-            }
-            let ids: Vec<TransferId> = run.iter().map(|(entry, _)| entry.posting.transfer_id).collect();
-            let there = self.audits.wallets.postings(&ids).await?.postings;
-            for (entry, evidence) in &run {
-                self.entries += 1;
-                let id = entry.posting.transfer_id;
-                if let Err(what) = chain.follow(entry) {
-                    let too_much =
-                        entry.balance_after.saturating_sub(entry.amount).saturating_sub(chain.balance);
-                    let what = format!("entry {} ({id}): {what}", entry.sequence);
-                    found.push(Finding::account(key, what, too_much));
-                    chain = Chain::behind(entry);
-                }
-                let other = there.get(&id);
-                found.extend(against(entry, evidence, other));
-                if entry.sequence == checkpoint.sequence && chain != checkpoint {
-                    let what = format!("entry {} is another than was audited", entry.sequence);
-                    found.push(Finding::account(key, what, chain.balance.saturating_sub(checkpoint.balance)));
-                }
-                if entry.sequence > checkpoint.sequence
-                    && let Some((_, amount)) = other.and_then(|other| other.entry)
-                {
-                    let counted = sums.count(entry, amount);
-                    counted.ok_or_else(|| Error::internal("a sum of the audit does not fit"))?;
-                }
-            }
-        }
-        if let Err(what) = chain.end_at(account) {
-            let what = format!("behind entry {}: {what}", chain.sequence);
-            found.push(Finding::account(key, what, account.balance.saturating_sub(chain.balance)));
-        }
-        let is_sound = found.is_empty() && chain.sequence > checkpoint.sequence;
-        self.found(found);
-        Ok(is_sound.then_some(chain))
     }
 
     /// Puts both books' sums together, and keeps the outcome.
@@ -222,11 +186,28 @@ impl Pass {
             transits,
             findings: std::mem::take(&mut self.findings),
             more_findings: self.more_findings,
+            has_only_full: self.has_only_full,
         };
         let ended = self.audits.store.audit_end(self.owner, self.turn.started_at, outcome).await?;
         let audit = ended.ok_or(Error::Contention)?;
+        self.has_turn = false;
         tell(&audit);
         Ok(audit)
+    }
+}
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        // Whoever asked for it is gone, or the process leaves. Without a runtime the turn runs out by itself.
+        if let (true, Ok(runtime)) = (self.has_turn, Handle::try_current()) {
+            let (store, owner) = (self.audits.store.clone(), self.owner);
+            let give_up = async move {
+                if let Err(error) = store.audit_give_up(owner).await {
+                    tracing::debug!(error = error.chain(), "an audit's turn runs out by itself");
+                }
+            };
+            self.audits.tracker.spawn_on(give_up, &runtime);
+        }
     }
 }
 

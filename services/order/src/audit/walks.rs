@@ -1,22 +1,32 @@
 //! What a full audit looks at besides the chains of the accounts.
 
-use types::TransferId;
+use types::{OrderId, TransferId};
 
 use super::Pass;
 use crate::domain::audit::Finding;
+use crate::domain::audit_funds::{against_hold, against_no_hold, against_order};
+use crate::domain::transfer::Decision;
 use crate::error::Result;
 
 const TRANSFERS: i64 = 1_000;
+const ORDERS: i64 = 500;
 
 impl Pass {
-    /// Transfers that were decided CONFIRM and have no entry here.
-    pub(super) async fn decided(&mut self, above: TransferId) -> Result<Option<TransferId>> {
-        let (unposted, last) = self.audits.store.audit_decided(above, TRANSFERS).await?;
-        let found = unposted.into_iter().map(|(id, decided)| {
-            let missing = types::Money::new(decided.amount.currency, -decided.account_change());
-            Finding::transfer(id, "CONFIRM was decided, and order-service has no entry", Some(missing))
-        });
-        self.found(found.collect());
+    /// Transfers that were decided CONFIRM and have no entry here, and refunds that nothing was set aside for.
+    pub(super) async fn transfers(&mut self, above: TransferId) -> Result<Option<TransferId>> {
+        let page = self.audits.store.audit_transfers(above, TRANSFERS).await?;
+        let last = page.last().map(|transfer| transfer.id);
+        for transfer in page {
+            let decided = &transfer.decided;
+            if !transfer.has_entry && decided.decision == Some(Decision::Confirm) {
+                let missing = types::Money::new(decided.amount.currency, -decided.account_change());
+                let what = "CONFIRM was decided, and order-service has no entry";
+                self.found_by_full(Finding::transfer(transfer.id, what, Some(missing)));
+            }
+            if !transfer.has_hold {
+                self.found(against_no_hold(transfer.id, decided).into_iter().collect());
+            }
+        }
         Ok(last)
     }
 
@@ -28,10 +38,30 @@ impl Pass {
             let (id, net, is_loose) = posting.into_parts()?;
             self.entries += 2;
             if is_loose {
-                self.found(vec![Finding::transfer(id, "no account's chain leads to its entries", Some(net))]);
+                let what = "no account's chain leads to its entries";
+                self.found_by_full(Finding::transfer(id, what, Some(net)));
             }
             last = Some(id);
         }
         Ok(last)
+    }
+
+    /// Holds that are not as their transfer is decided.
+    pub(super) async fn holds(&mut self, above: TransferId) -> Result<Option<TransferId>> {
+        let page = self.audits.store.audit_holds(above, TRANSFERS).await?;
+        let wrong = page.iter().filter_map(|(hold, transfer)| against_hold(hold, transfer.as_ref()));
+        self.found(wrong.collect());
+        Ok(page.last().map(|(hold, _)| hold.transfer_id))
+    }
+
+    /// Orders whose sums are not those of their transfers.
+    pub(super) async fn orders(&mut self, above: OrderId) -> Result<Option<OrderId>> {
+        let page = self.audits.store.audit_orders(above, ORDERS).await?;
+        self.found(page.iter().filter_map(against_order).collect());
+        Ok(page.last().map(|order| order.id))
+    }
+
+    fn found_by_full(&mut self, finding: Finding) {
+        self.found(vec![finding.seen_by_full(true)]);
     }
 }

@@ -15,11 +15,12 @@ use tonic::{Status, Streaming};
 use types::{Money, TransferId};
 use uuid::Uuid;
 
-use crate::domain::audit::{Difference, Finding, Line, OtherBook, THERE};
+use crate::domain::audit::{Difference, Finding, OtherBook, THERE};
+use crate::domain::audit_outcome::Line;
 use crate::error::{Error, Result};
 
-/// Longer than one page of an audit takes.
-const PAGE_WITHIN: Duration = Duration::from_secs(60);
+/// Longer than a step of its audit takes: it tells of every one, however long a chain is.
+const STEP_WITHIN: Duration = Duration::from_secs(60);
 
 /// The wallets' book, asked of user service.
 #[derive(Debug, Clone)]
@@ -38,7 +39,7 @@ pub(crate) struct OtherSide {
     pub(crate) postings: BTreeMap<TransferId, OtherBook>,
 }
 
-/// A page of user service's own audit.
+/// A step of user service's own audit.
 #[derive(Debug)]
 pub(crate) struct BookPage {
     pub(crate) wallets: i64,
@@ -48,7 +49,7 @@ pub(crate) struct BookPage {
     pub(crate) lines: Vec<Line>,
 }
 
-/// User service's own audit, page by page.
+/// User service's own audit, step by step.
 #[derive(Debug)]
 pub(crate) struct BookPages(Streaming<AuditBookResponse>);
 
@@ -75,15 +76,15 @@ impl WalletBook {
     /// Lets it audit its own book.
     pub(crate) async fn audit(&self, is_full: bool) -> Result<BookPages> {
         let mut client = self.client.clone();
-        let begun = timeout(PAGE_WITHIN, client.audit_book(AuditBookRequest { full: is_full })).await;
+        let begun = timeout(STEP_WITHIN, client.audit_book(AuditBookRequest { full: is_full })).await;
         Ok(BookPages(begun.map_err(|_| silent())?.map_err(failed)?.into_inner()))
     }
 }
 
 impl BookPages {
-    /// The next page; `None` behind the last.
+    /// The next step; `None` behind the last.
     pub(crate) async fn next(&mut self) -> Result<Option<BookPage>> {
-        let page = timeout(PAGE_WITHIN, self.0.message()).await.map_err(|_| silent())?.map_err(failed)?;
+        let page = timeout(STEP_WITHIN, self.0.message()).await.map_err(|_| silent())?.map_err(failed)?;
         Ok(page.map(|page| BookPage {
             wallets: page.wallets_count,
             entries: page.entries_count,
@@ -102,6 +103,7 @@ fn finding(finding: AuditFinding) -> Finding {
         subject: finding.subject,
         description: finding.description,
         difference,
+        only_full: finding.only_full,
     }
 }
 
@@ -141,7 +143,7 @@ fn unreadable(what: &str) -> Error {
 }
 
 fn silent() -> Error {
-    Error::unavailable(format!("user service's audit says nothing for {PAGE_WITHIN:?}"))
+    Error::unavailable(format!("user service's audit says nothing for {STEP_WITHIN:?}"))
 }
 
 fn failed(status: Status) -> Error {

@@ -5,9 +5,7 @@ use std::collections::BTreeMap;
 
 use events::HoldState;
 use serde::{Deserialize, Serialize};
-use time::OffsetDateTime;
 use types::{Currency, Money, OrderId, TransferId, UserId};
-use uuid::Uuid;
 
 use super::account::{Account, AccountKey, Entry, FIRST_HASH};
 use super::transfer::{Decision, Kind};
@@ -41,6 +39,9 @@ pub(crate) struct Finding {
     pub(crate) description: String,
     /// What the book has too much; `None` when that cannot be told.
     pub(crate) difference: Option<Difference>,
+    /// Whether only an audit from the first entry on sees it.
+    #[serde(default)]
+    pub(crate) only_full: bool,
 }
 
 impl Finding {
@@ -55,6 +56,16 @@ impl Finding {
         Self::new(format!("transfer {id}"), description, too_much)
     }
 
+    /// Something about an order.
+    pub(crate) fn order(id: OrderId, description: impl Into<String>, too_much: Money) -> Self {
+        Self::new(format!("order {id}"), description, Some(too_much))
+    }
+
+    /// The same, seen by an audit from the first entry on only, or by every one.
+    pub(crate) fn seen_by_full(self, only_full: bool) -> Self {
+        Self { only_full, ..self }
+    }
+
     /// Something about the sums that the auditor keeps.
     pub(crate) fn sums(source: &str, currency: &str, description: impl Into<String>, too_much: i64) -> Self {
         Self {
@@ -62,12 +73,19 @@ impl Finding {
             subject: format!("sums in {currency}"),
             description: description.into(),
             difference: Some(Difference { currency: currency.to_owned(), minor_units: too_much }),
+            only_full: false,
         }
     }
 
     fn new(subject: String, description: impl Into<String>, too_much: Option<Money>) -> Self {
         let difference = too_much.filter(|money| money.minor_units != 0).map(Difference::from);
-        Self { source: HERE.to_owned(), subject, description: description.into(), difference }
+        Self {
+            source: HERE.to_owned(),
+            subject,
+            description: description.into(),
+            difference,
+            only_full: false,
+        }
     }
 }
 
@@ -82,6 +100,11 @@ pub(crate) struct Chain {
 impl Chain {
     /// Before the first entry.
     pub(crate) const START: Self = Self { sequence: 0, balance: 0, hash: FIRST_HASH };
+
+    /// What an account says of its own end.
+    pub(crate) const fn of(account: &Account) -> Self {
+        Self { sequence: account.sequence, balance: account.balance, hash: account.last_hash }
+    }
 
     /// Right behind an entry, whatever came before it.
     pub(crate) fn behind(entry: &Entry) -> Self {
@@ -251,6 +274,15 @@ impl Sums {
         self.add(Kept::Wallets, there.currency, there.minor_units.checked_neg()?)
     }
 
+    /// Adds all of another. `None` when a sum does not fit.
+    pub(crate) fn add_all(&mut self, other: &Self) -> Option<()> {
+        for (key, (debit, credit)) in &other.0 {
+            let sum = self.0.entry(*key).or_default();
+            *sum = (sum.0.checked_add(*debit)?, sum.1.checked_add(*credit)?);
+        }
+        Some(())
+    }
+
     fn add(&mut self, kept: Kept, currency: Currency, amount: i64) -> Option<()> {
         let sum = self.0.entry((kept, currency)).or_default();
         if amount < 0 {
@@ -267,103 +299,11 @@ impl Sums {
     }
 }
 
-/// A place in stream `order` that user service has passed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Cut {
-    pub(crate) epoch: Uuid,
-    pub(crate) position: i64,
-    /// Transfers that had not ended then.
-    pub(crate) in_flight: i64,
-}
-
-/// One line of what was found in order.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Line {
-    pub(crate) source: String,
-    pub(crate) account: String,
-    pub(crate) currency: String,
-    pub(crate) debit: i64,
-    pub(crate) credit: i64,
-}
-
-/// Both sides of the transfers up to the cut.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Transit {
-    pub(crate) currency: String,
-    pub(crate) order: i64,
-    pub(crate) user: i64,
-    pub(crate) beyond: i64,
-}
-
-/// What an audit came to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Outcome {
-    pub(crate) is_full: bool,
-    pub(crate) cut: Cut,
-    pub(crate) accounts: i64,
-    pub(crate) entries: i64,
-    pub(crate) lines: Vec<Line>,
-    pub(crate) transits: Vec<Transit>,
-    pub(crate) findings: Vec<Finding>,
-    /// Beyond those that are kept.
-    pub(crate) more_findings: i64,
-}
-
-/// An audit that has ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Audit {
-    pub(crate) started_at: OffsetDateTime,
-    pub(crate) ended_at: OffsetDateTime,
-    pub(crate) outcome: Outcome,
-}
-
-/// The lines and transits of both books, and what is wrong with the sums themselves.
-pub(crate) fn compare(here: &Sums, there: Vec<Line>) -> (Vec<Line>, Vec<Transit>, Vec<Finding>) {
-    let mut lines: Vec<Line> = here
-        .0
-        .iter()
-        .filter(|((kept, _), _)| *kept != Kept::Wallets)
-        .map(|((kept, currency), (debit, credit))| Line {
-            source: HERE.to_owned(),
-            account: kept.as_str().to_owned(),
-            currency: currency.to_string(),
-            debit: *debit,
-            credit: *credit,
-        })
-        .collect();
-    lines.extend(there);
-    let mut findings = Vec::new();
-    for source in [HERE, THERE] {
-        let mut nets: BTreeMap<&str, i64> = BTreeMap::new();
-        for line in lines.iter().filter(|line| line.source == source) {
-            let net = nets.entry(&line.currency).or_default();
-            *net = net.saturating_add(line.credit.saturating_sub(line.debit));
-        }
-        for (currency, net) in nets.into_iter().filter(|(_, net)| *net != 0) {
-            findings.push(Finding::sums(source, currency, "debits and credits differ", net));
-        }
-    }
-    let mut currencies: Vec<Currency> = here.0.keys().map(|(_, currency)| *currency).collect();
-    currencies.sort_unstable();
-    currencies.dedup();
-    let mut transits = Vec::new();
-    for currency in currencies {
-        let (order, user) = (here.net(Kept::Transit, currency), here.net(Kept::Wallets, currency));
-        let code = currency.code();
-        if order.saturating_add(user) != 0 {
-            let what = format!("transit is {order} here and {user} in user-service");
-            findings.push(Finding::sums(HERE, code, what, order.saturating_add(user)));
-        }
-        let is_transit =
-            |line: &&Line| line.source == THERE && line.account == "transit" && line.currency == code;
-        let all = lines.iter().find(is_transit).map_or(0, |line| line.credit - line.debit);
-        transits.push(Transit { currency: code.to_owned(), order, user, beyond: all.saturating_sub(user) });
-    }
-    (lines, transits, findings)
-}
-
 #[cfg(test)]
 mod tests {
+    use time::OffsetDateTime;
+    use uuid::Uuid;
+
     use super::super::account::Posting;
     use super::*;
 
@@ -452,27 +392,5 @@ mod tests {
         assert_eq!(chain.end_at(&account), Ok(()));
         account.balance += 1;
         assert_eq!(chain.end_at(&account), Err("the account has another balance"));
-    }
-
-    #[test]
-    fn what_is_beyond_the_cut_is_told_and_sums_that_differ_are_found() {
-        let (entry, ..) = whole();
-        let mut here = Sums::default();
-        here.count(&entry, eur(-10)).unwrap();
-        let there = |account: &str, debit, credit| Line {
-            source: THERE.to_owned(),
-            account: account.to_owned(),
-            currency: "EUR".to_owned(),
-            debit,
-            credit,
-        };
-        // Ten were paid up to the cut, and three after it.
-        let wallets = vec![there("wallets", 13, 0), there("transit", 0, 13)];
-        let (lines, transits, findings) = compare(&here, wallets.clone());
-        assert_eq!((lines.len(), findings), (4, vec![]));
-        assert_eq!(transits, [Transit { currency: "EUR".to_owned(), order: -10, user: 10, beyond: 3 }]);
-        here.0.get_mut(&(Kept::Wallets, eur(0).currency)).unwrap().1 = 11;
-        let (.., findings) = compare(&here, wallets);
-        assert_eq!(findings[0].difference, Some(eur(1).into()));
     }
 }

@@ -2,6 +2,8 @@
 
 pub(crate) mod account;
 pub(crate) mod audit;
+pub(crate) mod audit_funds;
+pub(crate) mod audit_outcome;
 mod customer;
 #[cfg(test)]
 pub(crate) mod fixtures;

@@ -6,8 +6,9 @@ use api::common::v1::Money as MoneyMessage;
 use api::order::v1::audit::Verdict;
 use api::order::v1::audit_service_server::AuditService;
 use api::order::v1::{
-    Audit as AuditMessage, AuditFinding, AuditLine, AuditTransit, GetAuditRequest, GetAuditResponse,
-    GetPostingsRequest, GetPostingsResponse, RunAuditRequest, RunAuditResponse, TransferPosting,
+    Audit as AuditMessage, AuditFailure, AuditFinding, AuditLine, AuditTransit, GetAuditRequest,
+    GetAuditResponse, GetPostingsRequest, GetPostingsResponse, RunAuditRequest, RunAuditResponse,
+    TransferPosting,
 };
 use api::violations::{Violations, timestamp};
 use futures_util::stream::{self, Stream};
@@ -17,7 +18,8 @@ use types::TransferId;
 use super::convert::check;
 use super::transfer_convert::decision;
 use crate::audit::{Audits, Step};
-use crate::domain::audit::{Audit as Ended, Finding, Line, Outcome, Transit};
+use crate::domain::audit::Finding;
+use crate::domain::audit_outcome::{Audit as Ended, Known, Line, Outcome, Transit};
 
 const TRANSFERS_MAX: usize = 500;
 
@@ -42,8 +44,7 @@ impl AuditService for Audit {
     }
 
     async fn get_audit(&self, _: Request<GetAuditRequest>) -> Result<Response<GetAuditResponse>, Status> {
-        let last = self.0.last().await?;
-        Ok(Response::new(GetAuditResponse { audit: last.map(audit) }))
+        Ok(Response::new(known(self.0.last().await?)))
     }
 
     async fn get_postings(
@@ -86,8 +87,21 @@ fn message(step: Step) -> RunAuditResponse {
     }
 }
 
+fn known(Known { last, age, full_at, failure }: Known) -> GetAuditResponse {
+    GetAuditResponse {
+        age_duration: last.is_some().then(|| age.try_into().unwrap_or_default()),
+        audit: last.map(audit),
+        full_start_time: full_at.map(timestamp),
+        failure: failure.map(|failure| AuditFailure {
+            fail_time: Some(timestamp(failure.failed_at)),
+            description: failure.what,
+            full: failure.is_full,
+        }),
+    }
+}
+
 fn audit(Ended { started_at, ended_at, outcome }: Ended) -> AuditMessage {
-    let Outcome { is_full, cut, accounts, entries, lines, transits, findings, more_findings } = outcome;
+    let Outcome { is_full, cut, accounts, entries, lines, transits, findings, more_findings, .. } = outcome;
     let verdict = if findings.is_empty() { Verdict::Conserved } else { Verdict::Drift };
     AuditMessage {
         verdict: verdict.into(),
@@ -134,5 +148,6 @@ fn finding(finding: Finding) -> AuditFinding {
             currency_code: difference.currency,
             minor_units: difference.minor_units,
         }),
+        only_full: finding.only_full,
     }
 }

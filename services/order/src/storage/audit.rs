@@ -1,17 +1,15 @@
 //! What the auditor reads of the book. Every read is one statement: entries never change, an account is one row, and
 //! whatever was committed when one statement answered is there for the next.
 
-use events::Hold;
 use sqlx::FromRow;
 use time::OffsetDateTime;
 use types::{Money, TransferId};
 use uuid::Uuid;
 
-use super::holds::Row as HoldRow;
-use super::holds::columns as hold_columns;
 use super::{STREAM, Store};
 use crate::domain::account::{Account, AccountKey, Entry, Posting};
 use crate::domain::audit::{Chain, Decided, Evidence};
+use crate::domain::audit_funds::Reserved;
 use crate::domain::transfer::{Decision, Kind};
 use crate::error::{Error, Result};
 
@@ -29,15 +27,29 @@ struct AccountRow {
     owner_id: Uuid,
     currency: String,
     balance: i64,
+    held: i64,
+    incoming: i64,
     sequence: i64,
     last_hash: Vec<u8>,
     audited_sequence: Option<i64>,
     audited_balance: Option<i64>,
     audited_hash: Option<Vec<u8>>,
+    holds_held: i64,
+    holds_incoming: i64,
+}
+
+/// An account as one statement saw it.
+#[derive(Debug)]
+pub(crate) struct Audited {
+    pub(crate) account: Account,
+    /// How far its chain was followed; `None` when never.
+    pub(crate) from: Option<Chain>,
+    /// What its HELD holds come to.
+    pub(crate) holds: Reserved,
 }
 
 #[derive(Debug, FromRow)]
-struct DecidedRow {
+pub(super) struct DecidedRow {
     decision: Option<String>,
     #[sqlx(rename = "decided_kind")]
     kind: Option<String>,
@@ -57,6 +69,7 @@ macro_rules! decided {
          x.account_owner_id, x.amount AS decided_amount, x.currency AS decided_currency"
     };
 }
+pub(super) use decided;
 
 #[derive(Debug, FromRow)]
 struct EntryRow {
@@ -107,29 +120,32 @@ fn kind(name: &str) -> Result<Kind> {
 }
 
 impl AccountRow {
-    fn into_parts(self) -> Result<(Account, Option<Chain>)> {
+    fn into_audited(self) -> Result<Audited> {
         let key = AccountKey {
             owner_id: self.owner_id.into(),
             currency: self.currency.parse().map_err(Error::internal)?,
         };
         let account = Account {
             balance: self.balance,
+            held: self.held,
+            incoming: self.incoming,
             sequence: self.sequence,
             last_hash: hash(self.last_hash)?,
             ..Account::empty(key)
         };
-        let audited = match (self.audited_sequence, self.audited_balance, self.audited_hash) {
+        let from = match (self.audited_sequence, self.audited_balance, self.audited_hash) {
             (Some(sequence), Some(balance), Some(bytes)) => {
                 Some(Chain { sequence, balance, hash: hash(bytes)? })
             }
             _ => None,
         };
-        Ok((account, audited))
+        let holds = Reserved { held: self.holds_held, incoming: self.holds_incoming };
+        Ok(Audited { account, from, holds })
     }
 }
 
 impl DecidedRow {
-    fn into_decided(self) -> Result<Option<Decided>> {
+    pub(super) fn into_decided(self) -> Result<Option<Decided>> {
         let (Some(name), Some(order), Some(user), Some(owner), Some(amount), Some(currency)) = (
             self.kind,
             self.order_id,
@@ -182,30 +198,41 @@ impl EntryRow {
 }
 
 impl Store {
-    /// At most `limit` accounts above a key, in the order of their keys, with how far each was followed: those
-    /// that are not as the auditor left them, or all.
+    /// At most `limit` accounts above a key, in the order of their keys, with how far each was followed and what
+    /// its holds come to: those that are not as the auditor left them or have something set aside, or all.
     pub(crate) async fn audit_accounts(
         &self,
         above: Option<AccountKey>,
         limit: i64,
         all: bool,
-    ) -> Result<Vec<(Account, Option<Chain>)>> {
+    ) -> Result<Vec<Audited>> {
         let query = sqlx::query(
-            "SELECT a.owner_id, a.currency, a.balance, a.sequence, a.last_hash, c.sequence AS audited_sequence,
-                    c.balance AS audited_balance, c.hash AS audited_hash
-             FROM accounts a
-                  LEFT JOIN audit_accounts c ON c.owner_id = a.owner_id AND c.currency = a.currency
-             WHERE (a.owner_id, a.currency) > ($1, $2)
-               AND ($4 OR (c.sequence IS NULL AND (a.sequence <> 0 OR a.balance <> 0))
-                       OR (a.sequence, a.balance, a.last_hash) <> (c.sequence, c.balance, c.hash))
-             ORDER BY a.owner_id, a.currency LIMIT $3",
+            "SELECT page.*, coalesce(h.held, 0)::bigint AS holds_held,
+                    coalesce(h.incoming, 0)::bigint AS holds_incoming
+             FROM (SELECT a.owner_id, a.currency, a.balance, a.held, a.incoming, a.sequence, a.last_hash,
+                          c.sequence AS audited_sequence, c.balance AS audited_balance, c.hash AS audited_hash
+                   FROM accounts a
+                        LEFT JOIN audit_accounts c ON c.owner_id = a.owner_id AND c.currency = a.currency
+                   WHERE (a.owner_id, a.currency) > ($1, $2)
+                     AND ($4 OR (c.sequence IS NULL AND (a.sequence <> 0 OR a.balance <> 0))
+                             OR (a.sequence, a.balance, a.last_hash) <> (c.sequence, c.balance, c.hash)
+                             OR a.held <> 0 OR a.incoming <> 0
+                             OR (a.owner_id, a.currency) IN (
+                                 SELECT owner_id, currency FROM holds WHERE state = 'held'))
+                   ORDER BY a.owner_id, a.currency LIMIT $3) AS page
+                  LEFT JOIN LATERAL (
+                      SELECT sum(amount) FILTER (WHERE direction = 'debit') AS held,
+                             sum(amount) FILTER (WHERE direction = 'credit') AS incoming
+                      FROM holds
+                      WHERE owner_id = page.owner_id AND currency = page.currency AND state = 'held') AS h ON true
+             ORDER BY page.owner_id, page.currency",
         )
         .bind(above.map_or(Uuid::nil(), |key| key.owner_id.uuid()))
         .bind(above.map_or_else(String::new, |key| key.currency.code().to_owned()))
         .bind(limit)
         .bind(all);
         let rows: Vec<AccountRow> = self.read().await?.rows(query).await?;
-        rows.into_iter().map(AccountRow::into_parts).collect()
+        rows.into_iter().map(AccountRow::into_audited).collect()
     }
 
     /// At most `limit` entries of an account above a sequence and up to another, oldest first.
@@ -287,51 +314,6 @@ impl Store {
         .bind(taken.pending)
         .bind(taken.epoch);
         Ok(self.read().await?.row::<(i64,)>(query).await?.map(|(position,)| position))
-    }
-
-    /// At most `limit` holds that are HELD and have been past their time for so many seconds.
-    pub(crate) async fn audit_overdue(&self, seconds: i64, limit: i64) -> Result<Vec<Hold>> {
-        let query = sqlx::query(concat!(
-            "SELECT ",
-            hold_columns!(),
-            " FROM holds
-             WHERE state = 'held' AND expires_at < clock_timestamp() - $1 * interval '1 second'
-             ORDER BY owner_id, currency LIMIT $2"
-        ))
-        .bind(seconds)
-        .bind(limit);
-        let rows: Vec<HoldRow> = self.read().await?.rows(query).await?;
-        rows.into_iter().map(Hold::try_from).collect()
-    }
-
-    /// Of the `limit` transfers above an id, those whose decision and posting do not go together; and the last of
-    /// them all.
-    pub(crate) async fn audit_decided(
-        &self,
-        above: TransferId,
-        limit: i64,
-    ) -> Result<(Vec<(TransferId, Decided)>, Option<TransferId>)> {
-        let query = sqlx::query(concat!(
-            "SELECT x.id AS transfer_id, e.credit - e.debit AS amount, ",
-            decided!(),
-            " FROM transfers x LEFT JOIN entries e ON e.transfer_id = x.id AND e.account = 'merchant'
-             WHERE x.id > $1 ORDER BY x.id LIMIT $2"
-        ))
-        .bind(above.uuid())
-        .bind(limit);
-        let rows: Vec<PostingRow> = self.read().await?.rows(query).await?;
-        let last = rows.last().map(|row| row.transfer_id.into());
-        let mut unposted = Vec::new();
-        for row in rows.into_iter().filter(|row| row.amount.is_none()) {
-            let id = row.transfer_id.into();
-            let decided = row.decided.into_decided()?;
-            unposted.extend(
-                decided
-                    .filter(|decided| decided.decision == Some(Decision::Confirm))
-                    .map(|decided| (id, decided)),
-            );
-        }
-        Ok((unposted, last))
     }
 
     /// The `limit` postings above an id, each with whether a chain leads to it.

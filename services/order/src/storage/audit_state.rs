@@ -10,7 +10,8 @@ use uuid::Uuid;
 
 use super::{Store, Tx};
 use crate::domain::account::AccountKey;
-use crate::domain::audit::{Audit, Chain, Kept, Outcome, Sums};
+use crate::domain::audit::{Chain, Kept, Sums};
+use crate::domain::audit_outcome::{Audit, Failure, Known, Outcome};
 use crate::error::{Error, Result};
 
 /// An account whose chain was followed further.
@@ -40,13 +41,31 @@ struct StateRow {
     ended_at: Option<OffsetDateTime>,
     full_at: Option<OffsetDateTime>,
     outcome: Option<Json<Outcome>>,
+    failed_at: Option<OffsetDateTime>,
+    failure: Option<String>,
+    failed_full: bool,
 }
 
 impl StateRow {
-    fn audit(self) -> Option<Audit> {
-        let (started_at, ended_at, Json(outcome)) = (self.started_at?, self.ended_at?, self.outcome?);
-        Some(Audit { started_at, ended_at, outcome })
+    fn known(self) -> Known {
+        let ended = self.started_at.zip(self.ended_at).zip(self.outcome);
+        let failed = self.failed_at.zip(self.failure);
+        Known {
+            last: ended.map(|((started_at, ended_at), Json(outcome))| Audit {
+                started_at,
+                ended_at,
+                outcome,
+            }),
+            age: self.ended_at.map(|at| between(at, self.now)).unwrap_or_default(),
+            full_at: self.full_at,
+            failure: failed.map(|(failed_at, what)| Failure { failed_at, what, is_full: self.failed_full }),
+        }
     }
+}
+
+/// Nothing when the database's clock was set back in between.
+fn between(from: OffsetDateTime, to: OffsetDateTime) -> Duration {
+    (to - from).try_into().unwrap_or_default()
 }
 
 #[derive(Debug, FromRow)]
@@ -63,15 +82,16 @@ impl Store {
         let query = sqlx::query(
             "UPDATE audit_state SET owner = $1, lease_until = clock_timestamp() + make_interval(secs => $2)
              WHERE lease_until <= clock_timestamp()
-             RETURNING clock_timestamp() AS now, started_at, ended_at, full_at, outcome",
+             RETURNING clock_timestamp() AS now, started_at, ended_at, full_at, outcome, failed_at, failure,
+                       failed_full",
         )
         .bind(owner)
         .bind(lease.as_secs_f64());
         let row: Option<StateRow> = self.read().await?.row(query).await?;
         Ok(row.map(|row| Turn {
             started_at: row.now,
-            full_age: row.full_at.map(|at| (row.now - at).try_into().unwrap_or_default()),
-            last: row.audit(),
+            full_age: row.full_at.map(|at| between(at, row.now)),
+            last: row.known().last,
         }))
     }
 
@@ -93,6 +113,20 @@ impl Store {
         self.read().await?.execute(query).await.map(drop)
     }
 
+    /// Gives the turn back, and keeps that this audit failed and what the caller is told of it.
+    pub(crate) async fn audit_fail(&self, owner: Uuid, what: &str, is_full: bool) -> Result<()> {
+        let query = sqlx::query(
+            "UPDATE audit_state
+             SET owner = NULL, lease_until = '-infinity', failed_at = clock_timestamp(), failure = $2,
+                 failed_full = failed_full OR $3
+             WHERE owner = $1",
+        )
+        .bind(owner)
+        .bind(what)
+        .bind(is_full);
+        self.read().await?.execute(query).await.map(drop)
+    }
+
     /// Gives the turn back and keeps the outcome; the audit with the time of its end. `None` when the turn is
     /// another's by now.
     pub(crate) async fn audit_end(
@@ -104,7 +138,10 @@ impl Store {
         let query = sqlx::query(
             "UPDATE audit_state
              SET owner = NULL, lease_until = '-infinity', started_at = $2, ended_at = clock_timestamp(),
-                 full_at = CASE WHEN $4 THEN $2 ELSE full_at END, outcome = $3
+                 full_at = CASE WHEN $4 THEN $2 ELSE full_at END, outcome = $3,
+                 failed_at = CASE WHEN failed_full AND NOT $4 THEN failed_at END,
+                 failure = CASE WHEN failed_full AND NOT $4 THEN failure END,
+                 failed_full = failed_full AND NOT $4
              WHERE owner = $1
              RETURNING ended_at",
         )
@@ -116,12 +153,14 @@ impl Store {
         Ok(ended.map(|(ended_at,)| Audit { started_at, ended_at, outcome }))
     }
 
-    /// How the last audit ended.
-    pub(crate) async fn audit_last(&self) -> Result<Option<Audit>> {
+    /// How the last audit ended, and whether one has failed since.
+    pub(crate) async fn audit_last(&self) -> Result<Known> {
         let query = sqlx::query(
-            "SELECT clock_timestamp() AS now, started_at, ended_at, full_at, outcome FROM audit_state",
+            "SELECT clock_timestamp() AS now, started_at, ended_at, full_at, outcome, failed_at, failure,
+                    failed_full
+             FROM audit_state",
         );
-        Ok(self.read().await?.row::<StateRow>(query).await?.and_then(StateRow::audit))
+        Ok(self.read().await?.row(query).await?.map(StateRow::known).unwrap_or_default())
     }
 
     /// The sums of what was found in order.

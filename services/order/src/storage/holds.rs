@@ -19,7 +19,6 @@ macro_rules! columns {
         "transfer_id, owner_id, direction, amount, currency, order_id, expires_at, state, refusal, version"
     };
 }
-pub(super) use columns;
 
 #[derive(Debug, FromRow)]
 pub(super) struct Row {

@@ -6,6 +6,7 @@
 
 mod accounts;
 mod audit;
+mod audit_holds;
 mod audit_state;
 mod consumer;
 mod consumer_tx;
@@ -41,6 +42,7 @@ use tokio::sync::Notify;
 use crate::config::PostgresConfig;
 use crate::error::{Error, Result};
 
+pub(crate) use audit::Audited;
 pub(crate) use audit_state::{Advance, Turn};
 pub(crate) use errors::violated;
 pub(crate) use holds::posting_of;

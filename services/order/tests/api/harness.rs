@@ -47,7 +47,7 @@ pub(crate) struct Harness {
     pub(crate) peers: Peers,
     pub(crate) database: TestPostgres,
     api: Api,
-    _server: Running,
+    server: Running,
 }
 
 /// Somebody who is logged in.
@@ -72,6 +72,7 @@ impl Harness {
     pub(crate) async fn start_with(flags: &[&str]) -> Self {
         let database = database().await;
         let peers = Peers::start().await;
+        peers.audits.agree_with(database.url());
         let tokens = format!("user-service={PEER_TOKEN}");
         let arguments = [
             "test",
@@ -97,7 +98,13 @@ impl Harness {
         let starting = service.clone();
         let server = start_in_process(server_config, DOMAIN, move |core| starting.start(core)).await.unwrap();
         let api = Api::new(peers.url(), &server.url(), peers.url()).unwrap();
-        Self { service, peers, database, api, _server: server }
+        Self { service, peers, database, api, server }
+    }
+
+    /// Stops the service as SIGTERM does; what it worked with is left.
+    pub(crate) async fn stop(self) -> (TestPostgres, Peers) {
+        self.server.stop().await;
+        (self.database, self.peers)
     }
 
     /// Somebody new, whom both peers know.

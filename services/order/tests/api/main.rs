@@ -3,6 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod accounts;
+mod audit;
+mod audit_drift;
+mod audit_peer;
 mod book;
 mod cancel_order;
 mod concurrency;

@@ -9,6 +9,7 @@ use api::common::v1::ErrorReason as Common;
 use api::refusal::Refusal;
 use api::session::v1::session_service_server::{SessionService, SessionServiceServer};
 use api::session::v1::*;
+use api::user::v1::audit_service_server::AuditServiceServer;
 use api::user::v1::user_service_server::{UserService, UserServiceServer};
 use api::user::v1::wallet_service_server::{WalletService, WalletServiceServer};
 use api::user::v1::*;
@@ -21,10 +22,13 @@ use tonic::{Code, Request, Response, Status};
 use types::UserId;
 use uuid::Uuid;
 
+use crate::audit_peer::WalletAudits;
 use crate::user_stream::UserStream;
 
 /// Both peers, on one port.
 pub(crate) struct Peers {
+    /// User service's part of the audit.
+    pub(crate) audits: WalletAudits,
     state: Arc<State>,
     stream: UserStream,
     url: String,
@@ -46,20 +50,21 @@ struct Server(Arc<State>, UserStream);
 impl Peers {
     pub(crate) async fn start() -> Self {
         let (state, stream) = (Arc::<State>::default(), UserStream::new());
-        let server = Server(Arc::clone(&state), stream.clone());
+        let (server, audits) = (Server(Arc::clone(&state), stream.clone()), WalletAudits::default());
         let events = EventServer::new(stream.clone(), "user.tristore", CancellationToken::new());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let router = tonic::transport::Server::builder()
             .add_service(UserServiceServer::new(server.clone()))
             .add_service(WalletServiceServer::new(server.clone()))
+            .add_service(AuditServiceServer::new(audits.clone()))
             .add_service(SessionServiceServer::new(server))
             .add_service(events.into_service());
         #[expect(clippy::disallowed_methods, reason = "ended with the harness")]
         let task = tokio::spawn(async move {
             router.serve_with_incoming(TcpListenerStream::new(listener)).await.unwrap();
         });
-        Self { state, stream, url, task }
+        Self { audits, state, stream, url, task }
     }
 
     pub(crate) fn url(&self) -> &str {
