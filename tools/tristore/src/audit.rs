@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use api::order::v1::audit::Verdict;
-use api::order::v1::{Audit, GetAuditRequest, RunAuditRequest};
-
+use api::order::v1::{Audit, AuditFailure, GetAuditRequest, GetAuditResponse, RunAuditRequest};
 use tokio::time::timeout;
 
 use crate::client::{Client, Service};
@@ -16,7 +15,7 @@ use crate::output::Output;
 const DRIFT: u8 = 1;
 /// What `tristore audit` ends with when it could not tell.
 pub(crate) const UNKNOWN: u8 = 2;
-/// Longer than one page of an audit takes, with the wait for the cut in it.
+/// Longer than one step of an audit takes, with the wait for the cut in it.
 const SILENCE: Duration = Duration::from_secs(120);
 
 #[derive(Debug, clap::Args)]
@@ -24,7 +23,7 @@ pub(crate) struct Options {
     /// Read both books from their first entries, with every chain of hashes.
     #[arg(long)]
     full: bool,
-    /// Only tell how the last audit ended, whoever asked for it.
+    /// Only tell how the last audit ended, whoever asked for it, how long ago, and whether one has failed since.
     #[arg(long, conflicts_with = "full")]
     last: bool,
 }
@@ -39,9 +38,14 @@ pub(crate) async fn run(client: &Client, output: &Output, options: &Options) -> 
 
 async fn audit(client: &Client, output: &Output, options: &Options) -> Result<Audit> {
     let source = Service::Order.name();
+    let mut known = None;
     let audit = if options.last {
-        let answer = client.audits().get_audit(GetAuditRequest {}).await.context(source)?;
-        answer.into_inner().audit.context("no audit has ended yet")?
+        let answer = client.audits().get_audit(GetAuditRequest {}).await.context(source)?.into_inner();
+        let failed = answer.failure.as_ref().map(|failure| format!(": {}", failed(failure)));
+        let none = || format!("no audit has ended yet{}", failed.unwrap_or_default());
+        let audit = answer.audit.clone().with_context(none)?;
+        known = Some(answer);
+        audit
     } else {
         let request = RunAuditRequest { full: options.full };
         let silent = || format!("{source} says nothing for {SILENCE:?}");
@@ -56,12 +60,35 @@ async fn audit(client: &Client, output: &Output, options: &Options) -> Result<Au
         }
         last.context("the audit came to no end")?
     };
-    if output.is_json() {
-        output.json(source, &audit)?;
-    } else {
-        print(output, &audit);
+    match known {
+        Some(known) if output.is_json() => output.json(source, &known)?,
+        None if output.is_json() => output.json(source, &audit)?,
+        known => {
+            print(output, &audit);
+            if let Some(known) = known {
+                print_age(output, &known);
+            }
+            output.line(if audit.findings.is_empty() { "conserved" } else { "DRIFT" });
+        }
     }
     Ok(audit)
+}
+
+/// A verdict is as good as it is new.
+fn print_age(output: &Output, known: &GetAuditResponse) {
+    let age: Duration = known.age_duration.and_then(|age| age.try_into().ok()).unwrap_or_default();
+    let full = known.full_start_time.map_or_else(|| "never".to_owned(), |time| time.to_string());
+    let age = Duration::from_secs(age.as_secs());
+    output.line(format_args!("ended {age:?} ago; last full audit that ended: {full}"));
+    if let Some(failure) = &known.failure {
+        output.line(failed(failure));
+    }
+}
+
+fn failed(failure: &AuditFailure) -> String {
+    let at = failure.fail_time.map(|time| time.to_string()).unwrap_or_default();
+    let full = if failure.full { "; no full one has ended since one failed" } else { "" };
+    format!("an audit failed at {at}: {}{full}", failure.description)
 }
 
 fn print(output: &Output, audit: &Audit) {
@@ -126,5 +153,4 @@ fn print(output: &Output, audit: &Audit) {
     if audit.more_findings_count > 0 {
         output.line(format_args!("and {} more", audit.more_findings_count));
     }
-    output.line(if audit.findings.is_empty() { "conserved" } else { "DRIFT" });
 }
