@@ -16,7 +16,7 @@ use api::order::v1::{Audit, GetAuditRequest, GetTrialBalanceRequest, RunAuditReq
 use api::user;
 use api::user::v1::SendCreditRequest;
 use testkit::client::{eur, request_id};
-use testkit::{DatabaseOptions, LogMark, Profile, ServiceName, ServiceOptions};
+use testkit::{DatabaseOptions, LogMark, Profile, ServiceName, ServiceOptions, wait_until};
 use tests::System;
 use tests::people::{Market, PRICE, pay, refund};
 use tokio::process::Command;
@@ -30,7 +30,11 @@ const WITHIN: Duration = Duration::from_secs(60);
 
 /// A system whose auditor works when it is asked, so that a test knows which audit saw what.
 async fn system() -> Result<System> {
-    let env = vec![(ServiceName::Order, "AUDIT_EVERY".to_owned(), "0s".to_owned())];
+    system_that_audits("0s").await
+}
+
+async fn system_that_audits(every: &str) -> Result<System> {
+    let env = vec![(ServiceName::Order, "AUDIT_EVERY".to_owned(), every.to_owned())];
     System::start_with(DatabaseOptions::default(), ServiceOptions { env, ..ServiceOptions::default() }).await
 }
 
@@ -173,9 +177,60 @@ async fn without_user_service_an_audit_ends_with_two_and_tells_no_drift() -> Res
     assert!(errors.is_empty(), "{errors:?}");
     let last = system.admin.caller.audits().get_audit(GetAuditRequest {}).await?.into_inner().audit;
     assert_eq!(last.context("the audit before")?.verdict(), Verdict::Conserved);
-    assert_eq!(tristore(&system, &["--last"]).await?.0, 0);
+    let (code, printed) = tristore(&system, &["--last"]).await?;
+    assert_eq!(code, 0);
+    let failed =
+        printed.lines().find(|line| line.starts_with("an audit failed at ")).context(printed.clone())?;
+    assert!(failed.ends_with(": something that is needed does not answer"), "{failed}");
+    assert!(printed.lines().any(|line| line.starts_with("ended ") && line.ends_with(": never")), "{printed}");
 
     system.stack.services.user.restart().await?;
-    assert_eq!(tristore(&system, &[]).await?.0, 0);
+    assert_eq!(tristore(&system, &["--full"]).await?.0, 0);
+    let (code, printed) = tristore(&system, &["--last"]).await?;
+    assert_eq!(code, 0, "{printed}");
+    assert!(!printed.contains("failed") && !printed.contains("never"), "{printed}");
+    Ok(())
+}
+
+/// Claim: nobody has to ask. The auditor that works by itself says nothing of traffic, and cries when a cent is wrong.
+#[tokio::test]
+async fn the_auditor_that_works_by_itself_finds_a_cent_and_logs_it() -> Result<()> {
+    let system = Box::pin(system_that_audits("1s")).await?;
+    let market = Market::open(&system, 1_000 * PRICE, 1_000).await?;
+    let friend = Market::open(&system, 0, 1).await?;
+    let stop = AtomicBool::new(false);
+    // The first is a full one.
+    let audits = async {
+        let seen = wait_until(WITHIN, "two audits in traffic", async || {
+            let known = system.admin.caller.audits().get_audit(GetAuditRequest {}).await;
+            let known = known.map_err(|status| status.to_string())?.into_inner();
+            let audit = known.audit.filter(|audit| audit.entries_count > 0 && !audit.full);
+            audit.filter(|_| known.full_start_time.is_some()).ok_or_else(|| "none yet".to_owned())
+        });
+        let seen = seen.await;
+        stop.store(true, Ordering::Relaxed);
+        seen
+    };
+    let (seen, shopped) = tokio::join!(Box::pin(audits), shop(&market, &friend.buyer.user_id, &stop));
+    shopped?;
+    assert_eq!(seen?.verdict(), Verdict::Conserved);
+    system.no_errors_logged()?;
+
+    let log = system.stack.services.order.log();
+    let mark = log.mark();
+    seeds::Backdoor::open(&system).await?.add_to_account(&market.seller.user_id, 1).await?;
+    let named = format!("account {} EUR", market.seller.user_id);
+    let cried = wait_until(WITHIN, "the drift's line in the log", async || {
+        let lines = log.errors_since(mark);
+        let is_it = |line: &&String| line.contains("drift") && line.contains(&named);
+        lines.iter().find(is_it).cloned().ok_or_else(|| format!("{lines:?}"))
+    });
+    cried.await?;
+    let (code, printed) = tristore(&system, &["--last"]).await?;
+    assert_eq!(code, 1, "{printed}");
+    assert!(
+        printed.contains(&format!("order-service: {named}: ")) && printed.contains("(+1 EUR)"),
+        "{printed}"
+    );
     Ok(())
 }

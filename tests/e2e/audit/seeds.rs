@@ -7,7 +7,7 @@ use bson::{Bson, Document, doc};
 use sqlx::{Connection as _, PgConnection};
 use testkit::MongoAdmin;
 use tests::System;
-use tests::people::{Market, PRICE, pay};
+use tests::people::{Market, PRICE, pay, refund};
 use uuid::Uuid;
 
 use super::{run, tristore};
@@ -88,9 +88,15 @@ impl Backdoor {
         Ok(doc! { "insert": collection, "documents": rows })
     }
 
+    /// Changes the balance that an account shows.
+    pub(super) async fn add_to_account(&mut self, owner: &str, cents: i64) -> Result<()> {
+        self.plain(&format!("UPDATE accounts SET balance = balance + {cents} WHERE owner_id = '{owner}'"))
+            .await
+    }
+
     /// Changes what the database itself protects.
     async fn sql(&mut self, statement: &str) -> Result<()> {
-        let tables = ["entries", "postings"];
+        let tables = ["entries", "postings", "holds"];
         for table in tables {
             self.plain(&format!("ALTER TABLE {table} DISABLE TRIGGER USER")).await?;
         }
@@ -140,6 +146,7 @@ async fn payment(market: &Market) -> Result<String> {
 pub(super) async fn each_is_found(system: &System, market: &Market) -> Result<()> {
     let mut backdoor = Backdoor::open(system).await?;
     balances(system, market, &mut backdoor).await?;
+    set_aside(system, market, &mut backdoor).await?;
     new_entries(system, market, &mut backdoor).await?;
     what_cancels_out(system, market, &mut backdoor).await?;
     old_entries(system, market, &mut backdoor).await?;
@@ -159,14 +166,49 @@ async fn balances(system: &System, market: &Market, backdoor: &mut Backdoor) -> 
     for _ in 0..2 {
         drifts(system, false, "user-service", &format!("wallet {buyer} EUR"), "+1").await?;
     }
+    drifts(system, true, "user-service", &format!("wallet {buyer} EUR"), "+1").await?;
+    assert!(!run(system, false).await?.full, "every audit sees it");
     backdoor.update("wallet", wallet, more(-1)).await?;
     conserved(system).await?;
 
-    let change =
-        |cents| format!("UPDATE accounts SET balance = balance + {cents} WHERE owner_id = '{seller}'");
-    backdoor.plain(&change(-1)).await?;
+    backdoor.add_to_account(seller, -1).await?;
     drifts(system, false, "order-service", &format!("account {seller} EUR"), "-1").await?;
-    backdoor.plain(&change(1)).await?;
+    backdoor.add_to_account(seller, 1).await?;
+    conserved(system).await
+}
+
+/// What is set aside for refunds, and what an order shows of them. Every kind of it is in order service's own tests.
+async fn set_aside(system: &System, market: &Market, backdoor: &mut Backdoor) -> Result<()> {
+    let seller = &market.seller.user_id;
+    let held = |cents| format!("UPDATE accounts SET held = held + {cents} WHERE owner_id = '{seller}'");
+    backdoor.plain(&held(1)).await?;
+    drifts(system, false, "order-service", &format!("account {seller} EUR"), "+1").await?;
+    backdoor.plain(&held(-1)).await?;
+    conserved(system).await?;
+
+    let order = market.order(1).await?;
+    market.buyer.caller.transfers().pay_order(pay(&order)).await.context("PayOrder")?;
+    let back =
+        market.seller.caller.transfers().refund_order(refund(&order, 5)).await.context("RefundOrder")?;
+    let transfer = back.into_inner().transfer.context("a transfer")?.id;
+    conserved(system).await?;
+    let pending = |cents| {
+        let column = "refund_pending_minor_units";
+        format!("UPDATE orders SET {column} = {column} + {cents} WHERE id = '{}'", order.id)
+    };
+    backdoor.plain(&pending(1)).await?;
+    drifts(system, true, "order-service", &format!("order {}", order.id), "+1").await?;
+    backdoor.plain(&pending(-1)).await?;
+    conserved(system).await?;
+
+    let hold = |state| format!("UPDATE holds SET state = '{state}' WHERE transfer_id = '{transfer}'");
+    backdoor.sql(&hold("cancelled")).await?;
+    let (code, printed) = tristore(system, &["--full"]).await?;
+    assert_eq!(code, 1, "{printed}");
+    let named =
+        format!("order-service: transfer {transfer}: the account's hold is Cancelled and confirm is decided");
+    assert!(printed.lines().any(|line| line == named), "{printed}");
+    backdoor.sql(&hold("posted")).await?;
     conserved(system).await
 }
 

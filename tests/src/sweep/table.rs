@@ -47,6 +47,7 @@ const TRANSACTIONS: &[(ServiceName, &str, &[Kind])] = &[
     (Order, "retry_transfer", &[RetryTransfer]),
     (Order, "get_decision", &[HoldOverdue]),
     (Order, "recover_transfer", &[Overdue]),
+    (Order, "audit_advance", &[Audit]),
 ];
 
 /// Changes that are one statement or one script: there is no moment inside.

@@ -3,13 +3,12 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use nix::sys::signal::Signal;
 use testkit::ServiceName;
-use testkit::client::eur;
 use tonic::Status;
 
-use crate::people::PRICE;
+use crate::people::pay;
 use crate::sweep::operation::{Changes, Doing, Measures, Operation};
 use crate::sweep::stage::Stage;
 
@@ -20,7 +19,8 @@ pub(super) struct Audit {
 
 impl Audit {
     pub(super) async fn new(stage: Arc<Stage>) -> Result<Self> {
-        stage.system.admin.grant(&stage.friend, eur(PRICE)).await?;
+        let payment = pay(&stage.market.order(1).await?);
+        stage.market.buyer.caller.transfers().pay_order(payment).await.context("PayOrder")?;
         Ok(Self { stage })
     }
 }
