@@ -69,7 +69,7 @@ async fn earn(harness: &Harness, owner: &str, entries: i64) {
                  INSERT INTO postings VALUES (id, ordered, 'pay', at);
                  hash := sha256(hash || uuid_send(owner) || convert_to('EUR', 'UTF8') || int8send(n)
                                 || uuid_send(id) || uuid_send(ordered) || '\\x01' || int8send(1) || int8send(n)
-                                || int8send(micros));
+                                || decode(repeat('00', 8), 'hex') || int8send(micros));
                  INSERT INTO entries (transfer_id, account, currency, debit, credit, owner_id, sequence,
                                       balance_after, hash)
                  VALUES (id, 'merchant', 'EUR', 0, 1, owner, n, n, hash),
