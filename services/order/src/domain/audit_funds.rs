@@ -217,7 +217,8 @@ mod tests {
             paying: 0,
         };
         assert_eq!(against_order(&order), None);
-        let changes: [(fn(&mut OrderSums), i64); 5] = [
+        type Change = fn(&mut OrderSums);
+        let changes: [(Change, i64); 5] = [
             (|order| order.shown.paid = 101, 1),
             (|order| order.moved.refunded = 21, -1),
             (|order| order.shown.refund_pending = 6, 1),
