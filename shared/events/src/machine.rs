@@ -17,6 +17,7 @@ use std::collections::VecDeque;
 
 use uuid::Uuid;
 
+use self::buffer::Buffer;
 use crate::cloud_event::Heard;
 use crate::envelope::Event;
 use crate::history::Page;
@@ -30,8 +31,14 @@ const FOLLOW_TICKS: u64 = 8;
 const REPLAY_TICKS: u64 = 40;
 /// The longest pause after failures, in ticks.
 const PAUSE_TICKS: u64 = 16;
+/// For so many ticks an answer that the mark is above the head is asked for again: a producer that was just promoted,
+/// or one that has not heard of it, may be behind itself.
+const BEHIND_TICKS: u64 = 45;
 /// For so many ticks after an answer about history the channel is not believed to know better.
 const TRUST_TICKS: u64 = 4;
+
+/// The reason of a halt when the producer's history is another than the mark's.
+pub(crate) const STREAM_REWOUND: &str = "stream_rewound";
 
 /// How much is kept in memory.
 #[derive(Debug, Clone, Copy)]
@@ -40,11 +47,13 @@ pub(crate) struct Limits {
     pub(crate) events: usize,
     /// Bytes of payload that wait to be applied.
     pub(crate) bytes: usize,
+    /// Bytes of payload that wait for a replay to end.
+    pub(crate) buffer_bytes: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { events: 4096, bytes: 32 << 20 }
+        Self { events: 4096, bytes: 32 << 20, buffer_bytes: 8 << 20 }
     }
 }
 
@@ -89,9 +98,7 @@ pub(crate) struct Machine {
     ready_bytes: usize,
     /// The end of what was received without a hole.
     tail: Mark,
-    /// What the channel said during a replay.
-    buffer: VecDeque<Heard>,
-    buffer_lost: bool,
+    buffer: Buffer,
     /// Whether the action of the phase still has to be handed out.
     due: bool,
     /// Whether a replay that was left has to be stopped.
@@ -119,6 +126,8 @@ pub(crate) struct Machine {
     /// The last tick in which a gap was replayed in vain.
     vain_at: Option<u64>,
     trust_until: u64,
+    /// Since when every answer was that the mark is above the head.
+    behind_since: Option<u64>,
 }
 
 impl Machine {
@@ -132,8 +141,7 @@ impl Machine {
             ready: VecDeque::new(),
             ready_bytes: 0,
             tail: mark,
-            buffer: VecDeque::new(),
-            buffer_lost: false,
+            buffer: Buffer::default(),
             due: unknown,
             stop: false,
             running: false,
@@ -151,6 +159,7 @@ impl Machine {
             low_ticks: 0,
             vain_at: None,
             trust_until: 0,
+            behind_since: None,
         }
     }
 
@@ -341,7 +350,7 @@ impl Machine {
                 self.running = false;
                 self.failures = 0;
                 let next = self.tail.position + 1;
-                let gap = self.buffer.front().is_some_and(|heard| position_of(heard) > next);
+                let gap = self.buffer.first_position().is_some_and(|position| position > next);
                 if gap && !self.fruitful {
                     self.vain_at = Some(self.now);
                 }
@@ -383,6 +392,7 @@ impl Machine {
         }
         self.low_ticks = 0;
         self.head = None;
+        self.behind_since = None;
         self.trust_until = self.now + TRUST_TICKS;
         self.begin();
     }
@@ -390,7 +400,14 @@ impl Machine {
     /// The history is another: nothing of it may be applied.
     pub(crate) fn rewound(&mut self) {
         self.forget();
-        self.halt("stream_rewound");
+        self.halt(STREAM_REWOUND);
+    }
+
+    /// The producer does not reach up to the mark. Believed only when it goes on saying so; nothing is applied
+    /// meanwhile.
+    pub(crate) fn behind(&mut self) {
+        let since = *self.behind_since.get_or_insert(self.now);
+        if self.now >= since + BEHIND_TICKS { self.rewound() } else { self.replay_failed() }
     }
 
     /// A quarter of a second went by.
@@ -443,6 +460,7 @@ fn follows_on(mark: &Mark, event: &Event) -> bool {
     event.epoch == mark.epoch && event.position == mark.position + 1 && event.previous == mark.event_id
 }
 
+mod buffer;
 mod moves;
 #[cfg(test)]
 mod tests;

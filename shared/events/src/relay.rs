@@ -10,15 +10,16 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::bus::{Channel, Outgoing, events_channel};
+use crate::bus::{Channel, Outgoing, PublishError, events_channel};
 use crate::cloud_event::{channel_event, channel_head};
 use crate::envelope::Event;
 use crate::pace::Throttle;
 use crate::sequencer::SequencerOptions;
-use crate::store::{Head, Lease, OutboxStore, Position};
+use crate::store::{Head, Lease, OutboxStore, Position, StoreError};
 
-/// How many stamped events wait in memory for the bus.
+/// How many stamped events wait in memory for the bus, and how many bytes of payload.
 const QUEUE_MAX: usize = 4096;
+const QUEUE_BYTES_MAX: usize = 8 << 20;
 /// How many events are published in a row before it is looked whether a heartbeat is due.
 const BATCH_MAX: usize = 500;
 /// Further behind than this the relay goes on at the head: consumers have seen the heartbeats and replay.
@@ -34,13 +35,47 @@ pub(crate) struct Relay {
 
 struct Queue {
     events: VecDeque<Event>,
+    bytes: usize,
     head: Head,
+}
+
+impl Queue {
+    fn push(&mut self, events: Vec<Event>) {
+        self.bytes += bytes_of(&events);
+        self.events.extend(events);
+        if self.events.len() > QUEUE_MAX || self.bytes > QUEUE_BYTES_MAX {
+            self.events.clear();
+            self.bytes = 0;
+        }
+    }
+
+    /// Takes the first of the events.
+    fn take(&mut self, count: usize) -> Vec<Event> {
+        let taken: Vec<Event> = self.events.drain(..count.min(self.events.len())).collect();
+        self.bytes -= bytes_of(&taken);
+        taken
+    }
+}
+
+fn bytes_of(events: &[Event]) -> usize {
+    events.iter().map(|event| event.new.payload.len()).sum()
+}
+
+/// Why something was not published.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RelayError {
+    /// The bus takes nothing.
+    #[error(transparent)]
+    Away(#[from] PublishError),
+    /// What is to be published cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 impl Relay {
     pub(crate) fn new(head: Head, lease: &Lease) -> Self {
         Self {
-            queue: Mutex::new(Queue { events: VecDeque::new(), head }),
+            queue: Mutex::new(Queue { events: VecDeque::new(), bytes: 0, head }),
             pushed: Notify::new(),
             through: AtomicI64::new(lease.published_through),
             away: AtomicBool::new(false),
@@ -66,10 +101,7 @@ impl Relay {
         if queue.head.oldest == 0 {
             queue.head.oldest = events[0].position;
         }
-        if queue.events.len() + events.len() > QUEUE_MAX {
-            queue.events.clear();
-        }
-        queue.events.extend(events);
+        queue.push(events);
         drop(queue);
         self.pushed.notify_one();
     }
@@ -89,78 +121,104 @@ impl Relay {
         let mut warnings = Throttle::default();
         let mut heartbeat = interval(options.heartbeat);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut more = false;
         loop {
             let due = tokio::select! {
+                biased;
                 _ = heartbeat.tick() => true,
+                () = std::future::ready(()), if more => false,
                 // While Redis is away the heartbeat alone knocks.
                 () = self.pushed.notified(), if !self.is_away() => false,
             };
-            if let Err(error) = self.publish(store, bus, due).await {
-                if !self.away.swap(true, Ordering::Relaxed) || warnings.ready() {
-                    tracing::warn!(error = &*error, "events are not published; consumers follow instead");
+            match self.publish(store, bus, due).await {
+                Ok(left) => {
+                    more = left;
+                    if self.away.swap(false, Ordering::Relaxed) {
+                        tracing::info!("events are published again");
+                    }
                 }
-            } else if self.away.swap(false, Ordering::Relaxed) {
-                tracing::info!("events are published again");
+                Err(RelayError::Away(error)) => {
+                    more = false;
+                    if !self.away.swap(true, Ordering::Relaxed) || warnings.ready() {
+                        let error = &error as &dyn std::error::Error;
+                        tracing::warn!(error, "events are not published; consumers follow instead");
+                    }
+                }
+                // The next heartbeat tries again.
+                Err(RelayError::Store(error)) => {
+                    more = false;
+                    if warnings.ready() {
+                        let error = &error as &dyn std::error::Error;
+                        tracing::warn!(error, "events that wait to be published cannot be read now");
+                    }
+                }
             }
         }
     }
 
-    /// Publishes what is stamped and not published, then the heartbeat if it is due.
-    pub(crate) async fn publish<S: OutboxStore, C: Channel>(
+    /// Publishes everything that is stamped and not published, then a heartbeat.
+    pub(crate) async fn publish_all<S: OutboxStore, C: Channel>(
+        &self,
+        store: &S,
+        bus: &C,
+    ) -> Result<(), RelayError> {
+        while self.publish(store, bus, false).await? {}
+        self.publish(store, bus, true).await.map(drop)
+    }
+
+    /// Publishes a batch of what is stamped and not published, and a heartbeat if it is due; tells whether more is
+    /// left. As long as the bus is away, nothing is read for it before it has taken a heartbeat.
+    async fn publish<S: OutboxStore, C: Channel>(
         &self,
         store: &S,
         bus: &C,
         mut heartbeat: bool,
-    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        loop {
-            let (events, mut head) = self.next_batch(store).await?;
-            let last = events.last().map(|event| event.position);
-            let complete = last.unwrap_or(self.through()) >= head.position;
-            if let (false, Some(last)) = (complete, events.last()) {
-                // The heartbeat never tells of what was not published before it: it would look like a loss.
-                head.position = last.position;
-                head.event_id = Some(last.new.id);
-            }
-            let channel = events_channel(&head.stream);
-            let mut messages: Vec<Outgoing> =
-                events.iter().map(|event| (channel.clone(), channel_event(event))).collect();
-            if fault::BUILT_IN && messages.len() > 1 {
-                // What a crash leaves of a batch: a pipeline has no moment between its messages.
-                bus.publish(vec![messages.remove(0)]).await?;
-                fault::point!("relay.published_one", &head.stream);
-            }
-            if std::mem::take(&mut heartbeat) {
-                messages.push((channel, channel_head(&head)));
-            }
-            if messages.is_empty() {
-                return Ok(());
-            }
-            bus.publish(messages).await?;
-            if let Some(last) = last {
-                fault::point!("relay.published", &head.stream);
-                self.through.store(last, Ordering::Relaxed);
-            }
-            if complete {
-                return Ok(());
-            }
+    ) -> Result<bool, RelayError> {
+        if self.is_away() {
+            let head = Head { position: self.through(), event_id: None, ..self.lock().head.clone() };
+            bus.publish(vec![(events_channel(&head.stream), channel_head(&head))]).await?;
+            heartbeat = false;
         }
+        let (events, mut head) = self.next_batch(store).await?;
+        let last = events.last().map(|event| event.position);
+        let complete = last.unwrap_or(self.through()) >= head.position;
+        if let (false, Some(last)) = (complete, events.last()) {
+            // The heartbeat never tells of what was not published before it: it would look like a loss.
+            head.position = last.position;
+            head.event_id = Some(last.new.id);
+        }
+        let channel = events_channel(&head.stream);
+        let mut messages: Vec<Outgoing> =
+            events.iter().map(|event| (channel.clone(), channel_event(event))).collect();
+        if fault::BUILT_IN && messages.len() > 1 {
+            // What a crash leaves of a batch: a pipeline has no moment between its messages.
+            bus.publish(vec![messages.remove(0)]).await?;
+            fault::point!("relay.published_one", &head.stream);
+        }
+        if heartbeat {
+            messages.push((channel, channel_head(&head)));
+        }
+        if messages.is_empty() {
+            return Ok(false);
+        }
+        bus.publish(messages).await?;
+        if let Some(last) = last {
+            fault::point!("relay.published", &head.stream);
+            self.through.store(last, Ordering::Relaxed);
+        }
+        Ok(!complete)
     }
 
     /// The next events to publish, from memory where they follow on what was published, else from the store.
-    async fn next_batch<S: OutboxStore>(
-        &self,
-        store: &S,
-    ) -> Result<(Vec<Event>, Head), crate::store::StoreError> {
+    async fn next_batch<S: OutboxStore>(&self, store: &S) -> Result<(Vec<Event>, Head), StoreError> {
         let mut through = self.through();
         let (stream, backlog) = {
             let mut queue = self.lock();
-            while queue.events.front().is_some_and(|event| event.position <= through) {
-                queue.events.pop_front();
-            }
+            let old = queue.events.iter().take_while(|event| event.position <= through).count();
+            queue.take(old);
             let follows = queue.events.front().is_some_and(|event| event.position == through + 1);
             if follows || queue.head.position <= through {
-                let count = queue.events.len().min(BATCH_MAX);
-                let events = if follows { queue.events.drain(..count).collect() } else { Vec::new() };
+                let events = if follows { queue.take(BATCH_MAX) } else { Vec::new() };
                 return Ok((events, queue.head.clone()));
             }
             (queue.head.stream.clone(), queue.head.position - through)
@@ -180,5 +238,26 @@ impl Relay {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Queue> {
         self.queue.lock().expect("no holder of this lock panics")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_support::{EPOCH, event};
+
+    #[test]
+    fn what_waits_for_the_bus_is_bounded_by_bytes_too() {
+        let head = Head { stream: "s".to_owned(), epoch: EPOCH, position: 0, event_id: None, oldest: 0 };
+        let mut queue = Queue { events: VecDeque::new(), bytes: 0, head };
+        for position in 1..=QUEUE_MAX {
+            let mut event = event("s", Position::try_from(position).unwrap());
+            event.new.payload = vec![0; 32 << 10].into();
+            queue.push(vec![event]);
+            let bytes: usize = queue.events.iter().map(|event| event.new.payload.len()).sum();
+            assert!(bytes <= QUEUE_BYTES_MAX && bytes == queue.bytes, "{bytes}");
+        }
+        queue.take(3);
+        assert_eq!(queue.bytes, queue.events.len() * (32 << 10));
     }
 }

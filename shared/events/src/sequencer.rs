@@ -159,7 +159,7 @@ impl<S: OutboxStore, C: Channel> Sequencer<S, C> {
             () = self.prune(lease, &relay) => Ok(()),
             () = shutdown.cancelled() => {
                 let farewell = async {
-                    if relay.publish(&self.store, &self.bus, true).await.is_ok() {
+                    if relay.publish_all(&self.store, &self.bus).await.is_ok() {
                         drop(self.store.published(lease, relay.through()).await);
                     }
                 };

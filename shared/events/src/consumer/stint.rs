@@ -24,6 +24,8 @@ use crate::store::{ConsumerId, ConsumerStore, Effects, LeasedMark, Mark, StoreEr
 const DEAD_TICKS: u32 = 20;
 /// How many messages of the channel are taken before anything else gets its turn.
 const MESSAGES_AT_ONCE: usize = 256;
+/// How often the producer is told of a mark that does not move, so that it knows of a consumer that is gone.
+const ACKNOWLEDGE_UNMOVED: Duration = Duration::from_secs(60);
 /// How long events that say nothing to the consumer wait for others, to move the mark together.
 const LINGER: Duration = Duration::from_millis(20);
 
@@ -59,6 +61,8 @@ enum Worked {
 enum Asked {
     Same(Mark),
     Rewound,
+    /// The producer's head is below the mark.
+    Behind,
     Pruned,
     /// The mark was moved meanwhile.
     Moved,
@@ -83,6 +87,8 @@ pub(super) struct Stint<S, E, P> {
     acknowledging: Job<(Mark, Result<(), SourceError>)>,
     acknowledged: Option<Mark>,
     acknowledge_at: Instant,
+    /// When the mark is told of again though it did not move.
+    acknowledge_again_at: Instant,
     warnings: Throttle,
 }
 
@@ -109,6 +115,7 @@ where
             acknowledging: None,
             acknowledged: None,
             acknowledge_at: Instant::now(),
+            acknowledge_again_at: Instant::now(),
             warnings: Throttle::default(),
             options: options.clone(),
         }
@@ -151,6 +158,9 @@ where
     /// Halts the consumer, if this replica still speaks for it: the mark of one that lost its lease unnoticed
     /// may well be pruned.
     async fn halt(&mut self, reason: &str) -> End {
+        // Nobody reads them any more, and the subscription goes on to take in what is published.
+        self.subscription = Subscription::new(stream::empty());
+        self.replay = None;
         let mut backoff = Backoff::new(RETRY_FIRST, RETRY_LONGEST);
         loop {
             match self.claim.lease().await {
@@ -286,6 +296,11 @@ where
         match asked {
             Asked::Same(mark) => self.machine.resumed(mark),
             Asked::Rewound => self.machine.rewound(),
+            Asked::Behind => {
+                let consumer = self.claim.consumer.name;
+                tracing::warn!(consumer, "the producer's stream ends below the mark; asking again");
+                self.machine.behind();
+            }
             Asked::Pruned => self.machine.pruned(),
             Asked::Moved => {
                 self.renew_now = true;
@@ -303,7 +318,8 @@ where
         let mark = self.machine.mark();
         let now = Instant::now();
         let due = self.acknowledging.is_none() && now >= self.acknowledge_at;
-        if !due || mark.epoch.is_nil() || self.acknowledged == Some(mark) {
+        let is_known = self.acknowledged == Some(mark) && now < self.acknowledge_again_at;
+        if !due || mark.epoch.is_nil() || is_known {
             return;
         }
         self.acknowledge_at = now + self.options.acknowledge_every;
@@ -313,7 +329,10 @@ where
 
     fn told(&mut self, mark: Mark, result: Result<(), SourceError>) {
         match result {
-            Ok(()) => self.acknowledged = Some(mark),
+            Ok(()) => {
+                self.acknowledged = Some(mark);
+                self.acknowledge_again_at = Instant::now() + ACKNOWLEDGE_UNMOVED;
+            }
             Err(error) => self.warn(&error, "the producer does not take the acknowledgement now"),
         }
     }
@@ -351,6 +370,7 @@ async fn ask<S: ConsumerStore, P: Source>(claim: Claim<S>, source: P, mark: Mark
     };
     let head = match answer {
         Ok(History::Same(head)) => head,
+        Ok(History::Rewound(head)) if head.position < mark.position => return Asked::Behind,
         Ok(History::Rewound(_)) => return Asked::Rewound,
         Err(SourceError::Pruned) => return Asked::Pruned,
         Err(error) => return Asked::Failed(error.into()),

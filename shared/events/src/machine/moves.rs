@@ -94,11 +94,8 @@ impl Machine {
     pub(super) fn go_live(&mut self) {
         self.phase = Phase::Live;
         self.lost_tail = None;
-        if std::mem::take(&mut self.buffer_lost) {
-            self.buffer.clear();
-            return self.replay(false);
-        }
-        for heard in std::mem::take(&mut self.buffer) {
+        let Some(buffer) = self.buffer.take() else { return self.replay(false) };
+        for heard in buffer {
             match self.phase {
                 Phase::Live => self.take(heard),
                 Phase::Replaying { .. } => self.keep(heard),
@@ -143,11 +140,7 @@ impl Machine {
         if matches!(heard, Heard::Head(_)) || position_of(&heard) <= self.tail.position {
             return;
         }
-        if self.buffer.len() >= self.limits.events {
-            self.buffer.clear();
-            self.buffer_lost = true;
-        }
-        self.buffer.push_back(heard);
+        self.buffer.push(heard, &self.limits);
     }
 
     pub(super) fn push(&mut self, event: Event) {

@@ -353,7 +353,7 @@ fn another_replica_that_went_ahead_is_caught_up_with() {
 
 #[test]
 fn memory_is_bounded_and_a_full_buffer_is_replayed() {
-    let mut machine = limited(Limits { events: 4, bytes: 1 << 20 });
+    let mut machine = limited(Limits { events: 4, ..Limits::default() });
     for position in 4..=20 {
         machine.heard(at(position));
     }
@@ -372,6 +372,57 @@ fn memory_is_bounded_and_a_full_buffer_is_replayed() {
     assert_eq!(run(&mut machine), [8, 9, 10, 11, 12]);
     machine.replay_ended();
     assert_eq!(machine.action(), replay(12, false), "what was heard meanwhile was lost");
+}
+
+#[test]
+fn what_is_heard_during_a_replay_is_bounded_by_bytes_too() {
+    let mut machine = limited(Limits { buffer_bytes: 5, ..Limits::default() });
+    machine.heard(at(5));
+    assert_eq!(machine.action(), replay(3, false));
+    for position in 6..=40 {
+        machine.heard(at(position));
+        assert!(machine.buffer.len() <= 5);
+    }
+    machine.page(page(4..=4));
+    machine.replay_ended();
+    assert_eq!(machine.action(), replay(4, false), "what was heard meanwhile was lost");
+}
+
+/// One stale answer is no rewound stream; the same answer for a quarter of a minute is.
+#[test]
+fn a_producer_that_is_behind_is_asked_again_before_it_is_believed() {
+    for catches_up in [true, false] {
+        let mut machine = live();
+        machine.heard(at(4));
+        machine.heard(Heard::Head(head_at(OTHER, 2)));
+        assert_eq!(machine.action(), Some(Action::Resume(mark(3))));
+        let mut asked = 1;
+        let begun = machine.now;
+        machine.behind();
+        while machine.now < begun + BEHIND_TICKS - 1 {
+            assert_eq!(run(&mut machine), [0; 0], "nothing is applied meanwhile");
+            machine.tick();
+            match machine.action() {
+                Some(Action::Resume(at)) => {
+                    assert_eq!(at, mark(3));
+                    asked += 1;
+                    machine.behind();
+                }
+                action => assert!(matches!(action, None | Some(Action::Stop)), "{action:?}"),
+            }
+        }
+        assert!((4..=10).contains(&asked), "asked {asked} times");
+        ticks(&mut machine, 20);
+        assert_eq!(machine.action(), Some(Action::Resume(mark(3))));
+        if catches_up {
+            machine.resumed(mark(3));
+            assert_eq!(machine.action(), replay(3, false));
+            assert_eq!(machine.behind_since, None);
+        } else {
+            machine.behind();
+            assert_eq!(machine.action(), Some(Action::Halt("stream_rewound")));
+        }
+    }
 }
 
 #[test]
