@@ -8,6 +8,21 @@ use uuid::Uuid;
 
 use crate::store::Position;
 
+/// The newest meaning of payloads that this program knows. One more is known only by whoever was built after it.
+const SCHEMA_VERSION: i32 = 1;
+
+/// Why the payload of an event cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum Undecodable {
+    /// It is of a version whose meaning this program does not know: fields may have another sense. Unknown fields
+    /// alone, which are ignored, raise no version.
+    #[error("the payload has schema version {0}, which is newer than any that is known here")]
+    Newer(i32),
+    /// It is not a message of its type.
+    #[error(transparent)]
+    Malformed(#[from] prost::DecodeError),
+}
+
 /// What an event tells of: order is kept among the events of one aggregate.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Aggregate {
@@ -72,7 +87,7 @@ impl NewEvent {
             aggregate,
             aggregate_version,
             event_type: M::full_name(),
-            schema_version: 1,
+            schema_version: SCHEMA_VERSION,
             payload: payload.encode_to_vec().into(),
             headers,
             created_at,
@@ -99,8 +114,40 @@ impl Event {
     /// The payload as `M`, or `None` when the event is of another type.
     ///
     /// # Errors
-    /// When the payload is not a message of that type.
-    pub fn decode<M: Message + Name + Default>(&self) -> Option<Result<M, prost::DecodeError>> {
-        (self.new.event_type == M::full_name()).then(|| M::decode(self.new.payload.clone()))
+    /// When the payload is not a message of that type, or of a version that is not known here.
+    pub fn decode<M: Message + Name + Default>(&self) -> Option<Result<M, Undecodable>> {
+        (self.new.event_type == M::full_name()).then(|| match self.new.schema_version {
+            ..=SCHEMA_VERSION => Ok(M::decode(self.new.payload.clone())?),
+            newer => Err(Undecodable::Newer(newer)),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use api::event::v1::StreamHead;
+
+    use super::*;
+    use crate::test_support::event;
+
+    fn told(event: &Event) -> Option<Result<StreamHead, Undecodable>> {
+        event.decode()
+    }
+
+    #[test]
+    fn a_payload_of_a_newer_meaning_is_not_read_and_an_unknown_field_is_ignored() {
+        let mut event = event("s", 1);
+        assert!(told(&event).is_none(), "of another type");
+        event.new.event_type = StreamHead::full_name();
+        let head = StreamHead { stream: "s".to_owned(), ..StreamHead::default() };
+        let mut payload = head.encode_to_vec();
+        // Field 100, a varint, which nobody knows.
+        payload.extend([0xa0, 0x06, 0x01]);
+        event.new.payload = payload.into();
+        assert_eq!(told(&event).unwrap().unwrap(), head);
+        event.new.schema_version = 2;
+        assert!(matches!(told(&event), Some(Err(Undecodable::Newer(2)))));
+        event.new.event_type = "test.v1.Happened".to_owned();
+        assert!(told(&event).is_none(), "what is not for us is no error, whatever its version");
     }
 }

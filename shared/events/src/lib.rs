@@ -38,7 +38,7 @@ mod test_support;
 pub use admin::{ConsumerAdmin, ConsumerHandle, Rebuild, Retried, Skipped, Snapshot};
 pub use bus::Bus;
 pub use consumer::{Consumer, ConsumerOptions};
-pub use envelope::{Aggregate, Event, Headers, NewEvent};
+pub use envelope::{Aggregate, Event, Headers, NewEvent, Undecodable};
 pub use ephemeral::{Ephemeral, Listener};
 pub use log_relay::{LogRelay, LogRelayOptions};
 pub use participant::{Direction, Hold, HoldSpec, HoldState, Outcome, ParticipantTx, Refusal, Step};

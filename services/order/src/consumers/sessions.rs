@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use api::session::v1::{AllSessionsRevoked, SessionRefreshed, SessionRevoked};
 use auth::SessionCache;
 use auth::token::PARTITIONS;
-use events::{Event, Listener};
+use events::{Event, Listener, Undecodable};
 use prost::{Message, Name};
 
 /// The streams of session service.
@@ -54,7 +54,7 @@ enum Ended {
     User(String),
 }
 
-fn decode<M: Message + Name + Default>(event: &Event) -> Option<Result<M, prost::DecodeError>> {
+fn decode<M: Message + Name + Default>(event: &Event) -> Option<Result<M, Undecodable>> {
     event.decode()
 }
 
