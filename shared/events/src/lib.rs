@@ -47,5 +47,6 @@ pub use sequencer::{Sequencer, SequencerOptions};
 pub use stamped::Stamped;
 pub use store::{
     Act, ConsumerId, ConsumerStore, ConsumerTx, EffectError, Effects, EventLog, Head, Lease, LeasedMark,
-    Mark, OutboxStore, Parked, Position, RelayLease, Resolved, Resynced, Stamp, Standing, StoreError,
+    Mark, OutboxStore, Parked, Position, RelayLease, Resolved, Resynced, Silent, Stamp, Standing,
+    StoreError,
 };

@@ -11,11 +11,11 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::bus::{Channel, Outgoing, Signal, wake_channel};
+use crate::bus::{Channel, Outgoing, Signal, Subscription, wake_channel};
 use crate::pace::{Backoff, Throttle, jittered};
 use crate::relay::Relay;
 use crate::stamped::Stamped;
-use crate::store::{Head, Lease, OutboxStore, Stamp, StoreError};
+use crate::store::{Head, Lease, OutboxStore, Silent, Stamp, StoreError};
 
 /// How a [`Sequencer`] paces itself.
 #[derive(Debug, Clone)]
@@ -36,6 +36,8 @@ pub struct SequencerOptions {
     pub prune_every: Duration,
     /// How many events are pruned at once.
     pub prune_batch_max: usize,
+    /// A consumer that has acknowledged nothing for so long is told of in the log: it holds back pruning.
+    pub silent_after: Duration,
 }
 
 impl Default for SequencerOptions {
@@ -49,6 +51,7 @@ impl Default for SequencerOptions {
             retention: Duration::from_secs(7 * 24 * 3600),
             prune_every: Duration::from_secs(60),
             prune_batch_max: 1000,
+            silent_after: Duration::from_secs(10 * 60),
         }
     }
 }
@@ -185,8 +188,16 @@ impl<S: OutboxStore, C: Channel> Sequencer<S, C> {
     /// Stamps until the lease is lost.
     async fn stamp(&self, lease: &Lease, relay: &Relay, backoff: &mut Backoff) -> Result<(), StoreError> {
         let mut wakes = self.bus.subscribe(vec![wake_channel(&self.stream)], None);
+        // Whether nobody told of an event: then a look comes first, which costs the database less.
+        let mut is_poll = false;
         loop {
             let began = Instant::now();
+            if is_poll && self.store.is_idle(lease, self.options.lease).await? {
+                backoff.reset();
+                self.stamped.beat(false);
+                is_poll = self.until_told(relay, &mut wakes).await;
+                continue;
+            }
             let stamp = self.store.stamp(lease, self.options.batch_max, self.options.lease).await?;
             let Stamp::Stamped(events) = stamp else {
                 return Ok(());
@@ -200,21 +211,27 @@ impl<S: OutboxStore, C: Channel> Sequencer<S, C> {
             self.stamped.beat(!events.is_empty());
             relay.push(events);
             if full {
+                is_poll = false;
                 continue;
             }
-            let poll = if relay.is_away() { self.options.poll_bus_away } else { self.options.poll };
-            let poll = tokio::time::sleep(jittered(poll.min(self.options.lease / 3)));
-            tokio::pin!(poll);
-            loop {
-                tokio::select! {
-                    () = self.store.appended() => break,
-                    () = &mut poll => break,
-                    signal = wakes.next() => if matches!(signal, Signal::Message { .. }) { break },
-                }
-            }
+            is_poll = self.until_told(relay, &mut wakes).await;
             sleep_until(pause_until).await;
             // The next stamp finds all that was told of by now.
-            let _found_now = self.store.appended().now_or_never();
+            is_poll &= self.store.appended().now_or_never().is_none();
+        }
+    }
+
+    /// Waits until somebody tells of an event, or it is time to look; `true` when nobody did.
+    async fn until_told(&self, relay: &Relay, wakes: &mut Subscription) -> bool {
+        let poll = if relay.is_away() { self.options.poll_bus_away } else { self.options.poll };
+        let poll = tokio::time::sleep(jittered(poll.min(self.options.lease / 3)));
+        tokio::pin!(poll);
+        loop {
+            tokio::select! {
+                () = self.store.appended() => return false,
+                () = &mut poll => return true,
+                signal = wakes.next() => if matches!(signal, Signal::Message { .. }) { return false },
+            }
         }
     }
 
@@ -268,6 +285,21 @@ impl<S: OutboxStore, C: Channel> Sequencer<S, C> {
         if pruned > 0 {
             tracing::info!(stream = self.stream, pruned, "pruned old events");
             relay.set_oldest(self.head(lease).await?.oldest);
+        }
+        self.tell_of_silent_consumers().await
+    }
+
+    /// What they have not acknowledged is not pruned, however long they are gone.
+    async fn tell_of_silent_consumers(&self) -> Result<(), StoreError> {
+        for silent in self.store.silent_consumers(&self.stream, self.options.silent_after).await? {
+            let Silent { consumer, acknowledged, is_of_epoch } = silent;
+            tracing::warn!(
+                stream = self.stream,
+                consumer,
+                acknowledged,
+                is_of_epoch,
+                "a consumer has not acknowledged for long, or in another epoch: its events are not pruned"
+            );
         }
         Ok(())
     }

@@ -138,6 +138,17 @@ pub enum Stamp {
     LeaseLost,
 }
 
+/// A registered consumer that holds back pruning.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Silent {
+    /// Its name.
+    pub consumer: String,
+    /// What it has acknowledged.
+    pub acknowledged: Position,
+    /// Whether that is a position of the stream's present history; else it counts as nothing.
+    pub is_of_epoch: bool,
+}
+
 /// Stamping and pruning an outbox table: the sequencer's side.
 pub trait OutboxStore: EventLog {
     /// Takes the lease if it is free or run out (raising the fence), renews it if `owner` has it; `None` while
@@ -160,6 +171,14 @@ pub trait OutboxStore: EventLog {
         duration: Duration,
     ) -> impl Future<Output = Result<Stamp, StoreError>> + Send;
 
+    /// Whether a step would find nothing to do: the lease is held, more than two thirds of `duration` are left of
+    /// it, and nothing is pending. Reads and writes nothing, so that an idle stream costs no commit at every poll.
+    fn is_idle(
+        &self,
+        lease: &Lease,
+        duration: Duration,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
     /// Notes that everything up to a position was published; `false` when the lease is lost.
     fn published(
         &self,
@@ -175,6 +194,14 @@ pub trait OutboxStore: EventLog {
         retention: Duration,
         limit: usize,
     ) -> impl Future<Output = Result<u64, StoreError>> + Send;
+
+    /// The registered consumers of a stream that have acknowledged nothing for `longer_than`, or nothing of its present
+    /// epoch, by name.
+    fn silent_consumers(
+        &self,
+        stream: &str,
+        longer_than: Duration,
+    ) -> impl Future<Output = Result<Vec<Silent>, StoreError>> + Send;
 
     /// Resolves once an event may have been committed in this process since the last call: a hint that lets
     /// the sequencer go to work before its next poll. May resolve for nothing.

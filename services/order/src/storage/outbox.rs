@@ -7,7 +7,7 @@
 use std::result::Result;
 use std::time::Duration;
 
-use events::{EventLog as _, Lease, OutboxStore, Position, Stamp, StoreError};
+use events::{EventLog as _, Lease, OutboxStore, Position, Silent, Stamp, StoreError};
 use uuid::Uuid;
 
 use super::outbox_log::{Row, limit};
@@ -70,9 +70,6 @@ impl OutboxStore for Store {
     }
 
     async fn stamp(&self, lease: &Lease, limit: usize, duration: Duration) -> Result<Stamp, StoreError> {
-        if self.is_idle(lease, duration).await? {
-            return Ok(Stamp::Stamped(Vec::new()));
-        }
         let mut tx = self.begin().await?;
         let Some((next, last)) = tx.lease_lock(lease).await? else {
             tx.rollback().await;
@@ -86,6 +83,27 @@ impl OutboxStore for Store {
         }
         tx.commit().await?;
         Ok(Stamp::Stamped(events))
+    }
+
+    async fn is_idle(&self, lease: &Lease, duration: Duration) -> Result<bool, StoreError> {
+        let mut connection = self.read().await?;
+        let server = connection.identity().clone();
+        let query = sqlx::query(
+            "SELECT NOT EXISTS (SELECT 1 FROM outbox WHERE stream = $1 AND position IS NULL)
+             FROM outbox_lease
+             WHERE stream = $1 AND owner = $2 AND fence = $3 AND epoch = $4
+               AND system_identifier = $5 AND timeline = $6
+               AND lease_until > clock_timestamp() + make_interval(secs => $7)",
+        )
+        .bind(&lease.stream)
+        .bind(lease.owner)
+        .bind(lease.fence)
+        .bind(lease.epoch)
+        .bind(server.system_identifier)
+        .bind(server.timeline)
+        .bind(seconds(duration * 2 / 3));
+        let row: Option<(bool,)> = connection.row(query).await?;
+        Ok(row.is_some_and(|(nothing_pending,)| nothing_pending))
     }
 
     async fn published(&self, lease: &Lease, through: Position) -> Result<bool, StoreError> {
@@ -130,33 +148,23 @@ impl OutboxStore for Store {
         Ok(self.read().await?.execute(query).await?)
     }
 
+    async fn silent_consumers(&self, stream: &str, longer_than: Duration) -> Result<Vec<Silent>, StoreError> {
+        let query = sqlx::query(
+            "SELECT consumer, acknowledged, consumer.epoch = lease.epoch
+             FROM outbox_consumer AS consumer JOIN outbox_lease AS lease USING (stream)
+             WHERE stream = $1 AND (consumer.epoch <> lease.epoch
+                                    OR acknowledged_at < clock_timestamp() - make_interval(secs => $2))
+             ORDER BY consumer",
+        )
+        .bind(stream)
+        .bind(seconds(longer_than));
+        let rows: Vec<(String, i64, bool)> = self.read().await?.rows(query).await?;
+        let silent = |(consumer, acknowledged, is_of_epoch)| Silent { consumer, acknowledged, is_of_epoch };
+        Ok(rows.into_iter().map(silent).collect())
+    }
+
     async fn appended(&self) {
         self.signals.appended.notified().await;
-    }
-}
-
-impl Store {
-    /// Whether a step has nothing to do: nothing is pending and more than two thirds of the lease are left. So
-    /// an idle stream costs a read, not a commit, at every poll.
-    async fn is_idle(&self, lease: &Lease, duration: Duration) -> AppResult<bool> {
-        let mut connection = self.read().await?;
-        let server = connection.identity().clone();
-        let query = sqlx::query(
-            "SELECT NOT EXISTS (SELECT 1 FROM outbox WHERE stream = $1 AND position IS NULL)
-             FROM outbox_lease
-             WHERE stream = $1 AND owner = $2 AND fence = $3 AND epoch = $4
-               AND system_identifier = $5 AND timeline = $6
-               AND lease_until > clock_timestamp() + make_interval(secs => $7)",
-        )
-        .bind(&lease.stream)
-        .bind(lease.owner)
-        .bind(lease.fence)
-        .bind(lease.epoch)
-        .bind(server.system_identifier)
-        .bind(server.timeline)
-        .bind(seconds(duration * 2 / 3));
-        let row: Option<(bool,)> = connection.row(query).await?;
-        Ok(row.is_some_and(|(nothing_pending,)| nothing_pending))
     }
 }
 

@@ -1,13 +1,17 @@
 //! The sequencer's lease on a stream, by the server's clock, and the stream's history.
 //!
 //! The identity of the replica set is kept beside the epoch: a stream that is found on another one (a backup
-//! restored elsewhere) gets a new epoch, so that no position of the old history is taken for one of the new.
+//! restored elsewhere) gets a new epoch, so that no position of the old history is taken for one of the new. It is looked
+//! at when the lease is taken, and again before a step that comes after a new connection.
 
-use std::sync::Once;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use bson::{Document, doc};
 use events::{Lease, Position};
+use mongodb::event::EventHandler;
+use mongodb::event::cmap::CmapEvent;
 use mongodb::options::ReturnDocument;
 use serde::{Deserialize, Serialize};
 use types::EventId;
@@ -58,6 +62,41 @@ impl From<StreamRow> for Lease {
     }
 }
 
+/// Counts a client's connections: each may have led to another replica set than those before it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Connections(Arc<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    made: AtomicU64,
+    checked: AtomicU64,
+}
+
+impl Connections {
+    /// What the driver tells of new ones.
+    pub(super) fn handler(&self) -> EventHandler<CmapEvent> {
+        let counts = Arc::clone(&self.0);
+        EventHandler::callback(move |event| {
+            if matches!(event, CmapEvent::ConnectionReady(_)) {
+                counts.made.fetch_add(1, Ordering::Relaxed);
+            }
+        })
+    }
+
+    pub(super) fn are_checked(&self) -> bool {
+        self.made() == self.0.checked.load(Ordering::Relaxed)
+    }
+
+    fn made(&self) -> u64 {
+        self.0.made.load(Ordering::Relaxed)
+    }
+
+    /// The server was looked at after so many were made.
+    fn check(&self, made: u64) {
+        self.0.checked.store(made, Ordering::Relaxed);
+    }
+}
+
 /// Makes a stream if it is not there.
 pub(super) async fn stream_create(store: &Store, stream: &str) -> Result<()> {
     let row = StreamRow {
@@ -85,6 +124,7 @@ pub(super) async fn take(
     owner: Uuid,
     duration: Duration,
 ) -> Result<Option<Lease>> {
+    let made = store.connections.made();
     let server = server_identity(store).await?;
     let owner = bson::Uuid::from(owner);
     let free = doc! { "$or": [{ "$eq": ["$owner", owner] }, { "$lte": ["$lease_until", "$$NOW"] }] };
@@ -103,7 +143,25 @@ pub(super) async fn take(
         .find_one_and_update(doc! { "_id": stream, "$expr": free }, vec![doc! { "$set": taken }])
         .return_document(ReturnDocument::After)
         .max_time(SERVER_TIME);
-    Ok(bounded(update).await?.map(Lease::from))
+    let taken = bounded(update).await?;
+    if taken.is_some() {
+        store.connections.check(made);
+    }
+    Ok(taken.map(Lease::from))
+}
+
+/// Whether all connections lead to the server that the stream is stamped on.
+pub(super) async fn is_on_its_server(store: &Store, stream: &str) -> Result<bool> {
+    if store.connections.are_checked() {
+        return Ok(true);
+    }
+    let made = store.connections.made();
+    let server = server_identity(store).await?;
+    let is_same = store.stream_row(stream).await?.is_some_and(|row| row.server == server);
+    if is_same {
+        store.connections.check(made);
+    }
+    Ok(is_same)
 }
 
 impl Store {

@@ -47,6 +47,7 @@ pub use migrations::{Applied, Schema};
 pub(crate) use requests::{Keep, Outcome, Saved};
 pub use tx::Tx;
 
+use self::lease::Connections;
 use crate::config::MongoConfig;
 use crate::error::{Error, Result};
 
@@ -70,6 +71,7 @@ pub struct Store {
     client: Client,
     database: Database,
     shared: Shared,
+    connections: Connections,
 }
 
 impl Store {
@@ -92,9 +94,11 @@ impl Store {
         let name = options.default_database.clone().ok_or_else(|| {
             Error::internal("MONGODB_URL names no database: mongodb://host:port/<database>")
         })?;
+        let connections = Connections::default();
+        options.cmap_event_handler = Some(connections.handler());
         let client = Client::with_options(options).map_err(unusable)?;
         let database = client.database(&name);
-        Ok(Self { client, database, shared })
+        Ok(Self { client, database, shared, connections })
     }
 
     /// Whether the database answers.

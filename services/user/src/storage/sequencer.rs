@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use bson::{Document, doc};
-use events::{Event, Lease, OutboxStore, Position, Stamp, StoreError};
+use events::{Event, Lease, OutboxStore, Position, Silent, Stamp, StoreError};
 use futures_util::TryStreamExt as _;
 use mongodb::options::{Hint, ReturnDocument};
 use serde::Deserialize;
@@ -15,7 +15,7 @@ use super::driver::bounded;
 use super::event_log::STREAM;
 use super::lease::{self, CONSUMERS, LEASES, StreamRow, owned, until};
 use super::outbox::{EventRow, OUTBOX};
-use super::{Store, Tx};
+use super::{SERVER_TIME, Store, Tx};
 use crate::error::{Error, Result};
 
 /// More statements than this are not sent in one command, so that a step stays far from the server's time limit
@@ -36,6 +36,10 @@ impl OutboxStore for Store {
         Ok(self.stamp_pending(lease, limit.clamp(1, BATCH_MAX), duration).await?)
     }
 
+    async fn is_idle(&self, lease: &Lease, duration: Duration) -> Result<bool, StoreError> {
+        Ok(self.nothing_to_stamp(lease, duration).await?)
+    }
+
     async fn published(&self, lease: &Lease, through: Position) -> Result<bool, StoreError> {
         let streams = self.collection::<StreamRow>(LEASES);
         let raised = doc! { "$max": { "published_through": through } };
@@ -51,15 +55,68 @@ impl OutboxStore for Store {
         Ok(pruned.await?)
     }
 
+    async fn silent_consumers(&self, stream: &str, longer_than: Duration) -> Result<Vec<Silent>, StoreError> {
+        Ok(self.consumers_silent(stream, longer_than).await?)
+    }
+
     async fn appended(&self) {
         self.shared.appended.notified().await;
     }
 }
 
 impl Store {
+    /// See [`OutboxStore::is_idle`]: one read of the lease, one of the index that holds what is left to do.
+    async fn nothing_to_stamp(&self, lease: &Lease, duration: Duration) -> Result<bool> {
+        if !self.connections.are_checked() {
+            return Ok(false);
+        }
+        let mut held = owned(lease);
+        held.insert("epoch", bson::Uuid::from(lease.epoch));
+        held.insert("$expr", doc! { "$gt": ["$lease_until", until(duration * 2 / 3)] });
+        let streams = self.collection::<Document>(LEASES);
+        let found = streams.find_one(held).projection(doc! { "_id": 1 }).max_time(SERVER_TIME);
+        if bounded(found).await?.is_none() {
+            return Ok(false);
+        }
+        let outbox = self.collection::<Document>(OUTBOX);
+        let pending = outbox
+            .find_one(doc! { "pending": true })
+            .projection(doc! { "_id": 1 })
+            .hint(Hint::Name("pending".to_owned()))
+            .max_time(SERVER_TIME);
+        Ok(bounded(pending).await?.is_none())
+    }
+
+    /// See [`OutboxStore::silent_consumers`].
+    async fn consumers_silent(&self, stream: &str, longer_than: Duration) -> Result<Vec<Silent>> {
+        let Some(row) = self.stream_row(stream).await? else {
+            return Ok(Vec::new());
+        };
+        let consumers = self.collection::<SilentRow>(CONSUMERS);
+        // Who has never acknowledged has no time, which compares as below any.
+        let silent = doc! { "$or": [
+            { "$ne": ["$epoch", row.epoch] },
+            { "$lt": ["$acknowledged_at", before(longer_than)] },
+        ] };
+        let find = consumers
+            .find(doc! { "_id.stream": stream, "$expr": silent })
+            .sort(doc! { "_id.consumer": 1 })
+            .max_time(SERVER_TIME);
+        let rows: Vec<SilentRow> = bounded(bounded(find).await?.try_collect()).await?;
+        let silent = |found: SilentRow| Silent {
+            consumer: found.id.consumer,
+            acknowledged: found.acknowledged,
+            is_of_epoch: found.epoch == row.epoch,
+        };
+        Ok(rows.into_iter().map(silent).collect())
+    }
+
     async fn stamp_pending(&self, lease: &Lease, limit: usize, duration: Duration) -> Result<Stamp> {
         if lease.stream != STREAM {
             return Err(Error::internal(format!("there is no stream {}", lease.stream)));
+        }
+        if !lease::is_on_its_server(self, STREAM).await? {
+            return Ok(Stamp::LeaseLost);
         }
         // What was published is noted in the lease's document as well, so a conflict need not be a successor's.
         let stamped = self.transaction("stamp", (lease, limit, duration), |tx, (lease, limit, duration)| {
@@ -85,6 +142,20 @@ impl Store {
 struct ConsumerRow {
     epoch: bson::Uuid,
     acknowledged: Position,
+}
+
+/// A consumer that is told of by its name.
+#[derive(Debug, Deserialize)]
+struct SilentRow {
+    #[serde(rename = "_id")]
+    id: ConsumerKey,
+    epoch: bson::Uuid,
+    acknowledged: Position,
+}
+
+#[derive(Debug, Deserialize)]
+struct ConsumerKey {
+    consumer: String,
 }
 
 /// When an event was stamped.
@@ -250,8 +321,6 @@ impl Tx {
     }
 
     async fn oldest(&mut self, retention: Duration, limit: usize) -> Result<Vec<StampedRow>> {
-        let age = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
-        let since = doc! { "$dateSubtract": { "startDate": "$$NOW", "unit": "millisecond", "amount": age } };
         let (outbox, session) = self.on::<StampedRow>(OUTBOX);
         let pipeline = [
             doc! { "$match": { "position": { "$exists": true } } },
@@ -259,7 +328,7 @@ impl Tx {
             doc! { "$limit": i64::try_from(limit).unwrap_or(i64::MAX) },
             doc! { "$project": {
                 "position": 1,
-                "is_old": { "$lte": ["$stamped_at", since] },
+                "is_old": { "$lte": ["$stamped_at", before(retention)] },
             } },
         ];
         let aggregate =
@@ -267,6 +336,12 @@ impl Tx {
         let mut cursor = bounded(aggregate.session(&mut *session)).await?;
         bounded(cursor.stream(session).try_collect()).await
     }
+}
+
+/// The time that was so long ago, as an expression.
+fn before(duration: Duration) -> Document {
+    let amount = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+    doc! { "$dateSubtract": { "startDate": "$$NOW", "unit": "millisecond", "amount": amount } }
 }
 
 /// By id, but the events of one aggregate ascend: each takes the place of the lowest that is left of its

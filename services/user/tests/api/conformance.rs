@@ -1,9 +1,12 @@
 //! The outbox and the consumer marks on MongoDB, held to the behaviour that PostgreSQL is held to as well.
 
+use std::time::Duration;
+
 use bson::{Document, doc};
 use events::conformance::consumer::ConsumerHarness;
 use events::conformance::outbox::OutboxHarness;
-use events::{Aggregate, ConsumerId, NewEvent, StoreError};
+use events::{Aggregate, ConsumerId, NewEvent, OutboxStore as _, Stamp, StoreError};
+use futures_util::future::join_all;
 use mongodb::Database;
 use testkit::TestMongo;
 use user_service::config::MongoConfig;
@@ -114,4 +117,30 @@ mod outbox {
 
 mod consumer {
     events::consumer_suite!(super::Mongo::start);
+}
+
+/// A client that connects anew may have come to a restored backup: nothing more is stamped before its history is known.
+#[tokio::test]
+async fn the_server_is_looked_at_again_after_a_new_connection() {
+    const LEASE: Duration = Duration::from_secs(30);
+    let mongo = Mongo::start().await;
+    let store = &mongo.store;
+    let owner = Uuid::new_v4();
+    let lease = store.lease(STREAM, owner, LEASE).await.unwrap().unwrap();
+    let idle = async || match store.stamp(&lease, 10, LEASE).await.unwrap() {
+        Stamp::Stamped(_) if store.is_idle(&lease, LEASE).await.unwrap() => Ok(()),
+        stamp => Err(format!("{stamp:?}")),
+    };
+    testkit::wait_until(LEASE, "all connections to be known", idle).await.unwrap();
+    mongo.move_to_another_server().await;
+    assert!(store.is_idle(&lease, LEASE).await.unwrap(), "no connection is new");
+    let connected = async || {
+        // More at once than there are connections.
+        join_all((0..16).map(|_| store.ping())).await.into_iter().collect::<Result<(), _>>().unwrap();
+        if store.is_idle(&lease, LEASE).await.unwrap() { Err("no new connection") } else { Ok(()) }
+    };
+    testkit::wait_until(LEASE, "a new connection", connected).await.unwrap();
+    assert_eq!(store.stamp(&lease, 10, LEASE).await.unwrap(), Stamp::LeaseLost);
+    let again = store.lease(STREAM, owner, LEASE).await.unwrap().unwrap();
+    assert_ne!(again.epoch, lease.epoch);
 }

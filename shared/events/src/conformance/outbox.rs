@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::{aggregate, new_event, until};
 use crate::envelope::{Aggregate, Event, Headers, NewEvent};
 use crate::pace::chain;
-use crate::store::{EventLog as _, Head, Lease, OutboxStore, Position, Resolved, Stamp, StoreError};
+use crate::store::{EventLog as _, Head, Lease, OutboxStore, Position, Resolved, Silent, Stamp, StoreError};
 
 /// A service's outbox on a fresh database: one empty stream, no consumer registered. At most 16 transactions
 /// are open at once.
@@ -68,6 +68,7 @@ macro_rules! outbox_suite {
             a_version_is_taken_once,
             a_stamp_takes_no_more_than_its_limit,
             one_owner_at_a_time_has_the_lease,
+            a_step_with_nothing_to_do_is_known_by_a_look,
             a_stale_owner_writes_nothing,
             two_sequencers_never_stamp_an_event_twice,
             a_new_server_makes_a_new_epoch,
@@ -75,6 +76,7 @@ macro_rules! outbox_suite {
             an_acknowledgement_needs_a_registered_consumer,
             pruning_keeps_the_event_at_the_smallest_mark,
             pruning_keeps_what_is_young,
+            a_consumer_that_fell_silent_is_named,
         );
     };
 }
@@ -361,6 +363,28 @@ pub async fn one_owner_at_a_time_has_the_lease<H: OutboxHarness>(harness: H) {
     assert!(again.fence > taken.fence);
 }
 
+/// What is pending, a lease that should be renewed and one that was lost are work for a step; anything else is none.
+pub async fn a_step_with_nothing_to_do_is_known_by_a_look<H: OutboxHarness>(harness: H) {
+    let store = harness.store();
+    let idle =
+        async |lease: &Lease, duration: Duration| store.is_idle(lease, duration).await.expect("answered");
+    let ann = Uuid::new_v4();
+    let mine = lease(&harness, ann, LONG).await.expect("free");
+    assert!(idle(&mine, LONG).await);
+    assert!(!idle(&mine, LONG * 2).await, "less than two thirds are left");
+    let renewed = store.stamp(&mine, 10, LONG * 2).await.expect("answered");
+    assert_eq!(renewed, Stamp::Stamped(Vec::new()));
+    assert!(idle(&mine, LONG * 2).await, "the step has renewed it");
+    append_one(&harness, new_event(&aggregate("a"), 1)).await;
+    assert!(!idle(&mine, LONG).await, "an event waits");
+    assert_eq!(stamp_all(&harness, &mine).await.len(), 1);
+    assert!(idle(&mine, LONG).await);
+    lease(&harness, ann, Duration::ZERO).await;
+    leased(&harness).await;
+    assert!(!idle(&mine, LONG).await, "another has the stream");
+    assert_eq!(store.stamp(&mine, 10, LONG).await.expect("answered"), Stamp::LeaseLost);
+}
+
 /// An owner that slept while its lease was stolen writes nothing, however late it wakes.
 pub async fn a_stale_owner_writes_nothing<H: OutboxHarness>(harness: H) {
     let store = harness.store();
@@ -535,6 +559,37 @@ pub async fn pruning_keeps_what_is_young<H: OutboxHarness>(harness: H) {
     assert_eq!(read(&harness, 0, 10).await.len(), 3);
     assert_eq!(store.prune(&lease, Duration::ZERO, 100).await.expect("answered"), 2);
     assert_eq!(head(&harness).await.oldest, 3);
+}
+
+/// It holds back pruning for ever, and nobody else would notice.
+pub async fn a_consumer_that_fell_silent_is_named<H: OutboxHarness>(harness: H) {
+    let store = harness.store();
+    let stream = harness.stream();
+    for consumer in ["test.two", "test.one", "test.never"] {
+        harness.register(consumer).await;
+    }
+    let lease = leased(&harness).await;
+    append_many(&harness, 1).await;
+    stamp_all(&harness, &lease).await;
+    let silent = async |longer_than| {
+        store.silent_consumers(&stream, longer_than).await.expect("the silent ones are told")
+    };
+    let named = |consumer: &str, acknowledged, is_of_epoch| Silent {
+        consumer: consumer.to_owned(),
+        acknowledged,
+        is_of_epoch,
+    };
+    assert!(store.acknowledge(&stream, "test.one", lease.epoch, 1).await.expect("answered"));
+    assert!(store.acknowledge(&stream, "test.two", Uuid::from_u128(1), 7).await.expect("answered"));
+    let wrong = [named("test.never", 0, false), named("test.two", 7, false)];
+    assert_eq!(silent(LONG).await, wrong, "what they have acknowledged counts as nothing");
+    until("an acknowledgement gets old", async || {
+        let all = silent(SHORT).await;
+        (all.len() == 3).then_some(all)
+    })
+    .await;
+    assert!(store.acknowledge(&stream, "test.one", lease.epoch, 1).await.expect("answered"));
+    assert_eq!(silent(LONG).await, wrong, "it is told of again though it did not move");
 }
 
 fn ids(events: &[Event]) -> Vec<EventId> {

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::outbox::OutboxHarness;
 use crate::envelope::{Event, NewEvent};
-use crate::store::{EventLog, Head, Lease, OutboxStore, Position, Resolved, Stamp, StoreError};
+use crate::store::{EventLog, Head, Lease, OutboxStore, Position, Resolved, Silent, Stamp, StoreError};
 
 /// A harness whose store checks no fence: whoever writes is taken for the present owner.
 #[derive(Debug)]
@@ -128,12 +128,20 @@ impl<S: OutboxStore> OutboxStore for UnfencedStore<S> {
         self.store.stamp(&self.present(lease), limit, duration).await
     }
 
+    async fn is_idle(&self, lease: &Lease, duration: Duration) -> Result<bool, StoreError> {
+        self.store.is_idle(&self.present(lease), duration).await
+    }
+
     async fn published(&self, lease: &Lease, through: Position) -> Result<bool, StoreError> {
         self.store.published(&self.present(lease), through).await
     }
 
     async fn prune(&self, lease: &Lease, retention: Duration, limit: usize) -> Result<u64, StoreError> {
         self.store.prune(&self.present(lease), retention, limit).await
+    }
+
+    async fn silent_consumers(&self, stream: &str, longer_than: Duration) -> Result<Vec<Silent>, StoreError> {
+        self.store.silent_consumers(stream, longer_than).await
     }
 
     async fn appended(&self) {

@@ -239,7 +239,13 @@ async fn a_retry_tells_what_still_fails_and_what_is_left() {
 
 /// Collects what is logged.
 #[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Lines {
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
 
 impl io::Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -271,7 +277,7 @@ async fn a_skip_needs_a_reason_and_is_audited() {
     let status = harness.client.skip_parked(skip(&harness.events[1])).await.unwrap_err();
     assert_eq!(told(&status), (Code::NotFound, "PARKED_NOT_FOUND".to_owned(), vec![]));
     assert_eq!(harness.list(0, String::new()).await.0.len(), 5);
-    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let text = lines.text();
     let audited: Vec<&str> = text.lines().filter(|line| line.contains("\"audit\":true")).collect();
     assert_eq!(audited.len(), 2, "{text}");
     for part in

@@ -8,7 +8,7 @@ use std::time::Duration;
 use events::bus::{Channel, Outgoing, PublishError, Signal, Subscription};
 use futures_util::stream;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, Default)]
@@ -28,6 +28,8 @@ pub(crate) struct Lossy(Arc<Mutex<Net>>);
 struct Net {
     faults: Faults,
     down: bool,
+    /// How long publishing takes.
+    slow: Duration,
     subscribers: Vec<Subscriber>,
     said: Vec<Outgoing>,
 }
@@ -45,6 +47,11 @@ impl Lossy {
 
     pub(crate) fn set(&self, faults: Faults) {
         self.lock().faults = faults;
+    }
+
+    /// From now on publishing takes so long.
+    pub(crate) fn set_slow(&self, slow: Duration) {
+        self.lock().slow = slow;
     }
 
     /// The server goes away, or comes back.
@@ -116,7 +123,12 @@ impl Net {
 
 impl Channel for Lossy {
     async fn publish(&self, messages: Vec<Outgoing>) -> Result<(), PublishError> {
-        tokio::task::yield_now().await;
+        let slow = self.lock().slow;
+        if slow.is_zero() {
+            tokio::task::yield_now().await;
+        } else {
+            sleep(slow).await;
+        }
         let mut net = self.lock();
         if net.down {
             return Err(PublishError("the server is away".into()));

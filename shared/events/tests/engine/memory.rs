@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use events::{
     Act, Aggregate, ConsumerId, ConsumerStore, ConsumerTx, Event, EventLog, Head, Lease, LeasedMark, Mark,
-    NewEvent, OutboxStore, Parked, Position, Resolved, Resynced, Stamp, Standing, StoreError,
+    NewEvent, OutboxStore, Parked, Position, Resolved, Resynced, Silent, Stamp, Standing, StoreError,
 };
 use time::OffsetDateTime;
 use tokio::sync::{Notify, OwnedMutexGuard};
@@ -37,9 +37,19 @@ struct Outbox {
     lease_until: Instant,
     fence: i64,
     published_through: Position,
-    acknowledged: HashMap<String, Position>,
+    acknowledged: HashMap<String, Acknowledged>,
+    /// How often events were read.
+    reads: u32,
     /// Notes as published what is only stamped.
     is_hasty: bool,
+}
+
+/// What a registered consumer has said.
+#[derive(Clone, Copy)]
+struct Acknowledged {
+    epoch: Uuid,
+    position: Position,
+    at: Instant,
 }
 
 /// A copy of everything, to be restored.
@@ -60,6 +70,7 @@ impl MemoryOutbox {
             fence: 0,
             published_through: 0,
             acknowledged: HashMap::new(),
+            reads: 0,
             is_hasty: false,
         };
         Self { state: Arc::new(Mutex::new(state)), appended: Arc::new(Notify::new()) }
@@ -102,7 +113,8 @@ impl MemoryOutbox {
     }
 
     pub(crate) fn register(&self, consumer: &str) {
-        self.lock().acknowledged.insert(consumer.to_owned(), 0);
+        let nothing = Acknowledged { epoch: Uuid::nil(), position: 0, at: Instant::now() };
+        self.lock().acknowledged.insert(consumer.to_owned(), nothing);
     }
 
     pub(crate) fn move_to_another_server(&self) {
@@ -115,7 +127,12 @@ impl MemoryOutbox {
     }
 
     pub(crate) fn acknowledged(&self, consumer: &str) -> Option<Position> {
-        self.lock().acknowledged.get(consumer).copied()
+        self.lock().acknowledged.get(consumer).map(|said| said.position)
+    }
+
+    /// How often events were read since the last time this was asked.
+    pub(crate) fn take_reads(&self) -> u32 {
+        std::mem::take(&mut self.lock().reads)
     }
 
     pub(crate) fn published_through(&self) -> Position {
@@ -203,7 +220,8 @@ impl EventLog for MemoryOutbox {
         limit: usize,
     ) -> Result<Vec<Event>, StoreError> {
         round_trip().await;
-        let state = self.lock();
+        let mut state = self.lock();
+        state.reads += 1;
         assert_eq!(stream, state.stream);
         Ok((after + 1..).map_while(|position| state.event(position)).take(limit).collect())
     }
@@ -230,14 +248,15 @@ impl EventLog for MemoryOutbox {
         &self,
         stream: &str,
         consumer: &str,
-        _: Uuid,
+        epoch: Uuid,
         position: Position,
     ) -> Result<bool, StoreError> {
         round_trip().await;
         let mut state = self.lock();
         let known = state.stream == stream && state.acknowledged.contains_key(consumer);
         if known {
-            state.acknowledged.insert(consumer.to_owned(), position);
+            let said = Acknowledged { epoch, position, at: Instant::now() };
+            state.acknowledged.insert(consumer.to_owned(), said);
         }
         Ok(known)
     }
@@ -285,6 +304,13 @@ impl OutboxStore for MemoryOutbox {
         Ok(Stamp::Stamped(stamped))
     }
 
+    async fn is_idle(&self, lease: &Lease, duration: Duration) -> Result<bool, StoreError> {
+        round_trip().await;
+        let state = self.lock();
+        let left = state.lease_until.saturating_duration_since(Instant::now());
+        Ok(state.holds(lease) && state.pending.is_empty() && left > duration * 2 / 3)
+    }
+
     async fn published(&self, lease: &Lease, through: Position) -> Result<bool, StoreError> {
         round_trip().await;
         let mut state = self.lock();
@@ -305,13 +331,29 @@ impl OutboxStore for MemoryOutbox {
             event.as_ref().is_some_and(|(_, stamped)| stamped.elapsed() >= retention)
         };
         let newest_old = state.events.iter().rposition(is_old).map_or(0, |at| at + 1);
-        let needed = state.acknowledged.values().min().map_or(newest_old, |mark| *mark as usize);
+        let needed = state.acknowledged.values().map(|said| said.position as usize).min();
+        let needed = needed.unwrap_or(newest_old);
         let below = newest_old.min(needed).saturating_sub(1);
         let doomed: Vec<usize> = (0..below).filter(|at| state.events[*at].is_some()).take(limit).collect();
         for at in &doomed {
             state.events[*at] = None;
         }
         Ok(doomed.len() as u64)
+    }
+
+    async fn silent_consumers(&self, _: &str, longer_than: Duration) -> Result<Vec<Silent>, StoreError> {
+        round_trip().await;
+        let state = self.lock();
+        let mut silent: Vec<Silent> = (state.acknowledged.iter())
+            .filter(|(_, said)| said.epoch != state.epoch || said.at.elapsed() > longer_than)
+            .map(|(consumer, said)| Silent {
+                consumer: consumer.clone(),
+                acknowledged: said.position,
+                is_of_epoch: said.epoch == state.epoch,
+            })
+            .collect();
+        silent.sort_by(|one, other| one.consumer.cmp(&other.consumer));
+        Ok(silent)
     }
 
     async fn appended(&self) {

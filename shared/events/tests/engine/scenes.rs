@@ -3,9 +3,12 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use events::{Mark, Position};
+use events::bus::{Channel as _, Signal, events_channel};
+use events::cloud_event::{Heard, from_channel};
+use events::{Mark, OutboxStore as _, Position};
 use tokio::time::{Instant, sleep};
 
+use crate::admin::Lines;
 use crate::lossy::Faults;
 use crate::world::{READER, World, check};
 
@@ -84,6 +87,50 @@ async fn redis_goes_away_and_comes_back_without_a_delay_that_anybody_notices() {
         assert!(live[19] <= Duration::from_millis(2), "it is heard by the channel again: {live:?}");
     }
     applied_as_committed(&world).await;
+}
+
+/// Whether it is back costs one heartbeat; what waits for it is read only once that went out.
+#[tokio::test(start_paused = true)]
+async fn while_redis_is_away_nothing_is_read_for_it() {
+    let mut world = World::new();
+    world.channel.set_down(true);
+    world.start_sequencer();
+    sleep(Duration::from_secs(1)).await;
+    for _ in 0..600 {
+        world.write_one();
+    }
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!((world.outbox.pending(), world.outbox.take_reads()), (0, 0));
+    world.channel.set_down(false);
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(world.outbox.published_through(), 600);
+}
+
+/// A consumer takes a channel without heartbeats for dead, and one that speaks of what was not published for lossy.
+#[tokio::test(start_paused = true)]
+async fn heartbeats_go_on_while_a_backlog_is_published() {
+    let mut world = World::new();
+    world.long_payloads = false;
+    for _ in 0..4000 {
+        world.write_one();
+    }
+    world.channel.set_slow(Duration::from_millis(200));
+    let mut heard = world.channel.subscribe(vec![events_channel(READER.stream)], None);
+    world.start_sequencer();
+    let (mut heads, mut published) = (Vec::new(), 0);
+    while heads.last().is_none_or(|(_, position)| *position < 4000) {
+        let Signal::Message { payload, .. } = heard.next().await else { continue };
+        match from_channel(payload).unwrap() {
+            Heard::Event(event) => published = event.position,
+            Heard::Head(head) => {
+                assert!(head.position <= published, "{} of {published}", head.position);
+                heads.push((Instant::now(), head.position));
+            }
+            Heard::Reference { .. } => {}
+        }
+    }
+    let longest = heads.windows(2).map(|pair| pair[1].0 - pair[0].0).max().unwrap();
+    assert!(longest <= Duration::from_secs(1), "{longest:?} without a heartbeat: {heads:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -205,7 +252,7 @@ async fn a_mark_below_everything_that_is_left_halts_the_consumer() {
 
 /// Events that nobody consumed are stamped and, as if somebody had said that he needs them no more, pruned.
 async fn latencies_unread(world: &mut World) {
-    use events::{EventLog as _, OutboxStore as _};
+    use events::EventLog as _;
     for _ in 0..5 {
         world.write_one();
     }
@@ -226,6 +273,25 @@ async fn the_producer_hears_of_the_mark() {
     sleep(Duration::from_millis(1500)).await;
     assert_eq!(world.outbox.acknowledged(READER.name), Some(10));
     assert_eq!(world.outbox.published_through(), 10);
+}
+
+/// Claim: a consumer with nothing to do is known to be there, and one that is gone is told of by name.
+#[tokio::test(start_paused = true)]
+async fn a_consumer_that_is_gone_is_told_of_and_an_idle_one_is_not() {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let told = || lines.text().lines().filter(|line| line.contains("has not acknowledged for long")).count();
+    let mut world = started().await;
+    latencies(&mut world, 3).await;
+    sleep(Duration::from_secs(30 * 60)).await;
+    assert_eq!(told(), 0, "{}", lines.text());
+    assert_eq!(world.outbox.silent_consumers(READER.stream, Duration::from_secs(70)).await.unwrap(), []);
+    world.stop_consumers();
+    sleep(Duration::from_secs(12 * 60)).await;
+    assert!(told() > 0, "{}", lines.text());
+    assert!(lines.text().contains("\"consumer\":\"model.reader\""), "{}", lines.text());
 }
 
 #[tokio::test(start_paused = true)]
