@@ -11,9 +11,11 @@ use types::EventId;
 
 use crate::envelope::Aggregate;
 use crate::pace::Backoff;
-pub use crate::resync::{Rebuild, Snapshot};
+pub use crate::resync::{RESYNC_HOLD, Rebuild, Snapshot};
 use crate::source::{Source, SourceError};
-use crate::store::{ConsumerId, ConsumerStore, Effects, Parked, Position, Resynced, Standing, StoreError};
+use crate::store::{
+    ConsumerId, ConsumerStore, Effects, Parked, Position, Resynced, Skip, Standing, StoreError,
+};
 use uuid::Uuid;
 
 /// A future without a name.
@@ -39,6 +41,12 @@ pub enum AdminError {
     /// The consumer has no snapshot to be rebuilt from, and its history is not the producer's.
     #[error("this consumer cannot be rebuilt")]
     ResyncUnsupported,
+    /// A resync of the consumer goes on, for this request, here or elsewhere.
+    #[error("a resync of the consumer goes on")]
+    InProgress(Uuid),
+    /// The consumer stopped for good, and what is parked may not be applied either.
+    #[error("the consumer is halted: {0}")]
+    Halted(String),
     /// Another resync of the consumer took this one over.
     #[error("another resync took over")]
     Overtaken,
@@ -83,14 +91,15 @@ pub trait ConsumerAdmin: Send + Sync + 'static {
     /// Parked events above a position, oldest first.
     fn list(&self, after: Position, limit: usize) -> BoxFuture<'_, Result<Vec<Parked>, AdminError>>;
 
-    /// Applies the parked events of an aggregate in order, up to the first that still fails.
+    /// Applies the parked events of an aggregate in order, up to the first that still fails; nothing while the
+    /// consumer's history is not the producer's, or it is held for a resync.
     fn retry(&self, aggregate: Aggregate, request_id: Uuid) -> BoxFuture<'_, Result<Retried, AdminError>>;
 
-    /// Drops a parked event for good; tells for the audit what it was.
-    fn skip(&self, event_id: EventId, request_id: Uuid) -> BoxFuture<'_, Result<Skipped, AdminError>>;
+    /// Drops a parked event for good and records it; tells what it was.
+    fn skip(&self, skip: Skip) -> BoxFuture<'_, Result<Skipped, AdminError>>;
 
     /// Starts over: by the snapshot if there is one, else only if the producer's history is the mark's. A request
-    /// that has ended hears what it came to.
+    /// that has ended hears what it came to, one that goes on elsewhere that it does.
     fn resync(&self, request_id: Uuid) -> BoxFuture<'_, Result<Resynced, AdminError>>;
 }
 
@@ -171,8 +180,8 @@ impl<S: ConsumerStore, E: Effects<S::Tx>, P: Source> ConsumerAdmin for ConsumerH
         Box::pin(async move { self.retry_all(&aggregate, request_id).await })
     }
 
-    fn skip(&self, event_id: EventId, request_id: Uuid) -> BoxFuture<'_, Result<Skipped, AdminError>> {
-        Box::pin(self.skip_patiently(event_id, request_id))
+    fn skip(&self, skip: Skip) -> BoxFuture<'_, Result<Skipped, AdminError>> {
+        Box::pin(async move { self.skip_patiently(&skip).await })
     }
 
     fn resync(&self, request_id: Uuid) -> BoxFuture<'_, Result<Resynced, AdminError>> {

@@ -1,6 +1,6 @@
 //! `event.v1.EventAdminService` over the consumers of one service. Skips and resyncs are audited: one
 //! structured log line each, with `audit = true`. A repeated skip has another line with the same `request_id`: that
-//! the first one was written is not known.
+//! the first one was written is not known. What was skipped, by whom and why is also recorded in the consumer's database.
 
 use std::fmt;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use crate::cloud_event::encode;
 use crate::envelope::Aggregate;
 use crate::resync_jobs::{Joined, Resyncs};
 use crate::status::{EventViolations as _, Statuses};
-use crate::store::{ConsumerId, Parked, Position, Standing};
+use crate::store::{ConsumerId, Parked, Position, Skip, Standing};
 
 const LIST: &str = "event.v1.EventAdminService/ListParked";
 const JUSTIFICATION_MAX: usize = 500;
@@ -93,6 +93,8 @@ impl EventAdminServer {
             AdminError::StillFailing { event_id, error } => self.statuses.still_failing(*event_id, error),
             AdminError::RequestIdReused => self.statuses.request_id_reused(),
             AdminError::ResyncUnsupported => self.statuses.resync_unsupported(id),
+            AdminError::InProgress(request_id) => self.statuses.resync_in_progress(*request_id),
+            AdminError::Halted(reason) => self.statuses.consumer_halted(id, reason),
             AdminError::Overtaken => self.statuses.unavailable(),
             AdminError::Source(error) => {
                 let error = error as &dyn std::error::Error;
@@ -178,7 +180,10 @@ impl EventAdminService for EventAdminServer {
             .consumer(&consumer)?
             .retry(Aggregate { kind: kind.clone(), id: id.clone() }, request_id)
             .await
-            .map_err(|error| self.refuse(&error, &kind, &id))?;
+            .map_err(|error| match error {
+                AdminError::Halted(reason) => self.statuses.consumer_halted(&consumer, &reason),
+                error => self.refuse(&error, &kind, &id),
+            })?;
         Ok(Response::new(RetryParkedResponse {
             applied_count: count(retried.applied),
             remaining_count: count(retried.remaining),
@@ -201,7 +206,7 @@ impl EventAdminService for EventAdminServer {
             .map_err(|found| self.statuses.invalid(found))?;
         let skipped = self
             .consumer(&consumer)?
-            .skip(event_id, request_id)
+            .skip(Skip { event_id, request_id, caller: caller.clone(), justification: why.clone() })
             .await
             .map_err(|error| self.refuse(&error, "event", &event_id.to_string()))?;
         tracing::info!(

@@ -21,6 +21,11 @@ const RETRY_LONGEST: Duration = Duration::from_secs(5);
 /// How much of an error is kept with a parked event.
 const ERROR_CHARS: usize = 2000;
 
+/// An error as it is kept with a parked event.
+pub(crate) fn error_text(error: &str) -> String {
+    error.chars().take(ERROR_CHARS).collect()
+}
+
 /// The reason of a halt when more aggregates are parked than an accident would leave.
 pub(crate) const TOO_MANY_PARKED: &str = "too_many_parked";
 
@@ -207,9 +212,11 @@ impl<S: ConsumerStore, E: Effects<S::Tx>> Applier<S, E> {
                     }
                 }
                 EffectError::Permanent(cause) if alone => {
-                    match self.park(&mark, &now[0], &chain(cause.as_ref())).await {
+                    let text = error_text(&chain(cause.as_ref()));
+                    match self.park(&mark, &now[0], &text).await {
                         Ok(end) => {
                             backoff.reset();
+                            self.tell_parked(&now[0], &text);
                             (mark, rest) = (end, later);
                         }
                         Err(Failure::Effect(EffectError::Halt(reason))) => {
@@ -219,8 +226,20 @@ impl<S: ConsumerStore, E: Effects<S::Tx>> Applier<S, E> {
                             self.warn(&error, now);
                             backoff.pause().await;
                         }
-                        // The next attempt finds the mark elsewhere, or tries again.
-                        Err(Failure::Moved | Failure::Commit(..)) => backoff.pause().await,
+                        Err(Failure::Commit(error, _)) => match self.mark_now(&mut backoff).await {
+                            Ok(found) if found.mark == mark => {
+                                self.warn(&error, now);
+                                backoff.pause().await;
+                            }
+                            Ok(found) if found.mark == Mark::after(&now[0]) => {
+                                self.tell_parked(&now[0], &text);
+                                (mark, rest) = (found.mark, later);
+                            }
+                            Ok(found) => return Outcome::Moved(found.mark),
+                            Err(outcome) => return outcome,
+                        },
+                        // The next attempt finds the mark elsewhere.
+                        Err(Failure::Moved) => backoff.pause().await,
                     }
                 }
                 EffectError::Halt(reason) if alone => return self.halt(&mark, &reason, &mut backoff).await,
@@ -319,7 +338,7 @@ impl<S: ConsumerStore, E: Effects<S::Tx>> Applier<S, E> {
         if !tx.mark_advance(self.claim.consumer, from, to).await? {
             return Err(Failure::Moved);
         }
-        let none_parked = self.none_parked || tx.parked_aggregate_count(self.claim.consumer).await? == 0;
+        let none_parked = self.none_parked || !tx.parked_any(self.claim.consumer).await?;
         let mut free = None;
         if !none_parked {
             let mut aggregates: Vec<Aggregate> =
@@ -352,7 +371,6 @@ impl<S: ConsumerStore, E: Effects<S::Tx>> Applier<S, E> {
 
     /// Parks one event and moves the mark over it, in one transaction.
     async fn park(&mut self, from: &Mark, event: &Event, error: &str) -> Result<Mark, Failure> {
-        let error: String = error.chars().take(ERROR_CHARS).collect();
         let to = Mark::after(event);
         let mut tx = self.begin().await?;
         let filled = async {
@@ -363,14 +381,20 @@ impl<S: ConsumerStore, E: Effects<S::Tx>> Applier<S, E> {
             if parked >= self.options.parked_aggregates_max {
                 return Err(Failure::Effect(EffectError::Halt(TOO_MANY_PARKED.to_owned())));
             }
-            Ok(tx.park(self.claim.consumer, event, 1, &error).await?)
+            Ok(tx.park(self.claim.consumer, event, 1, error).await?)
         };
         if let Err(failure) = filled.await {
             tx.rollback().await;
             return Err(failure);
         }
-        tx.commit().await?;
         self.none_parked = false;
+        if let Err(error) = tx.commit().await {
+            return Err(Failure::Commit(error, Filled { none_parked: false, applied: Some(Vec::new()) }));
+        }
+        Ok(to)
+    }
+
+    fn tell_parked(&self, event: &Event, error: &str) {
         tracing::error!(
             consumer = self.claim.consumer.name,
             stream = self.claim.consumer.stream,
@@ -380,7 +404,6 @@ impl<S: ConsumerStore, E: Effects<S::Tx>> Applier<S, E> {
             error,
             "parked an event that cannot be applied"
         );
-        Ok(to)
     }
 
     fn warn(&mut self, error: &(dyn std::error::Error + 'static), run: &[Event]) {

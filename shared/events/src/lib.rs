@@ -35,7 +35,7 @@ pub mod store;
 #[cfg(test)]
 mod test_support;
 
-pub use admin::{ConsumerAdmin, ConsumerHandle, Rebuild, Retried, Skipped, Snapshot};
+pub use admin::{ConsumerAdmin, ConsumerHandle, RESYNC_HOLD, Rebuild, Retried, Skipped, Snapshot};
 pub use bus::Bus;
 pub use consumer::{Consumer, ConsumerOptions};
 pub use envelope::{Aggregate, Event, Headers, NewEvent, Undecodable};
@@ -46,7 +46,7 @@ pub use resync_jobs::Resyncs;
 pub use sequencer::{Sequencer, SequencerOptions};
 pub use stamped::Stamped;
 pub use store::{
-    Act, ConsumerId, ConsumerStore, ConsumerTx, EffectError, Effects, EventLog, Head, Lease, LeasedMark,
-    Mark, OutboxStore, Parked, Position, RelayLease, Resolved, Resynced, Silent, Stamp, Standing,
-    StoreError,
+    Act, ConsumerId, ConsumerStore, ConsumerTx, EffectError, Effects, EventLog, Head, HoldClaim, Lease,
+    LeasedMark, LockedMark, Mark, OutboxStore, Parked, Position, RelayLease, Resolved, Resynced, Silent,
+    Skip, Stamp, Standing, StoreError,
 };

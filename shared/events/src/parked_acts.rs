@@ -1,13 +1,17 @@
 //! Applying and dropping parked events for an operator. What a request came to is kept in the transaction of what it
-//! did: whoever does not know whether that was committed, we or the operator, asks again and hears it.
+//! did: whoever does not know whether that was committed, we or the operator, asks again and hears it. Who skipped
+//! what, and why, is recorded there too.
 
 use types::EventId;
 use uuid::Uuid;
 
 use crate::admin::{AdminError, ConsumerHandle, Patience, Retried, Skipped, conflicts};
+use crate::apply::error_text;
 use crate::envelope::{Aggregate, Event};
+use crate::machine::STREAM_REWOUND;
 use crate::pace::chain;
-use crate::store::{Act, ConsumerStore, ConsumerTx, EffectError, Effects, Parked, StoreError};
+use crate::resync::is_hold;
+use crate::store::{Act, ConsumerStore, ConsumerTx, EffectError, Effects, Parked, Skip, StoreError};
 
 const RETRY: &str = "retry";
 const SKIP: &str = "skip";
@@ -24,7 +28,7 @@ struct Progress {
 
 /// What one transaction of a retry did.
 enum Step {
-    Applied(Box<Event>),
+    Applied(Box<Event>, Progress),
     Ended(Retried),
 }
 
@@ -34,15 +38,21 @@ impl<S: ConsumerStore, E: Effects<S::Tx>, P: crate::source::Source> ConsumerHand
         aggregate: &Aggregate,
         request_id: Uuid,
     ) -> Result<Retried, AdminError> {
+        // What is kept with the mark is of the last act alone, and others may act in between.
+        let mut progress = Progress::default();
         loop {
             let mut patience = Patience::new();
-            let mut result = self.retry_first(aggregate, request_id).await;
+            let mut result = self.retry_first(aggregate, request_id, progress).await;
             while patience.again(conflicts(&result)).await {
-                result = self.retry_first(aggregate, request_id).await;
+                result = self.retry_first(aggregate, request_id, progress).await;
             }
             let (event_id, error) = match result {
-                Ok(Step::Applied(event)) => {
+                Ok(Step::Applied(event, now)) => {
                     self.effects.committed(std::slice::from_ref(&*event));
+                    progress = now;
+                    if progress.ended {
+                        return Ok(progress.retried);
+                    }
                     continue;
                 }
                 Ok(Step::Ended(Retried { applied: 0, .. })) => return Err(AdminError::NotParked),
@@ -51,9 +61,10 @@ impl<S: ConsumerStore, E: Effects<S::Tx>, P: crate::source::Source> ConsumerHand
                 Err(error) => return Err(error),
             };
             let mut patience = Patience::new();
-            let mut retried = self.note_failure(aggregate, request_id, event_id, &error).await;
+            let failed = (event_id, error.clone());
+            let mut retried = self.note_failure(aggregate, request_id, progress, &failed).await;
             while patience.again(conflicts(&retried)).await {
-                retried = self.note_failure(aggregate, request_id, event_id, &error).await;
+                retried = self.note_failure(aggregate, request_id, progress, &failed).await;
             }
             return match retried? {
                 Retried { applied: 0, .. } => Err(AdminError::StillFailing { event_id, error }),
@@ -63,10 +74,15 @@ impl<S: ConsumerStore, E: Effects<S::Tx>, P: crate::source::Source> ConsumerHand
     }
 
     /// Applies the oldest parked event of an aggregate, unless the request has its answer.
-    async fn retry_first(&self, aggregate: &Aggregate, request_id: Uuid) -> Result<Step, AdminError> {
+    async fn retry_first(
+        &self,
+        aggregate: &Aggregate,
+        request_id: Uuid,
+        so_far: Progress,
+    ) -> Result<Step, AdminError> {
         let mut tx = self.store.begin().await?;
-        match self.apply_first(&mut tx, aggregate, request_id).await {
-            Ok(step @ Step::Applied(_)) => {
+        match self.apply_first(&mut tx, aggregate, request_id, so_far).await {
+            Ok(step @ Step::Applied(..)) => {
                 tx.commit().await?;
                 Ok(step)
             }
@@ -82,22 +98,27 @@ impl<S: ConsumerStore, E: Effects<S::Tx>, P: crate::source::Source> ConsumerHand
         tx: &mut S::Tx,
         aggregate: &Aggregate,
         request_id: Uuid,
+        so_far: Progress,
     ) -> Result<Step, AdminError> {
-        if tx.mark_lock(self.consumer).await?.is_none() {
+        let Some(locked) = tx.mark_lock(self.consumer).await? else {
             return Ok(Step::Ended(Retried::default()));
-        }
-        let before = self.progress(tx, aggregate, request_id).await?;
+        };
+        let before = self.progress(tx, aggregate, request_id, so_far).await?;
         if before.ended {
             return Ok(Step::Ended(before.retried));
         }
-        let parked = tx.parked_of(self.consumer, aggregate).await?;
-        let remaining = parked.len().saturating_sub(1);
-        let Some(first) = parked.into_iter().next() else {
+        // What is parked is of a history that is no longer the producer's, or the snapshot has it. Any other halt is
+        // about an event that is not parked.
+        if let Some(reason) = locked.halted.filter(|reason| reason == STREAM_REWOUND || is_hold(reason)) {
+            return Err(AdminError::Halted(reason));
+        }
+        let Some((first, remaining)) = tx.parked_first(self.consumer, aggregate).await? else {
             return Ok(Step::Ended(Retried { remaining: 0, ..before.retried }));
         };
         let event = first.event;
         tx.parked_remove(self.consumer, event.new.id).await?;
-        let failing = |error: String| AdminError::StillFailing { event_id: event.new.id, error };
+        let failing =
+            |error: String| AdminError::StillFailing { event_id: event.new.id, error: error_text(&error) };
         match self.effects.apply(tx, std::slice::from_ref(&event)).await {
             Ok(()) => {}
             Err(EffectError::Transient(source)) => {
@@ -109,7 +130,7 @@ impl<S: ConsumerStore, E: Effects<S::Tx>, P: crate::source::Source> ConsumerHand
         let retried = Retried { applied: before.retried.applied + 1, remaining };
         let progress = Progress { retried, ended: remaining == 0 };
         tx.act_keep(self.consumer, &progress.act(aggregate, request_id)).await?;
-        Ok(Step::Applied(Box::new(event)))
+        Ok(Step::Applied(Box::new(event), progress))
     }
 
     async fn progress(
@@ -117,10 +138,11 @@ impl<S: ConsumerStore, E: Effects<S::Tx>, P: crate::source::Source> ConsumerHand
         tx: &mut S::Tx,
         aggregate: &Aggregate,
         request_id: Uuid,
+        so_far: Progress,
     ) -> Result<Progress, AdminError> {
         match tx.act(self.consumer).await? {
             Some(act) if act.request_id == request_id => Progress::read(&act, aggregate),
-            _ => Ok(Progress::default()),
+            _ => Ok(so_far),
         }
     }
 
@@ -129,19 +151,22 @@ impl<S: ConsumerStore, E: Effects<S::Tx>, P: crate::source::Source> ConsumerHand
         &self,
         aggregate: &Aggregate,
         request_id: Uuid,
-        event_id: EventId,
-        error: &str,
+        so_far: Progress,
+        (event_id, error): &(EventId, String),
     ) -> Result<Retried, AdminError> {
         let mut tx = self.store.begin().await?;
         let noted = async {
             tx.mark_lock(self.consumer).await?;
-            let parked = tx.parked_of(self.consumer, aggregate).await?;
-            // Unless somebody else has applied or dropped it meanwhile.
-            if let Some(failed) = parked.iter().find(|parked| parked.event.new.id == event_id) {
-                tx.park(self.consumer, &failed.event, failed.attempts.saturating_add(1), error).await?;
+            let mut remaining = 0;
+            if let Some((first, behind)) = tx.parked_first(self.consumer, aggregate).await? {
+                remaining = behind + 1;
+                // Unless somebody else has applied or dropped it meanwhile.
+                if first.event.new.id == *event_id {
+                    tx.park(self.consumer, &first.event, first.attempts.saturating_add(1), error).await?;
+                }
             }
-            let before = self.progress(&mut tx, aggregate, request_id).await?;
-            let retried = Retried { remaining: parked.len(), ..before.retried };
+            let before = self.progress(&mut tx, aggregate, request_id, so_far).await?;
+            let retried = Retried { remaining, ..before.retried };
             if retried.applied > 0 {
                 let act = Progress { retried, ended: true }.act(aggregate, request_id);
                 tx.act_keep(self.consumer, &act).await?;
@@ -160,20 +185,17 @@ impl<S: ConsumerStore, E: Effects<S::Tx>, P: crate::source::Source> ConsumerHand
         }
     }
 
-    pub(crate) async fn skip_patiently(
-        &self,
-        event_id: EventId,
-        request_id: Uuid,
-    ) -> Result<Skipped, AdminError> {
+    pub(crate) async fn skip_patiently(&self, skip: &Skip) -> Result<Skipped, AdminError> {
         let mut patience = Patience::new();
-        let mut result = self.skip_one(event_id, request_id).await;
+        let mut result = self.skip_one(skip).await;
         while patience.again(conflicts(&result)).await {
-            result = self.skip_one(event_id, request_id).await;
+            result = self.skip_one(skip).await;
         }
         result
     }
 
-    async fn skip_one(&self, event_id: EventId, request_id: Uuid) -> Result<Skipped, AdminError> {
+    async fn skip_one(&self, skip: &Skip) -> Result<Skipped, AdminError> {
+        let Skip { event_id, request_id, .. } = *skip;
         let mut tx = self.store.begin().await?;
         let skipped = async {
             tx.mark_lock(self.consumer).await?;
@@ -185,6 +207,7 @@ impl<S: ConsumerStore, E: Effects<S::Tx>, P: crate::source::Source> ConsumerHand
             let parked = tx.parked_remove(self.consumer, event_id).await?.ok_or(AdminError::NotParked)?;
             let skipped = Skipped::of(&parked);
             tx.act_keep(self.consumer, &skipped.act(request_id)).await?;
+            tx.skip_record(self.consumer, skipped.position, skip).await?;
             Ok(skipped)
         };
         match skipped.await {

@@ -1,7 +1,11 @@
 //! Starting a consumer over: by its producer's snapshot, or at its mark when the producer still has that history.
 //!
-//! While a read model is rebuilt, its consumer is held under a reason of this resync alone. Who loses the hold, to
-//! a second resync or to another replica that took the first one over, can write nothing more and cannot end it.
+//! While a read model is rebuilt, its consumer is held under a reason of this resync alone. The hold is a lease by the
+//! database's clock, renewed by every page that is written: until it runs out, whoever else wants to resync the consumer,
+//! a repeat of the request on another replica too, hears that it goes on. Who loses the hold can write nothing more and
+//! cannot end it.
+
+use std::time::Duration;
 
 use types::EventId;
 use uuid::Uuid;
@@ -9,7 +13,13 @@ use uuid::Uuid;
 use crate::admin::{AdminError, BoxFuture, ConsumerHandle, Patience, conflicts};
 use crate::history::History;
 use crate::source::{Source, SourceError};
-use crate::store::{ConsumerStore, ConsumerTx as _, Effects, Mark, Parked, Resynced, Standing, StoreError};
+use crate::store::{
+    ConsumerStore, ConsumerTx as _, Effects, HoldClaim, Mark, Parked, Resynced, Standing, StoreError,
+};
+
+/// How long a resync's hold lasts unless it is renewed. Longer than a page takes to be read and written, and no longer
+/// than a repeat waits for what a dead replica began.
+pub const RESYNC_HOLD: Duration = Duration::from_secs(15);
 
 /// How many parked events go in one transaction.
 const PARKED_AT_ONCE: usize = 100;
@@ -27,26 +37,42 @@ pub trait Rebuild: Send {
     fn mark(&self) -> Mark;
 
     /// Makes the read model what the snapshot says, whatever it was; tells how many aggregates there are. Until
-    /// then its consumer is held for the reason `held`.
+    /// then its consumer is held for the reason `held`: each write first looks whether it still is, which renews the
+    /// hold ([`crate::ConsumerTx::resync_holds`]).
     fn write(self: Box<Self>, held: String) -> BoxFuture<'static, Result<u64, StoreError>>;
 }
+
+/// What the reason of a hold begins with.
+const HELD: &str = "resync ";
 
 /// Why a consumer stands still that is being resynced, or whose resync did not end: repeat it.
 fn hold_reason(request_id: Uuid) -> String {
     // Of this run alone, so that a repeat which takes over from a dead replica shuts out one that only slept.
-    format!("resync {request_id} run {}", Uuid::new_v4())
+    format!("{HELD}{request_id} run {}", Uuid::new_v4())
+}
+
+/// Whether a halt is a resync's hold.
+pub(crate) fn is_hold(reason: &str) -> bool {
+    reason.starts_with(HELD)
+}
+
+fn in_progress(reason: &str) -> AdminError {
+    let request_id = reason.strip_prefix(HELD).and_then(|rest| rest.split(' ').next());
+    AdminError::InProgress(request_id.and_then(|id| Uuid::try_parse(id).ok()).unwrap_or_default())
 }
 
 impl<S: ConsumerStore, E: Effects<S::Tx>, P: Source> ConsumerHandle<S, E, P> {
     pub(crate) async fn start_over(&self, request_id: Uuid) -> Result<Resynced, AdminError> {
-        let standing = self.store.standing(self.consumer).await?;
-        if let Some(done) = standing.and_then(|standing| standing.resynced)
-            && done.request_id == request_id
-        {
-            return Ok(done);
+        if let Some(standing) = self.store.standing(self.consumer).await? {
+            if let Some(done) = standing.resynced.filter(|done| done.request_id == request_id) {
+                return Ok(done);
+            }
+            if standing.held {
+                return Err(in_progress(standing.halted.as_deref().unwrap_or_default()));
+            }
         }
-        if self.snapshot.is_some() {
-            return self.rebuild(request_id).await;
+        if let Some(snapshot) = &self.snapshot {
+            return self.rebuild(snapshot.open().await?, request_id).await;
         }
         let mut patience = Patience::new();
         let mut result = self.go_on(request_id).await;
@@ -56,22 +82,53 @@ impl<S: ConsumerStore, E: Effects<S::Tx>, P: Source> ConsumerHandle<S, E, P> {
         result
     }
 
-    async fn rebuild(&self, request_id: Uuid) -> Result<Resynced, AdminError> {
-        let Some(snapshot) = &self.snapshot else { return Err(AdminError::ResyncUnsupported) };
-        let rebuild = snapshot.open().await?;
-        let to = rebuild.mark();
+    async fn rebuild(&self, rebuild: Box<dyn Rebuild>, request_id: Uuid) -> Result<Resynced, AdminError> {
         let held = hold_reason(request_id);
-        let from = self.store.resync_hold(self.consumer, &held).await?;
-        let from = from.ok_or_else(|| transient("the consumer has no mark yet"))?;
-        self.forget_parked().await?;
-        let aggregates = rebuild.write(held.clone()).await?;
+        let outcome = self.rebuild_held(rebuild, request_id, &held).await;
+        if outcome.is_err() {
+            self.let_go(&held).await;
+        }
+        outcome
+    }
+
+    async fn rebuild_held(
+        &self,
+        rebuild: Box<dyn Rebuild>,
+        request_id: Uuid,
+        held: &str,
+    ) -> Result<Resynced, AdminError> {
+        let to = rebuild.mark();
+        let from = match self.store.resync_hold(self.consumer, held, RESYNC_HOLD).await? {
+            Some(HoldClaim::Held(from)) => from,
+            Some(HoldClaim::Taken(other)) => return Err(in_progress(&other)),
+            None => return Err(transient("the consumer has no mark yet")),
+        };
+        self.forget_parked(held).await?;
+        let aggregates = rebuild.write(held.to_owned()).await?;
         let done = Resynced { request_id, aggregates, position: to.position };
         let mut patience = Patience::new();
-        let mut ended = self.end(&from, &to, &held, &done).await;
+        let mut ended = self.end(&from, &to, held, &done).await;
         while patience.again(conflicts(&ended)).await {
-            ended = self.end(&from, &to, &held, &done).await;
+            ended = self.end(&from, &to, held, &done).await;
         }
         ended.map(|()| done)
+    }
+
+    /// The consumer stays held, but a repeat need not wait until the hold runs out.
+    async fn let_go(&self, held: &str) {
+        let let_go = async {
+            let mut tx = self.store.begin().await?;
+            tx.resync_holds(self.consumer, held, Duration::ZERO).await?;
+            tx.commit().await
+        };
+        if let Err(error) = let_go.await {
+            let error = &error as &dyn std::error::Error;
+            tracing::debug!(
+                consumer = self.consumer.name,
+                error,
+                "a resync's hold was not given back and runs out"
+            );
+        }
     }
 
     async fn end(&self, from: &Mark, to: &Mark, held: &str, done: &Resynced) -> Result<(), AdminError> {
@@ -87,34 +144,37 @@ impl<S: ConsumerStore, E: Effects<S::Tx>, P: Source> ConsumerHandle<S, E, P> {
 
     /// Drops what is parked: the snapshot has it. Applied later, it would count twice, and what comes after the
     /// snapshot would wait behind it. Nothing parks while the consumer is held.
-    async fn forget_parked(&self) -> Result<(), AdminError> {
+    pub(crate) async fn forget_parked(&self, held: &str) -> Result<(), AdminError> {
         let mut patience = Patience::new();
         loop {
             let parked = self.store.parked_list(self.consumer.name, 0, PARKED_AT_ONCE).await?;
             if parked.is_empty() {
                 return Ok(());
             }
-            let removed = self.remove_parked(&parked).await;
+            let removed = self.remove_parked(&parked, held).await;
             if removed.is_err() && !patience.again(conflicts(&removed)).await {
                 return removed;
             }
         }
     }
 
-    async fn remove_parked(&self, parked: &[Parked]) -> Result<(), AdminError> {
+    async fn remove_parked(&self, parked: &[Parked], held: &str) -> Result<(), AdminError> {
         let mut tx = self.store.begin().await?;
         let removed = async {
-            tx.mark_lock(self.consumer).await?;
+            // What is parked after somebody else has ended this resync is no part of its snapshot.
+            if !tx.resync_holds(self.consumer, held, RESYNC_HOLD).await? {
+                return Err(AdminError::Overtaken);
+            }
             for parked in parked {
                 tx.parked_remove(self.consumer, parked.event.new.id).await?;
             }
-            Ok::<_, StoreError>(())
+            Ok(())
         };
         match removed.await {
             Ok(()) => Ok(tx.commit().await?),
             Err(error) => {
                 tx.rollback().await;
-                Err(error.into())
+                Err(error)
             }
         }
     }

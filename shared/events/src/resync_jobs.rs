@@ -1,5 +1,6 @@
 //! Resyncs as jobs that outlive the calls that began them: a rebuild may take minutes, a call has seconds. A repeat of
-//! the request, on whatever core of the process, joins the job; once it has ended, the store knows what it came to.
+//! the request, on whatever core of the process, joins the job; on another replica it hears of the job's hold; once it
+//! has ended, the store knows what it came to.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -78,6 +79,7 @@ impl Resyncs {
                     position,
                     "a consumer was put elsewhere"
                 ),
+                Err(AdminError::InProgress(_)) => {}
                 Err(error) => {
                     let error = error as &dyn std::error::Error;
                     tracing::warn!(consumer = name, %request_id, error, "a resync did not end well");

@@ -1,4 +1,4 @@
-//! The statuses of the event services: the only file here that names gRPC codes.
+//! The statuses of the event services: the only file here that makes any. `source.rs` reads what a peer says.
 
 use std::time::Duration;
 
@@ -125,6 +125,17 @@ impl Statuses {
         Refusal::new(Code::Unavailable, &Common::RequestInProgress, self.domain, message)
             .with("request_id", request_id.to_string())
             .retry_after(RETRY_AFTER)
+            .into_status()
+    }
+
+    pub(crate) fn consumer_halted(self, consumer: &str, reason: &str) -> Status {
+        let message = "the consumer is halted, and what is parked may not be applied; resync it";
+        Refusal::new(Code::FailedPrecondition, &Reason::ConsumerHalted, self.domain, message)
+            .with("halted_reason", reason)
+            .precondition(
+                consumer,
+                "the consumer's history must be its producer's, and no resync may hold it",
+            )
             .into_status()
     }
 

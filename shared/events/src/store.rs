@@ -268,8 +268,28 @@ pub struct Standing {
     pub mark: Mark,
     /// Why it stopped for good.
     pub halted: Option<String>,
+    /// Whether it is held for a resync that goes on: its hold has not run out.
+    pub held: bool,
     /// The last resync that ended.
     pub resynced: Option<Resynced>,
+}
+
+/// A mark that a transaction has locked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LockedMark {
+    /// How far the consumer has come.
+    pub mark: Mark,
+    /// Why it stopped for good.
+    pub halted: Option<String>,
+}
+
+/// What became of the wish to hold a consumer for a resync.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HoldClaim {
+    /// It is held; this is its mark.
+    Held(Mark),
+    /// Another hold has not run out; this is its reason.
+    Taken(String),
 }
 
 /// A resync that ended: kept with the mark that it moved, so that a repeat of its request hears the same.
@@ -291,6 +311,19 @@ pub struct Act {
     pub request_id: Uuid,
     /// What was wanted and what came of it, as [`crate::ConsumerAdmin`] writes it.
     pub outcome: String,
+}
+
+/// An operator's wish to drop a parked event for good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Skip {
+    /// The event.
+    pub event_id: EventId,
+    /// The operator's request.
+    pub request_id: Uuid,
+    /// Who asks.
+    pub caller: String,
+    /// Why.
+    pub justification: String,
 }
 
 /// An event that could not be applied, or that waits behind one of its aggregate.
@@ -315,7 +348,8 @@ pub trait ConsumerStore: Clone + Send + Sync + 'static {
     fn begin(&self) -> impl Future<Output = Result<Self::Tx, StoreError>> + Send;
 
     /// Takes the lease of a consumer's mark if it is free or run out, renews it if `owner` has it; `None`
-    /// while another replica has it. Makes the mark at [`Mark::START`] if there is none.
+    /// while another replica has it. Makes the mark at [`Mark::START`] if there is none; a store that may be
+    /// flushed gives nobody the lease instead, until its service has found out where the consumer begins.
     fn mark_lease(
         &self,
         consumer: ConsumerId,
@@ -333,8 +367,8 @@ pub trait ConsumerStore: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// Stops the consumer for good where it is, with the reason; it keeps its mark and applies nothing. `false`,
-    /// and nothing changed, unless `owner` was the last to take the lease and the mark is still `at`: a replica
-    /// that slept must not stop the one that went on.
+    /// and nothing changed, unless `owner` was the last to take the lease, the mark is still `at` and the consumer
+    /// is not halted: a replica that slept must not stop the one that went on, nor take a resync its hold.
     fn halt(
         &self,
         consumer: ConsumerId,
@@ -349,13 +383,15 @@ pub trait ConsumerStore: Clone + Send + Sync + 'static {
         consumer: ConsumerId,
     ) -> impl Future<Output = Result<Option<Standing>, StoreError>> + Send;
 
-    /// Stops the consumer wherever it is, for an operator's resync, with a reason of that resync's own; gives its
-    /// mark, `None` when it has none. Whoever held it for another resync has lost it.
+    /// Stops the consumer wherever it is, for an operator's resync, with a reason of that resync's own, and keeps
+    /// it from other resyncs for `duration`; `None` when it has no mark. Whoever held it before, and ran out of
+    /// time, has lost it.
     fn resync_hold(
         &self,
         consumer: ConsumerId,
         reason: &str,
-    ) -> impl Future<Output = Result<Option<Mark>, StoreError>> + Send;
+        duration: Duration,
+    ) -> impl Future<Output = Result<Option<HoldClaim>, StoreError>> + Send;
 
     /// Ends a resync: puts the mark from `from` to `to`, lets the consumer go on, and keeps the answer, all at
     /// once. `false`, and nothing changed, when the mark is no longer `from`, or not held for the reason `held`.
@@ -394,7 +430,20 @@ pub trait ConsumerTx: Sized + Send {
     fn mark_lock(
         &mut self,
         consumer: ConsumerId,
-    ) -> impl Future<Output = Result<Option<Mark>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Option<LockedMark>, StoreError>> + Send;
+
+    /// Locks the mark as [`ConsumerTx::mark_lock`] does and renews the hold of a resync for `duration`; `false` when
+    /// the consumer is not held for the reason `held` any more. First statement of everything that a resync writes. A
+    /// hold that ran out and that nobody took is still held.
+    fn resync_holds(
+        &mut self,
+        consumer: ConsumerId,
+        held: &str,
+        duration: Duration,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// Whether anything is parked. Called after the mark is locked.
+    fn parked_any(&mut self, consumer: ConsumerId) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// Which of these aggregates have parked events. Called after the mark is locked.
     fn parked_among(
@@ -409,7 +458,7 @@ pub trait ConsumerTx: Sized + Send {
         consumer: ConsumerId,
     ) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
-    /// Parks an event, whole. Parking one again replaces its attempts and error.
+    /// Parks an event, whole. Parking one again replaces its attempts and error, not its time.
     fn park(
         &mut self,
         consumer: ConsumerId,
@@ -418,12 +467,12 @@ pub trait ConsumerTx: Sized + Send {
         error: &str,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// The parked events of one aggregate, in order.
-    fn parked_of(
+    /// The oldest parked event of an aggregate, and how many of it wait behind.
+    fn parked_first(
         &mut self,
         consumer: ConsumerId,
         aggregate: &Aggregate,
-    ) -> impl Future<Output = Result<Vec<Parked>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Option<(Parked, usize)>, StoreError>> + Send;
 
     /// Removes a parked event; returns it, or `None` when it is not parked.
     fn parked_remove(
@@ -440,6 +489,14 @@ pub trait ConsumerTx: Sized + Send {
         &mut self,
         consumer: ConsumerId,
         act: &Act,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Adds to the record of skipped events, which nothing ever changes, that the event at a position was dropped.
+    fn skip_record(
+        &mut self,
+        consumer: ConsumerId,
+        position: Position,
+        skip: &Skip,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Commits.

@@ -4,7 +4,7 @@
 //! database took back. So versions decide nothing in here, and who is not in the snapshot goes.
 
 use events::admin::{BoxFuture, Rebuild, Snapshot};
-use events::{Mark, StoreError};
+use events::{ConsumerTx as _, Mark, RESYNC_HOLD, StoreError};
 
 use super::CUSTOMERS;
 use crate::clients::{UserSnapshot, Users};
@@ -42,7 +42,7 @@ impl Rebuilding {
             let page = &page;
             self.store
                 .transaction("rebuild_customers", |mut tx| async move {
-                    if !tx.resync_holds(CUSTOMERS, held).await? {
+                    if !tx.resync_holds(CUSTOMERS, held, RESYNC_HOLD).await? {
                         return Err(Error::unavailable("another resync took over"));
                     }
                     tx.customers_replace(page).await?;
@@ -52,7 +52,7 @@ impl Rebuilding {
         }
         self.store
             .transaction("rebuild_customers_end", |mut tx| async move {
-                if !tx.resync_holds(CUSTOMERS, held).await? {
+                if !tx.resync_holds(CUSTOMERS, held, RESYNC_HOLD).await? {
                     return Err(Error::unavailable("another resync took over"));
                 }
                 tx.customers_remove_untouched(begun).await?;

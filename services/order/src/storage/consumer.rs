@@ -5,7 +5,7 @@ use std::result::Result;
 use std::time::Duration;
 
 use events::{
-    ConsumerId, ConsumerStore, LeasedMark, Mark, Parked, Position, Resynced, Standing, StoreError,
+    ConsumerId, ConsumerStore, HoldClaim, LeasedMark, Mark, Parked, Position, Resynced, Standing, StoreError,
     cloud_event,
 };
 use time::OffsetDateTime;
@@ -41,6 +41,7 @@ struct StandingRow {
     #[sqlx(flatten)]
     mark: MarkRow,
     halted: Option<String>,
+    held: bool,
     resync_request: Option<Uuid>,
     resync_aggregates: Option<i64>,
     resync_position: Option<i64>,
@@ -54,7 +55,7 @@ impl From<StandingRow> for Standing {
             aggregates: aggregates.cast_unsigned(),
             position,
         });
-        Self { mark: row.mark.into(), halted: row.halted, resynced }
+        Self { mark: row.mark.into(), halted: row.halted, held: row.held, resynced }
     }
 }
 
@@ -136,7 +137,7 @@ impl ConsumerStore for Store {
         let query = sqlx::query(
             "UPDATE consumer_mark SET halted = $7
              WHERE stream = $1 AND consumer = $2 AND epoch = $3 AND position = $4
-               AND event_id IS NOT DISTINCT FROM $5 AND owner = $6",
+               AND event_id IS NOT DISTINCT FROM $5 AND owner = $6 AND halted IS NULL",
         )
         .bind(consumer.stream)
         .bind(consumer.name)
@@ -150,7 +151,8 @@ impl ConsumerStore for Store {
 
     async fn standing(&self, consumer: ConsumerId) -> Result<Option<Standing>, StoreError> {
         let query = sqlx::query(
-            "SELECT epoch, position, event_id, halted, resync_request, resync_aggregates, resync_position
+            "SELECT epoch, position, event_id, halted, coalesce(hold_until > clock_timestamp(), false) AS held,
+                    resync_request, resync_aggregates, resync_position
              FROM consumer_mark WHERE stream = $1 AND consumer = $2",
         )
         .bind(consumer.stream)
@@ -158,15 +160,26 @@ impl ConsumerStore for Store {
         Ok(self.read().await?.row::<StandingRow>(query).await?.map(Standing::from))
     }
 
-    async fn resync_hold(&self, consumer: ConsumerId, reason: &str) -> Result<Option<Mark>, StoreError> {
+    async fn resync_hold(
+        &self,
+        consumer: ConsumerId,
+        reason: &str,
+        duration: Duration,
+    ) -> Result<Option<HoldClaim>, StoreError> {
         let query = sqlx::query(
-            "UPDATE consumer_mark SET halted = $3 WHERE stream = $1 AND consumer = $2
+            "UPDATE consumer_mark SET halted = $3, hold_until = clock_timestamp() + make_interval(secs => $4)
+             WHERE stream = $1 AND consumer = $2 AND coalesce(hold_until <= clock_timestamp(), true)
              RETURNING epoch, position, event_id",
         )
         .bind(consumer.stream)
         .bind(consumer.name)
-        .bind(reason);
-        Ok(self.read().await?.row::<MarkRow>(query).await?.map(Mark::from))
+        .bind(reason)
+        .bind(duration.as_secs_f64());
+        if let Some(row) = self.read().await?.row::<MarkRow>(query).await? {
+            return Ok(Some(HoldClaim::Held(row.into())));
+        }
+        let standing = self.standing(consumer).await?;
+        Ok(standing.map(|standing| HoldClaim::Taken(standing.halted.unwrap_or_default())))
     }
 
     async fn resync_end(
@@ -179,7 +192,7 @@ impl ConsumerStore for Store {
     ) -> Result<bool, StoreError> {
         let query = sqlx::query(
             "UPDATE consumer_mark
-             SET epoch = $6, position = $7, event_id = $8, halted = NULL,
+             SET epoch = $6, position = $7, event_id = $8, halted = NULL, hold_until = NULL,
                  resync_request = $10, resync_aggregates = $11, resync_position = $12
              WHERE stream = $1 AND consumer = $2 AND epoch = $3 AND position = $4
                AND event_id IS NOT DISTINCT FROM $5 AND halted IS NOT DISTINCT FROM $9",

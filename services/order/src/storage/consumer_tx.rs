@@ -2,13 +2,31 @@
 
 use std::collections::HashSet;
 use std::result::Result;
+use std::time::Duration;
 
-use events::{Act, Aggregate, ConsumerId, ConsumerTx, Event, Mark, Parked, StoreError, cloud_event};
+use events::{
+    Act, Aggregate, ConsumerId, ConsumerTx, Event, LockedMark, Mark, Parked, Position, Skip, StoreError,
+    cloud_event,
+};
 use types::EventId;
 use uuid::Uuid;
 
 use super::Tx;
 use super::consumer::{MarkRow, ParkedRow};
+
+#[derive(sqlx::FromRow)]
+struct LockedRow {
+    #[sqlx(flatten)]
+    mark: MarkRow,
+    halted: Option<String>,
+}
+
+#[derive(sqlx::FromRow)]
+struct FirstRow {
+    #[sqlx(flatten)]
+    parked: ParkedRow,
+    behind: i64,
+}
 
 impl ConsumerTx for Tx {
     async fn mark_advance(
@@ -33,14 +51,39 @@ impl ConsumerTx for Tx {
         Ok(self.execute(query).await? == 1)
     }
 
-    async fn mark_lock(&mut self, consumer: ConsumerId) -> Result<Option<Mark>, StoreError> {
+    async fn mark_lock(&mut self, consumer: ConsumerId) -> Result<Option<LockedMark>, StoreError> {
         let query = sqlx::query(
             "UPDATE consumer_mark SET position = position WHERE stream = $1 AND consumer = $2
-             RETURNING epoch, position, event_id",
+             RETURNING epoch, position, event_id, halted",
         )
         .bind(consumer.stream)
         .bind(consumer.name);
-        Ok(self.row::<MarkRow>(query).await?.map(Mark::from))
+        let row: Option<LockedRow> = self.row(query).await?;
+        Ok(row.map(|row| LockedMark { mark: row.mark.into(), halted: row.halted }))
+    }
+
+    async fn resync_holds(
+        &mut self,
+        consumer: ConsumerId,
+        held: &str,
+        duration: Duration,
+    ) -> Result<bool, StoreError> {
+        let query = sqlx::query(
+            "UPDATE consumer_mark SET hold_until = clock_timestamp() + make_interval(secs => $4)
+             WHERE stream = $1 AND consumer = $2 AND halted = $3",
+        )
+        .bind(consumer.stream)
+        .bind(consumer.name)
+        .bind(held)
+        .bind(duration.as_secs_f64());
+        Ok(self.execute(query).await? == 1)
+    }
+
+    async fn parked_any(&mut self, consumer: ConsumerId) -> Result<bool, StoreError> {
+        let query =
+            sqlx::query("SELECT EXISTS (SELECT 1 FROM parked_event WHERE consumer = $1)").bind(consumer.name);
+        let (any,): (bool,) = self.row(query).await?.unwrap_or_default();
+        Ok(any)
     }
 
     async fn parked_among(
@@ -98,20 +141,24 @@ impl ConsumerTx for Tx {
         Ok(())
     }
 
-    async fn parked_of(
+    async fn parked_first(
         &mut self,
         consumer: ConsumerId,
         aggregate: &Aggregate,
-    ) -> Result<Vec<Parked>, StoreError> {
+    ) -> Result<Option<(Parked, usize)>, StoreError> {
         let query = sqlx::query(
-            "SELECT event, attempts, error, parked_at FROM parked_event
-             WHERE consumer = $1 AND aggregate_type = $2 AND aggregate_id = $3 ORDER BY position",
+            "SELECT event, attempts, error, parked_at,
+                    (SELECT count(*) - 1 FROM parked_event
+                     WHERE consumer = $1 AND aggregate_type = $2 AND aggregate_id = $3) AS behind
+             FROM parked_event
+             WHERE consumer = $1 AND aggregate_type = $2 AND aggregate_id = $3 ORDER BY position LIMIT 1",
         )
         .bind(consumer.name)
         .bind(&aggregate.kind)
         .bind(&aggregate.id);
-        let rows: Vec<ParkedRow> = self.rows(query).await?;
-        rows.into_iter().map(Parked::try_from).collect()
+        let Some(row) = self.row::<FirstRow>(query).await? else { return Ok(None) };
+        let behind = usize::try_from(row.behind).unwrap_or(usize::MAX);
+        Ok(Some((row.parked.try_into()?, behind)))
     }
 
     async fn parked_remove(
@@ -147,6 +194,26 @@ impl ConsumerTx for Tx {
         .bind(consumer.name)
         .bind(act.request_id)
         .bind(&act.outcome);
+        self.execute(query).await?;
+        Ok(())
+    }
+
+    async fn skip_record(
+        &mut self,
+        consumer: ConsumerId,
+        position: Position,
+        skip: &Skip,
+    ) -> Result<(), StoreError> {
+        let query = sqlx::query(
+            "INSERT INTO parked_skip (consumer, event_id, position, request_id, caller, justification)
+             VALUES ($1, $2, $3, $4, $5, $6)",
+        )
+        .bind(consumer.name)
+        .bind(skip.event_id.uuid())
+        .bind(position)
+        .bind(skip.request_id)
+        .bind(&skip.caller)
+        .bind(&skip.justification);
         self.execute(query).await?;
         Ok(())
     }

@@ -1,6 +1,5 @@
 //! The read model of users.
 
-use events::ConsumerId;
 use time::OffsetDateTime;
 use types::{Role, UserId};
 use uuid::Uuid;
@@ -93,16 +92,5 @@ impl Tx {
     pub(crate) async fn customers_remove_untouched(&mut self, since: OffsetDateTime) -> Result<()> {
         let query = sqlx::query("DELETE FROM customers WHERE updated_at < $1").bind(since);
         self.execute(query).await.map(drop)
-    }
-
-    /// Locks a consumer's mark and tells whether it is still held for this resync.
-    pub(crate) async fn resync_holds(&mut self, consumer: ConsumerId, held: &str) -> Result<bool> {
-        let query = sqlx::query(
-            "UPDATE consumer_mark SET position = position WHERE stream = $1 AND consumer = $2 AND halted = $3",
-        )
-        .bind(consumer.stream)
-        .bind(consumer.name)
-        .bind(held);
-        Ok(self.execute(query).await? == 1)
     }
 }

@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use events::conformance::consumer::ConsumerHarness;
 use events::conformance::outbox::OutboxHarness;
-use events::{Aggregate, ConsumerId, ConsumerStore, NewEvent, StoreError};
+use events::{Aggregate, ConsumerId, ConsumerStore, NewEvent, Position, Skip, StoreError};
 use order_service::config::PostgresConfig;
 use order_service::storage::{Signals, Store, Tx, Use};
 use sqlx::{Connection as _, PgConnection};
 
 use testkit::TestPostgres;
+use types::EventId;
+use uuid::Uuid;
 
 use crate::harness::database;
 
@@ -111,6 +113,18 @@ impl ConsumerHarness for Harness {
             .await
             .unwrap();
         count.unwrap_or_default()
+    }
+
+    async fn skips(&self) -> Vec<(Position, Skip)> {
+        let mut sql = PgConnection::connect(self.database.url()).await.unwrap();
+        let query = "SELECT position, event_id, request_id, caller, justification FROM parked_skip
+                     WHERE consumer = 'order.customers' AND skipped_at <= now()";
+        let rows: Vec<(i64, Uuid, Uuid, String, String)> =
+            sqlx::query_as(query).fetch_all(&mut sql).await.unwrap();
+        let skip = |(position, event_id, request_id, caller, justification)| {
+            (position, Skip { event_id: EventId::from_uuid(event_id), request_id, caller, justification })
+        };
+        rows.into_iter().map(skip).collect()
     }
 }
 

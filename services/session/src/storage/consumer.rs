@@ -6,8 +6,10 @@
 use std::time::Duration;
 
 use events::{
-    Act, ConsumerId, ConsumerStore, LeasedMark, Mark, Parked, Position, Resynced, Standing, StoreError,
+    Act, ConsumerId, ConsumerStore, HoldClaim, LeasedMark, Mark, Parked, Position, Resynced, Standing,
+    StoreError,
 };
+use types::EventId;
 use uuid::Uuid;
 
 use super::connection::Reply;
@@ -55,12 +57,20 @@ impl ConsumerStore for Store {
         Ok(self.consumer_standing(consumer.name).await?)
     }
 
-    async fn resync_hold(&self, consumer: ConsumerId, reason: &str) -> Result<Option<Mark>, StoreError> {
+    async fn resync_hold(
+        &self,
+        consumer: ConsumerId,
+        reason: &str,
+        duration: Duration,
+    ) -> Result<Option<HoldClaim>, StoreError> {
         let [mark, _] = keys::consumer(consumer.name);
         let mut call = script::RESYNC_HOLD.key(mark);
-        call.arg(reason);
-        let reply: Option<Reply> = self.redis.script(&call).await?;
-        Ok(reply.map(|mut reply| mark_next(&mut reply)).transpose()?)
+        call.arg(reason).arg(millis(duration));
+        let Some(mut reply) = self.redis.script::<Option<Reply>>(&call).await? else { return Ok(None) };
+        if reply.next()? {
+            return Ok(Some(HoldClaim::Held(mark_next(&mut reply)?)));
+        }
+        Ok(Some(HoldClaim::Taken(reply.next()?)))
     }
 
     async fn resync_end(
@@ -109,11 +119,11 @@ impl Store {
     }
 
     async fn consumer_standing(&self, name: &str) -> Result<Option<Standing>> {
-        let Some((mark, _)) = self.mark_fetch(name).await? else { return Ok(None) };
+        let Some(MarkState { mark, halted, .. }) = self.mark_fetch(name).await? else { return Ok(None) };
         let [key, _] = keys::consumer(name);
-        let fields = ["halted", "resync_request", "resync_aggregates", "resync_position"];
+        let fields = ["hold_until", "resync_request", "resync_aggregates", "resync_position"];
         let values: [Option<String>; 4] = self.redis.run(&redis::Cmd::hmget(key, &fields)).await?;
-        let [halted, request_id, aggregates, position] = values;
+        let [hold_until, request_id, aggregates, position] = values;
         let resynced = match (request_id, aggregates, position) {
             (Some(request_id), Some(aggregates), Some(position)) => Some(Resynced {
                 request_id: Uuid::try_parse(&request_id).map_err(Error::internal)?,
@@ -122,7 +132,17 @@ impl Store {
             }),
             _ => None,
         };
-        Ok(Some(Standing { mark, halted: halted.filter(|reason| !reason.is_empty()), resynced }))
+        let held = match hold_until {
+            Some(until) => until.parse::<i64>().map_err(Error::internal)? > self.now_millis().await?,
+            None => false,
+        };
+        Ok(Some(Standing { mark, halted, held, resynced }))
+    }
+
+    /// The time by Redis' clock, in milliseconds since 1970.
+    pub(super) async fn now_millis(&self) -> Result<i64> {
+        let (seconds, micros): (i64, i64) = self.redis.run(&redis::cmd("TIME")).await?;
+        Ok(seconds * 1000 + micros / 1000)
     }
 
     /// Whether a consumer has a mark. Without one nobody gets its lease.
@@ -138,21 +158,25 @@ impl Store {
         self.redis.script(&call).await
     }
 
-    /// Whether a consumer stands still.
-    pub(super) async fn mark_is_halted(&self, name: &str) -> Result<bool> {
-        let [key, _] = keys::consumer(name);
-        let halted: Option<String> = self.redis.run(&redis::Cmd::hget(key, "halted")).await?;
-        Ok(halted.is_some_and(|reason| !reason.is_empty()))
+    /// Renews a resync's hold; `false` when the consumer is not held for it any more.
+    pub(crate) async fn resync_renew(&self, name: &str, held: &str, duration: Duration) -> Result<bool> {
+        let [mark, _] = keys::consumer(name);
+        let mut call = script::RESYNC_HOLDS.key(mark);
+        call.arg(held).arg(millis(duration));
+        self.redis.script(&call).await
     }
 
-    /// A mark and the version that a run of it begins with; `None` when there is no mark.
-    pub(super) async fn mark_fetch(&self, name: &str) -> Result<Option<(Mark, String)>> {
+    /// How a mark stands; `None` when there is none.
+    pub(super) async fn mark_fetch(&self, name: &str) -> Result<Option<MarkState>> {
         let [key, _] = keys::consumer(name);
-        let fields = ["epoch", "position", "event_id", "version"];
-        let values: [Option<String>; 4] = self.redis.run(&redis::Cmd::hmget(key, &fields)).await?;
-        let [Some(epoch), Some(position), Some(event_id), Some(version)] = values else { return Ok(None) };
+        let fields = ["epoch", "position", "event_id", "version", "halted"];
+        let values: [Option<String>; 5] = self.redis.run(&redis::Cmd::hmget(key, &fields)).await?;
+        let [Some(epoch), Some(position), Some(event_id), Some(version), halted] = values else {
+            return Ok(None);
+        };
         let position = position.parse().map_err(Error::internal)?;
-        Ok(Some((mark_read(&epoch, position, &event_id)?, version)))
+        let mark = mark_read(&epoch, position, &event_id)?;
+        Ok(Some(MarkState { mark, version, halted: halted.filter(|reason| !reason.is_empty()) }))
     }
 
     /// The last act of an operator on a consumer's parked events.
@@ -164,7 +188,21 @@ impl Store {
         Ok(Some(Act { request_id: request_id.parse().map_err(Error::internal)?, outcome }))
     }
 
-    /// All parked events of a consumer, in order. They are few: the engine halts a stream before they are many.
+    /// Whether a consumer has parked events.
+    pub(super) async fn parked_is_there(&self, name: &str) -> Result<bool> {
+        let [_, parked] = keys::consumer(name);
+        self.redis.run(&redis::Cmd::exists(parked)).await
+    }
+
+    /// A parked event.
+    pub(super) async fn parked_fetch(&self, name: &str, id: EventId) -> Result<Option<Parked>> {
+        let [_, parked] = keys::consumer(name);
+        let value: Option<Vec<u8>> = self.redis.run(&redis::Cmd::hget(parked, id.to_string())).await?;
+        value.map(|value| parked_read(&value)).transpose()
+    }
+
+    /// All parked events of a consumer, in order. The engine halts a stream before many aggregates have some, but those
+    /// that wait behind the first of an aggregate may be many: not for the way of every event.
     pub(super) async fn parked_all(&self, name: &str) -> Result<Vec<Parked>> {
         let [_, parked] = keys::consumer(name);
         let values: Vec<Vec<u8>> = self.redis.run(&redis::Cmd::hvals(parked)).await?;
@@ -172,6 +210,15 @@ impl Store {
         parked.sort_by_key(|parked| parked.event.position);
         Ok(parked)
     }
+}
+
+/// How a mark stands.
+pub(super) struct MarkState {
+    pub(super) mark: Mark,
+    /// What a run of it begins with.
+    pub(super) version: String,
+    /// Why its consumer stands still.
+    pub(super) halted: Option<String>,
 }
 
 /// How a mark is kept: an epoch that is not known yet, and the event before the first, are empty.

@@ -11,26 +11,26 @@ use crate::error::{Error, Result};
 const SCAN_COUNT: usize = 500;
 
 impl Store {
-    /// Ends every session of a partition and forgets its auth epochs; tells of how many users. May be repeated.
-    pub(crate) async fn sessions_forget(&self, partition: Partition, headers: &Headers) -> Result<u64> {
+    /// Ends every session of some users of a partition and forgets their auth epochs, from `cursor` on, which begins
+    /// at 0; tells of how many users, and where to go on, which is 0 at the end. May be repeated.
+    pub(crate) async fn sessions_forget_some(
+        &self,
+        partition: Partition,
+        cursor: u64,
+        headers: &Headers,
+    ) -> Result<(u64, u64)> {
         let (prefix, mut users) = (keys::user_prefix(partition), 0);
-        let mut cursor: u64 = 0;
-        loop {
-            let mut scan = redis::cmd("SCAN");
-            // Braces and digits mean themselves in a pattern.
-            scan.arg(cursor).arg("MATCH").arg(format!("{prefix}*")).arg("COUNT").arg(SCAN_COUNT);
-            let (next, found): (u64, Vec<String>) = self.redis.run(&scan).await?;
-            for key in found {
-                let user = key.strip_prefix(&prefix).and_then(|user| user.parse().ok());
-                let user = user.ok_or_else(|| Error::internal(format!("{key} names no user")))?;
-                self.session_forget(user, headers).await?;
-                users += 1;
-            }
-            cursor = next;
-            if cursor == 0 {
-                return Ok(users);
-            }
+        let mut scan = redis::cmd("SCAN");
+        // Braces and digits mean themselves in a pattern.
+        scan.arg(cursor).arg("MATCH").arg(format!("{prefix}*")).arg("COUNT").arg(SCAN_COUNT);
+        let (next, found): (u64, Vec<String>) = self.redis.run(&scan).await?;
+        for key in found {
+            let user = key.strip_prefix(&prefix).and_then(|user| user.parse().ok());
+            let user = user.ok_or_else(|| Error::internal(format!("{key} names no user")))?;
+            self.session_forget(user, headers).await?;
+            users += 1;
         }
+        Ok((users, next))
     }
 
     async fn session_forget(&self, user: UserId, headers: &Headers) -> Result<u32> {

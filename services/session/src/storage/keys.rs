@@ -80,6 +80,11 @@ pub(crate) fn consumer(name: &str) -> [String; 2] {
     ["mark", "parked"].map(|kind| format!("{{consumer:{name}}}:{kind}"))
 }
 
+/// The record of a consumer's parked events that operators dropped.
+pub(crate) fn skips(name: &str) -> String {
+    format!("{{consumer:{name}}}:skips")
+}
+
 /// How a token's hash is written in keys.
 pub(crate) fn hex(hash: &[u8; 32]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";

@@ -43,6 +43,7 @@ scripts! {
     CONSUMER_ADOPT = "consumer_adopt";
     CONSUMER_HALT = "consumer_halt";
     RESYNC_HOLD = "resync_hold";
+    RESYNC_HOLDS = "resync_holds";
     RESYNC_END = "resync_end";
 }
 

@@ -2,14 +2,20 @@
 //! parked events wait for the commit, which is one compare-and-set. A run that dies before it is done again.
 
 use std::collections::{BTreeMap, HashSet};
+use std::time::Duration;
 
-use events::{Act, Aggregate, ConsumerId, ConsumerTx, Event, Mark, Parked, StoreError};
+use events::{
+    Act, Aggregate, ConsumerId, ConsumerTx, Event, LockedMark, Mark, Parked, Position, Skip, StoreError,
+};
 use types::EventId;
 
-use super::consumer::mark_texts;
+use super::consumer::{MarkState, mark_texts};
 use super::messages::parked_write;
 use super::{Store, keys, script, time_of};
 use crate::error::{Error, Result};
+
+/// How many dropped events are recorded: the oldest go, so that nobody fills Redis with them.
+const SKIPS_MAX: usize = 1000;
 
 /// A run in progress. Dropping it forgets what it would have written of mark and parked events.
 pub struct Tx {
@@ -19,6 +25,8 @@ pub struct Tx {
     changes: BTreeMap<EventId, Option<Parked>>,
     /// What an operator's request came to.
     act: Option<Act>,
+    /// What is recorded of an event that an operator dropped.
+    skipped: String,
 }
 
 struct Begun {
@@ -30,7 +38,7 @@ struct Begun {
 
 impl Tx {
     pub(super) fn new(store: Store) -> Self {
-        Self { store, begun: None, changes: BTreeMap::new(), act: None }
+        Self { store, begun: None, changes: BTreeMap::new(), act: None, skipped: String::new() }
     }
 
     /// Where effects are written, at once.
@@ -47,18 +55,28 @@ impl Tx {
         Ok(parked)
     }
 
+    /// A parked event as this run sees it.
+    async fn parked_one(&self, consumer: ConsumerId, id: EventId) -> Result<Option<Parked>> {
+        match self.changes.get(&id) {
+            Some(change) => Ok(change.clone()),
+            None => self.store.parked_fetch(consumer.name, id).await,
+        }
+    }
+
     async fn commit_all(self) -> Result<()> {
         let Some(Begun { consumer, version, mark }) = self.begun else {
             debug_assert!(self.changes.is_empty(), "a run locks its mark before it writes");
             return Ok(());
         };
         let mut call = script::CONSUMER_COMMIT.key(&keys::consumer(consumer)[..]);
+        call.key(keys::skips(consumer));
         let removed = self.changes.iter().filter(|(_, parked)| parked.is_none());
         let (request_id, outcome) = match &self.act {
             Some(act) => (act.request_id.to_string(), act.outcome.as_str()),
             None => (String::new(), ""),
         };
         call.arg(version).arg(&mark_texts(&mark)[..]).arg(request_id).arg(outcome);
+        call.arg(&self.skipped).arg(SKIPS_MAX);
         call.arg(removed.clone().count());
         for (id, _) in removed {
             call.arg(id.to_string());
@@ -79,19 +97,39 @@ impl ConsumerTx for Tx {
         from: &Mark,
         to: &Mark,
     ) -> Result<bool, StoreError> {
-        let Some((mark, version)) = self.store.mark_fetch(consumer.name).await? else { return Ok(false) };
+        let Some(found) = self.store.mark_fetch(consumer.name).await? else { return Ok(false) };
+        let MarkState { mark, version, halted } = found;
         // Halted after this look, its version is another: the run does not end.
-        if mark != *from || self.store.mark_is_halted(consumer.name).await? {
+        if mark != *from || halted.is_some() {
             return Ok(false);
         }
         self.begun = Some(Begun { consumer: consumer.name, version, mark: *to });
         Ok(true)
     }
 
-    async fn mark_lock(&mut self, consumer: ConsumerId) -> Result<Option<Mark>, StoreError> {
-        let Some((mark, version)) = self.store.mark_fetch(consumer.name).await? else { return Ok(None) };
+    async fn mark_lock(&mut self, consumer: ConsumerId) -> Result<Option<LockedMark>, StoreError> {
+        let Some(found) = self.store.mark_fetch(consumer.name).await? else { return Ok(None) };
+        let MarkState { mark, version, halted } = found;
         self.begun = Some(Begun { consumer: consumer.name, version, mark });
-        Ok(Some(mark))
+        Ok(Some(LockedMark { mark, halted }))
+    }
+
+    async fn resync_holds(
+        &mut self,
+        consumer: ConsumerId,
+        held: &str,
+        duration: Duration,
+    ) -> Result<bool, StoreError> {
+        // Taken from us after this look, its version is another: the run does not end.
+        let locked = self.mark_lock(consumer).await?;
+        if locked.and_then(|locked| locked.halted).as_deref() != Some(held) {
+            return Ok(false);
+        }
+        Ok(self.store.resync_renew(consumer.name, held, duration).await?)
+    }
+
+    async fn parked_any(&mut self, consumer: ConsumerId) -> Result<bool, StoreError> {
+        Ok(self.changes.values().any(Option::is_some) || self.store.parked_is_there(consumer.name).await?)
     }
 
     async fn parked_among(
@@ -116,25 +154,25 @@ impl ConsumerTx for Tx {
         attempts: i32,
         error: &str,
     ) -> Result<(), StoreError> {
-        let (seconds, micros): (i64, i64) = self.store.redis.run(&redis::cmd("TIME")).await?;
-        let parked_at = time_of(seconds * 1000 + micros / 1000)?;
         // Parked again it keeps its time: that is when it began to wait.
-        let before =
-            self.parked(consumer).await?.into_iter().find(|parked| parked.event.new.id == event.new.id);
-        let parked_at = before.map_or(parked_at, |parked| parked.parked_at);
+        let parked_at = match self.parked_one(consumer, event.new.id).await? {
+            Some(before) => before.parked_at,
+            None => time_of(self.store.now_millis().await?)?,
+        };
         let parked = Parked { event: event.clone(), attempts, error: error.to_owned(), parked_at };
         self.changes.insert(event.new.id, Some(parked));
         Ok(())
     }
 
-    async fn parked_of(
+    async fn parked_first(
         &mut self,
         consumer: ConsumerId,
         aggregate: &Aggregate,
-    ) -> Result<Vec<Parked>, StoreError> {
-        let mut parked = self.parked(consumer).await?;
-        parked.retain(|parked| parked.event.new.aggregate == *aggregate);
-        Ok(parked)
+    ) -> Result<Option<(Parked, usize)>, StoreError> {
+        let mut parked = self.parked(consumer).await?.into_iter();
+        let first = parked.find(|parked| parked.event.new.aggregate == *aggregate);
+        let behind = parked.filter(|parked| parked.event.new.aggregate == *aggregate).count();
+        Ok(first.map(|first| (first, behind)))
     }
 
     async fn parked_remove(
@@ -142,7 +180,7 @@ impl ConsumerTx for Tx {
         consumer: ConsumerId,
         event_id: EventId,
     ) -> Result<Option<Parked>, StoreError> {
-        let parked = self.parked(consumer).await?.into_iter().find(|parked| parked.event.new.id == event_id);
+        let parked = self.parked_one(consumer, event_id).await?;
         if parked.is_some() {
             self.changes.insert(event_id, None);
         }
@@ -158,6 +196,18 @@ impl ConsumerTx for Tx {
 
     async fn act_keep(&mut self, _consumer: ConsumerId, act: &Act) -> Result<(), StoreError> {
         self.act = Some(act.clone());
+        Ok(())
+    }
+
+    async fn skip_record(
+        &mut self,
+        _consumer: ConsumerId,
+        position: Position,
+        skip: &Skip,
+    ) -> Result<(), StoreError> {
+        let Skip { event_id, request_id, caller, justification } = skip;
+        // The justification may have several lines, so it is the last.
+        self.skipped = format!("{event_id}\n{position}\n{request_id}\n{caller}\n{justification}");
         Ok(())
     }
 

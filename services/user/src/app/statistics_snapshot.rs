@@ -4,7 +4,7 @@
 //! every write looks, in its transaction, whether the consumer is still held for this rebuild.
 
 use events::admin::{BoxFuture, Rebuild, Snapshot};
-use events::{Mark, StoreError};
+use events::{ConsumerTx as _, Mark, RESYNC_HOLD, StoreError};
 use types::UserId;
 
 use super::STATISTICS_CONSUMER;
@@ -85,7 +85,7 @@ impl Rebuilding {
 }
 
 async fn require_hold(tx: &mut Tx, held: &str) -> Result<()> {
-    if tx.resync_holds(STATISTICS_CONSUMER, held).await? {
+    if tx.resync_holds(STATISTICS_CONSUMER, held, RESYNC_HOLD).await? {
         return Ok(());
     }
     Err(Error::unavailable("another resync took over"))

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use bson::{Bson, Document, doc};
 use events::{
-    Act, Aggregate, ConsumerId, ConsumerStore, ConsumerTx, Event, LeasedMark, Mark, Parked, Position,
-    Resynced, Standing, StoreError,
+    Act, Aggregate, ConsumerId, ConsumerStore, ConsumerTx, Event, HoldClaim, LeasedMark, LockedMark, Mark,
+    Parked, Position, Resynced, Skip, Standing, StoreError,
 };
+use futures_util::TryStreamExt as _;
 use mongodb::options::ReturnDocument;
 use serde::{Deserialize, Serialize};
 use types::EventId;
@@ -38,9 +39,14 @@ struct MarkRow {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     halted: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    hold_until: Option<bson::DateTime>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     resynced: Option<ResyncedRow>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     act: Option<ActRow>,
+    /// Whether a resync holds it by the server's clock, where that was asked.
+    #[serde(default, skip_serializing)]
+    held: bool,
 }
 
 /// The last act of an operator on parked events.
@@ -73,7 +79,7 @@ impl MarkRow {
             aggregates: done.aggregates.cast_unsigned(),
             position: done.position,
         });
-        Standing { mark: self.mark(), halted: self.halted, resynced }
+        Standing { mark: self.mark(), halted: self.halted, held: self.held, resynced }
     }
 
     fn leased(self) -> LeasedMark {
@@ -117,20 +123,37 @@ impl ConsumerStore for Store {
     ) -> Result<bool, StoreError> {
         let mut here = self::at(consumer, at);
         here.insert("owner", bson::Uuid::from(owner));
+        here.insert("halted", Bson::Null);
         self.mark_update(here, doc! { "$set": { "halted": reason } }).await
     }
 
     async fn standing(&self, consumer: ConsumerId) -> Result<Option<Standing>, StoreError> {
         let marks = self.collection::<MarkRow>(COLLECTION);
-        let find = marks.find_one(doc! { "_id": consumer.name }).max_time(SERVER_TIME);
-        Ok(bounded(find).await?.map(MarkRow::standing))
+        let pipeline = [
+            doc! { "$match": { "_id": consumer.name } },
+            doc! { "$set": { "held": { "$gt": ["$hold_until", "$$NOW"] } } },
+        ];
+        let aggregate = marks.aggregate(pipeline).with_type::<MarkRow>().max_time(SERVER_TIME);
+        let row = bounded(bounded(aggregate).await?.try_next()).await?;
+        Ok(row.map(MarkRow::standing))
     }
 
-    async fn resync_hold(&self, consumer: ConsumerId, reason: &str) -> Result<Option<Mark>, StoreError> {
+    async fn resync_hold(
+        &self,
+        consumer: ConsumerId,
+        reason: &str,
+        duration: Duration,
+    ) -> Result<Option<HoldClaim>, StoreError> {
         let marks = self.collection::<MarkRow>(COLLECTION);
-        let hold = doc! { "$set": { "halted": reason } };
-        let update = marks.find_one_and_update(doc! { "_id": consumer.name }, hold).max_time(SERVER_TIME);
-        Ok(bounded(update).await?.map(|row| row.mark()))
+        // A mark without the field compares as below any time.
+        let free = doc! { "_id": consumer.name, "$expr": { "$lte": ["$hold_until", "$$NOW"] } };
+        let hold = doc! { "halted": { "$literal": reason }, "hold_until": until(duration) };
+        let update = marks.find_one_and_update(free, vec![doc! { "$set": hold }]).max_time(SERVER_TIME);
+        if let Some(row) = bounded(update).await? {
+            return Ok(Some(HoldClaim::Held(row.mark())));
+        }
+        let standing = self.standing(consumer).await?;
+        Ok(standing.map(|standing| HoldClaim::Taken(standing.halted.unwrap_or_default())))
     }
 
     async fn resync_end(
@@ -143,7 +166,7 @@ impl ConsumerStore for Store {
     ) -> Result<bool, StoreError> {
         let mut here = at(consumer, from);
         here.insert("halted", held);
-        let mut change = moved(to, &["halted"]);
+        let mut change = moved(to, &["halted", "hold_until"]);
         if let Ok(set) = change.get_document_mut("$set") {
             let (request_id, aggregates) = (bson::Uuid::from(done.request_id), done.aggregates.cast_signed());
             let kept = doc! { "request_id": request_id, "aggregates": aggregates, "position": done.position };
@@ -209,8 +232,10 @@ impl Store {
             fence: 0,
             touched: 0,
             halted: None,
+            hold_until: None,
             resynced: None,
             act: None,
+            held: false,
         };
         match bounded_raw(self.collection::<MarkRow>(COLLECTION).insert_one(row)).await {
             Ok(_) => Ok(true),
@@ -223,19 +248,14 @@ impl Store {
 impl Tx {
     /// As [`ConsumerTx::mark_lock`], unless the consumer is halted.
     pub(crate) async fn mark_lock_running(&mut self, consumer: ConsumerId) -> Result<Option<Mark>> {
-        self.mark_touch(doc! { "_id": consumer.name, "halted": Bson::Null }).await
+        let row = self.mark_touch(doc! { "_id": consumer.name, "halted": Bson::Null }).await?;
+        Ok(row.map(|row| row.mark()))
     }
 
-    /// Locks a consumer's mark and tells whether it is still held for this resync.
-    pub(crate) async fn resync_holds(&mut self, consumer: ConsumerId, held: &str) -> Result<bool> {
-        Ok(self.mark_touch(doc! { "_id": consumer.name, "halted": held }).await?.is_some())
-    }
-
-    async fn mark_touch(&mut self, which: Document) -> Result<Option<Mark>> {
+    async fn mark_touch(&mut self, which: Document) -> Result<Option<MarkRow>> {
         let (marks, session) = self.on::<MarkRow>(COLLECTION);
         let touch = doc! { "$inc": { "touched": 1_i64 } };
-        let update = marks.find_one_and_update(which, touch).session(session);
-        Ok(bounded(update).await?.map(|row| row.mark()))
+        bounded(marks.find_one_and_update(which, touch).session(session)).await
     }
 }
 
@@ -252,8 +272,27 @@ impl ConsumerTx for Tx {
         Ok(updated.matched_count == 1)
     }
 
-    async fn mark_lock(&mut self, consumer: ConsumerId) -> Result<Option<Mark>, StoreError> {
-        Ok(self.mark_touch(doc! { "_id": consumer.name }).await?)
+    async fn mark_lock(&mut self, consumer: ConsumerId) -> Result<Option<LockedMark>, StoreError> {
+        let row = self.mark_touch(doc! { "_id": consumer.name }).await?;
+        Ok(row.map(|row| LockedMark { mark: row.mark(), halted: row.halted }))
+    }
+
+    async fn resync_holds(
+        &mut self,
+        consumer: ConsumerId,
+        held: &str,
+        duration: Duration,
+    ) -> Result<bool, StoreError> {
+        let (marks, session) = self.on::<MarkRow>(COLLECTION);
+        let renewed = doc! { "hold_until": until(duration), "touched": { "$add": ["$touched", 1_i64] } };
+        let which = doc! { "_id": consumer.name, "halted": held };
+        let updated =
+            bounded(marks.update_one(which, vec![doc! { "$set": renewed }]).session(session)).await?;
+        Ok(updated.matched_count == 1)
+    }
+
+    async fn parked_any(&mut self, consumer: ConsumerId) -> Result<bool, StoreError> {
+        Ok(self.parked_is_there(consumer).await?)
     }
 
     async fn parked_among(
@@ -280,12 +319,12 @@ impl ConsumerTx for Tx {
         Ok(self.parked_write(consumer, event, attempts, error).await?)
     }
 
-    async fn parked_of(
+    async fn parked_first(
         &mut self,
         consumer: ConsumerId,
         aggregate: &Aggregate,
-    ) -> Result<Vec<Parked>, StoreError> {
-        Ok(self.parked_fetch(consumer, aggregate).await?)
+    ) -> Result<Option<(Parked, usize)>, StoreError> {
+        Ok(self.parked_oldest(consumer, aggregate).await?)
     }
 
     async fn parked_remove(
@@ -309,6 +348,15 @@ impl ConsumerTx for Tx {
         let keep = doc! { "$set": { "act": kept } };
         bounded(marks.update_one(doc! { "_id": consumer.name }, keep).session(session)).await?;
         Ok(())
+    }
+
+    async fn skip_record(
+        &mut self,
+        consumer: ConsumerId,
+        position: Position,
+        skip: &Skip,
+    ) -> Result<(), StoreError> {
+        Ok(self.parked_skip_insert(consumer, position, skip).await?)
     }
 
     async fn commit(self) -> Result<(), StoreError> {

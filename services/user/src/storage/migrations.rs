@@ -27,6 +27,7 @@ const FILES: &[(&str, &str)] = &[
     ("0003_audit.json", include_str!("../../../../migrations/user/0003_audit.json")),
     ("0004_resyncs.json", include_str!("../../../../migrations/user/0004_resyncs.json")),
     ("0005_acts.json", include_str!("../../../../migrations/user/0005_acts.json")),
+    ("0006_holds_and_skips.json", include_str!("../../../../migrations/user/0006_holds_and_skips.json")),
 ];
 
 /// A migration that was applied.

@@ -2,11 +2,12 @@
 
 use std::collections::HashSet;
 
-use bson::{Document, doc};
-use events::{Aggregate, ConsumerId, Event, Parked, Position};
+use bson::{Bson, Document, doc};
+use events::{Aggregate, ConsumerId, Event, Parked, Position, Skip};
 use futures_util::TryStreamExt as _;
 use serde::{Deserialize, Serialize};
 use types::EventId;
+use uuid::Uuid;
 
 use super::driver::bounded;
 use super::outbox::EventRow;
@@ -14,6 +15,8 @@ use super::{SERVER_TIME, Store, Tx, to_time};
 use crate::error::{Error, Result};
 
 const COLLECTION: &str = "parked_event";
+/// Events that operators dropped; documents are only ever added.
+const SKIPS: &str = "parked_skip";
 
 /// A parked event as the database has it. What it is found by is repeated beside the event.
 #[derive(Debug, Serialize, Deserialize)]
@@ -72,7 +75,13 @@ impl Store {
 }
 
 impl Tx {
-    /// Few: a cap on them halts the stream.
+    pub(super) async fn parked_is_there(&mut self, consumer: ConsumerId) -> Result<bool> {
+        let (parked, session) = self.on::<Document>(COLLECTION);
+        let find = parked.find_one(doc! { "_id.consumer": consumer.name }).projection(doc! { "_id": 1 });
+        Ok(bounded(find.session(session)).await?.is_some())
+    }
+
+    /// A cap on the aggregates halts the stream, so they are few; the events that wait behind them may be many.
     pub(super) async fn parked_aggregates(&mut self, consumer: ConsumerId) -> Result<HashSet<Aggregate>> {
         let (parked, session) = self.on::<ParkedRow>(COLLECTION);
         let pipeline = [
@@ -93,37 +102,68 @@ impl Tx {
         error: &str,
     ) -> Result<()> {
         let row = EventRow::stamped(event);
+        let literally = |value: Bson| doc! { "$literal": value };
         let change = doc! {
-            "$set": { "attempts": attempts, "error": error },
-            "$currentDate": { "parked_at": true },
-            "$setOnInsert": {
-                "stream": &event.stream,
-                "epoch": bson::Uuid::from(event.epoch),
-                "position": event.position,
-                "aggregate": bson::serialize_to_bson(&row.aggregate).map_err(Error::internal)?,
-                "event": bson::serialize_to_bson(&row).map_err(Error::internal)?,
-            },
+            "attempts": attempts,
+            "error": literally(error.into()),
+            // Parked again it keeps its time: that is when it began to wait.
+            "parked_at": { "$ifNull": ["$parked_at", "$$NOW"] },
+            "stream": literally(event.stream.as_str().into()),
+            "epoch": bson::Uuid::from(event.epoch),
+            "position": event.position,
+            "aggregate": literally(bson::serialize_to_bson(&row.aggregate).map_err(Error::internal)?),
+            "event": literally(bson::serialize_to_bson(&row).map_err(Error::internal)?),
         };
         let (parked, session) = self.on::<ParkedRow>(COLLECTION);
-        let update = parked.update_one(by_id(consumer, event.new.id), change).upsert(true).session(session);
+        let update = parked
+            .update_one(by_id(consumer, event.new.id), vec![doc! { "$set": change }])
+            .upsert(true)
+            .session(session);
         bounded(update).await.map(drop)
     }
 
-    pub(super) async fn parked_fetch(
+    /// The oldest of an aggregate, and how many wait behind it.
+    pub(super) async fn parked_oldest(
         &mut self,
         consumer: ConsumerId,
         aggregate: &Aggregate,
-    ) -> Result<Vec<Parked>> {
+    ) -> Result<Option<(Parked, usize)>> {
         let (parked, session) = self.on::<ParkedRow>(COLLECTION);
         let filter = doc! {
             "_id.consumer": consumer.name,
             "aggregate.type": &aggregate.kind,
             "aggregate.id": &aggregate.id,
         };
-        let find = parked.find(filter).sort(doc! { "position": 1 }).session(&mut *session);
-        let mut cursor = bounded(find).await?;
-        let rows: Vec<ParkedRow> = bounded(cursor.stream(session).try_collect()).await?;
-        rows.into_iter().map(Parked::try_from).collect()
+        let find = parked.find_one(filter.clone()).sort(doc! { "position": 1 });
+        let Some(row) = bounded(find.session(&mut *session)).await? else {
+            return Ok(None);
+        };
+        let count = bounded(parked.count_documents(filter).session(session)).await?;
+        let behind = usize::try_from(count.saturating_sub(1)).unwrap_or(usize::MAX);
+        Ok(Some((row.try_into()?, behind)))
+    }
+
+    pub(super) async fn parked_skip_insert(
+        &mut self,
+        consumer: ConsumerId,
+        position: Position,
+        skip: &Skip,
+    ) -> Result<()> {
+        let row = doc! {
+            "$set": {
+                "consumer": consumer.name,
+                "event_id": bson::Uuid::from(skip.event_id.uuid()),
+                "position": position,
+                "request_id": bson::Uuid::from(skip.request_id),
+                "caller": &skip.caller,
+                "justification": &skip.justification,
+            },
+            // The server's time; an insert could have only ours.
+            "$currentDate": { "skipped_at": true },
+        };
+        let (skips, session) = self.on::<Document>(SKIPS);
+        let id = doc! { "_id": bson::Uuid::from(Uuid::now_v7()) };
+        bounded(skips.update_one(id, row).upsert(true).session(session)).await.map(drop)
     }
 
     pub(super) async fn parked_delete(

@@ -5,10 +5,12 @@ use std::time::Duration;
 use bson::{Document, doc};
 use events::conformance::consumer::ConsumerHarness;
 use events::conformance::outbox::OutboxHarness;
-use events::{Aggregate, ConsumerId, NewEvent, OutboxStore as _, Stamp, StoreError};
+use events::{Aggregate, ConsumerId, NewEvent, OutboxStore as _, Position, Skip, Stamp, StoreError};
+use futures_util::TryStreamExt as _;
 use futures_util::future::join_all;
 use mongodb::Database;
 use testkit::TestMongo;
+use types::EventId;
 use user_service::config::MongoConfig;
 use user_service::storage::{STREAM, Shared, Store, Tx};
 use uuid::Uuid;
@@ -31,6 +33,15 @@ impl Mongo {
         database.create_collection("counter").await.unwrap();
         Self { store, database, _mongo: mongo }
     }
+}
+
+#[derive(serde::Deserialize)]
+struct SkipRow {
+    event_id: bson::Uuid,
+    position: Position,
+    request_id: bson::Uuid,
+    caller: String,
+    justification: String,
 }
 
 impl OutboxHarness for Mongo {
@@ -108,6 +119,18 @@ impl ConsumerHarness for Mongo {
         let counters = self.database.collection::<Document>("counter");
         let row = counters.find_one(doc! { "_id": id }).await.unwrap();
         row.map_or(0, |row| row.get_i64("count").unwrap())
+    }
+
+    async fn skips(&self) -> Vec<(Position, Skip)> {
+        let skips = self.database.collection::<SkipRow>("parked_skip");
+        let rows: Vec<SkipRow> =
+            skips.find(doc! { "consumer": "user.test" }).await.unwrap().try_collect().await.unwrap();
+        let skip = |row: SkipRow| {
+            let (event_id, request_id) = (EventId::from_uuid(row.event_id.into()), row.request_id.into());
+            let SkipRow { position, caller, justification, .. } = row;
+            (position, Skip { event_id, request_id, caller, justification })
+        };
+        rows.into_iter().map(skip).collect()
     }
 }
 

@@ -15,7 +15,9 @@ use api::order::v1::{
     WatchTransferRequest, WatchTransferResponse,
 };
 use api::user::v1::{CreditPosted, CreditReleased};
-use events::{ConsumerStore as _, ConsumerTx as _, Direction, HoldSpec, HoldState, Mark, Resynced, Step};
+use events::{
+    ConsumerStore as _, ConsumerTx as _, Direction, HoldClaim, HoldSpec, HoldState, Mark, Resynced, Step,
+};
 use runtime::client::Peer;
 use testkit::wait_until;
 use tokio::net::TcpListener;
@@ -278,7 +280,8 @@ async fn while_the_consumer_is_halted_no_answer_counts() {
     bench.coordinator.says(hold.transfer_id, Says::Decided(Decision::Cancel));
     let store = &bench.book.store;
     let at = store.standing(CONSUMER).await.unwrap().unwrap().mark;
-    assert_eq!(store.resync_hold(CONSUMER, "stream_rewound").await.unwrap(), Some(at));
+    let held = store.resync_hold(CONSUMER, "stream_rewound", Duration::ZERO).await.unwrap();
+    assert_eq!(held, Some(HoldClaim::Held(at)));
     bench.start();
     bench.until_alarmed().await;
     assert_eq!(bench.state(&hold).await, HoldState::Held);

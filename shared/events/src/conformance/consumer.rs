@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -10,15 +11,15 @@ use types::EventId;
 use uuid::Uuid;
 
 use super::{aggregate, new_event, until};
-use crate::admin::{AdminError, ConsumerAdmin as _, ConsumerHandle, Retried};
+use crate::admin::{AdminError, BoxFuture, ConsumerAdmin as _, ConsumerHandle, Rebuild, Retried, Snapshot};
 use crate::apply::{Applier, Claim, Outcome, TOO_MANY_PARKED};
 use crate::consumer::ConsumerOptions;
 use crate::envelope::{Aggregate, Event};
 use crate::history::History;
 use crate::source::{Pages, Source, SourceError};
 use crate::store::{
-    ConsumerId, ConsumerStore, ConsumerTx, EffectError, Effects, Head, LeasedMark, Mark, Position, Resynced,
-    Standing, StoreError,
+    ConsumerId, ConsumerStore, ConsumerTx, EffectError, Effects, Head, HoldClaim, LeasedMark, Mark, Position,
+    Resynced, Skip, Standing, StoreError,
 };
 
 /// A service's consumer store on a fresh database: no mark, nothing parked.
@@ -42,6 +43,9 @@ pub trait ConsumerHarness: Send + Sync + 'static {
 
     /// What the counter of an aggregate stands at, as committed; 0 when it was never counted up.
     fn count(&self, aggregate: &Aggregate) -> impl Future<Output = i64> + Send;
+
+    /// The record of skipped events of the consumer, in any order: where each was, and the wish.
+    fn skips(&self) -> impl Future<Output = Vec<(Position, Skip)>> + Send;
 }
 
 /// Makes a test of each scenario of this suite; takes an `async fn() -> impl ConsumerHarness`.
@@ -57,6 +61,9 @@ macro_rules! consumer_suite {
             a_halted_mark_does_not_move,
             a_replica_that_slept_halts_nothing,
             a_resync_that_lost_its_hold_ends_nothing,
+            a_hold_lasts_until_it_runs_out,
+            a_resync_that_lost_its_hold_removes_nothing,
+            a_repeat_on_another_replica_hears_that_the_resync_goes_on,
             effects_and_mark_commit_together_or_not_at_all,
             a_run_that_comes_again_has_no_effect,
             two_replicas_apply_a_run_once,
@@ -67,7 +74,10 @@ macro_rules! consumer_suite {
             too_many_parked_aggregates_halt_the_consumer,
             a_retry_applies_the_list_in_order,
             a_skip_drops_one_event,
+            a_skip_is_recorded_with_who_and_why,
             a_repeat_of_an_act_hears_what_it_came_to,
+            acts_at_the_same_time_hear_what_each_came_to,
+            while_its_history_is_in_doubt_nothing_parked_is_applied,
             retries_and_new_events_do_not_race,
             parked_events_are_listed_by_position,
             a_resync_clears_a_halt_only_in_the_same_history,
@@ -75,6 +85,7 @@ macro_rules! consumer_suite {
     };
 }
 
+const HOLD: Duration = Duration::from_secs(20);
 const LONG: Duration = Duration::from_secs(30);
 const SHORT: Duration = Duration::from_millis(50);
 const EPOCH: Uuid = Uuid::from_u128(0xe0);
@@ -208,9 +219,31 @@ impl<H: ConsumerHarness> Bench<H> {
 
     async fn mark(&self) -> Mark {
         let mut tx = self.store.begin().await.expect("begins");
-        let mark = tx.mark_lock(self.consumer).await.expect("answered").expect("there is a mark");
+        let locked = tx.mark_lock(self.consumer).await.expect("answered").expect("there is a mark");
         tx.rollback().await;
-        mark
+        locked.mark
+    }
+
+    async fn hold(&self, reason: &str, duration: Duration) -> HoldClaim {
+        let claim = self.store.resync_hold(self.consumer, reason, duration).await.expect("answered");
+        claim.expect("there is a mark")
+    }
+
+    async fn standing(&self) -> Standing {
+        self.store.standing(self.consumer).await.expect("answered").expect("there is a mark")
+    }
+
+    /// Whether a resync still has its hold, which renews it.
+    async fn holds(&self, held: &str, duration: Duration) -> bool {
+        let mut tx = self.store.begin().await.expect("begins");
+        let holds = tx.resync_holds(self.consumer, held, duration).await.expect("answered");
+        tx.commit().await.expect("commits");
+        holds
+    }
+
+    fn skip(&self, event: &Event, request_id: Uuid) -> Skip {
+        let (caller, justification) = ("admin Ann".to_owned(), "done by hand\nin the books".to_owned());
+        Skip { event_id: event.new.id, request_id, caller, justification }
     }
 
     fn applier(&self, parked_aggregates_max: u64) -> Applier<H::Store, Counting<H>> {
@@ -360,18 +393,104 @@ pub async fn a_resync_that_lost_its_hold_ends_nothing<H: ConsumerHarness>(harnes
         let ended = bench.store.resync_end(bench.consumer, &origin(), &there, held, &done).await;
         ended.expect("answered")
     };
-    let hold = async |reason: &str| bench.store.resync_hold(bench.consumer, reason).await.expect("answered");
-    assert_eq!(hold("resync one").await, Some(origin()));
-    assert_eq!(hold("resync two").await, Some(origin()));
+    let hold = async |reason: &str, duration| bench.hold(reason, duration).await;
+    assert_eq!(hold("resync one", Duration::ZERO).await, HoldClaim::Held(origin()));
+    assert_eq!(hold("resync two", LONG).await, HoldClaim::Held(origin()));
     assert!(!end_of(Some("resync one")).await);
     assert!(!end_of(None).await);
-    let standing = bench.store.standing(bench.consumer).await.expect("answered").expect("a mark");
-    let held = Standing { mark: origin(), halted: Some("resync two".to_owned()), resynced: None };
-    assert_eq!(standing, held);
+    let held = Standing { mark: origin(), halted: Some("resync two".to_owned()), held: true, resynced: None };
+    assert_eq!(bench.standing().await, held);
     assert!(end_of(Some("resync two")).await);
-    let standing = bench.store.standing(bench.consumer).await.expect("answered").expect("a mark");
-    assert_eq!(standing, Standing { mark: there, halted: None, resynced: Some(done) });
+    let ended = Standing { mark: there, halted: None, held: false, resynced: Some(done) };
+    assert_eq!(bench.standing().await, ended);
     assert!(!end_of(None).await, "the mark is elsewhere");
+}
+
+/// By the database's clock: until then another resync, or a repeat of the same one, is told whose hold it is. What is
+/// written for a resync renews its hold, also one that ran out, as long as nobody has taken it.
+pub async fn a_hold_lasts_until_it_runs_out<H: ConsumerHarness>(harness: H) {
+    let bench = Bench::begun(harness).await;
+    assert!(bench.halt("stream_rewound").await);
+    assert_eq!(bench.hold("resync one", SHORT).await, HoldClaim::Held(origin()), "any other halt is none");
+    until("the hold runs out", async || (!bench.standing().await.held).then_some(())).await;
+    assert_eq!(bench.standing().await.halted.as_deref(), Some("resync one"), "it stays halted");
+    assert!(bench.holds("resync one", HOLD).await);
+    assert!(bench.standing().await.held);
+    let taken = HoldClaim::Taken("resync one".to_owned());
+    assert_eq!(bench.hold("resync two", HOLD).await, taken);
+    assert_eq!(bench.hold("resync one", HOLD).await, taken, "also its own: that is another run");
+    assert!(!bench.halt("a reason").await, "a late replica does not take the hold");
+    assert!(bench.holds("resync one", Duration::ZERO).await, "given back");
+    assert_eq!(bench.hold("resync two", HOLD).await, HoldClaim::Held(origin()));
+    assert!(!bench.holds("resync one", HOLD).await);
+    let there = end(&bench.events(&[], &["a"]));
+    let done = Resynced { request_id: Uuid::new_v4(), aggregates: 1, position: there.position };
+    let ended = bench.store.resync_end(bench.consumer, &origin(), &there, Some("resync two"), &done).await;
+    assert!(ended.expect("answered"));
+    assert!(!bench.holds("resync two", HOLD).await);
+    assert_eq!(bench.hold("resync three", HOLD).await, HoldClaim::Held(there), "an end lets go");
+}
+
+/// A resync that slept until another had taken it over, and ended, removes no event that was parked after that.
+pub async fn a_resync_that_lost_its_hold_removes_nothing<H: ConsumerHarness>(harness: H) {
+    let bench = Bench::begun(harness).await;
+    let events = bench.events(&[], &["a", "a"]);
+    bench.fail(&events[0], Failure::Permanent);
+    bench.apply(&events).await;
+    assert_eq!(bench.hold("resync one", Duration::ZERO).await, HoldClaim::Held(end(&events)));
+    assert_eq!(bench.hold("resync two", HOLD).await, HoldClaim::Held(end(&events)));
+    let handle = bench.handle(true);
+    let late = handle.forget_parked("resync one").await;
+    assert!(matches!(late, Err(AdminError::Overtaken)), "{late:?}");
+    assert_eq!(bench.parked_positions().await, [1, 2]);
+    handle.forget_parked("resync two").await.expect("it has the hold");
+    assert_eq!(bench.parked_positions().await, [0; 0]);
+}
+
+/// A rebuild of nothing that begins at the suite's origin, and gives way to others.
+struct Rebuilding(Arc<AtomicU32>);
+
+impl Snapshot for Rebuilding {
+    fn open(&self) -> BoxFuture<'_, Result<Box<dyn Rebuild>, StoreError>> {
+        let begun = self.0.clone();
+        Box::pin(async { Ok(Box::new(Self(begun)) as Box<dyn Rebuild>) })
+    }
+}
+
+impl Rebuild for Rebuilding {
+    fn mark(&self) -> Mark {
+        origin()
+    }
+
+    fn write(self: Box<Self>, _: String) -> BoxFuture<'static, Result<u64, StoreError>> {
+        Box::pin(async move {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Ok(3)
+        })
+    }
+}
+
+/// Each replica knows its own jobs alone: what keeps a repeat of the request from beginning again is the hold.
+pub async fn a_repeat_on_another_replica_hears_that_the_resync_goes_on<H: ConsumerHarness>(harness: H) {
+    let bench = Bench::begun(harness).await;
+    let begun = Arc::new(AtomicU32::new(0));
+    let handle = bench.handle(true).with_snapshot(Arc::new(Rebuilding(begun.clone())));
+    let request_id = Uuid::new_v4();
+    let running = format!("resync {request_id} run {}", Uuid::new_v4());
+    assert_eq!(bench.hold(&running, HOLD).await, HoldClaim::Held(origin()));
+    for asked in [request_id, Uuid::new_v4()] {
+        let told = handle.resync(asked).await;
+        assert!(matches!(told, Err(AdminError::InProgress(id)) if id == request_id), "{told:?}");
+    }
+    assert!(bench.holds(&running, HOLD).await, "it still has its hold");
+    assert_eq!(begun.load(Ordering::Relaxed), 0);
+    // That replica dies, and its hold runs out.
+    assert!(bench.holds(&running, Duration::ZERO).await);
+    let done = handle.resync(request_id).await.expect("it is taken over");
+    assert_eq!((done.request_id, done.aggregates), (request_id, 3));
+    assert!(!bench.holds(&running, HOLD).await);
+    assert_eq!(handle.resync(request_id).await.expect("the answer is kept"), done);
+    assert_eq!(begun.load(Ordering::Relaxed), 1);
 }
 
 /// A replica that slept through the halt of another applies nothing more, though the mark is where it left it.
@@ -544,14 +663,103 @@ pub async fn a_skip_drops_one_event<H: ConsumerHarness>(harness: H) {
     let events = bench.events(&[], &["a", "a"]);
     bench.fail(&events[0], Failure::Permanent);
     bench.apply(&events).await;
-    let skipped = handle.skip(events[0].new.id, Uuid::new_v4()).await.expect("it is parked");
+    let skipped = handle.skip(bench.skip(&events[0], Uuid::new_v4())).await.expect("it is parked");
     assert_eq!((skipped.event_id, skipped.position), (events[0].new.id, 1));
-    let again = handle.skip(events[0].new.id, Uuid::new_v4()).await;
+    let again = handle.skip(bench.skip(&events[0], Uuid::new_v4())).await;
     assert!(matches!(again, Err(AdminError::NotParked)), "it is gone");
     assert_eq!(bench.parked_positions().await, [2]);
     let rest = handle.retry(aggregate("a"), Uuid::new_v4()).await.expect("applied");
     assert_eq!(rest, Retried { applied: 1, remaining: 0 });
     assert_eq!(bench.counts(&["a"]).await, [1]);
+}
+
+/// The record says who dropped which event and why, once for each, whatever became of the log; what was not dropped
+/// is not in it.
+pub async fn a_skip_is_recorded_with_who_and_why<H: ConsumerHarness>(harness: H) {
+    let bench = Bench::begun(harness).await;
+    let handle = bench.handle(true);
+    let events = bench.events(&[], &["a", "a", "b"]);
+    bench.fail(&events[0], Failure::Permanent);
+    bench.apply(&events).await;
+    let wishes: Vec<Skip> = events[..2].iter().map(|event| bench.skip(event, Uuid::new_v4())).collect();
+    for wish in &wishes {
+        for _ in 0..2 {
+            handle.skip(wish.clone()).await.expect("it is parked, or the answer is kept");
+        }
+    }
+    let refused = handle.skip(bench.skip(&events[2], Uuid::new_v4())).await;
+    assert!(matches!(refused, Err(AdminError::NotParked)), "{refused:?}");
+    let mut recorded = bench.harness.skips().await;
+    recorded.sort_by_key(|(position, _)| *position);
+    assert_eq!(recorded, [(1, wishes[0].clone()), (2, wishes[1].clone())]);
+}
+
+/// The mark keeps the last act alone, and another's takes its place while a retry is at it.
+pub async fn acts_at_the_same_time_hear_what_each_came_to<H: ConsumerHarness>(harness: H) {
+    let bench = Bench::begun(harness).await;
+    let (ann, bob) = (bench.handle(true), bench.handle(true));
+    let mut events = Vec::new();
+    for round in 0..5 {
+        let run = bench.events(&events, &["a", "a", "a", "b", "b", "b"]);
+        let from = end(&events);
+        for first in [&run[0], &run[3]] {
+            bench.fail(first, Failure::Permanent);
+        }
+        assert_eq!(bench.applier(100).apply(from, &run).await, Outcome::Applied(end(&run)));
+        for first in [&run[0], &run[3]] {
+            bench.heal(first);
+        }
+        events.extend(run);
+        let (a, b) =
+            join(ann.retry(aggregate("a"), Uuid::new_v4()), bob.retry(aggregate("b"), Uuid::new_v4())).await;
+        for retried in [a, b] {
+            let retried = retried.expect("all are applied");
+            assert_eq!(retried, Retried { applied: 3, remaining: 0 }, "in round {round}");
+        }
+    }
+    assert_eq!(bench.counts(&["a", "b"]).await, [15, 15]);
+}
+
+/// What is parked is of a history that may not be the producer's, or of one that a snapshot is about to replace. A halt
+/// for what is not parked is no obstacle.
+pub async fn while_its_history_is_in_doubt_nothing_parked_is_applied<H: ConsumerHarness>(harness: H) {
+    let bench = Bench::begun(harness).await;
+    let handle = bench.handle(true);
+    let events = bench.events(&[], &["a", "a", "b"]);
+    bench.fail(&events[0], Failure::Permanent);
+    bench.apply(&events).await;
+    bench.heal(&events[0]);
+    let at = end(&events);
+    assert_eq!(bench.leased().await.mark, at);
+    let clear = async |held: &str| {
+        let done = Resynced { request_id: Uuid::new_v4(), aggregates: 0, position: at.position };
+        let ended = bench.store.resync_end(bench.consumer, &at, &at, Some(held), &done).await;
+        assert!(ended.expect("answered"), "{held}");
+    };
+    let refused = async |why: &str| {
+        let told = handle.retry(aggregate("a"), Uuid::new_v4()).await;
+        assert!(matches!(&told, Err(AdminError::Halted(reason)) if reason == why), "{told:?}");
+        assert_eq!(bench.counts(&["a"]).await, [0]);
+        assert_eq!(bench.parked_positions().await, [1, 2]);
+    };
+    let halt = async |reason: &str| {
+        assert!(bench.store.halt(bench.consumer, bench.owner, &at, reason).await.expect("answered"));
+    };
+    halt("stream_rewound").await;
+    refused("stream_rewound").await;
+    clear("stream_rewound").await;
+    let held = format!("resync {} run {}", Uuid::new_v4(), Uuid::new_v4());
+    for duration in [HOLD, Duration::ZERO] {
+        assert!(
+            bench.holds(&held, duration).await || bench.hold(&held, duration).await == HoldClaim::Held(at)
+        );
+        refused(&held).await;
+    }
+    clear(&held).await;
+    halt(TOO_MANY_PARKED).await;
+    let retried = handle.retry(aggregate("a"), Uuid::new_v4()).await.expect("applied");
+    assert_eq!(retried, Retried { applied: 2, remaining: 0 });
+    assert_eq!(bench.counts(&["a"]).await, [2]);
 }
 
 /// Whoever never heard what a skip or a retry came to asks again with its request id and hears it; with another wish
@@ -563,9 +771,10 @@ pub async fn a_repeat_of_an_act_hears_what_it_came_to<H: ConsumerHarness>(harnes
     bench.fail(&events[0], Failure::Permanent);
     bench.apply(&events).await;
     let skip = Uuid::new_v4();
-    let skipped = handle.skip(events[0].new.id, skip).await.expect("it is parked");
-    assert_eq!(handle.skip(events[0].new.id, skip).await.expect("the answer is kept"), skipped);
-    let other = handle.skip(events[1].new.id, skip).await;
+    let skipped = handle.skip(bench.skip(&events[0], skip)).await.expect("it is parked");
+    let again = handle.skip(bench.skip(&events[0], skip)).await;
+    assert_eq!(again.expect("the answer is kept"), skipped);
+    let other = handle.skip(bench.skip(&events[1], skip)).await;
     assert!(matches!(other, Err(AdminError::RequestIdReused)), "{other:?}");
     assert_eq!(bench.parked_positions().await, [2, 3], "nothing but the first was dropped");
 
@@ -625,6 +834,7 @@ pub async fn parked_events_are_listed_by_position<H: ConsumerHarness>(harness: H
     let events = bench.events(&[], &["c", "a", "b", "a"]);
     let mut tx = bench.store.begin().await.expect("begins");
     tx.mark_lock(bench.consumer).await.expect("locks");
+    assert!(!tx.parked_any(bench.consumer).await.expect("answered"));
     for event in events.iter().rev() {
         tx.park(bench.consumer, event, 0, "").await.expect("parks");
     }
@@ -633,14 +843,23 @@ pub async fn parked_events_are_listed_by_position<H: ConsumerHarness>(harness: H
     let among = tx.parked_among(bench.consumer, &names).await.expect("answered");
     assert_eq!(among, names[..2].iter().cloned().collect());
     assert_eq!(tx.parked_aggregate_count(bench.consumer).await.expect("answered"), 3);
-    let of_a = tx.parked_of(bench.consumer, &names[0]).await.expect("answered");
-    assert_eq!(of_a.iter().map(|parked| parked.event.position).collect::<Vec<_>>(), [2, 4]);
+    for (name, expected) in names.iter().zip([Some((2, 1)), Some((3, 0)), None]) {
+        let first = tx.parked_first(bench.consumer, name).await.expect("answered");
+        assert_eq!(first.map(|(first, behind)| (first.event.position, behind)), expected);
+    }
+    assert!(tx.parked_any(bench.consumer).await.expect("answered"));
     tx.commit().await.expect("commits");
     let list = async |after, limit| {
         bench.store.parked_list(bench.consumer.name, after, limit).await.expect("answered")
     };
     let first = list(0, 3).await;
     let rest = list(3, 3).await;
+    let since = first[1].parked_at;
+    let mut tx = bench.store.begin().await.expect("begins");
+    tx.mark_lock(bench.consumer).await.expect("locks");
+    tx.park(bench.consumer, &events[1], 7, "again").await.expect("parks once more");
+    tx.commit().await.expect("commits");
+    assert_eq!(list(0, 3).await[1].parked_at, since, "it waits since it was parked first");
     let all: Vec<Event> = first.iter().chain(&rest).map(|parked| parked.event.clone()).collect();
     assert_eq!(all, events);
     assert_eq!((first[1].attempts, first[1].error.as_str()), (7, "again"));

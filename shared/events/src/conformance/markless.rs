@@ -9,8 +9,8 @@ use uuid::Uuid;
 use super::consumer::ConsumerHarness;
 use crate::envelope::{Aggregate, Event};
 use crate::store::{
-    Act, ConsumerId, ConsumerStore, ConsumerTx, LeasedMark, Mark, Parked, Position, Resynced, Standing,
-    StoreError,
+    Act, ConsumerId, ConsumerStore, ConsumerTx, HoldClaim, LeasedMark, LockedMark, Mark, Parked, Position,
+    Resynced, Skip, Standing, StoreError,
 };
 
 /// A harness whose store moves a mark from wherever it is: no duplicate is known as one.
@@ -46,6 +46,10 @@ impl<H: ConsumerHarness> ConsumerHarness for Markless<H> {
 
     async fn count(&self, aggregate: &Aggregate) -> i64 {
         self.0.count(aggregate).await
+    }
+
+    async fn skips(&self) -> Vec<(Position, Skip)> {
+        self.0.skips().await
     }
 }
 
@@ -83,8 +87,13 @@ impl<S: ConsumerStore> ConsumerStore for MarklessStore<S> {
         self.0.standing(consumer).await
     }
 
-    async fn resync_hold(&self, consumer: ConsumerId, reason: &str) -> Result<Option<Mark>, StoreError> {
-        self.0.resync_hold(consumer, reason).await
+    async fn resync_hold(
+        &self,
+        consumer: ConsumerId,
+        reason: &str,
+        duration: Duration,
+    ) -> Result<Option<HoldClaim>, StoreError> {
+        self.0.resync_hold(consumer, reason, duration).await
     }
 
     async fn resync_end(
@@ -118,8 +127,21 @@ impl<T: ConsumerTx> ConsumerTx for MarklessTx<T> {
         self.0.mark_advance(consumer, from, to).await.map(|_| true)
     }
 
-    async fn mark_lock(&mut self, consumer: ConsumerId) -> Result<Option<Mark>, StoreError> {
+    async fn mark_lock(&mut self, consumer: ConsumerId) -> Result<Option<LockedMark>, StoreError> {
         self.0.mark_lock(consumer).await
+    }
+
+    async fn resync_holds(
+        &mut self,
+        consumer: ConsumerId,
+        held: &str,
+        duration: Duration,
+    ) -> Result<bool, StoreError> {
+        self.0.resync_holds(consumer, held, duration).await
+    }
+
+    async fn parked_any(&mut self, consumer: ConsumerId) -> Result<bool, StoreError> {
+        self.0.parked_any(consumer).await
     }
 
     async fn parked_among(
@@ -144,12 +166,12 @@ impl<T: ConsumerTx> ConsumerTx for MarklessTx<T> {
         self.0.park(consumer, event, attempts, error).await
     }
 
-    async fn parked_of(
+    async fn parked_first(
         &mut self,
         consumer: ConsumerId,
         aggregate: &Aggregate,
-    ) -> Result<Vec<Parked>, StoreError> {
-        self.0.parked_of(consumer, aggregate).await
+    ) -> Result<Option<(Parked, usize)>, StoreError> {
+        self.0.parked_first(consumer, aggregate).await
     }
 
     async fn parked_remove(
@@ -166,6 +188,15 @@ impl<T: ConsumerTx> ConsumerTx for MarklessTx<T> {
 
     async fn act_keep(&mut self, consumer: ConsumerId, act: &Act) -> Result<(), StoreError> {
         self.0.act_keep(consumer, act).await
+    }
+
+    async fn skip_record(
+        &mut self,
+        consumer: ConsumerId,
+        position: Position,
+        skip: &Skip,
+    ) -> Result<(), StoreError> {
+        self.0.skip_record(consumer, position, skip).await
     }
 
     async fn commit(self) -> Result<(), StoreError> {

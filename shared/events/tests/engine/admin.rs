@@ -102,11 +102,23 @@ impl Rebuild for Twelve {
     }
 }
 
+type Client = EventAdminServiceClient<EventAdminServiceServer<EventAdminServer>>;
+
 struct Harness {
     store: MemoryStore,
     effects: Arc<Poisoned>,
-    client: EventAdminServiceClient<EventAdminServiceServer<EventAdminServer>>,
+    client: Client,
     events: Vec<Event>,
+}
+
+/// A process over the database; each knows its own jobs alone.
+fn replica(store: &MemoryStore, effects: &Arc<Poisoned>, snapshot: Option<Arc<Rebuilding>>) -> Client {
+    let mut handle = ConsumerHandle::new(READER, store.clone(), effects.clone(), Rewound);
+    if let Some(snapshot) = snapshot {
+        handle = handle.with_snapshot(Arc::new(Twelve(snapshot)));
+    }
+    let server = EventAdminServer::new("model.tristore", vec![Arc::new(handle)], |_| "admin Ann".to_owned());
+    EventAdminServiceClient::new(server.into_service())
 }
 
 impl Harness {
@@ -117,13 +129,7 @@ impl Harness {
 
     async fn start_with(snapshot: Option<Arc<Rebuilding>>) -> Self {
         let (store, effects) = (MemoryStore::default(), Arc::new(Poisoned::default()));
-        let mut handle = ConsumerHandle::new(READER, store.clone(), effects.clone(), Rewound);
-        if let Some(snapshot) = snapshot {
-            handle = handle.with_snapshot(Arc::new(Twelve(snapshot)));
-        }
-        let server =
-            EventAdminServer::new("model.tristore", vec![Arc::new(handle)], |_| "admin Ann".to_owned());
-        let client = EventAdminServiceClient::new(server.into_service());
+        let client = replica(&store, &effects, snapshot);
         store.mark_lease(READER, OWNER, Duration::ZERO).await.unwrap();
         let events: Vec<Event> = (1..=6).map(parked).collect();
         let mut tx = store.begin().await.unwrap();
@@ -332,4 +338,44 @@ async fn a_resync_outlives_its_call_and_is_joined_by_a_repeat() {
     assert_eq!(rebuilding.begun.load(Ordering::Relaxed), 1, "one request is one rebuild");
     let (mark, halted) = harness.store.stands(READER).await;
     assert_eq!((mark.position, halted), (40, None));
+}
+
+/// Behind a load balancer a repeat comes to whichever replica is next, and must end what the first one began.
+#[tokio::test(start_paused = true)]
+async fn a_resync_ends_whichever_replica_its_repeats_come_to() {
+    let rebuilding = Arc::new(Rebuilding { takes: Duration::from_secs(10), begun: AtomicU32::new(0) });
+    let harness = Harness::start_with(Some(rebuilding.clone())).await;
+    let other = replica(&harness.store, &harness.effects, Some(rebuilding.clone()));
+    let request = resync();
+    let running = vec![("request_id".to_owned(), request.request_id.clone())];
+    let mut replicas = [harness.client.clone(), other];
+    let mut asked = 0;
+    let done = loop {
+        let replica = &mut replicas[asked % 2];
+        asked += 1;
+        match replica.resync(request.clone()).await {
+            Ok(done) => break done.into_inner(),
+            Err(status) => {
+                let expected = (Code::Unavailable, "REQUEST_IN_PROGRESS".to_owned(), running.clone());
+                assert_eq!(told(&status), expected);
+            }
+        }
+        assert!(asked < 30, "it does not end");
+        sleep(Duration::from_secs(1)).await;
+    };
+    assert!(asked > 2, "both were asked meanwhile");
+    assert_eq!((done.aggregate_count, done.position), (12, 40));
+    assert_eq!(rebuilding.begun.load(Ordering::Relaxed), 1, "one request is one rebuild");
+}
+
+/// What is parked is of a history that the producer does not have any more.
+#[tokio::test(start_paused = true)]
+async fn a_retry_is_refused_while_the_stream_is_rewound() {
+    let mut harness = Harness::start(false).await;
+    *harness.effects.0.lock().unwrap() = true;
+    assert!(harness.store.halt(READER, OWNER, &Mark::START, "stream_rewound").await.unwrap());
+    let status = harness.client.retry_parked(retry("1")).await.unwrap_err();
+    let metadata = vec![("halted_reason".to_owned(), "stream_rewound".to_owned())];
+    assert_eq!(told(&status), (Code::FailedPrecondition, "CONSUMER_HALTED".to_owned(), metadata));
+    assert_eq!(harness.store.applied().await, []);
 }

@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use events::{
-    Act, Aggregate, ConsumerId, ConsumerStore, ConsumerTx, Event, EventLog, Head, Lease, LeasedMark, Mark,
-    NewEvent, OutboxStore, Parked, Position, Resolved, Resynced, Silent, Stamp, Standing, StoreError,
+    Act, Aggregate, ConsumerId, ConsumerStore, ConsumerTx, Event, EventLog, Head, HoldClaim, Lease,
+    LeasedMark, LockedMark, Mark, NewEvent, OutboxStore, Parked, Position, Resolved, Resynced, Silent, Skip,
+    Stamp, Standing, StoreError,
 };
 use time::OffsetDateTime;
 use tokio::sync::{Notify, OwnedMutexGuard};
@@ -374,6 +375,7 @@ struct State {
     /// What effects have done, in order.
     applied: Vec<Event>,
     counts: HashMap<Aggregate, i64>,
+    skips: Vec<(Position, Skip)>,
 }
 
 #[derive(Clone)]
@@ -383,8 +385,15 @@ struct MarkRow {
     until: Instant,
     fence: i64,
     halted: Option<String>,
+    hold_until: Option<Instant>,
     resynced: Option<Resynced>,
     act: Option<Act>,
+}
+
+impl MarkRow {
+    fn is_held(&self) -> bool {
+        self.hold_until.is_some_and(|until| until > Instant::now())
+    }
 }
 
 /// A transaction: a copy that replaces the state at the commit.
@@ -400,6 +409,10 @@ impl MemoryStore {
 
     pub(crate) async fn count(&self, aggregate: &Aggregate) -> i64 {
         self.state.lock().await.counts.get(aggregate).copied().unwrap_or_default()
+    }
+
+    pub(crate) async fn skips(&self) -> Vec<(Position, Skip)> {
+        self.state.lock().await.skips.clone()
     }
 
     /// The owner's lease runs out, whatever it is doing.
@@ -439,6 +452,7 @@ impl State {
             until: Instant::now(),
             fence: 0,
             halted: None,
+            hold_until: None,
             resynced: None,
             act: None,
         })
@@ -497,7 +511,7 @@ impl ConsumerStore for MemoryStore {
         round_trip().await;
         let mut state = self.state.lock().await;
         let row = state.row(consumer);
-        let speaks = row.owner == owner && row.mark == *at;
+        let speaks = row.owner == owner && row.mark == *at && row.halted.is_none();
         if speaks {
             row.halted = Some(reason.to_owned());
         }
@@ -508,16 +522,28 @@ impl ConsumerStore for MemoryStore {
         round_trip().await;
         let state = self.state.lock().await;
         let row = state.marks.get(consumer.name).cloned();
-        Ok(row.map(|row| Standing { mark: row.mark, halted: row.halted, resynced: row.resynced }))
+        Ok(row.map(|row| {
+            let held = row.is_held();
+            Standing { mark: row.mark, halted: row.halted, held, resynced: row.resynced }
+        }))
     }
 
-    async fn resync_hold(&self, consumer: ConsumerId, reason: &str) -> Result<Option<Mark>, StoreError> {
+    async fn resync_hold(
+        &self,
+        consumer: ConsumerId,
+        reason: &str,
+        duration: Duration,
+    ) -> Result<Option<HoldClaim>, StoreError> {
         round_trip().await;
         let mut state = self.state.lock().await;
         let row = state.marks.get_mut(consumer.name);
         Ok(row.map(|row| {
+            if row.is_held() {
+                return HoldClaim::Taken(row.halted.clone().unwrap_or_default());
+            }
             row.halted = Some(reason.to_owned());
-            row.mark
+            row.hold_until = Some(Instant::now() + duration);
+            HoldClaim::Held(row.mark)
         }))
     }
 
@@ -534,7 +560,7 @@ impl ConsumerStore for MemoryStore {
         let row = state.row(consumer);
         let is_held = row.mark == *from && row.halted.as_deref() == held;
         if is_held {
-            (row.mark, row.halted, row.resynced) = (*to, None, Some(*done));
+            (row.mark, row.halted, row.hold_until, row.resynced) = (*to, None, None, Some(*done));
         }
         Ok(is_held)
     }
@@ -568,9 +594,30 @@ impl ConsumerTx for MemoryTx {
         Ok(is_there)
     }
 
-    async fn mark_lock(&mut self, consumer: ConsumerId) -> Result<Option<Mark>, StoreError> {
+    async fn mark_lock(&mut self, consumer: ConsumerId) -> Result<Option<LockedMark>, StoreError> {
         round_trip().await;
-        Ok(self.copy.marks.get(consumer.name).map(|row| row.mark))
+        let row = self.copy.marks.get(consumer.name);
+        Ok(row.map(|row| LockedMark { mark: row.mark, halted: row.halted.clone() }))
+    }
+
+    async fn resync_holds(
+        &mut self,
+        consumer: ConsumerId,
+        held: &str,
+        duration: Duration,
+    ) -> Result<bool, StoreError> {
+        round_trip().await;
+        let row = self.copy.row(consumer);
+        let holds = row.halted.as_deref() == Some(held);
+        if holds {
+            row.hold_until = Some(Instant::now() + duration);
+        }
+        Ok(holds)
+    }
+
+    async fn parked_any(&mut self, consumer: ConsumerId) -> Result<bool, StoreError> {
+        round_trip().await;
+        Ok(self.copy.parked.get(consumer.name).is_some_and(|parked| !parked.is_empty()))
     }
 
     async fn parked_among(
@@ -611,14 +658,15 @@ impl ConsumerTx for MemoryTx {
         Ok(())
     }
 
-    async fn parked_of(
+    async fn parked_first(
         &mut self,
         consumer: ConsumerId,
         aggregate: &Aggregate,
-    ) -> Result<Vec<Parked>, StoreError> {
+    ) -> Result<Option<(Parked, usize)>, StoreError> {
         round_trip().await;
         let parked = self.copy.parked.get(consumer.name).into_iter().flatten();
-        Ok(parked.filter(|parked| parked.event.new.aggregate == *aggregate).cloned().collect())
+        let mut parked = parked.filter(|parked| parked.event.new.aggregate == *aggregate);
+        Ok(parked.next().cloned().map(|first| (first, parked.count())))
     }
 
     async fn parked_remove(
@@ -640,6 +688,17 @@ impl ConsumerTx for MemoryTx {
     async fn act_keep(&mut self, consumer: ConsumerId, act: &Act) -> Result<(), StoreError> {
         round_trip().await;
         self.copy.row(consumer).act = Some(act.clone());
+        Ok(())
+    }
+
+    async fn skip_record(
+        &mut self,
+        _: ConsumerId,
+        position: Position,
+        skip: &Skip,
+    ) -> Result<(), StoreError> {
+        round_trip().await;
+        self.copy.skips.push((position, skip.clone()));
         Ok(())
     }
 

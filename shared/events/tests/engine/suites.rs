@@ -3,7 +3,7 @@
 
 use events::conformance::consumer::ConsumerHarness;
 use events::conformance::outbox::OutboxHarness;
-use events::{Aggregate, ConsumerId, NewEvent, StoreError};
+use events::{Aggregate, ConsumerId, NewEvent, Position, Skip, StoreError};
 
 use crate::memory::{MemoryOutbox, MemoryStore, MemoryTx};
 
@@ -69,6 +69,10 @@ impl ConsumerHarness for Reader {
 
     async fn count(&self, aggregate: &Aggregate) -> i64 {
         self.0.count(aggregate).await
+    }
+
+    async fn skips(&self) -> Vec<(Position, Skip)> {
+        self.0.skips().await
     }
 }
 

@@ -11,5 +11,6 @@ local mark = redis.call('HMGET', KEYS[1], 'epoch', 'position', 'event_id', 'halt
 if mark[1] ~= ARGV[1] or mark[2] ~= ARGV[2] or mark[3] ~= ARGV[3] or mark[4] ~= ARGV[4] then return 0 end
 redis.call('HSET', KEYS[1], 'epoch', ARGV[5], 'position', ARGV[6], 'event_id', ARGV[7], 'halted', '',
   'resync_request', ARGV[8], 'resync_aggregates', ARGV[9], 'resync_position', ARGV[10])
+redis.call('HDEL', KEYS[1], 'hold_until')
 redis.call('HINCRBY', KEYS[1], 'version', 1)
 return 1
