@@ -19,7 +19,7 @@ use crate::store::{
 const RETRY_FIRST: Duration = Duration::from_millis(10);
 const RETRY_LONGEST: Duration = Duration::from_secs(5);
 /// How much of an error is kept with a parked event.
-const ERROR_CHARS: usize = 2000;
+pub(crate) const ERROR_CHARS: usize = 2000;
 
 /// An error as it is kept with a parked event.
 pub(crate) fn error_text(error: &str) -> String {

@@ -12,7 +12,7 @@ use crate::store::Position;
 const SCHEMA_VERSION: i32 = 1;
 
 /// Why the payload of an event cannot be read.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Undecodable {
     /// It is of a version whose meaning this program does not know: fields may have another sense. Unknown fields
     /// alone, which are ignored, raise no version.

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::{aggregate, new_event, until};
 use crate::admin::{AdminError, BoxFuture, ConsumerAdmin as _, ConsumerHandle, Rebuild, Retried, Snapshot};
-use crate::apply::{Applier, Claim, Outcome, TOO_MANY_PARKED};
+use crate::apply::{Applier, Claim, ERROR_CHARS, Outcome, TOO_MANY_PARKED};
 use crate::consumer::ConsumerOptions;
 use crate::envelope::{Aggregate, Event};
 use crate::history::History;
@@ -73,6 +73,7 @@ macro_rules! consumer_suite {
             a_halting_effect_stops_right_before_its_event,
             too_many_parked_aggregates_halt_the_consumer,
             a_retry_applies_the_list_in_order,
+            an_error_is_kept_up_to_a_length,
             a_skip_drops_one_event,
             a_skip_is_recorded_with_who_and_why,
             a_repeat_of_an_act_hears_what_it_came_to,
@@ -93,6 +94,7 @@ const EPOCH: Uuid = Uuid::from_u128(0xe0);
 /// How an event is made to fail.
 enum Failure {
     Permanent,
+    Wordy,
     Transient { times: u32 },
     Halt,
 }
@@ -116,6 +118,7 @@ impl<H> Counting<H> {
     fn failure_of(&self, event: &Event) -> Option<EffectError> {
         match self.failures().get_mut(&event.new.id)? {
             Failure::Permanent => Some(EffectError::Permanent("made to fail".into())),
+            Failure::Wordy => Some(EffectError::Permanent("é".repeat(5000).into())),
             Failure::Halt => Some(EffectError::Halt("made to halt".to_owned())),
             Failure::Transient { times: 0 } => None,
             Failure::Transient { times } => {
@@ -654,6 +657,23 @@ pub async fn a_retry_applies_the_list_in_order<H: ConsumerHarness>(harness: H) {
     let next = bench.events(&events, &["a"]);
     bench.apply(&next).await;
     assert_eq!(bench.counts(&["a"]).await, [4], "the aggregate is free again");
+}
+
+/// However much an error says, also when a retry met it.
+pub async fn an_error_is_kept_up_to_a_length<H: ConsumerHarness>(harness: H) {
+    let bench = Bench::begun(harness).await;
+    let events = bench.events(&[], &["a"]);
+    bench.fail(&events[0], Failure::Wordy);
+    bench.apply(&events).await;
+    let kept = async |attempts: i32| {
+        let parked = bench.store.parked_list(bench.consumer.name, 0, 10).await.expect("answered");
+        assert_eq!((parked[0].attempts, parked[0].error.chars().count()), (attempts, ERROR_CHARS));
+    };
+    kept(1).await;
+    let told = bench.handle(true).retry(aggregate("a"), Uuid::new_v4()).await;
+    let Err(AdminError::StillFailing { error, .. }) = told else { panic!("{told:?}") };
+    assert_eq!(error.chars().count(), ERROR_CHARS);
+    kept(2).await;
 }
 
 /// One, for good; those behind it stay.
