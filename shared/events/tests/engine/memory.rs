@@ -41,6 +41,8 @@ struct Outbox {
     acknowledged: HashMap<String, Acknowledged>,
     /// How often events were read.
     reads: u32,
+    /// How many steps of a sequencer there were.
+    stamps: u32,
     /// Notes as published what is only stamped.
     is_hasty: bool,
 }
@@ -72,6 +74,7 @@ impl MemoryOutbox {
             published_through: 0,
             acknowledged: HashMap::new(),
             reads: 0,
+            stamps: 0,
             is_hasty: false,
         };
         Self { state: Arc::new(Mutex::new(state)), appended: Arc::new(Notify::new()) }
@@ -134,6 +137,11 @@ impl MemoryOutbox {
     /// How often events were read since the last time this was asked.
     pub(crate) fn take_reads(&self) -> u32 {
         std::mem::take(&mut self.lock().reads)
+    }
+
+    /// How many steps of a sequencer there were since the last time this was asked.
+    pub(crate) fn take_stamps(&self) -> u32 {
+        std::mem::take(&mut self.lock().stamps)
     }
 
     pub(crate) fn published_through(&self) -> Position {
@@ -289,6 +297,7 @@ impl OutboxStore for MemoryOutbox {
         if !state.holds(lease) {
             return Ok(Stamp::LeaseLost);
         }
+        state.stamps += 1;
         let now = Instant::now();
         state.lease_until = now + duration;
         let mut stamped = Vec::new();

@@ -89,6 +89,18 @@ async fn redis_goes_away_and_comes_back_without_a_delay_that_anybody_notices() {
     applied_as_committed(&world).await;
 }
 
+/// A step writes; a poll that finds nothing only looks, until a third of the lease is gone.
+#[tokio::test(start_paused = true)]
+async fn an_idle_sequencer_writes_only_to_keep_its_lease() {
+    let mut world = started().await;
+    latencies(&mut world, 3).await;
+    world.outbox.take_stamps();
+    sleep(Duration::from_secs(10)).await;
+    let steps = world.outbox.take_stamps();
+    assert!((5..=12).contains(&steps), "{steps} steps in ten seconds");
+    latencies(&mut world, 3).await;
+}
+
 /// Whether it is back costs one heartbeat; what waits for it is read only once that went out.
 #[tokio::test(start_paused = true)]
 async fn while_redis_is_away_nothing_is_read_for_it() {
