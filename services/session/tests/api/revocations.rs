@@ -184,7 +184,11 @@ async fn an_event_that_makes_no_sense_is_parked_and_the_others_go_on() {
         event_id: parked.events[0].event.clone().unwrap().id,
         justification: "it names nobody".to_owned(),
     };
-    client.skip_parked(crate::harness::bearer(skip, &admin.access_token)).await.unwrap();
+    client.skip_parked(crate::harness::bearer(skip.clone(), &admin.access_token)).await.unwrap();
+    let recorded = harness.redis(&["LINDEX", "{consumer:session.revocations}:skips", "0"]).await;
+    let lines: Vec<&str> = recorded.splitn(6, '\n').collect();
+    assert_eq!([lines[1], lines[3], lines[5]], [&*skip.event_id, &*skip.request_id, &*skip.justification]);
+    assert!(!lines[4].is_empty(), "who it was: {recorded}");
     let retry = api::event::v1::RetryParkedRequest {
         request_id: crate::harness::request_id(),
         consumer: "session.revocations".to_owned(),
