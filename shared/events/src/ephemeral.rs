@@ -28,6 +28,11 @@ pub trait Listener: Send + Sync + 'static {
 
     /// Whether events of this stream arrive now; not live before it was told for the first time.
     fn on_live(&self, stream: &str, live: bool);
+
+    /// Whether anything that is said now matters. As long as not, what comes is not even read, and no stream is live.
+    fn is_listening(&self) -> bool {
+        true
+    }
 }
 
 /// Without a word for so many ticks a stream is not live.
@@ -83,6 +88,9 @@ impl<L: Listener, C: Channel> Ephemeral<L, C> {
                 signal = subscription.next() => match signal {
                     Signal::Subscribed => {}
                     Signal::Lost => tails.values_mut().for_each(|tail| tail.lost(&self.listener)),
+                    Signal::Message { .. } if !self.listener.is_listening() => {
+                        tails.values_mut().for_each(|tail| tail.lost(&self.listener));
+                    }
                     Signal::Message { payload, .. } => match from_channel(payload) {
                         Ok(heard) => {
                             if let Some(tail) = tails.get_mut(heard.stream()) {
@@ -193,13 +201,84 @@ fn follows(now: &At, event: &Event) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
+    use std::sync::{Arc, Mutex};
+
+    use bytes::Bytes;
+    use futures_util::stream::{self, StreamExt as _};
 
     use super::*;
+    use crate::bus::{Outgoing, PublishError};
+    use crate::cloud_event::{channel_event, channel_head};
     use crate::test_support::{EPOCH, event, event_id};
 
     #[derive(Default)]
     struct Heardlist(Mutex<Vec<String>>);
+
+    /// Tells what it is given, and then nothing more.
+    #[derive(Clone)]
+    struct Recorded(Vec<Bytes>);
+
+    impl Channel for Recorded {
+        async fn publish(&self, _: Vec<Outgoing>) -> Result<(), PublishError> {
+            Ok(())
+        }
+
+        fn subscribe(&self, channels: Vec<String>, _: Option<Duration>) -> Subscription {
+            let channel = channels[0].clone();
+            let message = move |payload| Signal::Message { channel: channel.clone(), payload };
+            Subscription::new(stream::iter(self.0.clone()).map(message))
+        }
+    }
+
+    /// Listens from the third message on.
+    #[derive(Default, Clone)]
+    struct Late(Arc<Heardlist>, Arc<Mutex<u32>>);
+
+    impl Listener for Late {
+        fn on_event(&self, event: &Event) {
+            self.0.on_event(event);
+        }
+
+        fn on_clear(&self, stream: &str) {
+            self.0.on_clear(stream);
+        }
+
+        fn on_live(&self, stream: &str, live: bool) {
+            self.0.on_live(stream, live);
+        }
+
+        fn is_listening(&self) -> bool {
+            let mut asked = self.1.lock().unwrap();
+            *asked += 1;
+            *asked > 2
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_does_not_listen_is_told_nothing_and_begins_anew_when_it_does() {
+        let (late, stop) = (Late::default(), CancellationToken::new());
+        let head = Head {
+            stream: "s".to_owned(),
+            epoch: EPOCH,
+            position: 4,
+            event_id: Some(event_id(4)),
+            oldest: 1,
+        };
+        // What nobody listens to is not read: it may be anything.
+        let said = vec![
+            channel_head(&head),
+            Bytes::from_static(b"?"),
+            channel_event(&event("s", 6)),
+            channel_head(&head),
+        ];
+        let listening = Ephemeral::new(["s".to_owned()], Recorded(said), late.clone());
+        let stopping = async {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            stop.cancel();
+        };
+        tokio::join!(listening.run(stop.clone()), stopping);
+        assert_eq!(late.0.take(), ["clear", "live true", "event 6", "live false", "clear"]);
+    }
 
     impl Heardlist {
         fn note(&self, what: String) {
