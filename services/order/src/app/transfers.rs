@@ -152,5 +152,17 @@ fn held(hold: &WalletHold) -> Vec<Told> {
     let told = |at, description| Told { at, description, event_id: None, traceparent: None };
     let made = hold.created_at.map(|at| told(at, "the wallet's hold was made".to_owned()));
     let now = hold.updated_at.map(|at| told(at, format!("the wallet's hold is {}", hold.state)));
-    made.into_iter().chain(now).collect()
+    let events = hold.events.iter().map(|event| {
+        let place = event
+            .position
+            .map_or_else(|| ", not stamped yet".to_owned(), |position| format!(" at position {position}"));
+        Told {
+            at: event.created_at,
+            description: format!("{}{place}", event.event_type),
+            event_id: Some(event.id),
+            traceparent: event.traceparent.clone(),
+        }
+    });
+    let posted = hold.posting.as_ref().map(|(what, at)| told(*at, what.clone()));
+    made.into_iter().chain(now).chain(events).chain(posted).collect()
 }

@@ -41,7 +41,7 @@ struct State {
     users: Mutex<HashMap<UserId, User>>,
     asked: Mutex<u32>,
     /// By transfer; `None` while the wallets do not answer.
-    holds: Mutex<Option<HashMap<String, Hold>>>,
+    holds: Mutex<Option<HashMap<String, GetHoldResponse>>>,
 }
 
 #[derive(Clone)]
@@ -98,8 +98,8 @@ impl Peers {
     }
 
     /// The wallets answer from now on, and know these holds.
-    pub(crate) fn know_holds(&self, holds: impl IntoIterator<Item = Hold>) {
-        let holds = holds.into_iter().map(|hold| (hold.transfer_id.clone(), hold));
+    pub(crate) fn know_holds(&self, holds: impl IntoIterator<Item = GetHoldResponse>) {
+        let holds = holds.into_iter().map(|known| (known.hold.as_ref().unwrap().transfer_id.clone(), known));
         *self.state.holds.lock().unwrap() = Some(holds.collect());
     }
 
@@ -197,7 +197,7 @@ impl WalletService for Server {
         let holds = self.0.holds.lock().unwrap();
         let holds = holds.as_ref().ok_or_else(|| Status::unavailable("away"))?;
         match holds.get(&transfer_id) {
-            Some(hold) => Ok(Response::new(GetHoldResponse { hold: Some(hold.clone()) })),
+            Some(known) => Ok(Response::new(known.clone())),
             None => Err(Refusal::new(
                 Code::NotFound,
                 &api::user::v1::ErrorReason::HoldNotFound,

@@ -6,7 +6,7 @@ use super::App;
 use crate::domain::ledger::{TrialBalanceLine, WalletEntry};
 use crate::domain::wallet::{Wallet, WalletKey};
 use crate::error::{Error, Result};
-use crate::storage::StoredHold;
+use crate::storage::{HoldHistory, StoredHold};
 
 /// Who wants to see whose wallet.
 #[derive(Debug, Clone, Copy)]
@@ -46,9 +46,10 @@ impl App {
         self.store.wallet_entry_list(view.key(), below, limit).await
     }
 
-    /// What this service reserved for a transfer.
-    pub(crate) async fn get_hold(&self, transfer_id: TransferId) -> Result<StoredHold> {
-        self.store.hold_fetch(transfer_id).await?.ok_or(Error::HoldNotFound(transfer_id))
+    /// What this service reserved for a transfer, and what is known of that.
+    pub(crate) async fn get_hold(&self, transfer_id: TransferId) -> Result<(StoredHold, HoldHistory)> {
+        let hold = self.store.hold_fetch(transfer_id).await?.ok_or(Error::HoldNotFound(transfer_id))?;
+        Ok((hold, self.store.hold_history(transfer_id).await?))
     }
 
     /// Sums the book in one snapshot.

@@ -3,7 +3,8 @@
 use api::page_token;
 use api::user::v1::wallet_entry::Kind as WireKind;
 use api::user::v1::{
-    GetHoldRequest, GetWalletRequest, GrantCreditRequest, Hold as HoldMessage, ListWalletEntriesRequest,
+    GetHoldRequest, GetHoldResponse, GetWalletRequest, GrantCreditRequest, Hold as HoldMessage,
+    HoldEvent as HoldEventMessage, HoldPosting as HoldPostingMessage, ListWalletEntriesRequest,
     ListWalletEntriesResponse, SendCreditRequest, TrialBalanceLine as LineMessage, Wallet as WalletMessage,
     WalletEntry as EntryMessage, hold,
 };
@@ -17,7 +18,7 @@ use crate::app::{GrantCredit, SendCredit, WalletView};
 use crate::domain::ledger::{Kind, TrialBalanceLine, WalletEntry};
 use crate::domain::wallet::Wallet;
 use crate::error::{Error, Result};
-use crate::storage::StoredHold;
+use crate::storage::{HoldEvent, HoldHistory, StoredHold};
 
 const LIST_WALLET_ENTRIES: &str = "user.v1.WalletService/ListWalletEntries";
 const GRANT_CREDIT: &str = "user.v1.WalletService/GrantCredit";
@@ -177,7 +178,25 @@ pub(super) fn entry(entry: &WalletEntry) -> EntryMessage {
     }
 }
 
-pub(super) fn hold(stored: &StoredHold) -> HoldMessage {
+pub(super) fn get_hold_response(stored: &StoredHold, history: HoldHistory) -> GetHoldResponse {
+    let event = |event: HoldEvent| HoldEventMessage {
+        id: event.id.to_string(),
+        r#type: event.event_type,
+        create_time: Some(timestamp(event.created_at)),
+        traceparent: event.traceparent.unwrap_or_default(),
+        position: event.position.unwrap_or_default(),
+    };
+    let posting = history.posting.map(|posting| HoldPostingMessage {
+        debit_account: posting.debit,
+        credit_account: posting.credit,
+        amount: Some(posting.amount.into()),
+        create_time: Some(timestamp(posting.created_at)),
+    });
+    let events = history.events.into_iter().map(event).collect();
+    GetHoldResponse { hold: Some(hold(stored)), events, posting }
+}
+
+fn hold(stored: &StoredHold) -> HoldMessage {
     let spec = stored.hold.spec.as_ref();
     let state = match stored.hold.state {
         HoldState::Held => hold::State::Held,

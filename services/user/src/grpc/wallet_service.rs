@@ -58,8 +58,8 @@ impl WalletService for Wallets {
     }
 
     async fn get_hold(&self, request: Request<GetHoldRequest>) -> Result<Response<GetHoldResponse>, Status> {
-        let stored = self.app.get_hold(convert::get_hold(request.get_ref())?).await?;
-        Ok(Response::new(GetHoldResponse { hold: Some(convert::hold(&stored)) }))
+        let (stored, history) = self.app.get_hold(convert::get_hold(request.get_ref())?).await?;
+        Ok(Response::new(convert::get_hold_response(&stored, history)))
     }
 
     async fn get_trial_balance(

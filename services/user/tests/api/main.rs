@@ -11,6 +11,7 @@ mod experiments;
 mod expiry;
 mod faults;
 mod harness;
+mod holds;
 mod ledger;
 mod order_stream;
 mod participant;

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use api::common::v1::Money;
 use api::user::v1::wallet_entry::Kind;
 use api::user::v1::{
-    CreditGranted, CreditSent, GetHoldRequest, GetWalletRequest, GrantCreditRequest, GrantCreditResponse,
+    CreditGranted, CreditSent, GetWalletRequest, GrantCreditRequest, GrantCreditResponse,
     ListWalletEntriesRequest, ListWalletEntriesResponse, SendCreditRequest, SendCreditResponse, Wallet,
     WalletEntry,
 };
@@ -396,15 +396,4 @@ async fn anothers_wallet_looks_like_that_of_nobody() {
     assert_eq!(wallet_as(&admin, &ann.id).await.unwrap().balance, eur(100));
     assert_eq!(entries_as(&admin, &ann.id, 0, "").await.unwrap().entries.len(), 1);
     assert_eq!(refusal(wallet_as(&admin, &nobody).await).1, "USER_NOT_FOUND");
-}
-
-#[tokio::test]
-async fn a_hold_that_never_was_is_not_found() {
-    let harness = Harness::start().await;
-    let transfer_id = Uuid::now_v7().to_string();
-    let request = GetHoldRequest { transfer_id: transfer_id.clone() };
-    assert_eq!(
-        refusal(harness.order_service().wallets().get_hold(request).await),
-        refused(Code::NotFound, "HOLD_NOT_FOUND", &[&format!("hold {transfer_id}")])
-    );
 }
