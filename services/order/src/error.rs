@@ -61,6 +61,9 @@ pub enum Error {
     /// The products cost different currencies.
     #[error("the products of an order must have one currency; {0} has another")]
     CurrencyMismatch(ProductId),
+    /// The products cost more together than an order may.
+    #[error("the items cost too much together")]
+    TotalOverflow,
     /// The customer, or the receiver of an order, is deactivated.
     #[error("the user is deactivated")]
     CustomerDeactivated(UserId),

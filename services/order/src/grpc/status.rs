@@ -8,6 +8,8 @@ use api::order::v1::ErrorReason;
 use api::refusal::Refusal;
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
+use tonic_types::FieldViolation;
+use types::AMOUNT_MAX;
 
 use crate::domain::Reason;
 use crate::error::{Error, RETRY_AFTER};
@@ -35,12 +37,11 @@ impl From<Error> for Status {
             Error::RequestIdReused { method, fields } => {
                 let names = api::fingerprint::field_names(method, &fields).join(",");
                 common(Code::InvalidArgument, Common::RequestIdReused, &message)
-                    .bad_request(vec![tonic_types::FieldViolation {
-                        field: "request_id".to_owned(),
-                        description: "must be new for a new request".to_owned(),
-                        reason: "REQUEST_ID_REUSED".to_owned(),
-                        localized_message: None,
-                    }])
+                    .bad_request(vec![violation(
+                        "request_id",
+                        "REQUEST_ID_REUSED",
+                        "must be new for a new request",
+                    )])
                     .with("fields", names)
             }
             Error::Replayed(first) => {
@@ -75,6 +76,12 @@ impl From<Error> for Status {
                         "order the products of each currency apart",
                     )
             }
+            Error::TotalOverflow => common(Code::InvalidArgument, Common::InvalidRequest, &message)
+                .bad_request(vec![violation(
+                    "items",
+                    "TOTAL_OVERFLOW",
+                    &format!("must cost at most {AMOUNT_MAX} minor units together"),
+                )]),
             Error::CustomerDeactivated(user_id) => {
                 order(Code::FailedPrecondition, ErrorReason::CustomerDeactivated)
                     .with("user_id", user_id.to_string())
@@ -144,6 +151,15 @@ impl From<Error> for Status {
     }
 }
 
+fn violation(field: &str, reason: &str, description: &str) -> FieldViolation {
+    FieldViolation {
+        field: field.to_owned(),
+        description: description.to_owned(),
+        reason: reason.to_owned(),
+        localized_message: None,
+    }
+}
+
 /// Why a transfer was cancelled, as the wire calls it.
 const fn cancelled(reason: Reason) -> ErrorReason {
     match reason {
@@ -177,6 +193,7 @@ fn log(error: &Error) {
         | Error::OutOfStock { .. }
         | Error::SellerMismatch(_)
         | Error::CurrencyMismatch(_)
+        | Error::TotalOverflow
         | Error::CustomerDeactivated(_)
         | Error::InvalidState { .. }
         | Error::PaymentPending(_)
@@ -248,6 +265,7 @@ mod tests {
                 "CURRENCY_MISMATCH",
                 format!("products/{uuid}"),
             ),
+            (Error::TotalOverflow, Code::InvalidArgument, "INVALID_REQUEST", "items".to_owned()),
             (
                 Error::CustomerDeactivated(user),
                 Code::FailedPrecondition,
