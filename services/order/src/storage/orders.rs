@@ -1,4 +1,4 @@
-//! Orders and their items. The transfers' side of an order (what was paid and refunded) is in `transfers.rs`.
+//! Orders and their items. The transfers' side of an order (what was paid and refunded) is in `order_funds.rs`.
 
 use time::OffsetDateTime;
 use types::{Currency, Money, OrderId, ProductId, UserId};
