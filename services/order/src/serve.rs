@@ -112,6 +112,7 @@ impl OrderService {
                 &core,
                 Workers {
                     coordinator: self.coordinator(store_of_workers.clone()),
+                    waiters: Arc::clone(&self.waiters),
                     sessions: self.sessions.clone(),
                     user: user.channel(),
                     auditor: Worker::new(self.audits(&core, store_of_workers.clone(), &user), config.audit),

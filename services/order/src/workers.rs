@@ -14,10 +14,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::audit::Worker;
 use crate::config::OutboxConfig;
-use crate::consumers::{CUSTOMERS, Customers, Sessions, session_streams};
+use crate::consumers::{CUSTOMERS, Customers, Moves, Sessions, session_streams};
 use crate::storage::schema::Schema;
 use crate::storage::{STREAM, Store, Tx};
-use crate::transfers::{Answers, CONSUMER as ANSWERS, Coordinator, Recovery};
+use crate::transfers::{Answers, CONSUMER as ANSWERS, Coordinator, Recovery, Waiters};
 
 /// How often the schema is looked at until it is complete.
 const SCHEMA_POLL: Duration = Duration::from_secs(1);
@@ -32,6 +32,8 @@ pub(crate) struct Workers {
     pub(crate) stamped: Stamped,
     pub(crate) outbox: OutboxConfig,
     pub(crate) coordinator: Coordinator,
+    /// The calls of this process that wait for a transfer.
+    pub(crate) waiters: Arc<Waiters>,
     pub(crate) auditor: Worker,
     pub(crate) sessions: SessionCache,
     /// User service, for the events that Redis loses.
@@ -40,7 +42,7 @@ pub(crate) struct Workers {
 
 /// Starts all of them. They wait for the schema first.
 pub(crate) fn spawn(core: &Core, workers: Workers) {
-    let Workers { store, bus, stamped, outbox, coordinator, sessions, user, auditor } = workers;
+    let Workers { store, bus, stamped, outbox, coordinator, waiters, sessions, user, auditor } = workers;
     let OutboxConfig { retention, prune_every } = outbox;
     let options = SequencerOptions { retention, prune_every, ..SequencerOptions::default() };
     let sequencer = Sequencer::new(store.clone(), STREAM, bus.clone(), options).with_stamped(stamped);
@@ -48,6 +50,8 @@ pub(crate) fn spawn(core: &Core, workers: Workers) {
     let consume = Consume { core, store: &store, user, bus: &bus };
     consume.spawn(CUSTOMERS, Customers);
     consume.spawn(ANSWERS, Answers::new(coordinator.clone()));
+    let moves = Ephemeral::new([STREAM.to_owned()], bus.clone(), Moves::new(waiters));
+    core.spawn("transfer-listener", moves.run(core.workers_stop.clone()));
     let listener = Ephemeral::new(session_streams(), bus, Sessions::new(sessions));
     core.spawn("session-listener", listener.run(core.workers_stop.clone()));
     let recovery = Recovery::new(coordinator);

@@ -41,7 +41,6 @@ const TRANSACTIONS: &[(ServiceName, &str, &[Kind])] = &[
     (Order, "learn_customer", &[PlaceUnheard]),
     (Order, "cancel_order", &[CancelOrder]),
     (Order, "transfer_order", &[HandOver]),
-    (Order, "pay_order", &[Pay]),
     (Order, "refund_order", &[Refund]),
     (Order, "cancel_transfer", &[CancelTransfer]),
     (Order, "retry_transfer", &[RetryTransfer]),
@@ -52,7 +51,7 @@ const TRANSACTIONS: &[(ServiceName, &str, &[Kind])] = &[
 
 /// Changes that are one statement or one script: there is no moment inside.
 const STATEMENTS: &[(ServiceName, &str, Kind)] =
-    &[(Order, "place_order", Place), (Order, "place_order_refused", PlaceTooMany)];
+    &[(Order, "place_order", Place), (Order, "place_order_refused", PlaceTooMany), (Order, "pay_order", Pay)];
 const SCRIPTS: &[(&str, Kind)] = &[
     ("login", Login),
     ("refresh_session", Refresh),

@@ -36,19 +36,20 @@ impl App {
         started: Started,
         deadline: Option<Instant>,
     ) -> Result<Answer<Settled>> {
-        let transfer = self.transfers.ended(started.id, deadline).await?;
+        let joined = started.joined;
+        let transfer = self.transfers.ended(started, deadline).await?;
         let (transfer_id, order_id) = (transfer.id, transfer.order_id);
         let Some(then) = transfer.order_then.clone() else {
             let reason =
                 transfer.reason.ok_or_else(|| Error::internal("a transfer ended without an outcome"))?;
             let wallet_user_id = transfer.wallet_user_id;
             let refusal = Error::TransferCancelled { transfer_id, order_id, wallet_user_id, reason };
-            return Err(if started.joined { Error::Replayed(Box::new(refusal)) } else { refusal });
+            return Err(if joined { Error::Replayed(Box::new(refusal)) } else { refusal });
         };
         let order = self.store.order_fetch(order_id).await?;
         let order = order.ok_or_else(|| Error::internal("the order of a transfer does not exist"))?.at(then);
         // A flag that is raised after the end is for operators, and no part of this answer.
         let settled = Settled { transfer: Transfer { needs_operator: false, ..transfer }, order };
-        Ok(Answer { value: settled, is_replay: started.joined })
+        Ok(Answer { value: settled, is_replay: joined })
     }
 }

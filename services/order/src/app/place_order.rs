@@ -8,7 +8,7 @@ use types::UserId;
 use super::{Answer, App, Call};
 use crate::domain::{Order, OrderOutcome, Placement, Shortage, Wanted};
 use crate::error::{Error, Result};
-use crate::storage::{Keep, Placed};
+use crate::storage::{Keep, Placed, Retries};
 
 /// How often the products are read again because others bought them in between.
 const ATTEMPTS: usize = 8;
@@ -23,9 +23,10 @@ impl App {
     ) -> Result<Answer<Order>> {
         let product_ids: Vec<_> = wanted.iter().map(|item| item.product_id.uuid()).collect();
         let (id, now) = (self.new_id(), self.now());
+        let mut retries = Retries::of("place_order");
         if let Some(offers) = self.known_offers.of(wanted)
             && let Ok(Placement::Possible(order)) = Placement::new(id, customer_id, wanted, &offers, now)
-            && self.try_to_place(&order, call).await? == Placed::Done
+            && self.try_to_place(&order, call, &mut retries).await? == Placed::Done
         {
             return Ok(Answer::first(order));
         }
@@ -41,7 +42,7 @@ impl App {
                 Placement::Possible(order) => order,
                 Placement::Short(shortage) => return self.refuse(call, shortage).await,
             };
-            match self.try_to_place(&order, call).await? {
+            match self.try_to_place(&order, call, &mut retries).await? {
                 Placed::Done => return Ok(Answer::first(order)),
                 Placed::RequestTaken => return self.replay_order_of_first(call).await,
                 Placed::Unfounded => {}
@@ -50,11 +51,15 @@ impl App {
         Err(Error::Contention)
     }
 
-    /// Places the order if all is as it supposes. What gets in the way of others changes nothing either.
-    async fn try_to_place(&self, order: &Order, call: &Call) -> Result<Placed> {
+    /// Places the order if all is as it supposes. When others were in the way (a lock that was not free in time, a
+    /// deadlock), nobody knows what they have changed: it waits a moment, and what the order supposes is read again.
+    async fn try_to_place(&self, order: &Order, call: &Call, retries: &mut Retries) -> Result<Placed> {
         let event = self.order_placed(order, call);
         match self.store.order_place(order, &event, &call.key, &call.fingerprint).await {
-            Err(Error::Conflict(_)) => Ok(Placed::Unfounded),
+            Err(Error::Conflict(source)) => {
+                retries.pause(source).await?;
+                Ok(Placed::Unfounded)
+            }
             placed => placed,
         }
     }

@@ -287,6 +287,11 @@ pub(crate) enum Input {
 }
 
 impl Input {
+    /// Whether a transfer may be in a final state after it.
+    pub(crate) const fn may_end(&self) -> bool {
+        matches!(self, Self::Refused(_) | Self::Posted | Self::Released)
+    }
+
     /// Its name.
     pub(crate) const fn as_str(&self) -> &'static str {
         match self {

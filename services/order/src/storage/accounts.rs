@@ -45,28 +45,22 @@ macro_rules! columns {
     };
 }
 
-const READ: &str = concat!("SELECT ", columns!(), " FROM accounts WHERE owner_id = $1 AND currency = $2");
-
 impl Store {
     /// An account; one without a row is empty.
     pub(crate) async fn account_fetch(&self, key: AccountKey) -> Result<Account> {
-        let query = sqlx::query(READ).bind(key.owner_id.uuid()).bind(key.currency.code());
+        let query = sqlx::query(concat!(
+            "SELECT ",
+            columns!(),
+            " FROM accounts WHERE owner_id = $1 AND currency = $2"
+        ))
+        .bind(key.owner_id.uuid())
+        .bind(key.currency.code());
         let row: Option<Row> = self.read().await?.row(query).await?;
         row.map_or(Ok(Account::empty(key)), Account::try_from)
     }
 }
 
 impl Tx {
-    /// Reads an account without a lock, and makes its row when there is none yet.
-    pub(crate) async fn account_ensure(&mut self, key: AccountKey) -> Result<Account> {
-        let query = sqlx::query(READ).bind(key.owner_id.uuid()).bind(key.currency.code());
-        if let Some(row) = self.row::<Row>(query).await? {
-            return row.try_into();
-        }
-        self.accounts_make(&[key]).await?;
-        Ok(Account::empty(key))
-    }
-
     /// Locks accounts, in the order of their keys. Rows that are missing are made.
     pub(crate) async fn accounts_lock(&mut self, keys: &BTreeSet<AccountKey>) -> Result<Vec<Account>> {
         let mut accounts = self.accounts_lock_existing(keys).await?;

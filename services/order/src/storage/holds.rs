@@ -1,17 +1,15 @@
-//! This side's holds, and the participant's table on a transaction of its own statements. Where many transfers
-//! are decided at once, `transfers::work` applies the same table to rows that it has locked.
+//! This side's holds: locked, then written. What a step does to one is the participant's table, which
+//! `transfers::own_side` applies to locked rows.
 
 use std::collections::BTreeSet;
 
-use events::{Direction, Hold, HoldSpec, HoldState, ParticipantTx, Refusal, StoreError};
+use events::{Direction, Hold, HoldSpec, HoldState, Refusal};
 use sqlx::FromRow;
 use time::OffsetDateTime;
 use types::{Money, TransferId};
 use uuid::Uuid;
 
-use super::{Store, Tx, violated};
-use crate::domain::account::{Account, AccountKey, Posting};
-use crate::domain::transfer::Kind;
+use super::{Tx, violated};
 use crate::error::{Error, Result};
 
 macro_rules! columns {
@@ -97,28 +95,6 @@ fn state_of(name: &str) -> Option<HoldState> {
         .find(|each| state_name(*each) == name)
 }
 
-/// What posting a hold enters into the book.
-pub(crate) const fn posting_of(spec: &HoldSpec, at: OffsetDateTime) -> Posting {
-    let kind = match spec.direction {
-        Direction::Debit => Kind::Refund,
-        Direction::Credit => Kind::Pay,
-    };
-    Posting { transfer_id: spec.transfer_id, order_id: spec.order_id, kind, at }
-}
-
-impl Store {
-    /// A hold as committed.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn hold_fetch(&self, transfer_id: TransferId) -> Result<Option<Hold>> {
-        let query = sqlx::query(concat!("SELECT ", columns!(), " FROM holds WHERE transfer_id = $1"))
-            .bind(transfer_id.uuid());
-        let row: Option<Row> = self.read().await?.row(query).await?;
-        row.map(Hold::try_from).transpose()
-    }
-}
-
 impl Tx {
     /// Locks holds, in the order of their ids.
     pub(crate) async fn holds_lock(&mut self, transfers: &BTreeSet<TransferId>) -> Result<Vec<Hold>> {
@@ -146,7 +122,8 @@ impl Tx {
         if changed == holds.len() as u64 { Ok(()) } else { Err(Error::internal("a locked hold is gone")) }
     }
 
-    async fn insert(&mut self, hold: &Hold) -> Result<()> {
+    /// Inserts a new hold.
+    pub(crate) async fn hold_insert(&mut self, hold: &Hold) -> Result<()> {
         let spec = hold.spec.as_ref();
         let query = sqlx::query(concat!(
             "INSERT INTO holds (",
@@ -168,75 +145,5 @@ impl Tx {
             Err(error) if violated(&error) == Some("holds_pkey") => Err(Error::Conflict(error.into())),
             result => result.map(drop),
         }
-    }
-
-    /// Moves `amount` between what is free and what is set aside, if the account's bounds allow it.
-    async fn set_aside(&mut self, key: AccountKey, direction: Direction, amount: i64) -> Result<bool> {
-        let query = match direction {
-            Direction::Debit => {
-                "UPDATE accounts SET held = held + $3
-                 WHERE owner_id = $1 AND currency = $2 AND balance - held >= $3"
-            }
-            Direction::Credit => {
-                "UPDATE accounts SET incoming = incoming + $3
-                 WHERE owner_id = $1 AND currency = $2 AND balance + incoming + $3 <= $4"
-            }
-        };
-        let mut query = sqlx::query(query).bind(key.owner_id.uuid()).bind(key.currency.code()).bind(amount);
-        if direction == Direction::Credit {
-            query = query.bind(types::BALANCE_MAX);
-        }
-        Ok(self.execute(query).await? == 1)
-    }
-
-    async fn account_lock(&mut self, key: AccountKey) -> Result<(Account, OffsetDateTime)> {
-        let account = self.accounts_lock(&BTreeSet::from([key])).await?.pop();
-        let now: Option<(OffsetDateTime,)> = self.row(sqlx::query("SELECT clock_timestamp()")).await?;
-        account
-            .zip(now)
-            .map(|(account, (now,))| (account, now))
-            .ok_or_else(|| Error::internal("an account that was just made is gone"))
-    }
-}
-
-impl ParticipantTx for Tx {
-    async fn hold_fetch(&mut self, transfer_id: TransferId) -> Result<Option<Hold>, StoreError> {
-        Ok(self.holds_lock(&BTreeSet::from([transfer_id])).await?.pop())
-    }
-
-    async fn hold_insert(&mut self, hold: &Hold) -> Result<(), StoreError> {
-        Ok(self.insert(hold).await?)
-    }
-
-    async fn hold_update(&mut self, hold: &Hold) -> Result<(), StoreError> {
-        Ok(self.holds_update(&[hold]).await?)
-    }
-
-    async fn balance_reserve(&mut self, spec: &HoldSpec) -> Result<Result<(), Refusal>, StoreError> {
-        let key = AccountKey::of(spec.owner, spec.amount);
-        let refusal = match spec.direction {
-            Direction::Debit => Refusal::InsufficientCredit,
-            Direction::Credit => {
-                self.account_ensure(key).await?;
-                Refusal::BalanceLimit
-            }
-        };
-        let reserved = self.set_aside(key, spec.direction, spec.amount.minor_units).await?;
-        Ok(if reserved { Ok(()) } else { Err(refusal) })
-    }
-
-    async fn balance_release(&mut self, spec: &HoldSpec) -> Result<(), StoreError> {
-        let key = AccountKey::of(spec.owner, spec.amount);
-        let (mut account, _) = self.account_lock(key).await?;
-        account.release(spec.direction, spec.amount.minor_units);
-        Ok(self.accounts_update(&[&account]).await?)
-    }
-
-    async fn balance_post(&mut self, spec: &HoldSpec) -> Result<(), StoreError> {
-        let key = AccountKey::of(spec.owner, spec.amount);
-        let (mut account, now) = self.account_lock(key).await?;
-        let entry = account.post(spec.direction, spec.amount.minor_units, posting_of(spec, now));
-        self.accounts_update(&[&account]).await?;
-        Ok(self.entries_insert(&[entry]).await?)
     }
 }

@@ -1,8 +1,10 @@
 //! PostgreSQL: the only place with driver crates.
 //!
 //! [`Store`] reads; [`Tx`] writes, and appends the events that tell of it ([`Tx::event_append`]), so that a
-//! change and its event commit together. Each runtime core has a `Store` of its own; the background workers
-//! have one whose sessions may not pause inside a transaction.
+//! change and its event commit together. What [`Store`] itself writes is one statement each, a transaction of its own:
+//! it has its event in it (`order_place`, `payment_begin`), or it is nobody's news (outcomes of requests, claims of
+//! workers, the auditor's state). Each runtime core has a `Store` of its own; the background workers have one whose
+//! sessions may not pause inside a transaction.
 
 mod accounts;
 mod audit;
@@ -27,6 +29,7 @@ pub mod schema;
 mod statistics;
 mod transfer_history;
 mod transfer_leases;
+mod transfer_start;
 mod transfers;
 
 use std::sync::{Arc, Mutex};
@@ -40,13 +43,13 @@ use sqlx::query::Query;
 use tokio::sync::Notify;
 
 use crate::config::PostgresConfig;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Source};
 
 pub(crate) use audit::Audited;
 pub(crate) use audit_state::{Advance, Turn};
 pub(crate) use errors::violated;
-pub(crate) use holds::posting_of;
 pub(crate) use ledger::{TrialBalance, TrialBalanceLine};
+pub(crate) use order_funds::PaymentView;
 pub(crate) use placements::Placed;
 pub(crate) use pool::Connection;
 use pool::Connector;
@@ -55,12 +58,13 @@ pub(crate) use requests::{Keep, Recorded};
 pub(crate) use statistics::SumsSnapshot;
 pub(crate) use transfer_history::Told;
 pub(crate) use transfer_leases::{Claim, Look};
+pub(crate) use transfer_start::Begun;
 pub(crate) use transfers::OperatorAct;
 
 /// The stream of this service's events.
 pub(crate) const STREAM: &str = "order";
 
-/// How often a transaction is tried that concurrent changes got in the way of.
+/// How often something is tried that concurrent changes got in the way of.
 const ATTEMPTS: u32 = 6;
 const FIRST_DELAY: Duration = Duration::from_millis(10);
 const LONGEST_DELAY: Duration = Duration::from_millis(250);
@@ -130,8 +134,8 @@ impl Store {
         F: FnMut(Tx) -> Fut,
         Fut: Future<Output = Result<T>>,
     {
-        let mut backoff = Backoff::new(FIRST_DELAY, LONGEST_DELAY);
-        for _ in 0..ATTEMPTS {
+        let mut retries = Retries::of(name);
+        loop {
             let home = Home::default();
             fault::point!("business.beginning", name);
             let mut tx = self.begin().await?;
@@ -140,15 +144,10 @@ impl Store {
             let result = work(tx).await;
             home.roll_back().await;
             match result {
-                Err(Error::Conflict(source)) => {
-                    tracing::debug!(name, error = source, "a concurrent change got in the way");
-                    tokio::time::sleep(backoff.next_delay()).await;
-                }
+                Err(Error::Conflict(source)) => retries.pause(source).await?,
                 result => return result,
             }
         }
-        tracing::warn!(name, attempts = ATTEMPTS, "gave up: concurrent changes got in the way every time");
-        Err(Error::Contention)
     }
 
     /// How many connections are open, and how many of them are idle; for tests and metrics.
@@ -156,6 +155,45 @@ impl Store {
     pub fn connections(&self) -> (usize, usize) {
         let status = self.pool.status();
         (status.size, status.available)
+    }
+}
+
+/// What to do when concurrent changes got in the way of something: again after a pause, but not for ever.
+#[derive(Debug)]
+pub(crate) struct Retries {
+    name: &'static str,
+    left: u32,
+    backoff: Backoff,
+}
+
+impl Retries {
+    /// Of something with this name, for logs.
+    pub(crate) fn of(name: &'static str) -> Self {
+        Self { name, left: ATTEMPTS, backoff: Backoff::new(FIRST_DELAY, LONGEST_DELAY) }
+    }
+
+    /// Waits until it is time to try again.
+    ///
+    /// # Errors
+    /// [`Error::Contention`] when it was tried often enough.
+    pub(crate) async fn pause(&mut self, source: Source) -> Result<()> {
+        let name = self.name;
+        tracing::debug!(
+            name,
+            error = &*source as &dyn std::error::Error,
+            "a concurrent change got in the way"
+        );
+        self.left = self.left.saturating_sub(1);
+        if self.left == 0 {
+            tracing::warn!(
+                name,
+                attempts = ATTEMPTS,
+                "gave up: concurrent changes got in the way every time"
+            );
+            return Err(Error::Contention);
+        }
+        tokio::time::sleep(self.backoff.next_delay()).await;
+        Ok(())
     }
 }
 
@@ -264,5 +302,26 @@ impl Drop for Tx {
         {
             *home.0.lock().expect("no holder of this lock panics") = Some(connection);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_others_get_in_the_way_of_is_tried_again_after_pauses_and_not_for_ever() {
+        let (mut retries, begun) = (Retries::of("test"), Instant::now());
+        let mut before = begun;
+        for bound in [10, 20, 40, 80, 160] {
+            retries.pause("a deadlock".into()).await.unwrap();
+            assert!(before.elapsed() <= Duration::from_millis(bound + 1));
+            before = Instant::now();
+        }
+        assert!(begun.elapsed() > Duration::ZERO);
+        let last = retries.pause("a deadlock".into()).await;
+        assert!(matches!(last, Err(Error::Contention)), "{last:?}");
     }
 }

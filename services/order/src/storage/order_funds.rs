@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 
 use sqlx::FromRow;
 use time::OffsetDateTime;
-use types::{Money, OrderId, TransferId, UserId};
+use types::{Fingerprint, Money, OrderId, RequestKey, TransferId, UserId};
 use uuid::Uuid;
 
-use super::Tx;
+use super::{Store, Tx};
+use crate::domain::account::{Account, AccountKey};
 use crate::domain::refund::OrderFunds;
 use crate::error::{Error, Result};
 
@@ -56,6 +57,76 @@ impl TryFrom<Row> for OrderFunds {
             event_version: row.event_version,
             updated_at: row.updated_at,
         })
+    }
+}
+
+/// What the database knows of a wish to pay an order, in one snapshot and without locks.
+#[derive(Debug)]
+pub(crate) struct PaymentView {
+    /// The transfer that the request has started before, and what that request said.
+    pub(crate) first: Option<(TransferId, Fingerprint)>,
+    /// The order.
+    pub(crate) order: OrderFunds,
+    /// The account that is paid to.
+    pub(crate) account: Account,
+    /// The database's time.
+    pub(crate) now: OffsetDateTime,
+}
+
+#[derive(Debug, FromRow)]
+struct ViewRow {
+    #[sqlx(flatten)]
+    order: Row,
+    transfer_id: Option<Uuid>,
+    fingerprint: Option<Vec<u8>>,
+    balance: Option<i64>,
+    incoming: Option<i64>,
+}
+
+impl TryFrom<ViewRow> for PaymentView {
+    type Error = Error;
+
+    fn try_from(row: ViewRow) -> Result<Self> {
+        let now = row.order.seen_at;
+        let order = OrderFunds::try_from(row.order)?;
+        let fingerprint = |bytes| {
+            Fingerprint::from_bytes(bytes).ok_or_else(|| Error::internal("a transfer has no fingerprint"))
+        };
+        let first = row.transfer_id.zip(row.fingerprint);
+        let first = first.map(|(id, bytes)| Ok::<_, Error>((id.into(), fingerprint(bytes)?))).transpose()?;
+        let account = Account {
+            balance: row.balance.unwrap_or_default(),
+            incoming: row.incoming.unwrap_or_default(),
+            ..Account::empty(AccountKey::of(order.seller_id, order.total))
+        };
+        Ok(Self { first, order, account, now })
+    }
+}
+
+impl Store {
+    /// Reads all that the beginning of a payment needs; `None` when there is no such order.
+    pub(crate) async fn payment_view(
+        &self,
+        key: &RequestKey,
+        order_id: OrderId,
+    ) -> Result<Option<PaymentView>> {
+        let query = sqlx::query(concat!(
+            "SELECT ",
+            columns!(),
+            ", transfer_id, fingerprint, balance, incoming, clock_timestamp() AS seen_at
+             FROM orders
+             LEFT JOIN (SELECT id AS transfer_id, fingerprint FROM transfers
+                        WHERE request_id = $1 AND principal = $2 AND method = $3) AS first ON true
+             LEFT JOIN (SELECT owner_id, currency AS account_currency, balance, incoming FROM accounts) AS account
+                    ON owner_id = seller_id AND account_currency = currency
+             WHERE id = $4"
+        ))
+        .bind(key.request_id)
+        .bind(&key.principal)
+        .bind(key.method)
+        .bind(order_id.uuid());
+        let row: Option<ViewRow> = self.read().await?.row(query).await?;
+        row.map(PaymentView::try_from).transpose()
     }
 }
 

@@ -35,14 +35,14 @@ pub(crate) struct Look<'a> {
     pub(crate) needs_operator: bool,
 }
 
-/// How old the oldest unfinished transfers are.
+/// How old the oldest unfinished transfers are, and how many an operator has to look at.
 #[derive(Debug, Clone, Copy, Default, PartialEq, FromRow)]
 pub(crate) struct Ages {
     /// Seconds since the oldest undecided one was started.
     pub(crate) undecided_seconds: Option<f64>,
     /// Seconds since the oldest unfinished one was decided.
     pub(crate) unfinished_seconds: Option<f64>,
-    /// Transfers that wait for an operator.
+    /// Transfers that wait for an operator, those that have ended included.
     pub(crate) needs_operator: i64,
 }
 
@@ -96,14 +96,14 @@ impl Store {
         Ok(rows.into_iter().map(claim).filter_map(readable).collect())
     }
 
-    /// How old the oldest unfinished transfers are.
+    /// How old the oldest unfinished transfers are, and how many an operator has to look at.
     pub(crate) async fn transfer_ages(&self) -> Result<Ages> {
         let query = sqlx::query(
             "SELECT max(extract(epoch FROM clock_timestamp() - created_at)) FILTER (WHERE decision IS NULL)
                         ::float8 AS undecided_seconds,
                     max(extract(epoch FROM clock_timestamp() - decided_at)) FILTER (WHERE decision IS NOT NULL)
                         ::float8 AS unfinished_seconds,
-                    count(*) FILTER (WHERE needs_operator) AS needs_operator
+                    (SELECT count(*) FROM transfers WHERE needs_operator) AS needs_operator
              FROM transfers WHERE next_attempt_at IS NOT NULL",
         );
         Ok(self.read().await?.row(query).await?.unwrap_or_default())

@@ -166,39 +166,6 @@ impl Tx {
         Ok((transfers, now))
     }
 
-    /// Inserts a transfer, which claims its request. `false` when another transaction has claimed it, for
-    /// which this waits: roll back, and join that one's transfer.
-    pub(crate) async fn transfer_insert(&mut self, transfer: &Transfer) -> Result<bool> {
-        let query = sqlx::query(
-            "INSERT INTO transfers (id, principal, method, request_id, fingerprint, kind, order_id, wallet_user_id,
-                                    account_owner_id, amount, currency, state, decision, reason, deadline,
-                                    decided_at, created_at, updated_at, next_attempt_at, event_version)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
-             ON CONFLICT ON CONSTRAINT transfers_request DO NOTHING",
-        )
-        .bind(transfer.id.uuid())
-        .bind(&transfer.key.principal)
-        .bind(transfer.key.method)
-        .bind(transfer.key.request_id)
-        .bind(transfer.fingerprint.as_bytes())
-        .bind(transfer.kind.as_str())
-        .bind(transfer.order_id.uuid())
-        .bind(transfer.wallet_user_id.uuid())
-        .bind(transfer.account_owner_id.uuid())
-        .bind(transfer.amount.minor_units)
-        .bind(transfer.amount.currency.code())
-        .bind(transfer.state.as_str())
-        .bind(transfer.decision().map(|decision| decision.as_str()))
-        .bind(transfer.reason.map(Reason::as_str))
-        .bind(transfer.deadline)
-        .bind(transfer.decided_at)
-        .bind(transfer.created_at)
-        .bind(transfer.updated_at)
-        .bind(transfer.next_attempt_at)
-        .bind(transfer.event_version);
-        Ok(self.execute(query).await? == 1)
-    }
-
     /// Writes transfers that this transaction has locked, each with the version that it was read with: a
     /// compare-and-set that a forgotten lock cannot get past. A transfer that has moved is no worker's any more.
     pub(crate) async fn transfers_update(&mut self, transfers: &[(&Transfer, i64)]) -> Result<()> {

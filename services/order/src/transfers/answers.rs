@@ -9,6 +9,7 @@ use prost::{Message, Name};
 use types::TransferId;
 
 use super::Coordinator;
+use super::waiters::Moved;
 use super::work::{Applied, Happening, Work};
 use crate::domain::transfer::{Input, Reason};
 use crate::storage::Tx;
@@ -34,8 +35,7 @@ impl Effects<Tx> for Answers {
             return Ok(());
         }
         let Self(coordinator) = self;
-        let mut work =
-            Work::lock(tx, coordinator.ids.clone(), coordinator.config.look_after, &happenings).await?;
+        let mut work = Work::lock(tx, coordinator.ids.clone(), coordinator.config, &happenings).await?;
         for happening in &happenings {
             if work.apply(happening).await? == Applied::Unknown {
                 // This database was put back to a time before the transfer, or it was never ours. The
@@ -59,8 +59,10 @@ impl Effects<Tx> for Answers {
         let moved = run.iter().filter_map(|event| happening(event).ok().flatten());
         self.0.waiters.wake(moved.map(|happening| {
             fault::point!("transfer.moved", happening.input.as_str());
-            happening.transfer_id
+            let moved = if happening.input.may_end() { Moved::ToItsEnd } else { Moved::On };
+            (happening.transfer_id, moved)
         }));
+        self.0.waiters.applied();
     }
 }
 

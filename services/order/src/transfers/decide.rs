@@ -8,6 +8,7 @@ use types::TransferId;
 use uuid::Uuid;
 
 use super::Coordinator;
+use super::waiters::Moved;
 use super::work::{Applied, Happening, Work};
 use crate::domain::transfer::{Decision, Input, Transfer};
 use crate::error::Result;
@@ -34,22 +35,23 @@ impl Coordinator {
     /// Answers a participant with this mark. Past the transfer's deadline this itself decides CANCEL.
     pub(crate) async fn decision(&self, id: TransferId, mark: &Mark, headers: Headers) -> Result<Decided> {
         let happening = Happening { transfer_id: id, input: Input::Expiry, headers };
-        let decided = self
+        let (decided, moved) = self
             .store
             .transaction("get_decision", async |mut tx: Tx| {
                 let (applied, transfer) = self.apply_one(&mut tx, &happening, None).await?;
                 // Read under the locks, on the same session: the answer holds for this history and no other.
                 let present = tx.stream_epoch(mark).await?;
+                let moved = transfer.as_ref().map(Moved::to);
                 let decision = match transfer {
                     Some(transfer) => transfer.decision(),
                     // Presumed abort: whatever was asked of the participant was never committed here.
                     None => (present == Some(mark.epoch)).then_some(Decision::Cancel),
                 };
                 finish(tx, applied).await?;
-                Ok(Decided { decision, epoch: present.unwrap_or_default() })
+                Ok((Decided { decision, epoch: present.unwrap_or_default() }, moved))
             })
             .await?;
-        self.waiters.wake([id]);
+        self.waiters.wake(moved.map(|moved| (id, moved)));
         Ok(decided)
     }
 
@@ -69,7 +71,8 @@ impl Coordinator {
                 Ok((applied, transfer))
             })
             .await?;
-        self.waiters.wake([happening.transfer_id]);
+        let (_, transfer) = &acted;
+        self.waiters.wake(transfer.iter().map(|transfer| (transfer.id, Moved::to(transfer))));
         Ok(acted)
     }
 
@@ -82,7 +85,7 @@ impl Coordinator {
     ) -> Result<(Applied, Option<Transfer>)> {
         let id = happening.transfer_id;
         let ids = self.ids.clone();
-        let mut work = Work::lock(tx, ids, self.config.look_after, slice::from_ref(happening)).await?;
+        let mut work = Work::lock(tx, ids, self.config, slice::from_ref(happening)).await?;
         if let Some(Lease { owner, fence }) = lease
             && !tx.claim_holds(id, owner, fence).await?
         {

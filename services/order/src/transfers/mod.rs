@@ -7,7 +7,7 @@
 //! - `decide`: one transfer at a time, for whoever asks: participants, operators, the recovery worker.
 //! - `recovery`: cancels what nobody decided in time, and calls an operator for what does not end.
 //! - `work`: the rows under their locks, which all of them change in the same way.
-//! - `waiters`: calls that wait for a transfer's end, without a connection to the database.
+//! - `waiters`: calls that wait for a transfer, without a connection to the database.
 
 mod answers;
 mod decide;
@@ -31,7 +31,7 @@ pub(crate) use operator::Acted;
 pub(crate) use recovery::Recovery;
 pub(crate) use refund_order::Refund;
 pub(crate) use start::{Request, Started};
-pub(crate) use waiters::Waiters;
+pub(crate) use waiters::{Moved, Waiters};
 
 use crate::config::TransferConfig;
 use crate::storage::Store;

@@ -7,6 +7,7 @@ use types::TransferId;
 use super::Coordinator;
 use super::messages::Cause;
 use super::start::Request;
+use super::waiters::Moved;
 use super::work::{Applied, Happening, Work};
 use crate::domain::transfer::{Input, State, Transfer, TransferNow};
 use crate::error::{Error, Result};
@@ -24,24 +25,24 @@ pub(crate) struct Acted {
 impl Coordinator {
     /// Decides CANCEL for a transfer that is undecided.
     pub(crate) async fn cancel(&self, request: &Request, id: TransferId) -> Result<Acted> {
-        let acted = self.store.transaction("cancel_transfer", |tx| self.try_cancel(tx, request, id)).await;
-        self.waiters.wake([id]);
-        acted
+        let acted = self.store.transaction("cancel_transfer", |tx| self.try_cancel(tx, request, id)).await?;
+        self.waiters.wake([(id, Moved::to(&acted.transfer))]);
+        Ok(acted)
     }
 
-    /// Sends the present step's command once more, with a new budget of attempts.
+    /// Sends the present step's command once more, with a new budget of attempts; takes the flag from a transfer that
+    /// has ended.
     pub(crate) async fn retry(&self, request: &Request, id: TransferId) -> Result<Acted> {
-        let acted = self.store.transaction("retry_transfer", |tx| self.try_retry(tx, request, id)).await;
-        self.waiters.wake([id]);
-        acted
+        let acted = self.store.transaction("retry_transfer", |tx| self.try_retry(tx, request, id)).await?;
+        self.waiters.wake([(id, Moved::to(&acted.transfer))]);
+        Ok(acted)
     }
 
     async fn try_cancel(&self, mut tx: Tx, request: &Request, id: TransferId) -> Result<Acted> {
         let happening =
             Happening { transfer_id: id, input: Input::OperatorCancel, headers: request.headers.clone() };
         let ids = self.ids.clone();
-        let mut work =
-            Work::lock(&mut tx, ids, self.config.look_after, std::slice::from_ref(&happening)).await?;
+        let mut work = Work::lock(&mut tx, ids, self.config, std::slice::from_ref(&happening)).await?;
         let before = work.transfer(id).cloned();
         if let Some(acted) = done_before(&mut tx, request, before.as_ref()).await? {
             return Ok(acted);
@@ -68,9 +69,11 @@ impl Coordinator {
         let cause = Cause { headers: request.headers.clone(), at: now };
         let event_id = self.ids.next().into();
         let command = match transfer.state {
-            State::Reserving => cause.reserve(event_id, &mut transfer),
-            State::Confirming => cause.confirm(event_id, &mut transfer),
-            State::Cancelling => cause.cancel(event_id, &mut transfer),
+            State::Reserving => Some(cause.reserve(event_id, &mut transfer)),
+            State::Confirming => Some(cause.confirm(event_id, &mut transfer)),
+            State::Cancelling => Some(cause.cancel(event_id, &mut transfer)),
+            // Nothing is left to be done, but somebody has looked. What was wrong stays to be read.
+            State::Completed | State::Cancelled if transfer.needs_operator => None,
             State::Completed | State::Cancelled => {
                 return Err(Error::TransferEnded { transfer_id: id, state: transfer.state.as_str() });
             }
@@ -78,9 +81,9 @@ impl Coordinator {
         transfer.version += 1;
         transfer.attempts = 0;
         transfer.needs_operator = false;
-        transfer.next_attempt_at = Some(now + self.config.look_after);
+        transfer.next_attempt_at = command.is_some().then(|| now + self.config.look_after);
         tx.transfers_update(&[(&transfer, read_version)]).await?;
-        tx.event_append(&command).await?;
+        tx.events_append(command.as_slice()).await?;
         let before = transfer.state;
         self.record(tx, request, before, transfer).await
     }

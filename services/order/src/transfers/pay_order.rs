@@ -1,16 +1,19 @@
-//! Starts a payment: one transaction locks the order, sets it pending, inserts the transfer and appends
-//! the command to reserve. While it runs nobody else can pay, cancel or hand over the order.
+//! Starts a payment: the order is set pending, the transfer inserted and the command to reserve appended. While it runs
+//! nobody else can pay, cancel or hand over the order.
+//!
+//! One statement reads without a lock all that the decision needs, another writes if the order is still as it was read.
+//! Nothing waits between the two, so nobody holds the order's lock for longer than the second takes.
 
 use types::{OrderId, UserId};
 
 use super::Coordinator;
 use super::messages::Cause;
-use super::start::{Request, Started, claim};
-use crate::domain::account::AccountKey;
+use super::start::{Request, Started, overtaken, refused};
+use crate::domain::account::Account;
 use crate::domain::refund::OrderFunds;
 use crate::domain::transfer::{Kind, Reason};
 use crate::error::{Error, Result};
-use crate::storage::Tx;
+use crate::storage::{Begun, PaymentView, Retries};
 
 impl Coordinator {
     /// Starts the payment of an order of `customer_id`, or finds the one that this request has started.
@@ -20,49 +23,53 @@ impl Coordinator {
         customer_id: UserId,
         order_id: OrderId,
     ) -> Result<Started> {
-        if let Some(joined) = self.joined(request).await? {
-            return Ok(joined);
+        let mut retries = Retries::of("pay_order");
+        loop {
+            match self.try_payment(request, customer_id, order_id).await {
+                Err(Error::Conflict(source)) => retries.pause(source).await?,
+                result => return result,
+            }
         }
-        self.store.transaction("pay_order", |tx| self.try_payment(tx, request, customer_id, order_id)).await
     }
 
     async fn try_payment(
         &self,
-        mut tx: Tx,
         request: &Request,
         customer_id: UserId,
         order_id: OrderId,
     ) -> Result<Started> {
-        let order = tx.order_funds_lock(order_id).await?;
-        // After the lock, so that of several calls with one id the later ones see the first; before ownership
-        // and state, so that a repeat hears the outcome whatever has become of the order.
-        if let Some(first) = tx.transfer_by_request(&request.key).await? {
-            return request.join(&first);
+        let Some(view) = self.store.payment_view(&request.key, order_id).await? else {
+            return self.joined(request).await?.ok_or(Error::OrderNotFound(order_id));
+        };
+        let PaymentView { first, mut order, account, now } = view;
+        // Before ownership and state, so that a repeat hears the outcome whatever has become of the order.
+        if let Some((id, said)) = first {
+            return request.join(id, &said);
         }
-        let (mut order, now) = order
-            .filter(|(order, _)| order.customer_id == customer_id)
-            .ok_or(Error::OrderNotFound(order_id))?;
+        if order.customer_id != customer_id {
+            return Err(Error::OrderNotFound(order_id));
+        }
+        let read_version = order.version;
         let mut transfer = self.transfer(request, Kind::Pay, &order, customer_id, order.total, now);
-        if let Err(reason) = begin(&mut tx, &mut order, now).await? {
-            return self.refuse(tx, transfer, reason).await;
+        if let Err(reason) = begin(&mut order, &account, now) {
+            let transfer = refused(transfer, reason);
+            let recorded = self.store.payment_refuse(&transfer).await?;
+            return if recorded { Ok(Started::refused(transfer)) } else { Err(overtaken()) };
         }
         let cause = Cause { headers: request.headers.clone(), at: now };
         let command = cause.reserve(self.ids.next().into(), &mut transfer);
-        claim(&mut tx, &transfer).await?;
-        tx.orders_settle(&[&order]).await?;
-        tx.event_append(&command).await?;
-        tx.commit().await?;
-        Ok(Started { id: transfer.id, joined: false })
+        let waiting = self.waiters.register(transfer.id);
+        match self.store.payment_begin(&transfer, (&order, read_version), &command).await? {
+            Begun::Done => Ok(Started::new(transfer.id, waiting)),
+            Begun::Overtaken => Err(overtaken()),
+        }
     }
 }
 
 /// The order must be PLACED, and the seller must have room. The account is not locked: all payments of one
 /// merchant would wait for each other, and the decision looks again.
-async fn begin(tx: &mut Tx, order: &mut OrderFunds, now: time::OffsetDateTime) -> Result<Result<(), Reason>> {
+fn begin(order: &mut OrderFunds, account: &Account, now: time::OffsetDateTime) -> Result<(), Reason> {
     let total = order.total;
-    if let Err(reason) = order.begin_payment(now) {
-        return Ok(Err(reason));
-    }
-    let account = tx.account_ensure(AccountKey::of(order.seller_id, total)).await?;
-    Ok(if account.has_room_for(total.minor_units) { Ok(()) } else { Err(Reason::BalanceLimit) })
+    order.begin_payment(now)?;
+    if account.has_room_for(total.minor_units) { Ok(()) } else { Err(Reason::BalanceLimit) }
 }

@@ -13,19 +13,25 @@ use uuid::Uuid;
 
 use super::Coordinator;
 use super::decide::Lease;
+use super::waiters::Moved;
 use super::work::Happening;
 use crate::domain::transfer::{Decision, Input};
 use crate::error::{Error, Result};
 use crate::storage::{Claim, Look};
 
 /// Claims of one tick.
-const BATCH: i64 = 32;
+const BATCH: i64 = 16;
 /// Claims that are worked on side by side.
 const CONCURRENCY: usize = 4;
 /// The time for one of them, so that one that waits for a lock does not keep the others waiting.
 const EACH_WITHIN: Duration = Duration::from_secs(1);
-/// As long as a whole batch can take. Who is slower than that is stopped by the fence.
+/// Longer than a whole batch can take, in which each claim fails to be recovered and then to be given back. Who is
+/// slower than that is stopped by the fence.
 const LEASE: Duration = Duration::from_secs(10);
+const _: () = {
+    let rounds = BATCH.cast_unsigned().div_ceil(CONCURRENCY as u64);
+    assert!(rounds * 2 * EACH_WITHIN.as_secs() < LEASE.as_secs());
+};
 const AGES_EVERY: Duration = Duration::from_secs(10);
 
 /// The recovery worker of one process.
@@ -127,7 +133,7 @@ impl Recovery {
             needs_operator: exhausted,
         };
         if self.coordinator.store.transfer_look_again(claim, self.owner, look).await? && exhausted {
-            self.coordinator.waiters.wake([transfer.id]);
+            self.coordinator.waiters.wake([(transfer.id, Moved::On)]);
         }
         Ok(())
     }
@@ -148,7 +154,7 @@ impl Recovery {
 }
 
 /// Full jitter: anywhere below a bound that doubles with every look, but never at once.
-fn delay(first: Duration, cap: Duration, attempts: i32) -> Duration {
+pub(super) fn delay(first: Duration, cap: Duration, attempts: i32) -> Duration {
     let doublings = u32::try_from(attempts.clamp(0, 16)).unwrap_or_default();
     let bound = first.saturating_mul(1 << doublings).min(cap);
     bound.mul_f64(fastrand::f64()).max(first.min(cap) / 10)
@@ -181,6 +187,60 @@ mod tests {
 
     async fn execute(store: &Store, statement: &'static str) -> u64 {
         store.read().await.unwrap().execute(sqlx::query(statement)).await.unwrap()
+    }
+
+    /// Nothing that recovery does can mend it, so it must not come back at once.
+    #[tokio::test]
+    async fn a_contradiction_is_looked_at_again_later_and_later() {
+        let database = TestPostgres::create().await.unwrap();
+        let config = PostgresConfig::for_tests(database.url());
+        schema::migrate(&config).await.unwrap();
+        let store = Store::open(&config, Use::Workers, Arc::<Signals>::default()).unwrap();
+        // The hold of a refund that nobody has decided is posted.
+        execute(
+            &store,
+            "WITH paid AS (
+                 INSERT INTO orders (id, customer_id, seller_id, state, currency, total_minor_units, paid_minor_units,
+                                     refund_pending_minor_units, payer_id, version, event_version, created_at,
+                                     updated_at)
+                 SELECT gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 'paid', 'EUR', 5, 5, 5,
+                        gen_random_uuid(), 3, 2, now(), now()
+                 RETURNING *),
+             refund AS (
+                 INSERT INTO transfers (id, principal, method, request_id, fingerprint, kind, order_id,
+                                        wallet_user_id, account_owner_id, amount, currency, state, deadline,
+                                        created_at, updated_at, next_attempt_at, event_version)
+                 SELECT gen_random_uuid(), 'p', 'm', gen_random_uuid(), decode(repeat('00', 32), 'hex'), 'refund', id,
+                        payer_id, seller_id, 5, 'EUR', 'reserving', now(), now(), now(), now(), 0
+                 FROM paid RETURNING *)
+             INSERT INTO holds (transfer_id, owner_id, direction, amount, currency, order_id, expires_at, state,
+                                version)
+             SELECT id, account_owner_id, 'debit', amount, currency, order_id, deadline, 'posted', 2 FROM refund",
+        )
+        .await;
+        let transfers = TransferConfig { look_after: Duration::from_secs(60), ..TransferConfig::default() };
+        let coordinator = Coordinator::new(store.clone(), Arc::new(SystemIds), Arc::default(), transfers);
+        let recovery = Recovery::new(coordinator);
+        let due = "UPDATE transfers SET next_attempt_at = now(), lease_until = NULL";
+        for attempts in 1..=2 {
+            assert_eq!(recovery.tick().await.unwrap(), 1);
+            assert_eq!(recovery.tick().await.unwrap(), 0, "at once, for the {attempts}. time");
+            let query = sqlx::query(
+                "SELECT attempts, version, next_attempt_at > now() AND lease_owner IS NULL AS waits, last_error
+                 FROM transfers WHERE needs_operator",
+            );
+            let row: Option<(i32, i64, bool, String)> = store.read().await.unwrap().row(query).await.unwrap();
+            let said = "this side cannot release: Impossible(Some(Posted))".to_owned();
+            assert_eq!(row, Some((attempts, 2, true, said)), "a watcher is told once");
+            execute(&store, due).await;
+        }
+        // Whoever counts what operators have to look at finds it also when it has ended.
+        let end =
+            "UPDATE transfers SET state = 'cancelled', decision = 'cancel', reason = 'TRANSFER_EXPIRED',
+                                        decided_at = now(), next_attempt_at = NULL";
+        execute(&store, end).await;
+        let ages = store.transfer_ages().await.unwrap();
+        assert_eq!((ages.needs_operator, ages.undecided_seconds), (1, None));
     }
 
     /// A worker that was paused past its lease comes back and finds its claim taken: it writes nothing, though

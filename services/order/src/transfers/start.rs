@@ -5,10 +5,10 @@ use time::OffsetDateTime;
 use types::{Fingerprint, Money, RequestKey, TransferId, UserId};
 
 use super::Coordinator;
+use super::waiters::Registration;
 use crate::domain::refund::OrderFunds;
 use crate::domain::transfer::{Kind, Reason, State, Transfer};
 use crate::error::{Error, Result};
-use crate::storage::Tx;
 
 /// The call that starts a transfer.
 #[derive(Debug, Clone)]
@@ -22,12 +22,37 @@ pub(crate) struct Request {
 }
 
 /// A transfer that a call has to do with.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Started {
     /// The transfer.
     pub(crate) id: TransferId,
     /// Whether an earlier call with the same request has started it.
     pub(crate) joined: bool,
+    /// How far it is.
+    pub(super) known: Known,
+}
+
+/// What a call knows of a transfer without reading its row.
+#[derive(Debug)]
+pub(super) enum Known {
+    /// It has ended already.
+    Ended(Box<Transfer>),
+    /// It has just begun, and what moves it from there on is heard.
+    New(Registration),
+    /// Nothing.
+    Nothing,
+}
+
+impl Started {
+    /// This call has begun it.
+    pub(super) const fn new(id: TransferId, waiting: Registration) -> Self {
+        Self { id, joined: false, known: Known::New(waiting) }
+    }
+
+    /// This call has made it, and it was refused at once.
+    pub(super) fn refused(transfer: Transfer) -> Self {
+        Self { id: transfer.id, joined: false, known: Known::Ended(Box::new(transfer)) }
+    }
 }
 
 impl Request {
@@ -35,12 +60,12 @@ impl Request {
     ///
     /// # Errors
     /// [`Error::RequestIdReused`] when that call said something else.
-    pub(super) fn join(&self, first: &Transfer) -> Result<Started> {
-        if !first.fingerprint.same_content(&self.fingerprint) {
-            let fields = first.fingerprint.differing_fields(&self.fingerprint);
+    pub(super) fn join(&self, id: TransferId, said: &Fingerprint) -> Result<Started> {
+        if !said.same_content(&self.fingerprint) {
+            let fields = said.differing_fields(&self.fingerprint);
             return Err(Error::RequestIdReused { method: self.key.method, fields });
         }
-        Ok(Started { id: first.id, joined: true })
+        Ok(Started { id, joined: true, known: Known::Nothing })
     }
 }
 
@@ -49,7 +74,7 @@ impl Coordinator {
     /// never stand in the way of the answers that they wait for.
     pub(super) async fn joined(&self, request: &Request) -> Result<Option<Started>> {
         let first = self.store.transfer_by_request(&request.key).await?;
-        first.map(|first| request.join(&first)).transpose()
+        first.map(|first| request.join(first.id, &first.fingerprint)).transpose()
     }
 
     /// A new transfer, in memory.
@@ -87,26 +112,21 @@ impl Coordinator {
             order_then: None,
         }
     }
+}
 
-    /// Commits a transfer that is refused before anybody was asked for anything: its row is the outcome that
-    /// every repeat of the request is told. Nobody has heard of it, so no event tells of its end.
-    pub(super) async fn refuse(&self, mut tx: Tx, mut transfer: Transfer, reason: Reason) -> Result<Started> {
-        transfer.state = State::Cancelled;
-        transfer.reason = Some(reason);
-        transfer.decided_at = Some(transfer.created_at);
-        transfer.next_attempt_at = None;
-        claim(&mut tx, &transfer).await?;
-        tx.commit().await?;
-        Ok(Started { id: transfer.id, joined: false })
+/// A transfer that is refused before anybody was asked for anything: its row is the outcome that every repeat of the
+/// request is told. Nobody has heard of it, so no event tells of its end.
+pub(super) fn refused(transfer: Transfer, reason: Reason) -> Transfer {
+    Transfer {
+        state: State::Cancelled,
+        reason: Some(reason),
+        decided_at: Some(transfer.created_at),
+        next_attempt_at: None,
+        ..transfer
     }
 }
 
-/// Inserts a transfer, which claims its request.
-pub(super) async fn claim(tx: &mut Tx, transfer: &Transfer) -> Result<()> {
-    if tx.transfer_insert(transfer).await? {
-        Ok(())
-    } else {
-        // Only with another order can a request have got here twice. Done again, this finds the first.
-        Err(Error::Conflict("another call with this request_id was faster".into()))
-    }
+/// Another call was faster; done again, this one finds what that one did.
+pub(super) fn overtaken() -> Error {
+    Error::Conflict("the order has changed, or another call has the same request_id".into())
 }

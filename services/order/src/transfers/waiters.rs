@@ -1,18 +1,18 @@
-//! Calls that wait for a transfer to move. They hold no connection: they are woken when this process has moved
-//! it, and look again every 250 ms, because another replica may have.
+//! Calls that wait for a transfer. They hold no connection: they are woken when this process has moved it, or stream
+//! `order` tells that another replica has, and look again every 250 ms, because both may fail them.
 //!
-//! Shared by all cores of the process: the consumer runs on the first one, calls on all.
+//! Shared by all cores of the process: the consumer and the listener run on the first one, calls on all.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use tokio::sync::Notify;
-use tokio::sync::futures::Notified;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use types::TransferId;
 
 use super::Coordinator;
+use super::start::{Known, Started};
 use crate::domain::transfer::Transfer;
 use crate::error::{Error, Result};
 
@@ -20,38 +20,76 @@ use crate::error::{Error, Result};
 const LOOK: Duration = Duration::from_millis(250);
 /// The time that a call keeps for its answer, or a fifth of what it has.
 const RESERVE_MAX: Duration = Duration::from_millis(150);
+/// A process that has applied an answer within this time is the one that applies them all: it has nothing to hear.
+const APPLIES_HERE: Duration = Duration::from_secs(1);
 
 /// Who waits for which transfer.
 #[derive(Debug, Default)]
-pub(crate) struct Waiters(Mutex<HashMap<TransferId, Waited>>);
+pub(crate) struct Waiters(Mutex<Waiting>);
 
 #[derive(Debug, Default)]
-struct Waited {
-    moved: Arc<Notify>,
-    waiting: usize,
+struct Waiting {
+    transfers: HashMap<TransferId, watch::Sender<Moves>>,
+    applied_at: Option<Instant>,
+}
+
+/// What is known of a transfer's moves: they are only counted, because its row says where it is.
+#[derive(Debug, Default, Clone, Copy)]
+struct Moves {
+    all: u64,
+    last: u64,
+}
+
+/// How far a transfer was moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Moved {
+    /// Perhaps to its end. Whoever waits for that looks.
+    ToItsEnd,
+    /// On, and more has to happen. Only a watcher wants to know.
+    On,
+}
+
+impl Moved {
+    /// What became of a transfer, where its row is at hand.
+    pub(crate) const fn to(transfer: &Transfer) -> Self {
+        if transfer.state.is_final() { Self::ToItsEnd } else { Self::On }
+    }
 }
 
 impl Waiters {
     /// Wakes whoever waits for these.
-    pub(crate) fn wake(&self, transfers: impl IntoIterator<Item = TransferId>) {
-        let waited = self.0.lock().expect("no holder of this lock panics");
-        for id in transfers {
-            if let Some(waited) = waited.get(&id) {
-                waited.moved.notify_waiters();
+    pub(crate) fn wake(&self, transfers: impl IntoIterator<Item = (TransferId, Moved)>) {
+        let waiting = self.lock();
+        for (id, moved) in transfers {
+            if let Some(moves) = waiting.transfers.get(&id) {
+                moves.send_modify(|moves| {
+                    moves.all += 1;
+                    moves.last += u64::from(moved == Moved::ToItsEnd);
+                });
             }
         }
     }
 
-    fn register(self: &Arc<Self>, id: TransferId) -> Registration {
-        let mut all = self.0.lock().expect("no holder of this lock panics");
-        let waited = all.entry(id).or_default();
-        waited.waiting += 1;
-        Registration { waiters: Arc::clone(self), id, moved: Arc::clone(&waited.moved) }
+    /// This process has applied answers.
+    pub(super) fn applied(&self) {
+        self.lock().applied_at = Some(Instant::now());
     }
 
-    #[cfg(test)]
-    fn len(&self) -> usize {
-        self.0.lock().unwrap().len()
+    /// Whether somebody waits for what another replica may do.
+    pub(crate) fn is_anybody_waiting(&self) -> bool {
+        let waiting = self.lock();
+        !waiting.transfers.is_empty() && waiting.applied_at.is_none_or(|at| at.elapsed() >= APPLIES_HERE)
+    }
+
+    /// Waits for a transfer from now on: what moves it later is not missed.
+    pub(super) fn register(self: &Arc<Self>, id: TransferId) -> Registration {
+        let moves = self.lock().transfers.entry(id).or_default().subscribe();
+        let seen = *moves.borrow();
+        Registration { waiters: Arc::clone(self), id, moves, seen }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.0.lock().expect("no holder of this lock panics")
     }
 }
 
@@ -60,47 +98,72 @@ impl Waiters {
 pub(crate) struct Registration {
     waiters: Arc<Waiters>,
     id: TransferId,
-    moved: Arc<Notify>,
+    moves: watch::Receiver<Moves>,
+    seen: Moves,
 }
 
 impl Registration {
-    /// Resolves when the transfer was moved after this call, or it is time to look.
-    fn moved(&self) -> Notified<'_> {
-        self.moved.notified()
+    /// The row is about to be read: only what moves it after that is news.
+    fn look(&mut self) {
+        self.seen = *self.moves.borrow_and_update();
+    }
+
+    /// Resolves when the transfer was moved since the last look.
+    async fn moved(&mut self) {
+        let seen = self.seen.all;
+        self.until(|moves| moves.all != seen).await;
+    }
+
+    /// Resolves when the transfer may have ended since the last look.
+    async fn ended(&mut self) {
+        let seen = self.seen.last;
+        self.until(|moves| moves.last != seen).await;
+    }
+
+    async fn until(&mut self, is_news: impl Fn(&Moves) -> bool) {
+        // The sender is kept as long as there is a registration.
+        if self.moves.wait_for(is_news).await.is_err() {
+            std::future::pending().await
+        }
     }
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        let mut all = self.waiters.0.lock().expect("no holder of this lock panics");
-        if let Some(waited) = all.get_mut(&self.id) {
-            waited.waiting -= 1;
-            if waited.waiting == 0 {
-                all.remove(&self.id);
-            }
+        let mut waiting = self.waiters.lock();
+        if waiting.transfers.get(&self.id).is_some_and(|moves| moves.receiver_count() == 1) {
+            waiting.transfers.remove(&self.id);
         }
     }
 }
 
 impl Coordinator {
-    /// Waits for a transfer's end, at the most until shortly before `deadline`.
+    /// Waits for the end of a transfer that a call has to do with, at the most until shortly before `deadline`.
     ///
     /// # Errors
     /// [`Error::InProgress`] when it has not ended by then; it goes on.
-    pub(crate) async fn ended(&self, id: TransferId, deadline: Option<Instant>) -> Result<Transfer> {
+    pub(crate) async fn ended(&self, started: Started, deadline: Option<Instant>) -> Result<Transfer> {
+        let Started { id, known, .. } = started;
+        let (mut waiting, mut is_new) = match known {
+            Known::Ended(transfer) => return Ok(*transfer),
+            Known::New(waiting) => (waiting, true),
+            Known::Nothing => (self.waiters.register(id), false),
+        };
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         let patience = left.map_or(self.config.transfer_deadline, |left| left - RESERVE_MAX.min(left / 5));
         let until = Instant::now() + patience;
-        let waiting = self.waiters.register(id);
         loop {
-            let moved = waiting.moved();
-            let transfer = self.store.transfer_fetch(id).await?.ok_or(Error::TransferNotFound(id))?;
-            if transfer.state.is_final() {
-                return Ok(transfer);
+            // Of one that this call has just made, everything is known until it moves.
+            if !std::mem::take(&mut is_new) {
+                waiting.look();
+                let transfer = self.store.transfer_fetch(id).await?.ok_or(Error::TransferNotFound(id))?;
+                if transfer.state.is_final() {
+                    return Ok(transfer);
+                }
             }
             let look = Instant::now() + LOOK.mul_f64(0.8 + 0.4 * fastrand::f64());
             tokio::select! {
-                () = moved => {}
+                () = waiting.ended() => {}
                 () = tokio::time::sleep_until(look.min(until)) => {}
             }
             if Instant::now() >= until {
@@ -111,15 +174,15 @@ impl Coordinator {
 
     /// Waits until a transfer is no longer at `version`.
     pub(crate) async fn changed(&self, id: TransferId, version: i64) -> Result<Transfer> {
-        let waiting = self.waiters.register(id);
+        let mut waiting = self.waiters.register(id);
         loop {
-            let moved = waiting.moved();
+            waiting.look();
             let transfer = self.store.transfer_fetch(id).await?.ok_or(Error::TransferNotFound(id))?;
             if transfer.version != version {
                 return Ok(transfer);
             }
             tokio::select! {
-                () = moved => {}
+                () = waiting.moved() => {}
                 () = tokio::time::sleep(LOOK.mul_f64(0.8 + 0.4 * fastrand::f64())) => {}
             }
         }
@@ -128,23 +191,124 @@ impl Coordinator {
 
 #[cfg(test)]
 mod tests {
+    use api::order::v1::{CreditConfirmRequested, OrderPaid, TransferCompleted};
+    use bytes::Bytes;
+    use events::bus::{Channel, Outgoing, PublishError, Signal, Subscription};
+    use events::cloud_event::channel_event;
+    use events::{Aggregate, Ephemeral, Event, Headers, NewEvent};
+    use futures_util::{FutureExt as _, StreamExt as _, stream};
+    use prost::Name;
+    use time::OffsetDateTime;
+    use tokio_util::sync::CancellationToken;
     use uuid::Uuid;
 
     use super::*;
+    use crate::consumers::Moves;
+
+    fn id(number: u128) -> TransferId {
+        TransferId::from_uuid(Uuid::from_u128(number))
+    }
 
     #[tokio::test]
     async fn a_wake_after_the_look_is_not_missed_and_nobody_stays_registered() {
         let waiters = Arc::new(Waiters::default());
-        let id = TransferId::from_uuid(Uuid::from_u128(1));
-        let (one, two) = (waiters.register(id), waiters.register(id));
-        // As in the loop: taken before the row is read, awaited after.
-        let (first, second) = (one.moved(), two.moved());
-        waiters.wake([id, TransferId::from_uuid(Uuid::from_u128(2))]);
-        first.await;
-        second.await;
+        let (mut one, mut two) = (waiters.register(id(1)), waiters.register(id(1)));
+        // As in the loop: the row is read after the look, and awaited afterwards.
+        one.look();
+        two.look();
+        waiters.wake([(id(1), Moved::ToItsEnd), (id(2), Moved::ToItsEnd)]);
+        one.ended().await;
+        two.moved().await;
+        one.look();
+        assert!(one.ended().now_or_never().is_none(), "what was seen is no news");
         drop(one);
-        assert_eq!(waiters.len(), 1);
+        assert!(waiters.is_anybody_waiting());
         drop(two);
-        assert_eq!(waiters.len(), 0);
+        assert!(waiters.lock().transfers.is_empty());
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_the_end_is_not_woken_on_the_way() {
+        let waiters = Arc::new(Waiters::default());
+        let (mut caller, mut watcher) = (waiters.register(id(1)), waiters.register(id(1)));
+        waiters.wake([(id(1), Moved::On)]);
+        assert!(caller.ended().now_or_never().is_none());
+        watcher.moved().await;
+        waiters.wake([(id(1), Moved::ToItsEnd)]);
+        caller.ended().await;
+    }
+
+    /// What another replica has published.
+    #[derive(Clone)]
+    struct Published(Vec<Bytes>);
+
+    impl Channel for Published {
+        async fn publish(&self, _: Vec<Outgoing>) -> Result<(), PublishError> {
+            Ok(())
+        }
+
+        fn subscribe(&self, channels: Vec<String>, _: Option<Duration>) -> Subscription {
+            let channel = channels[0].clone();
+            let message = move |payload| Signal::Message { channel: channel.clone(), payload };
+            Subscription::new(stream::iter(self.0.clone()).map(message))
+        }
+    }
+
+    fn told(position: i64, kind: &str, payload: &impl Name) -> Bytes {
+        let event_id = |position: i64| Uuid::from_u128(position.unsigned_abs().into()).into();
+        let aggregate = Aggregate::new(kind, id(1));
+        channel_event(&Event {
+            stream: "order".to_owned(),
+            epoch: Uuid::nil(),
+            position,
+            previous: (position > 1).then(|| event_id(position - 1)),
+            new: NewEvent::new(
+                event_id(position),
+                aggregate,
+                position,
+                payload,
+                Headers::default(),
+                OffsetDateTime::UNIX_EPOCH,
+            ),
+        })
+    }
+
+    async fn hear(waiters: &Arc<Waiters>, published: Vec<Bytes>) {
+        let stop = CancellationToken::new();
+        let listening =
+            Ephemeral::new(["order".to_owned()], Published(published), Moves::new(Arc::clone(waiters)));
+        let stopping = async {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            stop.cancel();
+        };
+        tokio::join!(listening.run(stop.clone()), stopping);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_another_replica_has_moved_is_heard_on_the_stream() {
+        let waiters = Arc::new(Waiters::default());
+        let (mut caller, mut watcher) = (waiters.register(id(1)), waiters.register(id(1)));
+        let transfer_id = id(1).to_string();
+        let confirming = CreditConfirmRequested { transfer_id: transfer_id.clone() };
+        let paid = OrderPaid { transfer_id: transfer_id.clone(), ..OrderPaid::default() };
+        hear(&waiters, vec![told(1, "order", &paid)]).await;
+        assert!(watcher.moved().now_or_never().is_none(), "an order of the same id is no transfer");
+        hear(&waiters, vec![told(1, "order", &paid), told(2, "transfer", &confirming)]).await;
+        assert!(watcher.moved().now_or_never().is_some());
+        assert!(caller.ended().now_or_never().is_none());
+        hear(&waiters, vec![told(3, "transfer", &TransferCompleted { transfer_id })]).await;
+        assert!(caller.ended().now_or_never().is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_process_that_applies_the_answers_has_nothing_to_hear() {
+        let waiters = Arc::new(Waiters::default());
+        assert!(!waiters.is_anybody_waiting());
+        let _waiting = waiters.register(id(1));
+        assert!(waiters.is_anybody_waiting());
+        waiters.applied();
+        assert!(!waiters.is_anybody_waiting());
+        tokio::time::advance(APPLIES_HERE).await;
+        assert!(waiters.is_anybody_waiting(), "another replica may apply them by now");
     }
 }

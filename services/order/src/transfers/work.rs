@@ -6,7 +6,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use events::{Headers, NewEvent, Outcome, Step, participant};
 use time::OffsetDateTime;
@@ -14,6 +13,8 @@ use types::{EventId, IdSource, OrderId, TransferId};
 
 use super::messages::Cause;
 use super::own_side::OwnSide;
+use super::recovery::delay;
+use crate::config::TransferConfig;
 use crate::domain::account::{AccountKey, Posting};
 use crate::domain::refund::OrderFunds;
 use crate::domain::transfer::{Action, Input, Kind, Reason, State, Transfer, step};
@@ -49,8 +50,8 @@ pub(crate) enum Applied {
 /// Rows under their locks.
 pub(crate) struct Work {
     ids: Arc<dyn IdSource>,
-    /// When the recovery worker looks at a transfer whose state has changed.
-    look_after: Duration,
+    /// When the recovery worker looks again.
+    config: TransferConfig,
     now: OffsetDateTime,
     orders: BTreeMap<OrderId, OrderFunds>,
     transfers: BTreeMap<TransferId, Transfer>,
@@ -67,7 +68,7 @@ impl Work {
     pub(crate) async fn lock(
         tx: &mut Tx,
         ids: Arc<dyn IdSource>,
-        look_after: Duration,
+        config: TransferConfig,
         happenings: &[Happening],
     ) -> Result<Self> {
         let with = |may: fn(&Input) -> bool| -> BTreeSet<TransferId> {
@@ -98,7 +99,7 @@ impl Work {
 
         Ok(Self {
             ids,
-            look_after,
+            config,
             now,
             own: OwnSide::new(now, holds, accounts),
             orders: orders.into_iter().map(|order| (order.id, order)).collect(),
@@ -228,7 +229,7 @@ impl Work {
         transfer.version += 1;
         transfer.attempts = 0;
         transfer.needs_operator = false;
-        transfer.next_attempt_at = (!state.is_final()).then(|| self.now + self.look_after);
+        transfer.next_attempt_at = (!state.is_final()).then(|| self.now + self.config.look_after);
         self.changed_transfers.insert(id);
         Ok(Applied::Changed)
     }
@@ -240,6 +241,11 @@ impl Work {
             transfer.needs_operator = true;
             transfer.last_error = what;
             transfer.version += 1;
+            self.changed_transfers.insert(id);
+        }
+        if !transfer.state.is_final() {
+            let TransferConfig { look_after, look_cap, .. } = self.config;
+            transfer.next_attempt_at = Some(self.now + delay(look_after, look_cap, transfer.attempts));
             self.changed_transfers.insert(id);
         }
         Ok(Applied::Alarmed)

@@ -21,7 +21,7 @@ async fn known(harness: &Harness, user_id: &str) -> Option<Row> {
         .unwrap()
 }
 
-async fn wait_for(harness: &Harness, user_id: &str, state: &str, role: &str, version: i64) {
+pub(crate) async fn wait_for(harness: &Harness, user_id: &str, state: &str, role: &str, version: i64) {
     let expected = Some((state.to_owned(), role.to_owned(), version));
     wait_until(WITHIN, "the read model", async || {
         let found = known(harness, user_id).await;
@@ -31,7 +31,7 @@ async fn wait_for(harness: &Harness, user_id: &str, state: &str, role: &str, ver
     .unwrap();
 }
 
-fn created(user_id: &str) -> UserCreated {
+pub(crate) fn created(user_id: &str) -> UserCreated {
     let mut event = UserCreated { user_id: user_id.to_owned(), display_name: "Ann".to_owned(), role: 0 };
     event.set_role(Role::Customer);
     event
@@ -41,7 +41,7 @@ fn has_role(user_id: &str, role: Role) -> UserRoleChanged {
     UserRoleChanged { user_id: user_id.to_owned(), role: role.into(), auth_epoch: 2 }
 }
 
-fn deactivated(user_id: &str) -> UserDeactivated {
+pub(crate) fn deactivated(user_id: &str) -> UserDeactivated {
     UserDeactivated { user_id: user_id.to_owned(), auth_epoch: 2 }
 }
 

@@ -3,7 +3,7 @@
 use api::auth::v1::Role;
 use api::common::v1::Money;
 use api::order::v1::order::State;
-use api::order::v1::{Order, OrderPlaced, PlaceOrderRequest};
+use api::order::v1::{Order, OrderItem, OrderPlaced, PlaceOrderRequest};
 use api::user::v1::user;
 use prost::Message as _;
 use tonic::Code;
@@ -31,6 +31,27 @@ async fn an_order_takes_stock_fixes_prices_and_tells_of_itself() {
     let payload: Vec<u8> = sqlx::query_scalar(query).fetch_one(&mut harness.sql().await).await.unwrap();
     let told = OrderPlaced::decode(payload.as_slice()).unwrap();
     assert_eq!((told.order_id, told.customer_id, told.total), (order.id, customer.id, order.total));
+}
+
+#[tokio::test]
+async fn what_a_client_says_of_output_only_fields_is_ignored() {
+    let harness = Harness::start().await;
+    let (seller, customer) = (harness.person(Role::Merchant), harness.person(Role::Customer));
+    let tea = seller.sell(eur(250), 7).await;
+    let wish = OrderItem {
+        product_name: "Gold".to_owned(),
+        unit_price: Some(eur(1)),
+        amount: Some(Money { currency_code: "no currency".to_owned(), minor_units: -1 }),
+        ..item(&tea, 2)
+    };
+    let order = customer.place(placing(vec![wish])).await.unwrap();
+    let [bought] = &order.items[..] else { panic!("{order:?}") };
+    let told = (bought.product_name.as_str(), bought.unit_price.clone(), bought.amount.clone());
+    assert_eq!(told, ("Tea", Some(eur(250)), Some(eur(500))));
+    assert_eq!((order.total.clone(), customer.order(&order.id).await.unwrap()), (Some(eur(500)), order));
+    let query = "SELECT payload FROM outbox WHERE type = 'order.v1.OrderPlaced'";
+    let payload: Vec<u8> = sqlx::query_scalar(query).fetch_one(&mut harness.sql().await).await.unwrap();
+    assert!(!payload.windows(4).any(|part| part == b"Gold"), "in the event neither");
 }
 
 #[tokio::test]

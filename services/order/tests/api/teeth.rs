@@ -1,22 +1,11 @@
-//! The suites can fail, shown on PostgreSQL: a scenario of each with the mistake that it guards against.
+//! The backbone's suites can fail, shown on PostgreSQL: a scenario of each with the mistake that it guards against.
 
 use events::conformance::markless::Markless;
 use events::conformance::unfenced::Unfenced;
-use events::conformance::{consumer, outbox, participant};
+use events::conformance::{consumer, outbox};
 use fault::{Flaw, failure_of};
 
 use crate::conformance::Harness as Backbone;
-use crate::participant::Harness as Participant;
-
-#[tokio::test]
-async fn a_cancel_that_leaves_no_tombstone_is_caught() {
-    let late = participant::a_reserve_that_comes_after_its_cancel_holds_nothing(Participant::start().await);
-    let said = Flaw::NoTombstone.caught_by(Box::pin(late)).await;
-    assert!(said.contains("what comes after its cancel holds nothing"), "{said}");
-    let table = participant::every_cell_of_the_table_does_what_it_says(Participant::start().await);
-    let said = Flaw::NoTombstone.caught_by(Box::pin(table)).await;
-    assert!(said.contains("Debit, [], then Cancel"), "{said}");
-}
 
 #[tokio::test]
 async fn a_mark_that_moves_apart_from_the_effects_is_caught() {
