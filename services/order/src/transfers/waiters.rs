@@ -123,7 +123,7 @@ impl Registration {
     async fn until(&mut self, is_news: impl Fn(&Moves) -> bool) {
         // The sender is kept as long as there is a registration.
         if self.moves.wait_for(is_news).await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }
