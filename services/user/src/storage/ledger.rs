@@ -116,6 +116,16 @@ fn claim_filter(key: &RequestKey) -> Document {
     }
 }
 
+/// The posting that a call claimed. The index holds claimed postings only, and a planner takes such an index for no
+/// query that does not ask for the same.
+fn claimed_by(key: &RequestKey) -> Document {
+    let mut filter = doc! { "request": { "$exists": true } };
+    for (field, value) in claim_filter(key) {
+        filter.insert(format!("request.{field}"), value);
+    }
+    filter
+}
+
 fn entry_row(posting: &Posting, side: &Side, name: &str) -> Document {
     let mut row = doc! {
         "_id": { "posting": bson::Uuid::from(posting.id.uuid()), "side": name },
@@ -197,11 +207,7 @@ impl Tx {
         answer: Kind,
     ) -> Result<Option<WalletEntry>> {
         let (postings, session) = self.on::<ClaimedRow>(POSTINGS);
-        let mut filter = Document::new();
-        for (field, value) in claim_filter(claim.key) {
-            filter.insert(format!("request.{field}"), value);
-        }
-        let Some(claimed) = bounded(postings.find_one(filter).session(session)).await? else {
+        let Some(claimed) = bounded(postings.find_one(claimed_by(claim.key)).session(session)).await? else {
             return Ok(None);
         };
         let side = if answer == Kind::Send { DEBIT } else { CREDIT };
@@ -261,5 +267,35 @@ impl Store {
         let find = entries.find(filter).sort(doc! { "sequence": -1 }).limit(limit).max_time(SERVER_TIME);
         let rows: Vec<EntryRow> = bounded(bounded(find).await?.try_collect()).await?;
         rows.into_iter().map(WalletEntry::try_from).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use testkit::TestMongo;
+    use uuid::Uuid;
+
+    use super::super::Shared;
+    use super::*;
+    use crate::config::MongoConfig;
+
+    #[tokio::test]
+    async fn the_posting_of_a_request_is_found_by_its_index() {
+        let mongo = TestMongo::create().await.unwrap();
+        let config = MongoConfig { url: mongo.url().into(), connections: 2 };
+        let store = Store::connect(&config, Shared::default()).await.unwrap();
+        store.migrate().await.unwrap();
+        let key = RequestKey {
+            principal: "user:ann".to_owned(),
+            method: "user.v1.WalletService/GrantCredit",
+            request_id: Uuid::from_u128(7),
+        };
+        let find = doc! { "find": POSTINGS, "filter": claimed_by(&key), "limit": 1 };
+        let explain = doc! { "explain": find, "verbosity": "queryPlanner" };
+        let answer = store.database.run_command(explain).await.unwrap();
+        let plan = answer.get_document("queryPlanner").unwrap().get_document("winningPlan").unwrap();
+        let plan = plan.to_string();
+        assert!(plan.contains("\"IXSCAN\"") && plan.contains("\"indexName\": \"request\""), "{plan}");
+        assert!(!plan.contains("COLLSCAN"), "{plan}");
     }
 }
