@@ -1,6 +1,6 @@
 //! Whether the server is set up so that what it acknowledges can be trusted, and what its time is.
 
-use bson::doc;
+use bson::{Bson, Document, doc};
 use time::OffsetDateTime;
 
 use super::driver::{bounded, bounded_raw};
@@ -11,6 +11,8 @@ use crate::error::{Error, Result};
 /// services are meant to run.
 const TRANSACTION_SECONDS: i64 = 3;
 const LIFETIME: &str = "transactionLifetimeLimitSeconds";
+/// What MongoDB 8.0 speaks: the first that takes writes to several collections in one command.
+const WIRE_VERSION: i32 = 25;
 
 impl Store {
     /// The server's time.
@@ -21,24 +23,20 @@ impl Store {
         now.map(|now| to_time(*now)).map_err(|_| Error::internal("MongoDB does not tell its time"))
     }
 
-    /// Checks the server's settings: refuses one without transactions, and says how long a transaction that its
-    /// client forgot may stay in the way.
+    /// Checks the server's settings: refuses one that is too old or without transactions, and says how long a
+    /// transaction that its client forgot may stay in the way.
     ///
     /// # Errors
-    /// When the server is away, or no member of a replica set.
+    /// When the server is away, older than MongoDB 8.0, or no member of a replica set.
     pub async fn settings_check(&self) -> Result<()> {
         let admin = self.client.database("admin");
         let hello = bounded(admin.run_command(doc! { "hello": 1 })).await?;
-        if hello.get_str("setName").is_err() {
-            return Err(Error::internal(
-                "MongoDB must be a replica set, if only of one member: transactions need it",
-            ));
-        }
+        require_usable(&hello)?;
         match bounded_raw(admin.run_command(doc! { "getParameter": 1, LIFETIME: 1 })).await {
             Ok(answer) => {
                 let seconds = answer.get(LIFETIME).and_then(|seconds| match seconds {
-                    bson::Bson::Int32(seconds) => Some(i64::from(*seconds)),
-                    bson::Bson::Int64(seconds) => Some(*seconds),
+                    Bson::Int32(seconds) => Some(i64::from(*seconds)),
+                    Bson::Int64(seconds) => Some(*seconds),
                     _ => None,
                 });
                 match seconds {
@@ -53,5 +51,44 @@ impl Store {
             Err(error) => tracing::debug!(%error, "{LIFETIME} cannot be read"),
         }
         Ok(())
+    }
+}
+
+/// Refuses a server, by its greeting, on which no transaction of ours could be done.
+fn require_usable(hello: &Document) -> Result<()> {
+    let version = hello.get_i32("maxWireVersion").unwrap_or_default();
+    if version < WIRE_VERSION {
+        return Err(Error::internal(format!(
+            "MongoDB must be version 8.0 or later: this one speaks wire version {version}, {WIRE_VERSION} is needed"
+        )));
+    }
+    if hello.get_str("setName").is_err() {
+        return Err(Error::internal(
+            "MongoDB must be a replica set, if only of one member: transactions need it",
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use super::*;
+
+    fn refusal(hello: &Document) -> Option<String> {
+        require_usable(hello).err().map(|error| error.source().unwrap().to_string())
+    }
+
+    #[test]
+    fn a_server_that_is_too_old_or_alone_is_refused_with_the_reason() {
+        assert_eq!(refusal(&doc! { "maxWireVersion": 25, "setName": "rs" }), None);
+        // MongoDB 7.0, and one that does not say.
+        for old in [doc! { "maxWireVersion": 21, "setName": "rs" }, doc! { "setName": "rs" }] {
+            let reason = refusal(&old).unwrap();
+            assert!(reason.starts_with("MongoDB must be version 8.0 or later"), "{reason}");
+        }
+        let reason = refusal(&doc! { "maxWireVersion": 25 }).unwrap();
+        assert!(reason.starts_with("MongoDB must be a replica set"), "{reason}");
     }
 }
