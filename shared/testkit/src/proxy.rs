@@ -141,6 +141,15 @@ impl Proxy {
         Ok(())
     }
 
+    /// The commands of every transaction so far that begins with this one, for [`Protocol::Mongo`]: each is an exchange
+    /// with the server.
+    #[must_use]
+    pub fn transactions(&self, first: &str) -> Vec<Vec<String>> {
+        let all = self.state.speech.transactions();
+        let texts = all.iter().filter(|work| work.first().is_some_and(|text| &**text == first));
+        texts.map(|work| work.iter().map(|text| text.to_string()).collect()).collect()
+    }
+
     fn switch(&self, set: impl FnOnce(&mut Switches, Bites)) -> Bites {
         let bites = Bites::default();
         self.switches.send_modify(|switches| set(switches, bites.clone()));

@@ -1,7 +1,7 @@
 //! What the two ends of a connection say to each other, as far as a lost acknowledgement needs it: which bytes are
 //! the answer to what. Each protocol is read frame by frame, over whatever boundaries the bytes arrive in.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use anyhow::{Result, ensure};
 
@@ -17,8 +17,8 @@ pub enum Protocol {
     Opaque,
     /// Work is a transaction, known by the text of its statements; its acknowledgement is that of its commit.
     Postgres,
-    /// Work is a transaction, known by its commands, such as `insert(post)`, and acknowledged by the reply to
-    /// `commitTransaction`; outside of transactions each command is work of its own.
+    /// Work is a transaction, known by its commands, such as `insert(post)` or `bulkWrite(post,outbox)`, and
+    /// acknowledged by the reply to `commitTransaction`; outside of transactions each command is work of its own.
     Mongo,
     /// Work is a command, known by its words, or a script, known by its source.
     Redis,
@@ -78,6 +78,12 @@ impl From<Protocol> for Speech {
 }
 
 impl Speech {
+    /// The commands of each transaction so far, in their order; none but MongoDB's are known.
+    pub(super) fn transactions(&self) -> Vec<Work> {
+        let Self::Mongo(transactions) = self else { return Vec::new() };
+        transactions.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
     /// The conversation of a new connection.
     pub(super) fn begin(&self) -> Option<Box<dyn Dialogue>> {
         match self {

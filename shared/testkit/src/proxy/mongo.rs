@@ -14,6 +14,8 @@ use super::dialogue::{Dialogue, Heard, Work};
 
 const HEADER: usize = 16;
 const OP_MSG: u32 = 2013;
+/// Its length, where a message ends with one; shorter than any section.
+const CHECKSUM: usize = 4;
 const LONGEST: usize = 64 * 1024 * 1024;
 
 /// What each open transaction has asked for.
@@ -50,9 +52,11 @@ impl Dialogue for Mongo {
     fn request(&mut self, frame: &[u8]) -> Result<()> {
         let Some(body) = body(frame)? else { return Ok(()) };
         let (command, of) = body.iter().next().context("a command without a name")??;
+        let written = collections(frame)?;
         let text: Arc<str> = match of {
             RawBsonRef::String(collection) => format!("{command}({collection})").into(),
-            _ => command.as_str().into(),
+            _ if written.is_empty() => command.as_str().into(),
+            _ => format!("{command}({})", written.join(",")).into(),
         };
         let transaction = transaction(body)?;
         if let Some(transaction) = &transaction {
@@ -113,15 +117,43 @@ fn body(frame: &[u8]) -> Result<Option<&RawDocument>> {
     }
     let mut at = HEADER + 4;
     loop {
-        let kind = *frame.get(at).context("a message without a body")?;
-        let len = number(frame, at + 1).context("a section without a length")? as usize;
-        let end = at + 1 + len;
-        ensure!(len > 4 && end <= frame.len(), "a section is longer than its message");
+        let (kind, section) = section(frame, &mut at)?.context("a message without a body")?;
         if kind == 0 {
-            return Ok(Some(RawDocument::from_bytes(&frame[at + 1..end])?));
+            return Ok(Some(RawDocument::from_bytes(section)?));
         }
-        at = end;
     }
+}
+
+/// The collections that a `bulkWrite` is about, in the order in which it comes to them; none for other commands.
+fn collections(frame: &[u8]) -> Result<Vec<String>> {
+    let (mut at, mut found) = (HEADER + 4, Vec::new());
+    while let Some((kind, section)) = section(frame, &mut at)? {
+        let Some(mut documents) = section.get(4..).and_then(|rest| rest.strip_prefix(b"nsInfo\0")) else {
+            continue;
+        };
+        while kind == 1 && !documents.is_empty() {
+            let len = number(documents, 0).context("a document without a length")? as usize;
+            let (document, rest) = documents.split_at_checked(len).context("a document that is cut off")?;
+            let namespace = RawDocument::from_bytes(document)?.get_str("ns")?;
+            found.push(namespace.split_once('.').map_or(namespace, |(_, name)| name).to_owned());
+            documents = rest;
+        }
+    }
+    Ok(found)
+}
+
+/// The section there, with its kind and its length in front, and where the next one is. A checksum is none.
+fn section<'a>(frame: &'a [u8], at: &mut usize) -> Result<Option<(u8, &'a [u8])>> {
+    if at.saturating_add(CHECKSUM) >= frame.len() {
+        return Ok(None);
+    }
+    let kind = frame[*at];
+    let len = number(frame, *at + 1).context("a section without a length")? as usize;
+    let end = *at + 1 + len;
+    ensure!(len > 4 && end <= frame.len(), "a section is longer than its message");
+    let section = &frame[*at + 1..end];
+    *at = end;
+    Ok(Some((kind, section)))
 }
 
 fn message_len(bytes: &[u8]) -> Result<Option<usize>> {
@@ -168,6 +200,21 @@ mod tests {
         ask(&mut two, &part(2, "commitTransaction", ""));
         let whole = Heard::Done(work(&["insert(post)", "commitTransaction"]));
         assert_eq!(hear(&mut two, &message(9, 2, &doc! { "ok": 1.0 })), [whole]);
+    }
+
+    #[test]
+    fn a_write_to_several_collections_names_them_all() {
+        let names = [doc! { "ns": "db.post" }, doc! { "ns": "db.outbox" }];
+        let names: Vec<u8> = names.iter().flat_map(|name| name.to_vec().unwrap()).collect();
+        let body = doc! { "bulkWrite": 1 }.to_vec().unwrap();
+        let sequence_len = u32::try_from(4 + b"nsInfo\0".len() + names.len()).unwrap();
+        let sequence = [&[1][..], &sequence_len.to_le_bytes(), b"nsInfo\0", &names].concat();
+        let len = u32::try_from(HEADER + 4 + 1 + body.len() + sequence.len()).unwrap();
+        let head = [len, 1, 0, OP_MSG, 0].map(u32::to_le_bytes).concat();
+        let mut mongo = Mongo::new(Transactions::default());
+        ask(&mut mongo, &[head, vec![0], body, sequence].concat());
+        let done = Heard::Done(work(&["bulkWrite(post,outbox)"]));
+        assert_eq!(hear(&mut mongo, &message(9, 1, &doc! { "ok": 1.0 })), [done]);
     }
 
     #[test]
