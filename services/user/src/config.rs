@@ -51,7 +51,8 @@ pub struct MongoConfig {
     pub connections: u32,
 }
 
-/// How passwords are hashed: Argon2id. Higher parameters reach old hashes at the next login.
+/// How passwords are hashed: Argon2id. Higher parameters reach old hashes at the next login; lower ones leave them as
+/// they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Args, Serialize)]
 #[command(next_help_heading = "Passwords")]
 pub struct PasswordConfig {

@@ -47,10 +47,11 @@ impl UserService {
         let sessions = SessionCache::new(CacheConfig::default(), Arc::clone(&clock));
         // Nothing tells of revocations yet.
         sessions.set_enabled(false);
+        let hasher = Hasher::new(config.passwords).context("--argon2-*")?;
         Ok(Self {
             tokens: config.service_tokens.accepted()?,
             shared: Shared::default(),
-            hasher: Hasher::new(config.passwords).context("--argon2-*")?,
+            hasher,
             sessions,
             stamped: Stamped::new(),
             resyncs: Resyncs::default(),
@@ -74,6 +75,12 @@ impl UserService {
         let store = Store::connect(&self.config.mongo, self.shared.clone()).await.context("--mongodb-url")?;
         start_up("MongoDB", START_UP_WITHIN, || store.ping()).await?;
         if core.is_first() {
+            if self.hasher.is_weak() {
+                tracing::warn!(
+                    passwords = ?self.config.passwords,
+                    "password hashes take less work than OWASP advises at the least: 19456 KiB and 2 passes, or as much"
+                );
+            }
             store.settings_check().await?;
         }
         let token = &self.config.service_tokens.service_token;
@@ -100,6 +107,7 @@ impl UserService {
         );
         if core.is_first() {
             workers::spawn(&core, &workers)?;
+            core.spawn("password-memory", self.hasher.give_back_memory(core.workers_stop.clone()));
         }
         let verifier = CachingVerifier::new(RemoteVerifier::new(&session_service), self.sessions.clone());
         let policies = PolicyTable::for_services(&grpc::SERVICES)?;

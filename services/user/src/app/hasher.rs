@@ -1,23 +1,26 @@
 //! Hashing passwords: on the blocking pool, as many at once as there are cores, behind a bounded queue. A hundred
 //! unbounded logins would take two gigabytes and every thread.
 //!
-//! The memory of a hash is kept for the next one. Given back each time, it stays with whichever thread had it: the
-//! system's allocator keeps such a piece for each of them, which becomes hundreds of megabytes.
+//! The memory of a hash is kept for the next one, in `memory.rs`.
 
 use std::num::NonZero;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use argon2::password_hash::phc::{Output, ParamsString, PasswordHash as Phc, Salt};
-use argon2::{Algorithm, Argon2, Block, Params, Version};
+use argon2::{Algorithm, Argon2, Params, Version};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::memory::Memory;
 use crate::config::PasswordConfig;
 use crate::domain::password::{Password, PasswordHash};
 use crate::error::{Error, Result};
 
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// KiB and passes with one lane, as OWASP's password storage cheat sheet gives them: each about as hard as the others.
+const OWASP: [(u32, u32); 5] = [(47_104, 1), (19_456, 2), (12_288, 3), (9_216, 4), (7_168, 5)];
 
 /// One for all cores of the process. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -42,7 +45,7 @@ struct Inner {
 pub(crate) struct Verdict {
     /// Whether it is the password.
     pub(crate) is_match: bool,
-    /// Whether the hash was made with other parameters than a new one would be.
+    /// Whether the hash was made with lower parameters than a new one would be, and with no higher one.
     pub(crate) is_outdated: bool,
 }
 
@@ -66,6 +69,17 @@ impl Hasher {
         })))
     }
 
+    /// Whether a hash takes less work than OWASP advises at the least, whichever of its parameters are compared.
+    pub(crate) fn is_weak(&self) -> bool {
+        let params = &self.0.params;
+        OWASP.iter().all(|(memory_kib, passes)| params.m_cost() < *memory_kib || params.t_cost() < *passes)
+    }
+
+    /// Gives the memory of hashes back whenever no password has come for a while, until it is told to stop.
+    pub(crate) async fn give_back_memory(self, stop: CancellationToken) {
+        let _stopped = stop.run_until_cancelled(self.0.memory.give_back_when_idle()).await;
+    }
+
     /// Hashes a new password.
     pub(crate) async fn hash(&self, password: Password) -> Result<PasswordHash> {
         let inner = Arc::clone(&self.0);
@@ -87,9 +101,7 @@ impl Hasher {
             let phc = Phc::new(hash.as_phc()).map_err(broken)?;
             let params = Params::try_from(&phc).map_err(broken)?;
             let is_equal = matches(&inner.memory, &params, &phc, password.expose())?;
-            let is_outdated = params.m_cost() != inner.params.m_cost()
-                || params.t_cost() != inner.params.t_cost()
-                || params.p_cost() != inner.params.p_cost();
+            let is_outdated = is_lower(&params, &inner.params);
             Ok(Verdict { is_match: is_known && is_equal, is_outdated })
         })
         .await
@@ -113,22 +125,15 @@ impl Hasher {
     }
 }
 
-/// The memory of hashes that are done, for the next ones: never more than hashes were computed at once.
-#[derive(Debug, Default)]
-struct Memory(Mutex<Vec<Vec<Block>>>);
-
-impl Memory {
-    fn lend<T>(&self, blocks: usize, work: impl FnOnce(&mut [Block]) -> T) -> T {
-        let mut memory = self.free().pop().unwrap_or_default();
-        memory.resize(blocks, Block::new());
-        let result = work(&mut memory);
-        self.free().push(memory);
-        result
-    }
-
-    fn free(&self) -> MutexGuard<'_, Vec<Vec<Block>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// Whether one of the parameters is lower and none is higher: a hash that was made while they were higher is not made
+/// weaker because somebody logs in.
+fn is_lower(params: &Params, than: &Params) -> bool {
+    let pairs = [
+        (params.m_cost(), than.m_cost()),
+        (params.t_cost(), than.t_cost()),
+        (params.p_cost(), than.p_cost()),
+    ];
+    pairs.iter().any(|(one, other)| one < other) && pairs.iter().all(|(one, other)| one <= other)
 }
 
 const ALGORITHM: Algorithm = Algorithm::Argon2id;
@@ -216,24 +221,47 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_hash_of_other_parameters_still_verifies_and_is_outdated() {
-        let hash = Hasher::new(CHEAP).unwrap().hash(password("an evening in the garden")).await.unwrap();
-        let stronger = Hasher::new(PasswordConfig { passes: 2, ..CHEAP }).unwrap();
-        let verdict = stronger.verify(password("an evening in the garden"), Some(hash)).await.unwrap();
-        assert_eq!(verdict, Verdict { is_match: true, is_outdated: true });
+    async fn a_hash_of_other_parameters_still_verifies_and_is_outdated_if_none_of_them_is_higher() {
+        let present = PasswordConfig { memory_kib: 128, passes: 2, ..CHEAP };
+        let hasher = Hasher::new(present).unwrap();
+        for (memory_kib, passes, is_outdated) in
+            [(128, 2, false), (64, 2, true), (128, 1, true), (64, 1, true), (256, 2, false), (256, 1, false)]
+        {
+            let made = Hasher::new(PasswordConfig { memory_kib, passes, ..present }).unwrap();
+            let hash = made.hash(password("an evening in the garden")).await.unwrap();
+            let verdict = hasher.verify(password("an evening in the garden"), Some(hash)).await.unwrap();
+            assert_eq!(verdict, Verdict { is_match: true, is_outdated }, "{memory_kib} KiB, {passes} passes");
+        }
+    }
+
+    #[test]
+    fn parameters_are_weak_that_are_below_each_of_those_that_owasp_advises() {
+        for (memory_kib, passes, is_weak) in [
+            (19_456, 2, false),
+            (7_168, 5, false),
+            (65_536, 1, false),
+            (19_455, 2, true),
+            (12_288, 2, true),
+            (47_103, 1, true),
+            (47_104, 1, false),
+            (7_167, 9, true),
+        ] {
+            let config = PasswordConfig { memory_kib, passes, ..CHEAP };
+            let is = Hasher::new(config).unwrap().is_weak();
+            assert_eq!(is, is_weak, "{memory_kib} KiB, {passes} passes");
+        }
     }
 
     /// Claim: logins one after the other, on whatever threads, take the memory of one.
     #[tokio::test]
     async fn the_memory_of_a_hash_is_used_again() {
         let hasher = Hasher::new(CHEAP).unwrap();
-        assert!(hasher.0.memory.free().is_empty(), "an idle service keeps none");
+        assert_eq!(hasher.0.memory.kept(), [0; 0], "a service that nobody logs in to has none");
         for _ in 0..3 {
             let hash = hasher.hash(password("an evening in the garden")).await.unwrap();
             assert!(hasher.verify(password("an evening in the garden"), Some(hash)).await.unwrap().is_match);
         }
-        let kept: Vec<usize> = hasher.0.memory.free().iter().map(Vec::len).collect();
-        assert_eq!(kept, [64]);
+        assert_eq!(hasher.0.memory.kept(), [64]);
     }
 
     #[tokio::test]

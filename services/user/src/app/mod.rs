@@ -9,6 +9,7 @@ mod deactivate_user;
 mod events;
 mod grant_credit;
 mod hasher;
+mod memory;
 mod queries;
 mod send_credit;
 mod statistics;

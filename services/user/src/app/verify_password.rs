@@ -20,8 +20,9 @@ pub(crate) struct Login {
 }
 
 impl App {
-    /// Whether the password is that of the user with this address. An unknown address takes the same look-ups and
-    /// the same hash as a known one, and the same answer; a deactivated user has the answer of an unknown one.
+    /// Whether the password is that of the user with this address. An unknown address takes the same look-ups as a
+    /// known one, a hash of the present parameters, and the same answer; a deactivated user has the answer of an
+    /// unknown one.
     pub(crate) async fn verify_password(
         &self,
         email: Option<Email>,
