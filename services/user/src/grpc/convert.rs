@@ -17,7 +17,8 @@ use crate::error::{Error, Result};
 
 const DISPLAY_NAME_MAX: usize = 50;
 const TITLE_MAX: usize = 200;
-const BODY_MAX: usize = 20_000;
+/// Of four bytes each, these fit into one message.
+const BODY_MAX: usize = 16_000;
 
 /// Whether the caller may see all of a user.
 pub(super) fn sees_all(principal: &Principal, user_id: UserId) -> bool {
