@@ -16,6 +16,7 @@ use tonic::{Request, Response, Status};
 use super::call::respond;
 use super::convert;
 use crate::app::App;
+use crate::error::Error;
 
 /// Users in one message of a snapshot.
 const SNAPSHOT_PAGE: u32 = 500;
@@ -91,7 +92,11 @@ impl UserService for Users {
             users: Vec::new(),
         };
         let pages = stream::try_unfold((self.0.clone(), None), |(app, after)| async move {
-            let users = app.snapshot_page(after, SNAPSHOT_PAGE).await?;
+            // In the middle of a stream the status' source would reach no log.
+            let stopped = |error: &Error| {
+                tracing::warn!(error = error as &dyn std::error::Error, "a snapshot of users has stopped");
+            };
+            let users = app.snapshot_page(after, SNAPSHOT_PAGE).await.inspect_err(stopped)?;
             let Some(last) = users.last().map(|user| user.id) else { return Ok(None) };
             let users = users.iter().map(convert::for_read_model).collect();
             let page = SnapshotUsersResponse { users, ..SnapshotUsersResponse::default() };
