@@ -11,7 +11,7 @@ use super::STATISTICS_CONSUMER;
 use crate::clients::order_statistics::{StatisticsClient, StatisticsSnapshot as Pages};
 use crate::domain::user::OrderStatistics;
 use crate::error::{Error, Result};
-use crate::storage::{Store, Tx};
+use crate::storage::Store;
 
 /// The snapshot of `user.statistics`.
 #[derive(Debug)]
@@ -45,15 +45,7 @@ impl Rebuilding {
             users += page.len() as u64;
             let known = page.iter().map(|(user_id, _)| *user_id).collect();
             self.remove_others(&held, after, Some(end), known).await?;
-            let context: (String, Sums) = (held.clone(), page);
-            self.store
-                .transaction("rebuild_statistics", context, |tx, (held, page)| {
-                    Box::pin(async move {
-                        require_hold(tx, held).await?;
-                        tx.statistics_replace(page).await
-                    })
-                })
-                .await?;
+            replace(&self.store, &held, page).await?;
             after = Some(end);
         }
         self.remove_others(&held, after, None, Vec::new()).await?;
@@ -73,22 +65,36 @@ impl Rebuilding {
             let is_done = self.store.transaction("remove_statistics", context.clone(), |tx, context| {
                 Box::pin(async move {
                     let (held, after, through, known) = context;
-                    require_hold(tx, held).await?;
-                    tx.statistics_remove_some(*after, *through, known).await
+                    if !tx.resync_holds(STATISTICS_CONSUMER, held, RESYNC_HOLD).await? {
+                        return Ok(None);
+                    }
+                    tx.statistics_remove_some(*after, *through, known).await.map(Some)
                 })
             });
-            if is_done.await? {
+            if is_done.await?.ok_or_else(taken_over)? {
                 return Ok(());
             }
         }
     }
 }
 
-async fn require_hold(tx: &mut Tx, held: &str) -> Result<()> {
-    if tx.resync_holds(STATISTICS_CONSUMER, held, RESYNC_HOLD).await? {
-        return Ok(());
-    }
-    Err(Error::unavailable("another resync took over"))
+/// Makes these users' sums what the snapshot says.
+async fn replace(store: &Store, held: &str, page: Sums) -> Result<()> {
+    let context = (held.to_owned(), page);
+    let replaced = store.transaction("rebuild_statistics", context, |tx, (held, page)| {
+        Box::pin(async move {
+            if !tx.resync_holds(STATISTICS_CONSUMER, held, RESYNC_HOLD).await? {
+                return Ok(None);
+            }
+            tx.statistics_replace(page).await.map(Some)
+        })
+    });
+    replaced.await?.ok_or_else(taken_over)
+}
+
+/// An outcome and no conflict: it would be the same however often the transaction is tried.
+fn taken_over() -> Error {
+    Error::unavailable("another resync took over")
 }
 
 impl Rebuild for Rebuilding {
@@ -98,5 +104,28 @@ impl Rebuild for Rebuilding {
 
     fn write(self: Box<Self>, held: String) -> BoxFuture<'static, Result<u64, StoreError>> {
         Box::pin(async move { Ok(self.run(held).await?) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use testkit::TestMongo;
+
+    use super::*;
+    use crate::config::MongoConfig;
+    use crate::storage::Shared;
+
+    #[tokio::test]
+    async fn whoever_lost_the_consumer_is_told_at_once() {
+        let mongo = TestMongo::create().await.unwrap();
+        let config = MongoConfig { url: mongo.url().into(), connections: 2 };
+        let store = Store::connect(&config, Shared::default()).await.unwrap();
+        store.migrate().await.unwrap();
+        let begun = Instant::now();
+        let outcome = replace(&store, "another's", Vec::new()).await;
+        assert!(matches!(outcome, Err(Error::Unavailable { .. })), "{outcome:?}");
+        assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
     }
 }
