@@ -19,7 +19,6 @@ mod workers;
 
 pub use app::Bootstrapped;
 pub use config::Config;
-pub use domain::chain::ChainBroken;
 pub use error::{Error, Result};
 pub use operate::{NewAdmin, bootstrap_admin, migrate, new_epoch};
 pub use serve::{UserService, Verifier};

@@ -127,7 +127,6 @@ pub const EXEMPT: &[(&str, &str)] = &[
     ("stamp", "has points of its own: sequencer.*"),
     ("prune", "has points of its own: pruner.*"),
     ("get_trial_balance", "reads"),
-    ("wallet_verify", "reads"),
     ("rehash", "only when the parameters of password hashing change; done again at the next login"),
     ("bootstrap_admin", "a command that its operator runs again, not a call"),
     ("rebuild_customers", "a resync, which has tests of its own"),

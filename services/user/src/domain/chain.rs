@@ -6,11 +6,11 @@ use super::wallet::Wallet;
 
 /// Why a wallet's chain is broken.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ChainBroken {
+pub(crate) struct ChainBroken {
     /// The entry at which it was noticed.
-    pub sequence: i64,
+    pub(crate) sequence: i64,
     /// What is wrong with it.
-    pub what: &'static str,
+    pub(crate) what: &'static str,
 }
 
 /// A wallet's chain, followed from its beginning; or how far it was followed.

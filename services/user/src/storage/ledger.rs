@@ -5,13 +5,12 @@ use bson::{Binary, Document, doc};
 use futures_util::TryStreamExt as _;
 use mongodb::options::{InsertOneModel, WriteModel};
 use serde::Deserialize;
-use types::{Currency, Fingerprint, PostingId, RequestKey, UserId};
+use types::{Fingerprint, PostingId, RequestKey, UserId};
 
 use super::driver::bounded_raw;
 use super::wallets::{WALLETS, binary, conflict_on_duplicate, currency, hash, wallet_id, wallet_write};
 use super::{SERVER_TIME, Store, Tx, bounded, from_time, to_time};
 use crate::domain::audit::WALLETS as WALLET_ACCOUNT;
-use crate::domain::chain::{Chain, ChainBroken};
 use crate::domain::ledger::{Kind, Posting, Side, WalletEntry};
 use crate::domain::wallet::{Wallet, WalletKey};
 use crate::error::{Error, Result};
@@ -225,34 +224,9 @@ impl Tx {
         Err(Error::RequestIdReused { method: claim.key.method, fields })
     }
 
-    /// Follows the chain of a wallet from its first entry to the wallet itself.
-    pub(crate) async fn wallet_chain_follow(&mut self, key: WalletKey) -> Result<Result<(), ChainBroken>> {
-        let wallet = self.wallet_read(key).await?;
-        let (entries, session) = self.on::<EntryRow>(ENTRIES);
-        let find = entries.find(wallet_id(key)).sort(doc! { "sequence": 1 });
-        let mut rows = bounded(find.session(&mut *session)).await?;
-        let mut rows = rows.stream(session);
-        let mut chain = Chain::START;
-        while let Some(row) = bounded(rows.try_next()).await? {
-            if let Err(broken) = chain.follow(&row.try_into()?) {
-                return Ok(Err(broken));
-            }
-        }
-        Ok(chain.end_at(&wallet))
-    }
 }
 
 impl Store {
-    /// Checks that nobody has changed a wallet's book: every entry follows from the one before, and the wallet
-    /// from the last. The inner error says where it was noticed.
-    ///
-    /// # Errors
-    /// When the database does not answer in time.
-    pub async fn wallet_verify(&self, owner: UserId, currency: Currency) -> Result<Result<(), ChainBroken>> {
-        let key = WalletKey { owner, currency };
-        self.transaction("wallet_verify", key, |tx, key| Box::pin(tx.wallet_chain_follow(*key))).await
-    }
-
     /// At most `limit` entries of a wallet below a sequence, newest first.
     pub(crate) async fn wallet_entry_list(
         &self,

@@ -25,15 +25,15 @@ const STEP_ENTRIES: i64 = 500;
 const TRIED_WITHIN: Duration = Duration::from_secs(3);
 
 #[derive(Debug, Default)]
-struct Audit {
+pub(crate) struct Audit {
     wallets: i64,
     entries: i64,
-    findings: Vec<AuditFinding>,
+    pub(crate) findings: Vec<AuditFinding>,
     lines: Vec<AuditLine>,
 }
 
 /// As order service lets it be done.
-async fn audit(harness: &Harness, full: bool) -> Audit {
+pub(crate) async fn audit(harness: &Harness, full: bool) -> Audit {
     let patient = harness.order_service().within(Duration::from_secs(60));
     let mut pages = patient.wallet_audits().audit_book(AuditBookRequest { full }).await.unwrap().into_inner();
     let mut audit = Audit::default();
