@@ -9,7 +9,7 @@ use mongodb::options::ReadConcern;
 use mongodb::{ClientSession, Collection};
 use tokio::time::{Instant, sleep};
 
-use super::driver::{bounded, bounded_raw, classify};
+use super::driver::{bounded, bounded_raw, classify, within};
 use super::participant::Working;
 use super::{Shared, Store, durable};
 use crate::error::{Error, Result};
@@ -17,6 +17,8 @@ use crate::error::{Error, Result};
 /// How long an unknown outcome of a commit is asked after. The server ends a transaction that was not committed
 /// after three seconds, so the answer is there by then, if the server is.
 const COMMIT_WITHIN: Duration = Duration::from_secs(4);
+/// How long one try waits: whoever does not answer is asked again, over another connection, while there is time.
+const COMMIT_TRY: Duration = Duration::from_millis(1500);
 const COMMIT_PAUSE: Duration = Duration::from_millis(50);
 
 /// An open transaction. Dropping it rolls it back in the background (the driver sends the abort from a task that
@@ -84,7 +86,7 @@ impl Tx {
         }
         let give_up = Instant::now() + COMMIT_WITHIN;
         loop {
-            let Err(error) = bounded_raw(self.session.commit_transaction()).await else {
+            let Err(error) = within(COMMIT_TRY, self.session.commit_transaction()).await else {
                 break;
             };
             let unknown = error.contains_label(UNKNOWN_TRANSACTION_COMMIT_RESULT)
