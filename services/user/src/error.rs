@@ -8,7 +8,7 @@ use events::StoreError;
 use tonic_types::FieldViolation;
 use types::{Money, PostId, TransferId, UserId};
 
-use crate::domain::wallet::SendRefused;
+use crate::domain::wallet::CreditRefused;
 
 /// A cause that is for the log and never for a client.
 pub type Source = Box<dyn StdError + Send + Sync>;
@@ -76,14 +76,20 @@ pub enum Error {
         /// The numbers of the request's fields that differ.
         fields: Vec<u32>,
     },
+    /// What the first call with this request id was refused with, told again.
+    #[error("{0}")]
+    Replayed(Box<Self>),
+    /// The tries of a call are used up, and another one with the same request id may still be running.
+    #[error("the first call with this request_id may still be running")]
+    RequestInProgress,
     /// More passwords wait to be hashed than are let in.
     #[error("too many passwords are being hashed")]
     Overloaded {
         /// When to come back.
         retry_after: Duration,
     },
-    /// Conflicting changes got in each other's way. Inside a transaction: try it again; to a client: the tries
-    /// are used up and nothing changed.
+    /// Conflicting changes got in each other's way. Inside a transaction: try it again; to the client of a call
+    /// without a request id: the tries are used up and nothing changed.
     #[error("too many conflicting changes at once")]
     Contention,
     /// A database or a service does not answer.
@@ -114,15 +120,15 @@ impl Error {
     }
 }
 
-impl From<SendRefused> for Error {
-    fn from(refused: SendRefused) -> Self {
+impl From<CreditRefused> for Error {
+    fn from(refused: CreditRefused) -> Self {
         match refused {
-            SendRefused::InsufficientCredit { owner, available } => {
+            CreditRefused::InsufficientCredit { owner, available } => {
                 Self::InsufficientCredit { owner, available }
             }
-            SendRefused::BalanceLimit(user) => Self::BalanceLimit(user),
-            SendRefused::UserNotFound(user) => Self::UserNotFound(user),
-            SendRefused::UserDeactivated(user) => Self::UserDeactivated(user),
+            CreditRefused::BalanceLimit(user) => Self::BalanceLimit(user),
+            CreditRefused::UserNotFound(user) => Self::UserNotFound(user),
+            CreditRefused::UserDeactivated(user) => Self::UserDeactivated(user),
         }
     }
 }

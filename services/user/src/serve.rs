@@ -125,7 +125,8 @@ impl std::fmt::Debug for UserService {
     }
 }
 
-/// The database answers and is migrated. A schema that was complete once stays so: migrations only add.
+/// The database answers and is migrated. A schema that was complete once is so for as long as this process runs: what
+/// a later migration takes away is nothing that code of a release before it still needs.
 fn readiness(store: Store) -> Readiness {
     let migrated = Arc::new(std::sync::atomic::AtomicBool::new(false));
     Readiness::new(move || {

@@ -14,8 +14,9 @@ use super::ground::{Ground, answered, bitten, is_unknown};
 const MONGO: Edge = Edge::Database(ServiceName::User);
 /// More than user service asks for in the time that a call has.
 const ALL: u64 = 1_000;
-/// Postings of grants and sendings are written with it.
-const POSTING: &str = "bulkWrite";
+/// Postings of grants and sendings, and posts, are written with these.
+const POSTING: &str = "bulkWrite(wallet,posting,";
+const POST: &str = "bulkWrite(user,post,";
 
 async fn posts(person: &Person) -> Result<i64> {
     let request = GetUserRequest { user_id: person.user_id.clone() };
@@ -33,7 +34,7 @@ async fn an_acknowledgement_that_is_lost_once_is_asked_for_again() -> Result<()>
         title: "A title".to_owned(),
         body: "A body.".to_owned(),
     };
-    let lost = ground.edge(MONGO).lose(Acknowledgements::of("insert(post)"));
+    let lost = ground.edge(MONGO).lose(Acknowledgements::of(POST));
     let first = caller.posts().create_post(request.clone()).await.context("nobody notices")?.into_inner();
     assert_eq!(lost.count(), 1);
     let again = caller.posts().create_post(request).await.context("the repeat")?.into_inner();
@@ -68,7 +69,7 @@ async fn a_call_whose_commit_is_never_acknowledged_is_unknown_and_has_one_effect
     let lost = ground.edge(MONGO).lose(Acknowledgements::of(POSTING).times(ALL).then(Then::Silence));
     is_unknown(&caller.wallets().send_credit(send.clone()).await.expect_err("no acknowledgement"))?;
     assert!(lost.count() > 0);
-    let lost = ground.edge(MONGO).lose(Acknowledgements::of("insert(post)").times(ALL));
+    let lost = ground.edge(MONGO).lose(Acknowledgements::of(POST).times(ALL));
     is_unknown(&caller.posts().create_post(post.clone()).await.expect_err("no acknowledgement"))?;
     assert!(lost.count() > 0);
     ground.edge(MONGO).heal();

@@ -39,21 +39,21 @@ impl App {
                             Err(Error::EmailTaken)
                         };
                     }
-                    app.admin_insert(tx, admin, hash).await
+                    app.admin_insert(tx, admin, hash)
                 })
             })
             .await
     }
 
-    async fn admin_insert(
+    fn admin_insert(
         &self,
         tx: &mut Tx,
         admin: &User,
         hash: &crate::domain::password::PasswordHash,
     ) -> Result<Bootstrapped> {
-        tx.user_insert(admin).await?;
-        tx.credential_insert(admin.id, hash, admin.create_time).await?;
-        tx.event_append(&self.user_created(admin, None)).await?;
+        tx.user_insert(admin)?;
+        tx.credential_insert(admin.id, hash, admin.create_time)?;
+        tx.event_append(&self.user_created(admin, None))?;
         Ok(Bootstrapped::Created(admin.id))
     }
 }

@@ -22,11 +22,13 @@ impl App {
     /// Changes a user's role, which ends their sessions. The caller is an admin, and never changes the own role.
     pub(crate) async fn change_user_role(&self, request: ChangeUserRole) -> Result<Answer<Profile>> {
         let now = self.now();
-        self.store
+        let outcome = self
+            .store
             .transaction("change_user_role", (self, &request, now), |tx, (app, request, now)| {
                 Box::pin(app.change_user_role_in(tx, request, *now))
             })
-            .await
+            .await;
+        self.or_first_answer(outcome, &request.idempotency, Outcome::into_profile).await
     }
 
     async fn change_user_role_in(
@@ -49,12 +51,12 @@ impl App {
             // Nothing changes, so nobody is logged out.
             user = before;
         } else {
-            tx.user_update(&user).await?;
-            tx.event_append(&self.user_role_changed(&user, key.request_id)).await?;
+            tx.user_update(&user)?;
+            tx.event_append(&self.user_role_changed(&user, key.request_id))?;
         }
         let statistics = tx.statistics_fetch(user.id).await?;
         let profile = Profile { user, statistics };
-        tx.request_insert(key, fingerprint, &Outcome::User(profile.clone()), now, Keep::ThirtyDays).await?;
+        tx.request_insert(key, fingerprint, &Outcome::User(profile.clone()), now, Keep::ThirtyDays)?;
         Ok(Answer::first(profile))
     }
 }

@@ -1,11 +1,10 @@
 //! Writing a post.
 
-use time::OffsetDateTime;
 use types::UserId;
 
 use super::{Answer, App, Idempotency};
 use crate::domain::post::Post;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::storage::{Keep, Outcome, Tx};
 
 /// Who writes what.
@@ -30,13 +29,15 @@ impl App {
             create_time: now,
             update_time: now,
         };
-        self.store
+        let outcome = self
+            .store
             .transaction(
                 "create_post",
                 (self, &request.idempotency, &post),
                 |tx, (app, idempotency, post)| Box::pin(app.create_post_in(tx, idempotency, post)),
             )
-            .await
+            .await;
+        self.or_first_answer(outcome, &request.idempotency, Outcome::into_post).await
     }
 
     async fn create_post_in(
@@ -50,27 +51,10 @@ impl App {
             return saved.replay(key, fingerprint)?.into_post().map(Answer::again);
         }
         let now = post.create_time;
-        self.post_count_add(tx, post.author_id, 1, now).await?;
-        tx.post_insert(post).await?;
-        tx.event_append(&self.post_created(post, key.request_id)).await?;
-        tx.request_insert(key, fingerprint, &Outcome::Post(post.clone()), now, Keep::ThirtyDays).await?;
+        tx.user_post_count_add(post.author_id, 1, now);
+        tx.post_insert(post)?;
+        tx.event_append(&self.post_created(post, key.request_id))?;
+        tx.request_insert(key, fingerprint, &Outcome::Post(post.clone()), now, Keep::ThirtyDays)?;
         Ok(Answer::first(post.clone()))
-    }
-
-    /// Counts a post of an active user, and says what is wrong with any other.
-    pub(super) async fn post_count_add(
-        &self,
-        tx: &mut Tx,
-        user_id: UserId,
-        more: i64,
-        now: OffsetDateTime,
-    ) -> Result<()> {
-        if tx.user_post_count_add(user_id, more, now).await? {
-            return Ok(());
-        }
-        match tx.user_fetch(user_id).await? {
-            Some(_) => Err(Error::UserDeactivated(user_id)),
-            None => Err(Error::UserNotFound(user_id)),
-        }
     }
 }

@@ -52,18 +52,24 @@ impl App {
                     let now = user.create_time;
                     let outcome = Outcome::User(profile.clone());
                     let Idempotency { key, fingerprint } = idempotency;
-                    tx.request_insert(key, fingerprint, &outcome, now, Keep::ThirtyDays).await?;
-                    tx.user_insert(user).await?;
-                    tx.credential_insert(user.id, hash, now).await?;
-                    tx.event_append(&app.user_created(user, Some(key.request_id))).await?;
+                    tx.request_insert(key, fingerprint, &outcome, now, Keep::ThirtyDays)?;
+                    tx.user_insert(user)?;
+                    tx.credential_insert(user.id, hash, now)?;
+                    tx.event_append(&app.user_created(user, Some(key.request_id)))?;
                     Ok(Ok(profile))
                 })
             })
-            .await?;
-        match inserted {
-            Ok(profile) => Ok(Answer::first(profile)),
-            Err(saved) => self.create_user_again(saved, &draft.idempotency, password).await,
-        }
+            .await;
+        let saved = match inserted {
+            Ok(Ok(profile)) => return Ok(Answer::first(profile)),
+            Ok(Err(saved)) => saved,
+            Err(Error::Contention) => {
+                let saved = self.store.request_fetch(&draft.idempotency.key).await?;
+                saved.ok_or(Error::RequestInProgress)?
+            }
+            Err(error) => return Err(error),
+        };
+        self.create_user_again(saved, &draft.idempotency, password).await
     }
 
     /// A repeat says the same only if the password is the same.

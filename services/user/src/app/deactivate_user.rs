@@ -22,11 +22,13 @@ impl App {
     /// Deactivates a user, by the user or an admin. To anybody else the user is not there.
     pub(crate) async fn deactivate_user(&self, request: DeactivateUser) -> Result<Answer<Profile>> {
         let now = self.now();
-        self.store
+        let outcome = self
+            .store
             .transaction("deactivate_user", (self, &request, now), |tx, (app, request, now)| {
                 Box::pin(app.deactivate_user_in(tx, request, *now))
             })
-            .await
+            .await;
+        self.or_first_answer(outcome, &request.idempotency, Outcome::into_profile).await
     }
 
     async fn deactivate_user_in(
@@ -46,11 +48,11 @@ impl App {
         let before = tx.user_fetch(request.user_id).await?.ok_or_else(not_found)?;
         let user = before.deactivated(now)?;
         before.require_version(request.etag)?;
-        tx.user_update(&user).await?;
-        tx.event_append(&self.user_deactivated(&user, key.request_id)).await?;
+        tx.user_update(&user)?;
+        tx.event_append(&self.user_deactivated(&user, key.request_id))?;
         let statistics = tx.statistics_fetch(user.id).await?;
         let profile = Profile { user, statistics };
-        tx.request_insert(key, fingerprint, &Outcome::User(profile.clone()), now, Keep::ThirtyDays).await?;
+        tx.request_insert(key, fingerprint, &Outcome::User(profile.clone()), now, Keep::ThirtyDays)?;
         Ok(Answer::first(profile))
     }
 }

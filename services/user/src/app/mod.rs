@@ -5,6 +5,7 @@ mod bootstrap_admin;
 mod change_user_role;
 mod create_post;
 mod create_user;
+mod credit;
 mod deactivate_user;
 mod events;
 mod grant_credit;
@@ -36,7 +37,8 @@ pub(crate) use statistics_snapshot::StatisticsSnapshot;
 pub(crate) use transfer_post::TransferPost;
 pub(crate) use wallet_queries::WalletView;
 
-use crate::storage::Store;
+use crate::error::{Error, Result};
+use crate::storage::{Outcome, Store};
 
 /// The use cases. Cheap to clone.
 #[derive(Clone)]
@@ -57,6 +59,20 @@ impl App {
     pub(crate) fn now(&self) -> OffsetDateTime {
         let now = self.clock.now();
         now.replace_millisecond(now.millisecond()).unwrap_or(now)
+    }
+
+    /// What a call under a request id comes to whose tries are used up by conflicts: another call with the id may
+    /// have got through meanwhile, and then its answer is this one's as well. Else that call may still be at it, so
+    /// nobody can say that nothing changes.
+    async fn or_first_answer<T>(
+        &self,
+        outcome: Result<Answer<T>>,
+        Idempotency { key, fingerprint }: &Idempotency,
+        read: fn(Outcome) -> Result<T>,
+    ) -> Result<Answer<T>> {
+        let Err(Error::Contention) = outcome else { return outcome };
+        let saved = self.store.request_fetch(key).await?.ok_or(Error::RequestInProgress)?;
+        saved.replay(key, fingerprint).and_then(read).map(Answer::again)
     }
 
     /// A new id.

@@ -24,11 +24,13 @@ impl App {
     /// Hands a post of the caller to another active user.
     pub(crate) async fn transfer_post(&self, request: TransferPost) -> Result<Answer<Post>> {
         let now = self.now();
-        self.store
+        let outcome = self
+            .store
             .transaction("transfer_post", (self, &request, now), |tx, (app, request, now)| {
                 Box::pin(app.transfer_post_in(tx, request, *now))
             })
-            .await
+            .await;
+        self.or_first_answer(outcome, &request.idempotency, Outcome::into_post).await
     }
 
     async fn transfer_post_in(
@@ -45,11 +47,11 @@ impl App {
         before.require_author(request.caller)?;
         before.require_version(request.etag)?;
         let post = before.handed_over(request.to, now);
-        tx.post_hand_over(request.caller, &post).await?;
-        self.post_count_add(tx, request.to, 1, now).await?;
-        self.post_count_add(tx, request.caller, -1, now).await?;
-        tx.event_append(&self.post_transferred(&post, request.caller, key.request_id)).await?;
-        tx.request_insert(key, fingerprint, &Outcome::Post(post.clone()), now, Keep::ThirtyDays).await?;
+        tx.post_hand_over(request.caller, &post);
+        tx.user_post_count_add(request.to, 1, now);
+        tx.user_post_count_add(request.caller, -1, now);
+        tx.event_append(&self.post_transferred(&post, request.caller, key.request_id))?;
+        tx.request_insert(key, fingerprint, &Outcome::Post(post.clone()), now, Keep::ThirtyDays)?;
         Ok(Answer::first(post))
     }
 }

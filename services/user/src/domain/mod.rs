@@ -1,4 +1,4 @@
-//! What holds for users and posts wherever they are kept: no async, no database, no protobuf.
+//! What holds for users, posts and wallets wherever they are kept: no async, no database, no protobuf.
 
 pub(crate) mod audit;
 pub(crate) mod chain;

@@ -1,5 +1,6 @@
-//! What a wallet may do. Pure arithmetic: storage repeats each rule as the condition of its update, so that a
-//! wallet can break none of them even if two writers meet.
+//! What a wallet may do. Pure arithmetic: storage writes a wallet on the condition that its numbers are still those
+//! that this was decided on, and the collection's validator bounds them, so that a wallet can break no rule even if
+//! two writers meet.
 
 use time::OffsetDateTime;
 use types::{BALANCE_MAX, Currency, Money, UserId};
@@ -107,9 +108,9 @@ impl Wallet {
     }
 }
 
-/// Why a sending was refused: for good, under its request id.
+/// Why a grant or a sending was refused: for good, under its request id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum SendRefused {
+pub(crate) enum CreditRefused {
     /// Less is available than the amount.
     InsufficientCredit {
         /// The sender.
@@ -121,7 +122,7 @@ pub(crate) enum SendRefused {
     BalanceLimit(UserId),
     /// No such user.
     UserNotFound(UserId),
-    /// This user may neither send nor receive.
+    /// This user may neither send nor be given credit.
     UserDeactivated(UserId),
 }
 

@@ -11,7 +11,7 @@ use crate::app::{Answer, Idempotency};
 use crate::error::{Error, Result};
 
 /// Metadata of an answer that was given before.
-const REPLAY: &str = "idempotent-replay";
+pub(super) const REPLAY: &str = "idempotent-replay";
 
 /// The person who calls; the policies of this service's methods admit nobody else to them.
 pub(super) fn person<T>(request: &Request<T>) -> Result<Person> {

@@ -7,9 +7,11 @@ use std::sync::Arc;
 use api::common::v1::ErrorReason as Common;
 use api::refusal::Refusal;
 use api::user::v1::ErrorReason;
+use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 use tonic_types::FieldViolation;
 
+use super::call::REPLAY;
 use crate::error::{Error, RETRY_AFTER};
 
 /// The domain of this service's reasons.
@@ -21,77 +23,83 @@ const INTERNAL: &str = "an internal error; report the request id";
 
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
-        let text = error.to_string();
-        let common = |code, reason: Common, message: &str| Refusal::new(code, &reason, DOMAIN, message);
-        let user = |code, reason: ErrorReason| Refusal::new(code, &reason, DOMAIN, text.as_str());
-        let refusal = match &error {
-            Error::Invalid(violations) => {
-                common(Code::InvalidArgument, Common::InvalidRequest, &text).bad_request(violations.clone())
-            }
-            Error::UserNotFound(id) => {
-                user(Code::NotFound, ErrorReason::UserNotFound).resource("user", id.to_string())
-            }
-            Error::PostNotFound(id) => {
-                user(Code::NotFound, ErrorReason::PostNotFound).resource("post", id.to_string())
-            }
-            Error::HoldNotFound(id) => {
-                user(Code::NotFound, ErrorReason::HoldNotFound).resource("hold", id.to_string())
-            }
-            // The address is not repeated: it is contact data.
-            Error::EmailTaken => user(Code::AlreadyExists, ErrorReason::EmailTaken).resource("user", ""),
-            Error::UserDeactivated(id) => user(Code::FailedPrecondition, ErrorReason::UserDeactivated)
-                .with("user_id", id.to_string())
-                .precondition(format!("users/{id}"), "must be active"),
-            Error::OwnRole => user(Code::FailedPrecondition, ErrorReason::OwnRole)
-                .precondition("role", "another admin has to change it"),
-            Error::InsufficientCredit { owner, available } => {
-                user(Code::FailedPrecondition, ErrorReason::InsufficientCredit)
-                    .with("available_minor_units", available.minor_units.to_string())
-                    .with("currency_code", available.currency.code())
-                    .precondition(
-                        format!("users/{owner}/wallets/{}", available.currency),
-                        "needs more credit",
-                    )
-            }
-            Error::BalanceLimit(id) => user(Code::FailedPrecondition, ErrorReason::BalanceLimit)
-                .with("user_id", id.to_string())
-                .precondition(format!("users/{id}"), "cannot hold that much credit"),
-            Error::NotPostAuthor(id) => {
-                user(Code::PermissionDenied, ErrorReason::NotPostAuthor).with("post_id", id.to_string())
-            }
-            Error::InvalidCredentials => common(Code::Unauthenticated, Common::InvalidCredentials, &text),
-            Error::VersionMismatch { resource, id } => {
-                common(Code::Aborted, Common::VersionMismatch, &text).resource(resource, id.as_str())
-            }
-            Error::RequestIdReused { method, fields } => {
-                common(Code::InvalidArgument, Common::RequestIdReused, &text)
-                    .bad_request(vec![FieldViolation {
-                        field: "request_id".to_owned(),
-                        description: "must be new for a new request".to_owned(),
-                        reason: "REQUEST_ID_REUSED".to_owned(),
-                        localized_message: None,
-                    }])
-                    .with("fields", api::fingerprint::field_names(method, fields).join(","))
-            }
-            Error::Overloaded { retry_after } => common(Code::ResourceExhausted, Common::Overloaded, &text)
-                .quota("passwords", "too many are being hashed")
-                .retry_after(*retry_after),
-            Error::Contention => {
-                common(Code::Aborted, Common::Contention, "too many conflicting changes; nothing changed")
-                    .retry_after(RETRY_AFTER)
-            }
-            Error::Unavailable { retry_after, .. } => {
-                common(Code::Unavailable, Common::DependencyUnavailable, UNAVAILABLE)
-                    .retry_after(*retry_after)
-            }
-            Error::StorageUnavailable(_) => {
-                common(Code::Unavailable, Common::StorageUnavailable, READ_ONLY).retry_after(RETRY_AFTER)
-            }
-            Error::Internal(_) => common(Code::Internal, Common::Internal, INTERNAL),
-        };
-        let mut status = refusal.into_status();
+        let mut status = refusal(&error).into_status();
+        if matches!(error, Error::Replayed(_)) {
+            status.metadata_mut().insert(REPLAY, MetadataValue::from_static("true"));
+        }
         status.set_source(Arc::new(error));
         status
+    }
+}
+
+fn refusal(error: &Error) -> Refusal {
+    let text = error.to_string();
+    let common = |code, reason: Common, message: &str| Refusal::new(code, &reason, DOMAIN, message);
+    let user = |code, reason: ErrorReason| Refusal::new(code, &reason, DOMAIN, text.as_str());
+    match error {
+        Error::Invalid(violations) => {
+            common(Code::InvalidArgument, Common::InvalidRequest, &text).bad_request(violations.clone())
+        }
+        Error::UserNotFound(id) => {
+            user(Code::NotFound, ErrorReason::UserNotFound).resource("user", id.to_string())
+        }
+        Error::PostNotFound(id) => {
+            user(Code::NotFound, ErrorReason::PostNotFound).resource("post", id.to_string())
+        }
+        Error::HoldNotFound(id) => {
+            user(Code::NotFound, ErrorReason::HoldNotFound).resource("hold", id.to_string())
+        }
+        // The address is not repeated: it is contact data.
+        Error::EmailTaken => user(Code::AlreadyExists, ErrorReason::EmailTaken).resource("user", ""),
+        Error::UserDeactivated(id) => user(Code::FailedPrecondition, ErrorReason::UserDeactivated)
+            .with("user_id", id.to_string())
+            .precondition(format!("users/{id}"), "must be active"),
+        Error::OwnRole => user(Code::FailedPrecondition, ErrorReason::OwnRole)
+            .precondition("role", "another admin has to change it"),
+        Error::InsufficientCredit { owner, available } => {
+            user(Code::FailedPrecondition, ErrorReason::InsufficientCredit)
+                .with("available_minor_units", available.minor_units.to_string())
+                .with("currency_code", available.currency.code())
+                .precondition(format!("users/{owner}/wallets/{}", available.currency), "needs more credit")
+        }
+        Error::BalanceLimit(id) => user(Code::FailedPrecondition, ErrorReason::BalanceLimit)
+            .with("user_id", id.to_string())
+            .precondition(format!("users/{id}"), "cannot hold that much credit"),
+        Error::NotPostAuthor(id) => {
+            user(Code::PermissionDenied, ErrorReason::NotPostAuthor).with("post_id", id.to_string())
+        }
+        Error::InvalidCredentials => common(Code::Unauthenticated, Common::InvalidCredentials, &text),
+        Error::VersionMismatch { resource, id } => {
+            common(Code::Aborted, Common::VersionMismatch, &text).resource(resource, id.as_str())
+        }
+        Error::RequestIdReused { method, fields } => {
+            common(Code::InvalidArgument, Common::RequestIdReused, &text)
+                .bad_request(vec![FieldViolation {
+                    field: "request_id".to_owned(),
+                    description: "must be new for a new request".to_owned(),
+                    reason: "REQUEST_ID_REUSED".to_owned(),
+                    localized_message: None,
+                }])
+                .with("fields", api::fingerprint::field_names(method, fields).join(","))
+        }
+        Error::Overloaded { retry_after } => common(Code::ResourceExhausted, Common::Overloaded, &text)
+            .quota("passwords", "too many are being hashed")
+            .retry_after(*retry_after),
+        Error::Replayed(first) => refusal(first),
+        Error::RequestInProgress => {
+            common(Code::Unavailable, Common::RequestInProgress, &text).retry_after(RETRY_AFTER)
+        }
+        Error::Contention => {
+            common(Code::Aborted, Common::Contention, "too many conflicting changes; nothing changed")
+                .retry_after(RETRY_AFTER)
+        }
+        Error::Unavailable { retry_after, .. } => {
+            common(Code::Unavailable, Common::DependencyUnavailable, UNAVAILABLE).retry_after(*retry_after)
+        }
+        Error::StorageUnavailable(_) => {
+            common(Code::Unavailable, Common::StorageUnavailable, READ_ONLY).retry_after(RETRY_AFTER)
+        }
+        Error::Internal(_) => common(Code::Internal, Common::Internal, INTERNAL),
     }
 }
 
@@ -167,6 +175,7 @@ mod tests {
                 "retry".to_owned(),
             ),
             (Error::Contention, Code::Aborted, "CONTENTION", "retry".to_owned()),
+            (Error::RequestInProgress, Code::Unavailable, "REQUEST_IN_PROGRESS", "retry".to_owned()),
             (Error::unavailable(away()), Code::Unavailable, "DEPENDENCY_UNAVAILABLE", "retry".to_owned()),
             (
                 Error::StorageUnavailable(away().into()),
@@ -179,6 +188,16 @@ mod tests {
             let text = error.to_string();
             assert_eq!(wire(error), (code, reason.to_owned(), subject), "{text}");
         }
+    }
+
+    #[test]
+    fn a_refusal_that_is_told_again_is_the_same_but_for_its_mark() {
+        let first = || Error::BalanceLimit(UserId::from_uuid(Uuid::from_u128(1)));
+        let (status, again) = (Status::from(first()), Status::from(Error::Replayed(Box::new(first()))));
+        assert_eq!((again.code(), again.message()), (status.code(), status.message()));
+        assert_eq!(again.details(), status.details());
+        assert_eq!(again.metadata().get(REPLAY).unwrap(), "true");
+        assert!(status.metadata().get(REPLAY).is_none());
     }
 
     #[test]

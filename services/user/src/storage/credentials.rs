@@ -7,9 +7,10 @@ use time::OffsetDateTime;
 use types::UserId;
 
 use super::driver::bounded;
+use super::writes::Duplicate;
 use super::{Store, Tx, from_time};
 use crate::domain::password::PasswordHash;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 const COLLECTION: &str = "credential";
 
@@ -33,7 +34,7 @@ impl Store {
 
 impl Tx {
     /// Gives a new user a password.
-    pub(crate) async fn credential_insert(
+    pub(crate) fn credential_insert(
         &mut self,
         user_id: UserId,
         hash: &PasswordHash,
@@ -44,8 +45,9 @@ impl Tx {
             password_hash: hash.as_phc().to_owned(),
             update_time: from_time(now),
         };
-        let (credentials, session) = self.on::<CredentialRow>(COLLECTION);
-        bounded(credentials.insert_one(row).session(session)).await.map(drop)
+        let row = bson::serialize_to_document(&row).map_err(Error::internal)?;
+        self.insert(COLLECTION, row, Duplicate::Defect);
+        Ok(())
     }
 
     /// Replaces one hash of a password by another of the same password; `false` when it is not `before` any more.

@@ -16,7 +16,7 @@ pub(crate) const OPERATION_TIME: Duration = Duration::from_secs(4);
 /// The longest that the server may work on one read: less than we wait, so that it is the server that ends it.
 pub(crate) const SERVER_TIME: Duration = Duration::from_secs(2);
 
-const DUPLICATE_KEY: i32 = 11_000;
+pub(super) const DUPLICATE_KEY: i32 = 11_000;
 const WRITE_CONFLICT: i32 = 112;
 const NO_SUCH_TRANSACTION: i32 = 251;
 const LOCK_TIMEOUT: i32 = 24;

@@ -5,7 +5,7 @@ use events::{Direction, Hold, HoldSpec, HoldState, Refusal};
 use futures_util::TryStreamExt as _;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
-use types::{Clock as _, Money, OrderId, SystemClock, TransferId, UserId};
+use types::{Money, OrderId, TransferId, UserId};
 
 use super::wallets::currency;
 use super::{SERVER_TIME, Store, bounded, from_time, to_time};
@@ -132,8 +132,8 @@ pub(super) fn by_id(transfer_id: TransferId) -> Document {
 }
 
 /// A new hold's document.
-pub(super) fn hold_row(hold: &Hold, event_version: i64) -> Result<Document> {
-    let now = now();
+pub(super) fn hold_row(hold: &Hold, event_version: i64, now: OffsetDateTime) -> Result<Document> {
+    let now = from_time(now);
     let row = HoldRow {
         id: hold.transfer_id.uuid().into(),
         spec: hold.spec.as_ref().map(SpecRow::from),
@@ -147,22 +147,17 @@ pub(super) fn hold_row(hold: &Hold, event_version: i64) -> Result<Document> {
     bson::serialize_to_document(&row).map_err(Error::internal)
 }
 
-/// What a hold's document becomes when only its events were counted, or when it changed.
-pub(super) fn hold_change(hold: &Hold, event_version: i64, is_changed: bool) -> Document {
+/// What a hold's document becomes when its events were counted, and when it changed too.
+pub(super) fn hold_change(hold: &Hold, event_version: i64, changed_at: Option<OffsetDateTime>) -> Document {
     let mut set = doc! { "event_version": event_version };
-    if is_changed {
+    if let Some(now) = changed_at {
         set.extend(doc! {
             "state": state_name(hold.state),
             "version": hold.version,
-            "updated_at": now(),
+            "updated_at": from_time(now),
         });
     }
     doc! { "$set": set }
-}
-
-/// For the reader only: nothing hangs on these times.
-fn now() -> bson::DateTime {
-    from_time(SystemClock.now())
 }
 
 impl Store {

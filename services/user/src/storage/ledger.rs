@@ -1,14 +1,13 @@
-//! The book: postings and their entries, inserted and never changed. A posting is written in one exchange with
-//! the server, together with the wallets that it moves.
+//! The book: postings and their entries, inserted and never changed. A posting is written together with the wallets
+//! that it moves.
 
 use bson::{Binary, Document, doc};
 use futures_util::TryStreamExt as _;
-use mongodb::options::{InsertOneModel, WriteModel};
 use serde::Deserialize;
 use types::{Fingerprint, PostingId, RequestKey, UserId};
 
-use super::driver::bounded_raw;
-use super::wallets::{WALLETS, binary, conflict_on_duplicate, currency, hash, wallet_id, wallet_write};
+use super::wallets::{WALLETS, binary, currency, hash, wallet_id, wallet_write};
+use super::writes::Duplicate;
 use super::{SERVER_TIME, Store, Tx, bounded, from_time, to_time};
 use crate::domain::audit::WALLETS as WALLET_ACCOUNT;
 use crate::domain::ledger::{Kind, Posting, Side, WalletEntry};
@@ -154,48 +153,32 @@ fn entry_row(posting: &Posting, side: &Side, name: &str) -> Document {
 }
 
 impl Tx {
-    /// Writes postings with their entries, the wallets that they moved (each as it was and as it is), and what
-    /// else belongs to them, in one exchange with the server. When a document is not what it was, or a request
-    /// id was claimed meanwhile, this is [`Error::Contention`].
-    pub(super) async fn book_write(
-        &mut self,
-        wallets: &[(&Wallet, &Wallet)],
-        postings: &[(&Posting, Option<Claim<'_>>)],
-        others: Vec<WriteModel>,
-    ) -> Result<()> {
-        let (book, _) = self.on::<Document>(WALLETS);
-        let moved =
-            wallets.iter().map(|(before, after)| wallet_write(book.namespace(), before, after).into());
-        let mut models: Vec<WriteModel> = moved.chain(others).collect();
-        for (posting, claim) in postings {
-            models.push(self.insert_model(POSTINGS, posting_row(posting, *claim)));
-            models.push(self.insert_model(ENTRIES, entry_row(posting, &posting.debit, DEBIT)));
-            models.push(self.insert_model(ENTRIES, entry_row(posting, &posting.credit, CREDIT)));
-        }
-        if models.is_empty() {
-            return Ok(());
-        }
-        let updates = models.iter().filter(|model| matches!(model, WriteModel::UpdateOne(_))).count();
-        let write = book.client().clone();
-        let write = write.bulk_write(models).session(&mut self.session);
-        let done = conflict_on_duplicate(bounded_raw(write).await)?;
-        let updated = usize::try_from(done.matched_count + done.upserted_count);
-        if updated == Ok(updates) { Ok(()) } else { Err(Error::Contention) }
+    /// Writes a wallet over the one that it was made of. When that is not what is there any more, this comes to
+    /// [`Error::Contention`].
+    pub(super) fn wallet_update(&mut self, before: &Wallet, after: &Wallet) {
+        let wallets = self.namespace(WALLETS);
+        self.update(wallet_write(wallets, before, after));
     }
 
-    pub(super) fn insert_model(&mut self, collection: &str, document: Document) -> WriteModel {
-        let (collection, _) = self.on::<Document>(collection);
-        InsertOneModel::builder().namespace(collection.namespace()).document(document).build().into()
+    /// Writes a posting with its entries. When its request id was claimed meanwhile, this comes to
+    /// [`Error::Contention`].
+    pub(super) fn posting_insert(&mut self, posting: &Posting, claim: Option<Claim<'_>>) {
+        self.insert(POSTINGS, posting_row(posting, claim), Duplicate::Conflict);
+        self.insert(ENTRIES, entry_row(posting, &posting.debit, DEBIT), Duplicate::Conflict);
+        self.insert(ENTRIES, entry_row(posting, &posting.credit, CREDIT), Duplicate::Conflict);
     }
 
-    /// Writes the posting that is the answer to a call, with the wallets that it moved.
-    pub(crate) async fn posting_insert(
+    /// Writes the posting that is the answer to a call, and the wallets that it moved: each as it was and as it is.
+    pub(crate) fn posting_claim(
         &mut self,
         posting: &Posting,
         claim: Claim<'_>,
         wallets: &[(&Wallet, &Wallet)],
-    ) -> Result<()> {
-        self.book_write(wallets, &[(posting, Some(claim))], Vec::new()).await
+    ) {
+        for (before, after) in wallets {
+            self.wallet_update(before, after);
+        }
+        self.posting_insert(posting, Some(claim));
     }
 
     /// The answer to a call whose request id made a posting before this transaction began, if this call says
@@ -223,7 +206,6 @@ impl Tx {
         let fields = fingerprint.differing_fields(claim.fingerprint);
         Err(Error::RequestIdReused { method: claim.key.method, fields })
     }
-
 }
 
 impl Store {

@@ -1,9 +1,10 @@
 //! MongoDB. [`Store`] reads, [`Tx`] writes; nothing else in this service names the driver.
 //!
-//! Reads outside a transaction are at read concern majority on the primary; writes are acknowledged by a majority
-//! that has them in its journal. A transaction reads one snapshot and conflicts abort it at once: whatever it
-//! only reads may change under it, so a rule that hangs on a document is checked by an update that is
-//! conditional on it.
+//! Reads outside a transaction are at read concern majority on the primary, whatever the URL says; writes are
+//! acknowledged by a majority that has them in its journal. A transaction reads one snapshot and conflicts abort it
+//! at once. What it only reads may change under it: a number that must not be broken (a balance, a count, a version)
+//! is in a document that it writes, on the condition that it is as it was read. Whether a user is active is only read
+//! where credit moves: such a transaction that began before a deactivation may commit after it.
 
 mod audit;
 mod consumer;
@@ -29,12 +30,13 @@ mod tx;
 mod users;
 mod wallets;
 mod worker_lease;
+mod writes;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bson::doc;
-use mongodb::options::{ClientOptions, ReadConcern, WriteConcern};
+use mongodb::options::{ClientOptions, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern};
 use mongodb::{Client, Collection, Database};
 use secrecy::ExposeSecret as _;
 use tokio::sync::Notify;
@@ -91,6 +93,7 @@ impl Store {
         options.connect_timeout = Some(CONNECT_TIME);
         options.max_idle_time = Some(IDLE_TIME);
         options.max_pool_size = Some(config.connections);
+        options.selection_criteria = Some(SelectionCriteria::ReadPreference(ReadPreference::Primary));
         options.read_concern = Some(ReadConcern::majority());
         options.write_concern = Some(durable());
         let name = options.default_database.clone().ok_or_else(|| {

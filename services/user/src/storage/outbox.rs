@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use types::EventId;
 use uuid::Uuid;
 
-use super::driver::bounded;
+use super::writes::Duplicate;
 use super::{Tx, from_time, to_time};
 use crate::error::{Error, Result};
 
@@ -119,25 +119,15 @@ impl EventRow {
 }
 
 impl Tx {
-    /// Appends an event. The transaction must write the aggregate's own document before, with the version that
-    /// the event carries: that write is what orders the events of one aggregate.
+    /// Appends an event, sent with the transaction's other writes. The aggregate's own document must be written
+    /// before, with the version that the event carries: that write is what orders the events of one aggregate. An
+    /// aggregate that has an event of this version already is a defect.
     ///
     /// # Errors
-    /// When the database does not do it; also when the aggregate has an event of this version already.
-    pub async fn event_append(&mut self, event: &NewEvent) -> Result<()> {
-        let (outbox, session) = self.on::<EventRow>(OUTBOX);
-        bounded(outbox.insert_one(EventRow::from(event)).session(session)).await?;
-        self.appended = true;
-        Ok(())
-    }
-
-    /// Appends events as [`Tx::event_append`] does, in one exchange with the server.
-    pub(crate) async fn event_append_all(&mut self, events: &[NewEvent]) -> Result<()> {
-        if events.is_empty() {
-            return Ok(());
-        }
-        let (outbox, session) = self.on::<EventRow>(OUTBOX);
-        bounded(outbox.insert_many(events.iter().map(EventRow::from)).session(session)).await?;
+    /// When the event cannot be a document.
+    pub fn event_append(&mut self, event: &NewEvent) -> Result<()> {
+        let row = bson::serialize_to_document(&EventRow::from(event)).map_err(Error::internal)?;
+        self.insert(OUTBOX, row, Duplicate::Defect);
         self.appended = true;
         Ok(())
     }

@@ -1,11 +1,12 @@
 //! The participant's side of `events::participant`, on MongoDB.
 //!
 //! A run of commands reads what it needs at once ([`Tx::participant_read`]), works on that, and writes what has
-//! become of it at once ([`Tx::participant_write`], at the latest with the commit): a handful of exchanges with the
-//! server, however many commands. Nothing is lost by it, because here a lock is a write and conflicts are found
-//! when the transaction writes, whatever came before: two transactions that change one hold or one wallet both
-//! write its document, on the condition that it is as they read it, and two that find none both insert it. One of
-//! them conflicts and tries again on what the other left. Wallets are written before holds, each by id.
+//! become of it with the transaction's other writes ([`Tx::participant_write`], at the latest when they are sent): a
+//! handful of exchanges with the server, however many commands. Nothing is lost by it, because here a lock is a write
+//! and conflicts are found when the transaction writes, whatever came before: two transactions that change one hold or
+//! one wallet both write its document, on the condition that it is as they read it, and two that find none both insert
+//! it. One of them conflicts and tries again on what the other left. Wallets are written before holds, each by id, and
+//! both before their events: whoever comes second has to meet a conflict and no event that is there already.
 
 use std::collections::BTreeMap;
 
@@ -13,10 +14,12 @@ use bson::doc;
 use events::participant::Step;
 use events::{Direction, Hold, HoldSpec, ParticipantTx, Refusal, StoreError};
 use futures_util::TryStreamExt as _;
-use mongodb::options::{UpdateOneModel, WriteModel};
-use types::{Clock as _, PostingId, SystemClock, TransferId, UserId};
+use mongodb::options::UpdateOneModel;
+use time::OffsetDateTime;
+use types::{PostingId, TransferId, UserId};
 
 use super::holds::{HOLDS, HoldRow, StoredHold, by_id, hold_change, hold_row};
+use super::writes::Duplicate;
 use super::{Tx, bounded};
 use crate::domain::ledger::{Memo, Posting};
 use crate::domain::user::UserState;
@@ -31,6 +34,8 @@ pub(super) struct Working {
     /// `None` for somebody who is no user.
     users: BTreeMap<UserId, Option<UserState>>,
     postings: Vec<Posting>,
+    /// When the steps are made.
+    now: Option<OffsetDateTime>,
 }
 
 /// A hold, or that there is none.
@@ -55,8 +60,14 @@ impl HoldCopy {
 }
 
 impl Tx {
-    /// Reads all that these steps are about, in one exchange for each collection.
-    pub(crate) async fn participant_read(&mut self, steps: &[&Step]) -> Result<()> {
+    /// Steps are made at this time from now on. None can be before it is told.
+    pub fn participant_begin(&mut self, now: OffsetDateTime) {
+        self.working.now = Some(now);
+    }
+
+    /// Begins steps at this time, and reads all that they are about, in one exchange for each collection.
+    pub(crate) async fn participant_read(&mut self, steps: &[&Step], now: OffsetDateTime) -> Result<()> {
+        self.participant_begin(now);
         let transfers: Vec<TransferId> = steps.iter().map(|step| step.transfer_id()).collect();
         self.holds_read(&transfers).await?;
         let (mut wallets, mut users) = (Vec::new(), Vec::new());
@@ -84,39 +95,41 @@ impl Tx {
     }
 
     /// Writes all that has changed. What was written can go on changing.
-    pub(crate) async fn participant_write(&mut self) -> Result<()> {
+    pub(crate) fn participant_write(&mut self) -> Result<()> {
         let mut working = std::mem::take(&mut self.working);
-        let outcome = self.working_write(&mut working).await;
+        let outcome = self.working_write(&mut working);
         self.working = working;
         outcome
     }
 
-    async fn working_write(&mut self, working: &mut Working) -> Result<()> {
-        let (holds, _) = self.on::<HoldRow>(HOLDS);
-        let mut models: Vec<WriteModel> = Vec::new();
-        for (id, copy) in &working.holds {
-            let Some(hold) = copy.hold.as_ref().filter(|_| !copy.is_written()) else { continue };
-            let Some((version, event_version)) = copy.stored else {
-                models.push(self.insert_model(HOLDS, hold_row(hold, copy.event_version)?));
-                continue;
-            };
-            let mut filter = by_id(*id);
-            filter.extend(doc! { "version": version, "event_version": event_version });
-            let change = hold_change(hold, copy.event_version, version != hold.version);
-            let model = UpdateOneModel::builder().namespace(holds.namespace()).filter(filter).update(change);
-            models.push(model.build().into());
-        }
-        let moved = working.wallets.values().filter(|copy| copy.before != copy.now);
-        let moved: Vec<(&Wallet, &Wallet)> = moved.map(|copy| (&copy.before, &copy.now)).collect();
-        let postings: Vec<_> = working.postings.iter().map(|posting| (posting, None)).collect();
-        self.book_write(&moved, &postings, models).await?;
-
-        working.postings.clear();
-        for copy in working.wallets.values_mut() {
+    fn working_write(&mut self, working: &mut Working) -> Result<()> {
+        for copy in working.wallets.values_mut().filter(|copy| copy.before != copy.now) {
+            self.wallet_update(&copy.before, &copy.now);
             copy.before = copy.now.clone();
         }
-        for copy in working.holds.values_mut() {
-            copy.stored = copy.hold.as_ref().map(|hold| (hold.version, copy.event_version));
+        let now = working.now;
+        for (id, copy) in &mut working.holds {
+            let Some(hold) = copy.hold.as_ref().filter(|_| !copy.is_written()) else { continue };
+            let now = now.ok_or_else(timeless)?;
+            match copy.stored {
+                None => {
+                    let row = hold_row(hold, copy.event_version, now)?;
+                    self.insert(HOLDS, row, Duplicate::Conflict);
+                }
+                Some((version, event_version)) => {
+                    let mut before = by_id(*id);
+                    before.extend(doc! { "version": version, "event_version": event_version });
+                    let changed_at = (version != hold.version).then_some(now);
+                    let change = hold_change(hold, copy.event_version, changed_at);
+                    let holds = self.namespace(HOLDS);
+                    let update = UpdateOneModel::builder().namespace(holds).filter(before).update(change);
+                    self.update(update.build());
+                }
+            }
+            copy.stored = Some((hold.version, copy.event_version));
+        }
+        for posting in working.postings.drain(..) {
+            self.posting_insert(&posting, None);
         }
         Ok(())
     }
@@ -197,10 +210,11 @@ impl Tx {
     }
 
     async fn wallet_post(&mut self, spec: &HoldSpec) -> Result<()> {
+        let now = self.working.now.ok_or_else(timeless)?;
         let wallet = self.wallet_of(spec).await?;
         require_held(wallet, spec)?;
         let id = PostingId::from_uuid(spec.transfer_id.uuid());
-        let memo = Memo::new(id, spec.amount, SystemClock.now());
+        let memo = Memo::new(id, spec.amount, now);
         let posting = match spec.direction {
             Direction::Debit => Posting::payment(memo, wallet, spec.order_id),
             Direction::Credit => Posting::refund(memo, wallet, spec.order_id),
@@ -208,6 +222,10 @@ impl Tx {
         self.working.postings.push(posting);
         Ok(())
     }
+}
+
+fn timeless() -> Error {
+    Error::internal("a step of a transfer was made before its time was told")
 }
 
 /// Those of `wanted` that were not read yet, each once, in order.

@@ -1,10 +1,12 @@
 //! Posts. A post names its one author; how many somebody has is counted in the user.
 
 use bson::{Document, doc};
+use mongodb::options::UpdateOneModel;
 use serde::{Deserialize, Serialize};
 use types::{PostId, UserId};
 
 use super::driver::bounded;
+use super::writes::Duplicate;
 use super::{SERVER_TIME, Store, Tx, from_time, to_time};
 use crate::domain::post::Post;
 use crate::error::{Error, Result};
@@ -70,13 +72,14 @@ impl Tx {
     }
 
     /// Inserts a new post.
-    pub(crate) async fn post_insert(&mut self, post: &Post) -> Result<()> {
-        let (posts, session) = self.on::<PostRow>(COLLECTION);
-        bounded(posts.insert_one(PostRow::from(post)).session(session)).await.map(drop)
+    pub(crate) fn post_insert(&mut self, post: &Post) -> Result<()> {
+        let row = bson::serialize_to_document(&PostRow::from(post)).map_err(Error::internal)?;
+        self.insert(COLLECTION, row, Duplicate::Defect);
+        Ok(())
     }
 
     /// Gives a post its next author, guarded by the present one and the version before.
-    pub(crate) async fn post_hand_over(&mut self, from: UserId, post: &Post) -> Result<()> {
+    pub(crate) fn post_hand_over(&mut self, from: UserId, post: &Post) {
         let before = doc! {
             "_id": bson::Uuid::from(post.id.uuid()),
             "author_id": bson::Uuid::from(from.uuid()),
@@ -87,9 +90,8 @@ impl Tx {
             "version": post.version,
             "update_time": from_time(post.update_time),
         } };
-        let (posts, session) = self.on::<PostRow>(COLLECTION);
-        let updated = bounded(posts.update_one(before, change).session(session)).await?;
-        if updated.matched_count == 1 { Ok(()) } else { Err(Error::Contention) }
+        let posts = self.namespace(COLLECTION);
+        self.update(UpdateOneModel::builder().namespace(posts).filter(before).update(change).build());
     }
 }
 

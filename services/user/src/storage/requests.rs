@@ -7,15 +7,16 @@ use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 use types::{Fingerprint, RequestKey};
 
-use super::driver::{bounded, bounded_raw, classify, is_duplicate_key};
+use super::driver::bounded;
 use super::posts::PostRow;
 use super::statistics::SumsRow;
 use super::users::UserRow;
-use super::wallets::SendRefusedRow;
+use super::wallets::CreditRefusedRow;
+use super::writes::Duplicate;
 use super::{SERVER_TIME, Store, Tx, from_time};
 use crate::domain::post::Post;
 use crate::domain::user::Profile;
-use crate::domain::wallet::SendRefused;
+use crate::domain::wallet::CreditRefused;
 use crate::error::{Error, Result};
 
 const COLLECTION: &str = "request";
@@ -29,8 +30,8 @@ pub(crate) enum Outcome {
     User(Profile),
     /// A post as it was then.
     Post(Post),
-    /// A sending of credit that was refused.
-    SendRefused(SendRefused),
+    /// A grant or a sending of credit that was refused.
+    CreditRefused(CreditRefused),
 }
 
 impl Outcome {
@@ -50,11 +51,11 @@ impl Outcome {
         }
     }
 
-    /// The refusal that a sending was answered with.
-    pub(crate) fn into_send_refused(self) -> Result<SendRefused> {
+    /// The refusal that a grant or a sending was answered with.
+    pub(crate) fn into_credit_refused(self) -> Result<CreditRefused> {
         match self {
-            Self::SendRefused(refused) => Ok(refused),
-            _ => Err(Error::internal("a refused sending was answered with something else")),
+            Self::CreditRefused(refused) => Ok(refused),
+            _ => Err(Error::internal("a call that was refused credit was answered with something else")),
         }
     }
 }
@@ -108,9 +109,13 @@ struct KeyRow {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum OutcomeRow {
-    User { user: UserRow, statistics: SumsRow },
+    User {
+        user: UserRow,
+        statistics: SumsRow,
+    },
     Post(PostRow),
-    SendRefused(SendRefusedRow),
+    #[serde(rename = "send_refused")]
+    CreditRefused(CreditRefusedRow),
 }
 
 impl From<&RequestKey> for KeyRow {
@@ -130,7 +135,7 @@ impl From<&Outcome> for OutcomeRow {
                 Self::User { user: (&profile.user).into(), statistics: profile.statistics.into() }
             }
             Outcome::Post(post) => Self::Post(post.into()),
-            Outcome::SendRefused(refused) => Self::SendRefused(refused.into()),
+            Outcome::CreditRefused(refused) => Self::CreditRefused(refused.into()),
         }
     }
 }
@@ -144,7 +149,7 @@ impl TryFrom<OutcomeRow> for Outcome {
                 Ok(Self::User(Profile { user: user.try_into()?, statistics: statistics.into() }))
             }
             OutcomeRow::Post(post) => Ok(Self::Post(post.into())),
-            OutcomeRow::SendRefused(refused) => refused.try_into().map(Self::SendRefused),
+            OutcomeRow::CreditRefused(refused) => refused.try_into().map(Self::CreditRefused),
         }
     }
 }
@@ -181,9 +186,9 @@ impl Tx {
         row.map(Saved::try_from).transpose()
     }
 
-    /// Claims a request id and keeps its answer. When another call has claimed it meanwhile this is
+    /// Claims a request id and keeps its answer. When another call has claimed it meanwhile this comes to
     /// [`Error::Contention`]: the next try of the transaction finds that call's answer.
-    pub(crate) async fn request_insert(
+    pub(crate) fn request_insert(
         &mut self,
         key: &RequestKey,
         fingerprint: &Fingerprint,
@@ -198,11 +203,8 @@ impl Tx {
             create_time: from_time(now),
             expire_time: (keep == Keep::ThirtyDays).then(|| from_time(now + KEPT)),
         };
-        let (requests, session) = self.on::<RequestRow>(COLLECTION);
-        match bounded_raw(requests.insert_one(row).session(session)).await {
-            Ok(_) => Ok(()),
-            Err(error) if is_duplicate_key(&error) => Err(Error::Contention),
-            Err(error) => Err(classify(error)),
-        }
+        let row = bson::serialize_to_document(&row).map_err(Error::internal)?;
+        self.insert(COLLECTION, row, Duplicate::Conflict);
+        Ok(())
     }
 }

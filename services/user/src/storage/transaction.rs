@@ -60,7 +60,12 @@ impl Store {
             Ok(tx) => tx,
             Err(error) => return Attempt::Nothing(error),
         };
-        let outcome = timeout_at(Instant::now() + ATTEMPT_TIME, work(&mut tx, context))
+        let worked = async {
+            let value = work(&mut tx, context).await?;
+            tx.flush().await?;
+            Ok(value)
+        };
+        let outcome = timeout_at(Instant::now() + ATTEMPT_TIME, worked)
             .await
             .unwrap_or_else(|_| Err(Error::unavailable("a transaction took too long")));
         match outcome {

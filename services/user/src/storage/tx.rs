@@ -6,11 +6,12 @@ use std::time::Duration;
 use bson::{Document, doc};
 use mongodb::error::{TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT};
 use mongodb::options::ReadConcern;
-use mongodb::{ClientSession, Collection};
+use mongodb::{Client, ClientSession, Collection, Namespace};
 use tokio::time::{Instant, sleep};
 
 use super::driver::{bounded, bounded_raw, classify, within};
 use super::participant::Working;
+use super::writes::Writes;
 use super::{Shared, Store, durable};
 use crate::error::{Error, Result};
 
@@ -31,6 +32,8 @@ pub struct Tx {
     pub(super) appended: bool,
     /// What the participant of transfers has read and not yet written.
     pub(super) working: Working,
+    /// What is still to be sent.
+    pub(super) writes: Writes,
 }
 
 impl Store {
@@ -45,7 +48,13 @@ impl Store {
         let start =
             session.start_transaction().read_concern(ReadConcern::snapshot()).write_concern(durable());
         bounded(start).await?;
-        Ok(Tx { session, store: self.clone(), appended: false, working: Working::default() })
+        Ok(Tx {
+            session,
+            store: self.clone(),
+            appended: false,
+            working: Working::default(),
+            writes: Writes::default(),
+        })
     }
 }
 
@@ -53,6 +62,14 @@ impl Tx {
     /// A collection and the session to use it with.
     pub(crate) fn on<T: Send + Sync>(&mut self, name: &str) -> (Collection<T>, &mut ClientSession) {
         (self.store.collection(name), &mut self.session)
+    }
+
+    pub(super) fn client(&self) -> Client {
+        self.store.client.clone()
+    }
+
+    pub(super) fn namespace(&self, collection: &str) -> Namespace {
+        self.store.collection::<Document>(collection).namespace()
     }
 
     /// The driver's session, for statements that there is no method for; tests have such.
@@ -74,13 +91,13 @@ impl Tx {
         Err(Error::internal(format!("{hit:?} of {count} updates of {collection} were done: {errors:?}")))
     }
 
-    /// Commits, and asks again while the outcome is unknown.
+    /// Sends what is still to be sent and commits; asks again while the outcome is unknown.
     ///
     /// # Errors
-    /// [`crate::Error::Contention`] when nothing was committed and the same may work; `Unavailable` when the
-    /// outcome stays unknown.
+    /// Those of [`Tx::flush`]; [`crate::Error::Contention`] when nothing was committed and the same may work;
+    /// `Unavailable` when the outcome stays unknown.
     pub async fn commit(mut self) -> Result<()> {
-        if let Err(error) = self.participant_write().await {
+        if let Err(error) = self.flush().await {
             self.rollback().await;
             return Err(error);
         }

@@ -2,11 +2,13 @@
 
 use bson::{Document, doc};
 use futures_util::TryStreamExt as _;
+use mongodb::options::UpdateOneModel;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use types::UserId;
 
-use super::driver::{bounded, bounded_raw, classify, is_duplicate_key};
+use super::driver::bounded;
+use super::writes::Duplicate;
 use super::{SERVER_TIME, Store, Tx, from_time, to_time};
 use crate::domain::email::{Email, EmailKey};
 use crate::domain::user::{User, UserState};
@@ -152,40 +154,35 @@ impl Tx {
         row.map(User::try_from).transpose()
     }
 
-    /// Inserts a new user; [`Error::EmailTaken`] when somebody has the address.
-    pub(crate) async fn user_insert(&mut self, user: &User) -> Result<()> {
-        let (users, session) = self.on::<UserRow>(COLLECTION);
-        match bounded_raw(users.insert_one(UserRow::from(user)).session(session)).await {
-            Ok(_) => Ok(()),
-            Err(error) if is_duplicate_key(&error) => Err(Error::EmailTaken),
-            Err(error) => Err(classify(error)),
-        }
+    /// Inserts a new user; comes to [`Error::EmailTaken`] when somebody has the address.
+    pub(crate) fn user_insert(&mut self, user: &User) -> Result<()> {
+        self.insert(COLLECTION, document(user)?, Duplicate::EmailTaken);
+        Ok(())
     }
 
     /// Writes a user's next version over the one before.
-    pub(crate) async fn user_update(&mut self, user: &User) -> Result<()> {
+    pub(crate) fn user_update(&mut self, user: &User) -> Result<()> {
         let before = doc! { "_id": bson::Uuid::from(user.id.uuid()), "version": user.version - 1 };
-        let (users, session) = self.on::<UserRow>(COLLECTION);
-        let replaced = bounded(users.replace_one(before, UserRow::from(user)).session(session)).await?;
-        if replaced.matched_count == 1 { Ok(()) } else { Err(Error::Contention) }
+        self.replace(COLLECTION, before, document(user)?);
+        Ok(())
     }
 
-    /// Adds to the number of posts that an active user owns. `false` when there is no such active user.
-    pub(crate) async fn user_post_count_add(
-        &mut self,
-        id: UserId,
-        more: i64,
-        now: OffsetDateTime,
-    ) -> Result<bool> {
+    /// Adds to the number of posts that a user owns, who must be active: anything else comes to
+    /// [`Error::UserNotFound`] or [`Error::UserDeactivated`].
+    pub(crate) fn user_post_count_add(&mut self, id: UserId, more: i64, now: OffsetDateTime) {
         let active = doc! { "_id": bson::Uuid::from(id.uuid()), "state": "active" };
         let change = doc! {
             "$inc": { "post_count": more, "version": 1_i64 },
             "$set": { "update_time": from_time(now) },
         };
-        let (users, session) = self.on::<UserRow>(COLLECTION);
-        let updated = bounded(users.update_one(active, change).session(session)).await?;
-        Ok(updated.matched_count == 1)
+        let users = self.namespace(COLLECTION);
+        let add = UpdateOneModel::builder().namespace(users).filter(active).update(change).build();
+        self.update_active(id, add);
     }
+}
+
+fn document(user: &User) -> Result<Document> {
+    bson::serialize_to_document(&UserRow::from(user)).map_err(Error::internal)
 }
 
 fn by_id(id: UserId) -> Document {

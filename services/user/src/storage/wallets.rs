@@ -12,10 +12,10 @@ use mongodb::options::UpdateOneModel;
 use serde::{Deserialize, Serialize};
 use types::{Currency, Money, UserId};
 
-use super::driver::{bounded_raw, classify, is_duplicate_key};
+use super::driver::{classify, is_duplicate_key};
 use super::{SERVER_TIME, Store, Tx, bounded, from_time, to_time};
 use crate::domain::ledger::{GENESIS, Hash};
-use crate::domain::wallet::{SendRefused, Wallet, WalletKey};
+use crate::domain::wallet::{CreditRefused, Wallet, WalletKey};
 use crate::error::{Error, Result};
 
 pub(super) const WALLETS: &str = "wallet";
@@ -66,44 +66,44 @@ impl TryFrom<WalletRow> for Wallet {
     }
 }
 
-/// A refused sending, as it is kept with its request id.
+/// A refused grant or sending, as it is kept with its request id.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum SendRefusedRow {
+pub(super) enum CreditRefusedRow {
     InsufficientCredit { user: bson::Uuid, currency: String, available: i64 },
     BalanceLimit { user: bson::Uuid },
     UserNotFound { user: bson::Uuid },
     UserDeactivated { user: bson::Uuid },
 }
 
-impl From<&SendRefused> for SendRefusedRow {
-    fn from(refused: &SendRefused) -> Self {
+impl From<&CreditRefused> for CreditRefusedRow {
+    fn from(refused: &CreditRefused) -> Self {
         match *refused {
-            SendRefused::InsufficientCredit { owner, available } => Self::InsufficientCredit {
+            CreditRefused::InsufficientCredit { owner, available } => Self::InsufficientCredit {
                 user: owner.uuid().into(),
                 currency: available.currency.code().to_owned(),
                 available: available.minor_units,
             },
-            SendRefused::BalanceLimit(user) => Self::BalanceLimit { user: user.uuid().into() },
-            SendRefused::UserNotFound(user) => Self::UserNotFound { user: user.uuid().into() },
-            SendRefused::UserDeactivated(user) => Self::UserDeactivated { user: user.uuid().into() },
+            CreditRefused::BalanceLimit(user) => Self::BalanceLimit { user: user.uuid().into() },
+            CreditRefused::UserNotFound(user) => Self::UserNotFound { user: user.uuid().into() },
+            CreditRefused::UserDeactivated(user) => Self::UserDeactivated { user: user.uuid().into() },
         }
     }
 }
 
-impl TryFrom<SendRefusedRow> for SendRefused {
+impl TryFrom<CreditRefusedRow> for CreditRefused {
     type Error = Error;
 
-    fn try_from(row: SendRefusedRow) -> Result<Self> {
+    fn try_from(row: CreditRefusedRow) -> Result<Self> {
         let id = |user: bson::Uuid| UserId::from_uuid(user.into());
         Ok(match row {
-            SendRefusedRow::InsufficientCredit { user, currency: code, available } => {
+            CreditRefusedRow::InsufficientCredit { user, currency: code, available } => {
                 let available = Money::new(currency(&code)?, available);
                 Self::InsufficientCredit { owner: id(user), available }
             }
-            SendRefusedRow::BalanceLimit { user } => Self::BalanceLimit(id(user)),
-            SendRefusedRow::UserNotFound { user } => Self::UserNotFound(id(user)),
-            SendRefusedRow::UserDeactivated { user } => Self::UserDeactivated(id(user)),
+            CreditRefusedRow::BalanceLimit { user } => Self::BalanceLimit(id(user)),
+            CreditRefusedRow::UserNotFound { user } => Self::UserNotFound(id(user)),
+            CreditRefusedRow::UserDeactivated { user } => Self::UserDeactivated(id(user)),
         })
     }
 }
@@ -194,7 +194,7 @@ impl Tx {
     }
 
     /// Locks a wallet or its absence by writing it: makes an empty one when there is none.
-    pub(crate) async fn wallet_claim(&mut self, key: WalletKey) -> Result<()> {
+    pub(crate) fn wallet_claim(&mut self, key: WalletKey) {
         let blank = doc! {
             "balance": 0_i64,
             "held": 0_i64,
@@ -204,10 +204,11 @@ impl Tx {
             "sequence": 0_i64,
             "event_version": 0_i64,
         };
-        let (wallets, session) = self.on::<Document>(WALLETS);
+        let wallets = self.namespace(WALLETS);
         let claim = doc! { "$inc": { "locks": 1_i64 }, "$setOnInsert": blank };
-        let claim = wallets.update_one(doc! { "_id": wallet_id(key) }, claim).upsert(true).session(session);
-        conflict_on_duplicate(bounded_raw(claim).await).map(drop)
+        let by_id = doc! { "_id": wallet_id(key) };
+        let claim = UpdateOneModel::builder().namespace(wallets).filter(by_id).update(claim).upsert(true);
+        self.update(claim.build());
     }
 }
 

@@ -158,7 +158,8 @@ impl Expiry {
         if tx.mark_lock_running(CONSUMER).await?.is_none_or(|mark| mark.epoch != epoch) {
             return Ok(false);
         }
-        tx.participant_read(&[step]).await?;
+        let now = self.clock.now();
+        tx.participant_read(&[step], now).await?;
         let applied = participant::apply(tx, step).await?;
         let answer = Answer::to(step, &applied);
         let impossible = matches!(answer, Answer::Impossible { .. });
@@ -174,9 +175,9 @@ impl Expiry {
             let id = EventId::from_uuid(self.ids.next());
             let headers =
                 Headers { traceparent: runtime::telemetry::current_traceparent(), ..Headers::default() };
-            let event = answer.event(tx, id, headers, id, self.clock.now())?;
-            tx.participant_write().await?;
-            tx.event_append(&event).await?;
+            let event = answer.event(tx, id, headers, id, now)?;
+            tx.participant_write()?;
+            tx.event_append(&event)?;
         }
         Ok(!impossible)
     }

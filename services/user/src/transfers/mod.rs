@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use events::participant::{self, Step};
 use events::{ConsumerId, EffectError, Effects, Event, Headers, NewEvent, StoreError};
+use time::OffsetDateTime;
 use types::{Clock, EventId, IdSource};
 
 use crate::storage::Tx;
@@ -45,7 +46,12 @@ impl TransferEffects {
 
     /// Applies one command, and tells the event that answers it. Every command gets an answer, a duplicate too:
     /// an operator who has a step sent again is waiting for one.
-    async fn apply_one(&self, tx: &mut Tx, command: &Command<'_>) -> Result<NewEvent, StoreError> {
+    async fn apply_one(
+        &self,
+        tx: &mut Tx,
+        command: &Command<'_>,
+        now: OffsetDateTime,
+    ) -> Result<NewEvent, StoreError> {
         let applied = participant::apply(tx, &command.step).await?;
         let answer = Answer::to(&command.step, &applied);
         if matches!(answer, Answer::Impossible { .. }) {
@@ -59,7 +65,7 @@ impl TransferEffects {
         let (cause, asked) = (command.event.new.id, &command.event.new.headers);
         let traceparent = runtime::telemetry::continued(asked.traceparent.as_deref());
         let headers = Headers { traceparent, ..asked.clone() };
-        Ok(answer.event(tx, cause, headers, EventId::from_uuid(self.ids.next()), self.clock.now())?)
+        Ok(answer.event(tx, cause, headers, EventId::from_uuid(self.ids.next()), now)?)
     }
 }
 
@@ -71,13 +77,17 @@ impl Effects<Tx> for TransferEffects {
             return Ok(());
         }
         let steps: Vec<&Step> = commands.iter().map(|command| &command.step).collect();
-        tx.participant_read(&steps).await.map_err(StoreError::from)?;
+        let now = self.clock.now();
+        tx.participant_read(&steps, now).await.map_err(StoreError::from)?;
         let mut answers = Vec::with_capacity(commands.len());
         for command in &commands {
-            answers.push(self.apply_one(tx, command).await?);
+            answers.push(self.apply_one(tx, command, now).await?);
         }
-        tx.participant_write().await.map_err(StoreError::from)?;
-        tx.event_append_all(&answers).await.map_err(StoreError::from)?;
+        tx.participant_write().map_err(StoreError::from)?;
+        for answer in &answers {
+            tx.event_append(answer).map_err(StoreError::from)?;
+        }
+        tx.flush().await.map_err(StoreError::from)?;
         for step in steps {
             fault::point!("hold.changing", step.as_str());
         }

@@ -2,13 +2,13 @@
 
 use bson::{Document, doc};
 use events::participant::{self, Applied};
-use events::{Direction, HoldSpec, ParticipantTx as _, Step, StoreError};
+use events::{Direction, HoldSpec, NewEvent, ParticipantTx as _, Step, StoreError};
 use futures_util::TryStreamExt as _;
 use mongodb::Database;
 use testkit::TestMongo;
 use time::OffsetDateTime;
 use time::macros::datetime;
-use types::{Currency, Money, OrderId, TransferId, UserId};
+use types::{Clock as _, Currency, Money, OrderId, SystemClock, TransferId, UserId};
 use user_service::config::MongoConfig;
 use user_service::storage::{Shared, Store, Tx};
 use uuid::Uuid;
@@ -40,7 +40,9 @@ impl Book {
     }
 
     pub(crate) async fn begin(&self) -> Tx {
-        self.store.begin("test").await.unwrap()
+        let mut tx = self.store.begin("test").await.unwrap();
+        tx.participant_begin(SystemClock.now());
+        tx
     }
 
     /// Somebody who signed up. `state` is `active` or `deactivated`.
@@ -163,6 +165,14 @@ impl Book {
 
 pub(crate) fn eur() -> Currency {
     "EUR".parse().unwrap()
+}
+
+/// Appends an event and sends it, so that it lies in a transaction that is not committed. A read goes before it, as in
+/// the service: the stand-in for MongoDB takes no bulk write as the first statement of a transaction.
+pub(crate) async fn append(tx: &mut Tx, event: &NewEvent) -> Result<(), StoreError> {
+    tx.hold_fetch(TransferId::from_uuid(Uuid::nil())).await?;
+    tx.event_append(event)?;
+    Ok(tx.flush().await?)
 }
 
 /// A new transfer. Its time is more exact than what the database keeps.

@@ -15,6 +15,8 @@ use user_service::config::MongoConfig;
 use user_service::storage::{STREAM, Shared, Store, Tx};
 use uuid::Uuid;
 
+use crate::book::append;
+
 pub(crate) struct Mongo {
     store: Store,
     database: Database,
@@ -61,7 +63,7 @@ impl OutboxHarness for Mongo {
     }
 
     async fn append(&self, tx: &mut Tx, event: NewEvent) -> Result<(), StoreError> {
-        Ok(tx.event_append(&event).await?)
+        append(tx, &event).await
     }
 
     async fn commit(&self, tx: Tx) -> Result<(), StoreError> {

@@ -6,6 +6,7 @@ use user_service::config::MongoConfig;
 use user_service::storage::{Schema, Shared, Store};
 use uuid::Uuid;
 
+use crate::book::append;
 use crate::harness::Harness;
 
 /// The server's code for a document that its collection's validator refuses.
@@ -49,6 +50,22 @@ async fn the_database_refuses_documents_that_break_the_schema() {
 async fn store(mongo: &TestMongo) -> Store {
     let config = MongoConfig { url: mongo.url().into(), connections: 8 };
     Store::connect(&config, Shared::default()).await.unwrap()
+}
+
+#[tokio::test]
+async fn reads_are_the_primarys_whatever_the_url_says() {
+    let mongo = TestMongo::create().await.unwrap();
+    store(&mongo).await.migrate().await.unwrap();
+    let separator = if mongo.url().contains('?') { '&' } else { '?' };
+    let url = format!("{}{separator}readPreference=secondary", mongo.url());
+    let config = MongoConfig { url: url.into(), connections: 2 };
+    let store = Store::connect(&config, Shared::default()).await.unwrap();
+    // A transaction with any other read preference is refused by the driver.
+    let mut tx = store.begin("test").await.unwrap();
+    tx.participant_begin(time::OffsetDateTime::UNIX_EPOCH);
+    let transfer_id = types::TransferId::from_uuid(Uuid::now_v7());
+    assert_eq!(events::ParticipantTx::hold_fetch(&mut tx, transfer_id).await.unwrap(), None);
+    tx.rollback().await;
 }
 
 #[tokio::test]
@@ -119,14 +136,14 @@ async fn a_transaction_that_its_owner_dropped_holds_nothing() {
         headers: events::Headers::default(),
         created_at: time::OffsetDateTime::UNIX_EPOCH,
     };
-    tx.event_append(&event).await.unwrap();
+    append(&mut tx, &event).await.unwrap();
     drop(tx);
     // The same version of the same aggregate: refused as long as the dropped transaction is open.
     let within = std::time::Duration::from_secs(2);
     testkit::wait_until(within, "the dropped transaction's end", async || {
         let mut tx = store.begin("test").await?;
-        tx.event_append(&event).await?;
-        tx.commit().await
+        append(&mut tx, &event).await?;
+        Ok::<_, events::StoreError>(tx.commit().await?)
     })
     .await
     .unwrap();

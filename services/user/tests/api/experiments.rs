@@ -70,7 +70,7 @@ async fn append(tx: &mut Tx, clock: u8, aggregate: &str, version: i64) {
         headers: Headers::default(),
         created_at: OffsetDateTime::UNIX_EPOCH,
     };
-    tx.event_append(&event).await.unwrap();
+    crate::book::append(tx, &event).await.unwrap();
 }
 
 fn name(row: &Document) -> String {

@@ -2,15 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-use api::user::v1::{CreatePostRequest, CreatePostResponse};
+use api::user::v1::{CreatePostRequest, CreatePostResponse, DeactivateUserRequest, TransferPostRequest};
 use bson::{Document, doc};
 use testkit::client::request_id;
-use testkit::{Lifetime, Mongo, Port, State, wait_until};
+use testkit::proxy::{Acknowledgements, Protocol, Proxy, Then};
+use testkit::{Lifetime, Mongo, Port, State, TestMongo, wait_until};
 use tonic::{Code, Response, Status};
 use tonic_types::StatusExt as _;
 use uuid::Uuid;
 
-use crate::harness::{Harness, Person, is_replay};
+use crate::harness::{Harness, Person, is_replay, refusal};
+use crate::wallets::{balance, grant, grant_of, send, send_of};
 
 const WITHIN: Duration = Duration::from_secs(20);
 
@@ -87,21 +89,115 @@ async fn a_conflict_is_tried_again_and_in_the_end_told() {
     let broken = Broken::start().await;
     let ann = broken.harness.customer().await;
     let conflict = doc! { "errorCode": 112, "errorLabels": ["TransientTransactionError"] };
-    broken.fail("update", 3, conflict.clone()).await;
+    broken.fail("bulkWrite", 3, conflict.clone()).await;
     assert!(!is_replay(&write(&ann, &draft()).await.unwrap()));
     assert_eq!(broken.harness.count("post", doc! {}).await, 1);
 
-    broken.fail("update", 1_000_000, conflict).await;
+    broken.fail("bulkWrite", 1_000_000, conflict).await;
     let request = draft();
     let status = write(&ann, &request).await.unwrap_err();
     broken.mend().await;
-    assert_eq!(status.code(), Code::Aborted);
-    assert_eq!(status.get_details_error_info().unwrap().reason, "CONTENTION");
+    // Another call under this id could still be at it, so that nobody can say that nothing changes.
+    assert_eq!(status.code(), Code::Unavailable);
+    assert_eq!(status.get_details_error_info().unwrap().reason, "REQUEST_IN_PROGRESS");
     assert!(status.get_details_retry_info().is_some());
     assert_eq!(broken.harness.count("post", doc! {}).await, 1, "nothing changed");
     write(&ann, &request).await.unwrap();
     assert_eq!(broken.harness.count("post", doc! {}).await, 2);
     broken.end().await;
+}
+
+/// Claim: whose tries are used up hears what another call under the same id was answered meanwhile.
+#[tokio::test]
+async fn a_call_whose_tries_are_used_up_looks_for_the_first_answer() {
+    let broken = Broken::start().await;
+    let (admin, ann) = (broken.harness.admin().await, broken.harness.customer().await);
+    let nobody = Person { id: Uuid::now_v7().to_string(), ..ann.clone() };
+    let (post, credit, in_vain) = (draft(), grant_of(&ann, 5), grant_of(&nobody, 5));
+    write(&ann, &post).await.unwrap();
+    grant(&admin, &credit).await.unwrap();
+    let refused = refusal(grant(&admin, &in_vain).await);
+    // Each finds the answer and cannot end its transaction: as if it was not there until the last look.
+    let conflict = doc! { "errorCode": 112, "errorLabels": ["TransientTransactionError"] };
+    broken.fail("commitTransaction", 1_000_000, conflict).await;
+    let (posted, granted, refused_again) =
+        tokio::join!(write(&ann, &post), grant(&admin, &credit), grant(&admin, &in_vain));
+    let unknown = grant(&admin, &grant_of(&ann, 1)).await.unwrap_err();
+    broken.mend().await;
+    assert!(is_replay(&posted.unwrap()) && is_replay(&granted.unwrap()));
+    assert_eq!(refusal(refused_again), refused);
+    assert_eq!(refusal(Err::<(), _>(unknown)), (Code::Unavailable, "REQUEST_IN_PROGRESS".to_owned(), vec![]));
+    assert_eq!(balance(&ann).await, 5);
+    broken.end().await;
+}
+
+/// Claim: a commit that meets silence is asked after over another connection, while there is time.
+#[tokio::test]
+async fn a_commit_that_meets_silence_is_asked_after_and_done_once() {
+    let mongo = TestMongo::create().await.unwrap();
+    let (edge, url) = through_a_proxy(&mongo).await;
+    let harness = Harness::start_on(&url, mongo.name(), &[]).await;
+    let ann = harness.customer().await;
+    let lost = edge.lose(Acknowledgements::of("bulkWrite(user,post,").then(Then::Silence));
+    assert!(!is_replay(&write(&ann, &draft()).await.unwrap()));
+    assert_eq!(lost.count(), 1);
+    edge.heal();
+    assert_eq!(harness.count("post", doc! {}).await, 1);
+    edge.understood().unwrap();
+}
+
+/// Claim: what a transaction writes is one exchange, events and the answer included.
+#[tokio::test]
+async fn a_call_takes_no_more_exchanges_than_these() {
+    let mongo = TestMongo::create().await.unwrap();
+    let (edge, url) = through_a_proxy(&mongo).await;
+    let harness = Harness::start_on(&url, mongo.name(), &[]).await;
+    let (admin, ann) = (harness.admin().await, harness.customer().await);
+    grant(&admin, &grant_of(&ann, 5)).await.unwrap();
+    send(&ann, &send_of(&admin, 1)).await.unwrap();
+    let post = write(&ann, &draft()).await.unwrap().into_inner().post.unwrap();
+    let handing = TransferPostRequest {
+        request_id: request_id(),
+        post_id: post.id,
+        to_user_id: admin.id.clone(),
+        etag: String::new(),
+    };
+    ann.caller.posts().transfer_post(handing).await.unwrap();
+    let gone =
+        DeactivateUserRequest { request_id: request_id(), user_id: ann.id.clone(), etag: String::new() };
+    ann.caller.users().deactivate_user(gone).await.unwrap();
+    let reads = ["find(posting)", "find(request)", "find(user)", "find(wallet)"];
+    let credit = exchanges(&reads, "bulkWrite(wallet,posting,entry,outbox)");
+    assert_eq!(edge.transactions("find(posting)"), [credit.clone(), credit]);
+    let mut all = edge.transactions("find(request)");
+    all.sort();
+    all.dedup();
+    let mut expected = [
+        exchanges(&["find(request)"], "bulkWrite(request,user,credential,outbox)"),
+        exchanges(&["find(request)"], "bulkWrite(user,post,outbox,request)"),
+        exchanges(&["find(request)", "find(post)"], "bulkWrite(post,user,outbox,request)"),
+        exchanges(
+            &["find(request)", "find(user)", "find(order_statistics)"],
+            "bulkWrite(user,outbox,request)",
+        ),
+    ];
+    expected.sort();
+    assert_eq!(all, expected);
+    edge.understood().unwrap();
+}
+
+/// The commands of a transaction that reads so and then writes so.
+fn exchanges(reads: &[&str], write: &str) -> Vec<String> {
+    reads.iter().chain(&[write, "commitTransaction"]).map(|text| (*text).to_owned()).collect()
+}
+
+/// A way to the shared server that can be broken, and the URL that leads along it.
+async fn through_a_proxy(mongo: &TestMongo) -> (Proxy, String) {
+    let place = mongo.url().split_once("://").unwrap().1.split('/').next().unwrap();
+    let server = place.rsplit('@').next().unwrap();
+    let edge = Proxy::start(server.parse().unwrap(), Protocol::Mongo).await.unwrap();
+    let url = mongo.url().replace(server, &format!("127.0.0.1:{}", edge.port()));
+    (edge, url)
 }
 
 /// A paused server answers nothing, not even that it is away.

@@ -10,6 +10,7 @@ mod documents;
 mod experiments;
 mod expiry;
 mod faults;
+mod grants;
 mod harness;
 mod holds;
 mod ledger;

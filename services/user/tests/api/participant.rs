@@ -19,7 +19,7 @@ impl ParticipantHarness for Harness {
     type Tx = Tx;
 
     async fn begin(&self) -> Result<Tx, StoreError> {
-        Ok(self.0.store.begin("conformance").await?)
+        Ok(self.0.begin().await)
     }
 
     async fn commit(&self, tx: Tx) -> Result<(), StoreError> {

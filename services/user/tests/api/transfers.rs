@@ -8,13 +8,13 @@ use api::order::v1::{
 };
 use api::user::v1::{CreditPosted, CreditRefused, CreditReleased, CreditReserved, StepImpossible};
 use api::violations::timestamp;
-use bson::Document;
+use bson::{Document, doc};
 use events::{
     Aggregate, Direction, EffectError, Effects as _, Event, Headers, HoldSpec, HoldState, NewEvent,
     StoreError,
 };
 use prost::{Message, Name};
-use types::{EventId, SystemClock, SystemIds, TransferId, UserId};
+use types::{EventId, ManualClock, SystemClock, SystemIds, TransferId, UserId};
 use user_service::transfers::TransferEffects;
 use uuid::Uuid;
 
@@ -138,6 +138,34 @@ async fn each_command_is_answered_once_by_the_next_event_of_its_hold() {
     assert_eq!(answers[2].decode::<CreditPosted>().transfer_id, id.to_string());
     assert_eq!(book.numbers(ann).await, Numbers { balance: 40, held: 0, incoming: 0 });
     book.assert_sound().await;
+}
+
+/// Claim: the entries, the hold and the event of a step are of one time, which is told.
+#[tokio::test]
+async fn a_step_is_made_at_the_time_of_the_injected_clock() {
+    let book = Book::open().await;
+    let pay = spec(book.rich(5).await, Direction::Debit, 5);
+    let at = time::macros::datetime!(2031-02-03 04:05:06.789 UTC);
+    let effects = TransferEffects::new(Arc::new(ManualClock::at(at)), Arc::new(SystemIds));
+    for command in [reserve(&pay), confirm(pay.transfer_id)] {
+        let mut tx = book.store.begin("test").await.unwrap();
+        effects.apply(&mut tx, &[command]).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+    let at = bson::DateTime::from_time_0_3(at);
+    let id = bson::Uuid::from(pay.transfer_id.uuid());
+    let by = |field: &str| doc! { field: id };
+    for (collection, filter, fields) in [
+        ("posting", by("_id"), &["created_at"][..]),
+        ("entry", by("_id.posting"), &["created_at"][..]),
+        ("hold", by("_id"), &["created_at", "updated_at"][..]),
+        ("outbox", doc! { "aggregate.id": pay.transfer_id.to_string() }, &["created_at"][..]),
+    ] {
+        let row = book.database.collection::<Document>(collection).find_one(filter).await.unwrap().unwrap();
+        for field in fields {
+            assert_eq!(row.get_datetime(field).unwrap(), &at, "{collection}.{field}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -48,7 +48,7 @@ pub(crate) async fn send(
 }
 
 /// Nothing happened, or nobody knows: the same call again, under the same id.
-fn is_to_be_repeated(status: &Status) -> bool {
+pub(crate) fn is_to_be_repeated(status: &Status) -> bool {
     matches!(status.code(), Code::Aborted | Code::Unavailable | Code::DeadlineExceeded)
 }
 
@@ -96,7 +96,7 @@ pub(crate) async fn rich(harness: &Harness, admin: &Person, minor_units: i64) ->
     person
 }
 
-async fn deactivate(harness: &Harness, person: &Person) {
+pub(crate) async fn deactivate(harness: &Harness, person: &Person) {
     let id = doc! { "_id": bson::Uuid::parse_str(&person.id).unwrap() };
     let update = doc! { "$set": { "state": "deactivated" } };
     harness.database.collection::<Document>("user").update_one(id, update).await.unwrap();
@@ -218,31 +218,8 @@ async fn a_request_id_is_the_callers_own() {
     assert_eq!((balance(&ann).await, balance(&bob).await), (10, 5));
 }
 
-#[tokio::test]
-async fn a_grant_needs_an_active_user_with_room() {
-    let harness = Harness::start().await;
-    let (admin, ann, gone) = (harness.admin().await, harness.customer().await, harness.customer().await);
-    let nobody = Person { id: Uuid::now_v7().to_string(), ..ann.clone() };
-    assert_eq!(
-        refusal(grant(&admin, &grant_of(&nobody, 1)).await),
-        refused(Code::NotFound, "USER_NOT_FOUND", &[&format!("user {}", nobody.id)])
-    );
-    deactivate(&harness, &gone).await;
-    assert_eq!(
-        refusal(grant(&admin, &grant_of(&gone, 1)).await),
-        refused(Code::FailedPrecondition, "USER_DEACTIVATED", &[&format!("users/{}", gone.id)])
-    );
-    nearly_full(&harness, &ann, 5).await;
-    let limit = refused(Code::FailedPrecondition, "BALANCE_LIMIT", &[&format!("users/{}", ann.id)]);
-    assert_eq!(refusal(grant(&admin, &grant_of(&ann, 6)).await), limit);
-    grant(&admin, &grant_of(&ann, 5)).await.unwrap();
-    assert_eq!(refusal(grant(&admin, &grant_of(&ann, 1)).await), limit);
-    assert_eq!(balance(&ann).await, 5);
-    assert_balanced(&trial_balance(&admin).await);
-}
-
 /// A wallet with refunds on their way that leave room for so much.
-async fn nearly_full(harness: &Harness, person: &Person, room: i64) {
+pub(crate) async fn nearly_full(harness: &Harness, person: &Person, room: i64) {
     let on_its_way = BALANCE_MAX - room;
     let row = doc! {
         "_id": { "owner": bson::Uuid::parse_str(&person.id).unwrap(), "currency": "EUR" },
@@ -289,7 +266,9 @@ async fn a_refused_sending_stays_refused_under_its_id_for_ever() {
         refused(Code::FailedPrecondition, "INSUFFICIENT_CREDIT", &[&format!("users/{}/wallets/EUR", ann.id)]);
     assert_eq!(refusal_of(send(&ann, &request).await), expected);
     grant(&admin, &grant_of(&ann, 900)).await.unwrap();
-    assert_eq!(refusal_of(send(&ann, &request).await), expected);
+    let again = send(&ann, &request).await;
+    assert_eq!(again.as_ref().unwrap_err().metadata().get("idempotent-replay").unwrap(), "true");
+    assert_eq!(refusal_of(again), expected);
     let row = doc! { "_id.request_id": bson::Uuid::parse_str(&request.request_id).unwrap() };
     let kept = harness.database.collection::<Document>("request").find_one(row).await.unwrap().unwrap();
     assert!(!kept.contains_key("expire_time"), "nothing deletes it");

@@ -1,0 +1,126 @@
+//! What a transaction writes: collected, and sent in one exchange with the server, however many collections it is
+//! about. Nothing is lost by it: on MongoDB conflicts are found when a transaction writes, whatever came before.
+
+use bson::Document;
+use mongodb::error::{Error as DriverError, ErrorKind};
+use mongodb::options::{InsertOneModel, ReplaceOneModel, UpdateOneModel, WriteModel};
+use types::UserId;
+
+use super::Tx;
+use super::driver::{DUPLICATE_KEY, bounded_raw, classify};
+use crate::domain::user::UserState;
+use crate::error::{Error, Result};
+
+/// What it means that a unique index refuses a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Duplicate {
+    /// Another call was faster: the next try sees what it left.
+    Conflict,
+    /// Somebody has the e-mail address.
+    EmailTaken,
+    /// Nobody else can have written this.
+    Defect,
+}
+
+/// What is still to be sent, in order.
+#[derive(Debug, Default)]
+pub(super) struct Writes {
+    models: Vec<WriteModel>,
+    /// One for each model.
+    duplicates: Vec<Duplicate>,
+    /// Whose documents are updated only while they are active.
+    active: Vec<UserId>,
+}
+
+impl Writes {
+    fn push(&mut self, model: impl Into<WriteModel>, duplicate: Duplicate) {
+        self.models.push(model.into());
+        self.duplicates.push(duplicate);
+    }
+}
+
+impl Tx {
+    /// Inserts a document.
+    pub(super) fn insert(&mut self, collection: &str, document: Document, duplicate: Duplicate) {
+        let insert = self.insert_model(collection, document);
+        self.writes.push(insert, duplicate);
+    }
+
+    /// The insert of a document, for a caller that sends it.
+    pub(super) fn insert_model(&self, collection: &str, document: Document) -> WriteModel {
+        let namespace = self.namespace(collection);
+        InsertOneModel::builder().namespace(namespace).document(document).build().into()
+    }
+
+    /// Updates the one document that the filter finds. Where there is none, this is a conflict.
+    pub(super) fn update(&mut self, update: UpdateOneModel) {
+        self.writes.push(update, Duplicate::Conflict);
+    }
+
+    /// Updates the document of a user, which the filter finds only while the user is active.
+    pub(super) fn update_active(&mut self, user: UserId, update: UpdateOneModel) {
+        self.writes.active.push(user);
+        self.update(update);
+    }
+
+    /// Replaces the one document that the filter finds. Where there is none, this is a conflict.
+    pub(super) fn replace(&mut self, collection: &str, filter: Document, document: Document) {
+        let namespace = self.namespace(collection);
+        let replace =
+            ReplaceOneModel::builder().namespace(namespace).filter(filter).replacement(document).build();
+        self.writes.push(replace, Duplicate::Conflict);
+    }
+
+    /// Sends what was collected. The commit does it as well; a caller that wants to meet the conflicts before does
+    /// it here. Something has to be read before: the stand-in for MongoDB takes no bulk write as the first statement
+    /// of a transaction.
+    ///
+    /// # Errors
+    /// [`Error::Contention`] when a document is not what it was, [`Error::EmailTaken`] when somebody has the e-mail
+    /// address, [`Error::UserNotFound`] or [`Error::UserDeactivated`] for a user who had to be active.
+    pub async fn flush(&mut self) -> Result<()> {
+        self.participant_write()?;
+        let Writes { models, duplicates, active } = std::mem::take(&mut self.writes);
+        if models.is_empty() {
+            return Ok(());
+        }
+        let is_update = |model: &&WriteModel| !matches!(model, WriteModel::InsertOne(_));
+        let updates = models.iter().filter(is_update).count();
+        let client = self.client();
+        let sent = bounded_raw(client.bulk_write(models).session(&mut self.session)).await;
+        let done = sent.map_err(|error| refused(error, &duplicates))?;
+        if usize::try_from(done.matched_count + done.upserted_count) == Ok(updates) {
+            return Ok(());
+        }
+        self.require_active(&active).await?;
+        Err(Error::Contention)
+    }
+
+    /// Says what is wrong with the first of these users who is not active, in this transaction's snapshot.
+    async fn require_active(&mut self, users: &[UserId]) -> Result<()> {
+        if users.is_empty() {
+            return Ok(());
+        }
+        let states = self.user_state_list(users).await?;
+        for user in users {
+            match states.iter().find(|(id, _)| id == user) {
+                None => return Err(Error::UserNotFound(*user)),
+                Some((_, UserState::Deactivated)) => return Err(Error::UserDeactivated(*user)),
+                Some((_, UserState::Active)) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What the server's refusal means, by the write that it is of.
+fn refused(error: DriverError, duplicates: &[Duplicate]) -> Error {
+    let ErrorKind::BulkWrite(bulk) = &*error.kind else { return classify(error) };
+    // In order, so that there is one at most.
+    let duplicate = bulk.write_errors.iter().find(|(_, error)| error.code == DUPLICATE_KEY);
+    match duplicate.and_then(|(at, _)| duplicates.get(*at)) {
+        Some(Duplicate::Conflict) => Error::Contention,
+        Some(Duplicate::EmailTaken) => Error::EmailTaken,
+        Some(Duplicate::Defect) | None => classify(error),
+    }
+}
