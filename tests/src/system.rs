@@ -12,7 +12,8 @@ use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 use tonic::{Code, Status};
 
 const ADMIN_EMAIL: &str = "admin@tristore.test";
-const PACKAGES: [&str; 3] = ["user-service", "order-service", "session-service"];
+/// What a system is built from.
+pub const PACKAGES: [&str; 3] = ["user-service", "order-service", "session-service"];
 
 /// How many systems one test process runs at once: each is eight processes, whatever number of threads the test
 /// runner takes.

@@ -1,7 +1,7 @@
 //! Which services there are, and what each needs to be started.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 
@@ -59,13 +59,12 @@ impl Profile {
     /// Where a binary of the workspace is after `cargo build`.
     #[must_use]
     pub fn binary(self, name: &str) -> PathBuf {
-        let target = env::path("CARGO_TARGET_DIR").unwrap_or_else(|| state::workspace().join("target"));
         let folder = match self {
             Self::Debug => "debug",
             Self::Release => "release",
-            Self::Faults => "debug/faults",
+            Self::Faults => "faults/debug",
         };
-        target.join(folder).join(name)
+        target().join(folder).join(name)
     }
 
     /// Builds packages of the workspace; quick when nothing has changed. Cargo's progress goes to standard error.
@@ -73,37 +72,33 @@ impl Profile {
     /// # Errors
     /// When the build fails.
     pub async fn build(self, packages: &[&str]) -> Result<()> {
-        let packages: Vec<&str> = packages.iter().flat_map(|package| ["--package", package]).collect();
+        let packages = packages.iter().flat_map(|package| ["--package", package]);
+        let mut command = cargo();
+        command.arg("build").current_dir(state::workspace()).args(packages);
         match self {
-            Self::Debug => cargo_build(&packages, &[]).await,
-            Self::Release => cargo_build(&packages, &["--release"]).await,
+            Self::Debug => {}
+            Self::Release => {
+                command.arg("--release");
+            }
             Self::Faults => {
-                cargo_build(&packages, &["--features", "faults"]).await?;
-                for name in packages.iter().filter(|word| !word.starts_with("--")) {
-                    copy(&Self::Debug.binary(name), &self.binary(name))?;
-                }
-                // Cargo has one place for a binary, whatever its features: there the plain one belongs.
-                cargo_build(&packages, &[]).await
+                // Cargo has one place for a binary, whatever its features, and there the plain one belongs. What it
+                // makes the binaries of stays where it is and is built once for all profiles.
+                let made_of = env::path("CARGO_BUILD_BUILD_DIR").unwrap_or_else(target);
+                command.args(["--features", "faults"]);
+                command
+                    .env("CARGO_BUILD_BUILD_DIR", made_of)
+                    .env("CARGO_TARGET_DIR", target().join("faults"));
             }
         }
+        let status = command.status().await.context("running cargo")?;
+        ensure!(status.success(), "cargo build failed");
+        Ok(())
     }
 }
 
-async fn cargo_build(packages: &[&str], more: &[&str]) -> Result<()> {
-    let mut command = cargo();
-    command.arg("build").current_dir(state::workspace()).args(packages).args(more);
-    let status = command.status().await.context("running cargo")?;
-    ensure!(status.success(), "cargo build failed");
-    Ok(())
-}
-
-/// Under another name first: a process may run from the file that is there.
-fn copy(from: &Path, to: &Path) -> Result<()> {
-    let folder = to.parent().context("a binary is in a folder")?;
-    std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
-    let new = to.with_extension(format!("new-{}", std::process::id()));
-    std::fs::copy(from, &new).with_context(|| format!("copying {}", from.display()))?;
-    std::fs::rename(&new, to).with_context(|| format!("naming {}", to.display()))
+/// Cargo's folder.
+fn target() -> PathBuf {
+    env::path("CARGO_TARGET_DIR").unwrap_or_else(|| state::workspace().join("target"))
 }
 
 /// Where the databases are that the services use.
