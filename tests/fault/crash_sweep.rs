@@ -4,11 +4,12 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use testkit::{Profile, ServiceName, state};
-use tests::sweep::{self, EXEMPT, Kind, Stage};
+use tests::sweep::{self, EXEMPT, Kind, OF_WHOM, Stage};
 use tokio::process::Command;
 
 /// A case whose effect does not carry a key of its own: the mark alone keeps it from happening twice.
@@ -51,8 +52,8 @@ struct Named {
     points: BTreeSet<String>,
     /// Points with their part, where that is a literal.
     parts: BTreeSet<(String, String)>,
-    /// Transactions and scripts.
-    operations: BTreeSet<String>,
+    /// Transactions and scripts, with the folder of their service.
+    operations: BTreeSet<(String, String)>,
 }
 
 impl Named {
@@ -64,14 +65,16 @@ impl Named {
                     ["tests", "fault", "testkit"].map(Path::new).contains(&Path::new(part.as_os_str()))
                 });
                 if !is_tests {
-                    named.add(&fs::read_to_string(&file)?);
+                    let place = file.strip_prefix(state::workspace())?.components().nth(1);
+                    let place = place.context("a file is in a folder")?.as_os_str().to_string_lossy();
+                    named.add(&place, &fs::read_to_string(&file)?);
                 }
             }
         }
         Ok(named)
     }
 
-    fn add(&mut self, source: &str) {
+    fn add(&mut self, place: &str, source: &str) {
         for call in source.split("fault::point!(").skip(1) {
             let mut words = call.split('"');
             let (Some(_), Some(name), Some(between)) = (words.next(), words.next(), words.next()) else {
@@ -81,7 +84,7 @@ impl Named {
             if let (true, Some(part)) = (between.trim() == ",", words.next()) {
                 self.parts.insert((name.to_owned(), part.to_owned()));
                 if name == "business.committed" {
-                    self.operations.insert(part.to_owned());
+                    self.operations.insert((place.to_owned(), part.to_owned()));
                 }
             }
         }
@@ -90,7 +93,7 @@ impl Named {
                 if let Some(name) =
                     rest.trim_start().strip_prefix('"').and_then(|rest| rest.split('"').next())
                 {
-                    self.operations.insert(name.to_owned());
+                    self.operations.insert((place.to_owned(), name.to_owned()));
                 }
             }
         }
@@ -120,28 +123,59 @@ fn every_point_in_the_sources_has_a_case_and_every_case_has_its_point() -> Resul
     let missing: Vec<_> = named.parts.difference(&parts).collect();
     assert!(missing.is_empty(), "no case for {missing:?}");
 
-    let mut operations: BTreeSet<String> = cases
+    let in_folder = |service: ServiceName, name: &str| {
+        (service.binary().trim_end_matches("-service").to_owned(), name.to_owned())
+    };
+    let mut operations: BTreeSet<_> = cases
         .iter()
         .filter(|case| case.point == "business.committed")
-        .map(|case| case.part.to_owned())
+        .map(|case| in_folder(case.victim, case.part))
         .collect();
-    operations.extend(EXEMPT.iter().map(|(name, _)| (*name).to_owned()));
+    operations.extend(EXEMPT.iter().map(|&(service, name, _)| in_folder(service, name)));
     assert_eq!(named.operations, operations, "transactions in the sources (left) and in the table (right)");
     Ok(())
+}
+
+/// Claim: whatever passes a point of a stream, of a consumer or of a transfer's step has a case there.
+#[test]
+fn every_point_of_the_way_meets_every_operation_that_passes_it() {
+    let cases = sweep::all();
+    let has = |point: &str, part: &str, operation: Kind| {
+        cases.iter().any(|case| (case.point, case.part, case.operation) == (point, part, operation))
+    };
+    let stream_points: &[&str] = &["sequencer.stamping", "sequencer.stamped", "relay.published"];
+    let session_points: &[&str] = &["relay.read"];
+    let consumer_points: &[&str] = &["consumer.received", "consumer.applying", "consumer.applied"];
+    let hold_points: &[&str] = &["hold.changing", "hold.changed"];
+    let transfer_points: &[&str] = &["transfer.moving", "transfer.moved"];
+    for kind in Kind::ALL {
+        let way = kind.way();
+        let streams = way
+            .streams
+            .iter()
+            .map(|&stream| (if stream == OF_WHOM { session_points } else { stream_points }, stream));
+        let steps =
+            [(consumer_points, way.consumers), (hold_points, way.hold), (transfer_points, way.transfer)];
+        let steps =
+            steps.into_iter().flat_map(|(points, parts)| parts.iter().map(move |&part| (points, part)));
+        let passed =
+            streams.chain(steps).flat_map(|(points, part)| points.iter().map(move |&point| (point, part)));
+        for (point, part) in passed {
+            assert!(has(point, part, kind), "no case for {point}/{part} {kind:?}");
+        }
+    }
 }
 
 #[test]
 fn every_consumer_and_stream_dies_at_each_of_its_points() {
     let cases = sweep::all();
     let has = |point: &str, part: &str| cases.iter().any(|case| case.point == point && case.part == part);
-    for consumer in
-        ["order.customers", "order.transfers", "user.transfers", "user.statistics", "session.revocations"]
-    {
+    for (_, consumer) in sweep::CONSUMERS {
         for point in ["consumer.received", "consumer.applying", "consumer.applied", "consumer.leaving"] {
             assert!(has(point, consumer), "no case for {point}/{consumer}");
         }
     }
-    for stream in ["user", "order"] {
+    for (_, stream) in sweep::STREAMS {
         for point in [
             "sequencer.stamping",
             "sequencer.stamped",
@@ -159,6 +193,7 @@ fn every_consumer_and_stream_dies_at_each_of_its_points() {
 /// search would find them.
 #[tokio::test]
 async fn a_binary_without_the_feature_has_no_point() -> Result<()> {
+    tests::build(Profile::Debug).await?;
     tests::build(Profile::Faults).await?;
     let mut names: BTreeSet<&str> = sweep::all().iter().map(|case| case.point).collect();
     names.extend([fault::ARMED, fault::Flaw::VARIABLE]);
@@ -175,6 +210,22 @@ async fn a_binary_without_the_feature_has_no_point() -> Result<()> {
         found.extend(here);
     }
     assert_eq!(found, names.iter().map(|name| (*name).to_owned()).collect(), "each point is in some binary");
+    Ok(())
+}
+
+/// Claim: building with points leaves the plain binaries as they are, at any moment: another process may be about to
+/// start one, and none may wait for the other's build.
+#[tokio::test]
+async fn a_build_with_points_has_a_place_of_its_own() -> Result<()> {
+    tests::build(Profile::Debug).await?;
+    let plain = Profile::Debug.binary(ServiceName::User.binary());
+    let link = || -> Result<_> {
+        let found = fs::metadata(&plain).with_context(|| format!("reading {}", plain.display()))?;
+        Ok((found.ino(), found.ctime(), found.ctime_nsec()))
+    };
+    let before = link()?;
+    Profile::Faults.build(&tests::PACKAGES).await?;
+    assert_eq!(link()?, before, "the plain binary was put elsewhere or replaced meanwhile");
     Ok(())
 }
 

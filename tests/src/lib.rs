@@ -3,10 +3,11 @@
 
 pub mod books;
 pub mod people;
+pub mod rest;
 pub mod status;
 pub mod streams;
 pub mod sweep;
 mod system;
 pub mod tool;
 
-pub use system::{System, build};
+pub use system::{PACKAGES, System, build};

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use testkit::{FaultAct, LogMark, Service, ServiceName, wait_until};
 
-use super::operation::{Measures, Operation, answer, check_answer, check_effect};
-use super::operations::prepare;
+use super::operation::{Changes, Measures, Operation, answer, check_answer, check_effect};
+use super::operations::{Kind, prepare};
+use super::passing::STREAMS;
 use super::stage::Stage;
 use super::table::{Case, OF_WHOM};
 
@@ -20,13 +21,24 @@ const BITES_WITHIN: Duration = Duration::from_secs(60);
 /// # Errors
 /// When the point was not reached, or anything is not as if nothing had happened.
 pub async fn run(stage: &Arc<Stage>, case: &Case) -> Result<Duration> {
-    stage.at_rest().await.context("before the case")?;
+    stage.system.at_rest().await.context("before the case")?;
     let operation = prepare(case.operation, stage).await.context("preparing")?;
+    check_way(case.operation, &operation.effect())?;
     let outcome = Box::pin(attempt(stage, case, &*operation)).await;
     operation.finish().await.context("after the case")?;
     let (before, marks, died) = outcome?;
     look(stage, &*operation, &before, &marks).await?;
     Ok(died.elapsed())
+}
+
+/// The table's streams of an operation are those whose heads one effect moves.
+fn check_way(kind: Kind, effect: &Changes) -> Result<()> {
+    for (_, stream) in STREAMS {
+        let appends = effect.iter().any(|(measure, _)| measure.strip_prefix("events of ") == Some(stream));
+        let said = kind.way().streams.contains(&stream);
+        ensure!(appends == said, "{kind:?} appends to {stream}: {appends}; the table says {said}");
+    }
+    Ok(())
 }
 
 type Marks = Vec<(ServiceName, LogMark)>;
@@ -36,7 +48,7 @@ async fn attempt(
     case: &Case,
     operation: &dyn Operation,
 ) -> Result<(Measures, Marks, Instant)> {
-    stage.at_rest().await.context("before the fault")?;
+    stage.system.at_rest().await.context("before the fault")?;
     if case.part == OF_WHOM {
         stage.session_relay().await?;
     }
@@ -86,7 +98,7 @@ async fn measure(stage: &Stage, operation: &dyn Operation) -> Result<Measures> {
 
 /// Everything is as if nothing had happened.
 async fn look(stage: &Stage, operation: &dyn Operation, before: &Measures, marks: &Marks) -> Result<()> {
-    stage.at_rest().await?;
+    stage.system.at_rest().await?;
     let after = measure(stage, operation).await?;
     check_effect(before, &after, &operation.effect())?;
     stage.system.books_balance().await?;

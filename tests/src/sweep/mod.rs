@@ -8,6 +8,7 @@
 mod case;
 mod operation;
 mod operations;
+mod passing;
 mod rest;
 mod stage;
 mod table;
@@ -22,8 +23,9 @@ use tokio::task::{JoinSet, LocalSet};
 
 pub use case::run as run_case;
 pub use operations::Kind;
+pub use passing::{CONSUMERS, STREAMS, Way};
 pub use stage::Stage;
-pub use table::{Case, EXEMPT, SHORT, all, short};
+pub use table::{Case, EXEMPT, OF_WHOM, SHORT, all, short};
 
 /// What became of one case.
 #[derive(Debug)]

@@ -1,33 +1,20 @@
-//! When nothing is under way any more: every event is stamped, every consumer has applied its stream to the end, and
-//! parked nothing of it. That an event waits for its stamp no API tells, so the databases are asked.
+//! What a stage is compared by when nothing is under way any more.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
-use api::event::v1::{GetConsumersRequest, HeadRequest, ListParkedRequest, StreamHead};
+use anyhow::{Result, ensure};
 use api::order::v1::RunAuditRequest;
 use api::order::v1::audit::Verdict;
-use bson::doc;
-use sqlx::{Connection as _, PgConnection};
-use testkit::{ServiceName, wait_until};
+use testkit::wait_until;
 use tonic::Status;
 
 use super::operation::Measures;
 use super::stage::Stage;
+use crate::streams::head;
 
 const WITHIN: Duration = Duration::from_secs(60);
 
 impl Stage {
-    /// Waits until everything that was written has arrived.
-    pub(super) async fn at_rest(&self) -> Result<()> {
-        wait_until(WITHIN, "every consumer to be at its stream's head", async || {
-            self.check_rest().await.map_err(|error| format!("{error:#}"))
-        })
-        .await?;
-        self.nothing_parked().await
-    }
-
     /// Waits until session service publishes what comes: a relay begins at the head, after the lease of one that died
     /// has run out, and leaves what came before to its listeners' next heartbeat.
     pub(super) async fn session_relay(&self) -> Result<()> {
@@ -62,67 +49,8 @@ impl Stage {
 
     /// How many events each stream has, by the name of the measure.
     pub(super) async fn heads(&self) -> Result<Measures> {
-        let (user, order) =
-            tokio::try_join!(self.head(ServiceName::User, "user"), self.head(ServiceName::Order, "order"))?;
+        let admin = &self.system.admin.caller;
+        let (user, order) = tokio::try_join!(head(admin, "user"), head(admin, "order"))?;
         Ok(vec![("events of user", user.position), ("events of order", order.position)])
     }
-
-    async fn head(&self, of: ServiceName, stream: &str) -> Result<StreamHead> {
-        let request = HeadRequest { stream: stream.to_owned() };
-        let answer = self.system.admin.caller.events(of).head(request).await.context("Head")?;
-        answer.into_inner().head.context("a head")
-    }
-
-    async fn check_rest(&self) -> Result<()> {
-        let databases = &self.system.stack.databases;
-        let urls = databases.urls_for_services().await?;
-        let count = doc! { "count": "outbox", "query": { "pending": true } };
-        let counted = databases.mongo.admin().run(database_name(&urls.mongodb), count).await?;
-        let unstamped = counted.get_i32("n").map(i64::from).or_else(|_| counted.get_i64("n"))?;
-        ensure!(unstamped == 0, "{unstamped} events of user service are not stamped");
-        let mut orders = PgConnection::connect(&urls.postgres).await.context("connecting to PostgreSQL")?;
-        let unstamped: i64 = sqlx::query_scalar("SELECT count(*) FROM outbox WHERE position IS NULL")
-            .fetch_one(&mut orders)
-            .await?;
-        ensure!(unstamped == 0, "{unstamped} events of order service are not stamped");
-        self.check_marks().await
-    }
-
-    async fn check_marks(&self) -> Result<()> {
-        let heads = BTreeMap::from([
-            ("user", self.head(ServiceName::User, "user").await?),
-            ("order", self.head(ServiceName::Order, "order").await?),
-        ]);
-        for service in ServiceName::ALL {
-            let mut admin = self.system.admin.caller.event_admin(service);
-            let consumers = admin.get_consumers(GetConsumersRequest {}).await.context("GetConsumers")?;
-            for consumer in consumers.into_inner().consumers {
-                let name = &consumer.consumer;
-                ensure!(consumer.halted_reason.is_empty(), "{name} halted: {}", consumer.halted_reason);
-                let head = heads.get(consumer.stream.as_str()).context("a stream that nobody has")?;
-                let (at, end) = (consumer.position, head.position);
-                ensure!(at == end && consumer.epoch == head.epoch, "{name} is at {at} of {end}");
-            }
-        }
-        Ok(())
-    }
-
-    async fn nothing_parked(&self) -> Result<()> {
-        for service in ServiceName::ALL {
-            let mut admin = self.system.admin.caller.event_admin(service);
-            let consumers = admin.get_consumers(GetConsumersRequest {}).await.context("GetConsumers")?;
-            for consumer in consumers.into_inner().consumers {
-                let request = ListParkedRequest { consumer: consumer.consumer, ..Default::default() };
-                let parked = admin.list_parked(request).await.context("ListParked")?.into_inner().events;
-                ensure!(parked.is_empty(), "parked: {parked:?}");
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The name of the database in a URL.
-pub(super) fn database_name(url: &str) -> &str {
-    let path = url.rsplit_once('/').map_or(url, |(_, path)| path);
-    path.split('?').next().unwrap_or(path)
 }

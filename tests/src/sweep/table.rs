@@ -3,6 +3,7 @@
 use testkit::ServiceName::{self, Order, Session, User};
 
 use super::operations::Kind::{self, *};
+use super::passing::passed;
 
 /// One point, one operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +25,7 @@ impl std::fmt::Display for Case {
 }
 
 /// The part of a point that depends on the user: the stream of their sessions.
-pub(super) const OF_WHOM: &str = "session-NN";
+pub const OF_WHOM: &str = "session-NN";
 
 /// The transactions: before their beginning, before their commit, and after it with nobody told yet.
 const TRANSACTIONS: &[(ServiceName, &str, &[Kind])] = &[
@@ -37,6 +38,7 @@ const TRANSACTIONS: &[(ServiceName, &str, &[Kind])] = &[
     (User, "transfer_post", &[TransferPost]),
     (User, "hold_expire", &[HoldOverdue]),
     (User, "audit_advance", &[Audit]),
+    (Order, "audit_advance", &[Audit]),
     (Order, "create_product", &[CreateProduct]),
     (Order, "learn_customer", &[PlaceUnheard]),
     (Order, "cancel_order", &[CancelOrder]),
@@ -60,52 +62,15 @@ const SCRIPTS: &[(&str, Kind)] = &[
     ("revoke_below", Deactivate),
 ];
 
-/// All the others.
+/// Moments that come by themselves or with some operations only; [`passing`](super::passing) has the others.
 const MOMENTS: &[(ServiceName, &str, &str, &[Kind])] = &[
-    // Inside the stamp's transaction, its rows locked; after its commit; while and after publishing.
-    (User, "sequencer.stamping", "user", &[SignUp, Grant, Pay]),
-    (User, "sequencer.stamped", "user", &[SignUp, Grant, Deactivate, Pay, Refund]),
+    // Several events are published at once: of one transaction, or of several at a time.
     (User, "relay.published_one", "user", &[PayMany]),
-    (User, "relay.published", "user", &[SignUp, Grant, Pay]),
-    (Order, "sequencer.stamping", "order", &[Place, Pay]),
-    (Order, "sequencer.stamped", "order", &[Place, CancelOrder, HandOver, Pay, Refund]),
     (Order, "relay.published_one", "order", &[Pay, Refund, PayMany]),
-    (Order, "relay.published", "order", &[Place, Pay, Refund]),
-    (Session, "relay.read", OF_WHOM, &[Login, Deactivate]),
+    // Whatever is old enough is pruned, whoever's it is.
     (User, "pruner.pruning", "user", &[Grant]),
     (User, "pruner.pruned", "user", &[Grant]),
     (Order, "pruner.pruned", "order", &[Place]),
-    // On receipt; effects written and their transaction open; after its commit, before the acknowledgement.
-    (Order, "consumer.received", "order.customers", &[SignUp]),
-    (Order, "consumer.applying", "order.customers", &[SignUp, Deactivate]),
-    (Order, "consumer.applied", "order.customers", &[SignUp]),
-    (Order, "consumer.received", "order.transfers", &[Pay]),
-    (Order, "consumer.applying", "order.transfers", &[Pay, PayTooMuch, PayMany]),
-    (Order, "consumer.applied", "order.transfers", &[Pay, PayTooMuch, PayMany]),
-    (User, "consumer.received", "user.transfers", &[Pay]),
-    (User, "consumer.applying", "user.transfers", &[Pay, Refund, PayMany]),
-    (User, "consumer.applied", "user.transfers", &[Pay, Refund, PayMany]),
-    (User, "consumer.received", "user.statistics", &[Place]),
-    (User, "consumer.applying", "user.statistics", &[Place, CancelOrder, HandOver, Pay]),
-    (User, "consumer.applied", "user.statistics", &[Place, CancelOrder, HandOver, Pay]),
-    (Session, "consumer.received", "session.revocations", &[Deactivate]),
-    (Session, "consumer.applying", "session.revocations", &[Deactivate, ChangeRole]),
-    (Session, "consumer.applied", "session.revocations", &[Deactivate, ChangeRole]),
-    // The steps of a transfer: before and after the commit of each.
-    (User, "hold.changing", "reserve", &[Pay, PayTooMuch, Refund]),
-    (User, "hold.changed", "reserve", &[Pay, PayTooMuch, Refund]),
-    (User, "hold.changing", "confirm", &[Pay, Refund]),
-    (User, "hold.changed", "confirm", &[Pay, Refund]),
-    (User, "hold.changing", "cancel", &[CancelTransfer, Overdue]),
-    (User, "hold.changed", "cancel", &[CancelTransfer, Overdue]),
-    (Order, "transfer.moving", "reserved", &[Pay, Refund]),
-    (Order, "transfer.moved", "reserved", &[Pay, Refund]),
-    (Order, "transfer.moving", "refused", &[PayTooMuch]),
-    (Order, "transfer.moved", "refused", &[PayTooMuch]),
-    (Order, "transfer.moving", "posted", &[Pay, Refund]),
-    (Order, "transfer.moved", "posted", &[Pay, Refund]),
-    (Order, "transfer.moving", "released", &[CancelTransfer, Overdue]),
-    (Order, "transfer.moved", "released", &[CancelTransfer, Overdue]),
     (Order, "recovery.claimed", "order", &[Overdue]),
     (User, "expiry.answered", "hold", &[HoldOverdue]),
     // A login that nobody settles; a request that is claimed and not done.
@@ -123,17 +88,17 @@ const MOMENTS: &[(ServiceName, &str, &str, &[Kind])] = &[
 ];
 
 /// Transactions and scripts that no case is made for, and why.
-pub const EXEMPT: &[(&str, &str)] = &[
-    ("stamp", "has points of its own: sequencer.*"),
-    ("prune", "has points of its own: pruner.*"),
-    ("get_trial_balance", "reads"),
-    ("rehash", "only when the parameters of password hashing change; done again at the next login"),
-    ("bootstrap_admin", "a command that its operator runs again, not a call"),
-    ("rebuild_customers", "a resync, which has tests of its own"),
-    ("rebuild_customers_end", "a resync, which has tests of its own"),
-    ("rebuild_statistics", "a resync, which has tests of its own"),
-    ("remove_statistics", "a resync, which has tests of its own"),
-    ("forget_user", "a resync, which has tests of its own"),
+pub const EXEMPT: &[(ServiceName, &str, &str)] = &[
+    (User, "stamp", "has points of its own: sequencer.*"),
+    (User, "prune", "has points of its own: pruner.*"),
+    (User, "get_trial_balance", "reads"),
+    (User, "rehash", "only when the parameters of password hashing change; done again at the next login"),
+    (User, "bootstrap_admin", "a command that its operator runs again, not a call"),
+    (Order, "rebuild_customers", "a resync, which has tests of its own"),
+    (Order, "rebuild_customers_end", "a resync, which has tests of its own"),
+    (User, "rebuild_statistics", "a resync, which has tests of its own"),
+    (User, "remove_statistics", "a resync, which has tests of its own"),
+    (Session, "forget_user", "a resync, which has tests of its own"),
 ];
 
 /// Every case.
@@ -155,6 +120,11 @@ pub fn all() -> Vec<Case> {
         for point in ["business.committing", "business.committed"] {
             cases.push(Case { point, part, victim: Session, operation });
         }
+    }
+    for (victim, point, part, on_way) in passed() {
+        let passes = |kind: &Kind| on_way(&kind.way()).contains(&part);
+        let kinds = Kind::ALL.into_iter().filter(passes);
+        cases.extend(kinds.map(|operation| Case { point, part, victim, operation }));
     }
     for &(victim, point, part, operations) in MOMENTS {
         cases.extend(operations.iter().map(|&operation| Case { point, part, victim, operation }));

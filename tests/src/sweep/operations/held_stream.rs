@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use bson::{Bson, doc};
 use sqlx::{Connection as _, PgConnection};
 
-use crate::sweep::rest::database_name;
+use crate::rest::database_name;
 use crate::sweep::stage::Stage;
 
 /// Longer than any case.

@@ -83,6 +83,42 @@ pub enum Kind {
     StopSession,
 }
 
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 30] = [
+        Self::SignUp,
+        Self::Deactivate,
+        Self::ChangeRole,
+        Self::Grant,
+        Self::Send,
+        Self::SendTooMuch,
+        Self::CreatePost,
+        Self::TransferPost,
+        Self::CreateProduct,
+        Self::Place,
+        Self::PlaceTooMany,
+        Self::PlaceUnheard,
+        Self::CancelOrder,
+        Self::HandOver,
+        Self::Pay,
+        Self::PayTooMuch,
+        Self::PayMany,
+        Self::Refund,
+        Self::CancelTransfer,
+        Self::RetryTransfer,
+        Self::Overdue,
+        Self::HoldOverdue,
+        Self::Login,
+        Self::Refresh,
+        Self::Revoke,
+        Self::RevokeAll,
+        Self::Audit,
+        Self::StopUser,
+        Self::StopOrder,
+        Self::StopSession,
+    ];
+}
+
 /// Makes what an operation needs, before anything is killed.
 pub(super) async fn prepare(kind: Kind, stage: &Arc<Stage>) -> Result<Box<dyn Operation>> {
     let stage = Arc::clone(stage);

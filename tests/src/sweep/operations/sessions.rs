@@ -118,6 +118,10 @@ impl Operation for Refresh {
     fn effect(&self) -> Changes {
         vec![("sessions", by(if self.token().is_some() { 0 } else { -1 }))]
     }
+
+    fn part(&self) -> Option<String> {
+        stream_of(&self.person.user_id)
+    }
 }
 
 pub(super) struct Revoke {
@@ -153,6 +157,10 @@ impl Operation for Revoke {
 
     fn effect(&self) -> Changes {
         vec![("sessions", by(-1))]
+    }
+
+    fn part(&self) -> Option<String> {
+        stream_of(&self.person.user_id)
     }
 }
 
@@ -193,5 +201,9 @@ impl Operation for RevokeAll {
 
     fn effect(&self) -> Changes {
         vec![("sessions", by(-2))]
+    }
+
+    fn part(&self) -> Option<String> {
+        stream_of(&self.person.user_id)
     }
 }

@@ -144,4 +144,8 @@ impl Operation for ChangeRole {
     fn effect(&self) -> Changes {
         vec![("merchants", by(1)), ("version", by(1)), ("sessions", by(-1)), ("events of user", by(1))]
     }
+
+    fn part(&self) -> Option<String> {
+        stream_of(&self.whom.user_id)
+    }
 }

@@ -1,0 +1,83 @@
+//! When nothing is under way any more: every event is stamped, every consumer has applied its stream to the end, and
+//! parked nothing of it. That an event waits for its stamp no API tells, so the databases are asked.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use api::event::v1::{GetConsumersRequest, ListParkedRequest};
+use bson::doc;
+use sqlx::{Connection as _, PgConnection};
+use testkit::{ServiceName, wait_until};
+
+use crate::System;
+use crate::streams::head;
+
+const WITHIN: Duration = Duration::from_secs(60);
+
+impl System {
+    /// Waits until everything that was written has arrived.
+    ///
+    /// # Errors
+    /// When it does not, or something was parked.
+    pub async fn at_rest(&self) -> Result<()> {
+        wait_until(WITHIN, "every consumer to be at its stream's head", async || {
+            self.check_rest().await.map_err(|error| format!("{error:#}"))
+        })
+        .await?;
+        self.nothing_parked().await
+    }
+
+    async fn check_rest(&self) -> Result<()> {
+        let databases = &self.stack.databases;
+        let urls = databases.urls_for_services().await?;
+        let count = doc! { "count": "outbox", "query": { "pending": true } };
+        let counted = databases.mongo.admin().run(database_name(&urls.mongodb), count).await?;
+        let unstamped = counted.get_i32("n").map(i64::from).or_else(|_| counted.get_i64("n"))?;
+        ensure!(unstamped == 0, "{unstamped} events of user service are not stamped");
+        let mut orders = PgConnection::connect(&urls.postgres).await.context("connecting to PostgreSQL")?;
+        let unstamped: i64 = sqlx::query_scalar("SELECT count(*) FROM outbox WHERE position IS NULL")
+            .fetch_one(&mut orders)
+            .await?;
+        ensure!(unstamped == 0, "{unstamped} events of order service are not stamped");
+        self.check_marks().await
+    }
+
+    async fn check_marks(&self) -> Result<()> {
+        let admin = &self.admin.caller;
+        let heads =
+            BTreeMap::from([("user", head(admin, "user").await?), ("order", head(admin, "order").await?)]);
+        for service in ServiceName::ALL {
+            let mut admin = self.admin.caller.event_admin(service);
+            let consumers = admin.get_consumers(GetConsumersRequest {}).await.context("GetConsumers")?;
+            for consumer in consumers.into_inner().consumers {
+                let name = &consumer.consumer;
+                ensure!(consumer.halted_reason.is_empty(), "{name} halted: {}", consumer.halted_reason);
+                let head = heads.get(consumer.stream.as_str()).context("a stream that nobody has")?;
+                let (at, end) = (consumer.position, head.position);
+                ensure!(at == end && consumer.epoch == head.epoch, "{name} is at {at} of {end}");
+            }
+        }
+        Ok(())
+    }
+
+    async fn nothing_parked(&self) -> Result<()> {
+        for service in ServiceName::ALL {
+            let mut admin = self.admin.caller.event_admin(service);
+            let consumers = admin.get_consumers(GetConsumersRequest {}).await.context("GetConsumers")?;
+            for consumer in consumers.into_inner().consumers {
+                let request = ListParkedRequest { consumer: consumer.consumer, ..Default::default() };
+                let parked = admin.list_parked(request).await.context("ListParked")?.into_inner().events;
+                ensure!(parked.is_empty(), "parked: {parked:?}");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The name of the database in a URL.
+#[must_use]
+pub fn database_name(url: &str) -> &str {
+    let path = url.rsplit_once('/').map_or(url, |(_, path)| path);
+    path.split('?').next().unwrap_or(path)
+}
