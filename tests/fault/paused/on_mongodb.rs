@@ -11,7 +11,7 @@ use tests::people::{Market, PRICE};
 use tests::streams::caught_up;
 
 use super::mongo::{Watch, number};
-use super::pair::{Pair, SOON, TAKEOVER_WITHIN};
+use super::pair::{ON_MONGODB, Pair, SOON};
 use super::postgres::text;
 use super::traffic::traffic;
 
@@ -47,7 +47,7 @@ async fn sequencer(system: &System, pair: &Pair<'_>, market: &Market) -> Result<
     let granted = wallets.grant_credit(request.clone());
     let stopped = pair.stop_at("sequencer.stamping", "user", granted).await?;
     let after = stopped
-        .taken_over("the sequencer stamps", TAKEOVER_WITHIN, async || {
+        .taken_over("the sequencer stamps", ON_MONGODB, async || {
             let now = watch.lease().await.map_err(text)?;
             let further =
                 number(&now, "position").map_err(text)? > number(&before, "position").map_err(text)?;
@@ -75,7 +75,7 @@ async fn consumer(system: &System, pair: &Pair<'_>, market: &Market) -> Result<(
     let counted = placed_count(&market.buyer.caller, &market.buyer.user_id).await?;
     let stopped = pair.stop_at("consumer.applying", "user.statistics", market.order(1)).await?;
     let after = stopped
-        .taken_over("the consumer applies", TAKEOVER_WITHIN, async || {
+        .taken_over("the consumer applies", ON_MONGODB, async || {
             let now = watch.mark("user.statistics").await.map_err(text)?;
             let further =
                 number(&now, "position").map_err(text)? > number(&before, "position").map_err(text)?;
@@ -95,7 +95,7 @@ async fn consumer(system: &System, pair: &Pair<'_>, market: &Market) -> Result<(
 async fn anywhere(system: &System, pair: &Pair<'_>, market: &Market) -> Result<()> {
     for which in [0, 1] {
         let stopped = pair.stop_anywhere(which).await?;
-        traffic(market, &stopped).await?;
+        traffic(market, &stopped, ON_MONGODB).await?;
         stopped.paused.process().resume()?;
     }
     for consumer in ["user.transfers", "user.statistics", "order.transfers", "order.customers"] {

@@ -80,6 +80,14 @@ impl Watch {
         Ok(sqlx::query_as(query).bind(id).fetch_one(&mut self.0).await?)
     }
 
+    /// What a transfer came to, without who looked at it and when, and how many events and entries tell of it.
+    pub(super) async fn decided(&mut self, id: &str) -> Result<(String, i64, i64)> {
+        let query = "SELECT concat_ws(' ', state, decision, reason, decided_at), event_version,
+                            (SELECT count(*) FROM entries WHERE transfer_id = transfers.id)
+                     FROM transfers WHERE id = $1::uuid";
+        Ok(sqlx::query_as(query).bind(id).fetch_one(&mut self.0).await?)
+    }
+
     /// Lets a transfer's time run out now.
     pub(super) async fn expire(&mut self, id: &str) -> Result<()> {
         let query = "UPDATE transfers SET deadline = clock_timestamp(), next_attempt_at = clock_timestamp()

@@ -7,18 +7,19 @@ use testkit::wait_until;
 use tests::people::{Market, PRICE, credit, pay};
 use tonic::{Code, Status};
 
-use super::pair::{SOON, Stopped, TAKEOVER_WITHIN};
+use super::pair::{SOON, Stopped};
 
 /// A payment needs each worker of the service several times: all leases have changed hands after the first.
 const PAYMENTS: i64 = 5;
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Places and pays orders at the replica that goes on; each payment has its effect once.
-pub(super) async fn traffic(market: &Market, stopped: &Stopped<'_>) -> Result<()> {
+/// Places and pays orders at the replica that goes on; each payment has its effect once. The first one comes to its end
+/// once all leases have changed hands, and a call that began before has run out of time.
+pub(super) async fn traffic(market: &Market, stopped: &Stopped<'_>, takeover: Duration) -> Result<()> {
     let caller = stopped.caller(&market.buyer)?.within(PATIENCE);
     let buyer = testkit::client::Person { caller: caller.clone(), ..market.buyer.clone() };
     let had = credit(&buyer).await?;
-    let first = stopped.taken_over("the first payment", TAKEOVER_WITHIN * 2, async || {
+    let first = stopped.taken_over("the first payment", takeover + PATIENCE, async || {
         order_and_pay(market, stopped).await.map_err(|error| format!("{error:#}"))
     });
     first.await?;
