@@ -9,7 +9,7 @@ use tests::status::{code_and_reason, has_common_details};
 use tonic::Code;
 
 use crate::raw;
-use crate::stage::{Stage, service_of};
+use crate::stage::{Stage, services_of};
 
 const GARBAGE: [&str; 8] = [
     "Bearer",
@@ -22,12 +22,16 @@ const GARBAGE: [&str; 8] = [
     "Bearer aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
 ];
 
-fn methods() -> Vec<(String, MethodDescriptor)> {
-    descriptor::pool()
-        .services()
-        .flat_map(|service| service.methods().collect::<Vec<_>>())
-        .map(|method| (format!("{}/{}", method.parent_service().full_name(), method.name()), method))
-        .collect()
+/// Each method at each service that has it: path, where to call it, and what the descriptors say of it.
+fn methods(stage: &Stage) -> Result<Vec<(String, String, MethodDescriptor)>> {
+    let mut all = Vec::new();
+    for method in descriptor::pool().services().flat_map(|service| service.methods().collect::<Vec<_>>()) {
+        let path = format!("{}/{}", method.parent_service().full_name(), method.name());
+        for service in services_of(&path)? {
+            all.push((path.clone(), stage.address(service), method.clone()));
+        }
+    }
+    Ok(all)
 }
 
 fn policy(method: &MethodDescriptor) -> Result<Policy> {
@@ -49,9 +53,8 @@ async fn without_good_credentials_only_open_methods_answer() -> Result<()> {
     let before = stage.settled_digest().await?;
     let ended = format!("Bearer {}", stage.token("ended")?.context("a token")?);
     let refresh = format!("Bearer {}", stage.token("buyer_refresh_token")?.context("a token")?);
-    for (path, method) in methods() {
+    for (path, address, method) in methods(stage)? {
         let open = policy(&method)?.anyone;
-        let address = stage.address(service_of(&path)?);
         let call = async |headers: &[(&str, &str)]| -> Result<(Code, String)> {
             let answer = raw::call(&address, &path, headers, raw::frame(NO_MESSAGE)).await?;
             assert!(has_common_details(&answer.status), "{path}: {:?}", answer.status);
@@ -60,7 +63,7 @@ async fn without_good_credentials_only_open_methods_answer() -> Result<()> {
         let admitted = (Code::InvalidArgument, "MALFORMED_MESSAGE".to_owned());
         let refused = |reason: &str| (Code::Unauthenticated, reason.to_owned());
         let expected = if open { admitted.clone() } else { refused("MISSING_CREDENTIALS") };
-        assert_eq!(call(&[]).await?, expected, "{path} without a token");
+        assert_eq!(call(&[]).await?, expected, "{path} at {address} without a token");
         for garbage in GARBAGE.into_iter().chain([ended.as_str(), refresh.as_str()]) {
             let answer = call(&[("authorization", garbage)]).await?;
             // An open method looks nothing up, but it may refuse a header that no token can be in.
@@ -75,7 +78,7 @@ async fn without_good_credentials_only_open_methods_answer() -> Result<()> {
         assert_eq!(call(&spoofed).await?, expected, "{path} with headers that claim an identity");
     }
     assert_eq!(stage.settled_digest().await?, before);
-    Ok(())
+    stage.system.no_errors_logged()
 }
 
 #[tokio::test]
@@ -83,9 +86,8 @@ async fn each_caller_is_admitted_exactly_where_the_policy_says() -> Result<()> {
     let stage = &Stage::get().await?;
     let people = [("buyer", Role::Customer), ("seller", Role::Merchant), ("admin", Role::Admin)];
     let services = ["user-service", "order-service", "session-service"];
-    for (path, method) in methods() {
+    for (path, address, method) in methods(stage)? {
         let policy = policy(&method)?;
-        let address = stage.address(service_of(&path)?);
         let call = async |who: &str| -> Result<(Code, String)> {
             let token = format!("Bearer {}", stage.token(who)?.context("a token")?);
             let headers = [("authorization", token.as_str())];
@@ -97,14 +99,14 @@ async fn each_caller_is_admitted_exactly_where_the_policy_says() -> Result<()> {
             let may = policy.anyone || policy.authenticated || policy.roles().any(|one| one == role);
             let refused = (Code::PermissionDenied, "PERMISSION_DENIED".to_owned());
             let expected = if may { admitted.clone() } else { refused };
-            assert_eq!(call(who).await?, expected, "{path} called by {who}");
+            assert_eq!(call(who).await?, expected, "{path} at {address} called by {who}");
         }
         for service in services {
             let may = policy.anyone || policy.services.iter().any(|one| one == service);
             let refused = (Code::PermissionDenied, "CALLER_NOT_ALLOWED".to_owned());
             let expected = if may { admitted.clone() } else { refused };
-            assert_eq!(call(service).await?, expected, "{path} called by {service}");
+            assert_eq!(call(service).await?, expected, "{path} at {address} called by {service}");
         }
     }
-    Ok(())
+    stage.system.no_errors_logged()
 }

@@ -5,6 +5,7 @@
 //! INTERNAL beyond the one that the gRPC specification demands, and no ERROR in a log.
 
 mod cases;
+mod digest;
 mod every_rpc;
 mod raw;
 mod stage;

@@ -1,4 +1,4 @@
-//! The people and things that wrong calls are made with, and the digest that shows that nothing changed.
+//! The people and things that wrong calls are made with.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,6 +15,8 @@ use tests::people::{Market, PRICE, pay};
 use tokio::sync::{Mutex, MutexGuard};
 use tonic::Code;
 use uuid::Uuid;
+
+use crate::digest::Digest;
 
 /// A system with an order in each state and people of each kind.
 #[derive(Debug)]
@@ -188,44 +190,26 @@ impl Stage {
         })
     }
 
-    /// Where every stream stands. Each change of state appends an event in the transaction of the change, so equal
-    /// digests mean that nothing changed.
-    pub(crate) async fn digest(&self) -> Result<Vec<(String, i64)>> {
-        let mut heads = Vec::new();
-        let sessions = (0..16).map(|partition| (ServiceName::Session, format!("session-{partition:02}")));
-        let streams = [(ServiceName::User, "user".to_owned()), (ServiceName::Order, "order".to_owned())];
-        for (service, stream) in streams.into_iter().chain(sessions) {
-            let mut client = self.system.admin.caller.events(service);
-            let answer = client.head(HeadRequest { stream: stream.clone() }).await.context("Head")?;
-            heads.push((stream, answer.into_inner().head.context("a head")?.position));
-        }
-        Ok(heads)
-    }
-
-    /// Waits until everything that was committed is stamped, and gives the digest.
-    pub(crate) async fn settled_digest(&self) -> Result<Vec<(String, i64)>> {
-        let mut before = self.digest().await?;
-        let last = std::sync::Mutex::new(Vec::new());
-        testkit::wait_until(Duration::from_secs(10), "the streams to settle", async || {
-            // Two equal digests with a poll interval of the sequencer between them.
-            tokio::time::sleep(Duration::from_millis(300)).await;
-            let now = self.digest().await.map_err(|error| format!("{error:#}"))?;
-            let settled = now == before;
-            before.clone_from(&now);
-            *last.lock().expect("no holder panics") = now;
-            if settled { Ok(()) } else { Err("still moving".to_owned()) }
-        })
-        .await?;
-        Ok(last.into_inner().expect("no holder panics"))
+    /// What everything is, once what was committed is stamped and has arrived: equal digests mean that nothing changed.
+    pub(crate) async fn settled_digest(&self) -> Result<Digest> {
+        self.system.at_rest().await?;
+        Digest::of(&self.system).await
     }
 }
 
-/// The service that has a method.
-pub(crate) fn service_of(path: &str) -> Result<ServiceName> {
-    match path.split('.').next() {
-        Some("user") => Ok(ServiceName::User),
-        Some("order" | "event") => Ok(ServiceName::Order),
-        Some("session") => Ok(ServiceName::Session),
+/// The services that have a method: one, or all of them for those of the event backbone.
+pub(crate) fn services_of(path: &str) -> Result<Vec<ServiceName>> {
+    Ok(match path.split('.').next() {
+        Some("user") => vec![ServiceName::User],
+        Some("order") => vec![ServiceName::Order],
+        Some("session") => vec![ServiceName::Session],
+        Some("event") => ServiceName::ALL.to_vec(),
         _ => bail!("no service has {path}"),
-    }
+    })
+}
+
+/// The service that is called where one of them is enough: streams of order service are the ones that rows name.
+pub(crate) fn service_of(path: &str) -> Result<ServiceName> {
+    let all = services_of(path)?;
+    Ok(if let [only] = all.as_slice() { *only } else { ServiceName::Order })
 }
