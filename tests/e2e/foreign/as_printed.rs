@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::books;
-use super::exceptions::{none_is_stale, proof_of, prove, xtask_knows};
+use super::exceptions::{is_known, none_is_stale, proof_of, prove};
 use super::printed::{Printed, Session, in_readme, mentioned, sessions};
 use super::up::Up;
 
@@ -53,7 +53,7 @@ async fn read_everything(up: Arc<Up>) -> Result<()> {
         problems.extend(follow(session, Some((&up, &variables))).await.err());
     }
     for printed in mentioned(&state::workspace())? {
-        problems.extend(xtask_knows(&printed).await.err());
+        problems.extend(is_known(&printed).await.err());
     }
     let problems: Vec<String> = problems.iter().map(|problem| format!("{problem:#}")).collect();
     ensure!(problems.is_empty(), "{}", problems.join("\n\n"));
@@ -63,7 +63,7 @@ async fn read_everything(up: Arc<Up>) -> Result<()> {
 /// TEETH: a README that promises what does not exist, in each of the ways that it can, is found out.
 #[tokio::test]
 async fn a_readme_that_promises_too_much_is_found_out() -> Result<()> {
-    Profile::Debug.build(&["xtask"]).await?;
+    Profile::Debug.build(&["xtask", "tristore"]).await?;
     for (readme, found_out) in [
         ("```sh\ntrue\nfrobnicate --all   # no such program\n```", "README.md:3"),
         ("```sh\nfalse\ntrue\n```", "README.md:2"),
@@ -77,10 +77,14 @@ async fn a_readme_that_promises_too_much_is_found_out() -> Result<()> {
         assert!(format!("{problem:#}").contains(found_out), "{problem:#}");
     }
     let printed = |text: &str| Printed { place: "README.md:1".to_owned(), text: text.to_owned() };
-    let unknown = xtask_knows(&printed("cargo xtask fly")).await.unwrap_err().to_string();
-    assert_eq!(unknown, "README.md:1: xtask knows no `fly`");
-    let unknown = xtask_knows(&printed("cargo xtask up --fly")).await.unwrap_err().to_string();
-    assert_eq!(unknown, "README.md:1: `cargo xtask up` knows no --fly");
+    for (mentioned, found_out) in [
+        ("cargo xtask fly", "README.md:1: xtask knows no `fly`"),
+        ("cargo xtask up --fly", "README.md:1: `xtask up` knows no --fly"),
+        ("tristore fly", "README.md:1: tristore knows no `fly`"),
+    ] {
+        let unknown = is_known(&printed(mentioned)).await.err().with_context(|| mentioned.to_owned())?;
+        assert_eq!(unknown.to_string(), found_out);
+    }
     Ok(())
 }
 

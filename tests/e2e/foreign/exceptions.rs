@@ -39,8 +39,7 @@ pub(super) fn proof_of(command: &str) -> Option<Proof> {
 /// Fails when an exception is for a command that does not exist any more.
 pub(super) async fn none_is_stale() -> Result<()> {
     for (start, ..) in EXCEPTIONS.iter().filter(|(start, ..)| start.starts_with("cargo xtask ")) {
-        xtask_knows(&Printed { place: "the list of exceptions".to_owned(), text: (*start).to_owned() })
-            .await?;
+        is_known(&Printed { place: "the list of exceptions".to_owned(), text: (*start).to_owned() }).await?;
     }
     Ok(())
 }
@@ -62,17 +61,22 @@ pub(super) async fn prove(proof: Proof, printed: &Printed) -> Result<()> {
     Ok(())
 }
 
-/// Fails when xtask knows no such subcommand, or the subcommand none of the flags.
-pub(super) async fn xtask_knows(printed: &Printed) -> Result<()> {
-    let mut words = printed.command().split_whitespace().skip(2);
+/// Fails when the program knows no such subcommand, or the subcommand none of the flags: xtask, a service, `tristore`.
+pub(super) async fn is_known(printed: &Printed) -> Result<()> {
+    let mut words = printed.command().split_whitespace();
+    let program = match words.next() {
+        Some("cargo") => words.next(),
+        named => named,
+    };
+    let program = program.with_context(|| format!("{}: no program", printed.place))?;
     let subcommand = words.next().with_context(|| format!("{}: no subcommand", printed.place))?;
-    let mut help = Command::new(Profile::Debug.binary("xtask"));
+    let mut help = Command::new(Profile::Debug.binary(program));
     let output = help.args([subcommand, "--help"]).kill_on_drop(true).output().await?;
-    ensure!(output.status.success(), "{}: xtask knows no `{subcommand}`", printed.place);
+    ensure!(output.status.success(), "{}: {program} knows no `{subcommand}`", printed.place);
     let help = String::from_utf8_lossy(&output.stdout);
     for flag in words.filter(|word| word.starts_with("--")) {
         let flag = flag.split('=').next().unwrap_or(flag);
-        ensure!(help.contains(flag), "{}: `cargo xtask {subcommand}` knows no {flag}", printed.place);
+        ensure!(help.contains(flag), "{}: `{program} {subcommand}` knows no {flag}", printed.place);
     }
     Ok(())
 }

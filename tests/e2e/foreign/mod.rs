@@ -4,6 +4,7 @@
 mod as_printed;
 mod books;
 mod command_lines;
+mod down;
 mod exceptions;
 mod printed;
 mod python;

@@ -76,14 +76,20 @@ pub(super) fn sessions(workspace: &Path) -> Result<Vec<Session>> {
     Ok(sessions)
 }
 
-/// Commands that a README names in its text, such as `cargo xtask up`.
+/// Programs whose commands READMEs name.
+const PROGRAMS: [&str; 5] =
+    ["cargo xtask ", "tristore ", "user-service ", "order-service ", "session-service "];
+
+/// Commands that a README names in its text, such as `cargo xtask up`, but for those with a word to fill in.
 pub(super) fn mentioned(workspace: &Path) -> Result<Vec<Printed>> {
     let mut files = Vec::new();
     walk(workspace, workspace, &mut files)?;
     let mut all = Vec::new();
     for name in files.iter().filter(|name| name.ends_with("README.md")) {
         for (number, line) in fs::read_to_string(workspace.join(name))?.lines().enumerate() {
-            let spans = line.split('`').skip(1).step_by(2).filter(|span| span.starts_with("cargo xtask "));
+            let names =
+                |span: &&str| PROGRAMS.iter().any(|program| span.starts_with(program)) && !span.contains('<');
+            let spans = line.split('`').skip(1).step_by(2).filter(names);
             let place = format!("{name}:{}", number + 1);
             all.extend(spans.map(|span| Printed { place: place.clone(), text: span.to_owned() }));
         }

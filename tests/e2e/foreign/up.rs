@@ -1,12 +1,13 @@
-//! A `cargo xtask up` beside whatever else runs: in a state folder and on ports of its own.
+//! A `cargo xtask up` beside whatever else runs: in a state folder and on ports of its own, and `cargo xtask down`,
+//! which stops it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use testkit::{Profile, ReservedPort, state};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
@@ -17,6 +18,9 @@ const UP_WITHIN: Duration = Duration::from_secs(300);
 const DOWN_WITHIN: Duration = Duration::from_secs(60);
 /// How many ports `up` takes after its base.
 const PORTS: u16 = 7;
+/// Bases: above all ports that testkit gives to others, below those of outgoing connections.
+const FIRST_BASE: u16 = 32_000;
+const BASES: u16 = (32_760 - FIRST_BASE) / (PORTS + 1);
 
 /// A running `up`, which got ready.
 #[derive(Debug)]
@@ -73,20 +77,64 @@ impl Up {
         })
     }
 
-    /// Stops it as Ctrl-C does.
+    /// Runs `cargo xtask down` for it, and gives what that printed.
+    pub(super) async fn down(&self, more: &[&str]) -> Result<String> {
+        down(&self.folder, more).await
+    }
+
+    /// Stops it as somebody in another terminal does; nothing of it is left.
     pub(super) async fn stop(mut self) -> Result<()> {
-        let pid = i32::try_from(self.child.id().context("up still runs")?)?;
-        kill(Pid::from_raw(pid), Signal::SIGTERM)?;
-        let status = timeout(DOWN_WITHIN, self.child.wait()).await.context("up does not end")??;
+        let ends = async { timeout(DOWN_WITHIN, self.child.wait()).await.context("up does not end") };
+        let (said, status) = tokio::join!(down(&self.folder, &[]), ends);
+        let (said, status) = (said?, status??);
+        ensure!(said.contains("asking `up`") && said.contains("everything is down"), "down says: {said}");
         ensure!(status.success(), "up ended with {status}");
+        let left = self.running()?;
+        ensure!(left.is_empty(), "still running: {left:?}");
         std::fs::remove_dir_all(&self.folder).context("removing the state folder")
+    }
+
+    /// SIGKILL, which gives it no time to stop what it has started.
+    pub(super) async fn kill(&mut self) -> Result<()> {
+        self.child.kill().await.context("killing up")
+    }
+
+    /// The command lines of the processes that run in its folder or are told of it.
+    pub(super) fn running(&self) -> Result<Vec<String>> {
+        let folder = self.folder.to_str().context("a folder's name")?;
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir("/proc").context("reading /proc")? {
+            let process = entry?.path();
+            // Whatever is no process has none, and whoever ends meanwhile has none any more.
+            let Ok(line) = std::fs::read(process.join("cmdline")) else { continue };
+            let line = String::from_utf8_lossy(&line).replace('\0', " ");
+            let is_there =
+                std::fs::read_link(process.join("cwd")).is_ok_and(|place| place.starts_with(folder));
+            // A zombie has no command line.
+            if !line.is_empty() && (is_there || line.contains(folder)) {
+                found.push(line);
+            }
+        }
+        Ok(found)
     }
 }
 
-/// A base with room after it.
+async fn down(folder: &Path, more: &[&str]) -> Result<String> {
+    let mut down = Command::new(Profile::Debug.binary("xtask"));
+    down.args(["down", "--state"]).arg(folder).args(more).kill_on_drop(true);
+    let output = timeout(DOWN_WITHIN, down.output()).await.context("down does not end")??;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    ensure!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    Ok(said)
+}
+
+/// A base with room after it, of which this process has chosen no other.
 fn port_base() -> Result<u16> {
-    for _ in 0..50 {
-        let base = ReservedPort::any()?.release();
+    static NEXT: LazyLock<AtomicU16> = LazyLock::new(|| {
+        AtomicU16::new(u16::try_from(Uuid::new_v4().as_u128() % u128::from(BASES)).expect("below all bases"))
+    });
+    for _ in 0..BASES {
+        let base = FIRST_BASE + (NEXT.fetch_add(1, Ordering::Relaxed) % BASES) * (PORTS + 1);
         if (1..=PORTS).all(|offset| ReservedPort::this(base + offset).is_ok()) {
             return Ok(base);
         }
