@@ -31,6 +31,7 @@ mod redis;
 mod redis_admin;
 mod service;
 mod services;
+pub mod skipped;
 mod stack;
 pub mod state;
 mod test_databases;

@@ -1,11 +1,12 @@
 //! `test`: every test of the workspace on one set of servers.
 
+use std::path::Path;
 use std::process::{ExitCode, Stdio};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use testkit::test_servers::{MONGODB_URL, POSTGRES_URL, REDIS_EVENTS_URL, REDIS_SESSION_URL};
-use testkit::{DatabaseOptions, Databases, MongoAdmin, PREFIX, PostgresAdmin, State, env, state};
+use testkit::{DatabaseOptions, Databases, MongoAdmin, PREFIX, PostgresAdmin, State, env, skipped, state};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
 use crate::local::asked_to_stop;
@@ -26,15 +27,20 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     let state = Arc::new(State::for_run(&state::base()).await?);
     let databases = Databases::start(Arc::clone(&state), DatabaseOptions::default()).await?;
     out::line(format_args!("    MongoDB is {}", databases.mongo.kind()));
+    let skips = state.path("skipped");
     let tested = tokio::select! {
-        tested = cargo_test(&databases, &args.cargo) => tested,
+        tested = cargo_test(&databases, &args.cargo, &skips) => tested,
         // Cargo is in our process group and got the same Ctrl-C.
         asked = asked_to_stop() => asked.and(Err(anyhow::anyhow!("stopped"))),
     };
     let stopped = databases.stop().await;
     drop(databases);
-    let (code, sum) = tested?;
+    let (code, mut sum) = tested?;
     stopped?;
+    for test in skipped::noted(&skips)? {
+        out::line(format_args!("skipped for want of a tool: {test}"));
+        sum.skip();
+    }
     if code == 0 {
         Arc::into_inner(state).map_or(Ok(()), State::remove)?;
     } else {
@@ -59,7 +65,7 @@ async fn sweep_given_servers() -> Result<()> {
     Ok(())
 }
 
-async fn cargo_test(databases: &Databases, args: &[String]) -> Result<(u8, Sum)> {
+async fn cargo_test(databases: &Databases, args: &[String], skips: &Path) -> Result<(u8, Sum)> {
     let mut command = testkit::cargo();
     command.args(["test", "--no-fail-fast"]).current_dir(state::workspace()).kill_on_drop(true);
     let picks_packages = args.iter().any(|arg| arg.starts_with("-p") || arg.starts_with("--package"));
@@ -68,6 +74,7 @@ async fn cargo_test(databases: &Databases, args: &[String]) -> Result<(u8, Sum)>
     }
     // A failed test says what went wrong; where it was made, in fifty lines, hides that.
     command.args(args).stdout(Stdio::piped()).env("RUST_LIB_BACKTRACE", "0");
+    command.env(skipped::NOTED_IN, skips);
     for (variable, url) in [
         (POSTGRES_URL, databases.postgres.url("postgres")),
         (MONGODB_URL, databases.mongo.url("")),
@@ -97,6 +104,12 @@ struct Sum {
 }
 
 impl Sum {
+    /// One of those that passed did nothing.
+    fn skip(&mut self) {
+        self.passed = self.passed.saturating_sub(1);
+        self.skipped += 1;
+    }
+
     /// Counts a line like `test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; ...`; others are nothing.
     fn add(&mut self, line: &str) {
         let Some((_, counts)) = line.strip_prefix("test result: ").and_then(|rest| rest.split_once(". "))
@@ -141,5 +154,7 @@ mod tests {
             sum.add(line);
         }
         assert_eq!(sum.to_string(), "5 passed, 4 failed, 1 skipped");
+        sum.skip();
+        assert_eq!(sum.to_string(), "4 passed, 4 failed, 2 skipped");
     }
 }
