@@ -19,6 +19,8 @@ use tests::status::metadata;
 use tests::streams::caught_up;
 
 const SOON: Duration = Duration::from_secs(60);
+/// How often a moment is made that has to come before a deadline.
+const TRIES: usize = 4;
 
 /// A system whose services can be given a flaw.
 async fn system(transfer_deadline: &str) -> Result<System> {
@@ -110,8 +112,18 @@ async fn without_tombstones_a_late_reserve_holds_the_money() -> Result<()> {
     Ok(())
 }
 
-/// A hold runs out while the decision to confirm is made and unsent.
+/// A hold runs out while the decision to confirm is made and unsent. Where the machine is too slow for the decision,
+/// nothing came of the payment, and another is made.
 async fn expiry_after_decision(system: &System) -> Result<Market> {
+    for _ in 0..TRIES {
+        if let Some(market) = decision_in_time(system).await? {
+            return Ok(market);
+        }
+    }
+    bail!("too slow, time ran out before the decision {TRIES} times")
+}
+
+async fn decision_in_time(system: &System) -> Result<Option<Market>> {
     let market = Market::open(system, PRICE, 1).await?;
     let services = &system.stack.services;
     services.user.process().pause()?;
@@ -121,10 +133,11 @@ async fn expiry_after_decision(system: &System) -> Result<Market> {
     services.user.process().resume()?;
     reached(system, &id, "the decision", |seen| seen.decision() != Decision::Unspecified).await?;
     let decided = transfer(&system.admin, &id).await?;
-    ensure!(
-        decided.decision() == Decision::Confirm,
-        "too slow, time ran out before the decision: {decided:?}"
-    );
+    if decided.decision() != Decision::Confirm {
+        stream.release().await?;
+        reached(system, &id, "the late payment to end", |seen| seen.state() == State::Cancelled).await?;
+        return Ok(None);
+    }
     wait_until(SOON, "the hold to run out", async || match held(&market.buyer).await {
         Ok(0) => Ok(()),
         other => Err(format!("{other:?}")),
@@ -133,7 +146,7 @@ async fn expiry_after_decision(system: &System) -> Result<Market> {
     stream.release().await?;
     let ended = |seen: &Transfer| seen.state() == State::Completed || seen.needs_operator;
     reached(system, &id, "the end of the payment", ended).await?;
-    Ok(market)
+    Ok(Some(market))
 }
 
 #[tokio::test]
