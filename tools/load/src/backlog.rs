@@ -3,13 +3,15 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
-use sqlx::Connection as _;
+use anyhow::{Result, ensure};
+use sqlx::postgres::PgConnection;
+use sqlx::{Connection as _, Postgres, Transaction};
 use tokio::time::Instant;
 
+use crate::bare::{self, Bare};
 use crate::events_way::applied;
 use crate::order_events::{self, Customers, Databases, Marks, Wake};
-use crate::round::{Plan, Round, Tally, Watch};
+use crate::round::{Plan, Round, Tally, Watch, Watched};
 
 /// Orders in one statement.
 const CHUNK: usize = 5000;
@@ -24,6 +26,9 @@ pub struct Backlog {
     /// How many events.
     #[arg(long, default_value_t = 100_000)]
     pub events: usize,
+    /// Write and apply them with bare drivers, here: the floor, watched as `floor`.
+    #[arg(long)]
+    pub floor: bool,
 }
 
 /// Measures it: from the commit until the last consumer has applied the last event.
@@ -31,28 +36,64 @@ pub struct Backlog {
 /// # Errors
 /// When a database does not answer, or events are not applied.
 pub async fn run(plan: &Plan, backlog: &Backlog) -> Result<Round> {
+    if backlog.floor {
+        return run_floor(plan, backlog).await;
+    }
     let mut postgres = order_events::postgres(&backlog.databases).await?;
     let marks = Marks::connect(&backlog.databases).await?;
     let wake = Wake::connect(&backlog.databases).await?;
-    let customers = Customers::new();
     let before = order_events::head(&mut postgres).await?;
     applied(&marks, before, APPLIED_WITHIN).await?;
-    let mut transaction = postgres.begin().await?;
-    let mut left = backlog.events;
-    while left > 0 {
-        let count = left.min(CHUNK);
-        let orders: Vec<_> = (0..count).map(|_| customers.order()).collect();
-        order_events::write(&mut transaction, &orders).await?;
-        left -= count;
-    }
+    let transaction = written(&mut postgres, order_events::STREAM, backlog.events).await?;
     let watch = Watch::begin(&plan.watch)?;
     transaction.commit().await?;
     let committed_at = Instant::now();
     wake.wake().await?;
     applied(&marks, before + i64::try_from(backlog.events)?, APPLIED_WITHIN).await?;
+    ended(watch, committed_at, backlog.events)
+}
+
+async fn run_floor(plan: &Plan, backlog: &Backlog) -> Result<Round> {
+    let mut postgres = order_events::postgres(&backlog.databases).await?;
+    let mut bare = Bare::connect(&backlog.databases).await?;
+    let transaction = written(&mut postgres, bare::STREAM, backlog.events).await?;
+    // This process does the work, and has written all that there is to do.
+    let this = Watched { name: "floor".to_owned(), pid: std::process::id() };
+    let watched: Vec<Watched> = plan.watch.iter().cloned().chain([this]).collect();
+    let watch = Watch::begin(&watched)?;
+    transaction.commit().await?;
+    let committed_at = Instant::now();
+    let mut left = backlog.events;
+    while left > 0 {
+        let done = bare.step().await?.len();
+        ensure!(done > 0, "{left} events are nowhere");
+        left = left.saturating_sub(done);
+    }
+    ended(watch, committed_at, backlog.events)
+}
+
+/// A transaction that has written the events and is not committed.
+async fn written<'a>(
+    postgres: &'a mut PgConnection,
+    stream: &str,
+    events: usize,
+) -> Result<Transaction<'a, Postgres>> {
+    let customers = Customers::new();
+    let mut transaction = postgres.begin().await?;
+    let mut left = events;
+    while left > 0 {
+        let count = left.min(CHUNK);
+        let orders: Vec<_> = (0..count).map(|_| customers.order()).collect();
+        order_events::write(&mut transaction, stream, &orders).await?;
+        left -= count;
+    }
+    Ok(transaction)
+}
+
+fn ended(watch: Watch, committed_at: Instant, events: usize) -> Result<Round> {
     let mut tally = Tally::default();
     tally.count(None, committed_at.elapsed());
     let mut round = watch.end()?.with(&tally);
-    round.done = backlog.events as u64;
+    round.done = events as u64;
     Ok(round)
 }

@@ -5,6 +5,7 @@
 //! costs the database something, so what things cost is measured in rounds of their own, which read it at their end
 //! only.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,6 +17,7 @@ use tokio::time::sleep;
 use tonic::Status;
 use uuid::Uuid;
 
+use crate::bare::{self, Bare};
 use crate::drive;
 use crate::order_events::{self, Customers, Databases, Marks, Position, Wake};
 use crate::round::{Plan, Round, Tally};
@@ -24,6 +26,8 @@ use crate::round::{Plan, Round, Tally};
 const LANES: usize = 16;
 const LOOK_EVERY: Duration = Duration::from_micros(500);
 const APPLIED_WITHIN: Duration = Duration::from_secs(20);
+/// Between two batches of the floor, as order service's sequencer waits.
+const STAMP_PAUSE: Duration = Duration::from_millis(2);
 
 /// What to measure.
 #[derive(Debug, Clone, clap::Args)]
@@ -37,6 +41,9 @@ pub struct Way {
     /// Leave the times out, and with them what looking costs.
     #[arg(long)]
     pub without_times: bool,
+    /// Stamp and apply them with bare drivers, here: the floor, which looks at its times for nothing.
+    #[arg(long, conflicts_with = "without_times")]
+    pub floor: bool,
 }
 
 /// Measures it.
@@ -44,11 +51,15 @@ pub struct Way {
 /// # Errors
 /// When a database does not answer, or events are not applied.
 pub async fn run(plan: &Plan, way: &Way) -> Result<Round> {
+    if way.floor {
+        return run_floor(plan, way).await;
+    }
     let mut postgres = order_events::postgres(&way.databases).await?;
     let marks = Marks::connect(&way.databases).await?;
     let before = order_events::head(&mut postgres).await?;
     applied(&marks, before, APPLIED_WITHIN).await.context("before the round")?;
-    let producer = Producer::connect(&way.databases).await?;
+    let wake = Some(Wake::connect(&way.databases).await?);
+    let producer = Producer::connect(&way.databases, order_events::STREAM, wake).await?;
     let counted_from = Instant::now() + plan.warm_up;
     let driven = drive::fixed_rate(plan, way.events_rate, LANES, producer.clone());
     let looks = async {
@@ -93,6 +104,38 @@ pub async fn run(plan: &Plan, way: &Way) -> Result<Round> {
     Ok(round.with_times(&tally))
 }
 
+async fn run_floor(plan: &Plan, way: &Way) -> Result<Round> {
+    let mut bare = Bare::connect(&way.databases).await?;
+    let producer = Producer::connect(&way.databases, bare::STREAM, None).await?;
+    let counted_from = Instant::now() + plan.warm_up;
+    let is_over = Cell::new(false);
+    let driven = async {
+        let round = drive::fixed_rate(plan, way.events_rate, LANES, producer.clone()).await;
+        is_over.set(true);
+        round
+    };
+    let steps = async {
+        let mut applied = HashMap::new();
+        loop {
+            let events = bare.step().await?;
+            let now = Instant::now();
+            applied.extend(events.into_iter().map(|event| (event, now)));
+            if is_over.get() && applied.len() >= producer.committed().len() {
+                return anyhow::Ok(applied);
+            }
+            sleep(STAMP_PAUSE).await;
+        }
+    };
+    let (round, applied) = tokio::try_join!(driven, steps)?;
+    let counted = |at: &Instant| *at >= counted_from && *at < counted_from + plan.duration;
+    let mut tally = Tally::default();
+    for (event, committed_at) in producer.committed().into_iter().filter(|(_, at)| counted(at)) {
+        let applied_at = applied.get(&event).context("an event was not applied")?;
+        tally.count(None, applied_at.saturating_duration_since(committed_at));
+    }
+    Ok(round.with_times(&tally))
+}
+
 /// Waits until so many events are stamped; their head.
 async fn stamped(postgres: &mut PgConnection, before: Position, count: usize) -> Result<Position> {
     let wanted = before + i64::try_from(count)?;
@@ -125,21 +168,21 @@ struct Producer(Arc<Inner>);
 
 struct Inner {
     lanes: Vec<TurnMutex<PgConnection>>,
-    wake: Wake,
+    stream: &'static str,
+    wake: Option<Wake>,
     customers: Customers,
     committed: Mutex<HashMap<Uuid, Instant>>,
     end: Mutex<Option<Position>>,
 }
 
 impl Producer {
-    async fn connect(databases: &Databases) -> Result<Self> {
+    async fn connect(databases: &Databases, stream: &'static str, wake: Option<Wake>) -> Result<Self> {
         let mut lanes = Vec::new();
         for _ in 0..LANES {
             lanes.push(TurnMutex::new(order_events::postgres(databases).await?));
         }
-        let wake = Wake::connect(databases).await?;
         let (committed, end) = (Mutex::default(), Mutex::default());
-        Ok(Self(Arc::new(Inner { lanes, wake, customers: Customers::new(), committed, end })))
+        Ok(Self(Arc::new(Inner { lanes, stream, wake, customers: Customers::new(), committed, end })))
     }
 
     fn committed(&self) -> HashMap<Uuid, Instant> {
@@ -158,9 +201,12 @@ impl Producer {
         let inner = &*self.0;
         let order = inner.customers.order();
         let event_id = order.event_id;
-        order_events::write(&mut *inner.lanes[lane].lock().await, &[order]).await?;
+        order_events::write(&mut *inner.lanes[lane].lock().await, inner.stream, &[order]).await?;
         inner.committed.lock().unwrap_or_else(PoisonError::into_inner).insert(event_id, Instant::now());
-        inner.wake.wake().await
+        match &inner.wake {
+            Some(wake) => wake.wake().await,
+            None => Ok(()),
+        }
     }
 }
 

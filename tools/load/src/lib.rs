@@ -6,6 +6,7 @@
 //! waited is in the figures.
 
 pub mod backlog;
+mod bare;
 pub mod calls;
 pub mod cpu;
 pub mod drive;

@@ -19,7 +19,8 @@ use crate::made_at;
 
 /// How many customers the orders are of.
 const CUSTOMERS: usize = 1000;
-const STREAM: &str = "order";
+/// Order service's.
+pub(crate) const STREAM: &str = "order";
 
 /// Where the databases are.
 #[derive(Debug, Clone, clap::Args)]
@@ -69,8 +70,8 @@ impl Customers {
     }
 }
 
-/// Writes orders with their events, in one statement.
-pub(crate) async fn write(connection: &mut PgConnection, orders: &[NewOrder]) -> Result<()> {
+/// Writes orders with their events in a stream, in one statement.
+pub(crate) async fn write(connection: &mut PgConnection, stream: &str, orders: &[NewOrder]) -> Result<()> {
     let query = sqlx::query(
         "WITH new AS (
              SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::bytea[], $6::timestamptz[])
@@ -92,7 +93,7 @@ pub(crate) async fn write(connection: &mut PgConnection, orders: &[NewOrder]) ->
         .bind(ids(|order| order.seller_id))
         .bind(orders.iter().map(|order| order.payload.as_slice()).collect::<Vec<_>>())
         .bind(orders.iter().map(|order| order.at).collect::<Vec<_>>())
-        .bind(STREAM)
+        .bind(stream)
         .bind(OrderPlaced::full_name());
     query.execute(connection).await.context("writing orders")?;
     Ok(())

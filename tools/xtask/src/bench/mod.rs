@@ -74,6 +74,9 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     }
     out::line("");
     table::table(&lines, args.markdown).into_iter().for_each(out::line);
+    if lines.iter().any(|line| line.row == streams::TRANSFER) {
+        out::line(format_args!("\n{}", streams::NO_FLOOR));
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -199,10 +202,10 @@ mod tests {
     /// Claim: the bench can be run. It is done here on development builds, for so short a time that its figures are
     /// worth nothing: services, floors and the load generator must start, answer and be measured.
     #[tokio::test]
-    async fn a_bench_of_two_rows_prints_them_beside_their_floors() {
+    async fn a_bench_of_some_rows_prints_them_beside_their_floors() {
         let args = Args {
             rounds: 1,
-            only: vec![Row::UserGet, Row::OrderPlace, Row::Loaded],
+            only: vec![Row::UserGet, Row::OrderPlace, Row::EventsWay, Row::Backlog, Row::Loaded],
             duration: 200,
             warm_up: 100,
             events: 10,
@@ -216,6 +219,12 @@ mod tests {
             let line = lines.iter().find(|line| line.row == row && line.measure.starts_with("service CPU"));
             let line = line.unwrap_or_else(|| panic!("{row} is missing in {lines:#?}"));
             assert!(line.ours.median > 0.0 && line.ratio.is_some_and(|ratio| ratio.median > 0.0), "{line:?}");
+        }
+        for row in ["event's way", "backlog"] {
+            let with_floor = |line: &&Line| line.row == row && line.measure.contains("CPU of the databases");
+            let line = lines.iter().find(with_floor);
+            let line = line.unwrap_or_else(|| panic!("{row} is missing in {lines:#?}"));
+            assert!(line.floor.is_some(), "{line:?}");
         }
         assert!(lines.iter().any(|line| line.row == "idle"), "{lines:#?}");
         assert!(lines.iter().any(|line| line.row == "loaded"), "{lines:#?}");

@@ -12,9 +12,12 @@ use super::stage::{Part, Side};
 use super::stats::Goal;
 use super::table::Line;
 
+/// Why one row stands alone.
+pub(super) const NO_FLOOR: &str = "A transfer has no floor: its five transactions, each of which leaves what the next one \
+    finds after a crash, are the protocol; without that it is two updates, which is another thing.";
 const WAY: &str = "event's way";
 const BACKLOG: &str = "backlog";
-const TRANSFER: &str = "transfer";
+pub(super) const TRANSFER: &str = "transfer";
 /// Backlogs take long and vary little.
 const BACKLOG_ROUNDS: u16 = 3;
 const BUYERS: usize = 32;
@@ -31,6 +34,12 @@ const SERVICES: [Part; 2] = [Part::Service(ServiceName::Order), Part::Service(Se
 const DATABASES: [Part; 2] = [Part::Postgres, Part::Mongo];
 const ALL: [Part; 4] = [SERVICES[0], SERVICES[1], DATABASES[0], DATABASES[1]];
 
+/// CPU of the bare drivers, which are in no process of the stage, for each event.
+fn bare_cpu(round: &Round) -> f64 {
+    let used = round.processes.get("floor").map_or(0.0, |used| used.cpu_us);
+    used / round.done.max(1) as f64
+}
+
 impl Bench {
     /// CPU of several processes together for each call or event of each round.
     fn cpu_of(&self, rounds: &[Round], parts: &[Part]) -> Vec<f64> {
@@ -40,38 +49,51 @@ impl Bench {
 
     pub(super) async fn measure_way(&mut self) -> Result<()> {
         let text = |args: &[&str]| args.iter().map(|arg| (*arg).to_owned()).collect::<Vec<_>>();
-        let (mut times, mut costs) = (Vec::new(), Vec::new());
+        let (mut times, mut costs, mut floor) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..self.args.rounds {
             times.push(self.round(Side::Ours, &[], &text(&["events-way"])).await?);
             costs.push(self.round(Side::Ours, &ALL, &text(&["events-way", "--without-times"])).await?);
+            floor.push(self.round(Side::Floor, &DATABASES, &text(&["events-way", "--floor"])).await?);
         }
-        let p50 = times.iter().map(|round| round.p50_ms);
-        self.add(Line::alone(WAY, "500/s: p50, ms", p50, Goal::AtMost(5.0)));
-        let p99 = times.iter().map(|round| round.p99_ms);
-        self.add(Line::alone(WAY, "500/s: p99, ms", p99, Goal::AtMost(25.0)));
+        let figures: [(&str, fn(&Round) -> f64, f64); 2] =
+            [("500/s: p50, ms", |round| round.p50_ms, 5.0), ("500/s: p99, ms", |round| round.p99_ms, 25.0)];
+        for (measure, figure, most) in figures {
+            let [ours, floor] = [&times, &floor].map(|rounds| rounds.iter().map(figure).collect::<Vec<_>>());
+            self.add(Line::beside(WAY, measure, &ours, &floor, Goal::AtMost(most)));
+        }
         let services = self.cpu_of(&costs, &SERVICES);
         let measure = "500/s: CPU of relay and consumers, us an event";
         self.add(Line::alone(WAY, measure, services, Goal::AtMost(150.0)));
-        let databases = self.cpu_of(&costs, &DATABASES);
+        let [databases, at_best] = [&costs, &floor].map(|rounds| self.cpu_of(rounds, &DATABASES));
         let measure = "500/s: CPU of the databases, us an event";
-        self.add(Line::alone(WAY, measure, databases, Goal::AtMost(450.0)));
+        self.add(Line::beside(WAY, measure, &databases, &at_best, Goal::AtMost(450.0)));
         Ok(())
     }
 
     pub(super) async fn measure_backlog(&mut self) -> Result<()> {
         let args = ["backlog".to_owned(), format!("--events={}", self.args.events)];
-        let mut rounds = Vec::new();
+        let at_floor = [args[0].clone(), args[1].clone(), "--floor".to_owned()];
+        let (mut rounds, mut floor) = (Vec::new(), Vec::new());
         for _ in 0..self.args.rounds.min(BACKLOG_ROUNDS) {
             rounds.push(self.round(Side::Ours, &ALL, &args).await?);
+            floor.push(self.round(Side::Floor, &DATABASES, &at_floor).await?);
         }
-        let rate = rounds.iter().map(Round::rate);
+        let [rate, at_best] =
+            [&rounds, &floor].map(|rounds| rounds.iter().map(Round::rate).collect::<Vec<_>>());
         let measure = format!("of {} drained, events a second", self.args.events);
-        self.add(Line::alone(BACKLOG, measure, rate, Goal::AtLeast(10_000.0)));
+        self.add(Line::beside(BACKLOG, measure, &rate, &at_best, Goal::AtLeast(10_000.0)));
         let services = self.cpu_of(&rounds, &SERVICES);
+        let at_best: Vec<f64> = floor.iter().map(bare_cpu).collect();
         let measure = "CPU of relay and consumers, us an event";
-        self.add(Line::alone(BACKLOG, measure, services, Goal::AtMost(40.0)));
-        let databases = self.cpu_of(&rounds, &DATABASES);
-        self.add(Line::alone(BACKLOG, "CPU of the databases, us an event", databases, Goal::None));
+        self.add(Line::beside(BACKLOG, measure, &services, &at_best, Goal::AtMost(40.0)));
+        let [databases, at_best] = [&rounds, &floor].map(|rounds| self.cpu_of(rounds, &DATABASES));
+        self.add(Line::beside(
+            BACKLOG,
+            "CPU of the databases, us an event",
+            &databases,
+            &at_best,
+            Goal::None,
+        ));
         Ok(())
     }
 
