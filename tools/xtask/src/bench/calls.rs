@@ -22,7 +22,7 @@ const SERVICE_GOAL: Goal = Goal::TimesFloor(1.3);
 const DATABASE_GOAL: Goal = Goal::TimesFloor(1.1);
 
 /// Something that a round tells.
-type Figure = fn(&Round) -> f64;
+pub(super) type Figure = fn(&Round) -> f64;
 
 /// What to call, and whom to watch.
 struct Call {

@@ -8,6 +8,7 @@ use testkit::{ServiceName, Signal, serving};
 use tokio::time::sleep;
 
 use super::Bench;
+use super::calls::Figure;
 use super::stage::{Part, Side};
 use super::stats::Goal;
 use super::table::Line;
@@ -55,7 +56,7 @@ impl Bench {
             costs.push(self.round(Side::Ours, &ALL, &text(&["events-way", "--without-times"])).await?);
             floor.push(self.round(Side::Floor, &DATABASES, &text(&["events-way", "--floor"])).await?);
         }
-        let figures: [(&str, fn(&Round) -> f64, f64); 2] =
+        let figures: [(&str, Figure, f64); 2] =
             [("500/s: p50, ms", |round| round.p50_ms, 5.0), ("500/s: p99, ms", |round| round.p99_ms, 25.0)];
         for (measure, figure, most) in figures {
             let [ours, floor] = [&times, &floor].map(|rounds| rounds.iter().map(figure).collect::<Vec<_>>());
