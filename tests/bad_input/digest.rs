@@ -12,7 +12,7 @@ use tests::streams::head;
 
 /// What may change although nothing was done: whose lease it is and until when, how far somebody has read, looked or
 /// audited, and which refusal is kept for the repeats of its request.
-const NOT_STATE: [&str; 11] = [
+const NOT_STATE: [&str; 10] = [
     // PostgreSQL
     "audit_accounts",
     "audit_state",
@@ -25,7 +25,6 @@ const NOT_STATE: [&str; 11] = [
     // MongoDB
     "audit_sum",
     "audit_wallet",
-    "expiry",
     "worker_lease",
 ];
 /// More than the tests write.
