@@ -61,13 +61,14 @@ impl Named {
         let mut named = Self::default();
         for folder in ["shared", "services"] {
             for file in rust_files(&state::workspace().join(folder))? {
-                let is_tests = file.components().any(|part| {
+                // The workspace itself may be in a folder of any name.
+                let within = file.strip_prefix(state::workspace())?;
+                let is_tests = within.components().any(|part| {
                     ["tests", "fault", "testkit"].map(Path::new).contains(&Path::new(part.as_os_str()))
                 });
                 if !is_tests {
-                    let place = file.strip_prefix(state::workspace())?.components().nth(1);
-                    let place = place.context("a file is in a folder")?.as_os_str().to_string_lossy();
-                    named.add(&place, &fs::read_to_string(&file)?);
+                    let place = within.components().nth(1).context("a file is in a folder")?;
+                    named.add(&place.as_os_str().to_string_lossy(), &fs::read_to_string(&file)?);
                 }
             }
         }
