@@ -87,7 +87,9 @@ async fn tables(system: &System) -> Result<BTreeMap<String, Content>> {
 async fn collections(system: &System) -> Result<BTreeMap<String, Content>> {
     let stored = stored_in_mongodb(system).await?.into_iter().filter(|(name, _)| is_state(name));
     // A wallet without anything in it is as good as none, which is what `GetWallet` says of both.
-    let is_empty = |row: &Document| ["balance", "held"].iter().all(|field| row.get_i64(field) == Ok(0));
+    let is_empty = |row: &Document| {
+        ["balance", "held"].iter().all(|field| row.get_i64(field).is_ok_and(|value| value == 0))
+    };
     let text =
         |rows: Vec<Document>| rows.iter().filter(|row| !is_empty(row)).map(ToString::to_string).collect();
     Ok(stored.map(|(name, rows)| (name, content(text(rows)))).collect())
