@@ -3,8 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::getpid;
+use nix::sys::signal::{Signal, raise};
 
 static ARMED: LazyLock<Option<PathBuf>> = LazyLock::new(|| std::env::var_os(crate::ARMED).map(PathBuf::from));
 
@@ -12,8 +11,10 @@ static ARMED: LazyLock<Option<PathBuf>> = LazyLock::new(|| std::env::var_os(crat
 pub(crate) fn reached(name: &str, part: &str) {
     let Some(signal) = ARMED.as_deref().and_then(|file| fired(file, name, part)) else { return };
     // SIGKILL and SIGSTOP cannot be refused to oneself; the process does not come past this line, or comes back later.
-    if let Err(error) = kill(getpid(), signal) {
-        panic!("{signal} to the own process: {error}");
+    // To this thread, which hands it to all: sent to the process, SIGSTOP may reach another thread first, and this one
+    // would get as far as its next statement.
+    if let Err(error) = raise(signal) {
+        panic!("{signal} to the own thread: {error}");
     }
 }
 
