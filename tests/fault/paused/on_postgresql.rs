@@ -43,7 +43,7 @@ async fn sequencer(system: &System, pair: &Pair<'_>, market: &Market) -> Result<
     let stopped = pair
         .stop_at("sequencer.stamping", "order", market.buyer.caller.orders().place_order(request.clone()))
         .await?;
-    watch.session_ended().await?;
+    watch.session_ended(stopped.since).await?;
     let after = stopped
         .taken_over("the sequencer stamps", ON_POSTGRESQL, async || {
             let now = watch.lease().await.map_err(text)?;
@@ -78,7 +78,7 @@ async fn consumer(system: &System, pair: &Pair<'_>, market: &Market) -> Result<(
             market.buyer.caller.transfers().pay_order(request.clone()),
         )
         .await?;
-    watch.session_ended().await?;
+    watch.session_ended(stopped.since).await?;
     let after = stopped
         .taken_over("the consumer applies", ON_POSTGRESQL, async || {
             let now = watch.mark("order.transfers").await.map_err(text)?;
@@ -154,7 +154,7 @@ async fn caught_up_elsewhere(system: &System) -> Result<()> {
 }
 
 /// Waits until all that is stamped is noted as published: then nobody has anything to write.
-async fn quiet(watch: &mut Watch) -> Result<(super::postgres::Lease, Vec<String>)> {
+async fn quiet(watch: &mut Watch<'_>) -> Result<(super::postgres::Lease, Vec<String>)> {
     wait_until(SOON, "the stream to be quiet", async || {
         let (lease, outbox) = (watch.lease().await.map_err(text)?, watch.outbox().await.map_err(text)?);
         let stamped = i64::try_from(outbox.len()).map_err(text)?;
@@ -163,7 +163,7 @@ async fn quiet(watch: &mut Watch) -> Result<(super::postgres::Lease, Vec<String>
     .await
 }
 
-async fn dense(watch: &mut Watch) -> Result<()> {
+async fn dense(watch: &mut Watch<'_>) -> Result<()> {
     let positions = watch.positions().await?;
     let expected: Vec<Option<i64>> = (1..=i64::try_from(positions.len())?).map(Some).collect();
     assert_eq!(positions, expected, "positions are dense");
