@@ -86,12 +86,19 @@ async fn tables(system: &System) -> Result<BTreeMap<String, Content>> {
 
 async fn collections(system: &System) -> Result<BTreeMap<String, Content>> {
     let stored = stored_in_mongodb(system).await?.into_iter().filter(|(name, _)| is_state(name));
-    // A wallet without anything in it is as good as none, which is what `GetWallet` says of both.
+    // A wallet without anything in it is as good as none, which is what `GetWallet` says of both. A refusal that is kept
+    // locks the wallet that it is about, and the wallet counts its locks.
     let is_empty = |row: &Document| {
         ["balance", "held"].iter().all(|field| row.get_i64(field).is_ok_and(|value| value == 0))
     };
-    let text =
-        |rows: Vec<Document>| rows.iter().filter(|row| !is_empty(row)).map(ToString::to_string).collect();
+    let text = |rows: Vec<Document>| {
+        let rows = rows.into_iter().filter(|row| !is_empty(row));
+        rows.map(|mut row| {
+            row.remove("locks");
+            row.to_string()
+        })
+        .collect()
+    };
     Ok(stored.map(|(name, rows)| (name, content(text(rows)))).collect())
 }
 
