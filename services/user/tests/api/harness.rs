@@ -19,8 +19,8 @@ use events::service::EventServer;
 use mongodb::Database;
 use runtime::config::ServerConfig;
 use runtime::server::start_in_process;
-use testkit::TestMongo;
 use testkit::client::{Api, Caller, request_id};
+use testkit::{TestMongo, wait_until};
 use tokio::sync::oneshot;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
@@ -139,7 +139,12 @@ impl Harness {
     /// Somebody who signs up and logs in.
     pub(crate) async fn customer(&self) -> Person {
         let email = format!("{}@example.com", Uuid::new_v4().simple());
-        let user = self.sign_up(sign_up(&email)).await.unwrap().into_inner().user.unwrap();
+        let request = sign_up(&email);
+        // On a busy machine the server may be late: what is unknown is asked again, as a client does.
+        let signed_up = wait_until(Duration::from_secs(30), "a sign-up", async || {
+            self.sign_up(request.clone()).await.map_err(|status| format!("{status:?}"))
+        });
+        let user = signed_up.await.unwrap().into_inner().user.unwrap();
         self.log_in(&user.id, &email, Role::Customer)
     }
 
