@@ -552,7 +552,7 @@ pub async fn two_replicas_apply_a_run_once<H: ConsumerHarness>(harness: H) {
         for outcome in [outcomes.0, outcomes.1] {
             assert!(
                 matches!(&outcome, Outcome::Applied(mark) | Outcome::Moved(mark) if *mark == end(&run)),
-                "{outcome:?}"
+                "each replica ends at the end of the run: {outcome:?}"
             );
         }
     }
