@@ -206,8 +206,8 @@ mod tests {
         let args = Args {
             rounds: 1,
             only: vec![Row::UserGet, Row::OrderPlace, Row::EventsWay, Row::Backlog, Row::Loaded],
-            duration: 200,
-            warm_up: 100,
+            duration: 1_000,
+            warm_up: 300,
             events: 10,
             markdown: false,
             json: false,
