@@ -22,6 +22,7 @@ use tests::people::{Market, PRICE, pay, refund};
 use tokio::process::Command;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
+use tonic::{Response, Status};
 
 const MARKETS: usize = 4;
 /// Audits with transfers in flight at their cut.
@@ -72,21 +73,27 @@ async fn tristore(system: &System, arguments: &[&str]) -> Result<(i32, String)> 
     Ok((output.status.code().context("an exit code")?, String::from_utf8_lossy(&printed).into_owned()))
 }
 
-/// Orders, pays, refunds and sends until told to stop.
+/// Orders, pays, refunds and sends until told to stop, and repeats what is unknown, as clients do.
 async fn shop(market: &Market, friend: &str, stop: &AtomicBool) -> Result<()> {
+    let (buyer, seller) = (&market.buyer.caller, &market.seller.caller);
     while !stop.load(Ordering::Relaxed) {
         let order = market.order(1).await?;
-        market.buyer.caller.transfers().pay_order(pay(&order)).await.context("PayOrder")?;
+        let payment = pay(&order);
+        answer("PayOrder", async || buyer.transfers().pay_order(payment.clone()).await).await?;
         let back = refund(&order, PRICE / 4);
-        market.seller.caller.transfers().refund_order(back).await.context("RefundOrder")?;
+        answer("RefundOrder", async || seller.transfers().refund_order(back.clone()).await).await?;
         let send = SendCreditRequest {
             request_id: request_id(),
             to_user_id: friend.to_owned(),
             amount: Some(eur(7)),
         };
-        market.buyer.caller.wallets().send_credit(send).await.context("SendCredit")?;
+        answer("SendCredit", async || buyer.wallets().send_credit(send.clone()).await).await?;
     }
     Ok(())
+}
+
+async fn answer<T>(what: &str, call: impl AsyncFn() -> Result<Response<T>, Status>) -> Result<()> {
+    wait_until(WITHIN, what, call).await.map(drop)
 }
 
 /// What the two accounts `transit` are off by, when one book is read after the other.
