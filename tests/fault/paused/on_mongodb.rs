@@ -37,7 +37,6 @@ async fn whoever_is_paused_in_user_service_is_succeeded_and_writes_nothing_more(
 /// The old owner's commit fails, and it stamps nothing more.
 async fn sequencer(system: &System, pair: &Pair<'_>, market: &Market) -> Result<()> {
     let watch = Watch::of(system);
-    let before = watch.lease().await?;
     let request = GrantCreditRequest {
         request_id: request_id(),
         user_id: market.buyer.user_id.clone(),
@@ -46,6 +45,7 @@ async fn sequencer(system: &System, pair: &Pair<'_>, market: &Market) -> Result<
     let mut wallets = system.admin.caller.wallets();
     let granted = wallets.grant_credit(request.clone());
     let stopped = pair.stop_at("sequencer.stamping", "user", granted).await?;
+    let before = watch.lease().await?;
     let after = stopped
         .taken_over("the sequencer stamps", ON_MONGODB, async || {
             let now = watch.lease().await.map_err(text)?;
@@ -71,9 +71,10 @@ async fn sequencer(system: &System, pair: &Pair<'_>, market: &Market) -> Result<
 async fn consumer(system: &System, pair: &Pair<'_>, market: &Market) -> Result<()> {
     let watch = Watch::of(system);
     caught_up(&system.admin.caller, "user.statistics").await?;
-    let before = watch.mark("user.statistics").await?;
     let counted = placed_count(&market.buyer.caller, &market.buyer.user_id).await?;
     let stopped = pair.stop_at("consumer.applying", "user.statistics", market.order(1)).await?;
+    // Not earlier: the pause before this one may have let this lease run out too.
+    let before = watch.mark("user.statistics").await?;
     let after = stopped
         .taken_over("the consumer applies", ON_MONGODB, async || {
             let now = watch.mark("user.statistics").await.map_err(text)?;

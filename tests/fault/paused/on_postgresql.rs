@@ -38,11 +38,11 @@ async fn whoever_is_paused_in_order_service_is_succeeded_and_writes_nothing_more
 /// successor stamps the same events. The old owner's commit fails, and it stamps nothing more.
 async fn sequencer(system: &System, pair: &Pair<'_>, market: &Market) -> Result<()> {
     let mut watch = Watch::open(system).await?;
-    let before = watch.lease().await?;
     let request = market.order_request(1);
     let stopped = pair
         .stop_at("sequencer.stamping", "order", market.buyer.caller.orders().place_order(request.clone()))
         .await?;
+    let before = watch.lease().await?;
     watch.session_ended(stopped.since).await?;
     let after = stopped
         .taken_over("the sequencer stamps", ON_POSTGRESQL, async || {
@@ -70,7 +70,6 @@ async fn consumer(system: &System, pair: &Pair<'_>, market: &Market) -> Result<(
     let (had, earned_before) = (credit(&market.buyer).await?, earned(&market.seller).await?);
     let request = pay(&market.order(1).await?);
     caught_up(&system.admin.caller, "order.transfers").await?;
-    let before = watch.mark("order.transfers").await?;
     let stopped = pair
         .stop_at(
             "consumer.applying",
@@ -78,6 +77,8 @@ async fn consumer(system: &System, pair: &Pair<'_>, market: &Market) -> Result<(
             market.buyer.caller.transfers().pay_order(request.clone()),
         )
         .await?;
+    // Not earlier: the pause before this one may have let this lease run out too.
+    let before = watch.mark("order.transfers").await?;
     watch.session_ended(stopped.since).await?;
     let after = stopped
         .taken_over("the consumer applies", ON_POSTGRESQL, async || {
@@ -108,7 +109,7 @@ async fn recovery(system: &System, pair: &Pair<'_>, market: &Market) -> Result<(
     let request = pay(&market.order(1).await?);
     let user = system.stack.services.user.process();
     user.pause()?;
-    let patient = market.buyer.caller.within(std::time::Duration::from_secs(1));
+    let patient = market.buyer.caller.within(std::time::Duration::from_secs(3));
     let unknown = patient.transfers().pay_order(request).await.expect_err("user service is paused");
     let id = metadata(&unknown, "transfer_id").with_context(|| format!("no transfer in {unknown:?}"))?;
     let stopped = pair.stop_at("recovery.claimed", "order", watch.expire(&id)).await?;
