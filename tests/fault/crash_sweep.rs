@@ -225,7 +225,7 @@ async fn a_build_with_points_has_a_place_of_its_own() -> Result<()> {
         Ok((found.ino(), found.ctime(), found.ctime_nsec()))
     };
     let before = link()?;
-    Profile::Faults.build(&tests::PACKAGES).await?;
+    Profile::Faults.build(&testkit::PROGRAMS).await?;
     assert_eq!(link()?, before, "the plain binary was put elsewhere or replaced meanwhile");
     Ok(())
 }

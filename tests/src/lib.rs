@@ -10,4 +10,4 @@ pub mod sweep;
 mod system;
 pub mod tool;
 
-pub use system::{PACKAGES, System, build};
+pub use system::{System, build};

@@ -6,14 +6,12 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use testkit::client::{Api, PASSWORD, Person};
 use testkit::{
-    DatabaseOptions, LogMark, Profile, ServiceName, ServiceOptions, Stack, State, state, wait_until,
+    DatabaseOptions, LogMark, PROGRAMS, Profile, ServiceName, ServiceOptions, Stack, State, state, wait_until,
 };
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 use tonic::{Code, Status};
 
 const ADMIN_EMAIL: &str = "admin@tristore.test";
-/// What a system is built from.
-pub const PACKAGES: [&str; 3] = ["user-service", "order-service", "session-service"];
 
 /// How many systems one test process runs at once: each is eight processes, whatever number of threads the test
 /// runner takes.
@@ -117,7 +115,7 @@ async fn first_login(api: &Api) -> Result<Person> {
     answer.await?
 }
 
-/// Builds the services, once in a process for each profile.
+/// Builds the programs, once in a process for each profile.
 ///
 /// # Errors
 /// When they do not compile.
@@ -125,7 +123,7 @@ pub async fn build(profile: Profile) -> Result<()> {
     static BUILT: OnceCell<()> = OnceCell::const_new();
     static BUILT_WITH_FAULTS: OnceCell<()> = OnceCell::const_new();
     let built = if profile == Profile::Faults { &BUILT_WITH_FAULTS } else { &BUILT };
-    built.get_or_try_init(|| profile.build(&PACKAGES)).await.map(drop)
+    built.get_or_try_init(|| profile.build(&PROGRAMS)).await.map(drop)
 }
 
 async fn start(databases: DatabaseOptions, services: ServiceOptions) -> Result<Arc<Stack>> {

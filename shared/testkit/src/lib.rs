@@ -56,7 +56,7 @@ pub use psql::PostgresAdmin;
 pub use redis::{Redis, RedisUse};
 pub use redis_admin::RedisAdmin;
 pub use service::{FaultAct, Service};
-pub use services::{DatabaseUrls, Profile, ServiceName, ServiceOptions};
+pub use services::{DatabaseUrls, PROGRAMS, Profile, ServiceName, ServiceOptions};
 pub use stack::{Services, Stack};
 pub use state::State;
 pub use test_databases::{PREFIX, TestMongo, TestPostgres, TestRedis};

@@ -43,6 +43,10 @@ impl fmt::Display for ServiceName {
     }
 }
 
+/// What a system is run with: the services, and its operators' command. Built in one go everywhere: for another choice
+/// of packages Cargo unifies other features of what they depend on, and compiles that once more.
+pub const PROGRAMS: [&str; 4] = ["user-service", "order-service", "session-service", "tristore"];
+
 /// How the binaries are built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Profile {

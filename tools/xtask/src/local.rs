@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
-use testkit::{DatabaseOptions, Lifetime, Port, Profile, ServiceName, ServiceOptions, Stack, State, state};
+use testkit::{
+    DatabaseOptions, Lifetime, PROGRAMS, Port, Profile, ServiceName, ServiceOptions, Stack, State, state,
+};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::out;
@@ -14,7 +16,6 @@ pub(crate) const ADMIN_EMAIL: &str = "admin@tristore.test";
 /// The name of the admin's password among the secrets.
 pub(crate) const ADMIN_PASSWORD: &str = "admin-password";
 const ADMIN_NAME: &str = "Admin";
-/// Built with the services, so that both share what they are built from.
 pub(crate) const OPERATORS_COMMAND: &str = "tristore";
 const LAST_PORT: u16 = u16::MAX - 7;
 
@@ -103,8 +104,7 @@ impl Local {
         let state = Arc::new(state);
         let profile = if args.release { Profile::Release } else { Profile::Debug };
         out::step("building the services");
-        let [one, two, three] = ServiceName::ALL.map(ServiceName::binary);
-        profile.build(&[one, two, three, OPERATORS_COMMAND]).await?;
+        profile.build(&PROGRAMS).await?;
         out::step(format_args!("starting databases and services in {}", state.root().display()));
         let [user, order, session, postgres, mongo, redis_session, redis_events] = args.ports(ports);
         let databases = DatabaseOptions {

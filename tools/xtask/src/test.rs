@@ -6,7 +6,10 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use testkit::test_servers::{MONGODB_URL, POSTGRES_URL, REDIS_EVENTS_URL, REDIS_SESSION_URL};
-use testkit::{DatabaseOptions, Databases, MongoAdmin, PREFIX, PostgresAdmin, State, env, skipped, state};
+use testkit::{
+    DatabaseOptions, Databases, MongoAdmin, PREFIX, PROGRAMS, PostgresAdmin, Profile, State, env, skipped,
+    state,
+};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
 use crate::local::asked_to_stop;
@@ -22,6 +25,13 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     tools::ensure_servers().await?;
+    if !picks_packages(&args.cargo) {
+        out::step("building what the tests run");
+        // Before any test, not beside them: a compiler takes the time from those that must come to an end in time.
+        for profile in [Profile::Debug, Profile::Faults] {
+            profile.build(&PROGRAMS).await?;
+        }
+    }
     sweep_given_servers().await.context("sweeping the given servers")?;
     out::step("starting databases");
     let state = Arc::new(State::for_run(&state::base()).await?);
@@ -68,8 +78,7 @@ async fn sweep_given_servers() -> Result<()> {
 async fn cargo_test(databases: &Databases, args: &[String], skips: &Path) -> Result<(u8, Sum)> {
     let mut command = testkit::cargo();
     command.args(["test", "--no-fail-fast"]).current_dir(state::workspace()).kill_on_drop(true);
-    let picks_packages = args.iter().any(|arg| arg.starts_with("-p") || arg.starts_with("--package"));
-    if !picks_packages {
+    if !picks_packages(args) {
         command.arg("--workspace");
     }
     // A failed test says what went wrong; where it was made, in fifty lines, hides that.
@@ -93,6 +102,10 @@ async fn cargo_test(databases: &Databases, args: &[String], skips: &Path) -> Res
     }
     let status = child.wait().await?;
     Ok((status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1), sum))
+}
+
+fn picks_packages(args: &[String]) -> bool {
+    args.iter().any(|arg| arg.starts_with("-p") || arg.starts_with("--package"))
 }
 
 /// All test binaries together.
