@@ -42,7 +42,7 @@ pub async fn run(plan: &Plan, backlog: &Backlog) -> Result<Round> {
     let mut postgres = order_events::postgres(&backlog.databases).await?;
     let marks = Marks::connect(&backlog.databases).await?;
     let wake = Wake::connect(&backlog.databases).await?;
-    let before = order_events::head(&mut postgres).await?;
+    let before = order_events::head_at_rest(&mut postgres, APPLIED_WITHIN).await?;
     applied(&marks, before, APPLIED_WITHIN).await?;
     let transaction = written(&mut postgres, order_events::STREAM, backlog.events).await?;
     let watch = Watch::begin(&plan.watch)?;

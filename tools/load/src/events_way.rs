@@ -56,7 +56,7 @@ pub async fn run(plan: &Plan, way: &Way) -> Result<Round> {
     }
     let mut postgres = order_events::postgres(&way.databases).await?;
     let marks = Marks::connect(&way.databases).await?;
-    let before = order_events::head(&mut postgres).await?;
+    let before = order_events::head_at_rest(&mut postgres, APPLIED_WITHIN).await?;
     applied(&marks, before, APPLIED_WITHIN).await.context("before the round")?;
     let wake = Some(Wake::connect(&way.databases).await?);
     let producer = Producer::connect(&way.databases, order_events::STREAM, wake).await?;

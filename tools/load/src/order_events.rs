@@ -2,7 +2,9 @@
 //! writes them, and its sequencer told as another replica tells it. So all that order service and user service use
 //! is for the events' way, and none of it for calls.
 
-use anyhow::{Context as _, Result};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
 use api::common::v1::Money;
 use api::order::v1::OrderPlaced;
 use bson::{Document, doc};
@@ -13,6 +15,7 @@ use redis::aio::MultiplexedConnection;
 use sqlx::postgres::PgConnection;
 use sqlx::{Connection as _, Row as _};
 use time::OffsetDateTime;
+use tokio::time::sleep;
 use uuid::Uuid;
 
 use crate::made_at;
@@ -21,6 +24,8 @@ use crate::made_at;
 const CUSTOMERS: usize = 1000;
 /// Order service's.
 pub(crate) const STREAM: &str = "order";
+
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// Where the databases are.
 #[derive(Debug, Clone, clap::Args)]
@@ -132,6 +137,21 @@ pub(crate) type Position = i64;
 pub(crate) async fn head(connection: &mut PgConnection) -> Result<Position> {
     let query = sqlx::query("SELECT next_position - 1 FROM outbox_lease WHERE stream = $1").bind(STREAM);
     Ok(query.fetch_one(connection).await?.try_get(0)?)
+}
+
+/// The newest position once all that is committed is stamped: what came before a round may have left events behind.
+pub(crate) async fn head_at_rest(connection: &mut PgConnection, within: Duration) -> Result<Position> {
+    let end = Instant::now() + within;
+    while Instant::now() < end {
+        let query = "SELECT EXISTS (SELECT FROM outbox WHERE stream = $1 AND position IS NULL)";
+        let query = sqlx::query(query).bind(STREAM);
+        let is_stamping: bool = query.fetch_one(&mut *connection).await?.try_get(0)?;
+        if !is_stamping {
+            return head(connection).await;
+        }
+        sleep(LOOK_EVERY).await;
+    }
+    bail!("not all events of stream {STREAM} are stamped after {within:?}")
 }
 
 /// The events above a position, in order.
