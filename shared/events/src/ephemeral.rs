@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use types::EventId;
 use uuid::Uuid;
@@ -29,7 +29,9 @@ pub trait Listener: Send + Sync + 'static {
     /// Whether events of this stream arrive now; not live before it was told for the first time.
     fn on_live(&self, stream: &str, live: bool);
 
-    /// Whether anything that is said now matters. As long as not, what comes is not even read, and no stream is live.
+    /// Whether anything that is said now matters. As long as not, what comes is not even read, and no stream is live;
+    /// after five seconds of it the subscription is given up, so that Redis sends nothing either. A quarter of a second
+    /// after it matters again there is another.
     fn is_listening(&self) -> bool {
         true
     }
@@ -40,6 +42,8 @@ const SILENT_TICKS: u32 = 3;
 /// So many heads in a row below what was heard are no late ones.
 const LOW_HEADS: u32 = 3;
 const DEAD_TICKS: u32 = 20;
+/// When nobody has listened for so many ticks, the subscription goes.
+const UNHEARD_TICKS: u32 = 20;
 
 /// Listens to any number of streams over one subscription.
 pub struct Ephemeral<L, C> {
@@ -64,24 +68,42 @@ impl<L: Listener, C: Channel> Ephemeral<L, C> {
 
     /// Runs until the shutdown; nothing is live afterwards.
     pub async fn run(self, shutdown: CancellationToken) {
-        let channels = self.streams.iter().map(|stream| events_channel(stream)).collect();
-        let mut subscription = self.bus.subscribe(channels, Some(self.tick * DEAD_TICKS));
         let mut tails: HashMap<String, Tail> =
             self.streams.iter().map(|stream| (stream.clone(), Tail::new(stream.clone()))).collect();
         tokio::select! {
             () = shutdown.cancelled() => {}
-            () = self.listen(&mut subscription, &mut tails) => {}
+            () = self.listen_on_demand(&mut tails) => {}
         }
         for tail in tails.values_mut() {
             tail.lost(&self.listener);
         }
     }
 
-    async fn listen(&self, subscription: &mut Subscription, tails: &mut HashMap<String, Tail>) {
+    async fn listen_on_demand(&self, tails: &mut HashMap<String, Tail>) {
         let mut warnings = Throttle::default();
         let mut tick = interval(self.tick);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            while !self.listener.is_listening() {
+                tick.tick().await;
+            }
+            let channels = self.streams.iter().map(|stream| events_channel(stream)).collect();
+            let subscription = self.bus.subscribe(channels, Some(self.tick * DEAD_TICKS));
+            self.listen(subscription, tails, &mut tick, &mut warnings).await;
+            tails.values_mut().for_each(|tail| tail.lost(&self.listener));
+        }
+    }
+
+    /// Listens until nobody has for a while.
+    async fn listen(
+        &self,
+        mut subscription: Subscription,
+        tails: &mut HashMap<String, Tail>,
+        tick: &mut Interval,
+        warnings: &mut Throttle,
+    ) {
+        let mut unheard_ticks = 0;
+        while unheard_ticks < UNHEARD_TICKS {
             tokio::select! {
                 // What has come already counts before the time that went by.
                 biased;
@@ -103,7 +125,10 @@ impl<L: Listener, C: Channel> Ephemeral<L, C> {
                         },
                     },
                 },
-                _ = tick.tick() => tails.values_mut().for_each(|tail| tail.tick(&self.listener)),
+                _ = tick.tick() => {
+                    unheard_ticks = if self.listener.is_listening() { 0 } else { unheard_ticks + 1 };
+                    tails.values_mut().for_each(|tail| tail.tick(&self.listener));
+                }
             }
         }
     }
@@ -201,36 +226,20 @@ fn follows(now: &At, event: &Event) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
     use std::sync::{Arc, Mutex};
 
     use bytes::Bytes;
-    use futures_util::stream::{self, StreamExt as _};
 
     use super::*;
-    use crate::bus::{Outgoing, PublishError};
     use crate::cloud_event::{channel_event, channel_head};
+    use crate::recorded::Recorded;
     use crate::test_support::{EPOCH, event, event_id};
 
     #[derive(Default)]
     struct Heardlist(Mutex<Vec<String>>);
 
-    /// Tells what it is given, and then nothing more.
-    #[derive(Clone)]
-    struct Recorded(Vec<Bytes>);
-
-    impl Channel for Recorded {
-        async fn publish(&self, _: Vec<Outgoing>) -> Result<(), PublishError> {
-            Ok(())
-        }
-
-        fn subscribe(&self, channels: Vec<String>, _: Option<Duration>) -> Subscription {
-            let channel = channels[0].clone();
-            let message = move |payload| Signal::Message { channel: channel.clone(), payload };
-            Subscription::new(stream::iter(self.0.clone()).map(message))
-        }
-    }
-
-    /// Listens from the third message on.
+    /// Listens when it comes to subscribe, and then from the third message on.
     #[derive(Default, Clone)]
     struct Late(Arc<Heardlist>, Arc<Mutex<u32>>);
 
@@ -250,7 +259,7 @@ mod tests {
         fn is_listening(&self) -> bool {
             let mut asked = self.1.lock().unwrap();
             *asked += 1;
-            *asked > 2
+            *asked == 1 || *asked > 3
         }
     }
 
@@ -271,13 +280,55 @@ mod tests {
             channel_event(&event("s", 6)),
             channel_head(&head),
         ];
-        let listening = Ephemeral::new(["s".to_owned()], Recorded(said), late.clone());
+        let listening = Ephemeral::new(["s".to_owned()], Recorded::new(said), late.clone());
         let stopping = async {
             tokio::time::sleep(Duration::from_millis(1)).await;
             stop.cancel();
         };
         tokio::join!(listening.run(stop.clone()), stopping);
         assert_eq!(late.0.take(), ["clear", "live true", "event 6", "live false", "clear"]);
+    }
+
+    /// Listens when it is told to.
+    #[derive(Default, Clone)]
+    struct Switch(Arc<AtomicBool>);
+
+    impl Listener for Switch {
+        fn on_event(&self, _event: &Event) {}
+
+        fn on_clear(&self, _stream: &str) {}
+
+        fn on_live(&self, _stream: &str, _live: bool) {}
+
+        fn is_listening(&self) -> bool {
+            self.0.load(Ordering::Relaxed)
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn there_is_a_subscription_while_somebody_listens_and_for_a_while_after() {
+        let (switch, channel, stop) = (Switch::default(), Recorded::new(vec![]), CancellationToken::new());
+        let listening = Ephemeral::new(["s".to_owned()], channel.clone(), switch.clone());
+        let turn = |on| switch.0.store(on, Ordering::Relaxed);
+        let switching = async {
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            assert_eq!(channel.subscriptions(), 0, "nobody has listened");
+            turn(true);
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            assert_eq!(channel.subscriptions(), 1);
+            turn(false);
+            tokio::time::sleep(Duration::from_secs(4)).await;
+            turn(true);
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            assert_eq!(channel.subscriptions(), 1, "a short pause costs nothing");
+            turn(false);
+            tokio::time::sleep(Duration::from_secs(6)).await;
+            turn(true);
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            assert_eq!(channel.subscriptions(), 2, "a long one gives it up");
+            stop.cancel();
+        };
+        tokio::join!(listening.run(stop.clone()), switching);
     }
 
     impl Heardlist {

@@ -23,6 +23,8 @@ mod machine;
 mod pace;
 mod parked_acts;
 pub mod participant;
+#[cfg(feature = "testing")]
+pub mod recorded;
 mod relay;
 mod resync;
 mod resync_jobs;

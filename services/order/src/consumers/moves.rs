@@ -1,5 +1,5 @@
-//! Wakes the calls of this process that wait for a transfer which another replica has moved: every replica hears stream
-//! `order`. What is not heard is found by the call's next look.
+//! Wakes the calls of this process that wait for a transfer which another replica has moved: as long as there are such
+//! calls, this replica hears stream `order`. What is not heard is found by the call's next look.
 
 use std::sync::Arc;
 

@@ -1,5 +1,6 @@
 //! Calls that wait for a transfer. They hold no connection: they are woken when this process has moved it, or stream
-//! `order` tells that another replica has, and look again every 250 ms, because both may fail them.
+//! `order` tells that another replica has, and look again every 250 ms, because both may fail them. The stream is heard
+//! only while somebody waits for what another replica may do: else Redis would send every event to each replica.
 //!
 //! Shared by all cores of the process: the consumer and the listener run on the first one, calls on all.
 
@@ -193,10 +194,10 @@ impl Coordinator {
 mod tests {
     use api::order::v1::{CreditConfirmRequested, OrderPaid, TransferCompleted};
     use bytes::Bytes;
-    use events::bus::{Channel, Outgoing, PublishError, Signal, Subscription};
     use events::cloud_event::channel_event;
+    use events::recorded::Recorded;
     use events::{Aggregate, Ephemeral, Event, Headers, NewEvent};
-    use futures_util::{FutureExt as _, StreamExt as _, stream};
+    use futures_util::FutureExt as _;
     use prost::Name;
     use time::OffsetDateTime;
     use tokio_util::sync::CancellationToken;
@@ -238,22 +239,6 @@ mod tests {
         caller.ended().await;
     }
 
-    /// What another replica has published.
-    #[derive(Clone)]
-    struct Published(Vec<Bytes>);
-
-    impl Channel for Published {
-        async fn publish(&self, _: Vec<Outgoing>) -> Result<(), PublishError> {
-            Ok(())
-        }
-
-        fn subscribe(&self, channels: Vec<String>, _: Option<Duration>) -> Subscription {
-            let channel = channels[0].clone();
-            let message = move |payload| Signal::Message { channel: channel.clone(), payload };
-            Subscription::new(stream::iter(self.0.clone()).map(message))
-        }
-    }
-
     fn told(position: i64, kind: &str, payload: &impl Name) -> Bytes {
         let event_id = |position: i64| Uuid::from_u128(position.unsigned_abs().into()).into();
         let aggregate = Aggregate::new(kind, id(1));
@@ -276,7 +261,7 @@ mod tests {
     async fn hear(waiters: &Arc<Waiters>, published: Vec<Bytes>) {
         let stop = CancellationToken::new();
         let listening =
-            Ephemeral::new(["order".to_owned()], Published(published), Moves::new(Arc::clone(waiters)));
+            Ephemeral::new(["order".to_owned()], Recorded::new(published), Moves::new(Arc::clone(waiters)));
         let stopping = async {
             tokio::time::sleep(Duration::from_millis(1)).await;
             stop.cancel();
