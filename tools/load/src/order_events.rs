@@ -12,7 +12,7 @@ use futures_util::TryStreamExt as _;
 use mongodb::{Client, Collection};
 use prost::{Message as _, Name as _};
 use redis::aio::MultiplexedConnection;
-use sqlx::postgres::PgConnection;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{Connection as _, Row as _};
 use time::OffsetDateTime;
 use tokio::time::sleep;
@@ -106,7 +106,9 @@ pub(crate) async fn write(connection: &mut PgConnection, stream: &str, orders: &
 
 /// A connection to order service's database.
 pub(crate) async fn postgres(databases: &Databases) -> Result<PgConnection> {
-    PgConnection::connect(&databases.postgres_url).await.context("connecting to PostgreSQL")
+    let options: PgConnectOptions = databases.postgres_url.parse()?;
+    let options = options.options(crate::POSTGRES_SETTINGS);
+    PgConnection::connect_with(&options).await.context("connecting to PostgreSQL")
 }
 
 /// Tells the sequencer that there is something to stamp, wherever it runs.

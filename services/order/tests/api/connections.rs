@@ -1,15 +1,18 @@
-//! What becomes of the connections of calls that end before their work does.
+//! What becomes of the connections of calls that end before their work does, and how each is set.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use api::auth::v1::Role;
 use api::order::v1::order::State;
 use api::order::v1::{CancelOrderRequest, Order};
+use order_service::config::PostgresConfig;
+use order_service::storage::{Signals, Store, Use};
 use sqlx::PgConnection;
 use testkit::wait_until;
 use tonic::Code;
 
-use crate::harness::{Harness, Person, WITHIN, eur, item, placing, request_id};
+use crate::harness::{Harness, Person, WITHIN, database, eur, item, placing, request_id};
 use crate::refusal::assert_refused;
 
 /// Sessions of the service's pool for calls, by what they are doing.
@@ -121,4 +124,19 @@ async fn sessions_that_the_server_ended_cost_one_call_at_most() {
     }
     assert!(failures <= 1, "{failures} calls failed");
     harness.assert_stock_adds_up(&tea).await;
+}
+
+/// Plans must not read whole tables, so PostgreSQL takes the few statements that read a small one for costly, and would
+/// compile them first: 0.1 s each time, of every look whether the schema is complete too.
+#[tokio::test]
+async fn no_statement_is_compiled_before_it_runs() {
+    let database = database().await;
+    let config = PostgresConfig::for_tests(database.url());
+    for usage in [Use::Calls, Use::Workers] {
+        let store = Store::open(&config, usage, Arc::<Signals>::default()).unwrap();
+        let mut tx = store.begin().await.unwrap();
+        let query = "SELECT WHERE NOT current_setting('jit')::boolean";
+        assert_eq!(tx.execute(sqlx::query(query)).await.unwrap(), 1, "{usage:?}");
+        tx.rollback().await;
+    }
 }

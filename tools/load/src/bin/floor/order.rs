@@ -79,9 +79,7 @@ impl Manager for Connector {
 impl Orders {
     pub(crate) async fn connect(options: Options) -> Result<Self> {
         let url: PgConnectOptions = options.postgres_url.parse()?;
-        // Without them both statements cost the server more: it would plan them anew each time.
-        let settings = [("plan_cache_mode", "force_generic_plan"), ("enable_seqscan", "off")];
-        let connector = Connector(url.options(settings).disable_statement_logging());
+        let connector = Connector(url.options(load::POSTGRES_SETTINGS).disable_statement_logging());
         let pool = Pool::builder(connector).max_size(CONNECTIONS).build()?;
         Ok(Self { pool, customer_id: options.customer_id, offers: Arc::default() })
     }
