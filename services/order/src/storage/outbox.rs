@@ -1,8 +1,9 @@
 //! [`OutboxStore`]: the sequencer's statements.
 //!
-//! **Invariant:** positions are given under the lock of the stream's lease row, in separate statements of one
-//! READ COMMITTED transaction: in a single one, the snapshot that finds pending events would be older than the
-//! lock that it waited for. So positions are dense and become visible in order.
+//! **Invariant:** positions are given under the lock of the stream's lease row, so that they are dense and become
+//! visible in order. One READ COMMITTED statement does all of it, and its snapshot may be older than the lock that it
+//! waited for: then a stamp of the same lease, whose answer was lost, has just committed. So every row that the snapshot
+//! shows as pending is locked too, which looks at it as it is now, before it is counted.
 
 use std::result::Result;
 use std::time::Duration;
@@ -10,8 +11,8 @@ use std::time::Duration;
 use events::{EventLog as _, Lease, OutboxStore, Position, Silent, Stamp, StoreError};
 use uuid::Uuid;
 
+use super::Store;
 use super::outbox_log::{Row, limit};
-use super::{Store, Tx};
 use crate::error::{Error, Result as AppResult};
 
 #[derive(sqlx::FromRow)]
@@ -70,19 +71,13 @@ impl OutboxStore for Store {
     }
 
     async fn stamp(&self, lease: &Lease, limit: usize, duration: Duration) -> Result<Stamp, StoreError> {
-        let mut tx = self.begin().await?;
-        let Some((next, last)) = tx.lease_lock(lease).await? else {
-            tx.rollback().await;
+        let mut rows = self.pending_stamp(lease, limit, duration).await?;
+        if rows.is_empty() && !self.lease_is_held(lease).await? {
             return Ok(Stamp::LeaseLost);
-        };
-        let mut rows = tx.pending_stamp(lease, (next, last), limit, duration).await?;
-        rows.sort_unstable_by_key(|row| row.position);
-        let events: Vec<_> = rows.into_iter().map(|row| row.into_event(&lease.stream, lease.epoch)).collect();
-        if !events.is_empty() {
-            fault::point!("sequencer.stamping", &lease.stream);
         }
-        tx.commit().await?;
-        Ok(Stamp::Stamped(events))
+        rows.sort_unstable_by_key(|row| row.position);
+        let events = rows.into_iter().map(|row| row.into_event(&lease.stream, lease.epoch));
+        Ok(Stamp::Stamped(events.collect()))
     }
 
     async fn is_idle(&self, lease: &Lease, duration: Duration) -> Result<bool, StoreError> {
@@ -168,16 +163,76 @@ impl OutboxStore for Store {
     }
 }
 
-impl Tx {
-    /// Locks the lease if it is still this one, on the server that it was taken on: the next position and the
-    /// newest event.
-    async fn lease_lock(&mut self, lease: &Lease) -> AppResult<Option<(i64, Option<Uuid>)>> {
-        let server = self.connection().identity().clone();
+impl Store {
+    /// Gives the oldest pending events the positions from the lease's next one on, renews the lease and moves its head;
+    /// the events come in no order. Nothing happens if it is another lease by now, or another server.
+    async fn pending_stamp(&self, lease: &Lease, limit: usize, duration: Duration) -> AppResult<Vec<Row>> {
+        let mut connection = self.read().await?;
+        let server = connection.identity().clone();
         let query = sqlx::query(
-            "SELECT next_position, last_event_id FROM outbox_lease
-             WHERE stream = $1 AND owner = $2 AND fence = $3 AND epoch = $4
-               AND system_identifier = $5 AND timeline = $6
-             FOR UPDATE",
+            "WITH lease AS MATERIALIZED (
+                 SELECT next_position, last_event_id FROM outbox_lease
+                 WHERE stream = $1 AND owner = $2 AND fence = $3 AND epoch = $4
+                   AND system_identifier = $5 AND timeline = $6
+                 FOR UPDATE
+             ), pending AS MATERIALIZED (
+                 SELECT event_id, id FROM outbox
+                 WHERE stream = $1 AND position IS NULL AND EXISTS (SELECT FROM lease)
+                 ORDER BY id LIMIT $7
+                 FOR UPDATE
+             ), stamp AS (
+                 SELECT event_id,
+                        (SELECT next_position FROM lease) - 1 + row_number() OVER (ORDER BY id) AS position,
+                        coalesce(lag(event_id) OVER (ORDER BY id), (SELECT last_event_id FROM lease)) AS previous
+                 FROM pending
+             ), stamped AS (
+                 UPDATE outbox
+                 SET position = stamp.position, previous = stamp.previous, stamped_at = clock_timestamp()
+                 FROM stamp WHERE outbox.event_id = stamp.event_id
+                 RETURNING outbox.event_id, aggregate_type, aggregate_id, aggregate_version, type, schema_version,
+                           payload, headers, created_at, outbox.position, outbox.previous
+             ), head AS (
+                 SELECT position, event_id FROM stamped ORDER BY position DESC LIMIT 1
+             ), advanced AS (
+                 UPDATE outbox_lease
+                 SET lease_until = clock_timestamp() + make_interval(secs => $8),
+                     next_position = coalesce((SELECT position + 1 FROM head), next_position),
+                     last_event_id = coalesce((SELECT event_id FROM head), last_event_id)
+                 WHERE stream = $1 AND EXISTS (SELECT FROM lease)
+             )
+             SELECT * FROM stamped",
+        )
+        .bind(&lease.stream)
+        .bind(lease.owner)
+        .bind(lease.fence)
+        .bind(lease.epoch)
+        .bind(server.system_identifier)
+        .bind(server.timeline)
+        .bind(self::limit(limit))
+        .bind(seconds(duration));
+        if !fault::BUILT_IN {
+            return connection.rows(query).await;
+        }
+        // One statement has no moment inside its transaction.
+        drop(connection);
+        let mut tx = self.begin().await?;
+        let rows: Vec<Row> = tx.rows(query).await?;
+        if !rows.is_empty() {
+            fault::point!("sequencer.stamping", &lease.stream);
+        }
+        tx.commit().await?;
+        Ok(rows)
+    }
+
+    /// Whether a lease has not become another's, and the server is still its own.
+    async fn lease_is_held(&self, lease: &Lease) -> AppResult<bool> {
+        let mut connection = self.read().await?;
+        let server = connection.identity().clone();
+        let query = sqlx::query(
+            "SELECT EXISTS (
+                 SELECT FROM outbox_lease
+                 WHERE stream = $1 AND owner = $2 AND fence = $3 AND epoch = $4
+                   AND system_identifier = $5 AND timeline = $6)",
         )
         .bind(&lease.stream)
         .bind(lease.owner)
@@ -185,46 +240,7 @@ impl Tx {
         .bind(lease.epoch)
         .bind(server.system_identifier)
         .bind(server.timeline);
-        self.row(query).await
-    }
-
-    /// Gives the oldest pending events the positions from `next` on, renews the lease and moves its head; the events
-    /// come in no order. One statement, since the lease is locked already.
-    async fn pending_stamp(
-        &mut self,
-        lease: &Lease,
-        (next, last): (i64, Option<Uuid>),
-        limit: usize,
-        duration: Duration,
-    ) -> AppResult<Vec<Row>> {
-        let query = sqlx::query(
-            "WITH stamped AS (
-                 UPDATE outbox
-                 SET position = stamp.position, previous = stamp.previous, stamped_at = clock_timestamp()
-                 FROM (SELECT event_id,
-                              $2 - 1 + row_number() OVER (ORDER BY id) AS position,
-                              coalesce(lag(event_id) OVER (ORDER BY id), $3) AS previous
-                       FROM (SELECT event_id, id FROM outbox
-                             WHERE stream = $1 AND position IS NULL ORDER BY id LIMIT $4) AS pending) AS stamp
-                 WHERE outbox.event_id = stamp.event_id
-                 RETURNING outbox.event_id, aggregate_type, aggregate_id, aggregate_version, type, schema_version,
-                           payload, headers, created_at, outbox.position, outbox.previous
-             ), head AS (
-                 SELECT position, event_id FROM stamped ORDER BY position DESC LIMIT 1
-             ), advanced AS (
-                 UPDATE outbox_lease
-                 SET lease_until = clock_timestamp() + make_interval(secs => $5),
-                     next_position = coalesce((SELECT position + 1 FROM head), next_position),
-                     last_event_id = coalesce((SELECT event_id FROM head), last_event_id)
-                 WHERE stream = $1
-             )
-             SELECT * FROM stamped",
-        )
-        .bind(&lease.stream)
-        .bind(next)
-        .bind(last)
-        .bind(self::limit(limit))
-        .bind(seconds(duration));
-        self.rows(query).await
+        let held: Option<(bool,)> = connection.row(query).await?;
+        Ok(held.is_some_and(|(held,)| held))
     }
 }
