@@ -7,6 +7,8 @@
 use std::sync::Arc;
 
 use secrecy::{ExposeSecret as _, SecretString};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use tracing::Instrument as _;
 use types::Source;
 
@@ -49,40 +51,68 @@ impl App {
         }
         let admitted = self.admission.admit(login.source)?;
         let login = Arc::new(login);
-        let mut known = self.check_to_the_end(&login, admitted).await?;
+        let (right, hears) = oneshot::channel();
+        let check = self.check_to_the_end(&login, admitted, right);
+        let Ok(known) = hears.await else {
+            check.await.map_err(Error::internal)??;
+            return Err(Error::internal("a check ended well without a word"));
+        };
+        // The throttle notes the success and the session is made at once: one exchange with Redis.
+        let (created, noted) = tokio::join!(self.create(known, &login), check);
+        noted.map_err(Error::internal)??;
+        let mut created = created?;
         for _ in 1..CHECKS_MAX {
-            if let Some(created) = self.create(known, &login).await? {
-                return Ok(created);
+            if created.is_some() {
+                break;
             }
             // A change of role or a deactivation came in between: what user service said is out of date.
-            known = self.users.password_verify(&login.email, &login.password).await?;
+            let known = self.users.password_verify(&login.email, &login.password).await?;
+            created = self.create(known, &login).await?;
         }
-        self.create(known, &login).await?.ok_or(Error::Contention)
+        created.ok_or(Error::Contention)
     }
 
-    /// Checks the password under the throttle; goes on when the caller does not wait for it any more.
-    async fn check_to_the_end(&self, login: &Arc<Login>, admitted: Admitted) -> Result<KnownUser> {
+    /// Checks the password under the throttle, and tells who it is as soon as it was right; goes on when the caller does
+    /// not wait for it any more.
+    fn check_to_the_end(
+        &self,
+        login: &Arc<Login>,
+        admitted: Admitted,
+        right: oneshot::Sender<KnownUser>,
+    ) -> JoinHandle<Result<()>> {
         let (app, login) = (self.clone(), Arc::clone(login));
-        let check = async move { app.check(&login, admitted).await };
-        self.tasks.spawn(check.in_current_span()).await.map_err(Error::internal)?
+        let check = async move { app.check(&login, admitted, right).await };
+        self.tasks.spawn(check.in_current_span())
     }
 
-    async fn check(&self, login: &Login, admitted: Admitted) -> Result<KnownUser> {
+    async fn check(
+        &self,
+        login: &Login,
+        admitted: Admitted,
+        right: oneshot::Sender<KnownUser>,
+    ) -> Result<()> {
         let attempt = self.store.login_begin(&throttle_key(&login.email), login.source).await?;
         fault::point!("login.counted", "session");
         let checked = self.users.password_verify(&login.email, &login.password).await;
         fault::point!("login.checked", "session");
-        match &checked {
-            Ok(_) => self.store.login_succeeded(&attempt).await?,
-            Err(Error::InvalidCredentials) => {
+        match checked {
+            Ok(known) => {
+                // Whoever has gone away gets no session.
+                let _ = right.send(known);
+                self.store.login_succeeded(&attempt).await
+            }
+            Err(wrong @ Error::InvalidCredentials) => {
                 admitted.failed();
                 self.store.login_failed(&attempt).await?;
                 tracing::info!(target: "audit", "a login failed");
+                Err(wrong)
             }
             // Nobody looked at the password.
-            Err(_) => self.store.login_released(&attempt).await?,
+            Err(error) => {
+                self.store.login_released(&attempt).await?;
+                Err(error)
+            }
         }
-        checked
     }
 
     async fn create(&self, known: KnownUser, login: &Login) -> Result<Option<(Session, Tokens)>> {
