@@ -15,7 +15,10 @@ use crate::harness::{Harness, SOON, bearer, request_id, user_in};
 async fn every_script_keeps_to_one_slot_and_to_the_rights_of_the_service() {
     let state = State::for_run(&state::base()).await.unwrap();
     let redis = Redis::start(&state, RedisUse::Sessions, Port::Free, Lifetime::WithParent).await.unwrap();
-    redis.process().relaunch_with(|launch| launch.args.extend(["--cluster-enabled".into(), "yes".into()]));
+    // Without a word, the nodes' own port is 10,000 further on, where outgoing connections have theirs.
+    let nodes = Port::Free.choose().unwrap().to_string();
+    let cluster = ["--cluster-enabled", "yes", "--cluster-port", &nodes].map(Into::into);
+    redis.process().relaunch_with(|launch| launch.args.extend(cluster));
     redis.stop().await.unwrap();
     redis.restart().await.unwrap();
     redis.admin().run(0, &["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]).await.unwrap();
