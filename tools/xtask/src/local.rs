@@ -26,7 +26,7 @@ pub(crate) struct LocalArgs {
     #[arg(long, value_name = "DIR", env = "TRISTORE_STATE")]
     pub(crate) state: Option<PathBuf>,
     /// Put everything on the seven ports after this one: user, order and session service, PostgreSQL, MongoDB,
-    /// Redis for sessions, Redis for events. [default: 50051 to 50053, 55432, 57017, 56379, 56380]
+    /// Redis for sessions, Redis for events. [default: 50051 to 50053, 15432, 17017, 16379, 16380]
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1024..=i64::from(LAST_PORT)))]
     port_base: Option<u16>,
     /// Run the optimised build.
@@ -62,7 +62,7 @@ impl LocalArgs {
     fn ports(&self, otherwise: Ports) -> [Port; 7] {
         let fixed = match (self.port_base, otherwise) {
             (Some(base), _) => [1, 2, 3, 4, 5, 6, 7].map(|offset| base + offset),
-            (None, Ports::WellKnown) => [50051, 50052, 50053, 55432, 57017, 56379, 56380],
+            (None, Ports::WellKnown) => [50051, 50052, 50053, 15432, 17017, 16379, 16380],
             (None, Ports::Free) => return [Port::Free; 7],
         };
         fixed.map(Port::Fixed)
