@@ -13,10 +13,12 @@ mod table;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 use load::round::Round;
 use testkit::{Profile, ServiceName};
+use tokio::time::sleep;
 
 use self::rows::Row;
 use self::stage::{Part, Side, Stage};
@@ -24,6 +26,10 @@ use self::stats::Goal;
 use self::table::Line;
 use crate::local::asked_to_stop;
 use crate::out;
+
+/// A process is idle when it has given back what it keeps for the next call: user service's memory for the hashing of
+/// passwords stays for ten seconds.
+const IDLE_AFTER: Duration = Duration::from_secs(12);
 
 /// Measures the release builds of all services on private databases, beside their floors and goals. About eight
 /// minutes, not counting the build; nothing else should run meanwhile.
@@ -163,6 +169,7 @@ impl Bench {
             Part::RedisSession,
             Part::RedisEvents,
         ];
+        sleep(IDLE_AFTER).await;
         let mut rounds = Vec::new();
         for _ in 0..self.args.rounds {
             rounds.push(self.stage.load(Side::Ours, &parts, &self.times("idle")).await?);

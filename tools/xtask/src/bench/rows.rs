@@ -23,10 +23,10 @@ pub(crate) enum Row {
     OrderGet,
     /// An event goes from PostgreSQL to MongoDB, 500 a second.
     EventsWay,
-    /// Many events at once do.
-    Backlog,
     /// Credit moves from a wallet to an account.
     Transfer,
+    /// Many events at once do. The databases clean up behind them for a while, so it comes late.
+    Backlog,
     /// How soon services serve.
     Start,
     /// What memory all that took.
@@ -44,8 +44,8 @@ impl Row {
         Self::OrderPlace,
         Self::OrderGet,
         Self::EventsWay,
-        Self::Backlog,
         Self::Transfer,
+        Self::Backlog,
         Self::Loaded,
         Self::Start,
     ];
