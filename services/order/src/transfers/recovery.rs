@@ -185,6 +185,15 @@ mod tests {
         }
     }
 
+    /// With the schema, and as workers see it.
+    async fn database() -> (TestPostgres, Store) {
+        let database = TestPostgres::create().await.unwrap();
+        let config = PostgresConfig::for_tests(database.url());
+        schema::migrate(&config).await.unwrap();
+        let store = Store::open(&config, Use::Workers, Arc::<Signals>::default()).unwrap();
+        (database, store)
+    }
+
     async fn execute(store: &Store, statement: &'static str) -> u64 {
         store.read().await.unwrap().execute(sqlx::query(statement)).await.unwrap()
     }
@@ -192,10 +201,7 @@ mod tests {
     /// Nothing that recovery does can mend it, so it must not come back at once.
     #[tokio::test]
     async fn a_contradiction_is_looked_at_again_later_and_later() {
-        let database = TestPostgres::create().await.unwrap();
-        let config = PostgresConfig::for_tests(database.url());
-        schema::migrate(&config).await.unwrap();
-        let store = Store::open(&config, Use::Workers, Arc::<Signals>::default()).unwrap();
+        let (_database, store) = database().await;
         // The hold of a refund that nobody has decided is posted.
         execute(
             &store,
@@ -247,10 +253,7 @@ mod tests {
     /// the transfer is as undecided and as late as when it was claimed.
     #[tokio::test]
     async fn a_worker_whose_claim_was_taken_over_writes_nothing() {
-        let database = TestPostgres::create().await.unwrap();
-        let config = PostgresConfig::for_tests(database.url());
-        schema::migrate(&config).await.unwrap();
-        let store = Store::open(&config, Use::Workers, Arc::<Signals>::default()).unwrap();
+        let (_database, store) = database().await;
         execute(
             &store,
             "WITH placed AS (
