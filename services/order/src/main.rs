@@ -9,7 +9,7 @@ use order_service::config::{Action, Command, Config, LISTEN, PostgresConfig};
 use order_service::{DOMAIN, OrderService, schema};
 use runtime::config::{masked, parse_from};
 
-/// Takes a tenth off what a call costs, and gives back to the system what is free.
+/// Takes a tenth off what a call costs, for 2 MiB more of memory.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 

@@ -8,7 +8,7 @@ use mimalloc::MiMalloc;
 use runtime::config::{masked, parse_from};
 use session_service::{Action, Command, Config, DOMAIN, LISTEN, MigrateConfig, SessionService, migrate};
 
-/// Takes a tenth off what a call costs, and gives back to the system what is free.
+/// Takes a tenth off what a call costs, for 2 MiB more of memory.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 

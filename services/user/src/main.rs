@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
 use clap::{Args, Parser, Subcommand};
-use mimalloc::MiMalloc;
 use runtime::config::masked;
 use types::{SystemClock, SystemIds};
 use user_service::config::{LISTEN, MongoConfig, PasswordConfig};
@@ -48,10 +47,6 @@ struct BootstrapAdmin {
     #[arg(long, required = true)]
     password_stdin: bool,
 }
-
-/// Takes a tenth off what a call costs, and gives back to the system what is free.
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> anyhow::Result<()> {
     let cli: Cli = runtime::config::parse_from(LISTEN, arguments()).unwrap_or_else(|error| error.exit());

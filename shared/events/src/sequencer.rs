@@ -64,7 +64,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// transaction here and in each consumer, and an event after a pause waits for nothing.
 const STAMP_PAUSE: Duration = Duration::from_millis(2);
 /// The more events it found, the longer, up to so many times. A stream that is this busy is short of processor time
-/// sooner than of patience: at 2,000 events a second this takes a fifth off what an order costs.
+/// sooner than of patience: at 2,000 events a second this takes a tenth off what an order costs.
 const STAMP_PAUSES_MAX: u32 = 4;
 /// How often a replica without the lease passes hints on at the most.
 const HINT_PAUSE: Duration = Duration::from_millis(2);
