@@ -9,10 +9,13 @@ use std::result::Result;
 use std::time::Duration;
 
 use events::{EventLog as _, Lease, OutboxStore, Position, Silent, Stamp, StoreError};
+use sqlx::postgres::{PgArguments, Postgres};
+use sqlx::query::Query;
 use uuid::Uuid;
 
 use super::Store;
 use super::outbox_log::{Row, limit};
+use super::pool::ServerIdentity;
 use crate::error::{Error, Result as AppResult};
 
 #[derive(sqlx::FromRow)]
@@ -25,6 +28,21 @@ struct LeaseRow {
 
 fn seconds(duration: Duration) -> f64 {
     duration.as_secs_f64()
+}
+
+/// A statement about a lease that was taken on this server; its parameters $1 to $6 say which.
+fn about<'q>(
+    lease: &'q Lease,
+    server: ServerIdentity,
+    sql: &'static str,
+) -> Query<'q, Postgres, PgArguments> {
+    sqlx::query(sql)
+        .bind(&lease.stream)
+        .bind(lease.owner)
+        .bind(lease.fence)
+        .bind(lease.epoch)
+        .bind(server.system_identifier)
+        .bind(server.timeline)
 }
 
 impl OutboxStore for Store {
@@ -83,19 +101,15 @@ impl OutboxStore for Store {
     async fn is_idle(&self, lease: &Lease, duration: Duration) -> Result<bool, StoreError> {
         let mut connection = self.read().await?;
         let server = connection.identity().clone();
-        let query = sqlx::query(
+        let query = about(
+            lease,
+            server,
             "SELECT NOT EXISTS (SELECT 1 FROM outbox WHERE stream = $1 AND position IS NULL)
              FROM outbox_lease
              WHERE stream = $1 AND owner = $2 AND fence = $3 AND epoch = $4
                AND system_identifier = $5 AND timeline = $6
                AND lease_until > clock_timestamp() + make_interval(secs => $7)",
         )
-        .bind(&lease.stream)
-        .bind(lease.owner)
-        .bind(lease.fence)
-        .bind(lease.epoch)
-        .bind(server.system_identifier)
-        .bind(server.timeline)
         .bind(seconds(duration * 2 / 3));
         let row: Option<(bool,)> = connection.row(query).await?;
         Ok(row.is_some_and(|(nothing_pending,)| nothing_pending))
@@ -169,7 +183,9 @@ impl Store {
     async fn pending_stamp(&self, lease: &Lease, limit: usize, duration: Duration) -> AppResult<Vec<Row>> {
         let mut connection = self.read().await?;
         let server = connection.identity().clone();
-        let query = sqlx::query(
+        let query = about(
+            lease,
+            server,
             "WITH lease AS MATERIALIZED (
                  SELECT next_position, last_event_id FROM outbox_lease
                  WHERE stream = $1 AND owner = $2 AND fence = $3 AND epoch = $4
@@ -202,12 +218,6 @@ impl Store {
              )
              SELECT * FROM stamped",
         )
-        .bind(&lease.stream)
-        .bind(lease.owner)
-        .bind(lease.fence)
-        .bind(lease.epoch)
-        .bind(server.system_identifier)
-        .bind(server.timeline)
         .bind(self::limit(limit))
         .bind(seconds(duration));
         if !fault::BUILT_IN {
@@ -228,18 +238,14 @@ impl Store {
     async fn lease_is_held(&self, lease: &Lease) -> AppResult<bool> {
         let mut connection = self.read().await?;
         let server = connection.identity().clone();
-        let query = sqlx::query(
+        let query = about(
+            lease,
+            server,
             "SELECT EXISTS (
                  SELECT FROM outbox_lease
                  WHERE stream = $1 AND owner = $2 AND fence = $3 AND epoch = $4
                    AND system_identifier = $5 AND timeline = $6)",
-        )
-        .bind(&lease.stream)
-        .bind(lease.owner)
-        .bind(lease.fence)
-        .bind(lease.epoch)
-        .bind(server.system_identifier)
-        .bind(server.timeline);
+        );
         let held: Option<(bool,)> = connection.row(query).await?;
         Ok(held.is_some_and(|(held,)| held))
     }
