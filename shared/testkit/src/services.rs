@@ -28,7 +28,7 @@ impl ServiceName {
 
     /// The name of its package, its binary and its service token.
     #[must_use]
-    pub fn binary(self) -> &'static str {
+    pub const fn binary(self) -> &'static str {
         match self {
             Self::User => "user-service",
             Self::Order => "order-service",
@@ -45,7 +45,8 @@ impl fmt::Display for ServiceName {
 
 /// What a system is run with: the services, and its operators' command. Built in one go everywhere: for another choice
 /// of packages Cargo unifies other features of what they depend on, and compiles that once more.
-pub const PROGRAMS: [&str; 4] = ["user-service", "order-service", "session-service", "tristore"];
+pub const PROGRAMS: [&str; 4] =
+    [ServiceName::User.binary(), ServiceName::Order.binary(), ServiceName::Session.binary(), "tristore"];
 
 /// How the binaries are built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
