@@ -2,24 +2,18 @@
 //! its stream was rewound. `admin_service.rs` serves it.
 
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use types::EventId;
 
-use crate::envelope::Aggregate;
+use crate::effects::Effects;
+use crate::envelope::{Aggregate, Position};
 use crate::pace::Backoff;
-pub use crate::resync::{RESYNC_HOLD, Rebuild, Snapshot};
+pub use crate::snapshot::{BoxFuture, Rebuild, Snapshot};
 use crate::source::{Source, SourceError};
-use crate::store::{
-    ConsumerId, ConsumerStore, Effects, Parked, Position, Resynced, Skip, Standing, StoreError,
-};
+use crate::store::{ConsumerId, ConsumerStore, Parked, Resynced, Skip, Standing, StoreError};
 use uuid::Uuid;
-
-/// A future without a name.
-pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Why an operator's wish was not met.
 #[derive(Debug, thiserror::Error)]

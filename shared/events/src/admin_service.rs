@@ -22,10 +22,10 @@ use types::EventId;
 
 use crate::admin::{AdminError, ConsumerAdmin};
 use crate::cloud_event::encode;
-use crate::envelope::Aggregate;
+use crate::envelope::{Aggregate, Position};
 use crate::resync_jobs::{Joined, Resyncs};
 use crate::status::{EventViolations as _, Statuses};
-use crate::store::{ConsumerId, Parked, Position, Skip, Standing};
+use crate::store::{ConsumerId, Parked, Skip, Standing};
 
 const LIST: &str = "event.v1.EventAdminService/ListParked";
 const JUSTIFICATION_MAX: usize = 500;

@@ -14,8 +14,8 @@ use prost::Message as _;
 use types::EventId;
 use uuid::Uuid;
 
-use crate::envelope::{Aggregate, Event, Headers, NewEvent};
-use crate::store::{Head, Position};
+use crate::envelope::{Aggregate, Event, Headers, NewEvent, Position};
+use crate::store::Head;
 
 /// The longest payload that goes over Redis Pub/Sub; of a longer one only the reference goes, because Redis
 /// drops a subscriber whose output buffer grows too large.
@@ -61,6 +61,26 @@ impl Heard {
             Self::Event(event) => &event.stream,
             Self::Reference { stream, .. } => stream,
             Self::Head(head) => &head.stream,
+        }
+    }
+
+    /// The history that it is of.
+    #[must_use]
+    pub fn epoch(&self) -> Uuid {
+        match self {
+            Self::Event(event) => event.epoch,
+            Self::Reference { epoch, .. } => *epoch,
+            Self::Head(head) => head.epoch,
+        }
+    }
+
+    /// The place in the stream that it tells of.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        match self {
+            Self::Event(event) => event.position,
+            Self::Reference { position, .. } => *position,
+            Self::Head(head) => head.position,
         }
     }
 }

@@ -1,7 +1,10 @@
 //! A durable consumer: applies a stream to its own database, each event once and in order, whatever the
-//! channel loses. The rules are in `machine.rs`, the transactions in `apply.rs`, the loop that waits for
-//! everything at once in `consumer/stint.rs`; this decides which replica runs it.
+//! channel loses. The rules are in `machine.rs`, the transactions in `consumer/apply.rs`, the loop that
+//! waits for everything at once in `consumer/stint.rs`; this decides which replica runs it.
 
+pub(crate) mod apply;
+pub(crate) mod claim;
+mod options;
 mod stint;
 
 use std::sync::Arc;
@@ -9,47 +12,18 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tracing::Span;
 
+use self::claim::{Claim, lease_backoff};
+pub use self::options::ConsumerOptions;
 use self::stint::{End, Stint};
-use crate::apply::Claim;
-use crate::bus::Channel;
-use crate::pace::{Backoff, Throttle, jittered};
+use crate::bus::{Channel, events_channel};
+use crate::effects::Effects;
+use crate::pace::{Throttle, jittered};
 use crate::source::Source;
-use crate::store::{ConsumerId, ConsumerStore, Effects, LeasedMark};
+use crate::store::{ConsumerId, ConsumerStore, LeasedMark, Mark};
 
-/// How a [`Consumer`] paces itself.
-#[derive(Debug, Clone)]
-pub struct ConsumerOptions {
-    /// How long the lease of the mark lasts unless it is renewed.
-    pub lease: Duration,
-    /// The relay's heartbeat: three of them without a word are a silence.
-    pub tick: Duration,
-    /// How many events share a transaction at the most.
-    pub batch_max: usize,
-    /// How many aggregates may be parked before the consumer halts: more are a defect, not poison.
-    pub parked_aggregates_max: u64,
-    /// How often the producer is told of the mark at the most.
-    pub acknowledge_every: Duration,
-    /// Lets a span that was not entered yet go on in the traces of these `traceparent`s.
-    pub continues: Option<fn(&Span, &[&str])>,
-}
-
-impl Default for ConsumerOptions {
-    fn default() -> Self {
-        Self {
-            lease: Duration::from_secs(3),
-            tick: Duration::from_millis(250),
-            batch_max: 500,
-            parked_aggregates_max: 100,
-            acknowledge_every: Duration::from_secs(1),
-            continues: None,
-        }
-    }
-}
-
-const RETRY_FIRST: Duration = Duration::from_millis(50);
-const RETRY_LONGEST: Duration = Duration::from_secs(2);
+/// A connection without a word for so many ticks is made anew.
+const DEAD_TICKS: u32 = 20;
 const HALTED_LOOK: Duration = Duration::from_secs(1);
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -84,7 +58,7 @@ where
     /// Runs until the shutdown. Of several replicas one applies and the others wait.
     pub async fn run(self, shutdown: CancellationToken) {
         let consumer = self.claim.consumer;
-        let mut backoff = Backoff::new(RETRY_FIRST, RETRY_LONGEST);
+        let mut backoff = lease_backoff();
         let mut warnings = Throttle::default();
         let mut told_halted = false;
         while !shutdown.is_cancelled() {
@@ -103,7 +77,7 @@ where
                     told_halted = false;
                     backoff.reset();
                     tracing::info!(consumer = consumer.name, position = mark.position, "consumes the stream");
-                    match Stint::new(&self, mark).run(&shutdown).await {
+                    match self.stint(mark).run(&shutdown).await {
                         End::Shutdown => break,
                         End::MarkMoved => Duration::ZERO,
                         End::Halted => HALTED_LOOK,
@@ -134,5 +108,11 @@ where
         if tokio::time::timeout(FAREWELL, self.claim.release()).await.is_err() {
             tracing::debug!(consumer = consumer.name, "the lease was not given back and runs out");
         }
+    }
+    fn stint(&self, mark: Mark) -> Stint<S, E, P> {
+        let Self { claim, effects, source, bus, options } = self;
+        let channels = vec![events_channel(claim.consumer.stream)];
+        let subscription = bus.subscribe(channels, Some(options.tick * DEAD_TICKS));
+        Stint::new(claim.clone(), mark, effects.clone(), source.clone(), subscription, options.clone())
     }
 }

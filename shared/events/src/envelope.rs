@@ -6,7 +6,8 @@ use time::OffsetDateTime;
 use types::EventId;
 use uuid::Uuid;
 
-use crate::store::Position;
+/// A place in a stream: the first event has 1; 0 is before it. Never negative.
+pub type Position = i64;
 
 /// The newest meaning of payloads that this program knows. One more is known only by whoever was built after it.
 const SCHEMA_VERSION: i32 = 1;

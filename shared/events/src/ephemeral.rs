@@ -14,9 +14,9 @@ use uuid::Uuid;
 
 use crate::bus::{Channel, Signal, Subscription, events_channel};
 use crate::cloud_event::{Heard, from_channel};
-use crate::envelope::Event;
+use crate::envelope::{Event, Position};
 use crate::pace::Throttle;
-use crate::store::{Head, Position};
+use crate::store::Head;
 
 /// What is told to the owner of a cache. Called in the order of things; must not block.
 pub trait Listener: Send + Sync + 'static {

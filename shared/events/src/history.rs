@@ -4,8 +4,8 @@
 use types::EventId;
 use uuid::Uuid;
 
-use crate::envelope::Event;
-use crate::store::{EventLog, Head, Mark, Position, StoreError};
+use crate::envelope::{Event, Position};
+use crate::store::{EventLog, Head, Mark, StoreError};
 
 /// How many events are read, and sent, at once.
 pub const PAGE_MAX: usize = 500;

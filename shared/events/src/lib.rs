@@ -9,12 +9,12 @@
 
 pub mod admin;
 mod admin_service;
-mod apply;
 pub mod bus;
 pub mod cloud_event;
 #[cfg(feature = "testing")]
 pub mod conformance;
 pub mod consumer;
+mod effects;
 pub mod envelope;
 pub mod ephemeral;
 pub mod history;
@@ -25,11 +25,11 @@ mod parked_acts;
 pub mod participant;
 #[cfg(feature = "testing")]
 pub mod recorded;
-mod relay;
 mod resync;
 mod resync_jobs;
 pub mod sequencer;
 pub mod service;
+mod snapshot;
 pub mod source;
 mod stamped;
 mod status;
@@ -37,18 +37,20 @@ pub mod store;
 #[cfg(test)]
 mod test_support;
 
-pub use admin::{ConsumerAdmin, ConsumerHandle, RESYNC_HOLD, Rebuild, Retried, Skipped, Snapshot};
+pub use admin::{ConsumerAdmin, ConsumerHandle, Retried, Skipped};
 pub use bus::Bus;
 pub use consumer::{Consumer, ConsumerOptions};
-pub use envelope::{Aggregate, Event, Headers, NewEvent, Undecodable};
+pub use effects::{EffectError, Effects};
+pub use envelope::{Aggregate, Event, Headers, NewEvent, Position, Undecodable};
 pub use ephemeral::{Ephemeral, Listener};
 pub use log_relay::{LogRelay, LogRelayOptions};
 pub use participant::{Direction, Hold, HoldSpec, HoldState, Outcome, ParticipantTx, Refusal, Step};
+pub use resync::RESYNC_HOLD;
 pub use resync_jobs::Resyncs;
 pub use sequencer::{Sequencer, SequencerOptions};
+pub use snapshot::{Rebuild, Snapshot};
 pub use stamped::Stamped;
 pub use store::{
-    Act, ConsumerId, ConsumerStore, ConsumerTx, EffectError, Effects, EventLog, Head, HoldClaim, Lease,
-    LeasedMark, LockedMark, Mark, OutboxStore, Parked, Position, RelayLease, Resolved, Resynced, Silent,
-    Skip, Stamp, Standing, StoreError,
+    Act, ConsumerId, ConsumerStore, ConsumerTx, EventLog, Head, HoldClaim, Lease, LeasedMark, LockedMark,
+    Mark, OutboxStore, Parked, RelayLease, Resolved, Resynced, Silent, Skip, Stamp, Standing, StoreError,
 };

@@ -12,9 +12,10 @@ use uuid::Uuid;
 
 use crate::bus::{Channel, Outgoing, Signal, events_channel, wake_channel};
 use crate::cloud_event::{channel_event, channel_head};
+use crate::envelope::Position;
 use crate::pace::{Backoff, Throttle, jittered};
 use crate::stamped::Stamped;
-use crate::store::{Head, Position, RelayLease, StoreError};
+use crate::store::{Head, RelayLease, StoreError};
 
 /// How a [`LogRelay`] paces itself.
 #[derive(Debug, Clone)]

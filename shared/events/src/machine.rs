@@ -19,9 +19,9 @@ use uuid::Uuid;
 
 use self::buffer::Buffer;
 use crate::cloud_event::Heard;
-use crate::envelope::Event;
+use crate::envelope::{Event, Position};
 use crate::history::Page;
-use crate::store::{Mark, Position};
+use crate::store::Mark;
 
 /// After so many ticks without a word the channel is taken for dead.
 const SILENT_TICKS: u64 = 3;
@@ -141,7 +141,7 @@ impl Machine {
             ready: VecDeque::new(),
             ready_bytes: 0,
             tail: mark,
-            buffer: Buffer::default(),
+            buffer: Buffer::new(limits.events, limits.buffer_bytes),
             due: unknown,
             stop: false,
             running: false,
@@ -273,13 +273,8 @@ impl Machine {
 
     /// The channel said something.
     pub(crate) fn heard(&mut self, heard: Heard) {
-        let epoch = match &heard {
-            Heard::Event(event) => event.epoch,
-            Heard::Reference { epoch, .. } => *epoch,
-            Heard::Head(head) => head.epoch,
-        };
-        let position = position_of(&heard);
-        if epoch != self.mark.epoch {
+        let position = heard.position();
+        if heard.epoch() != self.mark.epoch {
             // No sign of life: an old relay may speak for ever.
             self.doubt();
             return;
@@ -444,14 +439,6 @@ impl Machine {
                 self.doubt();
             }
         }
-    }
-}
-
-fn position_of(heard: &Heard) -> Position {
-    match heard {
-        Heard::Event(event) => event.position,
-        Heard::Reference { position, .. } => *position,
-        Heard::Head(head) => head.position,
     }
 }
 

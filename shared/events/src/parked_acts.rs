@@ -6,12 +6,13 @@ use types::EventId;
 use uuid::Uuid;
 
 use crate::admin::{AdminError, ConsumerHandle, Patience, Retried, Skipped, conflicts};
-use crate::apply::error_text;
+use crate::consumer::apply::error_text;
+use crate::effects::{EffectError, Effects};
 use crate::envelope::{Aggregate, Event};
 use crate::machine::STREAM_REWOUND;
 use crate::pace::chain;
 use crate::resync::is_hold;
-use crate::store::{Act, ConsumerStore, ConsumerTx, EffectError, Effects, Parked, Skip, StoreError};
+use crate::store::{Act, ConsumerStore, ConsumerTx, Parked, Skip, StoreError};
 
 const RETRY: &str = "retry";
 const SKIP: &str = "skip";

@@ -10,12 +10,12 @@ use std::time::Duration;
 use types::EventId;
 use uuid::Uuid;
 
-use crate::admin::{AdminError, BoxFuture, ConsumerHandle, Patience, conflicts};
+use crate::admin::{AdminError, ConsumerHandle, Patience, conflicts};
+use crate::effects::Effects;
 use crate::history::History;
+use crate::snapshot::Rebuild;
 use crate::source::{Source, SourceError};
-use crate::store::{
-    ConsumerStore, ConsumerTx as _, Effects, HoldClaim, Mark, Parked, Resynced, Standing, StoreError,
-};
+use crate::store::{ConsumerStore, ConsumerTx as _, HoldClaim, Mark, Parked, Resynced, Standing, StoreError};
 
 /// How long a resync's hold lasts unless it is renewed. Longer than a page takes to be read and written, and no longer
 /// than a repeat waits for what a dead replica began.
@@ -23,24 +23,6 @@ pub const RESYNC_HOLD: Duration = Duration::from_secs(15);
 
 /// How many parked events go in one transaction.
 const PARKED_AT_ONCE: usize = 100;
-
-/// A read model that can be rebuilt from its producer's snapshot. Money cannot.
-pub trait Snapshot: Send + Sync + 'static {
-    /// Begins to read a snapshot, and notes where its consumer goes on. Changes nothing.
-    fn open(&self) -> BoxFuture<'_, Result<Box<dyn Rebuild>, StoreError>>;
-}
-
-/// A read model that is about to be rebuilt.
-pub trait Rebuild: Send {
-    /// Where the consumer goes on afterwards: what comes after that is told by events, and what the snapshot has
-    /// of it already must do no harm.
-    fn mark(&self) -> Mark;
-
-    /// Makes the read model what the snapshot says, whatever it was; tells how many aggregates there are. Until
-    /// then its consumer is held for the reason `held`: each write first looks whether it still is, which renews the
-    /// hold ([`crate::ConsumerTx::resync_holds`]).
-    fn write(self: Box<Self>, held: String) -> BoxFuture<'static, Result<u64, StoreError>>;
-}
 
 /// What the reason of a hold begins with.
 const HELD: &str = "resync ";

@@ -24,12 +24,12 @@ use types::EventId;
 
 pub use crate::admin_service::EventAdminServer;
 use crate::cloud_event::{encode, encode_head};
-use crate::envelope::Event;
+use crate::envelope::{Event, Position};
 use crate::history::{self, HistoryError, Reader};
 use crate::pace::jittered;
 use crate::stamped::{self, Stamped};
 use crate::status::{EventViolations as _, Statuses};
-use crate::store::{EventLog, Head, Mark, Position, Resolved};
+use crate::store::{EventLog, Head, Mark, Resolved};
 
 /// How often a follower gets a sign of life at the least.
 const HEARTBEAT: Duration = Duration::from_millis(250);

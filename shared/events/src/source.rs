@@ -21,8 +21,9 @@ use tonic_types::StatusExt as _;
 use uuid::Uuid;
 
 use crate::cloud_event::{Malformed, decode, decode_head};
+use crate::envelope::Position;
 use crate::history::{History, Page};
-use crate::store::{ConsumerId, Head, Mark, Position};
+use crate::store::{ConsumerId, Head, Mark};
 
 /// How long a call that is not a replay may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);

@@ -11,8 +11,9 @@ use tonic_types::FieldViolation;
 use types::EventId;
 use uuid::Uuid;
 
+use crate::envelope::Position;
 use crate::history::HistoryError;
-use crate::store::{Position, StoreError};
+use crate::store::StoreError;
 
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 const NAME_MAX: usize = 100;

@@ -4,8 +4,7 @@ use time::OffsetDateTime;
 use types::EventId;
 use uuid::Uuid;
 
-use crate::envelope::{Aggregate, Event, Headers, NewEvent};
-use crate::store::Position;
+use crate::envelope::{Aggregate, Event, Headers, NewEvent, Position};
 
 /// The id that [`event`] gives to the event at a position of the first history.
 pub(crate) fn event_id(position: Position) -> EventId {

@@ -17,14 +17,15 @@ pub use self::parking::*;
 pub use self::resync::*;
 use super::{aggregate, new_event};
 use crate::admin::ConsumerHandle;
-use crate::apply::{Applier, Claim, Outcome};
 use crate::consumer::ConsumerOptions;
-use crate::envelope::{Aggregate, Event};
+use crate::consumer::apply::{Applier, Outcome};
+use crate::consumer::claim::Claim;
+use crate::effects::{EffectError, Effects};
+use crate::envelope::{Aggregate, Event, Position};
 use crate::history::History;
 use crate::source::{Pages, Source, SourceError};
 use crate::store::{
-    ConsumerId, ConsumerStore, ConsumerTx, EffectError, Effects, Head, HoldClaim, LeasedMark, Mark, Position,
-    Skip, Standing, StoreError,
+    ConsumerId, ConsumerStore, ConsumerTx, Head, HoldClaim, LeasedMark, Mark, Skip, Standing, StoreError,
 };
 
 /// A service's consumer store on a fresh database: no mark, nothing parked.

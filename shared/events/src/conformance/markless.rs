@@ -7,10 +7,10 @@ use types::EventId;
 use uuid::Uuid;
 
 use super::consumer::ConsumerHarness;
-use crate::envelope::{Aggregate, Event};
+use crate::envelope::{Aggregate, Event, Position};
 use crate::store::{
-    Act, ConsumerId, ConsumerStore, ConsumerTx, HoldClaim, LeasedMark, LockedMark, Mark, Parked, Position,
-    Resynced, Skip, Standing, StoreError,
+    Act, ConsumerId, ConsumerStore, ConsumerTx, HoldClaim, LeasedMark, LockedMark, Mark, Parked, Resynced,
+    Skip, Standing, StoreError,
 };
 
 /// A harness whose store moves a mark from wherever it is: no duplicate is known as one.

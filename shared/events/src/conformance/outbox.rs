@@ -10,9 +10,9 @@ use types::EventId;
 use uuid::Uuid;
 
 use super::{aggregate, new_event, until};
-use crate::envelope::{Aggregate, Event, Headers, NewEvent};
+use crate::envelope::{Aggregate, Event, Headers, NewEvent, Position};
 use crate::pace::chain;
-use crate::store::{EventLog as _, Head, Lease, OutboxStore, Position, Resolved, Silent, Stamp, StoreError};
+use crate::store::{EventLog as _, Head, Lease, OutboxStore, Resolved, Silent, Stamp, StoreError};
 
 /// A service's outbox on a fresh database: one empty stream, no consumer registered. At most 16 transactions
 /// are open at once.

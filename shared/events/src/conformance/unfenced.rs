@@ -7,8 +7,8 @@ use types::EventId;
 use uuid::Uuid;
 
 use super::outbox::OutboxHarness;
-use crate::envelope::{Event, NewEvent};
-use crate::store::{EventLog, Head, Lease, OutboxStore, Position, Resolved, Silent, Stamp, StoreError};
+use crate::envelope::{Event, NewEvent, Position};
+use crate::store::{EventLog, Head, Lease, OutboxStore, Resolved, Silent, Stamp, StoreError};
 
 /// A harness whose store checks no fence: whoever writes is taken for the present owner.
 #[derive(Debug)]

@@ -3,6 +3,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::FutureExt as _;
@@ -10,18 +11,18 @@ use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::{Consumer, ConsumerOptions, RETRY_FIRST, RETRY_LONGEST};
-use crate::apply::{Applier, Claim, Outcome};
-use crate::bus::{Channel, Signal, Subscription, events_channel};
+use super::apply::{Applier, Outcome};
+use super::claim::{Claim, lease_backoff};
+use super::options::ConsumerOptions;
+use crate::bus::{Signal, Subscription};
 use crate::cloud_event::from_channel;
+use crate::effects::Effects;
 use crate::history::{History, Page};
 use crate::machine::{Action, Limits, Machine};
-use crate::pace::{Backoff, Throttle};
+use crate::pace::Throttle;
 use crate::source::{Pages, Source, SourceError};
-use crate::store::{ConsumerId, ConsumerStore, Effects, LeasedMark, Mark, StoreError};
+use crate::store::{ConsumerId, ConsumerStore, LeasedMark, Mark, StoreError};
 
-/// A connection without a word for so many ticks is made anew.
-const DEAD_TICKS: u32 = 20;
 /// How many messages of the channel are taken before anything else gets its turn.
 const MESSAGES_AT_ONCE: usize = 256;
 /// How often the producer is told of a mark that does not move, so that it knows of a consumer that is gone.
@@ -98,15 +99,22 @@ where
     E: Effects<S::Tx>,
     P: Source,
 {
-    pub(super) fn new<C: Channel>(consumer: &Consumer<S, E, P, C>, mark: Mark) -> Self {
-        let Consumer { claim, effects, source, bus, options } = consumer;
-        let channels = vec![events_channel(claim.consumer.stream)];
+    /// A stint of a replica that has just taken the lease and found this mark.
+    pub(super) fn new(
+        claim: Claim<S>,
+        mark: Mark,
+        effects: Arc<E>,
+        source: P,
+        subscription: Subscription,
+        options: ConsumerOptions,
+    ) -> Self {
         Self {
-            claim: claim.clone(),
-            source: source.clone(),
+            source,
             machine: Machine::new(mark, Limits::default()),
-            subscription: bus.subscribe(channels, Some(options.tick * DEAD_TICKS)),
-            applier: Some(Applier::new(claim.clone(), effects.clone(), options.clone())),
+            subscription,
+            applier: Some(Applier::new(claim.clone(), effects, options.clone())),
+            claim,
+            options,
             work: None,
             renew_now: false,
             linger_until: None,
@@ -117,7 +125,6 @@ where
             acknowledge_at: Instant::now(),
             acknowledge_again_at: Instant::now(),
             warnings: Throttle::default(),
-            options: options.clone(),
         }
     }
 
@@ -161,7 +168,7 @@ where
         // Nobody reads them any more, and the subscription goes on to take in what is published.
         self.subscription = Subscription::new(stream::empty());
         self.replay = None;
-        let mut backoff = Backoff::new(RETRY_FIRST, RETRY_LONGEST);
+        let mut backoff = lease_backoff();
         loop {
             match self.claim.lease().await {
                 Ok(None) => return End::LeaseLost,

@@ -3,21 +3,26 @@
 use std::collections::VecDeque;
 use std::mem;
 
-use super::{Limits, position_of};
 use crate::cloud_event::Heard;
-use crate::store::Position;
+use crate::envelope::Position;
 
 /// Bounded by number and by bytes; what does not fit makes it forget everything, and know that it did.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Buffer {
+    events_max: usize,
+    bytes_max: usize,
     heard: VecDeque<Heard>,
     bytes: usize,
     is_lost: bool,
 }
 
 impl Buffer {
-    pub(super) fn push(&mut self, heard: Heard, limits: &Limits) {
-        if self.heard.len() >= limits.events || self.bytes >= limits.buffer_bytes {
+    pub(super) fn new(events_max: usize, bytes_max: usize) -> Self {
+        Self { events_max, bytes_max, heard: VecDeque::new(), bytes: 0, is_lost: false }
+    }
+
+    pub(super) fn push(&mut self, heard: Heard) {
+        if self.heard.len() >= self.events_max || self.bytes >= self.bytes_max {
             self.clear();
             self.is_lost = true;
         }
@@ -40,7 +45,7 @@ impl Buffer {
     }
 
     pub(super) fn first_position(&self) -> Option<Position> {
-        self.heard.front().map(position_of)
+        self.heard.front().map(Heard::position)
     }
 
     #[cfg(test)]

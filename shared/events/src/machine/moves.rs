@@ -1,6 +1,6 @@
 //! How the machine gets from one phase to another.
 
-use super::{Heard, Machine, Mark, PAUSE_TICKS, Phase, SILENT_TICKS, follows_on, position_of};
+use super::{Heard, Machine, Mark, PAUSE_TICKS, Phase, SILENT_TICKS, follows_on};
 use crate::envelope::Event;
 
 impl Machine {
@@ -137,10 +137,10 @@ impl Machine {
 
     /// Buffers what was heard during a replay.
     pub(super) fn keep(&mut self, heard: Heard) {
-        if matches!(heard, Heard::Head(_)) || position_of(&heard) <= self.tail.position {
+        if matches!(heard, Heard::Head(_)) || heard.position() <= self.tail.position {
             return;
         }
-        self.buffer.push(heard, &self.limits);
+        self.buffer.push(heard);
     }
 
     pub(super) fn push(&mut self, event: Event) {

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::super::{aggregate, until};
 use super::{Bench, ConsumerHarness, Failure, LONG, SHORT, end, origin};
-use crate::apply::Outcome;
+use crate::consumer::apply::Outcome;
 use crate::store::{ConsumerStore as _, ConsumerTx as _, Mark};
 
 /// The mark begins at the start, is one replica's until its lease runs out or is given back, and a takeover

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::super::aggregate;
 use super::{Bench, ConsumerHarness, Failure, end, origin};
 use crate::admin::{AdminError, ConsumerAdmin as _, Retried};
-use crate::apply::{ERROR_CHARS, Outcome, TOO_MANY_PARKED};
+use crate::consumer::apply::{ERROR_CHARS, Outcome, TOO_MANY_PARKED};
 use crate::envelope::Event;
 use crate::store::{ConsumerStore as _, ConsumerTx as _, Skip, StoreError};
 

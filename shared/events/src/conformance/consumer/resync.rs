@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::super::{aggregate, until};
 use super::{Bench, ConsumerHarness, Failure, HOLD, LONG, SHORT, end, origin};
 use crate::admin::{AdminError, BoxFuture, ConsumerAdmin as _, Rebuild, Retried, Snapshot};
-use crate::apply::TOO_MANY_PARKED;
+use crate::consumer::apply::TOO_MANY_PARKED;
 use crate::store::{ConsumerStore as _, HoldClaim, Mark, Resynced, Standing, StoreError};
 
 /// Of two resyncs at once one ends, and its answer stays for whoever repeats the request.

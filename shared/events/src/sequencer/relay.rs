@@ -10,12 +10,12 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::options::SequencerOptions;
 use crate::bus::{Channel, Outgoing, PublishError, events_channel};
 use crate::cloud_event::{channel_event, channel_head};
-use crate::envelope::Event;
+use crate::envelope::{Event, Position};
 use crate::pace::Throttle;
-use crate::sequencer::SequencerOptions;
-use crate::store::{Head, Lease, OutboxStore, Position, StoreError};
+use crate::store::{Head, Lease, OutboxStore, StoreError};
 
 /// How many stamped events wait in memory for the bus, and how many bytes of payload.
 const QUEUE_MAX: usize = 4096;
