@@ -1,6 +1,9 @@
-//! Each rule of the machine, by its inputs and what it then wants.
+//! Each rule of the machine: what it is told, and what it says then.
 
+use super::producer::BEHIND_TICKS;
 use super::*;
+use crate::cloud_event::Heard;
+use crate::history::Page;
 use crate::store::Head;
 use crate::test_support::{EPOCH, event, event_id};
 
@@ -51,7 +54,7 @@ fn limited(limits: Limits) -> Machine {
     machine
 }
 
-/// At 3, subscribed, nothing missing.
+/// A machine whose mark is 3, that is subscribed and has missed nothing.
 fn live() -> Machine {
     limited(Limits::default())
 }
@@ -210,7 +213,7 @@ fn failures_are_repeated_with_growing_pauses() {
         assert_eq!(machine.action(), replay(3, false));
         machine.replay_failed();
         let mut pause = 0;
-        while !machine.due {
+        while machine.phase.attempt() != Some(Attempt::Due) {
             machine.tick();
             pause += 1;
         }
@@ -266,7 +269,7 @@ fn a_head_below_the_mark_makes_it_ask_unless_it_is_only_late() {
     assert_eq!(machine.action(), Some(Action::Resume(mark(3))));
 }
 
-/// Each tick has its head first and an event after it, which is applied at once.
+/// In each tick the head comes first, and then an event, which is applied at once.
 #[test]
 fn events_that_follow_on_their_head_are_no_reason_to_ask() {
     let mut machine = live();
@@ -388,7 +391,7 @@ fn what_is_heard_during_a_replay_is_bounded_by_bytes_too() {
     assert_eq!(machine.action(), replay(4, false), "what was heard meanwhile was lost");
 }
 
-/// One stale answer is no rewound stream; the same answer for a dozen seconds is.
+/// One such answer may be stale. The same answer for a dozen seconds means that the stream was rewound.
 #[test]
 fn a_producer_that_is_behind_is_asked_again_before_it_is_believed() {
     for catches_up in [true, false] {

@@ -1,79 +1,89 @@
-//! How the machine gets from one phase to another.
+//! How the machine gets from one phase to another, and what it does with what it receives.
 
-use super::{Heard, Machine, Mark, PAUSE_TICKS, Phase, SILENT_TICKS, follows_on};
+use super::phase::{Attempt, Phase};
+use super::{Machine, follows_on};
+use crate::cloud_event::Heard;
 use crate::envelope::Event;
+use crate::store::Mark;
+
+/// After so many ticks without a word the channel is taken for dead.
+pub(super) const SILENT_TICKS: u64 = 3;
+/// The longest pause after failures, in ticks.
+const PAUSE_TICKS: u64 = 16;
 
 impl Machine {
-    /// Step 1, or what comes instead of it without a channel.
+    /// Enters a phase, whose action is due at once. The driver stops what it began for the phase before, unless that
+    /// has ended by itself.
+    fn enter(&mut self, phase: Phase) {
+        self.stop |= self.phase.attempt() != Some(Attempt::Ended);
+        self.phase = phase;
+        self.lost_tail = None;
+    }
+
+    /// Rule 1, or what stands in for it without a channel.
     pub(super) fn begin(&mut self) {
         if self.subscribed {
             self.replay(false);
         } else if self.silent >= SILENT_TICKS {
             self.replay(true);
         } else {
-            self.phase = Phase::Waiting;
-            self.due = false;
-            self.stop = true;
-            self.running = false;
+            self.enter(Phase::Waiting);
         }
     }
 
     pub(super) fn replay(&mut self, follow: bool) {
-        self.phase = Phase::Replaying { follow };
-        self.due = true;
-        self.stop = true;
-        self.running = false;
-        self.lost_tail = None;
+        self.enter(Phase::Replaying { follow, attempt: Attempt::Due });
         if follow {
             self.join_at = None;
         }
     }
 
-    pub(super) fn pause(&mut self) {
-        self.running = false;
-        self.due = false;
-        self.stop = true;
-        self.retry_at = self.now + PAUSE_TICKS.min(1 << self.failures.min(16));
-        self.failures += 1;
-    }
-
-    pub(super) fn retry(&mut self) {
-        if !self.running && self.now >= self.retry_at {
-            self.due = true;
-        }
-    }
-
-    /// The channel contradicts the mark. Asked at most once in a while: it may do so for ever.
-    pub(super) fn doubt(&mut self) {
-        let settled = matches!(self.phase, Phase::Live | Phase::Replaying { .. } | Phase::Waiting);
-        if settled && self.now >= self.trust_until {
-            self.ask(false);
-        }
-    }
-
-    /// A replay does not join on what was received. If the producer has just said that it must, it is asked
-    /// again after a pause.
-    pub(super) fn contradicted(&mut self) {
-        if self.now < self.trust_until { self.replay_failed() } else { self.ask(true) }
-    }
-
-    pub(super) fn ask(&mut self, forget: bool) {
-        if forget {
-            self.forget();
-        }
-        self.phase = Phase::Resuming;
-        self.due = true;
-        self.stop = true;
-        self.running = false;
+    /// Asks the producer about its history.
+    pub(super) fn ask(&mut self) {
+        self.enter(Phase::Resuming(Attempt::Due));
     }
 
     pub(super) fn halt(&mut self, reason: &'static str) {
-        self.phase = Phase::Halted(reason);
-        self.due = true;
-        self.stop = true;
-        self.running = false;
+        self.enter(Phase::Halted(reason, Attempt::Due));
     }
 
+    /// The attempt failed: the next one comes after a pause.
+    pub(super) fn pause(&mut self) {
+        let until = self.now + PAUSE_TICKS.min(1 << self.failures.min(16));
+        self.phase.set_attempt(Attempt::Paused { until });
+        self.stop = true;
+        self.failures += 1;
+    }
+
+    /// Ends a pause whose time has come.
+    pub(super) fn retry(&mut self) {
+        if let Some(Attempt::Paused { until }) = self.phase.attempt()
+            && self.now >= until
+        {
+            self.phase.set_attempt(Attempt::Due);
+        }
+    }
+
+    /// The channel contradicts the mark. It may do so for ever, so the producer is asked only once in a while.
+    pub(super) fn doubt(&mut self) {
+        let settled = matches!(self.phase, Phase::Live | Phase::Replaying { .. } | Phase::Waiting);
+        if settled && self.now >= self.trust_until {
+            self.ask();
+        }
+    }
+
+    /// A replay does not continue what was received. If the producer has just said that it must, it is asked again
+    /// after a pause.
+    pub(super) fn contradicted(&mut self) {
+        if self.now < self.trust_until {
+            self.replay_failed();
+        } else {
+            self.forget();
+            self.ask();
+        }
+    }
+
+    /// Drops everything that was received and not applied.
     pub(super) fn forget(&mut self) {
         self.ready.clear();
         self.ready_bytes = 0;
@@ -81,38 +91,35 @@ impl Machine {
         self.tail = self.in_flight.unwrap_or(self.mark);
     }
 
-    /// The follower has reached what the channel said: the rest will come by it.
+    /// Leaves the producer's stream once it has reached what the channel said: the channel brings the rest.
     pub(super) fn join(&mut self) {
         if self.subscribed && self.join_at.is_some_and(|position| self.tail.position >= position) {
-            self.stop = true;
-            self.running = false;
-            self.due = false;
             self.go_live();
         }
     }
 
     pub(super) fn go_live(&mut self) {
-        self.phase = Phase::Live;
-        self.lost_tail = None;
+        self.enter(Phase::Live);
         let Some(buffer) = self.buffer.take() else { return self.replay(false) };
         for heard in buffer {
             match self.phase {
                 Phase::Live => self.take(heard),
                 Phase::Replaying { .. } => self.keep(heard),
-                Phase::Waiting | Phase::Resuming | Phase::Halted(_) => return,
+                Phase::Waiting | Phase::Resuming(_) | Phase::Halted(..) => return,
             }
         }
     }
 
-    /// What the live channel said.
+    /// Takes in what the live channel said.
     pub(super) fn take(&mut self, heard: Heard) {
         let next = self.tail.position + 1;
         match heard {
             Heard::Event(event) if event.position == next => {
                 if !follows_on(&self.tail, &event) {
-                    // Not for each message of an old relay.
+                    // Once in a while, not for each message of an old relay.
                     if self.now >= self.trust_until {
-                        self.ask(true);
+                        self.forget();
+                        self.ask();
                     }
                 } else if self.is_full() {
                     self.replay(false);
@@ -126,9 +133,9 @@ impl Machine {
         }
     }
 
-    /// Something is missing below what was heard. Replayed at once, unless that was in vain in this tick: then
-    /// the channel tells of what the producer does not have.
-    pub(super) fn gap(&mut self, heard: Heard) {
+    /// Something is missing below what was heard. It is replayed at once, unless a replay in this tick brought
+    /// nothing: then the channel tells of events that the producer does not have.
+    fn gap(&mut self, heard: Heard) {
         if self.vain_at != Some(self.now) {
             self.replay(false);
             self.keep(heard);
@@ -153,7 +160,7 @@ impl Machine {
         self.ready.len() >= self.limits.events || self.ready_bytes >= self.limits.bytes
     }
 
-    /// A replay begins with room for a good part of it.
+    /// Whether there is room for a good part of a replay.
     pub(super) fn has_room(&self) -> bool {
         self.ready.len() <= self.limits.events / 2 && self.ready_bytes <= self.limits.bytes / 2
     }
