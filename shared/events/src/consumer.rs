@@ -1,11 +1,14 @@
-//! A durable consumer: applies a stream to its own database, each event once and in order, whatever the
-//! channel loses. The rules are in `machine.rs`, the transactions in `consumer/apply.rs`, the loop that
-//! waits for everything at once in `consumer/stint.rs`; this decides which replica runs it.
+//! A durable consumer: it applies a stream to its own database, each event once and in order, whatever the channel loses.
+//!
+//! `machine.rs` has the rules, `consumer/apply.rs` applies the events, and `consumer/stint.rs` is the loop that waits for
+//! the channel, the producer and the database. This file decides which replica runs that loop.
 
 pub(crate) mod apply;
+mod ask;
 pub(crate) mod claim;
 mod options;
 mod stint;
+pub(crate) mod transactions;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,10 +25,12 @@ use crate::pace::{Throttle, jittered};
 use crate::source::Source;
 use crate::store::{ConsumerId, ConsumerStore, LeasedMark, Mark};
 
-/// A connection without a word for so many ticks is made anew.
+/// After so many ticks without a message the connection is taken for dead.
 const DEAD_TICKS: u32 = 20;
-const HALTED_LOOK: Duration = Duration::from_secs(1);
-const FAREWELL: Duration = Duration::from_secs(1);
+/// How often a halted consumer looks whether an operator has resynced it.
+const HALTED_POLL: Duration = Duration::from_secs(1);
+/// How long giving the lease back at a shutdown may take.
+const SHUTDOWN_MAX: Duration = Duration::from_secs(1);
 
 /// Applies one stream for one purpose.
 pub struct Consumer<S, E, P, C> {
@@ -43,7 +48,7 @@ where
     P: Source,
     C: Channel,
 {
-    /// A consumer that keeps its mark in `store`, does `effects`, and gets what `bus` loses from `source`.
+    /// A consumer that keeps its mark in `store` and applies `effects`; what `bus` loses it gets from `source`.
     pub fn new(
         consumer: ConsumerId,
         store: S,
@@ -55,12 +60,12 @@ where
         Self { claim: Claim::new(consumer, store, options.lease), effects, source, bus, options }
     }
 
-    /// Runs until the shutdown. Of several replicas one applies and the others wait.
+    /// Runs until the shutdown. One of several replicas applies the events; the others wait for its lease.
     pub async fn run(self, shutdown: CancellationToken) {
         let consumer = self.claim.consumer;
         let mut backoff = lease_backoff();
         let mut warnings = Throttle::default();
-        let mut told_halted = false;
+        let mut halt_is_logged = false;
         while !shutdown.is_cancelled() {
             let leased = tokio::select! {
                 () = shutdown.cancelled() => break,
@@ -68,21 +73,28 @@ where
             };
             let pause = match leased {
                 Ok(Some(LeasedMark { halted: Some(reason), .. })) => {
-                    if !std::mem::replace(&mut told_halted, true) {
+                    if !std::mem::replace(&mut halt_is_logged, true) {
                         tracing::error!(consumer = consumer.name, reason, "the consumer is halted");
                     }
-                    HALTED_LOOK
+                    HALTED_POLL
                 }
                 Ok(Some(LeasedMark { mark, .. })) => {
-                    told_halted = false;
+                    halt_is_logged = false;
                     backoff.reset();
-                    tracing::info!(consumer = consumer.name, position = mark.position, "consumes the stream");
+                    tracing::info!(
+                        consumer = consumer.name,
+                        position = mark.position,
+                        "took the lease; consuming the stream"
+                    );
                     match self.stint(mark).run(&shutdown).await {
                         End::Shutdown => break,
                         End::MarkMoved => Duration::ZERO,
-                        End::Halted => HALTED_LOOK,
+                        End::Halted => HALTED_POLL,
                         End::LeaseLost => {
-                            tracing::info!(consumer = consumer.name, "another replica consumes the stream");
+                            tracing::info!(
+                                consumer = consumer.name,
+                                "lost the lease; another replica consumes the stream"
+                            );
                             self.options.lease / 3
                         }
                     }
@@ -94,7 +106,11 @@ where
                 Err(error) => {
                     if warnings.ready() {
                         let error = &error as &dyn std::error::Error;
-                        tracing::warn!(consumer = consumer.name, error, "the mark cannot be had now");
+                        tracing::warn!(
+                            consumer = consumer.name,
+                            error,
+                            "cannot take the lease of the mark now; trying again"
+                        );
                     }
                     backoff.next()
                 }
@@ -105,8 +121,8 @@ where
             }
         }
         fault::point!("consumer.leaving", consumer.name);
-        if tokio::time::timeout(FAREWELL, self.claim.release()).await.is_err() {
-            tracing::debug!(consumer = consumer.name, "the lease was not given back and runs out");
+        if tokio::time::timeout(SHUTDOWN_MAX, self.claim.release()).await.is_err() {
+            tracing::debug!(consumer = consumer.name, "could not give the lease back; it runs out by itself");
         }
     }
     fn stint(&self, mark: Mark) -> Stint<S, E, P> {

@@ -1,4 +1,4 @@
-//! What every [`ConsumerStore`] does, whatever its database, and what the engine makes of it.
+//! What every [`ConsumerStore`] does, whatever its database, and how the engine works on top of it.
 
 mod marks;
 mod parking;
@@ -47,10 +47,10 @@ pub trait ConsumerHarness: Send + Sync + 'static {
         aggregate: &Aggregate,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// What the counter of an aggregate stands at, as committed; 0 when it was never counted up.
+    /// The committed value of an aggregate's counter; 0 when it was never counted up.
     fn count(&self, aggregate: &Aggregate) -> impl Future<Output = i64> + Send;
 
-    /// The record of skipped events of the consumer, in any order: where each was, and the wish.
+    /// The consumer's record of skipped events, in any order: the position of each, and the request.
     fn skips(&self) -> impl Future<Output = Vec<(Position, Skip)>> + Send;
 }
 
@@ -100,12 +100,15 @@ const EPOCH: Uuid = Uuid::from_u128(0xe0);
 /// How an event is made to fail.
 enum Failure {
     Permanent,
-    Wordy,
-    Transient { times: u32 },
+    /// As `Permanent`, with a very long error.
+    Verbose,
+    Transient {
+        times: u32,
+    },
     Halt,
 }
 
-/// The suite's effects: count up, unless told to fail.
+/// The suite's effects: they count up, unless an event is made to fail.
 struct Counting<H> {
     harness: Arc<H>,
     failures: Mutex<HashMap<EventId, Failure>>,
@@ -124,7 +127,7 @@ impl<H> Counting<H> {
     fn failure_of(&self, event: &Event) -> Option<EffectError> {
         match self.failures().get_mut(&event.new.id)? {
             Failure::Permanent => Some(EffectError::Permanent("made to fail".into())),
-            Failure::Wordy => Some(EffectError::Permanent("é".repeat(5000).into())),
+            Failure::Verbose => Some(EffectError::Permanent("é".repeat(5000).into())),
             Failure::Halt => Some(EffectError::Halt("made to halt".to_owned())),
             Failure::Transient { times: 0 } => None,
             Failure::Transient { times } => {
@@ -157,13 +160,13 @@ impl<H: ConsumerHarness> Effects<<H::Store as ConsumerStore>::Tx> for Counting<H
     }
 }
 
-/// A producer that only answers about history.
+/// A producer that only answers questions about its history.
 #[derive(Clone)]
-struct Historian {
+struct HistoryOnly {
     same: bool,
 }
 
-impl Source for Historian {
+impl Source for HistoryOnly {
     async fn head(&self, stream: &str) -> Result<Head, SourceError> {
         Ok(Head { stream: stream.to_owned(), epoch: EPOCH, position: 0, event_id: None, oldest: 0 })
     }
@@ -182,7 +185,7 @@ impl Source for Historian {
     }
 }
 
-/// The suite's parts around a harness.
+/// A harness with what the scenarios need around it.
 struct Bench<H: ConsumerHarness> {
     harness: Arc<H>,
     store: H::Store,
@@ -203,7 +206,7 @@ impl<H: ConsumerHarness> Bench<H> {
         Self { harness, store, consumer, effects, owner: Uuid::new_v4() }
     }
 
-    /// With a mark that stands at the beginning of the suite's history.
+    /// A bench whose mark is at the beginning of the suite's history.
     async fn begun(harness: H) -> Self {
         let bench = Self::new(harness);
         assert_eq!(bench.leased().await.mark, Mark::START);
@@ -265,8 +268,8 @@ impl<H: ConsumerHarness> Bench<H> {
         self.applier(100).apply(self.mark().await, run).await
     }
 
-    fn handle(&self, same: bool) -> ConsumerHandle<H::Store, Counting<H>, Historian> {
-        ConsumerHandle::new(self.consumer, self.store.clone(), self.effects.clone(), Historian { same })
+    fn handle(&self, same: bool) -> ConsumerHandle<H::Store, Counting<H>, HistoryOnly> {
+        ConsumerHandle::new(self.consumer, self.store.clone(), self.effects.clone(), HistoryOnly { same })
     }
 
     fn fail(&self, event: &Event, failure: Failure) {

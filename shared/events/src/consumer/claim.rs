@@ -7,12 +7,14 @@ use uuid::Uuid;
 use crate::pace::Backoff;
 use crate::store::{ConsumerId, ConsumerStore, LeasedMark, Mark, StoreError};
 
-const RETRY_FIRST: Duration = Duration::from_millis(10);
-const RETRY_LONGEST: Duration = Duration::from_secs(5);
-
 /// The pauses between attempts to take the lease.
 pub(super) fn lease_backoff() -> Backoff {
     Backoff::new(Duration::from_millis(50), Duration::from_secs(2))
+}
+
+/// The pauses between attempts to write as the owner of the lease.
+pub(super) fn write_backoff() -> Backoff {
+    Backoff::new(Duration::from_millis(10), Duration::from_secs(5))
 }
 
 /// One replica's claim to a consumer's mark.
@@ -44,14 +46,22 @@ impl<S: ConsumerStore> Claim<S> {
         self.store.mark_lease(self.consumer, self.owner, Duration::ZERO).await.map(drop)
     }
 
-    /// Stops the consumer for good at this mark, however often that has to be tried. `false` when this replica does
-    /// not speak for it any more, or its mark is elsewhere.
+    /// Stops the consumer for good at this mark, however often that has to be tried. `false` when this replica no
+    /// longer has the consumer, or the mark is elsewhere.
     pub(crate) async fn halt(&self, at: &Mark, reason: &str) -> bool {
-        let mut backoff = Backoff::new(RETRY_FIRST, RETRY_LONGEST);
+        let mut backoff = write_backoff();
         let halted = loop {
             match self.store.halt(self.consumer, self.owner, at, reason).await {
                 Ok(halted) => break halted,
-                Err(error) => self.warn_unrecorded(reason, &error),
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(
+                        consumer = self.consumer.name,
+                        reason,
+                        error,
+                        "cannot record now that the consumer is halted; trying again"
+                    );
+                }
             }
             backoff.pause().await;
         };
@@ -61,13 +71,9 @@ impl<S: ConsumerStore> Claim<S> {
                 stream = self.consumer.stream,
                 position = at.position,
                 reason,
-                "the consumer halted: it applies nothing until an operator has looked"
+                "the consumer halted: it applies nothing until an operator resyncs it"
             );
         }
         halted
-    }
-
-    fn warn_unrecorded(&self, reason: &str, error: &(dyn std::error::Error + 'static)) {
-        tracing::warn!(consumer = self.consumer.name, reason, error, "the halt is not recorded yet");
     }
 }

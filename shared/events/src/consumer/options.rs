@@ -9,15 +9,16 @@ use tracing::Span;
 pub struct ConsumerOptions {
     /// How long the lease of the mark lasts unless it is renewed.
     pub lease: Duration,
-    /// The relay's heartbeat: three of them without a word are a silence.
+    /// The time between two heartbeats of the relay. After three of them without a message the channel counts as silent.
     pub tick: Duration,
-    /// How many events share a transaction at the most.
+    /// The most events that share a transaction.
     pub batch_max: usize,
-    /// How many aggregates may be parked before the consumer halts: more are a defect, not poison.
+    /// How many aggregates may have parked events. More than that are a defect rather than single bad events, and the
+    /// consumer halts.
     pub parked_aggregates_max: u64,
-    /// How often the producer is told of the mark at the most.
+    /// The shortest time between two acknowledgements to the producer.
     pub acknowledge_every: Duration,
-    /// Lets a span that was not entered yet go on in the traces of these `traceparent`s.
+    /// Makes a new span part of the traces with these `traceparent`s.
     pub continues: Option<fn(&Span, &[&str])>,
 }
 

@@ -1,5 +1,5 @@
-//! What one replica does while it has the lease: waits for everything at once, the channel, the producer, the
-//! database and the time, tells the machine of it and does what the machine wants.
+//! What one replica does while it has the lease. It waits for the channel, the producer, the database and the next tick at
+//! the same time, tells the machine what happened, and does what the machine says.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -12,35 +12,38 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::apply::{Applier, Outcome};
+use super::ask::{Answer, ask};
 use super::claim::{Claim, lease_backoff};
 use super::options::ConsumerOptions;
 use crate::bus::{Signal, Subscription};
 use crate::cloud_event::from_channel;
 use crate::effects::Effects;
-use crate::history::{History, Page};
+use crate::history::Page;
 use crate::machine::{Action, Limits, Machine};
 use crate::pace::Throttle;
 use crate::source::{Pages, Source, SourceError};
 use crate::store::{ConsumerId, ConsumerStore, LeasedMark, Mark, StoreError};
 
-/// How many messages of the channel are taken before anything else gets its turn.
+/// The most messages of the channel that are handled before anything else gets its turn.
 const MESSAGES_AT_ONCE: usize = 256;
-/// How often the producer is told of a mark that does not move, so that it knows of a consumer that is gone.
+/// How often a mark that does not move is acknowledged again: a producer that hears nothing for long takes the consumer
+/// for gone.
 const ACKNOWLEDGE_UNMOVED: Duration = Duration::from_secs(60);
-/// How long events that say nothing to the consumer wait for others, to move the mark together.
+/// How long events that do not concern the consumer wait for others, so that one transaction moves the mark over all.
 const LINGER: Duration = Duration::from_millis(20);
 
 /// Why a replica stopped consuming.
 pub(super) enum End {
-    /// Ask for the lease again.
+    /// Another replica has the lease.
     LeaseLost,
-    /// Begin again where the mark is now.
+    /// The mark was moved by somebody else: another stint begins where it is now.
     MarkMoved,
-    /// Look for a resync now and then.
+    /// The consumer stopped for good, until an operator resyncs it.
     Halted,
     Shutdown,
 }
 
+/// Work that goes on while the stint waits for other things.
 type Job<T> = Option<Pin<Box<dyn Future<Output = T> + Send>>>;
 
 async fn done<T>(job: &mut Job<T>) -> T {
@@ -59,36 +62,25 @@ enum Worked {
     Renewed(Result<Option<LeasedMark>, StoreError>),
 }
 
-enum Asked {
-    Same(Mark),
-    Rewound,
-    /// The producer's head is below the mark.
-    Behind,
-    Pruned,
-    /// The mark was moved meanwhile.
-    Moved,
-    Failed(Box<dyn std::error::Error + Send + Sync>),
-}
-
-/// From taking the lease to losing it.
+/// The work of one replica from taking the lease to losing it.
 pub(super) struct Stint<S, E, P> {
     claim: Claim<S>,
     source: P,
     options: ConsumerOptions,
     machine: Machine,
     subscription: Subscription,
-    /// `None` while it works.
+    /// `None` while `work` has it.
     applier: Option<Applier<S, E>>,
     work: Job<(Applier<S, E>, Worked)>,
     renew_now: bool,
-    /// Until when what is ready waits, since none of it says anything to the consumer.
+    /// Until then the events that are ready wait, because none of them concerns the consumer.
     linger_until: Option<Instant>,
     replay: Option<Pages>,
-    asking: Job<Asked>,
+    asking: Job<Answer>,
     acknowledging: Job<(Mark, Result<(), SourceError>)>,
-    acknowledged: Option<Mark>,
+    acknowledged_mark: Option<Mark>,
     acknowledge_at: Instant,
-    /// When the mark is told of again though it did not move.
+    /// When the mark is acknowledged again even if it did not move.
     acknowledge_again_at: Instant,
     warnings: Throttle,
 }
@@ -121,7 +113,7 @@ where
             replay: None,
             asking: None,
             acknowledging: None,
-            acknowledged: None,
+            acknowledged_mark: None,
             acknowledge_at: Instant::now(),
             acknowledge_again_at: Instant::now(),
             warnings: Throttle::default(),
@@ -154,18 +146,18 @@ where
                 }
                 signal = self.subscription.next() => self.signals(signal),
                 page = next_page(&mut self.replay), if self.machine.wants_page() => self.page(page),
-                asked = done(&mut self.asking) => self.asked(asked),
-                (mark, result) = done(&mut self.acknowledging) => self.told(mark, result),
-                () = lingered(self.linger_until), if self.applier.is_some() => {}
+                answer = done(&mut self.asking) => self.answered(answer),
+                (mark, result) = done(&mut self.acknowledging) => self.acknowledged(mark, result),
+                () = linger_is_over(self.linger_until), if self.applier.is_some() => {}
                 _ = tick.tick() => self.machine.tick(),
             }
         }
     }
 
-    /// Halts the consumer, if this replica still speaks for it: the mark of one that lost its lease unnoticed
-    /// may well be pruned.
+    /// Halts the consumer if this replica still has its lease. If it lost the lease unnoticed, another replica may be far
+    /// ahead: then its own mark may be below what is pruned, which is no reason to halt.
     async fn halt(&mut self, reason: &str) -> End {
-        // Nobody reads them any more, and the subscription goes on to take in what is published.
+        // Dropped, because nobody reads them any more and the subscription would buffer what is published.
         self.subscription = Subscription::new(stream::empty());
         self.replay = None;
         let mut backoff = lease_backoff();
@@ -175,9 +167,9 @@ where
                 Ok(Some(leased)) if leased.halted.is_some() => return End::Halted,
                 Ok(Some(leased)) if leased.mark != self.machine.mark() => return End::MarkMoved,
                 Ok(Some(leased)) if self.claim.halt(&leased.mark, reason).await => return End::Halted,
-                // Another took the consumer or moved its mark in between: look again.
+                // Another replica took the lease or moved the mark in between: the next round finds out.
                 Ok(Some(_)) => {}
-                Err(error) => self.warn(&error, "the mark cannot be had now"),
+                Err(error) => self.warn(&error, "cannot take the lease of the mark now; trying again"),
             }
             backoff.pause().await;
         }
@@ -200,7 +192,7 @@ where
         }
     }
 
-    /// Renews the lease when it is time, else applies what is ready. One at a time: both write the mark.
+    /// Renews the lease when it is time, and else applies what is ready. Not both at once, because both write the mark.
     fn begin_work(&mut self) {
         let Some(mut applier) = self.applier.take() else { return };
         if self.renew_now || applier.is_renewal_due() {
@@ -227,7 +219,7 @@ where
         }));
     }
 
-    /// Whether what is ready waits a moment longer.
+    /// Whether the events that are ready wait a moment longer.
     fn lingers(&mut self, applier: &Applier<S, E>) -> bool {
         let mut ready = self.machine.ready();
         let count = ready.len();
@@ -251,12 +243,14 @@ where
                     self.machine.moved(leased.mark);
                 }
             }
-            Worked::Renewed(Err(error)) => self.warn(&error, "the lease of the mark is not renewed now"),
+            Worked::Renewed(Err(error)) => {
+                self.warn(&error, "cannot renew the lease of the mark now; trying again")
+            }
         }
         None
     }
 
-    /// Takes one signal, and what else has come already.
+    /// Handles one signal, and those that have already arrived after it.
     fn signals(&mut self, first: Signal) {
         self.signal(first);
         for _ in 1..MESSAGES_AT_ONCE {
@@ -272,8 +266,8 @@ where
             Signal::Message { payload, .. } => match from_channel(payload) {
                 Ok(heard) if heard.stream() == self.claim.consumer.stream => self.machine.heard(heard),
                 Ok(_) => {}
-                // If it was an event, its gap will be noticed.
-                Err(error) => self.warn(&error, "a message of the channel is none of ours"),
+                // If it was an event, the machine will notice the gap.
+                Err(error) => self.warn(&error, "ignored a message on the channel that cannot be decoded"),
             },
         }
     }
@@ -291,7 +285,7 @@ where
                     SourceError::EpochChanged => self.machine.epoch_changed(),
                     SourceError::Pruned => self.machine.pruned(),
                     SourceError::Unavailable(_) => {
-                        self.warn(&error, "the producer's stream cannot be read now");
+                        self.warn(&error, "cannot read the producer's stream now; trying again");
                         self.machine.replay_failed();
                     }
                 }
@@ -299,33 +293,39 @@ where
         }
     }
 
-    fn asked(&mut self, asked: Asked) {
-        match asked {
-            Asked::Same(mark) => self.machine.resumed(mark),
-            Asked::Rewound => self.machine.rewound(),
-            Asked::Behind => {
+    fn answered(&mut self, answer: Answer) {
+        match answer {
+            Answer::Same(mark) => self.machine.resumed(mark),
+            Answer::Rewound => self.machine.rewound(),
+            Answer::Behind => {
                 let consumer = self.claim.consumer.name;
-                tracing::warn!(consumer, "the producer's stream ends below the mark; asking again");
+                tracing::warn!(
+                    consumer,
+                    "the producer's stream ends below the mark; asking again before the consumer halts"
+                );
                 self.machine.behind();
             }
-            Asked::Pruned => self.machine.pruned(),
-            Asked::Moved => {
+            Answer::Pruned => self.machine.pruned(),
+            Answer::Moved => {
                 self.renew_now = true;
                 self.machine.replay_failed();
             }
-            Asked::Failed(error) => {
-                self.warn(error.as_ref(), "it is not known now whether the producer's history is the same");
+            Answer::Failed(error) => {
+                self.warn(
+                    error.as_ref(),
+                    "cannot ask now whether the producer's history is still the same; trying again",
+                );
                 self.machine.replay_failed();
             }
         }
     }
 
-    /// Tells the producer how far this consumer is, once in a while.
+    /// Acknowledges the mark to the producer, once in a while.
     fn begin_acknowledging(&mut self) {
         let mark = self.machine.mark();
         let now = Instant::now();
         let due = self.acknowledging.is_none() && now >= self.acknowledge_at;
-        let is_known = self.acknowledged == Some(mark) && now < self.acknowledge_again_at;
+        let is_known = self.acknowledged_mark == Some(mark) && now < self.acknowledge_again_at;
         if !due || mark.epoch.is_nil() || is_known {
             return;
         }
@@ -334,13 +334,13 @@ where
         self.acknowledging = Some(Box::pin(async move { (mark, source.acknowledge(consumer, &mark).await) }));
     }
 
-    fn told(&mut self, mark: Mark, result: Result<(), SourceError>) {
+    fn acknowledged(&mut self, mark: Mark, result: Result<(), SourceError>) {
         match result {
             Ok(()) => {
-                self.acknowledged = Some(mark);
+                self.acknowledged_mark = Some(mark);
                 self.acknowledge_again_at = Instant::now() + ACKNOWLEDGE_UNMOVED;
             }
-            Err(error) => self.warn(&error, "the producer does not take the acknowledgement now"),
+            Err(error) => self.warn(&error, "cannot acknowledge the mark to the producer now; trying again"),
         }
     }
 
@@ -352,7 +352,7 @@ where
     }
 }
 
-async fn lingered(until: Option<Instant>) {
+async fn linger_is_over(until: Option<Instant>) {
     match until {
         Some(until) => sleep_until(until).await,
         None => std::future::pending().await,
@@ -363,35 +363,5 @@ async fn next_page(replay: &mut Option<Pages>) -> Option<Result<Page, SourceErro
     match replay {
         Some(pages) => pages.next().await,
         None => std::future::pending().await,
-    }
-}
-
-/// Asks the producer whether a mark is still in its history, and gives the mark the producer's epoch if it is.
-async fn ask<S: ConsumerStore, P: Source>(claim: Claim<S>, source: P, mark: Mark) -> Asked {
-    let consumer = claim.consumer;
-    let answer = if mark.position == 0 {
-        // No history to compare: whatever there is will do.
-        source.head(consumer.stream).await.map(History::Same)
-    } else {
-        source.resume(consumer.stream, &mark).await
-    };
-    let head = match answer {
-        Ok(History::Same(head)) => head,
-        Ok(History::Rewound(head)) if head.position < mark.position => return Asked::Behind,
-        Ok(History::Rewound(_)) => return Asked::Rewound,
-        Err(SourceError::Pruned) => return Asked::Pruned,
-        Err(error) => return Asked::Failed(error.into()),
-    };
-    if head.epoch == mark.epoch {
-        return Asked::Same(mark);
-    }
-    let adopted = Mark { epoch: head.epoch, ..mark };
-    match claim.store.mark_adopt(consumer, &mark, &adopted).await {
-        Ok(true) => {
-            tracing::info!(consumer = consumer.name, epoch = %head.epoch, "adopted the stream's epoch");
-            Asked::Same(adopted)
-        }
-        Ok(false) => Asked::Moved,
-        Err(error) => Asked::Failed(error.into()),
     }
 }

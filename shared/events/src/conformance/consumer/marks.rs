@@ -1,4 +1,4 @@
-//! The mark, its lease and its halt, and runs that are applied with it.
+//! The mark with its lease and its halt, and the runs that move it.
 
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use super::{Bench, ConsumerHarness, Failure, LONG, SHORT, end, origin};
 use crate::consumer::apply::Outcome;
 use crate::store::{ConsumerStore as _, ConsumerTx as _, Mark};
 
-/// The mark begins at the start, is one replica's until its lease runs out or is given back, and a takeover
-/// raises the fence and moves nothing.
+/// A new mark is at the start. It belongs to one replica until the lease runs out or is given back; a takeover raises the
+/// fence and does not move the mark.
 pub async fn one_replica_at_a_time_has_the_mark<H: ConsumerHarness>(harness: H) {
     let bench = Bench::new(harness);
     let (ann, bob) = (Uuid::new_v4(), Uuid::new_v4());
@@ -27,7 +27,7 @@ pub async fn one_replica_at_a_time_has_the_mark<H: ConsumerHarness>(harness: H) 
     assert!(bench.lease(ann, LONG).await.is_some(), "it was given back");
 }
 
-/// The compare-and-set under everything: by position, epoch and event.
+/// Everything relies on this compare-and-set, by position, epoch and event.
 pub async fn a_mark_moves_only_from_where_it_is<H: ConsumerHarness>(harness: H) {
     let bench = Bench::begun(harness).await;
     let events = bench.events(&[], &["a", "a", "a"]);
@@ -48,7 +48,7 @@ pub async fn a_mark_moves_only_from_where_it_is<H: ConsumerHarness>(harness: H) 
     assert_eq!(bench.leased().await.mark, marks[2]);
 }
 
-/// As the adoption of an epoch needs it: not by a replica that slept through the halt of another.
+/// A new epoch is adopted only where the mark is, and not by a replica that was paused while another halted the consumer.
 pub async fn a_mark_is_put_elsewhere_only_from_where_it_is<H: ConsumerHarness>(harness: H) {
     let bench = Bench::begun(harness).await;
     let there = end(&bench.events(&[], &["a", "b"]));
@@ -65,7 +65,7 @@ pub async fn a_mark_is_put_elsewhere_only_from_where_it_is<H: ConsumerHarness>(h
     assert_eq!((leased.mark, leased.halted.as_deref()), (origin(), Some("a reason")));
 }
 
-/// A replica that slept through the halt of another applies nothing more, though the mark is where it left it.
+/// A replica that was paused while another halted the consumer applies nothing more, though the mark has not moved.
 pub async fn a_halted_mark_does_not_move<H: ConsumerHarness>(harness: H) {
     let bench = Bench::begun(harness).await;
     let there = end(&bench.events(&[], &["a"]));
@@ -77,14 +77,14 @@ pub async fn a_halted_mark_does_not_move<H: ConsumerHarness>(harness: H) {
     assert_eq!(bench.mark().await, origin());
 }
 
-/// Only who took the lease last halts a consumer, and only where it is.
+/// Only the replica that took the lease last can halt a consumer, and only at its mark.
 pub async fn a_replica_that_slept_halts_nothing<H: ConsumerHarness>(harness: H) {
     let bench = Bench::begun(harness).await;
     let events = bench.events(&[], &["a"]);
     let halt = async |owner: Uuid, at: Mark| {
         bench.store.halt(bench.consumer, owner, &at, "a reason").await.expect("answered")
     };
-    // The lease runs out, another takes it and goes on; then the first one wakes.
+    // The lease runs out, another takes it and goes on; then the first one goes on.
     assert!(bench.lease(bench.owner, Duration::ZERO).await.is_some());
     let other = Uuid::new_v4();
     assert!(bench.lease(other, LONG).await.is_some());
@@ -115,7 +115,7 @@ pub async fn effects_and_mark_commit_together_or_not_at_all<H: ConsumerHarness>(
     assert_eq!((bench.counts(&["a"]).await, bench.mark().await), (vec![1], end(&events)));
 }
 
-/// Effect once, at any later time.
+/// A duplicate has no effect, however late it comes.
 pub async fn a_run_that_comes_again_has_no_effect<H: ConsumerHarness>(harness: H) {
     let bench = Bench::begun(harness).await;
     let events = bench.events(&[], &["a", "b", "a"]);
@@ -129,7 +129,7 @@ pub async fn a_run_that_comes_again_has_no_effect<H: ConsumerHarness>(harness: H
     assert_eq!(bench.effects.committed_positions(), [1, 2, 3]);
 }
 
-/// A replica that lost its lease in the middle of a run may still be at it: the compare-and-set is the guard.
+/// A replica that lost its lease in the middle of a run may still apply it: only the compare-and-set prevents that.
 pub async fn two_replicas_apply_a_run_once<H: ConsumerHarness>(harness: H) {
     let bench = Bench::begun(harness).await;
     let mut events = Vec::new();
@@ -149,7 +149,7 @@ pub async fn two_replicas_apply_a_run_once<H: ConsumerHarness>(harness: H) {
     assert_eq!(bench.counts(&["a", "b"]).await, [20, 10], "each has its effect once");
 }
 
-/// A conflict or an absent database is no fault of the event.
+/// A conflict or an absent database says nothing about the event.
 pub async fn a_transient_failure_is_retried_and_parks_nothing<H: ConsumerHarness>(harness: H) {
     let bench = Bench::begun(harness).await;
     let events = bench.events(&[], &["a", "b", "c", "d"]);
@@ -159,7 +159,7 @@ pub async fn a_transient_failure_is_retried_and_parks_nothing<H: ConsumerHarness
     assert_eq!(bench.parked_positions().await, [0; 0]);
 }
 
-/// What is before the event is applied; it and what is after it is not.
+/// The events before it are applied; the event itself and those after it are not.
 pub async fn a_halting_effect_stops_right_before_its_event<H: ConsumerHarness>(harness: H) {
     let bench = Bench::begun(harness).await;
     let events = bench.events(&[], &["a", "b", "c", "d"]);

@@ -1,4 +1,4 @@
-//! What cannot be applied: parked, listed, retried and skipped.
+//! Events that cannot be applied: how they are parked, listed, retried and skipped.
 
 use futures_util::future::join;
 use uuid::Uuid;
@@ -6,11 +6,12 @@ use uuid::Uuid;
 use super::super::aggregate;
 use super::{Bench, ConsumerHarness, Failure, end, origin};
 use crate::admin::{AdminError, ConsumerAdmin as _, Retried};
-use crate::consumer::apply::{ERROR_CHARS, Outcome, TOO_MANY_PARKED};
+use crate::consumer::apply::{ERROR_CHARS, Outcome};
+use crate::consumer::transactions::TOO_MANY_PARKED;
 use crate::envelope::Event;
 use crate::store::{ConsumerStore as _, ConsumerTx as _, Skip, StoreError};
 
-/// One poisonous event of eight: the other seven are applied once, and it is kept whole.
+/// Of eight events one can never be applied: it is parked with its payload, and the other seven are applied once.
 pub async fn what_can_never_be_applied_is_parked_whole_and_alone<H: ConsumerHarness>(harness: H) {
     let bench = Bench::begun(harness).await;
     let events = bench.events(&[], &["a", "b", "c", "d", "e", "f", "g", "h"]);
@@ -24,7 +25,7 @@ pub async fn what_can_never_be_applied_is_parked_whole_and_alone<H: ConsumerHarn
     assert_eq!(bench.mark().await, end(&events));
 }
 
-/// Order per aggregate survives a poisonous event, also across runs.
+/// The events of an aggregate keep their order after one was parked, also in later runs.
 pub async fn later_events_of_a_parked_aggregate_wait_behind_it<H: ConsumerHarness>(harness: H) {
     let bench = Bench::begun(harness).await;
     let mut events = bench.events(&[], &["a", "b", "a", "b"]);
@@ -40,7 +41,7 @@ pub async fn later_events_of_a_parked_aggregate_wait_behind_it<H: ConsumerHarnes
     assert!(parked[1].error.is_empty() && parked[2].error.is_empty(), "they only wait");
 }
 
-/// Many poisonous aggregates are a defect: nothing is gained by parking the whole stream.
+/// When the events of many aggregates fail, there is a defect, and parking the whole stream would not help.
 pub async fn too_many_parked_aggregates_halt_the_consumer<H: ConsumerHarness>(harness: H) {
     let bench = Bench::begun(harness).await;
     let events = bench.events(&[], &["a", "b", "a", "c", "d"]);
@@ -54,7 +55,7 @@ pub async fn too_many_parked_aggregates_halt_the_consumer<H: ConsumerHarness>(ha
     assert_eq!(bench.counts(&["a", "b", "c", "d"]).await, [0; 4]);
 }
 
-/// Up to the first that still fails, whose attempts are counted.
+/// A retry goes up to the first event that still fails, and counts its attempts.
 pub async fn a_retry_applies_the_list_in_order<H: ConsumerHarness>(harness: H) {
     let bench = Bench::begun(harness).await;
     let handle = bench.handle(true);
@@ -88,11 +89,11 @@ pub async fn a_retry_applies_the_list_in_order<H: ConsumerHarness>(harness: H) {
     assert_eq!(bench.counts(&["a"]).await, [4], "the aggregate is free again");
 }
 
-/// However much an error says, also when a retry met it.
+/// A longer error is cut, also that of a retry.
 pub async fn an_error_is_kept_up_to_a_length<H: ConsumerHarness>(harness: H) {
     let bench = Bench::begun(harness).await;
     let events = bench.events(&[], &["a"]);
-    bench.fail(&events[0], Failure::Wordy);
+    bench.fail(&events[0], Failure::Verbose);
     bench.apply(&events).await;
     let kept = async |attempts: i32| {
         let parked = bench.store.parked_list(bench.consumer.name, 0, 10).await.expect("answered");
@@ -105,7 +106,7 @@ pub async fn an_error_is_kept_up_to_a_length<H: ConsumerHarness>(harness: H) {
     kept(2).await;
 }
 
-/// One, for good; those behind it stay.
+/// A skip drops one event for good. Those behind it stay parked.
 pub async fn a_skip_drops_one_event<H: ConsumerHarness>(harness: H) {
     let bench = Bench::begun(harness).await;
     let handle = bench.handle(true);
@@ -122,8 +123,7 @@ pub async fn a_skip_drops_one_event<H: ConsumerHarness>(harness: H) {
     assert_eq!(bench.counts(&["a"]).await, [1]);
 }
 
-/// The record says who dropped which event and why, once for each, whatever became of the log; what was not dropped
-/// is not in it.
+/// The record says who dropped which event and why, once for each event that was dropped, and does not depend on the log.
 pub async fn a_skip_is_recorded_with_who_and_why<H: ConsumerHarness>(harness: H) {
     let bench = Bench::begun(harness).await;
     let handle = bench.handle(true);
@@ -143,7 +143,7 @@ pub async fn a_skip_is_recorded_with_who_and_why<H: ConsumerHarness>(harness: H)
     assert_eq!(recorded, [(1, wishes[0].clone()), (2, wishes[1].clone())]);
 }
 
-/// The mark keeps the last act alone, and another's takes its place while a retry is at it.
+/// The mark keeps only the last act, and another request's act may replace it while a retry is running.
 pub async fn acts_at_the_same_time_hear_what_each_came_to<H: ConsumerHarness>(harness: H) {
     let bench = Bench::begun(harness).await;
     let (ann, bob) = (bench.handle(true), bench.handle(true));
@@ -169,8 +169,8 @@ pub async fn acts_at_the_same_time_hear_what_each_came_to<H: ConsumerHarness>(ha
     assert_eq!(bench.counts(&["a", "b"]).await, [15, 15]);
 }
 
-/// Whoever never heard what a skip or a retry came to asks again with its request id and hears it; with another wish
-/// the id is refused, and another id finds nothing left to do.
+/// A repeat of a skip or a retry, with its request id, gets the answer of the first call. The same id with another request
+/// is refused, and another id finds nothing left to do.
 pub async fn a_repeat_of_an_act_hears_what_it_came_to<H: ConsumerHarness>(harness: H) {
     let bench = Bench::begun(harness).await;
     let handle = bench.handle(true);
@@ -199,7 +199,7 @@ pub async fn a_repeat_of_an_act_hears_what_it_came_to<H: ConsumerHarness>(harnes
     assert_eq!(bench.counts(&["a"]).await, [2]);
 }
 
-/// New events of an aggregate come in while its list is retried: each has its effect once and none is left.
+/// New events of an aggregate arrive while its parked events are retried: each has its effect once, and none stays parked.
 pub async fn retries_and_new_events_do_not_race<H: ConsumerHarness>(harness: H) {
     let bench = Bench::begun(harness).await;
     let handle = bench.handle(true);
@@ -235,7 +235,7 @@ pub async fn retries_and_new_events_do_not_race<H: ConsumerHarness>(harness: H) 
     assert_eq!(committed.len(), 18, "each was applied once: {committed:?}");
 }
 
-/// Pages join; parking an event again replaces its attempts and error.
+/// Pages have no gap between them. Parking an event again replaces its attempts and error.
 pub async fn parked_events_are_listed_by_position<H: ConsumerHarness>(harness: H) {
     let bench = Bench::begun(harness).await;
     let events = bench.events(&[], &["c", "a", "b", "a"]);

@@ -1,4 +1,4 @@
-//! Resyncs: who holds one, what it clears, and what waits for it.
+//! Resyncs: their hold, what they clear, and what waits for them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -9,10 +9,10 @@ use uuid::Uuid;
 use super::super::{aggregate, until};
 use super::{Bench, ConsumerHarness, Failure, HOLD, LONG, SHORT, end, origin};
 use crate::admin::{AdminError, BoxFuture, ConsumerAdmin as _, Rebuild, Retried, Snapshot};
-use crate::consumer::apply::TOO_MANY_PARKED;
+use crate::consumer::transactions::TOO_MANY_PARKED;
 use crate::store::{ConsumerStore as _, HoldClaim, Mark, Resynced, Standing, StoreError};
 
-/// Of two resyncs at once one ends, and its answer stays for whoever repeats the request.
+/// Of two resyncs at the same time one completes, and its answer is kept for a repeat of the request.
 pub async fn a_resync_that_lost_its_hold_ends_nothing<H: ConsumerHarness>(harness: H) {
     let bench = Bench::begun(harness).await;
     let there = end(&bench.events(&[], &["a", "b"]));
@@ -34,8 +34,8 @@ pub async fn a_resync_that_lost_its_hold_ends_nothing<H: ConsumerHarness>(harnes
     assert!(!end_of(None).await, "the mark is elsewhere");
 }
 
-/// By the database's clock: until then another resync, or a repeat of the same one, is told whose hold it is. What is
-/// written for a resync renews its hold, also one that ran out, as long as nobody has taken it.
+/// A hold runs out by the database's clock. Until then another resync, or a repeat of the same one, is told whose hold it
+/// is. Each write of a resync renews its hold, even after it ran out, as long as nobody has taken it.
 pub async fn a_hold_lasts_until_it_runs_out<H: ConsumerHarness>(harness: H) {
     let bench = Bench::begun(harness).await;
     assert!(bench.halt("stream_rewound").await);
@@ -59,7 +59,7 @@ pub async fn a_hold_lasts_until_it_runs_out<H: ConsumerHarness>(harness: H) {
     assert_eq!(bench.hold("resync three", HOLD).await, HoldClaim::Held(there), "an end lets go");
 }
 
-/// A resync that slept until another had taken it over, and ended, removes no event that was parked after that.
+/// A resync that was paused until another had taken over and completed removes no event that was parked after that.
 pub async fn a_resync_that_lost_its_hold_removes_nothing<H: ConsumerHarness>(harness: H) {
     let bench = Bench::begun(harness).await;
     let events = bench.events(&[], &["a", "a"]);
@@ -75,7 +75,7 @@ pub async fn a_resync_that_lost_its_hold_removes_nothing<H: ConsumerHarness>(har
     assert_eq!(bench.parked_positions().await, [0; 0]);
 }
 
-/// A rebuild of nothing that begins at the suite's origin, and gives way to others.
+/// A rebuild of nothing, after which the consumer is at the beginning of the suite's history.
 struct Rebuilding(Arc<AtomicU32>);
 
 impl Snapshot for Rebuilding {
@@ -98,7 +98,7 @@ impl Rebuild for Rebuilding {
     }
 }
 
-/// Each replica knows its own jobs alone: what keeps a repeat of the request from beginning again is the hold.
+/// Each replica knows only its own jobs. It is the hold that keeps a repeat on another replica from beginning again.
 pub async fn a_repeat_on_another_replica_hears_that_the_resync_goes_on<H: ConsumerHarness>(harness: H) {
     let bench = Bench::begun(harness).await;
     let begun = Arc::new(AtomicU32::new(0));
@@ -121,8 +121,8 @@ pub async fn a_repeat_on_another_replica_hears_that_the_resync_goes_on<H: Consum
     assert_eq!(begun.load(Ordering::Relaxed), 1);
 }
 
-/// What is parked is of a history that may not be the producer's, or of one that a snapshot is about to replace. A halt
-/// for what is not parked is no obstacle.
+/// The parked events may be of a history that the producer does not have, or that a snapshot is about to replace. A halt
+/// for another reason does not prevent a retry.
 pub async fn while_its_history_is_in_doubt_nothing_parked_is_applied<H: ConsumerHarness>(harness: H) {
     let bench = Bench::begun(harness).await;
     let handle = bench.handle(true);
