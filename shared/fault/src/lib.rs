@@ -48,6 +48,42 @@ macro_rules! point {
     };
 }
 
+/// Whether this point is armed, for a place where the code that ships has no such moment and has to take another way to
+/// reach one. Built without the points: never.
+#[cfg(feature = "faults")]
+#[macro_export]
+macro_rules! is_armed {
+    ($name:literal, $part:expr) => {
+        $crate::armed($name, $part)
+    };
+}
+
+/// Whether this point is armed. Built without the points: never.
+#[cfg(not(feature = "faults"))]
+#[macro_export]
+macro_rules! is_armed {
+    ($name:literal, $part:expr) => {
+        $crate::never_armed($part)
+    };
+}
+
+/// What [`is_armed!`] becomes.
+#[cfg(feature = "faults")]
+#[doc(hidden)]
+#[must_use]
+pub fn armed(name: &'static str, part: &str) -> bool {
+    point::is_armed(name, part)
+}
+
+/// What [`is_armed!`] becomes without the points.
+#[cfg(not(feature = "faults"))]
+#[doc(hidden)]
+#[inline(always)]
+#[must_use]
+pub const fn never_armed(_part: &str) -> bool {
+    false
+}
+
 /// What [`point!`] becomes.
 #[cfg(feature = "faults")]
 #[doc(hidden)]

@@ -18,18 +18,28 @@ pub(crate) fn reached(name: &str, part: &str) {
     }
 }
 
-/// The signal that the file asks for at this point. One caller of many gets it: whoever renames the file.
-fn fired(file: &Path, name: &str, part: &str) -> Option<Signal> {
+/// Whether the file names this point.
+pub(crate) fn is_armed(name: &str, part: &str) -> bool {
+    ARMED.as_deref().is_some_and(|file| signal_of(file, name, part).is_some())
+}
+
+/// The signal that the file asks for at this point.
+fn signal_of(file: &Path, name: &str, part: &str) -> Option<Signal> {
     let line = std::fs::read_to_string(file).ok()?;
     let mut words = line.split_whitespace();
     if words.next() != Some(name) || words.next() != Some(part) {
         return None;
     }
-    let signal = match words.next() {
-        Some("kill") => Signal::SIGKILL,
-        Some("stop") => Signal::SIGSTOP,
+    match words.next() {
+        Some("kill") => Some(Signal::SIGKILL),
+        Some("stop") => Some(Signal::SIGSTOP),
         other => panic!("{} asks for {other:?}", file.display()),
-    };
+    }
+}
+
+/// The same signal, for one caller of many: whoever renames the file.
+fn fired(file: &Path, name: &str, part: &str) -> Option<Signal> {
+    let signal = signal_of(file, name, part)?;
     std::fs::rename(file, file.with_extension("fired")).ok().map(|()| signal)
 }
 
@@ -44,6 +54,7 @@ mod tests {
         std::fs::write(&file, "a x stop\n").unwrap();
         assert_eq!(fired(&file, "a", "y"), None);
         assert_eq!(fired(&file, "b", "x"), None);
+        assert_eq!(signal_of(&file, "a", "x"), Some(Signal::SIGSTOP), "a look fires nothing");
         assert_eq!(fired(&file, "a", "x"), Some(Signal::SIGSTOP));
         assert_eq!(fired(&file, "a", "x"), None, "it has fired");
         std::fs::remove_file(file.with_extension("fired")).unwrap();

@@ -220,15 +220,24 @@ impl Store {
         )
         .bind(self::limit(limit))
         .bind(seconds(duration));
-        if !fault::BUILT_IN {
-            return connection.rows(query).await;
+        if fault::is_armed!("sequencer.stamping", &lease.stream) {
+            drop(connection);
+            return self.stamp_in_open_transaction(&lease.stream, query).await;
         }
-        // One statement has no moment inside its transaction.
-        drop(connection);
+        connection.rows(query).await
+    }
+
+    /// Runs the same statement in a transaction that is open for a moment before its commit. The statement that ships is
+    /// a transaction of its own and has no such moment, so it goes this way only while a test has armed the point.
+    async fn stamp_in_open_transaction(
+        &self,
+        stream: &str,
+        query: Query<'_, Postgres, PgArguments>,
+    ) -> AppResult<Vec<Row>> {
         let mut tx = self.begin().await?;
         let rows: Vec<Row> = tx.rows(query).await?;
         if !rows.is_empty() {
-            fault::point!("sequencer.stamping", &lease.stream);
+            fault::point!("sequencer.stamping", stream);
         }
         tx.commit().await?;
         Ok(rows)

@@ -1,7 +1,7 @@
-//! The sequencer's loudspeaker: publishes what was stamped, and a heartbeat every 250 ms.
+//! Publishes what the sequencer stamps, and a heartbeat every 250 ms.
 //!
-//! It runs beside the stamping and never holds it up: stamped events are handed over through a bounded queue,
-//! and what does not fit is read from the store again. Publishing never needs to be exactly once, nor at all.
+//! It runs beside the stamping and never delays it. Stamped events come through a bounded queue, and those that do not
+//! fit are read from the store again. An event may be published twice or never: consumers notice both.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -17,15 +17,15 @@ use crate::envelope::{Event, Position};
 use crate::pace::Throttle;
 use crate::store::{Head, Lease, OutboxStore, StoreError};
 
-/// How many stamped events wait in memory for the bus, and how many bytes of payload.
+/// The most stamped events that wait in memory to be published, and the most bytes of their payloads.
 const QUEUE_MAX: usize = 4096;
 const QUEUE_BYTES_MAX: usize = 8 << 20;
-/// How many events are published in a row before it is looked whether a heartbeat is due.
+/// The most events that are published before a heartbeat that is due.
 const BATCH_MAX: usize = 500;
-/// Further behind than this the relay goes on at the head: consumers have seen the heartbeats and replay.
+/// With more unpublished events than this the relay skips to the head: consumers have heard the heartbeats and replay.
 const BACKLOG_MAX: Position = 10_000;
 
-/// What one owner of a lease has stamped and published.
+/// The relay of one owner of a stream's lease.
 pub(crate) struct Relay {
     queue: Mutex<Queue>,
     pushed: Notify,
@@ -57,6 +57,20 @@ impl Queue {
     }
 }
 
+/// Leaves of a batch what a crash in the middle of it would leave. The pipeline that ships has no moment between two
+/// messages, so while a test has armed this point, and only then, the first message goes apart from the others.
+async fn publish_first_apart<C: Channel>(
+    bus: &C,
+    stream: &str,
+    messages: &mut Vec<Outgoing>,
+) -> Result<(), PublishError> {
+    if fault::is_armed!("relay.published_one", stream) && messages.len() > 1 {
+        bus.publish(vec![messages.remove(0)]).await?;
+        fault::point!("relay.published_one", stream);
+    }
+    Ok(())
+}
+
 fn bytes_of(events: &[Event]) -> usize {
     events.iter().map(|event| event.new.payload.len()).sum()
 }
@@ -64,10 +78,10 @@ fn bytes_of(events: &[Event]) -> usize {
 /// Why something was not published.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RelayError {
-    /// The bus takes nothing.
+    /// Redis takes no messages.
     #[error(transparent)]
     Away(#[from] PublishError),
-    /// What is to be published cannot be read.
+    /// The events cannot be read from the store.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -82,7 +96,7 @@ impl Relay {
         }
     }
 
-    /// Whether the bus took nothing when it was last tried.
+    /// Whether the last attempt to publish failed.
     pub(crate) fn is_away(&self) -> bool {
         self.away.load(Ordering::Relaxed)
     }
@@ -92,7 +106,7 @@ impl Relay {
         self.through.load(Ordering::Relaxed)
     }
 
-    /// Hands over events that were stamped just now.
+    /// Takes events that were just stamped.
     pub(crate) fn push(&self, events: Vec<Event>) {
         let Some(last) = events.last() else { return };
         let mut queue = self.lock();
@@ -106,12 +120,12 @@ impl Relay {
         self.pushed.notify_one();
     }
 
-    /// Notes what pruning left.
+    /// Takes the oldest position that pruning left.
     pub(crate) fn set_oldest(&self, oldest: Position) {
         self.lock().head.oldest = oldest;
     }
 
-    /// Publishes until it is dropped.
+    /// Publishes until the future is dropped.
     pub(crate) async fn run<S: OutboxStore, C: Channel>(
         &self,
         store: &S,
@@ -127,21 +141,24 @@ impl Relay {
                 biased;
                 _ = heartbeat.tick() => true,
                 () = std::future::ready(()), if more => false,
-                // While Redis is away the heartbeat alone knocks.
+                // While Redis is away only the heartbeat tries it.
                 () = self.pushed.notified(), if !self.is_away() => false,
             };
             match self.publish(store, bus, due).await {
                 Ok(left) => {
                     more = left;
                     if self.away.swap(false, Ordering::Relaxed) {
-                        tracing::info!("events are published again");
+                        tracing::info!("Redis is back; publishing events again");
                     }
                 }
                 Err(RelayError::Away(error)) => {
                     more = false;
                     if !self.away.swap(true, Ordering::Relaxed) || warnings.ready() {
                         let error = &error as &dyn std::error::Error;
-                        tracing::warn!(error, "events are not published; consumers follow instead");
+                        tracing::warn!(
+                            error,
+                            "cannot publish events now; consumers follow the stream instead"
+                        );
                     }
                 }
                 // The next heartbeat tries again.
@@ -149,7 +166,7 @@ impl Relay {
                     more = false;
                     if warnings.ready() {
                         let error = &error as &dyn std::error::Error;
-                        tracing::warn!(error, "events that wait to be published cannot be read now");
+                        tracing::warn!(error, "cannot read the events to be published now; trying again");
                     }
                 }
             }
@@ -166,8 +183,8 @@ impl Relay {
         self.publish(store, bus, true).await.map(drop)
     }
 
-    /// Publishes a batch of what is stamped and not published, and a heartbeat if it is due; tells whether more is
-    /// left. As long as the bus is away, nothing is read for it before it has taken a heartbeat.
+    /// Publishes a batch of what is stamped and not published, and a heartbeat if it is due; `true` when more is left.
+    /// While Redis is away a heartbeat is tried first, and nothing is read from the store before it has been taken.
     async fn publish<S: OutboxStore, C: Channel>(
         &self,
         store: &S,
@@ -183,18 +200,14 @@ impl Relay {
         let last = events.last().map(|event| event.position);
         let complete = last.unwrap_or(self.through()) >= head.position;
         if let (false, Some(last)) = (complete, events.last()) {
-            // The heartbeat never tells of what was not published before it: it would look like a loss.
+            // A heartbeat must not be ahead of what was published before it: that would look like a lost event.
             head.position = last.position;
             head.event_id = Some(last.new.id);
         }
         let channel = events_channel(&head.stream);
         let mut messages: Vec<Outgoing> =
             events.iter().map(|event| (channel.clone(), channel_event(event))).collect();
-        if fault::BUILT_IN && messages.len() > 1 {
-            // What a crash leaves of a batch: a pipeline has no moment between its messages.
-            bus.publish(vec![messages.remove(0)]).await?;
-            fault::point!("relay.published_one", &head.stream);
-        }
+        publish_first_apart(bus, &head.stream, &mut messages).await?;
         if heartbeat {
             messages.push((channel, channel_head(&head)));
         }
@@ -209,7 +222,7 @@ impl Relay {
         Ok(!complete)
     }
 
-    /// The next events to publish, from memory where they follow on what was published, else from the store.
+    /// The next events to publish: from memory if they follow what was published, else from the store.
     async fn next_batch<S: OutboxStore>(&self, store: &S) -> Result<(Vec<Event>, Head), StoreError> {
         let mut through = self.through();
         let (stream, backlog) = {
@@ -229,7 +242,7 @@ impl Relay {
         }
         let queue = self.lock();
         if events.is_empty() {
-            // Too far behind, or pruned already.
+            // The relay is too far behind, or the events are pruned already.
             through = queue.head.position;
             self.through.store(through, Ordering::Relaxed);
         }
