@@ -1,10 +1,13 @@
-//! Events for this crate's own tests.
+//! Events and a listener for this crate's own tests.
+
+use std::sync::Mutex;
 
 use time::OffsetDateTime;
 use types::EventId;
 use uuid::Uuid;
 
 use crate::envelope::{Aggregate, Event, Headers, NewEvent, Position};
+use crate::ephemeral::Listener;
 
 /// The id that [`event`] gives to the event at a position of the first history.
 pub(crate) fn event_id(position: Position) -> EventId {
@@ -37,5 +40,33 @@ pub(crate) fn event(stream: &str, position: Position) -> Event {
             },
             created_at: OffsetDateTime::from_unix_timestamp(1_700_000_000).unwrap(),
         },
+    }
+}
+
+/// A listener that notes how it was called.
+#[derive(Default)]
+pub(crate) struct Calls(Mutex<Vec<String>>);
+
+impl Calls {
+    fn note(&self, what: String) {
+        self.0.lock().unwrap().push(what);
+    }
+
+    pub(crate) fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+}
+
+impl Listener for Calls {
+    fn on_event(&self, event: &Event) {
+        self.note(format!("event {}", event.position));
+    }
+
+    fn on_clear(&self, _stream: &str) {
+        self.note("clear".to_owned());
+    }
+
+    fn on_live(&self, _stream: &str, live: bool) {
+        self.note(format!("live {live}"));
     }
 }
