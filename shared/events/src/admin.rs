@@ -1,5 +1,5 @@
-//! What an operator can do about a consumer: look at what is parked, apply or drop it, and start over after
-//! its stream was rewound. `admin_service.rs` serves it.
+//! What an operator can do about a consumer: look at its parked events, apply or drop them, and start over after its
+//! stream was rewound. `admin_service.rs` makes a gRPC service of it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,40 +15,40 @@ use crate::source::{Source, SourceError};
 use crate::store::{ConsumerId, ConsumerStore, Parked, Resynced, Skip, Standing, StoreError};
 use uuid::Uuid;
 
-/// Why an operator's wish was not met.
+/// Why an operator's request was not carried out.
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
     /// Nothing is parked there.
     #[error("nothing is parked there")]
     NotParked,
-    /// The event still cannot be applied.
+    /// A parked event still cannot be applied.
     #[error("a parked event still fails: {error}")]
     StillFailing {
-        /// The event.
+        /// The event that fails.
         event_id: EventId,
-        /// Why.
+        /// Why it fails.
         error: String,
     },
-    /// The request id was used before, for another wish.
+    /// The request id was used before, for another request.
     #[error("this request_id was used before for another request")]
     RequestIdReused,
-    /// The consumer has no snapshot to be rebuilt from, and its history is not the producer's.
+    /// There is no snapshot to rebuild the consumer from, and its history is not the producer's.
     #[error("this consumer cannot be rebuilt")]
     ResyncUnsupported,
-    /// A resync of the consumer goes on, for this request, here or elsewhere.
-    #[error("a resync of the consumer goes on")]
+    /// A resync of the consumer is going on, here or in another replica, for the request with this id.
+    #[error("a resync of the consumer is going on")]
     InProgress(Uuid),
-    /// The consumer stopped for good, and what is parked may not be applied either.
+    /// The consumer stopped for good, for a reason that also forbids to apply its parked events.
     #[error("the consumer is halted: {0}")]
     Halted(String),
     /// Another resync of the consumer took this one over.
     #[error("another resync took over")]
     Overtaken,
-    /// The producer does not answer.
-    #[error("the producer does not answer")]
+    /// The producer did not answer.
+    #[error("the producer did not answer")]
     Source(#[source] SourceError),
-    /// The database did not do it.
-    #[error("the store did not do it")]
+    /// The database failed.
+    #[error("the database failed")]
     Store(#[from] StoreError),
 }
 
@@ -57,52 +57,52 @@ pub enum AdminError {
 pub struct Retried {
     /// How many events were applied.
     pub applied: usize,
-    /// How many of the aggregate are still parked.
+    /// How many events of the aggregate are still parked.
     pub remaining: usize,
 }
 
 /// A parked event that was dropped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Skipped {
-    /// The event.
+    /// The event's id.
     pub event_id: EventId,
-    /// What kind of event.
+    /// The full message name of its payload.
     pub event_type: String,
-    /// Of what.
+    /// What it was about.
     pub aggregate: Aggregate,
-    /// Its place in the stream.
+    /// Its position in the stream.
     pub position: Position,
 }
 
-/// One consumer, as an operator sees it. A repeat of its last request hears what that one came to.
+/// One consumer, as an operator sees it. A repeat of the consumer's last request gets the same answer.
 pub trait ConsumerAdmin: Send + Sync + 'static {
-    /// Which one it is.
+    /// The consumer's name and stream.
     fn id(&self) -> ConsumerId;
 
-    /// How it stands; `None` when it never ran.
+    /// The consumer's state; `None` when it never ran.
     fn standing(&self) -> BoxFuture<'_, Result<Option<Standing>, AdminError>>;
 
     /// Parked events above a position, oldest first.
     fn list(&self, after: Position, limit: usize) -> BoxFuture<'_, Result<Vec<Parked>, AdminError>>;
 
-    /// Applies the parked events of an aggregate in order, up to the first that still fails; nothing while the
-    /// consumer's history is not the producer's, or it is held for a resync.
+    /// Applies the parked events of an aggregate in order, up to the first that still fails. Applies none while the
+    /// consumer's history is not the producer's, or while a resync holds the consumer.
     fn retry(&self, aggregate: Aggregate, request_id: Uuid) -> BoxFuture<'_, Result<Retried, AdminError>>;
 
-    /// Drops a parked event for good and records it; tells what it was.
+    /// Drops a parked event for good and records who did so and why.
     fn skip(&self, skip: Skip) -> BoxFuture<'_, Result<Skipped, AdminError>>;
 
-    /// Starts over: by the snapshot if there is one, else only if the producer's history is the mark's. A request
-    /// that has ended hears what it came to, one that goes on elsewhere that it does.
+    /// Starts the consumer over: from its snapshot if it has one, else at its mark, if the producer still has that
+    /// history. A repeat of a completed request gets the same answer; while another replica works on it, it is told so.
     fn resync(&self, request_id: Uuid) -> BoxFuture<'_, Result<Resynced, AdminError>>;
 }
 
-/// How long conflicts with the running consumer are retried.
+/// How often a request that conflicts with the running consumer is tried.
 const TRIES: u32 = 10;
 const RETRY_FIRST: Duration = Duration::from_millis(10);
 const RETRY_LONGEST: Duration = Duration::from_millis(500);
 
-/// [`ConsumerAdmin`] of a consumer, apart from the replica that runs it: several may exist.
+/// The [`ConsumerAdmin`] of a consumer. It needs nothing from the replica that runs the consumer, and several may exist.
 pub struct ConsumerHandle<S, E, P> {
     pub(crate) consumer: ConsumerId,
     pub(crate) store: S,
@@ -118,12 +118,12 @@ impl<S, E, P> fmt::Debug for ConsumerHandle<S, E, P> {
 }
 
 impl<S: ConsumerStore, E: Effects<S::Tx>, P: Source> ConsumerHandle<S, E, P> {
-    /// The handle of a consumer, made of the same parts.
+    /// The handle of a consumer that is made of these parts.
     pub fn new(consumer: ConsumerId, store: S, effects: Arc<E>, source: P) -> Self {
         Self { consumer, store, effects, source, snapshot: None }
     }
 
-    /// This consumer's read model can be rebuilt.
+    /// Lets the consumer's read model be rebuilt from a snapshot.
     #[must_use]
     pub fn with_snapshot(mut self, snapshot: Arc<dyn Snapshot>) -> Self {
         self.snapshot = Some(snapshot);
@@ -131,7 +131,7 @@ impl<S: ConsumerStore, E: Effects<S::Tx>, P: Source> ConsumerHandle<S, E, P> {
     }
 }
 
-/// Bounds how often what conflicted with the running consumer is tried again.
+/// Bounds how often a request that conflicts with the running consumer is tried again.
 pub(crate) struct Patience {
     tries: u32,
     backoff: Backoff,
@@ -142,7 +142,7 @@ impl Patience {
         Self { tries: 1, backoff: Backoff::new(RETRY_FIRST, RETRY_LONGEST) }
     }
 
-    /// Whether to try again what conflicted, after a pause.
+    /// Whether to try again what conflicted; if so, it has waited for the pause.
     pub(crate) async fn again(&mut self, conflicted: bool) -> bool {
         let again = conflicted && self.tries < TRIES;
         if again {

@@ -1,6 +1,6 @@
-//! `event.v1.EventAdminService` over the consumers of one service. Skips and resyncs are audited: one
-//! structured log line each, with `audit = true`. A repeated skip has another line with the same `request_id`: that
-//! the first one was written is not known. What was skipped, by whom and why is also recorded in the consumer's database.
+//! `event.v1.EventAdminService` over the consumers of one service. Each skip and each resync writes an audit line: a
+//! structured log line with `audit = true`. The repeat of a skip writes it again with the same `request_id`, because it
+//! is not known whether the first call came so far. Skips are also recorded in the consumer's database, with who and why.
 
 use std::fmt;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ const LIST: &str = "event.v1.EventAdminService/ListParked";
 const JUSTIFICATION_MAX: usize = 500;
 /// About how long a page may be; gRPC clients refuse more than 4 MiB.
 const PAGE_BYTES: usize = 1 << 20;
-/// How long a call waits for a resync to end: less than any server lets it. The resync goes on.
+/// How long a call waits for a resync to end, which is shorter than the deadline of any server. The resync goes on.
 const RESYNC_WAIT: Duration = Duration::from_secs(3);
 
 /// Serves the consumers of one service.
@@ -70,7 +70,7 @@ impl EventAdminServer {
         }
     }
 
-    /// Resyncs are those of the whole process, run on `tasks` and are given up at `stop`.
+    /// Shares the resyncs of the whole process; they run on `tasks` and are given up at `stop`.
     #[must_use]
     pub fn with_resyncs(mut self, resyncs: Resyncs, tasks: TaskTracker, stop: CancellationToken) -> Self {
         (self.resyncs, self.tasks, self.stop) = (resyncs, tasks, stop);

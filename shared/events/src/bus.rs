@@ -1,8 +1,7 @@
-//! Redis Pub/Sub, a loudspeaker that may lose anything: nothing here is ever relied on.
+//! Redis Pub/Sub. It may lose any message, so nothing relies on it.
 //!
-//! A [`Bus`] exists without a connection and nobody waits for one: publishing while Redis is away fails at
-//! once, and a subscription comes and goes by itself and says so. It never resubscribes silently: what was
-//! published in between is lost, and the subscriber has to know.
+//! A [`Bus`] needs no connection to exist. Publishing fails at once while Redis is away. A subscription connects again by
+//! itself, and always says so: what was published in between is lost, and the subscriber has to know.
 
 use std::fmt;
 use std::future::Future;
@@ -33,32 +32,32 @@ pub fn wake_channel(stream: &str) -> String {
 /// A message for a channel.
 pub type Outgoing = (String, Bytes);
 
-/// What a subscription tells.
+/// What a subscription reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Signal {
-    /// The server confirmed all channels: what is published from now on arrives, or [`Signal::Lost`] does.
+    /// The server confirmed all channels. From now on every message arrives, until [`Signal::Lost`] does.
     Subscribed,
-    /// A message.
+    /// A message was published on one of the channels.
     Message {
-        /// The channel that it came on.
+        /// The channel.
         channel: String,
-        /// Its content.
+        /// What was published.
         payload: Bytes,
     },
-    /// The connection is gone; another is being made.
+    /// The connection is lost; another is being made.
     Lost,
 }
 
-/// Channels that are being listened to. It never ends.
+/// A subscription to some channels. It never ends.
 pub struct Subscription(Pin<Box<dyn Stream<Item = Signal> + Send>>);
 
 impl Subscription {
-    /// A subscription that tells what `signals` gives; when that ends, it tells nothing more.
+    /// A subscription that reports these signals, and after the last of them nothing more.
     pub fn new(signals: impl Stream<Item = Signal> + Send + 'static) -> Self {
         Self(Box::pin(signals.chain(stream::pending())))
     }
 
-    /// What happens next. Dropping the future loses nothing.
+    /// The next signal. Dropping the future loses none.
     pub async fn next(&mut self) -> Signal {
         match self.0.next().await {
             Some(signal) => signal,
@@ -73,18 +72,19 @@ impl fmt::Debug for Subscription {
     }
 }
 
-/// Something was not published.
+/// A message could not be published.
 #[derive(Debug, thiserror::Error)]
-#[error("the event Redis does not take messages")]
+#[error("the Redis for events does not take messages")]
 pub struct PublishError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
 
-/// A loudspeaker. [`Bus`] is the only one of the product; tests drive the engine over lossy ones.
+/// A way to publish and to subscribe. The product uses [`Bus`] alone; tests drive the engine over channels that lose
+/// messages.
 pub trait Channel: Clone + Send + Sync + 'static {
-    /// Publishes messages in this order. On an error, any of them may have been published.
+    /// Publishes messages in this order. After an error, any of them may have been published nevertheless.
     fn publish(&self, messages: Vec<Outgoing>) -> impl Future<Output = Result<(), PublishError>> + Send;
 
-    /// Listens to channels. Where heartbeats are due, `silence` is how long nothing may come before the
-    /// connection is taken for dead.
+    /// Subscribes to channels. Where heartbeats are expected, the connection is taken for dead after `silence` without
+    /// a message.
     fn subscribe(&self, channels: Vec<String>, silence: Option<Duration>) -> Subscription;
 }
 
@@ -92,13 +92,13 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(1);
 const RECONNECT_FIRST: Duration = Duration::from_millis(20);
 const RECONNECT_LONGEST: Duration = Duration::from_secs(1);
-/// How many messages share a round trip.
+/// The most messages that are sent in one round trip.
 const PIPELINE_MAX: usize = 500;
 
-/// The event Redis.
+/// The Redis that carries events.
 ///
-/// Pub/Sub does not know the numbered databases of a server, so a bus on another one than 0 puts the number
-/// before its channels' names: systems that share a server by database do not hear each other.
+/// Pub/Sub ignores the numbered databases of a server. A bus on another database than 0 therefore puts the number before
+/// its channels' names, so that systems on different databases of one server do not hear each other.
 #[derive(Clone)]
 pub struct Bus {
     client: Client,
@@ -112,16 +112,16 @@ impl fmt::Debug for Bus {
     }
 }
 
-/// The text is not the URL of a Redis server. It is not shown: URLs hold passwords.
+/// The text is not the URL of a Redis server. The error does not show it, because URLs hold passwords.
 #[derive(Debug, thiserror::Error)]
 #[error("not the URL of a Redis server")]
 pub struct InvalidUrl(#[source] RedisError);
 
 impl Bus {
-    /// The Redis at this URL. Connects when it is first needed.
+    /// The Redis at this URL. It is connected to when it is first needed.
     ///
     /// # Errors
-    /// When the URL is none; never because Redis is away.
+    /// When the text is not a URL of Redis; never because Redis is away.
     pub fn connect(url: &str) -> Result<Self, InvalidUrl> {
         let client = Client::open(url).map_err(InvalidUrl)?;
         let prefix = match client.get_connection_info().redis_settings().db() {
@@ -131,19 +131,19 @@ impl Bus {
         Ok(Self { client, prefix: prefix.into(), publisher: Arc::default() })
     }
 
-    /// Tells the sequencer of a stream, wherever it runs, that an event was committed: a hint, so a failure
-    /// is nobody's concern. Not for the path of a call that somebody waits for.
+    /// Hints to the sequencer of a stream, wherever it runs, that an event was committed. If this fails, the sequencer
+    /// finds the event at its next poll. It takes a round trip to Redis, so not while a caller waits.
     pub async fn wake(&self, stream: &str) {
         if let Err(error) = self.publish(vec![(wake_channel(stream), Bytes::new())]).await {
             tracing::debug!(
                 stream,
                 error = &error as &dyn std::error::Error,
-                "the wake-up was not published"
+                "could not publish a hint to the sequencer"
             );
         }
     }
 
-    /// Made at the first use, because it belongs to the runtime that it is made in.
+    /// Made at the first use, because a connection belongs to the runtime that it was made in.
     fn publisher(&self) -> Result<ConnectionManager, RedisError> {
         if let Some(publisher) = self.publisher.get() {
             return Ok(publisher.clone());
@@ -189,7 +189,7 @@ impl Channel for Bus {
     }
 }
 
-/// One connection after the other.
+/// A subscriber's connections, one after the other.
 struct Listener {
     client: Client,
     prefix: Arc<str>,
@@ -211,7 +211,8 @@ impl Listener {
             None => connection.next().await,
         };
         if let Some(message) = message {
-            // Only now: a server that takes subscriptions and hangs up must not be asked without a pause.
+            // Not before the first message: a server that takes subscriptions and then hangs up must not be asked again
+            // without a pause.
             self.backoff.reset();
             let channel = message.get_channel_name();
             let channel = channel.strip_prefix(&*self.prefix).unwrap_or(channel).to_owned();
@@ -228,8 +229,10 @@ impl Listener {
             }
             match timeout(CONNECT_TIMEOUT + RESPONSE_TIMEOUT, self.subscribe()).await {
                 Ok(Ok(connection)) => return connection,
-                Ok(Err(error)) => tracing::debug!(%error, "the event Redis takes no subscription"),
-                Err(_) => tracing::debug!("the event Redis does not answer"),
+                Ok(Err(error)) => {
+                    tracing::debug!(%error, "the Redis for events does not take the subscription")
+                }
+                Err(_) => tracing::debug!("the Redis for events does not answer"),
             }
         }
     }

@@ -1,5 +1,5 @@
-//! An [`Event`] in the CloudEvents protobuf format, the wire's form of it: on Redis Pub/Sub, in a replay, in
-//! a parked event's row. The attributes are those that `proto/event/v1/envelope.proto` documents.
+//! An [`Event`] in the CloudEvents protobuf format, which is its form on Redis Pub/Sub, in a replay and in the row of a
+//! parked event. `proto/event/v1/envelope.proto` documents the attributes.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -17,13 +17,13 @@ use uuid::Uuid;
 use crate::envelope::{Aggregate, Event, Headers, NewEvent, Position};
 use crate::store::Head;
 
-/// The longest payload that goes over Redis Pub/Sub; of a longer one only the reference goes, because Redis
-/// drops a subscriber whose output buffer grows too large.
+/// The longest payload that is sent over Redis Pub/Sub. An event with a longer one is sent without it, because Redis drops
+/// a subscriber whose output buffer grows too large.
 pub const CHANNEL_PAYLOAD_MAX: usize = 32 * 1024;
 
 const SPEC_VERSION: &str = "1.0";
 
-/// Bytes that are no event of Tristore.
+/// The bytes are not an event of Tristore.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Malformed(String);
 
@@ -38,23 +38,23 @@ impl std::error::Error for Malformed {}
 /// What came over a stream's channel.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Heard {
-    /// A whole event.
+    /// An event with its payload.
     Event(Box<Event>),
     /// An event whose payload was too long for the channel.
     Reference {
-        /// Its stream.
+        /// The stream that it is in.
         stream: String,
         /// The history that its position belongs to.
         epoch: Uuid,
-        /// Its place.
+        /// Its place in the stream.
         position: Position,
     },
-    /// A heartbeat.
+    /// A heartbeat, with the head of the stream.
     Head(Head),
 }
 
 impl Heard {
-    /// The stream that it is of.
+    /// The stream that it is about.
     #[must_use]
     pub fn stream(&self) -> &str {
         match self {
@@ -64,7 +64,7 @@ impl Heard {
         }
     }
 
-    /// The history that it is of.
+    /// The history that it is about.
     #[must_use]
     pub fn epoch(&self) -> Uuid {
         match self {
@@ -74,7 +74,7 @@ impl Heard {
         }
     }
 
-    /// The place in the stream that it tells of.
+    /// The position of the event, or of the head.
     #[must_use]
     pub fn position(&self) -> Position {
         match self {
@@ -85,7 +85,7 @@ impl Heard {
     }
 }
 
-/// The event in the wire's form, whole.
+/// The event as a CloudEvent, with its payload.
 #[must_use]
 pub fn encode(event: &Event) -> CloudEvent {
     let new = &event.new;
@@ -124,10 +124,10 @@ pub fn encode(event: &Event) -> CloudEvent {
     }
 }
 
-/// The event of what [`encode`] made.
+/// The event in a CloudEvent that [`encode`] made.
 ///
 /// # Errors
-/// When an attribute is missing or not of its form, or the payload was left out.
+/// When an attribute is missing or malformed, or the payload is missing.
 pub fn decode(cloud: CloudEvent) -> Result<Event, Malformed> {
     match decode_any(cloud)? {
         Heard::Event(event) => Ok(*event),
@@ -135,22 +135,22 @@ pub fn decode(cloud: CloudEvent) -> Result<Event, Malformed> {
     }
 }
 
-/// The bytes that a database keeps of a whole event, such as a parked one.
+/// The bytes of an event, as a database keeps them for a parked one.
 #[must_use]
 pub fn to_bytes(event: &Event) -> Vec<u8> {
     encode(event).encode_to_vec()
 }
 
-/// The event of what [`to_bytes`] made.
+/// The event in the bytes that [`to_bytes`] made.
 ///
 /// # Errors
-/// When the bytes are something else.
+/// When the bytes are not such an event.
 pub fn from_bytes(bytes: &[u8]) -> Result<Event, Malformed> {
     let cloud = CloudEvent::decode(bytes).map_err(|error| Malformed(error.to_string()))?;
     decode(cloud)
 }
 
-/// The message that tells of an event on its stream's channel.
+/// The message with an event, for its stream's channel.
 #[must_use]
 pub fn channel_event(event: &Event) -> Bytes {
     let mut cloud = encode(event);
@@ -160,16 +160,16 @@ pub fn channel_event(event: &Event) -> Bytes {
     ChannelMessage { kind: Some(channel_message::Kind::Event(cloud)) }.encode_to_vec().into()
 }
 
-/// The heartbeat on a stream's channel.
+/// The message with a heartbeat, for a stream's channel.
 #[must_use]
 pub fn channel_head(head: &Head) -> Bytes {
     ChannelMessage { kind: Some(channel_message::Kind::Head(encode_head(head))) }.encode_to_vec().into()
 }
 
-/// What a message on a stream's channel tells.
+/// The content of a message on a stream's channel.
 ///
 /// # Errors
-/// When it is no message of Tristore.
+/// When it is not a message of Tristore.
 pub fn from_channel(bytes: Bytes) -> Result<Heard, Malformed> {
     let message = ChannelMessage::decode(bytes).map_err(|error| Malformed(error.to_string()))?;
     match message.kind {
@@ -179,7 +179,7 @@ pub fn from_channel(bytes: Bytes) -> Result<Heard, Malformed> {
     }
 }
 
-/// A head in the wire's form.
+/// A head in its protobuf form.
 #[must_use]
 pub fn encode_head(head: &Head) -> StreamHead {
     StreamHead {
@@ -191,10 +191,10 @@ pub fn encode_head(head: &Head) -> StreamHead {
     }
 }
 
-/// A head from the wire.
+/// The head in its protobuf form.
 ///
 /// # Errors
-/// When a field is not of its form.
+/// When a field is malformed.
 pub fn decode_head(head: &StreamHead) -> Result<Head, Malformed> {
     if head.position < 0 || head.oldest_position < 0 {
         return Err(Malformed("a position is negative".to_owned()));

@@ -10,11 +10,11 @@ use crate::store::StoreError;
 /// Why an effect was not applied.
 #[derive(Debug)]
 pub enum EffectError {
-    /// Try again, without end: a database away, a conflict, a timeout.
+    /// It is tried again without end: a database is away, a conflict, a timeout.
     Transient(Box<dyn StdError + Send + Sync>),
-    /// This event can never be applied: park it, go on with other aggregates.
+    /// This event can never be applied: it is parked, and the consumer goes on with other aggregates.
     Permanent(Box<dyn StdError + Send + Sync>),
-    /// Nothing of this stream may be applied any more until somebody has looked.
+    /// Nothing more of this stream may be applied until somebody has looked into it.
     Halt(String),
 }
 
@@ -46,20 +46,20 @@ impl From<StoreError> for EffectError {
     }
 }
 
-/// What a consumer does with events.
+/// What a consumer does with the events of its stream.
 pub trait Effects<Tx>: Send + Sync + 'static {
-    /// Applies a run of consecutive events through the transaction that moves the mark, which is locked
-    /// already. Locks everything it needs in the order orders, transfers, accounts, products, each sorted by
-    /// id, before it changes anything. Events of types that it does not know are no error.
+    /// Applies a run of consecutive events in the transaction that moves the mark; the mark is locked already. Before
+    /// it changes anything it locks all it needs, in the order orders, transfers, accounts, products, each sorted by
+    /// id. Events of unknown types are no error.
     fn apply(&self, tx: &mut Tx, run: &[Event]) -> impl Future<Output = Result<(), EffectError>> + Send;
 
-    /// Whether an event says anything to this consumer. One that does not moves the mark and nothing else, and nobody
-    /// waits for that: it may wait a moment for others.
+    /// Whether an event concerns this consumer. One that does not only moves the mark. Nobody waits for that, so it may
+    /// be applied a moment later, together with others.
     fn concerns(&self, _event: &Event) -> bool {
         true
     }
 
-    /// Called after these events' effects have committed: to wake whoever waits for them. Must not block. Never
-    /// called for an event twice, but perhaps not at all: the process may die in between.
+    /// Called after the effects of these events have committed, to wake whoever waits for them. Must not block. It is
+    /// called at most once for an event, and not at all when the process dies in between.
     fn committed(&self, _events: &[Event]) {}
 }

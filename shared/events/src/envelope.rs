@@ -9,22 +9,22 @@ use uuid::Uuid;
 /// A place in a stream: the first event has 1; 0 is before it. Never negative.
 pub type Position = i64;
 
-/// The newest meaning of payloads that this program knows. One more is known only by whoever was built after it.
+/// The newest version of payloads that this program can read.
 const SCHEMA_VERSION: i32 = 1;
 
 /// Why the payload of an event cannot be read.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Undecodable {
-    /// It is of a version whose meaning this program does not know: fields may have another sense. Unknown fields
-    /// alone, which are ignored, raise no version.
-    #[error("the payload has schema version {0}, which is newer than any that is known here")]
+    /// Its version is newer than this program: fields may have another meaning. New fields alone do not raise the
+    /// version; a program that does not know them ignores them.
+    #[error("the payload has schema version {0}, which is newer than this program can read")]
     Newer(i32),
-    /// It is not a message of its type.
+    /// It is not a message of the event's type.
     #[error(transparent)]
     Malformed(#[from] prost::DecodeError),
 }
 
-/// What an event tells of: order is kept among the events of one aggregate.
+/// The thing that an event is about. The events of one aggregate keep their order.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Aggregate {
     /// Its kind, such as `order`.
@@ -41,7 +41,7 @@ impl Aggregate {
     }
 }
 
-/// Where an event comes from: the trace of the call that made it, and that call's request id.
+/// The call that an event comes from: its trace and its request id.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Headers {
     /// W3C `traceparent`.
@@ -55,21 +55,21 @@ pub struct Headers {
 /// An event that a transaction appends to its outbox. It has no position until it has committed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewEvent {
-    /// Unique for ever.
+    /// The event's id, unique for ever.
     pub id: EventId,
-    /// What it tells of.
+    /// What it is about.
     pub aggregate: Aggregate,
     /// Counts this aggregate's events from 1, without holes: two events of one transaction take n+1, n+2.
     pub aggregate_version: i64,
     /// The payload's full message name, such as `order.v1.OrderPlaced`.
     pub event_type: String,
-    /// The version of the payload's meaning; 1 until a field changes its sense.
+    /// The version of the payload's meaning: 1 until a field means something else than before.
     pub schema_version: i32,
     /// The encoded message.
     pub payload: Bytes,
-    /// Where it comes from.
+    /// The call that it comes from.
     pub headers: Headers,
-    /// When the writer made it; informational, never an order.
+    /// When the writer made it. For information only: it says nothing about the order of events.
     pub created_at: OffsetDateTime,
 }
 
@@ -103,7 +103,7 @@ pub struct Event {
     pub stream: String,
     /// The stream's history that its position belongs to.
     pub epoch: Uuid,
-    /// Its place: 1, 2, 3, without holes.
+    /// Its place in the stream: 1, 2, 3 and so on, without holes.
     pub position: Position,
     /// The event at `position - 1`; `None` at position 1.
     pub previous: Option<EventId>,
@@ -115,7 +115,7 @@ impl Event {
     /// The payload as `M`, or `None` when the event is of another type.
     ///
     /// # Errors
-    /// When the payload is not a message of that type, or of a version that is not known here.
+    /// When the payload is not a message of that type, or its version is newer than this program.
     pub fn decode<M: Message + Name + Default>(&self) -> Option<Result<M, Undecodable>> {
         (self.new.event_type == M::full_name()).then(|| match self.new.schema_version {
             ..=SCHEMA_VERSION => Ok(M::decode(self.new.payload.clone())?),

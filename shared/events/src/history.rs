@@ -1,5 +1,5 @@
-//! What an [`EventLog`] says of its history: pages of a replay, and whether a consumer's mark is still in it.
-//! The answers of [`crate::service::EventServer`], free of gRPC.
+//! The history of an [`EventLog`]: the pages of a replay, and whether a consumer's mark is still in it. These are the
+//! answers of [`crate::service::EventServer`], without gRPC.
 
 use types::EventId;
 use uuid::Uuid;
@@ -7,10 +7,10 @@ use uuid::Uuid;
 use crate::envelope::{Event, Position};
 use crate::store::{EventLog, Head, Mark, StoreError};
 
-/// How many events are read, and sent, at once.
+/// The most events of a page.
 pub const PAGE_MAX: usize = 500;
 
-/// Why a history cannot be told.
+/// Why a question about the history cannot be answered.
 #[derive(Debug, thiserror::Error)]
 pub enum HistoryError {
     /// This log has no such stream.
@@ -25,30 +25,30 @@ pub enum HistoryError {
         /// The oldest position that is left; 0 when none is.
         oldest: Position,
     },
-    /// The log's database did not answer.
+    /// The log's database failed.
     #[error("the log cannot be read")]
     Store(#[from] StoreError),
 }
 
-/// What became of the history that a mark was in.
+/// Whether the history that a mark was in is still the stream's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum History {
-    /// The mark's event is the stream's event there.
+    /// The event at the mark is the stream's event at that position.
     Same(Head),
-    /// The producer has another event there, or none.
+    /// The stream has another event at that position, or does not reach it.
     Rewound(Head),
 }
 
-/// A run of consecutive events, and where the stream stood.
+/// Consecutive events, and the head of their stream.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Page {
-    /// Consecutive events; may be empty.
+    /// The events; may be empty.
     pub events: Vec<Event>,
-    /// Where the stream stood when they were read.
+    /// The head of the stream when they were read.
     pub head: Head,
 }
 
-/// Where a stream stands.
+/// The head of a stream.
 ///
 /// # Errors
 /// [`HistoryError::StreamNotFound`] and [`HistoryError::Store`].
@@ -59,7 +59,7 @@ pub async fn head<L: EventLog>(log: &L, stream: &str) -> Result<Head, HistoryErr
 /// Whether the history up to a mark is still the stream's history.
 ///
 /// # Errors
-/// [`HistoryError::Pruned`] when the row at the mark is, so that nobody can tell.
+/// [`HistoryError::Pruned`] when the event at the mark is pruned, so that this cannot be known.
 pub async fn resume<L: EventLog>(log: &L, stream: &str, mark: &Mark) -> Result<History, HistoryError> {
     let now = head(log, stream).await?;
     let Some(expected) = mark.event_id.filter(|_| mark.position > 0) else {
@@ -83,7 +83,7 @@ pub async fn resume<L: EventLog>(log: &L, stream: &str, mark: &Mark) -> Result<H
     }
 }
 
-/// Reads a stream page by page, of one history.
+/// Reads one history of a stream page by page.
 #[derive(Debug)]
 pub struct Reader<L> {
     log: L,
@@ -92,10 +92,10 @@ pub struct Reader<L> {
 }
 
 impl<L: EventLog> Reader<L> {
-    /// A reader of the events above `after`. Without an epoch it takes the present one.
+    /// A reader of the events above `after`, in the history of this epoch or, without one, in the present history.
     ///
     /// # Errors
-    /// When the epoch is another one or the events there are pruned.
+    /// When the stream has another epoch or the events there are pruned.
     pub async fn open(
         log: L,
         stream: &str,
@@ -141,7 +141,8 @@ impl<L: EventLog> Reader<L> {
             return Err(HistoryError::EpochChanged);
         }
         let behind = std::mem::replace(&mut self.head, now).position;
-        // What was stamped since the read is no sign of pruning; what was there before it is.
+        // Events that were stamped after the read may be missing from it. If one is missing that was stamped before, it
+        // is pruned.
         if behind > self.after { self.check_pruned() } else { Ok(()) }
     }
 

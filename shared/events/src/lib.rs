@@ -1,11 +1,11 @@
-//! The event backbone: how a change in one service's database reaches the other services, once, in order,
-//! over a channel that may lose anything.
+//! The event backbone: a change in one service's database reaches the other services once and in order, over a
+//! channel that may lose anything.
 //!
-//! A write and its event commit in one transaction ([`NewEvent`] is appended by the service's `Tx`). The
-//! stream's one sequencer stamps committed events with dense positions and publishes them; a consumer applies
-//! a run of consecutive events and moves its mark in one transaction, and replays from the producer whatever
-//! the channel lost. This crate knows the protocol and neither SQL nor MongoDB: the [`store`] traits are
-//! implemented by the services' `storage/`, and `conformance` (feature `testing`) holds them to one behaviour.
+//! A write and its event commit in one transaction: the service's `Tx` appends a [`NewEvent`]. Each stream has one
+//! sequencer, which gives committed events their positions, without holes, and publishes them. A consumer applies a
+//! run of consecutive events and moves its mark in one transaction; what the channel lost it reads from the producer.
+//! This crate knows the protocol, but neither SQL nor MongoDB: the services implement the traits of [`store`] in their
+//! `storage/`, and the suites of `conformance` (feature `testing`) hold them to the same behaviour.
 
 pub mod admin;
 mod admin_service;

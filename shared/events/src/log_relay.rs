@@ -1,6 +1,6 @@
-//! Publishes streams whose writers assign the positions themselves, such as the session service's: there is
-//! nothing to stamp, and nobody replays. Starts at the head at each takeover; what nobody published before,
-//! its listeners notice by the next heartbeat.
+//! Publishes streams whose writers assign the positions themselves, such as the session service's. Nothing is stamped
+//! here, and nobody replays these streams. A new owner of the lease starts at the head; if events before that were never
+//! published, listeners notice it by the next heartbeat.
 
 use std::fmt;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use crate::store::{Head, RelayLease, StoreError};
 pub struct LogRelayOptions {
     /// How long the lease lasts unless it is renewed.
     pub lease: Duration,
-    /// How long an event waits at the most when no hint of it came.
+    /// The longest that an event waits when there was no hint of it.
     pub poll: Duration,
     /// How often each stream's head is published.
     pub heartbeat: Duration,
@@ -38,11 +38,13 @@ impl Default for LogRelayOptions {
     }
 }
 
+/// The most events of a stream that are published at once.
 const BATCH_MAX: usize = 500;
 const RETRY_FIRST: Duration = Duration::from_millis(20);
 const RETRY_LONGEST: Duration = Duration::from_secs(1);
-const FAREWELL: Duration = Duration::from_secs(1);
-/// How often a replica without the lease passes hints on at the most.
+/// How long giving the lease back at a shutdown may take.
+const SHUTDOWN_MAX: Duration = Duration::from_secs(1);
+/// The shortest time between two hints that a replica without the lease passes on.
 const HINT_PAUSE: Duration = Duration::from_millis(2);
 
 /// Publishes the streams of one log, whenever it has the lease.
@@ -61,7 +63,7 @@ impl<L, C> fmt::Debug for LogRelay<L, C> {
     }
 }
 
-/// How far one stream was published.
+/// How far a stream was published.
 struct Cursor {
     head: Head,
 }
@@ -107,7 +109,7 @@ impl<L: RelayLease, C: Channel> LogRelay<L, C> {
             if let Some(error) = failed {
                 if warnings.ready() {
                     let error = &error as &dyn std::error::Error;
-                    tracing::warn!(error, "events are not published now: their store does not answer");
+                    tracing::warn!(error, "cannot read or lease the streams to publish; trying again");
                 }
                 tokio::select! {
                     () = shutdown.cancelled() => break,
@@ -116,12 +118,12 @@ impl<L: RelayLease, C: Channel> LogRelay<L, C> {
             }
         }
         let release = self.log.hold(self.owner, Duration::ZERO);
-        if tokio::time::timeout(FAREWELL, release).await.is_err() {
-            tracing::debug!("the relay's lease was not given back and runs out");
+        if tokio::time::timeout(SHUTDOWN_MAX, release).await.is_err() {
+            tracing::debug!("could not give the relay's lease back; it runs out by itself");
         }
     }
 
-    /// All streams have one relay, so a hint on the first one's channel is enough.
+    /// One relay publishes all streams, so hints go over the channel of the first.
     fn wake_channel(&self) -> Option<String> {
         self.streams.first().map(|stream| wake_channel(stream))
     }
@@ -146,7 +148,7 @@ impl<L: RelayLease, C: Channel> LogRelay<L, C> {
             let head = head?.ok_or_else(|| unknown(stream))?;
             cursors.push(Cursor { head });
         }
-        tracing::info!(streams = self.streams.len(), "publishes the log");
+        tracing::info!(streams = self.streams.len(), "took the lease; publishing the streams");
         let mut wakes = self.bus.subscribe(self.wake_channel().into_iter().collect(), None);
         let mut heartbeat = interval(self.options.heartbeat);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -167,7 +169,7 @@ impl<L: RelayLease, C: Channel> LogRelay<L, C> {
             if renewed.elapsed() >= self.options.lease / 3 {
                 renewed = Instant::now();
                 if !self.log.hold(self.owner, self.options.lease).await? {
-                    tracing::info!("another replica publishes the log");
+                    tracing::info!("lost the lease; another replica publishes the streams");
                     return Ok(());
                 }
             }
@@ -176,7 +178,7 @@ impl<L: RelayLease, C: Channel> LogRelay<L, C> {
         }
     }
 
-    /// Publishes what is new in all streams, or in some only, and the heads of all if they are due.
+    /// Publishes the new events of all streams or of some, and the heads of all streams if they are due.
     async fn publish(
         &self,
         cursors: &mut [Cursor],
@@ -214,9 +216,9 @@ impl<L: RelayLease, C: Channel> LogRelay<L, C> {
                 && let Err(error) = self.bus.publish(messages).await
                 && warnings.ready()
             {
-                // Nothing to make up for: the next heartbeat tells that something is missing.
+                // Nothing is published again: the next heartbeat tells listeners that events are missing.
                 let error = &error as &dyn std::error::Error;
-                tracing::warn!(error, "events are not published; caches are not used meanwhile");
+                tracing::warn!(error, "cannot publish events now; caches are not used meanwhile");
             }
             if !more {
                 return Ok(());
@@ -224,7 +226,7 @@ impl<L: RelayLease, C: Channel> LogRelay<L, C> {
         }
     }
 
-    /// Looks whether a stream began anew or was trimmed beyond what was published.
+    /// Skips to the head of a stream that began anew, or that was trimmed beyond what was published.
     async fn refresh(&self, cursors: &mut [Cursor]) -> Result<(), StoreError> {
         let heads = join_all(cursors.iter().map(|cursor| self.log.head(&cursor.head.stream))).await;
         for (head, cursor) in heads.into_iter().zip(cursors) {

@@ -1,4 +1,5 @@
-//! How fast failures are repeated and told of: jittered pauses, and at most one log line in a while.
+//! How often something that failed is tried again and logged: with jittered pauses, and at most one line every ten
+//! seconds.
 
 use std::error::Error as StdError;
 use std::fmt::Write as _;
@@ -6,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Pauses that double from a first one up to a longest one, each with full jitter above its half.
+/// Pauses that double from the first up to the longest; each is shortened at random, by up to its half.
 #[derive(Debug)]
 pub(crate) struct Backoff {
     first: Duration,
@@ -35,12 +36,12 @@ impl Backoff {
     }
 }
 
-/// A duration between half of this one and the whole, so that many processes do not act in step.
+/// A random duration between half of this one and all of it, so that many processes do not act at the same moment.
 pub(crate) fn jittered(duration: Duration) -> Duration {
     duration.mul_f64(0.5 + fastrand::f64() / 2.0)
 }
 
-/// Lets something through once in a while.
+/// Lets a log line through at most once in ten seconds.
 #[derive(Debug, Default)]
 pub(crate) struct Throttle(Option<Instant>);
 

@@ -1,6 +1,6 @@
-//! Applying and dropping parked events for an operator. What a request came to is kept in the transaction of what it
-//! did: whoever does not know whether that was committed, we or the operator, asks again and hears it. Who skipped
-//! what, and why, is recorded there too.
+//! Applying and dropping parked events for an operator. The outcome of a request is kept in the same transaction as what
+//! the request did. When it is not known whether that was committed, here or at the operator's, a repeat of the request
+//! finds the outcome. The transaction of a skip also records who dropped which event, and why.
 
 use types::EventId;
 use uuid::Uuid;
@@ -23,7 +23,7 @@ const GOES_ON: &str = "goes on";
 #[derive(Debug, Clone, Copy, Default)]
 struct Progress {
     retried: Retried,
-    /// It has its answer.
+    /// Whether the request has its answer.
     ended: bool,
 }
 
@@ -39,7 +39,7 @@ impl<S: ConsumerStore, E: Effects<S::Tx>, P: crate::source::Source> ConsumerHand
         aggregate: &Aggregate,
         request_id: Uuid,
     ) -> Result<Retried, AdminError> {
-        // What is kept with the mark is of the last act alone, and others may act in between.
+        // Only the last act is kept with the mark, and other requests may come in between.
         let mut progress = Progress::default();
         loop {
             let mut patience = Patience::new();
@@ -108,8 +108,8 @@ impl<S: ConsumerStore, E: Effects<S::Tx>, P: crate::source::Source> ConsumerHand
         if before.ended {
             return Ok(Step::Ended(before.retried));
         }
-        // What is parked is of a history that is no longer the producer's, or the snapshot has it. Any other halt is
-        // about an event that is not parked.
+        // After a rewind the parked events are of a history that the producer no longer has, and during a resync the
+        // snapshot contains them. Any other halt is about an event that is not parked.
         if let Some(reason) = locked.halted.filter(|reason| reason == STREAM_REWOUND || is_hold(reason)) {
             return Err(AdminError::Halted(reason));
         }
@@ -161,7 +161,7 @@ impl<S: ConsumerStore, E: Effects<S::Tx>, P: crate::source::Source> ConsumerHand
             let mut remaining = 0;
             if let Some((first, behind)) = tx.parked_first(self.consumer, aggregate).await? {
                 remaining = behind + 1;
-                // Unless somebody else has applied or dropped it meanwhile.
+                // Another request may have applied or dropped the event meanwhile.
                 if first.event.new.id == *event_id {
                     tx.park(self.consumer, &first.event, first.attempts.saturating_add(1), error).await?;
                 }
@@ -274,12 +274,16 @@ impl Skipped {
     }
 }
 
-/// Names have one line each.
+/// One word a line, since names contain no line breaks.
 fn lines(words: &[&dyn std::fmt::Display]) -> String {
     words.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
 fn number<N: std::str::FromStr>(word: &str) -> Result<N, AdminError> {
-    let damaged = || AdminError::Store(StoreError::Permanent("a kept act is damaged".into()));
+    let damaged = || {
+        AdminError::Store(StoreError::Permanent(
+            "the outcome that is kept with the mark cannot be read".into(),
+        ))
+    };
     word.parse().map_err(|_| damaged())
 }

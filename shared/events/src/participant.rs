@@ -7,8 +7,7 @@
 //! | confirm | impossible | post | posted | impossible |
 //! | cancel | insert CANCELLED: a tombstone, so that a reserve that comes later is refused | release | impossible | released |
 //!
-//! The answers are repeatable: every duplicate gets the answer of the first. "Impossible" changes nothing and
-//! is for an operator's eyes. The three anomalies that the rows prevent are those of Seata's TCC mode
+//! Every duplicate gets the answer of the first call. "Impossible" changes nothing; an operator has to look into it. The three anomalies that the rows prevent are those of Seata's TCC mode
 //! (idempotence, empty rollback, hanging).
 
 use std::future::Future;
@@ -19,7 +18,7 @@ use types::{Money, OrderId, TransferId, UserId};
 
 use crate::store::StoreError;
 
-/// Which way the credit goes, seen from the account that holds.
+/// Which way the credit goes, seen from the account that holds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
     /// It leaves.
@@ -28,31 +27,31 @@ pub enum Direction {
     Credit,
 }
 
-/// What a transfer wants to be held.
+/// What a transfer asks to be held.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HoldSpec {
-    /// The transfer.
+    /// The id of the transfer.
     pub transfer_id: TransferId,
-    /// Whose wallet or account.
+    /// The user whose wallet or account it is.
     pub owner: UserId,
-    /// Which way.
+    /// Whether the credit leaves or arrives.
     pub direction: Direction,
-    /// How much; above zero.
+    /// The amount, which is above zero.
     pub amount: Money,
-    /// When the coordinator is asked, if no decision came.
+    /// The time from which the coordinator is asked, if no decision came.
     pub expires_at: OffsetDateTime,
-    /// What it is for.
+    /// The order that is paid or refunded.
     pub order_id: OrderId,
 }
 
-/// How far a hold is.
+/// The state of a hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HoldState {
-    /// Reserved.
+    /// The amount is set aside.
     Held,
-    /// Final: in the book.
+    /// Final: the amount is in the book.
     Posted,
-    /// Final: nothing moved and nothing will.
+    /// Final: nothing has moved, and nothing will.
     Cancelled,
 }
 
@@ -67,12 +66,12 @@ pub enum Refusal {
     UserNotFound,
     /// The user may not spend.
     UserDeactivated,
-    /// Cancelled before, or before it came.
+    /// The transfer was cancelled, perhaps before the reserve arrived.
     Cancelled,
 }
 
 impl Refusal {
-    /// Its name on the wire and in databases.
+    /// The refusal's name on the wire and in databases.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -102,13 +101,13 @@ impl Refusal {
 /// A hold as the database has it. A tombstone has no content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hold {
-    /// The transfer.
+    /// The id of the transfer.
     pub transfer_id: TransferId,
     /// What was asked for; `None` in the tombstone of a reserve that never came.
     pub spec: Option<HoldSpec>,
-    /// How far it is.
+    /// Whether it is held, posted or cancelled.
     pub state: HoldState,
-    /// Why it was refused.
+    /// Why the reserve was refused, if it was.
     pub refusal: Option<Refusal>,
     /// Counts the hold's changes from 1: the version of its aggregate's events.
     pub version: i64,
@@ -121,12 +120,12 @@ pub enum Step {
     Reserve(HoldSpec),
     /// The decision is CONFIRM: post it.
     Confirm(TransferId),
-    /// The decision is CANCEL: release it, or make sure that it never comes to be.
+    /// The decision is CANCEL: release it, or make sure that it is never held.
     Cancel(TransferId),
 }
 
 impl Step {
-    /// The transfer that it belongs to.
+    /// The transfer that the step belongs to.
     #[must_use]
     pub fn transfer_id(&self) -> TransferId {
         match self {
@@ -135,7 +134,7 @@ impl Step {
         }
     }
 
-    /// Its name in events.
+    /// The step's name in events.
     #[must_use]
     pub const fn as_str(&self) -> &'static str {
         match self {
@@ -149,24 +148,24 @@ impl Step {
 /// The participant's answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// The hold stands, or stood and was posted since.
+    /// The amount is held, or was held and has been posted since.
     Reserved,
-    /// Refused for good.
+    /// The reserve is refused for good.
     Refused(Refusal),
-    /// In the book.
+    /// The amount is in the book.
     Posted,
     /// Nothing is held, and nothing will be.
     Released,
-    /// The table has no such step; nothing changed. The state is `None` when there was no hold.
+    /// The table has no such step, and nothing changed. The state is `None` when there was no hold.
     Impossible(Option<HoldState>),
 }
 
-/// What a step did.
+/// The result of a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Applied {
-    /// The answer.
+    /// The answer to the call.
     pub outcome: Outcome,
-    /// The hold as it is now; `None` when there is none.
+    /// The hold after the step; `None` when there is none.
     pub hold: Option<Hold>,
     /// Whether this step changed it; `false` for a duplicate.
     pub changed: bool,

@@ -1,4 +1,4 @@
-//! A channel that says what was written down before, for tests of who listens.
+//! A channel with recorded messages, for tests of its listeners.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,7 +9,7 @@ use futures_util::stream::{self, StreamExt as _};
 
 use crate::bus::{Channel, Outgoing, PublishError, Signal, Subscription};
 
-/// Tells each subscriber of the first of its channels the same, and then nothing more. Clones are the same channel.
+/// Gives each subscriber the same messages, on the first of its channels, and then nothing more. Clones are one channel.
 #[derive(Debug, Clone)]
 pub struct Recorded {
     said: Vec<Bytes>,
@@ -17,7 +17,7 @@ pub struct Recorded {
 }
 
 impl Recorded {
-    /// A channel that says this.
+    /// A channel with these messages.
     #[must_use]
     pub fn new(said: Vec<Bytes>) -> Self {
         Self { said, subscriptions: Arc::default() }

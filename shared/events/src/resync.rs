@@ -1,13 +1,12 @@
-//! Starting a consumer over: by its producer's snapshot, or at its mark when the producer still has that history.
+//! Starting a consumer over: from a snapshot of its producer, or at its mark if the producer still has that history.
 //!
-//! While a read model is rebuilt, its consumer is held under a reason of this resync alone. The hold is a lease by the
-//! database's clock, renewed by every page that is written: until it runs out, whoever else wants to resync the consumer,
-//! a repeat of the request on another replica too, hears that it goes on. Who loses the hold can write nothing more and
-//! cannot end it.
+//! While a read model is rebuilt, its consumer is halted with a reason that only this resync has: the hold. It is a lease
+//! by the database's clock, and every page that is written renews it. Until it runs out, any other request to resync the
+//! consumer, and a repeat of this one on another replica, is told that a resync is going on. A resync that has lost its
+//! hold can neither write any more nor complete.
 
 use std::time::Duration;
 
-use types::EventId;
 use uuid::Uuid;
 
 use crate::admin::{AdminError, ConsumerHandle, Patience, conflicts};
@@ -17,19 +16,21 @@ use crate::snapshot::Rebuild;
 use crate::source::{Source, SourceError};
 use crate::store::{ConsumerStore, ConsumerTx as _, HoldClaim, Mark, Parked, Resynced, Standing, StoreError};
 
-/// How long a resync's hold lasts unless it is renewed. Longer than a page takes to be read and written, and no longer
-/// than a repeat waits for what a dead replica began.
+/// How long a resync's hold lasts unless it is renewed. Longer than reading and writing a page takes, and short enough
+/// for a repeat to wait when the replica that began the resync has died.
 pub const RESYNC_HOLD: Duration = Duration::from_secs(15);
 
-/// How many parked events go in one transaction.
+/// How many parked events are removed in one transaction.
 const PARKED_AT_ONCE: usize = 100;
 
-/// What the reason of a hold begins with.
+/// The beginning of the reason of every hold.
 const HELD: &str = "resync ";
 
-/// Why a consumer stands still that is being resynced, or whose resync did not end: repeat it.
+/// The reason with which a resync holds its consumer. When the resync fails, the reason stays until the request is
+/// repeated.
 fn hold_reason(request_id: Uuid) -> String {
-    // Of this run alone, so that a repeat which takes over from a dead replica shuts out one that only slept.
+    // Each run has a reason of its own. A repeat that takes over from a replica that seems dead shuts it out even if it
+    // was only paused.
     format!("{HELD}{request_id} run {}", Uuid::new_v4())
 }
 
@@ -96,7 +97,7 @@ impl<S: ConsumerStore, E: Effects<S::Tx>, P: Source> ConsumerHandle<S, E, P> {
         ended.map(|()| done)
     }
 
-    /// The consumer stays held, but a repeat need not wait until the hold runs out.
+    /// Lets the hold run out, so that a repeat need not wait for that. The consumer stays halted.
     async fn let_go(&self, held: &str) {
         let let_go = async {
             let mut tx = self.store.begin().await?;
@@ -108,7 +109,7 @@ impl<S: ConsumerStore, E: Effects<S::Tx>, P: Source> ConsumerHandle<S, E, P> {
             tracing::debug!(
                 consumer = self.consumer.name,
                 error,
-                "a resync's hold was not given back and runs out"
+                "the hold of a failed resync could not be given back; it runs out by itself"
             );
         }
     }
@@ -117,15 +118,15 @@ impl<S: ConsumerStore, E: Effects<S::Tx>, P: Source> ConsumerHandle<S, E, P> {
         if self.store.resync_end(self.consumer, from, to, Some(held), done).await? {
             return Ok(());
         }
-        // The answer to a try before this one may have been lost.
+        // An earlier try may have completed the resync, and its answer been lost.
         match self.store.standing(self.consumer).await? {
             Some(Standing { resynced: Some(ended), .. }) if ended == *done => Ok(()),
             _ => Err(AdminError::Overtaken),
         }
     }
 
-    /// Drops what is parked: the snapshot has it. Applied later, it would count twice, and what comes after the
-    /// snapshot would wait behind it. Nothing parks while the consumer is held.
+    /// Removes the parked events, because the snapshot contains them: applied later, they would count twice, and events
+    /// after the snapshot would wait behind them. Nothing is parked while the consumer is held.
     pub(crate) async fn forget_parked(&self, held: &str) -> Result<(), AdminError> {
         let mut patience = Patience::new();
         loop {
@@ -143,7 +144,7 @@ impl<S: ConsumerStore, E: Effects<S::Tx>, P: Source> ConsumerHandle<S, E, P> {
     async fn remove_parked(&self, parked: &[Parked], held: &str) -> Result<(), AdminError> {
         let mut tx = self.store.begin().await?;
         let removed = async {
-            // What is parked after somebody else has ended this resync is no part of its snapshot.
+            // Events that were parked after another resync completed are not part of this one's snapshot.
             if !tx.resync_holds(self.consumer, held, RESYNC_HOLD).await? {
                 return Err(AdminError::Overtaken);
             }
@@ -161,7 +162,7 @@ impl<S: ConsumerStore, E: Effects<S::Tx>, P: Source> ConsumerHandle<S, E, P> {
         }
     }
 
-    /// Without a snapshot: where it is, if the halt was not the history's fault.
+    /// Without a snapshot, the consumer goes on at its mark, if the producer still has that history.
     async fn go_on(&self, request_id: Uuid) -> Result<Resynced, AdminError> {
         let Some(Standing { mark, halted, .. }) = self.store.standing(self.consumer).await? else {
             return Err(transient("the consumer has no mark yet"));
@@ -181,14 +182,6 @@ impl<S: ConsumerStore, E: Effects<S::Tx>, P: Source> ConsumerHandle<S, E, P> {
             return Ok(done);
         }
         Err(transient("the mark was moved meanwhile"))
-    }
-}
-
-impl Mark {
-    /// The mark of a consumer that has applied everything up to a head.
-    #[must_use]
-    pub fn at(epoch: Uuid, position: i64, event_id: Option<EventId>) -> Self {
-        Self { epoch, position, event_id }
     }
 }
 

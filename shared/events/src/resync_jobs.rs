@@ -1,6 +1,6 @@
-//! Resyncs as jobs that outlive the calls that began them: a rebuild may take minutes, a call has seconds. A repeat of
-//! the request, on whatever core of the process, joins the job; on another replica it hears of the job's hold; once it
-//! has ended, the store knows what it came to.
+//! Resyncs are jobs that outlive the calls that began them: a rebuild may take minutes, a call has seconds. A repeat of
+//! the request to this process joins the job; on another replica it finds the job's hold. Once the job has ended, its
+//! answer is in the store.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -14,10 +14,10 @@ use uuid::Uuid;
 use crate::admin::{AdminError, ConsumerAdmin};
 use crate::store::Resynced;
 
-/// What a job came to. An error is for all who wait for it.
+/// The outcome of a job, for everybody who waits for it.
 pub(crate) type Outcome = Arc<Result<Resynced, AdminError>>;
 
-/// The resyncs that run in this process: made once, and given to the servers of all cores.
+/// The resyncs that run in this process. The servers of all cores share them.
 #[derive(Clone, Default)]
 pub struct Resyncs(Arc<Mutex<HashMap<&'static str, Job>>>);
 
@@ -27,11 +27,11 @@ struct Job {
     outcome: watch::Receiver<Option<Outcome>>,
 }
 
-/// What became of the wish to resync.
+/// The answer to a request to resync.
 pub(crate) enum Joined {
-    /// It runs: here is where its outcome will be.
+    /// The job runs, and its outcome will be here.
     Runs(watch::Receiver<Option<Outcome>>),
-    /// The consumer is being resynced for another request.
+    /// The consumer is being resynced for the request with this id.
     Busy(Uuid),
 }
 
@@ -42,7 +42,7 @@ impl fmt::Debug for Resyncs {
 }
 
 impl Resyncs {
-    /// Joins the job of this request, or begins it on `tasks` for `caller`; it is given up when `stop` is cancelled.
+    /// Joins the job of this request, or begins it on `tasks` for `caller`. The job is given up when `stop` is cancelled.
     pub(crate) fn join(
         &self,
         consumer: &Arc<dyn ConsumerAdmin>,
@@ -77,12 +77,12 @@ impl Resyncs {
                     consumer = name,
                     aggregates,
                     position,
-                    "a consumer was put elsewhere"
+                    "resynced a consumer"
                 ),
                 Err(AdminError::InProgress(_)) => {}
                 Err(error) => {
                     let error = error as &dyn std::error::Error;
-                    tracing::warn!(consumer = name, %request_id, error, "a resync did not end well");
+                    tracing::warn!(consumer = name, %request_id, error, "a resync failed");
                 }
             }
             tell.send_replace(Some(Arc::new(ended)));
@@ -95,7 +95,7 @@ impl Resyncs {
     }
 }
 
-/// A job's place, free again however the job ends.
+/// A job's entry in the map, removed however the job ends.
 struct Entry {
     jobs: Resyncs,
     name: &'static str,

@@ -1,8 +1,8 @@
-//! The one process at a time that gives a stream's committed events their positions.
+//! The sequencer gives a stream's committed events their positions. One process at a time does this for a stream.
 //!
-//! Leases, fences and positions live in the database ([`OutboxStore`]); this is the loop around them. Nothing
-//! in here decides by a process' clock whether it still owns the stream: every write checks the fence. A
-//! replica without the lease passes hints of commits on to the one that has it.
+//! Leases, fences and positions live in the database ([`OutboxStore`]); this is the loop around them. A process never
+//! decides by its own clock whether it still owns the stream: every write checks the fence. A replica without the lease
+//! passes hints of commits on to the one that has it.
 
 mod options;
 mod relay;
@@ -23,15 +23,15 @@ use crate::store::{Head, Lease, OutboxStore, Silent, Stamp, StoreError};
 
 const RETRY_FIRST: Duration = Duration::from_millis(20);
 const RETRY_LONGEST: Duration = Duration::from_secs(1);
-/// How long the last acts at a shutdown may take; a lease that was not given back runs out.
-const FAREWELL: Duration = Duration::from_secs(1);
-/// How long the next stamp waits after one that found one to three events began: on a busy stream several then share a
-/// transaction here and in each consumer, and an event after a pause waits for nothing.
+/// How long the last work at a shutdown may take. A lease that is not given back runs out by itself.
+const SHUTDOWN_MAX: Duration = Duration::from_secs(1);
+/// How long after the beginning of a stamp of one to three events the next one begins. On a busy stream several events
+/// then share a transaction, here and in each consumer; an event after a pause does not wait.
 const STAMP_PAUSE: Duration = Duration::from_millis(2);
-/// The more events it found, the longer, up to so many times. A stream that is this busy is short of processor time
-/// sooner than of patience: at 2,000 events a second this takes a tenth off what an order costs.
+/// A stamp of more events is followed by a longer wait, up to so many times as long. On a stream that is so busy,
+/// processor time is scarcer than milliseconds: at 2,000 events a second an order costs a tenth less.
 const STAMP_PAUSES_MAX: u32 = 4;
-/// How often a replica without the lease passes hints on at the most.
+/// The shortest time between two hints that a replica without the lease passes on.
 const HINT_PAUSE: Duration = Duration::from_millis(2);
 
 /// Stamps and publishes one stream, whenever it has the lease.
@@ -78,7 +78,7 @@ impl<S: OutboxStore, C: Channel> Sequencer<S, C> {
             if let Some(error) = failed {
                 if warnings.ready() {
                     let error = &error as &dyn std::error::Error;
-                    tracing::warn!(stream = self.stream, error, "events are not stamped now");
+                    tracing::warn!(stream = self.stream, error, "cannot stamp events now; trying again");
                 }
                 tokio::select! {
                     () = shutdown.cancelled() => break,
@@ -87,14 +87,14 @@ impl<S: OutboxStore, C: Channel> Sequencer<S, C> {
             }
         }
         fault::point!("sequencer.leaving", &self.stream);
-        // Without a duration, the lease has run out at once.
+        // A lease that is taken for no time has run out at once.
         let release = self.store.lease(&self.stream, self.owner, Duration::ZERO);
-        if tokio::time::timeout(FAREWELL, release).await.is_err() {
-            tracing::debug!(stream = self.stream, "the lease was not given back and runs out");
+        if tokio::time::timeout(SHUTDOWN_MAX, release).await.is_err() {
+            tracing::debug!(stream = self.stream, "could not give the lease back; it runs out by itself");
         }
     }
 
-    /// Another replica has the lease: passes hints on to it, until it is time to ask again.
+    /// Passes hints on to the replica that has the lease, until it is time to ask for the lease again.
     async fn stand_by(&self, shutdown: &CancellationToken) {
         let hints = async {
             loop {
@@ -122,24 +122,33 @@ impl<S: OutboxStore, C: Channel> Sequencer<S, C> {
     ) -> Result<(), StoreError> {
         let head = self.head(lease).await?;
         let relay = Relay::new(head, lease);
-        tracing::info!(stream = self.stream, fence = lease.fence, head = lease.head, "stamps the stream");
+        tracing::info!(
+            stream = self.stream,
+            fence = lease.fence,
+            head = lease.head,
+            "took the lease; stamping the stream's events"
+        );
         let outcome = tokio::select! {
             outcome = self.stamp(lease, &relay, backoff) => outcome,
             () = relay.run(&self.store, &self.bus, &self.options) => Ok(()),
-            () = self.note_published(lease, &relay) => Ok(()),
+            () = self.record_published(lease, &relay) => Ok(()),
             () = self.prune(lease, &relay) => Ok(()),
             () = shutdown.cancelled() => {
-                let farewell = async {
+                let last_work = async {
                     if relay.publish_all(&self.store, &self.bus).await.is_ok() {
                         drop(self.store.published(lease, relay.through()).await);
                     }
                 };
-                drop(tokio::time::timeout(FAREWELL, farewell).await);
+                drop(tokio::time::timeout(SHUTDOWN_MAX, last_work).await);
                 Ok(())
             }
         };
         if outcome.is_ok() && !shutdown.is_cancelled() {
-            tracing::info!(stream = self.stream, fence = lease.fence, "lost the stream");
+            tracing::info!(
+                stream = self.stream,
+                fence = lease.fence,
+                "lost the lease; another replica stamps the stream's events"
+            );
         }
         outcome
     }
@@ -156,14 +165,14 @@ impl<S: OutboxStore, C: Channel> Sequencer<S, C> {
     /// Stamps until the lease is lost.
     async fn stamp(&self, lease: &Lease, relay: &Relay, backoff: &mut Backoff) -> Result<(), StoreError> {
         let mut wakes = self.bus.subscribe(vec![wake_channel(&self.stream)], None);
-        // Whether nobody told of an event: then a look comes first, which costs the database less.
+        // Without a hint of an event it only looks first, which costs the database less than a stamp.
         let mut is_poll = false;
         loop {
             let began = Instant::now();
             if is_poll && self.store.is_idle(lease, self.options.lease).await? {
                 backoff.reset();
                 self.stamped.beat(false);
-                is_poll = self.until_told(relay, &mut wakes).await;
+                is_poll = self.wait_for_hint(relay, &mut wakes).await;
                 continue;
             }
             let stamp = self.store.stamp(lease, self.options.batch_max, self.options.lease).await?;
@@ -182,15 +191,15 @@ impl<S: OutboxStore, C: Channel> Sequencer<S, C> {
                 is_poll = false;
                 continue;
             }
-            is_poll = self.until_told(relay, &mut wakes).await;
+            is_poll = self.wait_for_hint(relay, &mut wakes).await;
             sleep_until(pause_until).await;
-            // The next stamp finds all that was told of by now.
+            // The next stamp also finds the events of hints that came during the wait.
             is_poll &= self.store.appended().now_or_never().is_none();
         }
     }
 
-    /// Waits until somebody tells of an event, or it is time to look; `true` when nobody did.
-    async fn until_told(&self, relay: &Relay, wakes: &mut Subscription) -> bool {
+    /// Waits for a hint of an event, or until it is time to look without one; `true` when no hint came.
+    async fn wait_for_hint(&self, relay: &Relay, wakes: &mut Subscription) -> bool {
         let poll = if relay.is_away() { self.options.poll_bus_away } else { self.options.poll };
         let poll = tokio::time::sleep(jittered(poll.min(self.options.lease / 3)));
         tokio::pin!(poll);
@@ -203,27 +212,31 @@ impl<S: OutboxStore, C: Channel> Sequencer<S, C> {
         }
     }
 
-    /// Keeps `published_through` near what was published; returns when the lease is lost.
-    async fn note_published(&self, lease: &Lease, relay: &Relay) {
-        let mut noted = lease.published_through;
+    /// Records now and then how far events were published; returns when the lease is lost.
+    async fn record_published(&self, lease: &Lease, relay: &Relay) {
+        let mut recorded = lease.published_through;
         loop {
             tokio::time::sleep(self.options.heartbeat).await;
             let through = relay.through();
-            if through == noted {
+            if through == recorded {
                 continue;
             }
             match self.store.published(lease, through).await {
-                Ok(true) => noted = through,
+                Ok(true) => recorded = through,
                 Ok(false) => return,
                 Err(error) => {
                     let error = &error as &dyn std::error::Error;
-                    tracing::debug!(stream = self.stream, error, "what was published is not noted now");
+                    tracing::debug!(
+                        stream = self.stream,
+                        error,
+                        "cannot record now how far events were published"
+                    );
                 }
             }
         }
     }
 
-    /// Prunes now and then, for ever.
+    /// Prunes now and then, without end.
     async fn prune(&self, lease: &Lease, relay: &Relay) {
         let mut warnings = Throttle::default();
         loop {
@@ -232,7 +245,7 @@ impl<S: OutboxStore, C: Channel> Sequencer<S, C> {
                 && warnings.ready()
             {
                 let error = &error as &dyn std::error::Error;
-                tracing::warn!(stream = self.stream, error, "old events are not pruned now");
+                tracing::warn!(stream = self.stream, error, "cannot prune old events now; trying again");
             }
         }
     }
@@ -254,11 +267,11 @@ impl<S: OutboxStore, C: Channel> Sequencer<S, C> {
             tracing::info!(stream = self.stream, pruned, "pruned old events");
             relay.set_oldest(self.head(lease).await?.oldest);
         }
-        self.tell_of_silent_consumers().await
+        self.warn_of_silent_consumers().await
     }
 
-    /// What they have not acknowledged is not pruned, however long they are gone.
-    async fn tell_of_silent_consumers(&self) -> Result<(), StoreError> {
+    /// Warns of consumers that are perhaps gone: what they have not acknowledged is kept for ever.
+    async fn warn_of_silent_consumers(&self) -> Result<(), StoreError> {
         for silent in self.store.silent_consumers(&self.stream, self.options.silent_after).await? {
             let Silent { consumer, acknowledged, is_of_epoch } = silent;
             tracing::warn!(
@@ -266,7 +279,7 @@ impl<S: OutboxStore, C: Channel> Sequencer<S, C> {
                 consumer,
                 acknowledged,
                 is_of_epoch,
-                "a consumer has not acknowledged for long, or in another epoch: its events are not pruned"
+                "a consumer has not acknowledged for long, or only in another epoch; the events that it needs are not pruned"
             );
         }
         Ok(())

@@ -1,7 +1,7 @@
-//! `event.v1.EventService` over an [`EventLog`]: how consumers get what the channel lost.
+//! `event.v1.EventService` over an [`EventLog`], where consumers get what the channel lost.
 //!
-//! A replay is pulled by its reader: nothing is read from the database before the transport has room for it,
-//! so a client that does not read holds no memory here, and one that stalls for long is told to come back.
+//! The reader of a replay sets its pace: nothing is read from the database before the transport has room for it. A client
+//! that does not read holds no memory here, and the replay of one that stops reading for long ends with an error.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -31,11 +31,11 @@ use crate::stamped::{self, Stamped};
 use crate::status::{EventViolations as _, Statuses};
 use crate::store::{EventLog, Head, Mark, Resolved};
 
-/// How often a follower gets a sign of life at the least.
+/// The longest that a follower waits for a message, even if it has no events.
 const HEARTBEAT: Duration = Duration::from_millis(250);
-/// How often a follower looks for events when they are stamped in another process.
+/// The time between two looks for events that another process stamps.
 const REMOTE_POLL: Duration = Duration::from_millis(20);
-/// How long a message may wait to be read.
+/// The longest that a message may wait to be read.
 const READ_WITHIN: Duration = Duration::from_secs(30);
 /// About how long a message may be; gRPC clients refuse more than 4 MiB.
 const MESSAGE_BYTES: usize = 1 << 20;
@@ -103,7 +103,7 @@ impl<L: EventLog> EventService for EventServer<L> {
         let checked = stream.zip(epoch).zip(after);
         let ((stream, epoch), after) =
             violations.finish(checked).map_err(|found| self.statuses.invalid(found))?;
-        // Before the first read, so that nothing that is stamped after it is missed.
+        // Listens before the first read, so that it hears of everything that is stamped after that.
         let stamped = self.stamped.listen();
         let reader = Reader::open(self.log.clone(), &stream, epoch, after)
             .await
@@ -285,7 +285,7 @@ impl<L: EventLog> Replay<L> {
             self.read().await?;
         }
         if due.elapsed() > READ_WITHIN {
-            // Nobody asked for this message when it was due: those before it were not read.
+            // The client did not ask for this message when it was due: it has not read those before it.
             return Err(self.statuses.slow_consumer(self.sent_through));
         }
         Ok(true)

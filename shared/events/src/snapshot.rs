@@ -1,23 +1,22 @@
-//! Rebuilding a read model from its producer's snapshot: what a service implements for `resync.rs`.
+//! What a service implements so that `resync.rs` can rebuild one of its read models from a snapshot of the producer.
 
 pub use futures_util::future::BoxFuture;
 
 use crate::store::{Mark, StoreError};
 
-/// A read model that can be rebuilt from its producer's snapshot. Money cannot.
+/// A read model that can be rebuilt from a snapshot of its producer. What moves money cannot.
 pub trait Snapshot: Send + Sync + 'static {
-    /// Begins to read a snapshot, and notes where its consumer goes on. Changes nothing.
+    /// Begins to read a snapshot, and notes after which event its consumer goes on. Changes nothing.
     fn open(&self) -> BoxFuture<'_, Result<Box<dyn Rebuild>, StoreError>>;
 }
 
 /// A read model that is about to be rebuilt.
 pub trait Rebuild: Send {
-    /// Where the consumer goes on afterwards: what comes after that is told by events, and what the snapshot has
-    /// of it already must do no harm.
+    /// The mark of the consumer afterwards. Later changes come as events; it must do no harm that the snapshot may have
+    /// some of them already.
     fn mark(&self) -> Mark;
 
-    /// Makes the read model what the snapshot says, whatever it was; tells how many aggregates there are. Until
-    /// then its consumer is held for the reason `held`: each write first looks whether it still is, which renews the
-    /// hold ([`crate::ConsumerTx::resync_holds`]).
+    /// Replaces the read model by the snapshot, and gives the number of its aggregates. Meanwhile the consumer is held
+    /// for the reason `held`: each write first checks and renews the hold ([`crate::ConsumerTx::resync_holds`]).
     fn write(self: Box<Self>, held: String) -> BoxFuture<'static, Result<u64, StoreError>>;
 }

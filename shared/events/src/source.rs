@@ -1,4 +1,4 @@
-//! Where a consumer gets what the channel lost: the producer's `EventService`.
+//! The producer's `EventService`, from which a consumer gets what the channel lost.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -28,14 +28,14 @@ use crate::store::{ConsumerId, Head, Mark};
 /// How long a call that is not a replay may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Why the producer did not answer with what was asked for.
+/// Why the producer did not give what was asked for.
 #[derive(Debug)]
 pub enum SourceError {
     /// The stream has another epoch: ask [`Source::resume`].
     EpochChanged,
-    /// The events there are pruned, or the row at the mark is.
+    /// The events there, or the event at the mark, are pruned.
     Pruned,
-    /// Anything else; the same may work in a moment.
+    /// Anything else: the same may work in a moment.
     Unavailable(Box<dyn StdError + Send + Sync>),
 }
 
@@ -44,7 +44,7 @@ impl fmt::Display for SourceError {
         f.write_str(match self {
             Self::EpochChanged => "the stream has another epoch",
             Self::Pruned => "the events there are pruned",
-            Self::Unavailable(_) => "the producer does not answer as it should",
+            Self::Unavailable(_) => "the producer does not answer, or not correctly",
         })
     }
 }
@@ -64,15 +64,15 @@ impl From<Malformed> for SourceError {
     }
 }
 
-/// Pages of a replay; the end of the stream is the end of the replay.
+/// The pages of a replay, which ends with the last of them.
 pub type Pages = Pin<Box<dyn Stream<Item = Result<Page, SourceError>> + Send>>;
 
 /// The producer, as a consumer sees it.
 pub trait Source: Clone + Send + Sync + 'static {
-    /// Where a stream stands.
+    /// The head of a stream.
     fn head(&self, stream: &str) -> impl Future<Output = Result<Head, SourceError>> + Send;
 
-    /// The events of a history above a position; with `follow`, without an end.
+    /// The events of a history above a position, up to its head or, with `follow`, without an end.
     fn replay(
         &self,
         stream: &str,
@@ -103,7 +103,7 @@ where
     T::ResponseBody: Body<Data = Bytes> + Send + 'static,
     <T::ResponseBody as Body>::Error: Into<Box<dyn StdError + Send + Sync>> + Send,
 {
-    /// The producer behind this channel, which must not put a deadline on streams.
+    /// The producer at the other end of this channel, which must not put a deadline on streams.
     pub fn new(channel: T) -> Self {
         Self(EventServiceClient::new(channel))
     }
@@ -138,7 +138,7 @@ where
             follow,
         };
         let mut client = self.0.clone();
-        // Only the answer's beginning has a limit: a replay takes as long as it takes.
+        // Only the beginning of the answer has a deadline: a replay may take long.
         let response = within(client.replay(request)).await?;
         Ok(Box::pin(response.into_inner().map(|message| page_of(message.map_err(source_error)?))))
     }
@@ -156,9 +156,9 @@ where
         match response.history() {
             resume_response::History::Same => Ok(History::Same(head)),
             resume_response::History::Rewound => Ok(History::Rewound(head)),
-            resume_response::History::Unspecified => {
-                Err(SourceError::Unavailable("the producer did not say what became of the history".into()))
-            }
+            resume_response::History::Unspecified => Err(SourceError::Unavailable(
+                "the producer did not say whether the history is the same".into(),
+            )),
         }
     }
 
@@ -182,8 +182,8 @@ async fn within<R>(call: impl Future<Output = Result<R, Status>>) -> Result<R, S
     }
 }
 
-/// By code and reason: tonic itself says `OUT_OF_RANGE` of a message that is too long, and a consumer halts when
-/// it hears that its events are pruned.
+/// Looks at the code and the reason: a consumer halts when its events are pruned, and tonic itself also uses the code
+/// `OUT_OF_RANGE`, for a message that is too long.
 fn source_error(status: Status) -> SourceError {
     let details = status.get_error_details();
     let reason = details.error_info().map(|info| info.reason.as_str());
@@ -205,7 +205,7 @@ fn page_of(message: ReplayResponse) -> Result<Page, SourceError> {
 }
 
 fn head_of(head: Option<&StreamHead>) -> Result<Head, SourceError> {
-    let head =
-        head.ok_or_else(|| SourceError::Unavailable("the producer did not say where it stands".into()))?;
+    let head = head
+        .ok_or_else(|| SourceError::Unavailable("the producer did not send the head of its stream".into()))?;
     Ok(decode_head(head)?)
 }

@@ -1,4 +1,4 @@
-//! Tells followers in the same process that events were stamped, so that they need no poll for it.
+//! Tells followers in the same process that events were stamped, so that they need not poll the database.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// Shared by a process' sequencer or relay and its [`crate::service::EventServer`]s, on whatever threads.
+/// Shared by the sequencer or relay of a process and its [`crate::service::EventServer`]s, on all its threads.
 #[derive(Debug, Clone)]
 pub struct Stamped(Arc<watch::Sender<State>>);
 
@@ -14,11 +14,11 @@ pub struct Stamped(Arc<watch::Sender<State>>);
 struct State {
     /// Rises with each stamp.
     count: u64,
-    /// When the sequencer of this process last went round.
+    /// When the sequencer of this process last looked for events.
     beat: Option<Instant>,
 }
 
-/// How long after its last round a sequencer in this process is still trusted to tell of everything.
+/// For this long after it last looked, the sequencer of this process is trusted to tell of every stamp.
 const BEAT_TRUSTED: Duration = Duration::from_secs(1);
 
 impl Default for Stamped {
@@ -28,13 +28,13 @@ impl Default for Stamped {
 }
 
 impl Stamped {
-    /// A signal that nobody gives yet.
+    /// A signal that no sequencer gives yet.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// One more round of the sequencer.
+    /// The sequencer has looked for events, and perhaps stamped some.
     pub(crate) fn beat(&self, stamped: bool) {
         self.0.send_if_modified(|state| {
             state.beat = Some(Instant::now());
@@ -48,12 +48,12 @@ impl Stamped {
     }
 }
 
-/// One follower's ear.
+/// One follower's view of the signal.
 #[derive(Debug)]
 pub(crate) struct Listener(watch::Receiver<State>);
 
 impl Listener {
-    /// Everything up to now is known.
+    /// Waits from now on for later stamps only.
     pub(crate) fn catch_up(&mut self) {
         self.0.borrow_and_update();
     }

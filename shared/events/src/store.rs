@@ -1,8 +1,9 @@
-//! What a database must do for the backbone. PostgreSQL and MongoDB implement all of it in their services'
-//! `storage/`, Redis what a stream without an outbox table needs; one conformance suite holds them together.
+//! What a database must do for the backbone. The services implement these traits in their `storage/`: all of them for
+//! PostgreSQL and MongoDB, and for Redis those that a stream without an outbox table needs. The suites of `conformance`
+//! hold all three to the same behaviour.
 //!
-//! Every time in here is the database's own: leases and retention never go by a process' clock. A lease that
-//! is taken for a duration of zero has run out at once: that is how an owner gives it back.
+//! Leases and retention go by the database's clock, never by a process' own. An owner gives a lease back by taking it
+//! for a duration of zero.
 
 mod consumer;
 mod error;

@@ -16,7 +16,7 @@ use super::traffic::traffic;
 /// batch must be done in it, and the next look.
 const RECOVERY: std::time::Duration = std::time::Duration::from_secs(12);
 /// What an owner says that finds another in its place.
-const SEQUENCER_LOST: [&str; 2] = ["events are not stamped now", "lost the stream"];
+const SEQUENCER_LOST: [&str; 2] = ["cannot stamp events now", "another replica stamps the stream's events"];
 
 /// One after the other on one system: each is a claim of its own.
 #[tokio::test]

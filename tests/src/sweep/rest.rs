@@ -22,7 +22,8 @@ impl Stage {
         wait_until(WITHIN, "the relay of the session streams", async || {
             let lines = log.lines();
             let last = |text: &str| lines.iter().rposition(|line| line.contains(text));
-            let (started, publishes) = (last("\"message\":\"starting\""), last("publishes the log"));
+            let (started, publishes) =
+                (last("\"message\":\"starting\""), last("took the lease; publishing the streams"));
             if publishes > started { Ok(()) } else { Err("another has its lease") }
         })
         .await

@@ -1,4 +1,4 @@
-//! A mistake that the consumer suite must catch, on every database: a mark that moves from wherever it is.
+//! A mistake that the consumer suite must catch on every database: a mark that moves without a comparison.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::store::{
     Skip, Standing, StoreError,
 };
 
-/// A harness whose store moves a mark from wherever it is: no duplicate is known as one.
+/// A harness whose store moves a mark wherever it was before, so that it notices no duplicate.
 #[derive(Debug)]
 pub struct Markless<H>(pub H);
 

@@ -1,4 +1,4 @@
-//! One behaviour for every database: suites that a service's tests run against its real store.
+//! Suites that hold every database to the same behaviour. A service's tests run them against its real store.
 //!
 //! A test implements the suite's harness on a fresh database and names it once:
 //!
@@ -37,7 +37,7 @@ macro_rules! conformance_tests {
     )+};
 }
 
-/// An aggregate with an id that every store takes, the same for the same name.
+/// An aggregate with an id that every store takes. The same name gives the same id.
 pub(crate) fn aggregate(name: &str) -> Aggregate {
     let digest: [u8; 32] = Sha256::digest(name).into();
     let [id @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = digest;
@@ -59,12 +59,12 @@ pub(crate) fn new_event(aggregate: &Aggregate, version: i64) -> NewEvent {
             tracestate: Some("vendor=1".to_owned()),
             request_id: Some(Uuid::now_v7()),
         },
-        // Databases keep milliseconds at least.
+        // In whole seconds, because some databases keep only milliseconds.
         created_at: OffsetDateTime::from_unix_timestamp(1_700_000_000).expect("a time in the calendar"),
     }
 }
 
-/// Waits until `check` gives something: the suites' only way to wait for a database's clock.
+/// Waits until `check` gives a value. The suites wait for a database's clock only in this way.
 pub(crate) async fn until<T>(what: &str, check: impl AsyncFn() -> Option<T>) -> T {
     let give_up = tokio::time::Instant::now() + Duration::from_secs(10);
     loop {

@@ -46,7 +46,7 @@ pub trait ParticipantHarness: Send + Sync + 'static {
         amount: Money,
     ) -> impl Future<Output = HoldSpec> + Send;
 
-    /// What the owner's wallet or account stands at, as committed; `currency` as in the amount of `open`.
+    /// The committed balance of the owner's wallet or account; `currency` as in the amount of `open`.
     fn balance(&self, owner: UserId) -> impl Future<Output = Balance> + Send;
 
     /// The hold as committed.
@@ -85,7 +85,7 @@ fn money(minor_units: i64) -> Money {
     Money::new(currency, minor_units)
 }
 
-/// One step in a transaction of its own, tried again as long as a concurrent one is in the way.
+/// One step in a transaction of its own, tried again as long as it conflicts with another.
 async fn step<H: ParticipantHarness>(harness: &H, step: &Step) -> Applied {
     let pause = std::time::Duration::from_millis(2);
     let mut backoff = Backoff::new(pause, pause * 100);
@@ -108,7 +108,7 @@ async fn step<H: ParticipantHarness>(harness: &H, step: &Step) -> Applied {
     }
 }
 
-/// What the owner's balance is when one hold is in this state.
+/// The owner's balance when one hold is in this state.
 fn balance_in(state: Option<HoldState>, direction: Direction) -> Balance {
     let (ledger, available) = match (state, direction) {
         (None | Some(HoldState::Cancelled), _) | (Some(HoldState::Held), Direction::Credit) => (FUNDS, FUNDS),
@@ -187,7 +187,8 @@ pub async fn every_cell_of_the_table_does_what_it_says<H: ParticipantHarness>(ha
     }
 }
 
-/// A cancel that found nothing is remembered: nobody would ever give back what a late reserve took.
+/// A cancel that found no hold leaves a tombstone: a reserve that comes later must not set anything aside, because nobody
+/// would release it.
 pub async fn a_reserve_that_comes_after_its_cancel_holds_nothing<H: ParticipantHarness>(harness: H) {
     for direction in DIRECTIONS {
         let owner = harness.open(money(FUNDS)).await;
@@ -219,13 +220,13 @@ pub async fn a_reserve_is_refused_when_too_little_is_there<H: ParticipantHarness
     let cancel = step(&harness, &Step::Cancel(spec.transfer_id)).await;
     assert_eq!((cancel.outcome, cancel.changed), (Outcome::Released, false));
     assert_eq!(harness.balance(owner).await, Balance { ledger: FUNDS, available: FUNDS });
-    // To the last unit is not too little.
+    // Exactly the whole balance is not too much.
     let all = harness.transfer(owner, Direction::Debit, money(FUNDS)).await;
     assert_eq!(step(&harness, &Step::Reserve(all)).await.outcome, Outcome::Reserved);
     assert_eq!(harness.balance(owner).await, Balance { ledger: FUNDS, available: 0 });
 }
 
-/// The id of a transfer stands for one content.
+/// The id of a transfer cannot be used for another amount, owner or direction.
 pub async fn another_content_under_the_same_transfer_is_impossible<H: ParticipantHarness>(harness: H) {
     let owner = harness.open(money(FUNDS)).await;
     let spec = harness.transfer(owner, Direction::Debit, money(AMOUNT)).await;
@@ -239,7 +240,7 @@ pub async fn another_content_under_the_same_transfer_is_impossible<H: Participan
     assert_eq!(harness.balance(owner).await, balance_in(Some(HoldState::Posted), Direction::Debit));
 }
 
-/// Hold, balance and entries are one transaction's.
+/// Hold, balance and entries are written in one transaction.
 pub async fn a_step_that_rolls_back_leaves_nothing<H: ParticipantHarness>(harness: H) {
     for direction in DIRECTIONS {
         let owner = harness.open(money(FUNDS)).await;
@@ -258,7 +259,7 @@ pub async fn a_step_that_rolls_back_leaves_nothing<H: ParticipantHarness>(harnes
     assert_eq!(harness.book_imbalance().await, 0);
 }
 
-/// Duplicates of a reserve that run at once: one hold, one answer.
+/// Duplicates of a reserve at the same time make one hold and get one answer.
 pub async fn fifty_callers_of_one_transfer_make_one_hold<H: ParticipantHarness>(harness: H) {
     for direction in DIRECTIONS {
         let owner = harness.open(money(FUNDS)).await;

@@ -1,4 +1,4 @@
-//! A mistake that the outbox suite must catch, on every database: writes that check no fence.
+//! A mistake that the outbox suite must catch on every database: writes that do not check the fence.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use super::outbox::OutboxHarness;
 use crate::envelope::{Event, NewEvent, Position};
 use crate::store::{EventLog, Head, Lease, OutboxStore, Resolved, Silent, Stamp, StoreError};
 
-/// A harness whose store checks no fence: whoever writes is taken for the present owner.
+/// A harness whose store does not check the fence: it takes every writer for the present owner.
 #[derive(Debug)]
 pub struct Unfenced<H> {
     harness: H,
@@ -20,7 +20,7 @@ pub struct Unfenced<H> {
 type Present = Arc<Mutex<Option<Lease>>>;
 
 impl<H> Unfenced<H> {
-    /// Over a harness with a sound store.
+    /// Over a harness with a correct store.
     pub fn new(harness: H) -> Self {
         Self { harness, present: Present::default() }
     }

@@ -5,23 +5,24 @@ use std::time::Duration;
 /// How a [`Sequencer`](super::Sequencer) paces itself.
 #[derive(Debug, Clone)]
 pub struct SequencerOptions {
-    /// How long a lease lasts unless it is renewed.
+    /// How long the lease of the stream lasts unless it is renewed.
     pub lease: Duration,
-    /// How many events one step stamps at the most.
+    /// The most events that are stamped in one transaction.
     pub batch_max: usize,
-    /// How long an event waits at the most when no hint of its commit came.
+    /// The longest that an event waits when there was no hint of its commit.
     pub poll: Duration,
-    /// The same while the bus is away, when followers depend on it.
+    /// The same while Redis is away: then consumers follow the stream and wait for its stamps.
     pub poll_bus_away: Duration,
     /// How often the stream's head is published.
     pub heartbeat: Duration,
-    /// How long events are kept after they were stamped, whatever the consumers have acknowledged.
+    /// How long events are kept after they were stamped, even if all consumers have acknowledged them.
     pub retention: Duration,
     /// How often events are pruned.
     pub prune_every: Duration,
-    /// How many events are pruned at once.
+    /// The most events that are pruned in one transaction.
     pub prune_batch_max: usize,
-    /// A consumer that has acknowledged nothing for so long is told of in the log: it holds back pruning.
+    /// A consumer that has acknowledged nothing for so long is named in the log, because it keeps events from being
+    /// pruned.
     pub silent_after: Duration,
 }
 

@@ -8,46 +8,46 @@ use uuid::Uuid;
 use super::error::StoreError;
 use crate::envelope::{Event, Position};
 
-/// Where a stream stands.
+/// The newest event of a stream, and the oldest that it still has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
-    /// The stream.
+    /// The stream's name.
     pub stream: String,
-    /// Its history.
+    /// The stream's present history: another one begins when its database is restored or fails over.
     pub epoch: Uuid,
     /// The newest stamped position, 0 when there is none.
     pub position: Position,
-    /// The event there; `None` at 0.
+    /// The event at that position; `None` at 0.
     pub event_id: Option<EventId>,
     /// The oldest position that can be replayed, 0 when there is none.
     pub oldest: Position,
 }
 
-/// What became of an event that a caller knows by id.
+/// What is known of an event by its id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Resolved {
     /// No committed event has the id.
     Unknown,
-    /// Committed, not stamped yet.
+    /// It is committed and has no position yet.
     Pending,
-    /// Stamped.
+    /// It has its position.
     At {
-        /// The stream.
+        /// The stream that it is in.
         stream: String,
-        /// Its history.
+        /// The history that the position belongs to.
         epoch: Uuid,
-        /// The place.
+        /// Its place in the stream.
         position: Position,
     },
 }
 
-/// Reading a producer's streams: what `EventService` answers from.
+/// Reads a producer's streams, for the answers of `EventService`.
 pub trait EventLog: Clone + Send + Sync + 'static {
-    /// Where a stream stands; `None` when this service has no such stream.
+    /// The head of a stream; `None` when this service has no such stream.
     fn head(&self, stream: &str) -> impl Future<Output = Result<Option<Head>, StoreError>> + Send;
 
-    /// At most `limit` stamped events above `after`, in order, without holes. Empty when there are none, and
-    /// when the next one is pruned: compare with [`Head::oldest`].
+    /// At most `limit` stamped events above `after`, in order and without holes. The answer is empty when there are
+    /// none, and also when the next one is pruned: [`Head::oldest`] tells which.
     fn read_after(
         &self,
         stream: &str,
@@ -55,14 +55,14 @@ pub trait EventLog: Clone + Send + Sync + 'static {
         limit: usize,
     ) -> impl Future<Output = Result<Vec<Event>, StoreError>> + Send;
 
-    /// The id of the event at a position; `None` when nothing is there (any more).
+    /// The id of the event at a position; `None` when there is none yet, or it is pruned.
     fn event_id_at(
         &self,
         stream: &str,
         position: Position,
     ) -> impl Future<Output = Result<Option<EventId>, StoreError>> + Send;
 
-    /// Where a committed event stands.
+    /// The position of a committed event.
     fn resolve(&self, event_id: EventId) -> impl Future<Output = Result<Resolved, StoreError>> + Send;
 
     /// Records a registered consumer's mark; `false` when no such consumer is registered for the stream.

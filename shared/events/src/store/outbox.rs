@@ -9,48 +9,48 @@ use super::error::StoreError;
 use super::log::EventLog;
 use crate::envelope::{Event, Position};
 
-/// The right to stamp a stream, until the database's clock says otherwise.
+/// The right to stamp a stream, until it runs out by the database's clock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
-    /// The stream.
+    /// The stream's name.
     pub stream: String,
-    /// Random, made at each start of an owner.
+    /// Who has the lease: a random id, made when the process starts.
     pub owner: Uuid,
-    /// Rises at each takeover; every write of the owner checks it.
+    /// A number that rises at each takeover; every write of the owner checks it.
     pub fence: i64,
-    /// The stream's history.
+    /// The stream's present history.
     pub epoch: Uuid,
     /// The newest stamped position.
     pub head: Position,
-    /// The newest position that was surely published.
+    /// Everything up to this position is known to have been published.
     pub published_through: Position,
 }
 
 /// The outcome of a write that needs the lease.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Stamp {
-    /// The events that this step stamped, in order; the lease was renewed. Empty when none was pending.
+    /// The lease was renewed, and these events got their positions, in order. Empty when none was pending.
     Stamped(Vec<Event>),
     /// Another owner has the stream: stop, write nothing more under this lease.
     LeaseLost,
 }
 
-/// A registered consumer that holds back pruning.
+/// A registered consumer that keeps events from being pruned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Silent {
-    /// Its name.
+    /// The consumer's name.
     pub consumer: String,
-    /// What it has acknowledged.
+    /// The last position that it acknowledged.
     pub acknowledged: Position,
-    /// Whether that is a position of the stream's present history; else it counts as nothing.
+    /// Whether that position is of the stream's present history; if not, it counts as nothing.
     pub is_of_epoch: bool,
 }
 
-/// Stamping and pruning an outbox table: the sequencer's side.
+/// Stamps and prunes an outbox table, for the sequencer.
 pub trait OutboxStore: EventLog {
-    /// Takes the lease if it is free or run out (raising the fence), renews it if `owner` has it; `None` while
-    /// another has it. Makes a new epoch when the database server is not the one that the stream was stamped
-    /// on (its identity and timeline are kept beside the lease).
+    /// Takes the lease if it is free or has run out, which raises the fence, or renews it if `owner` has it; `None`
+    /// while another has it. Begins a new epoch when the database server is not the one that the stream was stamped
+    /// on: the server's identity and timeline are kept beside the lease.
     fn lease(
         &self,
         stream: &str,
@@ -68,15 +68,15 @@ pub trait OutboxStore: EventLog {
         duration: Duration,
     ) -> impl Future<Output = Result<Stamp, StoreError>> + Send;
 
-    /// Whether a step would find nothing to do: the lease is held, more than two thirds of `duration` are left of
-    /// it, and nothing is pending. Reads and writes nothing, so that an idle stream costs no commit at every poll.
+    /// Whether [`OutboxStore::stamp`] would find nothing to do: the lease is held, more than two thirds of `duration`
+    /// are left of it, and no event is pending. Only reads, so that an idle stream costs no commit at every poll.
     fn is_idle(
         &self,
         lease: &Lease,
         duration: Duration,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Notes that everything up to a position was published; `false` when the lease is lost.
+    /// Records that everything up to a position was published; `false` when the lease is lost.
     fn published(
         &self,
         lease: &Lease,
@@ -84,7 +84,7 @@ pub trait OutboxStore: EventLog {
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// Deletes at most `limit` events strictly below both the smallest acknowledged position of all
-    /// registered consumers and the newest event older than `retention`; tells how many.
+    /// registered consumers and the newest event older than `retention`; gives how many that were.
     fn prune(
         &self,
         lease: &Lease,
@@ -93,24 +93,24 @@ pub trait OutboxStore: EventLog {
     ) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
     /// The registered consumers of a stream that have acknowledged nothing for `longer_than`, or nothing of its present
-    /// epoch, by name.
+    /// epoch, sorted by name.
     fn silent_consumers(
         &self,
         stream: &str,
         longer_than: Duration,
     ) -> impl Future<Output = Result<Vec<Silent>, StoreError>> + Send;
 
-    /// Resolves once an event may have been committed in this process since the last call: a hint that lets
-    /// the sequencer go to work before its next poll. May resolve for nothing.
+    /// Waits until an event may have been committed in this process since the last call: a hint that lets the
+    /// sequencer start before its next poll. May return when there is no event.
     fn appended(&self) -> impl Future<Output = ()> + Send;
 }
 
-/// Publishing streams that need no stamping, such as the session service's: their writers assign positions.
+/// Publishes streams that need no stamping because their writers assign the positions, such as the session service's.
 pub trait RelayLease: EventLog {
-    /// Takes or renews, for `owner`, the right to publish all streams of this log; `false` while another has
-    /// it. Publishing twice is harmless, so this lease has no fence.
+    /// Takes or renews the right to publish all streams of this log; `false` while another owner has it. Publishing
+    /// twice is harmless, so this lease has no fence.
     fn hold(&self, owner: Uuid, duration: Duration) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Waits until something may have been appended, and names the streams. A hint, as [`OutboxStore::appended`] is.
+    /// Waits until an event may have been appended, and names the streams. A hint, as [`OutboxStore::appended`] is.
     fn appended(&self) -> impl Future<Output = Vec<String>> + Send;
 }

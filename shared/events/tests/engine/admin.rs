@@ -111,7 +111,7 @@ struct Harness {
     events: Vec<Event>,
 }
 
-/// A process over the database; each knows its own jobs alone.
+/// A process over the database. Each process knows only its own jobs.
 fn replica(store: &MemoryStore, effects: &Arc<Poisoned>, snapshot: Option<Arc<Rebuilding>>) -> Client {
     let mut handle = ConsumerHandle::new(READER, store.clone(), effects.clone(), Rewound);
     if let Some(snapshot) = snapshot {
@@ -278,7 +278,7 @@ async fn a_skip_needs_a_reason_and_is_audited() {
 
     let request = skip(&harness.events[1]);
     harness.client.skip_parked(request.clone()).await.unwrap();
-    // Whether the first one's line was written is not known to the second.
+    // The second call cannot know whether the first one wrote its line.
     harness.client.skip_parked(request.clone()).await.unwrap();
     let status = harness.client.skip_parked(skip(&harness.events[1])).await.unwrap_err();
     assert_eq!(told(&status), (Code::NotFound, "PARKED_NOT_FOUND".to_owned(), vec![]));
@@ -312,8 +312,8 @@ async fn a_resync_takes_the_snapshot_where_there_is_one_and_is_refused_where_his
     assert_eq!(harness.store.stands(READER).await, (there, Some("stream_rewound".to_owned())));
 }
 
-/// A call has seconds, a rebuild may take minutes: it goes on without the call, a repeat joins it, and later ones hear
-/// what it came to.
+/// A call has seconds, a rebuild may take minutes. It goes on after the call, a repeat joins it, and later repeats get its
+/// answer.
 #[tokio::test(start_paused = true)]
 async fn a_resync_outlives_its_call_and_is_joined_by_a_repeat() {
     let rebuilding = Arc::new(Rebuilding { takes: Duration::from_secs(10), begun: AtomicU32::new(0) });
@@ -340,7 +340,7 @@ async fn a_resync_outlives_its_call_and_is_joined_by_a_repeat() {
     assert_eq!((mark.position, halted), (40, None));
 }
 
-/// Behind a load balancer a repeat comes to whichever replica is next, and must end what the first one began.
+/// Behind a load balancer a repeat may come to another replica, which must complete what the first one began.
 #[tokio::test(start_paused = true)]
 async fn a_resync_ends_whichever_replica_its_repeats_come_to() {
     let rebuilding = Arc::new(Rebuilding { takes: Duration::from_secs(10), begun: AtomicU32::new(0) });
@@ -368,7 +368,7 @@ async fn a_resync_ends_whichever_replica_its_repeats_come_to() {
     assert_eq!(rebuilding.begun.load(Ordering::Relaxed), 1, "one request is one rebuild");
 }
 
-/// What is parked is of a history that the producer does not have any more.
+/// The parked events are of a history that the producer no longer has.
 #[tokio::test(start_paused = true)]
 async fn a_retry_is_refused_while_the_stream_is_rewound() {
     let mut harness = Harness::start(false).await;

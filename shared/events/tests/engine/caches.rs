@@ -21,7 +21,7 @@ use crate::memory::MemoryOutbox;
 
 const STREAMS: [&str; 3] = ["session-00", "session-01", "session-02"];
 
-/// A log whose writers assign positions: an append is stamped at once.
+/// A log whose writers assign the positions, so that an appended event has one at once.
 #[derive(Clone)]
 struct MemoryLog {
     streams: Arc<HashMap<&'static str, MemoryOutbox>>,
@@ -111,7 +111,7 @@ impl RelayLease for MemoryLog {
     }
 }
 
-/// A cache of what is behind the keys, and the truth, to compare.
+/// A cache of values, and the true values to compare it with.
 #[derive(Clone, Default)]
 struct Cache(Arc<Mutex<Contents>>);
 
@@ -124,14 +124,14 @@ struct Contents {
 }
 
 impl Cache {
-    /// The truth changes.
+    /// Changes a true value.
     fn change(&self, stream: &str, key: u8) {
         let mut contents = self.0.lock().unwrap();
         let entry = contents.truth.entry((stream.to_owned(), key.to_string())).or_default();
         *entry = (entry.0 + 1, Some(Instant::now()));
     }
 
-    /// Reads through the cache; tells for how long the answer has been wrong.
+    /// Reads through the cache, and gives how long the answer has been wrong.
     fn read(&self, stream: &str, key: u8) -> Duration {
         let mut contents = self.0.lock().unwrap();
         let key = (stream.to_owned(), key.to_string());

@@ -36,7 +36,7 @@ fn run(future: impl Future<Output = Result<(), String>>) -> Result<(), String> {
         .block_on(future)
 }
 
-/// Open transactions, by aggregate: its lock is held, so each has one at a time.
+/// Open transactions by aggregate. A transaction holds its aggregate's lock, so there is at most one of each.
 #[derive(Default)]
 struct Writers(HashMap<Aggregate, (Instant, Vec<NewEvent>)>);
 
@@ -145,8 +145,8 @@ fn every_event_is_applied_once_and_in_order_in_every_disorder() {
     assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
 
-/// What `published_through` says is thrift, not a guard: what it calls published and never was, because the owner died
-/// before it came to it, is missed by its consumers and replayed.
+/// `published_through` only saves work. If it counts events as published that never were, because the owner died before,
+/// the consumers notice that they are missing and replay them.
 #[test]
 fn what_was_noted_as_published_and_never_was_arrives_all_the_same() {
     for seed in 0..seeds() / 4 {
@@ -155,8 +155,8 @@ fn what_was_noted_as_published_and_never_was_arrives_all_the_same() {
     }
 }
 
-/// A consumer that believes the channel: it replays when it starts and then applies whatever is above its
-/// mark, as many that are written by hand do.
+/// A consumer that believes the channel: it replays when it starts and then applies every event above its mark. Many
+/// consumers that are written by hand do this.
 async fn believe_the_channel(channel: Lossy, store: MemoryStore, source: impl Source) {
     let mut subscription = channel.subscribe(vec![events_channel(READER.stream)], None);
     let mut mark = Mark::START;
@@ -187,7 +187,7 @@ async fn believe_the_channel(channel: Lossy, store: MemoryStore, source: impl So
     }
 }
 
-/// The checker over a believer, with so much loss.
+/// What the checker says of such a consumer, with so much loss.
 async fn believers_history(drop: f64) -> Result<(), String> {
     fastrand::seed(1);
     let mut world = World::new();

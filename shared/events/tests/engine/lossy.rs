@@ -1,5 +1,5 @@
 //! A channel with every fault that Redis Pub/Sub can have, and some that it cannot: loss, repetition,
-//! reordering, cut connections, an absent server. It remembers what was said, for an old relay to say again.
+//! reordering, cut connections, an absent server. It remembers its messages, so that an old relay can send them again.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -10,14 +10,14 @@ use futures_util::stream;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
-/// How bad it is.
+/// The faults of the channel.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Faults {
-    /// How many of the messages a subscriber does not get: 0 to 1.
+    /// The share of messages that a subscriber does not get, from 0 to 1.
     pub(crate) drop: f64,
-    /// How many come twice.
+    /// The share that comes twice.
     pub(crate) repeat: f64,
-    /// How many are late, and so out of order.
+    /// The share that is late, and so out of order.
     pub(crate) delay: f64,
 }
 
@@ -49,7 +49,7 @@ impl Lossy {
         self.lock().faults = faults;
     }
 
-    /// From now on publishing takes so long.
+    /// Makes publishing take so long from now on.
     pub(crate) fn set_slow(&self, slow: Duration) {
         self.lock().slow = slow;
     }
@@ -78,7 +78,7 @@ impl Lossy {
         }
     }
 
-    /// An old relay says again what was said once.
+    /// Sends old messages again, as an old relay would.
     pub(crate) fn say_again(&self, count: usize) {
         let mut net = self.lock();
         if net.down || net.said.is_empty() {

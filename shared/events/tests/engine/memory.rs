@@ -1,6 +1,6 @@
-//! The model of a database: what the store traits promise, in the plainest form. The engine's own tests run
-//! over it, because they drive thousands of disorders that no server could be put through; the services'
-//! tests run the conformance suites over their real databases.
+//! A model of a database that does what the store traits promise, in the simplest form. The engine's own tests run over
+//! it, because no real server could be put through thousands of disorders. The services' tests run the conformance suites
+//! over their real databases.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -43,11 +43,11 @@ struct Outbox {
     reads: u32,
     /// How many steps of a sequencer there were.
     stamps: u32,
-    /// Notes as published what is only stamped.
+    /// Whether it counts events as published that are only stamped.
     is_hasty: bool,
 }
 
-/// What a registered consumer has said.
+/// What a registered consumer has acknowledged.
 #[derive(Clone, Copy)]
 struct Acknowledged {
     epoch: Uuid,
@@ -55,7 +55,7 @@ struct Acknowledged {
     at: Instant,
 }
 
-/// A copy of everything, to be restored.
+/// A backup of everything.
 pub(crate) struct Backup(Outbox);
 
 impl MemoryOutbox {
@@ -102,7 +102,7 @@ impl MemoryOutbox {
         Ok(())
     }
 
-    /// From now on it notes as published what is only stamped.
+    /// Counts events as published from now on that are only stamped.
     pub(crate) fn be_hasty(&self) {
         self.lock().is_hasty = true;
     }
@@ -125,7 +125,7 @@ impl MemoryOutbox {
         self.lock().server += 1;
     }
 
-    /// The owner's lease runs out, whatever it is doing.
+    /// Lets the owner's lease run out, whatever the owner is doing.
     pub(crate) fn expire_lease(&self) {
         self.lock().lease_until = Instant::now();
     }
@@ -152,7 +152,7 @@ impl MemoryOutbox {
         Backup(self.lock().clone())
     }
 
-    /// What a restore procedure does: the old content under a new epoch.
+    /// Restores a backup, with a new epoch, as the procedure for a restore does.
     pub(crate) fn restore(&self, backup: Backup) {
         let mut state = self.lock();
         *state = backup.0;
@@ -204,7 +204,7 @@ impl Outbox {
     }
 }
 
-/// Every call is a round trip: others get their turn.
+/// Lets other tasks run, as the round trip of a call would.
 async fn round_trip() {
     tokio::task::yield_now().await;
 }
@@ -381,7 +381,7 @@ pub(crate) struct MemoryStore {
 struct State {
     marks: HashMap<&'static str, MarkRow>,
     parked: HashMap<&'static str, Vec<Parked>>,
-    /// What effects have done, in order.
+    /// The events that the effects have applied, in order.
     applied: Vec<Event>,
     counts: HashMap<Aggregate, i64>,
     skips: Vec<(Position, Skip)>,
@@ -424,12 +424,12 @@ impl MemoryStore {
         self.state.lock().await.skips.clone()
     }
 
-    /// The owner's lease runs out, whatever it is doing.
+    /// Lets the owner's lease run out, whatever the owner is doing.
     pub(crate) async fn expire_lease(&self, consumer: ConsumerId) {
         self.state.lock().await.row(consumer).until = Instant::now();
     }
 
-    /// Mark and halt of a consumer.
+    /// The mark of a consumer, and the reason of its halt.
     pub(crate) async fn stands(&self, consumer: ConsumerId) -> (Mark, Option<String>) {
         let state = self.state.lock().await;
         state.marks.get(consumer.name).map_or((Mark::START, None), |row| (row.mark, row.halted.clone()))
@@ -443,7 +443,7 @@ impl MemoryTx {
         *self.copy.counts.entry(event.new.aggregate.clone()).or_default() += 1;
     }
 
-    /// What a consumer without a compare-and-set would do.
+    /// Moves the mark as a consumer without a compare-and-set would.
     pub(crate) fn set_mark(&mut self, consumer: ConsumerId, mark: Mark) {
         self.copy.row(consumer).mark = mark;
     }

@@ -1,5 +1,5 @@
-//! The product's own path: a real Redis, real connections, and `EventService` over TCP. The databases are
-//! still the model's; the services' tests have real ones.
+//! The engine over a real Redis, real connections, and `EventService` over TCP. The databases are still models; the
+//! services' tests have real ones.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +27,7 @@ use crate::world::{Noting, READER, check};
 
 const SOON: Duration = Duration::from_secs(10);
 
-/// A server of this test's own, to be killed.
+/// A server that belongs to one test, which may kill it.
 async fn own_redis() -> (Arc<State>, Redis) {
     let state = Arc::new(State::for_run(&testkit::state::base()).await.unwrap());
     let redis =
@@ -127,7 +127,7 @@ async fn a_silent_connection_is_made_anew_where_heartbeats_are_due() {
     end(state, redis).await;
 }
 
-/// A producer and a consumer as two services have them.
+/// A producer and a consumer, as two services have them.
 struct Pair {
     outbox: MemoryOutbox,
     store: MemoryStore,

@@ -1,4 +1,4 @@
-//! Single disorders, told one by one, in virtual time.
+//! Single disorders, one by one, in virtual time.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -23,7 +23,7 @@ async fn started() -> World {
     world
 }
 
-/// Writes events one by one and tells how long each took until it was applied, sorted.
+/// Writes events one by one, and gives the times until each was applied, sorted.
 async fn latencies(world: &mut World, count: usize) -> Vec<Duration> {
     let mut latencies = Vec::new();
     for _ in 0..count {
@@ -52,7 +52,7 @@ async fn nothing_waits_on_the_way_over_the_channel() {
     let mut world = started().await;
     latencies(&mut world, 1).await;
     let latencies = latencies(&mut world, 200).await;
-    // Time stands still while there is work: a longer latency is a pause somewhere.
+    // Virtual time stands still while there is work, so a longer latency means that something paused.
     assert!(latencies[199] <= Duration::from_millis(2), "{:?}", latencies[199]);
     applied_as_committed(&world).await;
 }
@@ -89,7 +89,7 @@ async fn redis_goes_away_and_comes_back_without_a_delay_that_anybody_notices() {
     applied_as_committed(&world).await;
 }
 
-/// A step writes; a poll that finds nothing only looks, until a third of the lease is gone.
+/// A step writes. A poll that finds nothing only reads, until a third of the lease is gone.
 #[tokio::test(start_paused = true)]
 async fn an_idle_sequencer_writes_only_to_keep_its_lease() {
     let mut world = started().await;
@@ -101,7 +101,7 @@ async fn an_idle_sequencer_writes_only_to_keep_its_lease() {
     latencies(&mut world, 3).await;
 }
 
-/// Whether it is back costs one heartbeat; what waits for it is read only once that went out.
+/// A heartbeat tells whether Redis is back. The events to be published are read only after it was taken.
 #[tokio::test(start_paused = true)]
 async fn while_redis_is_away_nothing_is_read_for_it() {
     let mut world = World::new();
@@ -118,7 +118,7 @@ async fn while_redis_is_away_nothing_is_read_for_it() {
     assert_eq!(world.outbox.published_through(), 600);
 }
 
-/// A consumer takes a channel without heartbeats for dead, and one that speaks of what was not published for lossy.
+/// A consumer takes a channel without heartbeats for dead, and replays when a heartbeat is ahead of what was published.
 #[tokio::test(start_paused = true)]
 async fn heartbeats_go_on_while_a_backlog_is_published() {
     let mut world = World::new();
@@ -170,8 +170,7 @@ async fn a_backlog_is_applied_in_batches_after_the_consumer_was_away() {
     applied_as_committed(&world).await;
 }
 
-/// Claim: a mark that nobody waits for costs a transaction now and then, not one for each event; and what does say
-/// something to the consumer waits for none of that.
+/// Claim: events that do not concern the consumer share a transaction, and an event that does concern it is not delayed.
 #[tokio::test(start_paused = true)]
 async fn events_that_say_nothing_to_a_consumer_move_its_mark_together() {
     let mut world = started().await;
@@ -224,7 +223,7 @@ async fn a_rewound_stream_stops_the_consumer_and_applies_nothing() {
         }
         world.outbox.restore(backup);
         world.outbox.expire_lease();
-        // Another history reaches beyond the mark before the consumer looks.
+        // The other history reaches beyond the mark before the consumer notices it.
         for _ in 0..10 {
             world.write_one();
         }
@@ -262,7 +261,7 @@ async fn a_mark_below_everything_that_is_left_halts_the_consumer() {
     assert_eq!(world.store.applied().await.len(), 3);
 }
 
-/// Events that nobody consumed are stamped and, as if somebody had said that he needs them no more, pruned.
+/// Stamps events that nobody consumes, acknowledges them in the consumer's name, and prunes them.
 async fn latencies_unread(world: &mut World) {
     use events::EventLog as _;
     for _ in 0..5 {
@@ -287,7 +286,7 @@ async fn the_producer_hears_of_the_mark() {
     assert_eq!(world.outbox.published_through(), 10);
 }
 
-/// Claim: a consumer with nothing to do is known to be there, and one that is gone is told of by name.
+/// Claim: the log names a consumer that is gone, and not one that has nothing to do.
 #[tokio::test(start_paused = true)]
 async fn a_consumer_that_is_gone_is_told_of_and_an_idle_one_is_not() {
     let lines = Lines::default();
@@ -332,7 +331,7 @@ async fn of_two_replicas_the_other_takes_over_within_five_seconds() {
     world.start_consumer();
     world.start_sequencer();
     sleep(Duration::from_secs(1)).await;
-    // The ones that have the leases die without a word; the others were waiting.
+    // Those with the leases die without giving them back; the others were waiting.
     world.kill_first();
     let written = Instant::now();
     world.write_one();

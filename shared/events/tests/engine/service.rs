@@ -1,4 +1,4 @@
-//! `EventService` through its generated client: every status whole, and what a following stream does.
+//! `EventService` through its generated client: every status with its details, and how a follower's stream behaves.
 
 use std::time::Duration;
 
@@ -149,7 +149,7 @@ async fn another_epoch_and_pruned_events_are_refused() {
     let (code, reason, _, metadata) = told(&status);
     assert_eq!((code, reason.as_str()), (Code::OutOfRange, "POSITION_PRUNED"));
     assert_eq!(metadata, [("oldest_position".to_owned(), "6".to_owned())]);
-    // Without an epoch any history will do, and 5 is where what is left begins.
+    // A request without an epoch accepts any history; 5 is the oldest event that is left.
     let any = ReplayRequest { epoch: String::new(), ..harness.replay(5, false) };
     assert_eq!(harness.open(any).await.message().await.unwrap().unwrap().events.len(), 5);
 }
@@ -205,7 +205,7 @@ async fn who_does_not_read_is_told_to_come_back() {
     let mut through = read;
     let status = loop {
         match stream.message().await {
-            // What the transport had taken already.
+            // A message that the transport had taken before.
             Ok(message) => through += message.unwrap().events.len(),
             Err(status) => break status,
         }

@@ -1,5 +1,5 @@
-//! The conformance suites over the model: what a real store is held to can be met, and the model that the
-//! other tests build on meets it.
+//! The conformance suites over the model. This shows that the suites can be passed, and that the model which the other
+//! tests build on behaves as a real store does.
 
 use events::conformance::consumer::ConsumerHarness;
 use events::conformance::outbox::OutboxHarness;

@@ -1,4 +1,4 @@
-//! The suites can fail, shown over the model: a scenario of each with the mistake that it guards against.
+//! Shows over the model that the suites can fail: scenarios with the mistakes that they guard against.
 
 use events::conformance::markless::Markless;
 use events::conformance::unfenced::Unfenced;

@@ -1,5 +1,5 @@
-//! Everything around a consumer in one process and in virtual time: a producer's database with writers and
-//! sequencers, the channel, `EventService` behind its generated client, and the consumer's database.
+//! A whole system in one process and in virtual time: a producer's database with writers and sequencers, the channel,
+//! `EventService` behind its generated client, and the consumer with its database.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -33,13 +33,13 @@ fn happens(percent: &Percent) -> bool {
     fastrand::u32(0..100) < percent.load(Ordering::Relaxed)
 }
 
-/// Notes each event in the consumer's database; fails for a while now and then.
+/// Effects that note each event in the consumer's database, and fail now and then.
 #[derive(Default)]
 pub(crate) struct Noting {
     pub(crate) failing: Percent,
-    /// The events say nothing to the consumer.
+    /// Whether the events do not concern the consumer.
     pub(crate) unconcerned: AtomicBool,
-    /// How many runs there were.
+    /// How many runs were applied.
     pub(crate) runs: AtomicU32,
 }
 
@@ -104,7 +104,7 @@ impl<S: Source> Source for Flaky<S> {
     }
 }
 
-/// The parts, and what runs.
+/// The parts of the system, and its running tasks.
 pub(crate) struct World {
     pub(crate) outbox: MemoryOutbox,
     pub(crate) channel: Lossy,
@@ -168,21 +168,21 @@ impl World {
         self.running.spawn(future);
     }
 
-    /// Ends one sequencer at whatever instruction it is, and starts another.
+    /// Kills one sequencer at any instruction, and starts another.
     pub(crate) fn kill_sequencer(&mut self) {
         let at = fastrand::usize(..self.sequencers.len());
         self.sequencers.swap_remove(at).abort();
         self.start_sequencer();
     }
 
-    /// The same with a consumer.
+    /// Kills one consumer at any instruction, and starts another.
     pub(crate) fn kill_consumer(&mut self) {
         let at = fastrand::usize(..self.consumers.len());
         self.consumers.swap_remove(at).abort();
         self.start_consumer();
     }
 
-    /// Ends the sequencer and the consumer that were started first.
+    /// Kills the sequencer and the consumer that were started first.
     pub(crate) fn kill_first(&mut self) {
         self.sequencers.remove(0).abort();
         self.consumers.remove(0).abort();
@@ -219,7 +219,7 @@ impl World {
         self.outbox.commit(events).unwrap();
     }
 
-    /// The transaction of an aggregate's newest events is undone.
+    /// Rolls back the transaction of an aggregate's newest events.
     pub(crate) fn roll_back(&mut self, events: &[NewEvent]) {
         for event in events {
             *self.versions.get_mut(&event.aggregate).unwrap() -= 1;
