@@ -12,7 +12,7 @@ use crate::envelope::{Aggregate, Position};
 use crate::pace::Backoff;
 pub use crate::snapshot::{BoxFuture, Rebuild, Snapshot};
 use crate::source::{Source, SourceError};
-use crate::store::{ConsumerId, ConsumerStore, Parked, Resynced, Skip, Standing, StoreError};
+use crate::store::{ConsumerId, ConsumerStore, ConsumerTx, Parked, Resynced, Skip, Standing, StoreError};
 use uuid::Uuid;
 
 /// Why an operator's request was not carried out.
@@ -102,7 +102,8 @@ const TRIES: u32 = 10;
 const RETRY_FIRST: Duration = Duration::from_millis(10);
 const RETRY_LONGEST: Duration = Duration::from_millis(500);
 
-/// The [`ConsumerAdmin`] of a consumer. It needs nothing from the replica that runs the consumer, and several may exist.
+/// The [`ConsumerAdmin`] of a consumer. It needs nothing from the replica that runs the consumer, and several may
+/// exist.
 pub struct ConsumerHandle<S, E, P> {
     pub(crate) consumer: ConsumerId,
     pub(crate) store: S,
@@ -131,30 +132,33 @@ impl<S: ConsumerStore, E: Effects<S::Tx>, P: Source> ConsumerHandle<S, E, P> {
     }
 }
 
-/// Bounds how often a request that conflicts with the running consumer is tried again.
-pub(crate) struct Patience {
-    tries: u32,
-    backoff: Backoff,
-}
-
-impl Patience {
-    pub(crate) fn new() -> Self {
-        Self { tries: 1, backoff: Backoff::new(RETRY_FIRST, RETRY_LONGEST) }
-    }
-
-    /// Whether to try again what conflicted; if so, it has waited for the pause.
-    pub(crate) async fn again(&mut self, conflicted: bool) -> bool {
-        let again = conflicted && self.tries < TRIES;
-        if again {
-            self.tries += 1;
-            self.backoff.pause().await;
+/// Tries what may conflict with the running consumer, up to [`TRIES`] times.
+pub(crate) async fn patiently<T, F>(attempt: impl Fn() -> F + Send) -> Result<T, AdminError>
+where
+    F: Future<Output = Result<T, AdminError>> + Send,
+{
+    let mut backoff = Backoff::new(RETRY_FIRST, RETRY_LONGEST);
+    for _ in 1..TRIES {
+        match attempt().await {
+            Err(AdminError::Store(StoreError::Transient(_))) => backoff.pause().await,
+            result => return result,
         }
-        again
     }
+    attempt().await
 }
 
-pub(crate) fn conflicts<T>(result: &Result<T, AdminError>) -> bool {
-    matches!(result, Err(AdminError::Store(StoreError::Transient(_))))
+/// Commits a transaction if what was done in it succeeded, and else rolls it back.
+pub(crate) async fn finish<Tx: ConsumerTx, T>(tx: Tx, done: Result<T, AdminError>) -> Result<T, AdminError> {
+    match done {
+        Ok(value) => {
+            tx.commit().await?;
+            Ok(value)
+        }
+        Err(error) => {
+            tx.rollback().await;
+            Err(error)
+        }
+    }
 }
 
 impl<S: ConsumerStore, E: Effects<S::Tx>, P: Source> ConsumerAdmin for ConsumerHandle<S, E, P> {
@@ -175,7 +179,7 @@ impl<S: ConsumerStore, E: Effects<S::Tx>, P: Source> ConsumerAdmin for ConsumerH
     }
 
     fn skip(&self, skip: Skip) -> BoxFuture<'_, Result<Skipped, AdminError>> {
-        Box::pin(async move { self.skip_patiently(&skip).await })
+        Box::pin(async move { patiently(|| self.skip_one(&skip)).await })
     }
 
     fn resync(&self, request_id: Uuid) -> BoxFuture<'_, Result<Resynced, AdminError>> {

@@ -1,11 +1,11 @@
-//! Applying and dropping parked events for an operator. The outcome of a request is kept in the same transaction as what
-//! the request did. When it is not known whether that was committed, here or at the operator's, a repeat of the request
-//! finds the outcome. The transaction of a skip also records who dropped which event, and why.
+//! Applying and dropping parked events for an operator. The outcome of a request is kept in the same transaction as
+//! what the request did. When it is not known whether that was committed, here or at the operator's, a repeat of the
+//! request finds the outcome. The transaction of a skip also records who dropped which event, and why.
 
 use types::EventId;
 use uuid::Uuid;
 
-use crate::admin::{AdminError, ConsumerHandle, Patience, Retried, Skipped, conflicts};
+use crate::admin::{AdminError, ConsumerHandle, Retried, Skipped, finish, patiently};
 use crate::consumer::apply::error_text;
 use crate::effects::{EffectError, Effects};
 use crate::envelope::{Aggregate, Event};
@@ -42,12 +42,8 @@ impl<S: ConsumerStore, E: Effects<S::Tx>, P: crate::source::Source> ConsumerHand
         // Only the last act is kept with the mark, and other requests may come in between.
         let mut progress = Progress::default();
         loop {
-            let mut patience = Patience::new();
-            let mut result = self.retry_first(aggregate, request_id, progress).await;
-            while patience.again(conflicts(&result)).await {
-                result = self.retry_first(aggregate, request_id, progress).await;
-            }
-            let (event_id, error) = match result {
+            let step = patiently(|| self.retry_first(aggregate, request_id, progress)).await;
+            let (event_id, error) = match step {
                 Ok(Step::Applied(event, now)) => {
                     self.effects.committed(std::slice::from_ref(&*event));
                     progress = now;
@@ -61,12 +57,8 @@ impl<S: ConsumerStore, E: Effects<S::Tx>, P: crate::source::Source> ConsumerHand
                 Err(AdminError::StillFailing { event_id, error }) => (event_id, error),
                 Err(error) => return Err(error),
             };
-            let mut patience = Patience::new();
             let failed = (event_id, error.clone());
-            let mut retried = self.note_failure(aggregate, request_id, progress, &failed).await;
-            while patience.again(conflicts(&retried)).await {
-                retried = self.note_failure(aggregate, request_id, progress, &failed).await;
-            }
+            let retried = patiently(|| self.note_failure(aggregate, request_id, progress, &failed)).await;
             return match retried? {
                 Retried { applied: 0, .. } => Err(AdminError::StillFailing { event_id, error }),
                 retried => Ok(retried),
@@ -174,28 +166,11 @@ impl<S: ConsumerStore, E: Effects<S::Tx>, P: crate::source::Source> ConsumerHand
             }
             Ok(retried)
         };
-        match noted.await {
-            Ok(retried) => {
-                tx.commit().await?;
-                Ok(retried)
-            }
-            Err(error) => {
-                tx.rollback().await;
-                Err(error)
-            }
-        }
+        let noted = noted.await;
+        finish(tx, noted).await
     }
 
-    pub(crate) async fn skip_patiently(&self, skip: &Skip) -> Result<Skipped, AdminError> {
-        let mut patience = Patience::new();
-        let mut result = self.skip_one(skip).await;
-        while patience.again(conflicts(&result)).await {
-            result = self.skip_one(skip).await;
-        }
-        result
-    }
-
-    async fn skip_one(&self, skip: &Skip) -> Result<Skipped, AdminError> {
+    pub(crate) async fn skip_one(&self, skip: &Skip) -> Result<Skipped, AdminError> {
         let Skip { event_id, request_id, .. } = *skip;
         let mut tx = self.store.begin().await?;
         let skipped = async {
@@ -211,16 +186,8 @@ impl<S: ConsumerStore, E: Effects<S::Tx>, P: crate::source::Source> ConsumerHand
             tx.skip_record(self.consumer, skipped.position, skip).await?;
             Ok(skipped)
         };
-        match skipped.await {
-            Ok(skipped) => {
-                tx.commit().await?;
-                Ok(skipped)
-            }
-            Err(error) => {
-                tx.rollback().await;
-                Err(error)
-            }
-        }
+        let skipped = skipped.await;
+        finish(tx, skipped).await
     }
 }
 

@@ -1,15 +1,15 @@
 //! Starting a consumer over: from a snapshot of its producer, or at its mark if the producer still has that history.
 //!
-//! While a read model is rebuilt, its consumer is halted with a reason that only this resync has: the hold. It is a lease
-//! by the database's clock, and every page that is written renews it. Until it runs out, any other request to resync the
-//! consumer, and a repeat of this one on another replica, is told that a resync is going on. A resync that has lost its
-//! hold can neither write any more nor complete.
+//! While a read model is rebuilt, its consumer is halted with a reason that only this resync has: the hold. It is a
+//! lease by the database's clock, and every page that is written renews it. Until it runs out, any other request to
+//! resync the consumer, and a repeat of this one on another replica, is told that a resync is going on. A resync that
+//! has lost its hold can neither write any more nor complete.
 
 use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::admin::{AdminError, ConsumerHandle, Patience, conflicts};
+use crate::admin::{AdminError, ConsumerHandle, finish, patiently};
 use crate::effects::Effects;
 use crate::history::History;
 use crate::snapshot::Rebuild;
@@ -57,12 +57,7 @@ impl<S: ConsumerStore, E: Effects<S::Tx>, P: Source> ConsumerHandle<S, E, P> {
         if let Some(snapshot) = &self.snapshot {
             return self.rebuild(snapshot.open().await?, request_id).await;
         }
-        let mut patience = Patience::new();
-        let mut result = self.go_on(request_id).await;
-        while patience.again(conflicts(&result)).await {
-            result = self.go_on(request_id).await;
-        }
-        result
+        patiently(|| self.go_on(request_id)).await
     }
 
     async fn rebuild(&self, rebuild: Box<dyn Rebuild>, request_id: Uuid) -> Result<Resynced, AdminError> {
@@ -89,12 +84,8 @@ impl<S: ConsumerStore, E: Effects<S::Tx>, P: Source> ConsumerHandle<S, E, P> {
         self.forget_parked(held).await?;
         let aggregates = rebuild.write(held.to_owned()).await?;
         let done = Resynced { request_id, aggregates, position: to.position };
-        let mut patience = Patience::new();
-        let mut ended = self.end(&from, &to, held, &done).await;
-        while patience.again(conflicts(&ended)).await {
-            ended = self.end(&from, &to, held, &done).await;
-        }
-        ended.map(|()| done)
+        patiently(|| self.end(&from, &to, held, &done)).await?;
+        Ok(done)
     }
 
     /// Lets the hold run out, so that a repeat need not wait for that. The consumer stays halted.
@@ -128,16 +119,12 @@ impl<S: ConsumerStore, E: Effects<S::Tx>, P: Source> ConsumerHandle<S, E, P> {
     /// Removes the parked events, because the snapshot contains them: applied later, they would count twice, and events
     /// after the snapshot would wait behind them. Nothing is parked while the consumer is held.
     pub(crate) async fn forget_parked(&self, held: &str) -> Result<(), AdminError> {
-        let mut patience = Patience::new();
         loop {
             let parked = self.store.parked_list(self.consumer.name, 0, PARKED_AT_ONCE).await?;
             if parked.is_empty() {
                 return Ok(());
             }
-            let removed = self.remove_parked(&parked, held).await;
-            if removed.is_err() && !patience.again(conflicts(&removed)).await {
-                return removed;
-            }
+            patiently(|| self.remove_parked(&parked, held)).await?;
         }
     }
 
@@ -153,13 +140,8 @@ impl<S: ConsumerStore, E: Effects<S::Tx>, P: Source> ConsumerHandle<S, E, P> {
             }
             Ok(())
         };
-        match removed.await {
-            Ok(()) => Ok(tx.commit().await?),
-            Err(error) => {
-                tx.rollback().await;
-                Err(error)
-            }
-        }
+        let removed = removed.await;
+        finish(tx, removed).await
     }
 
     /// Without a snapshot, the consumer goes on at its mark, if the producer still has that history.
