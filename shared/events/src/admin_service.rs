@@ -1,6 +1,7 @@
 //! `event.v1.EventAdminService` over the consumers of one service. Each skip and each resync writes an audit line: a
 //! structured log line with `audit = true`. The repeat of a skip writes it again with the same `request_id`, because it
-//! is not known whether the first call came so far. Skips are also recorded in the consumer's database, with who and why.
+//! is not known whether the first call came so far. Skips are also recorded in the consumer's database, with who and
+//! why.
 
 use std::fmt;
 use std::sync::Arc;

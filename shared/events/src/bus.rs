@@ -1,7 +1,7 @@
 //! Redis Pub/Sub. It may lose any message, so nothing relies on it.
 //!
-//! A [`Bus`] needs no connection to exist. Publishing fails at once while Redis is away. A subscription connects again by
-//! itself, and always says so: what was published in between is lost, and the subscriber has to know.
+//! A [`Bus`] needs no connection to exist. Publishing fails at once while Redis is away. A subscription connects again
+//! by itself, and always says so: what was published in between is lost, and the subscriber has to know.
 
 use std::fmt;
 use std::future::Future;
@@ -97,8 +97,8 @@ const PIPELINE_MAX: usize = 500;
 
 /// The Redis that carries events.
 ///
-/// Pub/Sub ignores the numbered databases of a server. A bus on another database than 0 therefore puts the number before
-/// its channels' names, so that systems on different databases of one server do not hear each other.
+/// Pub/Sub ignores the numbered databases of a server. A bus on another database than 0 therefore puts the number
+/// before its channels' names, so that systems on different databases of one server do not hear each other.
 #[derive(Clone)]
 pub struct Bus {
     client: Client,

@@ -17,8 +17,8 @@ use uuid::Uuid;
 use crate::envelope::{Aggregate, Event, Headers, NewEvent, Position};
 use crate::store::Head;
 
-/// The longest payload that is sent over Redis Pub/Sub. An event with a longer one is sent without it, because Redis drops
-/// a subscriber whose output buffer grows too large.
+/// The longest payload that is sent over Redis Pub/Sub. An event with a longer one is sent without it, because Redis
+/// drops a subscriber whose output buffer grows too large.
 pub const CHANNEL_PAYLOAD_MAX: usize = 32 * 1024;
 
 const SPEC_VERSION: &str = "1.0";
@@ -85,7 +85,7 @@ impl Heard {
     }
 }
 
-/// The event as a CloudEvent, with its payload.
+/// The event as a [`CloudEvent`], with its payload.
 #[must_use]
 pub fn encode(event: &Event) -> CloudEvent {
     let new = &event.new;
@@ -124,7 +124,7 @@ pub fn encode(event: &Event) -> CloudEvent {
     }
 }
 
-/// The event in a CloudEvent that [`encode`] made.
+/// The event in a [`CloudEvent`] that [`encode`] made.
 ///
 /// # Errors
 /// When an attribute is missing or malformed, or the payload is missing.

@@ -1,7 +1,8 @@
-//! A durable consumer: it applies a stream to its own database, each event once and in order, whatever the channel loses.
+//! A durable consumer: it applies a stream to its own database, each event once and in order, whatever the channel
+//! loses.
 //!
-//! `machine.rs` has the rules, `consumer/apply.rs` applies the events, and `consumer/stint.rs` is the loop that waits for
-//! the channel, the producer and the database. This file decides which replica runs that loop.
+//! `machine.rs` has the rules, `consumer/apply.rs` applies the events, and `consumer/stint.rs` is the loop that waits
+//! for the channel, the producer and the database. This file decides which replica runs that loop.
 
 pub(crate) mod apply;
 mod ask;

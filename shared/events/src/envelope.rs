@@ -131,24 +131,24 @@ mod tests {
     use super::*;
     use crate::test_support::event;
 
-    fn told(event: &Event) -> Option<Result<StreamHead, Undecodable>> {
+    fn decoded(event: &Event) -> Option<Result<StreamHead, Undecodable>> {
         event.decode()
     }
 
     #[test]
     fn a_payload_of_a_newer_meaning_is_not_read_and_an_unknown_field_is_ignored() {
         let mut event = event("s", 1);
-        assert!(told(&event).is_none(), "of another type");
+        assert!(decoded(&event).is_none(), "of another type");
         event.new.event_type = StreamHead::full_name();
         let head = StreamHead { stream: "s".to_owned(), ..StreamHead::default() };
         let mut payload = head.encode_to_vec();
         // Field 100, a varint, which nobody knows.
         payload.extend([0xa0, 0x06, 0x01]);
         event.new.payload = payload.into();
-        assert_eq!(told(&event).unwrap().unwrap(), head);
+        assert_eq!(decoded(&event).unwrap().unwrap(), head);
         event.new.schema_version = 2;
-        assert!(matches!(told(&event), Some(Err(Undecodable::Newer(2)))));
+        assert!(matches!(decoded(&event), Some(Err(Undecodable::Newer(2)))));
         event.new.event_type = "test.v1.Happened".to_owned();
-        assert!(told(&event).is_none(), "what is not for us is no error, whatever its version");
+        assert!(decoded(&event).is_none(), "what is not for us is no error, whatever its version");
     }
 }

@@ -1,5 +1,5 @@
-//! Consumers without a mark, for the caches in a process' memory. They start at the head of a stream, replay nothing and
-//! acknowledge nothing. When they may have missed an event, their cache is cleared.
+//! Consumers without a mark, for the caches in a process' memory. They start at the head of a stream, replay nothing
+//! and acknowledge nothing. When they may have missed an event, their cache is cleared.
 //!
 //! A cache may be used only while its stream is *live*: heard in the last three ticks, without a hole.
 
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_does_not_listen_is_told_nothing_and_begins_anew_when_it_does() {
+    async fn a_listener_that_needs_nothing_gets_nothing_and_starts_anew_later() {
         let (late, stop) = (Late::default(), CancellationToken::new());
         let head = Head {
             stream: "s".to_owned(),

@@ -1,6 +1,6 @@
 //! Publishes streams whose writers assign the positions themselves, such as the session service's. Nothing is stamped
-//! here, and nobody replays these streams. A new owner of the lease starts at the head; if events before that were never
-//! published, listeners notice it by the next heartbeat.
+//! here, and nobody replays these streams. A new owner of the lease starts at the head; if events before that were
+//! never published, listeners notice it by the next heartbeat.
 
 use std::fmt;
 use std::time::Duration;

@@ -7,8 +7,8 @@
 //! | confirm | impossible | post | posted | impossible |
 //! | cancel | insert CANCELLED: a tombstone, so that a reserve that comes later is refused | release | impossible | released |
 //!
-//! Every duplicate gets the answer of the first call. "Impossible" changes nothing; an operator has to look into it. The three anomalies that the rows prevent are those of Seata's TCC mode
-//! (idempotence, empty rollback, hanging).
+//! Every duplicate gets the answer of the first call. "Impossible" changes nothing; an operator has to look into it.
+//! The three anomalies that the rows prevent are those of Seata's TCC mode (idempotence, empty rollback, hanging).
 
 use std::future::Future;
 

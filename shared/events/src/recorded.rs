@@ -9,7 +9,8 @@ use futures_util::stream::{self, StreamExt as _};
 
 use crate::bus::{Channel, Outgoing, PublishError, Signal, Subscription};
 
-/// Gives each subscriber the same messages, on the first of its channels, and then nothing more. Clones are one channel.
+/// Gives each subscriber the same messages, on the first of its channels, and then nothing more. Clones are one
+/// channel.
 #[derive(Debug, Clone)]
 pub struct Recorded {
     said: Vec<Bytes>,

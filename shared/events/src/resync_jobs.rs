@@ -42,7 +42,8 @@ impl fmt::Debug for Resyncs {
 }
 
 impl Resyncs {
-    /// Joins the job of this request, or begins it on `tasks` for `caller`. The job is given up when `stop` is cancelled.
+    /// Joins the job of this request, or begins it on `tasks` for `caller`. The job is given up when `stop` is
+    /// cancelled.
     pub(crate) fn join(
         &self,
         consumer: &Arc<dyn ConsumerAdmin>,

@@ -1,7 +1,8 @@
 //! `event.v1.EventService` over an [`EventLog`], where consumers get what the channel lost.
 //!
-//! The reader of a replay sets its pace: nothing is read from the database before the transport has room for it. A client
-//! that does not read holds no memory here, and the replay of one that stops reading for long ends with an error.
+//! The reader of a replay sets its pace: nothing is read from the database before the transport has room for it. A
+//! client that does not read holds no memory here, and the replay of one that stops reading for long ends with an
+//! error.
 
 use std::collections::VecDeque;
 use std::fmt;

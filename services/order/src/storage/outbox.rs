@@ -227,8 +227,8 @@ impl Store {
         connection.rows(query).await
     }
 
-    /// Runs the same statement in a transaction that is open for a moment before its commit. The statement that ships is
-    /// a transaction of its own and has no such moment, so it goes this way only while a test has armed the point.
+    /// Runs the same statement in a transaction that is open for a moment before its commit. The statement that ships
+    /// is a transaction of its own and has no such moment, so it goes this way only while a test has armed the point.
     async fn stamp_in_open_transaction(
         &self,
         stream: &str,

@@ -207,7 +207,7 @@ impl<H: ConsumerHarness> Bench<H> {
     }
 
     /// A bench whose mark is at the beginning of the suite's history.
-    async fn begun(harness: H) -> Self {
+    async fn started(harness: H) -> Self {
         let bench = Self::new(harness);
         assert_eq!(bench.leased().await.mark, Mark::START);
         let begun = bench.store.mark_adopt(bench.consumer, &Mark::START, &origin()).await;

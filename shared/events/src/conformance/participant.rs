@@ -187,8 +187,8 @@ pub async fn every_cell_of_the_table_does_what_it_says<H: ParticipantHarness>(ha
     }
 }
 
-/// A cancel that found no hold leaves a tombstone: a reserve that comes later must not set anything aside, because nobody
-/// would release it.
+/// A cancel that found no hold leaves a tombstone: a reserve that comes later must not set anything aside, because
+/// nobody would release it.
 pub async fn a_reserve_that_comes_after_its_cancel_holds_nothing<H: ParticipantHarness>(harness: H) {
     for direction in DIRECTIONS {
         let owner = harness.open(money(FUNDS)).await;

@@ -9,7 +9,8 @@ use tracing::Span;
 pub struct ConsumerOptions {
     /// How long the lease of the mark lasts unless it is renewed.
     pub lease: Duration,
-    /// The time between two heartbeats of the relay. After three of them without a message the channel counts as silent.
+    /// The time between two heartbeats of the relay. After three of them without a message the channel counts as
+    /// silent.
     pub tick: Duration,
     /// The most events that share a transaction.
     pub batch_max: usize,

@@ -1,5 +1,5 @@
-//! What one replica does while it has the lease. It waits for the channel, the producer, the database and the next tick at
-//! the same time, tells the machine what happened, and does what the machine says.
+//! What one replica does while it has the lease. It waits for the channel, the producer, the database and the next tick
+//! at the same time, tells the machine what happened, and does what the machine says.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -154,8 +154,8 @@ where
         }
     }
 
-    /// Halts the consumer if this replica still has its lease. If it lost the lease unnoticed, another replica may be far
-    /// ahead: then its own mark may be below what is pruned, which is no reason to halt.
+    /// Halts the consumer if this replica still has its lease. If it lost the lease unnoticed, another replica may be
+    /// far ahead: then its own mark may be below what is pruned, which is no reason to halt.
     async fn halt(&mut self, reason: &str) -> End {
         // Dropped, because nobody reads them any more and the subscription would buffer what is published.
         self.subscription = Subscription::new(stream::empty());

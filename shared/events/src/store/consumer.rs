@@ -104,7 +104,8 @@ pub struct Resynced {
 }
 
 /// The outcome of an operator's request about parked events. It is kept with the mark, in the transaction of what the
-/// request did, so that anybody who does not know whether that was committed can find out. Each consumer keeps the last.
+/// request did, so that anybody who does not know whether that was committed can find out. Each consumer keeps the
+/// last.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Act {
     /// The id of the operator's request.

@@ -193,7 +193,7 @@ fn resync() -> ResyncRequest {
     ResyncRequest { request_id: request_id(), consumer: READER.name.to_owned() }
 }
 
-fn told(status: &Status) -> (Code, String, Vec<(String, String)>) {
+fn parts(status: &Status) -> (Code, String, Vec<(String, String)>) {
     let info = status.get_details_error_info().unwrap();
     assert_eq!(info.domain, "model.tristore");
     let mut metadata: Vec<_> = info.metadata.into_iter().collect();
@@ -212,21 +212,21 @@ async fn parked_events_are_listed_page_by_page() {
     let wrong =
         ListParkedRequest { consumer: READER.name.to_owned(), page_size: -1, page_token: "ff".to_owned() };
     let status = harness.client.list_parked(wrong).await.unwrap_err();
-    assert_eq!(told(&status), (Code::InvalidArgument, "INVALID_REQUEST".to_owned(), vec![]));
+    assert_eq!(parts(&status), (Code::InvalidArgument, "INVALID_REQUEST".to_owned(), vec![]));
     let fields: Vec<_> = (status.get_details_bad_request().unwrap().field_violations.into_iter())
         .map(|violation| format!("{} {}", violation.field, violation.reason))
         .collect();
     assert_eq!(fields, ["page_size NEGATIVE", "page_token INVALID_PAGE_TOKEN"]);
     let nobody = ListParkedRequest { consumer: "nobody".to_owned(), page_size: 0, page_token: String::new() };
     let status = harness.client.list_parked(nobody).await.unwrap_err();
-    assert_eq!(told(&status), (Code::NotFound, "CONSUMER_NOT_FOUND".to_owned(), vec![]));
+    assert_eq!(parts(&status), (Code::NotFound, "CONSUMER_NOT_FOUND".to_owned(), vec![]));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_retry_tells_what_still_fails_and_what_is_left() {
     let mut harness = Harness::start(false).await;
     let status = harness.client.retry_parked(retry("1")).await.unwrap_err();
-    let (code, reason, metadata) = told(&status);
+    let (code, reason, metadata) = parts(&status);
     assert_eq!((code, reason.as_str()), (Code::FailedPrecondition, "STILL_FAILING"));
     let expected = [
         ("error".to_owned(), "the defect is still there".to_owned()),
@@ -239,7 +239,7 @@ async fn a_retry_tells_what_still_fails_and_what_is_left() {
     let applied: Vec<_> = harness.store.applied().await.iter().map(|event| event.position).collect();
     assert_eq!(applied, [1, 3, 5]);
     let status = harness.client.retry_parked(retry("1")).await.unwrap_err();
-    assert_eq!(told(&status), (Code::NotFound, "PARKED_NOT_FOUND".to_owned(), vec![]));
+    assert_eq!(parts(&status), (Code::NotFound, "PARKED_NOT_FOUND".to_owned(), vec![]));
     assert_eq!(harness.list(0, String::new()).await.0.len(), 3, "the other aggregate's");
 }
 
@@ -273,7 +273,7 @@ async fn a_skip_needs_a_reason_and_is_audited() {
     let mut harness = Harness::start(false).await;
     let unjustified = SkipParkedRequest { justification: String::new(), ..skip(&harness.events[1]) };
     let status = harness.client.skip_parked(unjustified).await.unwrap_err();
-    assert_eq!(told(&status), (Code::InvalidArgument, "INVALID_REQUEST".to_owned(), vec![]));
+    assert_eq!(parts(&status), (Code::InvalidArgument, "INVALID_REQUEST".to_owned(), vec![]));
     assert_eq!(harness.list(0, String::new()).await.0.len(), 6);
 
     let request = skip(&harness.events[1]);
@@ -281,7 +281,7 @@ async fn a_skip_needs_a_reason_and_is_audited() {
     // The second call cannot know whether the first one wrote its line.
     harness.client.skip_parked(request.clone()).await.unwrap();
     let status = harness.client.skip_parked(skip(&harness.events[1])).await.unwrap_err();
-    assert_eq!(told(&status), (Code::NotFound, "PARKED_NOT_FOUND".to_owned(), vec![]));
+    assert_eq!(parts(&status), (Code::NotFound, "PARKED_NOT_FOUND".to_owned(), vec![]));
     assert_eq!(harness.list(0, String::new()).await.0.len(), 5);
     let text = lines.text();
     let audited: Vec<&str> = text.lines().filter(|line| line.contains("\"audit\":true")).collect();
@@ -308,12 +308,12 @@ async fn a_resync_takes_the_snapshot_where_there_is_one_and_is_refused_where_his
     assert!(harness.store.mark_adopt(READER, &Mark::START, &there).await.unwrap());
     assert!(harness.store.halt(READER, OWNER, &there, "stream_rewound").await.unwrap());
     let status = harness.client.resync(resync()).await.unwrap_err();
-    assert_eq!(told(&status), (Code::FailedPrecondition, "RESYNC_UNSUPPORTED".to_owned(), vec![]));
+    assert_eq!(parts(&status), (Code::FailedPrecondition, "RESYNC_UNSUPPORTED".to_owned(), vec![]));
     assert_eq!(harness.store.stands(READER).await, (there, Some("stream_rewound".to_owned())));
 }
 
-/// A call has seconds, a rebuild may take minutes. It goes on after the call, a repeat joins it, and later repeats get its
-/// answer.
+/// A call has seconds, a rebuild may take minutes. It goes on after the call, a repeat joins it, and later repeats get
+/// its answer.
 #[tokio::test(start_paused = true)]
 async fn a_resync_outlives_its_call_and_is_joined_by_a_repeat() {
     let rebuilding = Arc::new(Rebuilding { takes: Duration::from_secs(10), begun: AtomicU32::new(0) });
@@ -323,11 +323,11 @@ async fn a_resync_outlives_its_call_and_is_joined_by_a_repeat() {
     let running = vec![("request_id".to_owned(), request.request_id.clone())];
     for _ in 0..3 {
         let status = harness.client.resync(request.clone()).await.unwrap_err();
-        assert_eq!(told(&status), (Code::Unavailable, "REQUEST_IN_PROGRESS".to_owned(), running.clone()));
+        assert_eq!(parts(&status), (Code::Unavailable, "REQUEST_IN_PROGRESS".to_owned(), running.clone()));
         assert!(status.get_details_retry_info().is_some());
     }
     let other = harness.client.resync(resync()).await.unwrap_err();
-    assert_eq!(told(&other), (Code::Unavailable, "REQUEST_IN_PROGRESS".to_owned(), running));
+    assert_eq!(parts(&other), (Code::Unavailable, "REQUEST_IN_PROGRESS".to_owned(), running));
     let listed = harness.client.get_consumers(GetConsumersRequest {}).await.unwrap().into_inner();
     let [state] = &listed.consumers[..] else { panic!("{listed:?}") };
     assert!(state.halted_reason.starts_with(&format!("resync {}", request.request_id)), "{state:?}");
@@ -357,7 +357,7 @@ async fn a_resync_ends_whichever_replica_its_repeats_come_to() {
             Ok(done) => break done.into_inner(),
             Err(status) => {
                 let expected = (Code::Unavailable, "REQUEST_IN_PROGRESS".to_owned(), running.clone());
-                assert_eq!(told(&status), expected);
+                assert_eq!(parts(&status), expected);
             }
         }
         assert!(asked < 30, "it does not end");
@@ -376,6 +376,6 @@ async fn a_retry_is_refused_while_the_stream_is_rewound() {
     assert!(harness.store.halt(READER, OWNER, &Mark::START, "stream_rewound").await.unwrap());
     let status = harness.client.retry_parked(retry("1")).await.unwrap_err();
     let metadata = vec![("halted_reason".to_owned(), "stream_rewound".to_owned())];
-    assert_eq!(told(&status), (Code::FailedPrecondition, "CONSUMER_HALTED".to_owned(), metadata));
+    assert_eq!(parts(&status), (Code::FailedPrecondition, "CONSUMER_HALTED".to_owned(), metadata));
     assert_eq!(harness.store.applied().await, []);
 }

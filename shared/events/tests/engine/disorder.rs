@@ -145,8 +145,8 @@ fn every_event_is_applied_once_and_in_order_in_every_disorder() {
     assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
 
-/// `published_through` only saves work. If it counts events as published that never were, because the owner died before,
-/// the consumers notice that they are missing and replay them.
+/// `published_through` only saves work. If it counts events as published that never were, because the owner died
+/// before, the consumers notice that they are missing and replay them.
 #[test]
 fn what_was_noted_as_published_and_never_was_arrives_all_the_same() {
     for seed in 0..seeds() / 4 {

@@ -1,6 +1,6 @@
 //! A model of a database that does what the store traits promise, in the simplest form. The engine's own tests run over
-//! it, because no real server could be put through thousands of disorders. The services' tests run the conformance suites
-//! over their real databases.
+//! it, because no real server could be put through thousands of disorders. The services' tests run the conformance
+//! suites over their real databases.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};

@@ -90,7 +90,7 @@ async fn a_bus_without_a_redis_neither_fails_nor_blocks() {
 }
 
 #[tokio::test]
-async fn a_killed_redis_is_told_and_never_papered_over() {
+async fn a_killed_redis_is_always_reported_as_a_lost_connection() {
     let (state, redis) = own_redis().await;
     let bus = Bus::connect(&redis.url(0)).unwrap();
     let mut subscription = bus.subscribe(vec!["events.x".to_owned()], None);

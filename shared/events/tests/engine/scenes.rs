@@ -170,7 +170,8 @@ async fn a_backlog_is_applied_in_batches_after_the_consumer_was_away() {
     applied_as_committed(&world).await;
 }
 
-/// Claim: events that do not concern the consumer share a transaction, and an event that does concern it is not delayed.
+/// Claim: events that do not concern the consumer share a transaction, and an event that does concern it is not
+/// delayed.
 #[tokio::test(start_paused = true)]
 async fn events_that_say_nothing_to_a_consumer_move_its_mark_together() {
     let mut world = started().await;
@@ -288,20 +289,21 @@ async fn the_producer_hears_of_the_mark() {
 
 /// Claim: the log names a consumer that is gone, and not one that has nothing to do.
 #[tokio::test(start_paused = true)]
-async fn a_consumer_that_is_gone_is_told_of_and_an_idle_one_is_not() {
+async fn the_log_names_a_consumer_that_is_gone_and_not_an_idle_one() {
     let lines = Lines::default();
     let writer = lines.clone();
     let subscriber = tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();
     let _guard = tracing::subscriber::set_default(subscriber);
-    let told = || lines.text().lines().filter(|line| line.contains("has not acknowledged for long")).count();
+    let warnings =
+        || lines.text().lines().filter(|line| line.contains("has not acknowledged for long")).count();
     let mut world = started().await;
     latencies(&mut world, 3).await;
     sleep(Duration::from_secs(30 * 60)).await;
-    assert_eq!(told(), 0, "{}", lines.text());
+    assert_eq!(warnings(), 0, "{}", lines.text());
     assert_eq!(world.outbox.silent_consumers(READER.stream, Duration::from_secs(70)).await.unwrap(), []);
     world.stop_consumers();
     sleep(Duration::from_secs(12 * 60)).await;
-    assert!(told() > 0, "{}", lines.text());
+    assert!(warnings() > 0, "{}", lines.text());
     assert!(lines.text().contains("\"consumer\":\"model.reader\""), "{}", lines.text());
 }
 

@@ -76,7 +76,7 @@ impl Harness {
 }
 
 /// Code, reason, domain, metadata.
-fn told(status: &Status) -> (Code, String, String, Vec<(String, String)>) {
+fn parts(status: &Status) -> (Code, String, String, Vec<(String, String)>) {
     let info = status.get_details_error_info().unwrap();
     let mut metadata: Vec<_> = info.metadata.into_iter().collect();
     metadata.sort();
@@ -96,19 +96,19 @@ async fn an_unknown_stream_is_not_found() {
         harness.client.replay(ReplayRequest { stream, ..harness.replay(0, false) }).await.unwrap_err(),
     ];
     for status in statuses {
-        assert_eq!(told(&status), plain(Code::NotFound, "STREAM_NOT_FOUND"));
+        assert_eq!(parts(&status), plain(Code::NotFound, "STREAM_NOT_FOUND"));
         let resource = status.get_details_resource_info().unwrap();
         assert_eq!((resource.resource_type.as_str(), resource.resource_name.as_str()), ("stream", "nowhere"));
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn all_broken_rules_are_told_at_once() {
+async fn all_violations_are_reported_at_once() {
     let mut harness = Harness::start().await;
     let request =
         ResumeRequest { stream: String::new(), epoch: "x".to_owned(), position: -1, event_id: String::new() };
     let status = harness.client.resume(request).await.unwrap_err();
-    assert_eq!(told(&status), plain(Code::InvalidArgument, "INVALID_REQUEST"));
+    assert_eq!(parts(&status), plain(Code::InvalidArgument, "INVALID_REQUEST"));
     let broken: Vec<_> = (status.get_details_bad_request().unwrap().field_violations.into_iter())
         .map(|violation| (violation.field, violation.reason))
         .collect();
@@ -143,10 +143,10 @@ async fn another_epoch_and_pruned_events_are_refused() {
     harness.append(10, 10).await;
     let request = ReplayRequest { epoch: Uuid::new_v4().to_string(), ..harness.replay(0, false) };
     let status = harness.client.replay(request).await.unwrap_err();
-    assert_eq!(told(&status), plain(Code::FailedPrecondition, "EPOCH_CHANGED"));
+    assert_eq!(parts(&status), plain(Code::FailedPrecondition, "EPOCH_CHANGED"));
     harness.prune(6).await;
     let status = harness.client.replay(harness.replay(2, true)).await.unwrap_err();
-    let (code, reason, _, metadata) = told(&status);
+    let (code, reason, _, metadata) = parts(&status);
     assert_eq!((code, reason.as_str()), (Code::OutOfRange, "POSITION_PRUNED"));
     assert_eq!(metadata, [("oldest_position".to_owned(), "6".to_owned())]);
     // A request without an epoch accepts any history; 5 is the oldest event that is left.
@@ -190,11 +190,11 @@ async fn a_follower_of_another_epoch_is_sent_to_resume() {
             Err(status) => break status,
         }
     };
-    assert_eq!(told(&status), plain(Code::FailedPrecondition, "EPOCH_CHANGED"));
+    assert_eq!(parts(&status), plain(Code::FailedPrecondition, "EPOCH_CHANGED"));
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_does_not_read_is_told_to_come_back() {
+async fn a_client_that_does_not_read_gets_an_error() {
     let mut harness = Harness::start().await;
     harness.append(100, 60_000).await;
     let mut stream = harness.open(harness.replay(0, true)).await;
@@ -210,7 +210,7 @@ async fn who_does_not_read_is_told_to_come_back() {
             Err(status) => break status,
         }
     };
-    let (code, reason, _, metadata) = told(&status);
+    let (code, reason, _, metadata) = parts(&status);
     assert_eq!((code, reason.as_str()), (Code::ResourceExhausted, "SLOW_CONSUMER"));
     assert_eq!(metadata, [("position".to_owned(), through.to_string())]);
 }
@@ -241,7 +241,7 @@ async fn resume_compares_the_event_at_the_mark() {
     }
     harness.prune(9).await;
     let status = harness.client.resume(ask(3, &third)).await.unwrap_err();
-    let (code, reason, _, metadata) = told(&status);
+    let (code, reason, _, metadata) = parts(&status);
     assert_eq!((code, reason.as_str()), (Code::OutOfRange, "POSITION_PRUNED"));
     assert_eq!(metadata, [("oldest_position".to_owned(), "9".to_owned())]);
     let answer = harness.client.resume(ask(9, &ninth)).await.unwrap().into_inner();
@@ -263,13 +263,13 @@ async fn an_acknowledgement_is_of_the_present_history() {
     assert_eq!(harness.outbox.acknowledged("model.reader"), Some(3));
     let strange = AcknowledgeRequest { consumer: "nobody".to_owned(), ..good.clone() };
     let status = harness.client.acknowledge(strange).await.unwrap_err();
-    assert_eq!(told(&status), plain(Code::NotFound, "CONSUMER_NOT_FOUND"));
+    assert_eq!(parts(&status), plain(Code::NotFound, "CONSUMER_NOT_FOUND"));
     for wrong in [
         AcknowledgeRequest { epoch: Uuid::new_v4().to_string(), ..good.clone() },
         AcknowledgeRequest { position: 4, ..good },
     ] {
         let status = harness.client.acknowledge(wrong).await.unwrap_err();
-        assert_eq!(told(&status), plain(Code::FailedPrecondition, "EPOCH_CHANGED"));
+        assert_eq!(parts(&status), plain(Code::FailedPrecondition, "EPOCH_CHANGED"));
     }
     assert_eq!(harness.outbox.acknowledged("model.reader"), Some(3));
 }
@@ -280,7 +280,7 @@ async fn resolve_waits_for_the_stamp() {
     let stamped = harness.append(1, 10).await;
     let unknown = ResolveRequest { event_id: Uuid::now_v7().to_string() };
     let status = harness.client.resolve(unknown).await.unwrap_err();
-    assert_eq!(told(&status), plain(Code::NotFound, "EVENT_NOT_FOUND"));
+    assert_eq!(parts(&status), plain(Code::NotFound, "EVENT_NOT_FOUND"));
 
     let pending =
         NewEvent { id: EventId::from_uuid(Uuid::now_v7()), aggregate_version: 2, ..stamped[0].new.clone() };
@@ -300,5 +300,5 @@ async fn resolve_waits_for_the_stamp() {
     harness.outbox.commit(vec![never.clone()]).unwrap();
     let ask = ResolveRequest { event_id: never.id.to_string() };
     let status = harness.client.resolve(ask).await.unwrap_err();
-    assert_eq!(told(&status), plain(Code::DeadlineExceeded, "DEADLINE_EXCEEDED"));
+    assert_eq!(parts(&status), plain(Code::DeadlineExceeded, "DEADLINE_EXCEEDED"));
 }

@@ -10,8 +10,8 @@ use super::{Bench, ConsumerHarness, Failure, LONG, SHORT, end, origin};
 use crate::consumer::apply::Outcome;
 use crate::store::{ConsumerStore as _, ConsumerTx as _, Mark};
 
-/// A new mark is at the start. It belongs to one replica until the lease runs out or is given back; a takeover raises the
-/// fence and does not move the mark.
+/// A new mark is at the start. It belongs to one replica until the lease runs out or is given back; a takeover raises
+/// the fence and does not move the mark.
 pub async fn one_replica_at_a_time_has_the_mark<H: ConsumerHarness>(harness: H) {
     let bench = Bench::new(harness);
     let (ann, bob) = (Uuid::new_v4(), Uuid::new_v4());
@@ -29,7 +29,7 @@ pub async fn one_replica_at_a_time_has_the_mark<H: ConsumerHarness>(harness: H) 
 
 /// Everything relies on this compare-and-set, by position, epoch and event.
 pub async fn a_mark_moves_only_from_where_it_is<H: ConsumerHarness>(harness: H) {
-    let bench = Bench::begun(harness).await;
+    let bench = Bench::started(harness).await;
     let events = bench.events(&[], &["a", "a", "a"]);
     let advance = async |from: Mark, to: Mark| {
         let mut tx = bench.store.begin().await.expect("begins");
@@ -48,9 +48,10 @@ pub async fn a_mark_moves_only_from_where_it_is<H: ConsumerHarness>(harness: H) 
     assert_eq!(bench.leased().await.mark, marks[2]);
 }
 
-/// A new epoch is adopted only where the mark is, and not by a replica that was paused while another halted the consumer.
+/// A new epoch is adopted only where the mark is, and not by a replica that was paused while another halted the
+/// consumer.
 pub async fn a_mark_is_put_elsewhere_only_from_where_it_is<H: ConsumerHarness>(harness: H) {
-    let bench = Bench::begun(harness).await;
+    let bench = Bench::started(harness).await;
     let there = end(&bench.events(&[], &["a", "b"]));
     let adopt = async |from: Mark, to: Mark| {
         bench.store.mark_adopt(bench.consumer, &from, &to).await.expect("answered")
@@ -67,7 +68,7 @@ pub async fn a_mark_is_put_elsewhere_only_from_where_it_is<H: ConsumerHarness>(h
 
 /// A replica that was paused while another halted the consumer applies nothing more, though the mark has not moved.
 pub async fn a_halted_mark_does_not_move<H: ConsumerHarness>(harness: H) {
-    let bench = Bench::begun(harness).await;
+    let bench = Bench::started(harness).await;
     let there = end(&bench.events(&[], &["a"]));
     assert!(bench.halt("a reason").await);
     let mut tx = bench.store.begin().await.expect("begins");
@@ -79,7 +80,7 @@ pub async fn a_halted_mark_does_not_move<H: ConsumerHarness>(harness: H) {
 
 /// Only the replica that took the lease last can halt a consumer, and only at its mark.
 pub async fn a_replica_that_slept_halts_nothing<H: ConsumerHarness>(harness: H) {
-    let bench = Bench::begun(harness).await;
+    let bench = Bench::started(harness).await;
     let events = bench.events(&[], &["a"]);
     let halt = async |owner: Uuid, at: Mark| {
         bench.store.halt(bench.consumer, owner, &at, "a reason").await.expect("answered")
@@ -100,7 +101,7 @@ pub async fn a_replica_that_slept_halts_nothing<H: ConsumerHarness>(harness: H) 
 
 /// No effect without the mark, no mark without the effect.
 pub async fn effects_and_mark_commit_together_or_not_at_all<H: ConsumerHarness>(harness: H) {
-    let bench = Bench::begun(harness).await;
+    let bench = Bench::started(harness).await;
     let events = bench.events(&[], &["a"]);
     let begin = async || {
         let mut tx = bench.store.begin().await.expect("begins");
@@ -117,7 +118,7 @@ pub async fn effects_and_mark_commit_together_or_not_at_all<H: ConsumerHarness>(
 
 /// A duplicate has no effect, however late it comes.
 pub async fn a_run_that_comes_again_has_no_effect<H: ConsumerHarness>(harness: H) {
-    let bench = Bench::begun(harness).await;
+    let bench = Bench::started(harness).await;
     let events = bench.events(&[], &["a", "b", "a"]);
     assert_eq!(bench.apply(&events).await, Outcome::Applied(end(&events)));
     let mut applier = bench.applier(100);
@@ -131,7 +132,7 @@ pub async fn a_run_that_comes_again_has_no_effect<H: ConsumerHarness>(harness: H
 
 /// A replica that lost its lease in the middle of a run may still apply it: only the compare-and-set prevents that.
 pub async fn two_replicas_apply_a_run_once<H: ConsumerHarness>(harness: H) {
-    let bench = Bench::begun(harness).await;
+    let bench = Bench::started(harness).await;
     let mut events = Vec::new();
     for _ in 0..10 {
         let run = bench.events(&events, &["a", "b", "a"]);
@@ -151,7 +152,7 @@ pub async fn two_replicas_apply_a_run_once<H: ConsumerHarness>(harness: H) {
 
 /// A conflict or an absent database says nothing about the event.
 pub async fn a_transient_failure_is_retried_and_parks_nothing<H: ConsumerHarness>(harness: H) {
-    let bench = Bench::begun(harness).await;
+    let bench = Bench::started(harness).await;
     let events = bench.events(&[], &["a", "b", "c", "d"]);
     bench.fail(&events[2], Failure::Transient { times: 4 });
     assert_eq!(bench.apply(&events).await, Outcome::Applied(end(&events)));
@@ -161,7 +162,7 @@ pub async fn a_transient_failure_is_retried_and_parks_nothing<H: ConsumerHarness
 
 /// The events before it are applied; the event itself and those after it are not.
 pub async fn a_halting_effect_stops_right_before_its_event<H: ConsumerHarness>(harness: H) {
-    let bench = Bench::begun(harness).await;
+    let bench = Bench::started(harness).await;
     let events = bench.events(&[], &["a", "b", "c", "d"]);
     bench.fail(&events[2], Failure::Halt);
     assert_eq!(bench.apply(&events).await, Outcome::Halted);

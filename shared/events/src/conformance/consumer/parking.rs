@@ -13,7 +13,7 @@ use crate::store::{ConsumerStore as _, ConsumerTx as _, Skip, StoreError};
 
 /// Of eight events one can never be applied: it is parked with its payload, and the other seven are applied once.
 pub async fn what_can_never_be_applied_is_parked_whole_and_alone<H: ConsumerHarness>(harness: H) {
-    let bench = Bench::begun(harness).await;
+    let bench = Bench::started(harness).await;
     let events = bench.events(&[], &["a", "b", "c", "d", "e", "f", "g", "h"]);
     bench.fail(&events[4], Failure::Permanent);
     assert_eq!(bench.apply(&events).await, Outcome::Applied(end(&events)));
@@ -27,7 +27,7 @@ pub async fn what_can_never_be_applied_is_parked_whole_and_alone<H: ConsumerHarn
 
 /// The events of an aggregate keep their order after one was parked, also in later runs.
 pub async fn later_events_of_a_parked_aggregate_wait_behind_it<H: ConsumerHarness>(harness: H) {
-    let bench = Bench::begun(harness).await;
+    let bench = Bench::started(harness).await;
     let mut events = bench.events(&[], &["a", "b", "a", "b"]);
     bench.fail(&events[0], Failure::Permanent);
     assert_eq!(bench.apply(&events).await, Outcome::Applied(end(&events)));
@@ -43,7 +43,7 @@ pub async fn later_events_of_a_parked_aggregate_wait_behind_it<H: ConsumerHarnes
 
 /// When the events of many aggregates fail, there is a defect, and parking the whole stream would not help.
 pub async fn too_many_parked_aggregates_halt_the_consumer<H: ConsumerHarness>(harness: H) {
-    let bench = Bench::begun(harness).await;
+    let bench = Bench::started(harness).await;
     let events = bench.events(&[], &["a", "b", "a", "c", "d"]);
     for at in [0, 1, 3] {
         bench.fail(&events[at], Failure::Permanent);
@@ -57,7 +57,7 @@ pub async fn too_many_parked_aggregates_halt_the_consumer<H: ConsumerHarness>(ha
 
 /// A retry goes up to the first event that still fails, and counts its attempts.
 pub async fn a_retry_applies_the_list_in_order<H: ConsumerHarness>(harness: H) {
-    let bench = Bench::begun(harness).await;
+    let bench = Bench::started(harness).await;
     let handle = bench.handle(true);
     let events = bench.events(&[], &["a", "a", "a", "b"]);
     bench.fail(&events[0], Failure::Permanent);
@@ -91,7 +91,7 @@ pub async fn a_retry_applies_the_list_in_order<H: ConsumerHarness>(harness: H) {
 
 /// A longer error is cut, also that of a retry.
 pub async fn an_error_is_kept_up_to_a_length<H: ConsumerHarness>(harness: H) {
-    let bench = Bench::begun(harness).await;
+    let bench = Bench::started(harness).await;
     let events = bench.events(&[], &["a"]);
     bench.fail(&events[0], Failure::Verbose);
     bench.apply(&events).await;
@@ -100,15 +100,15 @@ pub async fn an_error_is_kept_up_to_a_length<H: ConsumerHarness>(harness: H) {
         assert_eq!((parked[0].attempts, parked[0].error.chars().count()), (attempts, ERROR_CHARS));
     };
     kept(1).await;
-    let told = bench.handle(true).retry(aggregate("a"), Uuid::new_v4()).await;
-    let Err(AdminError::StillFailing { error, .. }) = told else { panic!("{told:?}") };
+    let answer = bench.handle(true).retry(aggregate("a"), Uuid::new_v4()).await;
+    let Err(AdminError::StillFailing { error, .. }) = answer else { panic!("{answer:?}") };
     assert_eq!(error.chars().count(), ERROR_CHARS);
     kept(2).await;
 }
 
 /// A skip drops one event for good. Those behind it stay parked.
 pub async fn a_skip_drops_one_event<H: ConsumerHarness>(harness: H) {
-    let bench = Bench::begun(harness).await;
+    let bench = Bench::started(harness).await;
     let handle = bench.handle(true);
     let events = bench.events(&[], &["a", "a"]);
     bench.fail(&events[0], Failure::Permanent);
@@ -123,29 +123,30 @@ pub async fn a_skip_drops_one_event<H: ConsumerHarness>(harness: H) {
     assert_eq!(bench.counts(&["a"]).await, [1]);
 }
 
-/// The record says who dropped which event and why, once for each event that was dropped, and does not depend on the log.
+/// The record says who dropped which event and why, once for each event that was dropped, and does not depend on the
+/// log.
 pub async fn a_skip_is_recorded_with_who_and_why<H: ConsumerHarness>(harness: H) {
-    let bench = Bench::begun(harness).await;
+    let bench = Bench::started(harness).await;
     let handle = bench.handle(true);
     let events = bench.events(&[], &["a", "a", "b"]);
     bench.fail(&events[0], Failure::Permanent);
     bench.apply(&events).await;
-    let wishes: Vec<Skip> = events[..2].iter().map(|event| bench.skip(event, Uuid::new_v4())).collect();
-    for wish in &wishes {
+    let skips: Vec<Skip> = events[..2].iter().map(|event| bench.skip(event, Uuid::new_v4())).collect();
+    for skip in &skips {
         for _ in 0..2 {
-            handle.skip(wish.clone()).await.expect("it is parked, or the answer is kept");
+            handle.skip(skip.clone()).await.expect("it is parked, or the answer is kept");
         }
     }
     let refused = handle.skip(bench.skip(&events[2], Uuid::new_v4())).await;
     assert!(matches!(refused, Err(AdminError::NotParked)), "{refused:?}");
     let mut recorded = bench.harness.skips().await;
     recorded.sort_by_key(|(position, _)| *position);
-    assert_eq!(recorded, [(1, wishes[0].clone()), (2, wishes[1].clone())]);
+    assert_eq!(recorded, [(1, skips[0].clone()), (2, skips[1].clone())]);
 }
 
 /// The mark keeps only the last act, and another request's act may replace it while a retry is running.
 pub async fn acts_at_the_same_time_hear_what_each_came_to<H: ConsumerHarness>(harness: H) {
-    let bench = Bench::begun(harness).await;
+    let bench = Bench::started(harness).await;
     let (ann, bob) = (bench.handle(true), bench.handle(true));
     let mut events = Vec::new();
     for round in 0..5 {
@@ -169,10 +170,10 @@ pub async fn acts_at_the_same_time_hear_what_each_came_to<H: ConsumerHarness>(ha
     assert_eq!(bench.counts(&["a", "b"]).await, [15, 15]);
 }
 
-/// A repeat of a skip or a retry, with its request id, gets the answer of the first call. The same id with another request
-/// is refused, and another id finds nothing left to do.
+/// A repeat of a skip or a retry, with its request id, gets the answer of the first call. The same id with another
+/// request is refused, and another id finds nothing left to do.
 pub async fn a_repeat_of_an_act_hears_what_it_came_to<H: ConsumerHarness>(harness: H) {
-    let bench = Bench::begun(harness).await;
+    let bench = Bench::started(harness).await;
     let handle = bench.handle(true);
     let events = bench.events(&[], &["a", "a", "a"]);
     bench.fail(&events[0], Failure::Permanent);
@@ -199,9 +200,10 @@ pub async fn a_repeat_of_an_act_hears_what_it_came_to<H: ConsumerHarness>(harnes
     assert_eq!(bench.counts(&["a"]).await, [2]);
 }
 
-/// New events of an aggregate arrive while its parked events are retried: each has its effect once, and none stays parked.
+/// New events of an aggregate arrive while its parked events are retried: each has its effect once, and none stays
+/// parked.
 pub async fn retries_and_new_events_do_not_race<H: ConsumerHarness>(harness: H) {
-    let bench = Bench::begun(harness).await;
+    let bench = Bench::started(harness).await;
     let handle = bench.handle(true);
     let mut events = bench.events(&[], &["a", "a", "a"]);
     bench.fail(&events[0], Failure::Permanent);
@@ -237,7 +239,7 @@ pub async fn retries_and_new_events_do_not_race<H: ConsumerHarness>(harness: H) 
 
 /// Pages have no gap between them. Parking an event again replaces its attempts and error.
 pub async fn parked_events_are_listed_by_position<H: ConsumerHarness>(harness: H) {
-    let bench = Bench::begun(harness).await;
+    let bench = Bench::started(harness).await;
     let events = bench.events(&[], &["c", "a", "b", "a"]);
     let mut tx = bench.store.begin().await.expect("begins");
     tx.mark_lock(bench.consumer).await.expect("locks");

@@ -14,7 +14,7 @@ use crate::store::{ConsumerStore as _, HoldClaim, Mark, Resynced, Standing, Stor
 
 /// Of two resyncs at the same time one completes, and its answer is kept for a repeat of the request.
 pub async fn a_resync_that_lost_its_hold_ends_nothing<H: ConsumerHarness>(harness: H) {
-    let bench = Bench::begun(harness).await;
+    let bench = Bench::started(harness).await;
     let there = end(&bench.events(&[], &["a", "b"]));
     let done = Resynced { request_id: Uuid::new_v4(), aggregates: 7, position: there.position };
     let end_of = async |held: Option<&str>| {
@@ -34,10 +34,10 @@ pub async fn a_resync_that_lost_its_hold_ends_nothing<H: ConsumerHarness>(harnes
     assert!(!end_of(None).await, "the mark is elsewhere");
 }
 
-/// A hold runs out by the database's clock. Until then another resync, or a repeat of the same one, is told whose hold it
-/// is. Each write of a resync renews its hold, even after it ran out, as long as nobody has taken it.
+/// A hold runs out by the database's clock. Until then another resync, or a repeat of the same one, is told whose hold
+/// it is. Each write of a resync renews its hold, even after it ran out, as long as nobody has taken it.
 pub async fn a_hold_lasts_until_it_runs_out<H: ConsumerHarness>(harness: H) {
-    let bench = Bench::begun(harness).await;
+    let bench = Bench::started(harness).await;
     assert!(bench.halt("stream_rewound").await);
     assert_eq!(bench.hold("resync one", SHORT).await, HoldClaim::Held(origin()), "any other halt is none");
     until("the hold runs out", async || (!bench.standing().await.held).then_some(())).await;
@@ -61,7 +61,7 @@ pub async fn a_hold_lasts_until_it_runs_out<H: ConsumerHarness>(harness: H) {
 
 /// A resync that was paused until another had taken over and completed removes no event that was parked after that.
 pub async fn a_resync_that_lost_its_hold_removes_nothing<H: ConsumerHarness>(harness: H) {
-    let bench = Bench::begun(harness).await;
+    let bench = Bench::started(harness).await;
     let events = bench.events(&[], &["a", "a"]);
     bench.fail(&events[0], Failure::Permanent);
     bench.apply(&events).await;
@@ -100,15 +100,15 @@ impl Rebuild for Rebuilding {
 
 /// Each replica knows only its own jobs. It is the hold that keeps a repeat on another replica from beginning again.
 pub async fn a_repeat_on_another_replica_hears_that_the_resync_goes_on<H: ConsumerHarness>(harness: H) {
-    let bench = Bench::begun(harness).await;
+    let bench = Bench::started(harness).await;
     let begun = Arc::new(AtomicU32::new(0));
     let handle = bench.handle(true).with_snapshot(Arc::new(Rebuilding(begun.clone())));
     let request_id = Uuid::new_v4();
     let running = format!("resync {request_id} run {}", Uuid::new_v4());
     assert_eq!(bench.hold(&running, HOLD).await, HoldClaim::Held(origin()));
     for asked in [request_id, Uuid::new_v4()] {
-        let told = handle.resync(asked).await;
-        assert!(matches!(told, Err(AdminError::InProgress(id)) if id == request_id), "{told:?}");
+        let answer = handle.resync(asked).await;
+        assert!(matches!(answer, Err(AdminError::InProgress(id)) if id == request_id), "{answer:?}");
     }
     assert!(bench.holds(&running, HOLD).await, "it still has its hold");
     assert_eq!(begun.load(Ordering::Relaxed), 0);
@@ -121,10 +121,10 @@ pub async fn a_repeat_on_another_replica_hears_that_the_resync_goes_on<H: Consum
     assert_eq!(begun.load(Ordering::Relaxed), 1);
 }
 
-/// The parked events may be of a history that the producer does not have, or that a snapshot is about to replace. A halt
-/// for another reason does not prevent a retry.
+/// The parked events may be of a history that the producer does not have, or that a snapshot is about to replace. A
+/// halt for another reason does not prevent a retry.
 pub async fn while_its_history_is_in_doubt_nothing_parked_is_applied<H: ConsumerHarness>(harness: H) {
-    let bench = Bench::begun(harness).await;
+    let bench = Bench::started(harness).await;
     let handle = bench.handle(true);
     let events = bench.events(&[], &["a", "a", "b"]);
     bench.fail(&events[0], Failure::Permanent);
@@ -138,8 +138,8 @@ pub async fn while_its_history_is_in_doubt_nothing_parked_is_applied<H: Consumer
         assert!(ended.expect("answered"), "{held}");
     };
     let refused = async |why: &str| {
-        let told = handle.retry(aggregate("a"), Uuid::new_v4()).await;
-        assert!(matches!(&told, Err(AdminError::Halted(reason)) if reason == why), "{told:?}");
+        let answer = handle.retry(aggregate("a"), Uuid::new_v4()).await;
+        assert!(matches!(&answer, Err(AdminError::Halted(reason)) if reason == why), "{answer:?}");
         assert_eq!(bench.counts(&["a"]).await, [0]);
         assert_eq!(bench.parked_positions().await, [1, 2]);
     };
@@ -165,7 +165,7 @@ pub async fn while_its_history_is_in_doubt_nothing_parked_is_applied<H: Consumer
 
 /// Without a snapshot, a halt is cleared only if the producer still has the mark's history.
 pub async fn a_resync_clears_a_halt_only_in_the_same_history<H: ConsumerHarness>(harness: H) {
-    let bench = Bench::begun(harness).await;
+    let bench = Bench::started(harness).await;
     let events = bench.events(&[], &["a", "b"]);
     bench.apply(&events).await;
     assert_eq!(bench.leased().await.mark, end(&events));

@@ -158,8 +158,8 @@ pub async fn a_lower_version_is_stamped_first<H: OutboxHarness>(harness: H) {
     assert_eq!(versions_of(&stamped), [1, 2, 3]);
 }
 
-/// The second version has the highest id, so it is not in the batch with the first and the third. It must not be stamped
-/// after the third.
+/// The second version has the highest id, so it is not in the batch with the first and the third. It must not be
+/// stamped after the third.
 pub async fn a_version_beyond_the_batch_is_stamped_between_its_neighbours<H: OutboxHarness>(harness: H) {
     let lease = leased(&harness).await;
     let aggregate = aggregate("a");
