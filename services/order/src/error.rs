@@ -4,6 +4,7 @@
 use std::error::Error as StdError;
 use std::time::Duration;
 
+use bookkeeping::SumTooLarge;
 use events::{EffectError, StoreError};
 use tonic_types::FieldViolation;
 use types::{OrderId, ProductId, TransferId, UserId};
@@ -173,6 +174,12 @@ impl Error {
             self,
             Self::Conflict(_) | Self::Contention | Self::Unavailable { .. } | Self::StorageUnavailable(_)
         )
+    }
+}
+
+impl From<SumTooLarge> for Error {
+    fn from(sum: SumTooLarge) -> Self {
+        Self::internal(sum)
     }
 }
 

@@ -46,13 +46,14 @@ mod worker;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bookkeeping::Finding;
 use events::HoldState;
 use tokio::time::{Instant, sleep};
 use tokio_util::task::TaskTracker;
 use types::{IdSource, TransferId};
 
 use crate::clients::WalletBook;
-use crate::domain::audit::{Decided, Finding};
+use crate::domain::audit::Decided;
 use crate::domain::audit_funds::against_hold;
 use crate::domain::audit_outcome::{Cut, Known};
 use crate::error::{Error, Result};

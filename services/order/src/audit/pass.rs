@@ -2,17 +2,16 @@
 
 use std::time::Duration;
 
+use bookkeeping::{Chains, Finding};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 use types::{OrderId, TransferId};
 use uuid::Uuid;
 
-use super::chains::Chains;
 use super::{Audits, LEASE};
 use crate::clients::BookPages;
 use crate::domain::account::AccountKey;
-use crate::domain::audit::Finding;
-use crate::domain::audit_outcome::{Audit, Cut, Line, Outcome, compare};
+use crate::domain::audit_outcome::{Audit, Cut, Drift, Line, Outcome, compare};
 use crate::error::{Error, Result};
 use crate::storage::Turn;
 
@@ -40,7 +39,7 @@ pub(crate) struct Pass {
     pub(super) cut: Option<Cut>,
     pub(super) accounts: i64,
     pub(super) entries: i64,
-    findings: Vec<Finding>,
+    findings: Vec<Drift>,
     more_findings: i64,
     has_only_full: bool,
     lines: Vec<Line>,
@@ -51,7 +50,7 @@ pub(crate) struct Pass {
 enum Place {
     Held,
     Accounts(Option<AccountKey>),
-    Chains(Box<Chains>),
+    Chains(Box<Chains<AccountKey>>),
     Transfers(TransferId),
     Loose(TransferId),
     Holds(TransferId),
@@ -80,7 +79,7 @@ impl Pass {
             turn,
         };
         if let Some(last) = pass.turn.last.take().filter(|last| !is_full && last.outcome.asks_for_full()) {
-            pass.found(last.outcome.findings.into_iter().filter(|finding| finding.only_full).collect());
+            pass.drifted(last.outcome.findings.into_iter().filter(|drift| drift.only_full));
         }
         pass
     }
@@ -149,7 +148,7 @@ impl Pass {
                 Some(page) => {
                     self.accounts += page.wallets;
                     self.entries += page.entries;
-                    self.found(page.findings);
+                    self.drifted(page.findings);
                     self.lines.extend(page.lines);
                     Place::Book(Some(pages))
                 }
@@ -160,11 +159,16 @@ impl Pass {
         Ok(Some(Step::Progress { accounts: self.accounts, entries: self.entries }))
     }
 
-    pub(super) fn found(&mut self, findings: Vec<Finding>) {
-        for finding in findings {
-            self.has_only_full |= finding.only_full;
+    /// Takes down what was found in this book.
+    pub(super) fn found(&mut self, findings: impl IntoIterator<Item = Finding>) {
+        self.drifted(findings.into_iter().map(Drift::from));
+    }
+
+    fn drifted(&mut self, drifts: impl IntoIterator<Item = Drift>) {
+        for drift in drifts {
+            self.has_only_full |= drift.only_full;
             if self.findings.len() < FINDINGS {
-                self.findings.push(finding);
+                self.findings.push(drift);
             } else {
                 self.more_findings += 1;
             }
@@ -175,7 +179,7 @@ impl Pass {
     async fn end(&mut self) -> Result<Audit> {
         let here = self.audits.store.audit_sums().await?;
         let (lines, transits, findings) = compare(&here, std::mem::take(&mut self.lines));
-        self.found(findings);
+        self.drifted(findings);
         let cut = self.cut.ok_or_else(|| Error::internal("an audit without a cut"))?;
         let outcome = Outcome {
             is_full: self.is_full,

@@ -1,9 +1,9 @@
 //! What a full audit looks at besides the chains of the accounts.
 
+use bookkeeping::Finding;
 use types::{OrderId, TransferId};
 
 use super::Pass;
-use crate::domain::audit::Finding;
 use crate::domain::audit_funds::{against_hold, against_no_hold, against_order};
 use crate::domain::transfer::Decision;
 use crate::error::Result;
@@ -24,7 +24,7 @@ impl Pass {
                 self.found_by_full(Finding::transfer(transfer.id, what, Some(missing)));
             }
             if !transfer.has_hold {
-                self.found(against_no_hold(transfer.id, decided).into_iter().collect());
+                self.found(against_no_hold(transfer.id, decided));
             }
         }
         Ok(last)
@@ -50,18 +50,18 @@ impl Pass {
     pub(super) async fn holds(&mut self, above: TransferId) -> Result<Option<TransferId>> {
         let page = self.audits.store.audit_holds(above, TRANSFERS).await?;
         let wrong = page.iter().filter_map(|(hold, transfer)| against_hold(hold, transfer.as_ref()));
-        self.found(wrong.collect());
+        self.found(wrong);
         Ok(page.last().map(|(hold, _)| hold.transfer_id))
     }
 
     /// Orders whose sums are not those of their transfers.
     pub(super) async fn orders(&mut self, above: OrderId) -> Result<Option<OrderId>> {
         let page = self.audits.store.audit_orders(above, ORDERS).await?;
-        self.found(page.iter().filter_map(against_order).collect());
+        self.found(page.iter().filter_map(against_order));
         Ok(page.last().map(|order| order.id))
     }
 
     fn found_by_full(&mut self, finding: Finding) {
-        self.found(vec![finding.seen_by_full(true)]);
+        self.found([finding.seen_by_full(true)]);
     }
 }

@@ -15,8 +15,8 @@ use tonic::{Status, Streaming};
 use types::{Money, TransferId};
 use uuid::Uuid;
 
-use crate::domain::audit::{Difference, Finding, OtherBook, THERE};
-use crate::domain::audit_outcome::Line;
+use crate::domain::audit::OtherBook;
+use crate::domain::audit_outcome::{Difference, Drift, Line, THERE};
 use crate::error::{Error, Result};
 
 /// Longer than a step of its audit takes: it tells of every one, however long a chain is.
@@ -44,7 +44,7 @@ pub(crate) struct OtherSide {
 pub(crate) struct BookPage {
     pub(crate) wallets: i64,
     pub(crate) entries: i64,
-    pub(crate) findings: Vec<Finding>,
+    pub(crate) findings: Vec<Drift>,
     /// At the end.
     pub(crate) lines: Vec<Line>,
 }
@@ -88,17 +88,17 @@ impl BookPages {
         Ok(page.map(|page| BookPage {
             wallets: page.wallets_count,
             entries: page.entries_count,
-            findings: page.findings.into_iter().map(finding).collect(),
+            findings: page.findings.into_iter().map(drift).collect(),
             lines: page.lines.into_iter().map(line).collect(),
         }))
     }
 }
 
-fn finding(finding: AuditFinding) -> Finding {
+fn drift(finding: AuditFinding) -> Drift {
     let difference = finding
         .difference
         .map(|money| Difference { currency: money.currency_code, minor_units: money.minor_units });
-    Finding {
+    Drift {
         source: THERE.to_owned(),
         subject: finding.subject,
         description: finding.description,

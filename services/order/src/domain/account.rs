@@ -4,15 +4,13 @@
 //! A balance is the sum of an account's entries. `held` is what running refunds will take, `incoming` what
 //! reserved credits will bring: both bound what else may be reserved, so that posting can never fail.
 
+use bookkeeping::{Chain, Entry as _, GENESIS, Hash};
 use events::{Direction, Refusal};
 use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
-use types::{BALANCE_MAX, Currency, Money, OrderId, TransferId, UserId};
+use types::{BALANCE_MAX, Currency, Money, OrderId, PostingId, TransferId, UserId};
 
 use super::transfer::Kind;
-
-/// The hash before the first entry.
-pub(crate) const FIRST_HASH: [u8; 32] = [0; 32];
 
 /// Whose account in which currency: accounts are locked in the order of their keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,7 +35,7 @@ pub(crate) struct Account {
     /// Entries so far.
     pub(crate) sequence: i64,
     /// The hash of the last entry.
-    pub(crate) last_hash: [u8; 32],
+    pub(crate) last_hash: Hash,
     /// When the last entry was made.
     pub(crate) updated_at: Option<OffsetDateTime>,
 }
@@ -69,14 +67,19 @@ pub(crate) struct Entry {
     pub(crate) amount: i64,
     /// The balance after it.
     pub(crate) balance_after: i64,
-    /// SHA-256 of the entry and the hash before.
-    pub(crate) hash: [u8; 32],
+    /// Its link to the entry before it.
+    pub(crate) hash: Hash,
 }
 
 impl Account {
     /// An account without entries.
     pub(crate) const fn empty(key: AccountKey) -> Self {
-        Self { key, balance: 0, held: 0, incoming: 0, sequence: 0, last_hash: FIRST_HASH, updated_at: None }
+        Self { key, balance: 0, held: 0, incoming: 0, sequence: 0, last_hash: GENESIS, updated_at: None }
+    }
+
+    /// The chain of its entries, as far as the account itself states it.
+    pub(crate) const fn chain(&self) -> Chain {
+        Chain { sequence: self.sequence, balance: self.balance, hash: self.last_hash }
     }
 
     /// What can leave.
@@ -140,18 +143,25 @@ impl Account {
             posting,
             amount,
             balance_after: self.balance,
-            hash: FIRST_HASH,
+            hash: GENESIS,
         };
-        entry.hash = entry.chained_to(&self.last_hash);
+        entry.hash = entry.expected_hash(&self.last_hash);
         self.last_hash = entry.hash;
         entry
     }
 }
 
-impl Entry {
-    /// The hash that this entry must have after one with the hash `previous`. Every part has a fixed length,
-    /// so no two entries look the same.
-    pub(crate) fn chained_to(&self, previous: &[u8; 32]) -> [u8; 32] {
+impl bookkeeping::Entry for Entry {
+    fn amount(&self) -> i64 {
+        self.amount
+    }
+
+    fn chain(&self) -> Chain {
+        Chain { sequence: self.sequence, balance: self.balance_after, hash: self.hash }
+    }
+
+    /// Every part has a fixed length, so no two entries have the same encoding.
+    fn expected_hash(&self, previous: &Hash) -> Hash {
         let micros = self.posting.at.unix_timestamp_nanos() / 1_000;
         Sha256::new()
             .chain_update(previous)
@@ -169,6 +179,23 @@ impl Entry {
             .chain_update(micros.to_be_bytes())
             .finalize()
             .into()
+    }
+
+    /// A transfer has one posting in this book at the most, which has the transfer's id.
+    fn posting_id(&self) -> PostingId {
+        PostingId::from_uuid(self.posting.transfer_id.uuid())
+    }
+}
+
+impl bookkeeping::Key for AccountKey {
+    const NOUN: &'static str = "account";
+
+    fn owner(self) -> UserId {
+        self.owner_id
+    }
+
+    fn currency(self) -> Currency {
+        self.currency
     }
 }
 
@@ -229,8 +256,8 @@ mod tests {
         let mut account = account();
         let first = account.credit(5, posting(1)).unwrap();
         let second = account.credit(6, posting(2)).unwrap();
-        assert_eq!(first.chained_to(&FIRST_HASH), first.hash);
-        assert_eq!(second.chained_to(&first.hash), second.hash);
+        assert_eq!(first.expected_hash(&GENESIS), first.hash);
+        assert_eq!(second.expected_hash(&first.hash), second.hash);
         let mut forged = vec![first.clone(); 6];
         forged[0].amount = 50;
         forged[1].balance_after = 50;
@@ -239,7 +266,38 @@ mod tests {
         forged[4].posting.kind = Kind::Refund;
         forged[5].posting.at += time::Duration::microseconds(1);
         for entry in forged {
-            assert_ne!(entry.chained_to(&FIRST_HASH), first.hash, "{entry:?}");
+            assert_ne!(entry.expected_hash(&GENESIS), first.hash, "{entry:?}");
         }
+    }
+    #[test]
+    fn entries_follow_from_each_other_and_the_account_from_the_last() {
+        let mut account = account();
+        let mut chain = Chain::START;
+        assert_eq!(chain.end_at(&account.chain()), Ok(()));
+        for (number, amount) in [(1, 5), (2, 6)] {
+            chain.follow(&account.credit(amount, posting(number)).unwrap()).unwrap();
+            assert_eq!(chain.end_at(&account.chain()), Ok(()));
+        }
+        assert_eq!((chain.sequence, chain.balance), (2, 11));
+    }
+
+    /// Computed by another program: the layout is part of the book and cannot change.
+    #[test]
+    fn the_layout_of_the_hash_is_fixed_for_ever() {
+        let entry = Entry {
+            account: account().key,
+            sequence: 9,
+            posting: Posting {
+                transfer_id: Uuid::from_u128(2).into(),
+                order_id: Uuid::from_u128(3).into(),
+                kind: Kind::Refund,
+                at: OffsetDateTime::from_unix_timestamp_nanos(1_700_000_000_123_456_000).unwrap(),
+            },
+            amount: -30,
+            balance_after: 70,
+            hash: GENESIS,
+        };
+        let hex: String = entry.expected_hash(&[7; 32]).iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, "241818bc0d6962b662446277249d8a7fcf619c5b4f13d1bd86719719d4adbaa1");
     }
 }

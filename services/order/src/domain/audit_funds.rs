@@ -1,12 +1,13 @@
 //! What an audit holds against what is set aside: holds, the accounts that they are in, and the sums of orders. All
 //! of it changes with the decision, in one transaction, so one statement sees it together or not at all. Pure.
 
+use bookkeeping::Finding;
 use events::{Direction, Hold, HoldState};
 use types::{Currency, Money, OrderId, TransferId};
 
 use super::OrderState;
 use super::account::Account;
-use super::audit::{Decided, Finding};
+use super::audit::Decided;
 use super::transfer::{Decision, Kind};
 
 /// What an account's HELD holds come to.
@@ -97,6 +98,9 @@ pub(crate) fn against_no_hold(id: TransferId, transfer: &Decided) -> Option<Find
 /// What is wrong with an order's sums, given its transfers: the first thing.
 pub(crate) fn against_order(order: &OrderSums) -> Option<Finding> {
     let OrderSums { id, currency, state, shown, moved, paying } = *order;
+    let found = |what: String, too_much| {
+        Finding::new(format!("order {id}"), what, Some(Money::new(currency, too_much)))
+    };
     let sums = [
         ("paid", shown.paid, moved.paid),
         ("refunded", shown.refunded, moved.refunded),
@@ -104,12 +108,12 @@ pub(crate) fn against_order(order: &OrderSums) -> Option<Finding> {
     ];
     let wrong = sums.into_iter().find(|(_, shown, moved)| shown != moved).map(|(what, shown, moved)| {
         let what = format!("shows {shown} {what}, and its transfers come to {moved}");
-        Finding::order(id, what, Money::new(currency, shown.saturating_sub(moved)))
+        found(what, shown.saturating_sub(moved))
     });
     let is_pending = i64::from(state == OrderState::PaymentPending);
     let wrong = wrong.or_else(|| {
         let what = format!("is {state}, and {paying} payments of it are undecided");
-        (is_pending != paying).then(|| Finding::order(id, what, Money::new(currency, 0)))
+        (is_pending != paying).then(|| found(what, 0))
     });
     wrong.map(|finding| finding.seen_by_full(true))
 }
@@ -202,7 +206,7 @@ mod tests {
         assert_eq!(against_account(&account, Reserved { held: 10, incoming: 3 }), []);
         let found = against_account(&account, Reserved { held: 9, incoming: 4 });
         let differences: Vec<_> = found.into_iter().map(|finding| finding.difference).collect();
-        assert_eq!(differences, [Some(eur(1).into()), Some(eur(-1).into())]);
+        assert_eq!(differences, [Some(eur(1)), Some(eur(-1))]);
     }
 
     #[test]
@@ -229,7 +233,7 @@ mod tests {
             let mut changed = order;
             change(&mut changed);
             let found = against_order(&changed).unwrap();
-            assert_eq!(found.difference, (too_much != 0).then(|| eur(too_much).into()));
+            assert_eq!(found.difference, (too_much != 0).then(|| eur(too_much)));
             assert!(found.only_full);
         }
     }

@@ -3,12 +3,69 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use bookkeeping::Finding;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
-use types::Currency;
+use types::{Currency, Money};
 use uuid::Uuid;
 
-use super::audit::{Finding, HERE, Kept, Sums, THERE};
+use super::audit::{Kept, Sums};
+
+/// This service, as the source of what is found in its book.
+pub(crate) const HERE: &str = "order-service";
+/// The other one.
+pub(crate) const THERE: &str = "user-service";
+
+/// An amount in stored outcomes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Difference {
+    pub(crate) currency: String,
+    pub(crate) minor_units: i64,
+}
+
+impl From<Money> for Difference {
+    fn from(money: Money) -> Self {
+        Self { currency: money.currency.code().to_owned(), minor_units: money.minor_units }
+    }
+}
+
+/// A finding in one of the two books, in the form in which outcomes are stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Drift {
+    /// The service whose book it is in.
+    pub(crate) source: String,
+    pub(crate) subject: String,
+    pub(crate) description: String,
+    pub(crate) difference: Option<Difference>,
+    /// Whether only an audit that begins at the first entry sees it.
+    #[serde(default)]
+    pub(crate) only_full: bool,
+}
+
+impl From<Finding> for Drift {
+    fn from(finding: Finding) -> Self {
+        Self {
+            source: HERE.to_owned(),
+            subject: finding.subject,
+            description: finding.description,
+            difference: finding.difference.map(Difference::from),
+            only_full: finding.only_full,
+        }
+    }
+}
+
+impl Drift {
+    /// Something about the sums that the auditor keeps of a book.
+    fn sums(source: &str, currency: &str, description: impl Into<String>, too_much: i64) -> Self {
+        Self {
+            source: source.to_owned(),
+            subject: format!("sums in {currency}"),
+            description: description.into(),
+            difference: Some(Difference { currency: currency.to_owned(), minor_units: too_much }),
+            only_full: false,
+        }
+    }
+}
 
 /// A place in stream `order` that user service has passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,7 +104,7 @@ pub(crate) struct Outcome {
     pub(crate) entries: i64,
     pub(crate) lines: Vec<Line>,
     pub(crate) transits: Vec<Transit>,
-    pub(crate) findings: Vec<Finding>,
+    pub(crate) findings: Vec<Drift>,
     /// Beyond those that are kept.
     pub(crate) more_findings: i64,
     /// Whether something was found that only a full audit sees. Of an outcome that does not say, it is assumed.
@@ -97,7 +154,7 @@ pub(crate) struct Known {
 }
 
 /// The lines and transits of both books, and what is wrong with the sums themselves.
-pub(crate) fn compare(here: &Sums, there: Vec<Line>) -> (Vec<Line>, Vec<Transit>, Vec<Finding>) {
+pub(crate) fn compare(here: &Sums, there: Vec<Line>) -> (Vec<Line>, Vec<Transit>, Vec<Drift>) {
     let mut lines: Vec<Line> = here
         .0
         .iter()
@@ -119,7 +176,7 @@ pub(crate) fn compare(here: &Sums, there: Vec<Line>) -> (Vec<Line>, Vec<Transit>
             *net = net.saturating_add(line.credit.saturating_sub(line.debit));
         }
         for (currency, net) in nets.into_iter().filter(|(_, net)| *net != 0) {
-            findings.push(Finding::sums(source, currency, "debits and credits differ", net));
+            findings.push(Drift::sums(source, currency, "debits and credits differ", net));
         }
     }
     let mut currencies: Vec<Currency> = here.0.keys().map(|(_, currency)| *currency).collect();
@@ -127,11 +184,11 @@ pub(crate) fn compare(here: &Sums, there: Vec<Line>) -> (Vec<Line>, Vec<Transit>
     currencies.dedup();
     let mut transits = Vec::new();
     for currency in currencies {
-        let (order, user) = (here.net(Kept::Transit, currency), here.net(Kept::Wallets, currency));
+        let (order, user) = (here.net(&(Kept::Transit, currency)), here.net(&(Kept::Wallets, currency)));
         let code = currency.code();
         if order.saturating_add(user) != 0 {
             let what = format!("transit is {order} here and {user} in user-service");
-            findings.push(Finding::sums(HERE, code, what, order.saturating_add(user)));
+            findings.push(Drift::sums(HERE, code, what, order.saturating_add(user)));
         }
         let is_transit =
             |line: &&Line| line.source == THERE && line.account == "transit" && line.currency == code;
@@ -143,8 +200,6 @@ pub(crate) fn compare(here: &Sums, there: Vec<Line>) -> (Vec<Line>, Vec<Transit>
 
 #[cfg(test)]
 mod tests {
-    use types::Money;
-
     use super::*;
 
     fn eur(minor_units: i64) -> Money {

@@ -18,8 +18,7 @@ use types::TransferId;
 use super::convert::check;
 use super::transfer_convert::decision;
 use crate::audit::{Audits, Step};
-use crate::domain::audit::Finding;
-use crate::domain::audit_outcome::{Audit as Ended, Known, Line, Outcome, Transit};
+use crate::domain::audit_outcome::{Audit as Ended, Drift, Known, Line, Outcome, Transit};
 
 const TRANSFERS_MAX: usize = 500;
 
@@ -139,15 +138,15 @@ fn transit(transit: Transit) -> AuditTransit {
     }
 }
 
-fn finding(finding: Finding) -> AuditFinding {
+fn finding(drift: Drift) -> AuditFinding {
     AuditFinding {
-        source: finding.source,
-        subject: finding.subject,
-        description: finding.description,
-        difference: finding.difference.map(|difference| MoneyMessage {
+        source: drift.source,
+        subject: drift.subject,
+        description: drift.description,
+        difference: drift.difference.map(|difference| MoneyMessage {
             currency_code: difference.currency,
             minor_units: difference.minor_units,
         }),
-        only_full: finding.only_full,
+        only_full: drift.only_full,
     }
 }

@@ -1,6 +1,7 @@
 //! What the auditor reads of the book. Every read is one statement: entries never change, an account is one row, and
 //! whatever was committed when one statement answered is there for the next.
 
+use bookkeeping::{Chain, Hash};
 use sqlx::FromRow;
 use time::OffsetDateTime;
 use types::{Money, TransferId};
@@ -8,7 +9,7 @@ use uuid::Uuid;
 
 use super::{STREAM, Store};
 use crate::domain::account::{Account, AccountKey, Entry, Posting};
-use crate::domain::audit::{Chain, Decided, Evidence};
+use crate::domain::audit::{Decided, Evidence};
 use crate::domain::audit_funds::Reserved;
 use crate::domain::transfer::{Decision, Kind};
 use crate::error::{Error, Result};
@@ -111,7 +112,7 @@ impl Loose {
     }
 }
 
-fn hash(bytes: Vec<u8>) -> Result<[u8; 32]> {
+fn hash(bytes: Vec<u8>) -> Result<Hash> {
     bytes.try_into().map_err(|_| Error::internal("a hash has not 32 bytes"))
 }
 

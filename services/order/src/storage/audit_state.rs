@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use bookkeeping::Advance;
 use sqlx::FromRow;
 use sqlx::types::Json;
 use time::OffsetDateTime;
@@ -10,18 +11,9 @@ use uuid::Uuid;
 
 use super::{Store, Tx};
 use crate::domain::account::AccountKey;
-use crate::domain::audit::{Chain, Kept, Sums};
+use crate::domain::audit::{Kept, Sums};
 use crate::domain::audit_outcome::{Audit, Failure, Known, Outcome};
 use crate::error::{Error, Result};
-
-/// An account whose chain was followed further.
-#[derive(Debug, Clone)]
-pub(crate) struct Advance {
-    pub(crate) key: AccountKey,
-    /// How far it had been followed; `None` when never.
-    pub(crate) from: Option<Chain>,
-    pub(crate) to: Chain,
-}
 
 /// An auditor's turn.
 #[derive(Debug, Clone)]
@@ -172,15 +164,19 @@ impl Store {
                 .ok_or_else(|| Error::internal("an unknown kind of sum in the audit"))?;
             Ok(((kept, row.currency.parse().map_err(Error::internal)?), (row.debit, row.credit)))
         });
-        Ok(Sums(sums.collect::<Result<_>>()?))
+        sums.collect()
     }
 }
 
 impl Tx {
     /// Keeps how far the audit has come with some accounts, and adds what was new to the sums.
     /// [`Error::Contention`] when another audit has moved one of them.
-    pub(crate) async fn audit_advance(&mut self, advances: &[Advance], sums: &Sums) -> Result<()> {
-        fn each<T>(advances: &[Advance], column: impl Fn(&Advance) -> T) -> Vec<T> {
+    pub(crate) async fn audit_advance(
+        &mut self,
+        advances: &[Advance<AccountKey>],
+        sums: &Sums,
+    ) -> Result<()> {
+        fn each<T>(advances: &[Advance<AccountKey>], column: impl Fn(&Advance<AccountKey>) -> T) -> Vec<T> {
             advances.iter().map(column).collect()
         }
         let query = sqlx::query(

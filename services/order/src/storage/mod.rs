@@ -45,8 +45,7 @@ use tokio::sync::Notify;
 use crate::config::PostgresConfig;
 use crate::error::{Error, Result, Source};
 
-pub(crate) use audit::Audited;
-pub(crate) use audit_state::{Advance, Turn};
+pub(crate) use audit_state::Turn;
 pub(crate) use errors::violated;
 pub(crate) use ledger::{TrialBalance, TrialBalanceLine};
 pub(crate) use order_funds::PaymentView;
