@@ -4,6 +4,7 @@
 use std::error::Error as StdError;
 use std::time::Duration;
 
+use bookkeeping::SumTooLarge;
 use events::StoreError;
 use tonic_types::FieldViolation;
 use types::{Money, PostId, TransferId, UserId};
@@ -130,6 +131,12 @@ impl From<CreditRefused> for Error {
             CreditRefused::UserNotFound(user) => Self::UserNotFound(user),
             CreditRefused::UserDeactivated(user) => Self::UserDeactivated(user),
         }
+    }
+}
+
+impl From<SumTooLarge> for Error {
+    fn from(sum: SumTooLarge) -> Self {
+        Self::internal(sum)
     }
 }
 

@@ -15,17 +15,17 @@
 mod chains;
 mod walks;
 
+use bookkeeping::{Chains, Finding};
 use events::{HoldState, Mark};
 use time::Duration;
 use types::{OrderId, PostingId, TransferId};
 
 use crate::clients::order::OrderClient;
-use crate::domain::audit::{Finding, StoredSide, Sums};
+use crate::domain::audit::Sums;
 use crate::domain::wallet::WalletKey;
 use crate::error::Result;
 use crate::storage::Store;
 use crate::transfers::CONSUMER;
-use chains::Chains;
 
 /// Past its time a hold waits for the coordinator's answer only: so long that every outage has been noticed.
 const GRACE: Duration = Duration::minutes(10);
@@ -96,7 +96,7 @@ impl Audits {
         let of = |id: &TransferId| {
             let posting = PostingId::from_uuid(id.uuid());
             let mine = sides.iter().filter(|side| side.posting_id == posting);
-            let entry = mine.filter_map(|side| Some((side.place?.0, signed(side)))).next();
+            let entry = mine.filter_map(|side| Some((side.place?.0, side.change().minor_units))).next();
             let order_id = known.get(&posting).and_then(|posting| posting.order_id);
             let hold = holds.get(id).copied();
             let is_known = hold.is_some() || entry.is_some();
@@ -119,7 +119,7 @@ pub(crate) struct BookAudit {
 enum Place {
     OverdueHolds,
     Wallets(Option<WalletKey>),
-    Chains(Box<Chains>),
+    Chains(Box<Chains<WalletKey>>),
     Postings(Option<PostingId>),
     Holds(Option<TransferId>),
     Sums,
@@ -169,14 +169,8 @@ impl BookAudit {
             let Some(spec) = &hold.spec else { continue };
             let what =
                 format!("the wallet of {} holds {} since {}", spec.owner, spec.amount, spec.expires_at);
-            let id = PostingId::from_uuid(hold.transfer_id.uuid());
-            page.findings.push(Finding::without_amount(id, what));
+            page.findings.push(Finding::transfer(hold.transfer_id, what, None));
         }
         Ok(())
     }
-}
-
-/// What a side adds to its account: credits less debits.
-fn signed(side: &StoredSide) -> i64 {
-    if side.is_debit { -side.amount.minor_units } else { side.amount.minor_units }
 }

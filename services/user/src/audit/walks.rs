@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use bookkeeping::Finding;
 use events::HoldState;
 use types::{Money, PostingId, TransferId};
 
-use super::{BookAudit, Page, signed};
-use crate::domain::audit::{Finding, StoredSide};
+use super::{BookAudit, Page};
+use crate::domain::audit::StoredSide;
 use crate::domain::wallet::WalletKey;
 use crate::error::Result;
 
@@ -34,10 +35,10 @@ impl BookAudit {
             if let Some((key, sequence)) = sides.iter().find_map(|side| {
                 side.place.filter(|place| ends.get(&place.0).is_none_or(|end| *end < place.1))
             }) {
-                let amount =
-                    sides.iter().filter(|side| side.place == Some((key, sequence))).map(signed).sum();
+                let behind = sides.iter().filter(|side| side.place == Some((key, sequence)));
+                let amount = behind.map(|side| side.change().minor_units).sum();
                 let what = format!("entry {sequence} ({id}) is behind the wallet's end");
-                page.findings.push(Finding::wallet(key, what, amount).seen_by_full(true));
+                page.findings.push(Finding::account(key, what, amount).seen_by_full(true));
             } else if sides.iter().all(|side| side.place.is_none()) {
                 lone.push(id);
             }
@@ -49,8 +50,9 @@ impl BookAudit {
         }
         for (id, sides) in again {
             if sides.iter().all(|side| side.place.is_none()) {
-                let amount = Money::new(sides[0].amount.currency, sides.iter().map(signed).sum());
-                let finding = Finding::posting(id, "has no wallet's entry", amount);
+                let amount = sides.iter().map(|side| side.change().minor_units).sum();
+                let amount = Money::new(sides[0].amount.currency, amount);
+                let finding = Finding::new(format!("posting {id}"), "has no wallet's entry", Some(amount));
                 page.findings.push(finding.seen_by_full(true));
             }
         }
@@ -81,7 +83,7 @@ impl BookAudit {
             .collect();
         let found = self.store.posting_list(&posted).await?;
         for id in posted.iter().filter(|id| !found.contains_key(id)) {
-            let finding = Finding::without_amount(*id, "its hold is POSTED and it has no posting");
+            let finding = Finding::transfer(id, "its hold is POSTED and it has no posting", None);
             page.findings.push(finding.seen_by_full(true));
         }
         Ok(holds.last_key_value().map(|(id, _)| *id))

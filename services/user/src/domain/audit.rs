@@ -1,8 +1,7 @@
 //! What an audit holds against an entry of a wallet, given everything else that tells of it: the other side of its
 //! posting, the posting, the hold, and what order service says of the transfer. Pure; `crate::audit` collects it.
 
-use std::collections::BTreeMap;
-
+use bookkeeping::{Finding, SumTooLarge, imbalance};
 use events::HoldState;
 use types::{Currency, Money, OrderId, PostingId, UserId};
 
@@ -11,57 +10,6 @@ use super::wallet::WalletKey;
 
 /// The account that the entries of all wallets are of.
 pub(crate) const WALLETS: &str = "wallets";
-
-/// Something in the book that must not be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Finding {
-    /// What it is about.
-    pub(crate) subject: String,
-    /// What is wrong.
-    pub(crate) description: String,
-    /// What the book has too much; `None` when that cannot be told.
-    pub(crate) difference: Option<Money>,
-    /// Whether only an audit from the first entry on sees it.
-    pub(crate) only_full: bool,
-}
-
-impl Finding {
-    /// Something about a wallet.
-    pub(crate) fn wallet(key: WalletKey, description: impl Into<String>, too_much: i64) -> Self {
-        let subject = format!("wallet {} {}", key.owner, key.currency);
-        Self::new(subject, description, Money::new(key.currency, too_much))
-    }
-
-    /// Something about a posting that is no transfer's.
-    pub(crate) fn posting(id: PostingId, description: impl Into<String>, too_much: Money) -> Self {
-        Self::new(format!("posting {id}"), description, too_much)
-    }
-
-    /// Something about a transfer.
-    pub(crate) fn transfer(id: PostingId, description: impl Into<String>, too_much: Money) -> Self {
-        Self::new(format!("transfer {id}"), description, too_much)
-    }
-
-    /// Something about a transfer whose amount is not known.
-    pub(crate) fn without_amount(id: PostingId, description: impl Into<String>) -> Self {
-        Self {
-            subject: format!("transfer {id}"),
-            description: description.into(),
-            difference: None,
-            only_full: false,
-        }
-    }
-
-    /// The same, seen by an audit from the first entry on only, or by every one.
-    pub(crate) fn seen_by_full(self, only_full: bool) -> Self {
-        Self { only_full, ..self }
-    }
-
-    fn new(subject: String, description: impl Into<String>, too_much: Money) -> Self {
-        let difference = (too_much.minor_units != 0).then_some(too_much);
-        Self { subject, description: description.into(), difference, only_full: false }
-    }
-}
 
 /// One side of a posting as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,6 +24,14 @@ pub(crate) struct StoredSide {
     pub(crate) amount: Money,
     /// The wallet and the place in its chain, of a wallet's side.
     pub(crate) place: Option<(WalletKey, i64)>,
+}
+
+impl StoredSide {
+    /// What it adds to its account, negative when credit leaves.
+    pub(crate) fn change(&self) -> Money {
+        let amount = self.amount.minor_units;
+        Money::new(self.amount.currency, if self.is_debit { -amount } else { amount })
+    }
 }
 
 /// What a posting says of itself.
@@ -102,15 +58,15 @@ pub(crate) struct OtherBook {
 
 /// Everything that tells of one entry besides itself.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Facts<'a> {
+pub(crate) struct Facts {
     /// The other side of its posting.
-    pub(crate) other_side: Option<&'a StoredSide>,
+    pub(crate) other_side: Option<StoredSide>,
     /// Its posting.
-    pub(crate) posting: Option<&'a StoredPosting>,
+    pub(crate) posting: Option<StoredPosting>,
     /// The hold of its transfer.
     pub(crate) hold: Option<HoldState>,
     /// Order service's side of its transfer.
-    pub(crate) other_book: Option<&'a OtherBook>,
+    pub(crate) other_book: Option<OtherBook>,
 }
 
 impl Kind {
@@ -131,47 +87,45 @@ impl Kind {
 
 /// What is wrong with an entry beside its chain: the first thing, because one wrong amount is at odds with all
 /// that should agree with it.
-pub(crate) fn against(entry: &WalletEntry, facts: &Facts<'_>) -> Option<Finding> {
+pub(crate) fn against(entry: &WalletEntry, facts: &Facts) -> Option<Finding> {
     own_book(entry, facts).or_else(|| entry.kind.is_transfer().then(|| both_books(entry, facts)).flatten())
 }
 
-fn own_book(entry: &WalletEntry, facts: &Facts<'_>) -> Option<Finding> {
+fn own_book(entry: &WalletEntry, facts: &Facts) -> Option<Finding> {
     let money = |minor_units| Money::new(entry.wallet.currency, minor_units);
-    let finding = if entry.kind.is_transfer() { Finding::transfer } else { Finding::posting };
-    let found = |what: String, too_much| Some(finding(entry.posting_id, what, money(too_much)));
-    let Some(other) = facts.other_side else {
+    let subject = if entry.kind.is_transfer() { "transfer" } else { "posting" };
+    let found = |what: String, too_much| {
+        Some(Finding::new(format!("{subject} {}", entry.posting_id), what, Some(money(too_much))))
+    };
+    let Some(other) = &facts.other_side else {
         return found("has one side only: the other is gone".to_owned(), entry.amount);
     };
-    let signed = if other.is_debit { -other.amount.minor_units } else { other.amount.minor_units };
-    if other.amount.currency != entry.wallet.currency || signed.checked_add(entry.amount) != Some(0) {
-        let what = format!(
-            "its sides do not cancel out: {} and {}",
-            money(entry.amount),
-            Money::new(other.amount.currency, signed)
-        );
-        return found(what, entry.amount.saturating_add(signed));
+    let (here, there) = (money(entry.amount), other.change());
+    if let Some(too_much) = imbalance(here, there) {
+        return found(format!("its sides do not cancel out: {here} and {there}"), too_much);
     }
     if other.account != entry.kind.other_account() {
         return found(format!("a {} whose other side is {}", entry.kind.as_str(), other.account), 0);
     }
-    match facts.posting {
+    match &facts.posting {
         None => found("has entries and no posting".to_owned(), 0),
         Some(posting) if posting.amount != money(entry.amount.saturating_abs()) => {
-            let what = format!("says {} and its entries {}", posting.amount, money(entry.amount));
+            let what = format!("says {} and its entries {here}", posting.amount);
             found(what, entry.amount.saturating_abs().saturating_sub(posting.amount.minor_units))
         }
         Some(_) => None,
     }
 }
 
-fn both_books(entry: &WalletEntry, facts: &Facts<'_>) -> Option<Finding> {
+fn both_books(entry: &WalletEntry, facts: &Facts) -> Option<Finding> {
     let money = |minor_units| Money::new(entry.wallet.currency, minor_units);
-    let found = |what: String, too_much| Some(Finding::transfer(entry.posting_id, what, money(too_much)));
+    let found =
+        |what: String, too_much| Some(Finding::transfer(entry.posting_id, what, Some(money(too_much))));
     let here = money(entry.amount);
     if facts.hold != Some(HoldState::Posted) {
         return found(format!("{here} are posted to the wallet and the hold is {:?}", facts.hold), 0);
     }
-    let Some(other) = facts.other_book else {
+    let Some(other) = &facts.other_book else {
         return found(
             format!("{here} are posted to the wallet, and order-service does not know it"),
             entry.amount,
@@ -180,58 +134,32 @@ fn both_books(entry: &WalletEntry, facts: &Facts<'_>) -> Option<Finding> {
     if !other.is_confirmed {
         return found(format!("{here} are posted to the wallet, and CONFIRM was not decided"), entry.amount);
     }
-    let order_id = facts.posting.and_then(|posting| posting.order_id);
+    let order_id = facts.posting.as_ref().and_then(|posting| posting.order_id);
     if other.wallet_user_id != entry.wallet.owner || Some(other.order_id) != order_id {
         let (user, order) = (other.wallet_user_id, other.order_id);
         return found(format!("order-service has it for the wallet of {user} and order {order}"), 0);
     }
-    match other.amount {
-        None => {
-            found(format!("{here} are posted to the wallet, and order-service has no entry"), entry.amount)
-        }
-        Some(there)
-            if there.currency != here.currency || there.minor_units.checked_add(entry.amount) != Some(0) =>
-        {
-            let too_much = entry.amount.saturating_add(there.minor_units);
-            found(format!("user-service has {here} and order-service {there}"), too_much)
-        }
-        Some(_) => None,
-    }
+    let Some(there) = other.amount else {
+        return found(
+            format!("{here} are posted to the wallet, and order-service has no entry"),
+            entry.amount,
+        );
+    };
+    let too_much = imbalance(here, there)?;
+    found(format!("user-service has {here} and order-service {there}"), too_much)
 }
 
 /// Debits and credits by currency and account.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Sums(pub(crate) BTreeMap<(Currency, String), (i64, i64)>);
+pub(crate) type Sums = bookkeeping::Sums<(Currency, String)>;
 
-impl Sums {
-    /// Adds a posting at the one entry that stands for it, both sides at once, so that sums that were taken of
-    /// different wallets at different moments still balance. A sending is counted where it left.
-    pub(crate) fn count(&mut self, entry: &WalletEntry) -> Option<()> {
-        if entry.kind == Kind::Receive {
-            return Some(());
-        }
-        let amount = entry.amount.checked_abs()?;
-        let (debit, credit) = match entry.kind {
-            Kind::Grant | Kind::Refund => (entry.kind.other_account(), WALLETS),
-            Kind::Send | Kind::Receive | Kind::Payment => (WALLETS, entry.kind.other_account()),
-        };
-        self.add(entry.wallet.currency, debit, amount, 0)?;
-        self.add(entry.wallet.currency, credit, 0, amount)
+/// Adds a posting at the one entry that stands for it, both sides at once, so that sums that were taken of different
+/// wallets at different moments still balance. A sending is counted where it left.
+pub(crate) fn count(sums: &mut Sums, entry: &WalletEntry) -> Result<(), SumTooLarge> {
+    if entry.kind == Kind::Receive {
+        return Ok(());
     }
-
-    /// Adds to an account; `None` when a sum does not fit.
-    pub(crate) fn add(&mut self, currency: Currency, account: &str, debit: i64, credit: i64) -> Option<()> {
-        let sum = self.0.entry((currency, account.to_owned())).or_default();
-        *sum = (sum.0.checked_add(debit)?, sum.1.checked_add(credit)?);
-        Some(())
-    }
-
-    /// Adds all of another.
-    pub(crate) fn add_all(&mut self, other: &Self) -> Option<()> {
-        other.0.iter().try_for_each(|((currency, account), (debit, credit))| {
-            self.add(*currency, account, *debit, *credit)
-        })
-    }
+    let account = |name: &str| (entry.wallet.currency, name.to_owned());
+    sums.post(account(WALLETS), account(entry.kind.other_account()), entry.amount)
 }
 
 #[cfg(test)]
@@ -282,8 +210,8 @@ mod tests {
     }
 
     fn found((side, posting, hold, other): &Whole, amount: i64) -> Option<Finding> {
-        let facts =
-            Facts { other_side: Some(side), posting: Some(posting), hold: *hold, other_book: other.as_ref() };
+        let (other_side, posting) = (Some(side.clone()), Some(posting.clone()));
+        let facts = Facts { other_side, posting, hold: *hold, other_book: other.clone() };
         against(&entry(Kind::Payment, amount), &facts)
     }
 
@@ -330,7 +258,7 @@ mod tests {
             (Kind::Payment, -20),
             (Kind::Refund, 5),
         ] {
-            sums.count(&entry(kind, amount)).unwrap();
+            count(&mut sums, &entry(kind, amount)).unwrap();
         }
         let of = |account: &str| sums.0[&(eur(0).currency, account.to_owned())];
         assert_eq!((of("mint"), of("wallets"), of("transit")), ((100, 0), (50, 135), (5, 20)));

@@ -1,22 +1,17 @@
 //! Double entry: every movement of credit is a posting with one debit and one credit of the same amount, and is
-//! never changed or deleted. The entries of a wallet form a hash chain, so that a changed, removed or inserted
-//! one is noticed.
+//! never changed or deleted. The entries of a wallet form a chain of hashes ([`bookkeeping::Chain`]), so that a changed,
+//! removed or inserted one is noticed.
 //!
 //! An owner's account is credited when credit arrives: balance = credits - debits. The system accounts `mint`
 //! (where new credit comes from) and `transit` (where it is on its way to or from order service) have entries
 //! only. They have no balance that each transfer would have to write, hence no chain either.
 
+use bookkeeping::{Chain, Entry as _, GENESIS, Hash};
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use types::{Currency, Money, OrderId, PostingId, UserId};
 
 use super::wallet::{Change, Wallet, WalletKey};
-
-/// SHA-256 over an entry and the hash of the one before.
-pub(crate) type Hash = [u8; 32];
-
-/// What the first entry of a wallet has as the hash of the one before.
-pub(crate) const GENESIS: Hash = [0; 32];
 
 /// Separates these hashes from all others, and this layout from any later one.
 const DOMAIN: &[u8] = b"tristore.user.wallet_entry.v1";
@@ -89,7 +84,7 @@ pub(crate) struct WalletEntry {
     pub(crate) counterparty: Option<UserId>,
     /// When, to the millisecond: that is what the database keeps.
     pub(crate) created_at: OffsetDateTime,
-    /// SHA-256 over all of it and the hash of the one before.
+    /// Its link to the entry before it.
     pub(crate) hash: Hash,
 }
 
@@ -103,11 +98,23 @@ impl WalletEntry {
             Kind::Refund => Change::post_credit(self.amount),
         }
     }
+}
 
-    /// The hash that this entry must have after one with the hash `previous`. Every field has a fixed width,
-    /// so no two entries have the same encoding.
-    #[must_use]
-    pub(crate) fn expected_hash(&self, previous: &Hash) -> Hash {
+impl bookkeeping::Entry for WalletEntry {
+    fn amount(&self) -> i64 {
+        self.amount
+    }
+
+    fn chain(&self) -> Chain {
+        Chain { sequence: self.sequence, balance: self.balance_after, hash: self.hash }
+    }
+
+    fn posting_id(&self) -> PostingId {
+        self.posting_id
+    }
+
+    /// Every field has a fixed width, so no two entries have the same encoding.
+    fn expected_hash(&self, previous: &Hash) -> Hash {
         let counterparty = self.counterparty.map_or([0; 16], |user| user.uuid().into_bytes());
         let mut hash = Sha256::new();
         hash.update(DOMAIN);
@@ -309,6 +316,25 @@ mod tests {
         entry.clone()
     }
 
+    /// Four entries of one wallet: +100, -30, +5, -20.
+    fn book() -> (Wallet, Vec<WalletEntry>) {
+        let (mut ann, mut bob) = wallets();
+        let order = OrderId::from_uuid(uuid::Uuid::from_u128(9));
+        let mut entries = vec![entry_of(&Posting::grant(memo(1, 100), &mut ann).credit)];
+        entries.push(entry_of(&Posting::send(memo(2, 30), &mut ann, &mut bob).debit));
+        ann.incoming = 5;
+        entries.push(entry_of(&Posting::refund(memo(3, 5), &mut ann, order).credit));
+        ann.held = 20;
+        entries.push(entry_of(&Posting::payment(memo(4, 20), &mut ann, order).debit));
+        (ann, entries)
+    }
+
+    fn follow(entries: &[WalletEntry]) -> Result<Chain, &'static str> {
+        let mut chain = Chain::START;
+        entries.iter().try_for_each(|entry| chain.follow(entry))?;
+        Ok(chain)
+    }
+
     #[test]
     fn a_sending_has_two_chained_sides_of_one_amount() {
         let (mut ann, mut bob) = wallets();
@@ -319,6 +345,38 @@ mod tests {
         assert_eq!((debit.counterparty, credit.counterparty), (Some(bob.key.owner), Some(ann.key.owner)));
         assert_eq!((ann.balance, bob.balance), (0, 10));
         assert_ne!(debit.hash, credit.hash);
+    }
+
+    #[test]
+    fn entries_follow_from_each_other_and_the_wallet_from_the_last() {
+        let (wallet, entries) = book();
+        assert_eq!(entries.iter().map(|entry| entry.amount).collect::<Vec<_>>(), [100, -30, 5, -20]);
+        assert_eq!(follow(&entries).unwrap().end_at(&wallet.chain()), Ok(()));
+        assert_eq!((wallet.balance, wallet.held, wallet.incoming, wallet.sequence), (55, 0, 0, 4));
+        assert_eq!(Chain::START.end_at(&wallets().0.chain()), Ok(()));
+    }
+
+    #[test]
+    fn any_change_of_any_field_of_any_entry_breaks_the_chain() {
+        let stranger = Some(UserId::from_uuid(uuid::Uuid::from_u128(5)));
+        let changes: [fn(&mut WalletEntry, Option<UserId>); 9] = [
+            |entry, other| entry.wallet.owner = other.unwrap(),
+            |entry, _| entry.wallet.currency = "USD".parse().unwrap(),
+            |entry, _| entry.sequence += 1,
+            |entry, _| entry.kind = if entry.kind == Kind::Grant { Kind::Refund } else { Kind::Grant },
+            |entry, _| entry.amount += 1,
+            |entry, _| entry.balance_after += 1,
+            |entry, other| entry.posting_id = PostingId::from_uuid(other.unwrap().uuid()),
+            |entry, other| entry.counterparty = other,
+            |entry, _| entry.created_at += time::Duration::milliseconds(1),
+        ];
+        for at in 0..4 {
+            for change in changes {
+                let (_, mut entries) = book();
+                change(&mut entries[at], stranger);
+                assert!(follow(&entries).is_err(), "{:?}", entries[at]);
+            }
+        }
     }
 
     /// Computed by another program: the layout is part of the book and cannot change.

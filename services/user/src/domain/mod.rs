@@ -1,7 +1,6 @@
 //! What holds for users, posts and wallets wherever they are kept: no async, no database, no protobuf.
 
 pub(crate) mod audit;
-pub(crate) mod chain;
 pub(crate) mod email;
 pub(crate) mod ledger;
 pub(crate) mod password;

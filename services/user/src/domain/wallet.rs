@@ -2,10 +2,9 @@
 //! that this was decided on, and the collection's validator bounds them, so that a wallet can break no rule even if
 //! two writers meet.
 
+use bookkeeping::{Chain, GENESIS, Hash};
 use time::OffsetDateTime;
 use types::{BALANCE_MAX, Currency, Money, UserId};
-
-use super::ledger::{GENESIS, Hash};
 
 /// Names a wallet: a user has one for each currency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,6 +26,18 @@ impl WalletKey {
     #[must_use]
     pub(crate) fn aggregate_id(&self) -> String {
         format!("{}:{}", self.owner, self.currency)
+    }
+}
+
+impl bookkeeping::Key for WalletKey {
+    const NOUN: &'static str = "wallet";
+
+    fn owner(self) -> UserId {
+        self.owner
+    }
+
+    fn currency(self) -> Currency {
+        self.currency
     }
 }
 
@@ -67,6 +78,12 @@ impl Wallet {
             event_version: 0,
             updated_at: None,
         }
+    }
+
+    /// The chain of its entries, as far as the wallet itself states it.
+    #[must_use]
+    pub(crate) const fn chain(&self) -> Chain {
+        Chain { sequence: self.sequence, balance: self.balance, hash: self.head }
     }
 
     /// Whether it is as it would be if nothing had ever touched it.

@@ -9,13 +9,14 @@ use api::user::v1::{
     TransferPosting as PostingMessage,
 };
 use api::violations::Violations;
+use bookkeeping::Finding;
 use events::HoldState;
 use futures_util::stream::{self, Stream};
 use tonic::{Request, Response, Status};
 use types::{Money, TransferId};
 
 use crate::audit::{Audits, Page, TransferPosting};
-use crate::domain::audit::{Finding, Sums};
+use crate::domain::audit::Sums;
 use crate::error::{Error, Result};
 
 const TRANSFERS_MAX: usize = 500;

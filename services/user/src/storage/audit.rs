@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use bookkeeping::{Advance, Chain};
 use bson::{Document, doc};
 use events::HoldState;
 use futures_util::TryStreamExt as _;
@@ -17,24 +18,12 @@ use super::ledger::{CREDIT, DEBIT, ENTRIES, EntryId, EntryRow, POSTINGS};
 use super::wallets::{KeyRow, WALLETS, WalletRow, binary, conflict_on_duplicate, currency, hash, wallet_id};
 use super::{SERVER_TIME, Store, Tx, bounded};
 use crate::domain::audit::{StoredPosting, StoredSide, Sums};
-use crate::domain::chain::Chain;
 use crate::domain::ledger::WalletEntry;
 use crate::domain::wallet::{Wallet, WalletKey};
 use crate::error::{Error, Result};
 
 pub(super) const CHECKPOINTS: &str = "audit_wallet";
 const SUMS: &str = "audit_sum";
-
-/// A wallet whose chain was followed further.
-#[derive(Debug, Clone)]
-pub(crate) struct Advance {
-    /// Which wallet.
-    pub(crate) key: WalletKey,
-    /// How far it had been followed; `None` when never.
-    pub(crate) from: Option<Chain>,
-    /// How far it is now.
-    pub(crate) to: Chain,
-}
 
 #[derive(Debug, Deserialize)]
 struct CheckpointRow {
@@ -157,7 +146,7 @@ impl Store {
         let find = checkpoints.find(filter).max_time(SERVER_TIME);
         let rows: Vec<CheckpointRow> = bounded(bounded(find).await?.try_collect()).await?;
         let chains = rows.iter().map(|row| {
-            let chain = Chain { sequence: row.sequence, balance: row.balance, head: hash(&row.head)? };
+            let chain = Chain { sequence: row.sequence, balance: row.balance, hash: hash(&row.head)? };
             Ok((row.id.key()?, chain))
         });
         chains.collect()
@@ -277,7 +266,7 @@ fn sums_of(rows: Vec<SumRow>) -> Result<Sums> {
     let sums = rows
         .into_iter()
         .map(|row| Ok(((currency(&row.id.currency)?, row.id.account), (row.debit, row.credit))));
-    Ok(Sums(sums.collect::<Result<_>>()?))
+    sums.collect()
 }
 
 impl Tx {
@@ -290,14 +279,18 @@ impl Tx {
 
     /// Keeps how far the audit has come with some wallets, and adds what was new to the sums; `false`, and nothing
     /// of it, when another audit has moved one of them since it was read.
-    pub(crate) async fn audit_advance(&mut self, advances: &[Advance], sums: &Sums) -> Result<bool> {
+    pub(crate) async fn audit_advance(
+        &mut self,
+        advances: &[Advance<WalletKey>],
+        sums: &Sums,
+    ) -> Result<bool> {
         if !self.audit_is_at(advances).await? {
             return Ok(false);
         }
         let (checkpoints, _) = self.on::<Document>(CHECKPOINTS);
         let mut models: Vec<WriteModel> = Vec::new();
         for Advance { key, from, to } in advances {
-            let fields = doc! { "sequence": to.sequence, "balance": to.balance, "head": binary(&to.head) };
+            let fields = doc! { "sequence": to.sequence, "balance": to.balance, "head": binary(&to.hash) };
             let mut filter = doc! { "_id": wallet_id(*key) };
             let Some(from) = from else {
                 filter.extend(fields);
@@ -331,15 +324,16 @@ impl Tx {
     }
 
     /// Whether each of these wallets was followed as far as is said, as this transaction sees it.
-    async fn audit_is_at(&mut self, advances: &[Advance]) -> Result<bool> {
+    async fn audit_is_at(&mut self, advances: &[Advance<WalletKey>]) -> Result<bool> {
         let ids: Vec<Document> = advances.iter().map(|advance| wallet_id(advance.key)).collect();
         let (checkpoints, session) = self.on::<CheckpointRow>(CHECKPOINTS);
         let find = checkpoints.find(doc! { "_id": { "$in": ids } }).session(&mut *session);
         let rows: Vec<CheckpointRow> = bounded(bounded(find).await?.stream(session).try_collect()).await?;
         let at = rows.iter().map(|row| Ok((row.id.key()?, row.sequence)));
         let at = at.collect::<Result<BTreeMap<WalletKey, i64>>>()?;
-        let is_at =
-            |advance: &Advance| at.get(&advance.key).copied() == advance.from.map(|from| from.sequence);
+        let is_at = |advance: &Advance<WalletKey>| {
+            at.get(&advance.key).copied() == advance.from.map(|from| from.sequence)
+        };
         Ok(advances.iter().all(is_at))
     }
 }

@@ -41,7 +41,6 @@ use mongodb::{Client, Collection, Database};
 use secrecy::ExposeSecret as _;
 use tokio::sync::Notify;
 
-pub(crate) use audit::Advance;
 pub(crate) use driver::{SERVER_TIME, bounded};
 pub use event_log::STREAM;
 pub(crate) use hold_history::{HoldEvent, HoldHistory};

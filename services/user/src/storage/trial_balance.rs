@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use bookkeeping::SumTooLarge;
 use bson::{Document, doc};
 use futures_util::TryStreamExt as _;
 use serde::Deserialize;
@@ -15,7 +16,7 @@ use super::{Tx, bounded};
 use crate::domain::audit::{StoredSide, Sums, WALLETS as WALLET_ACCOUNT};
 use crate::domain::ledger::{Kind, TrialBalanceLine};
 use crate::domain::wallet::WalletKey;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// Wallets whose new entries are asked for at once, and postings whose sides are.
 const AT_ONCE: usize = 200;
@@ -65,8 +66,8 @@ impl Tx {
         let (mut shown, mut behind) = (Shown::new(), Vec::new());
         for (key, wallet) in wallets {
             let sum = shown.entry(key.currency).or_default();
-            sum.0 = sum.0.checked_add(wallet.balance).ok_or_else(too_large)?;
-            sum.1 = sum.1.checked_add(wallet.held).ok_or_else(too_large)?;
+            sum.0 = sum.0.checked_add(wallet.balance).ok_or(SumTooLarge)?;
+            sum.1 = sum.1.checked_add(wallet.held).ok_or(SumTooLarge)?;
             let audited = ends.get(&key).map_or(0, |end| end.sequence);
             if wallet.sequence > audited {
                 behind.push((key, audited));
@@ -112,8 +113,7 @@ impl Tx {
                 let side = StoredSide::try_from(row)?;
                 let amount = side.amount.minor_units;
                 let (debit, credit) = if side.is_debit { (amount, 0) } else { (0, amount) };
-                let added = sums.add(side.amount.currency, &side.account, debit, credit);
-                added.ok_or_else(too_large)?;
+                sums.add((side.amount.currency, side.account), debit, credit)?;
             }
         }
         Ok(())
@@ -134,7 +134,7 @@ impl Tx {
         let sums = rows
             .into_iter()
             .map(|row| Ok(((currency(&row.id.currency)?, row.id.account), (row.debit, row.credit))));
-        Ok(Sums(sums.collect::<Result<_>>()?))
+        sums.collect()
     }
 }
 
@@ -151,8 +151,4 @@ fn lines(mut sums: Sums, shown: &Shown) -> Vec<TrialBalanceLine> {
         TrialBalanceLine { account, currency, debit, credit, balance, held }
     };
     sums.0.into_iter().map(line).collect()
-}
-
-fn too_large() -> Error {
-    Error::internal("a sum of the book does not fit")
 }

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use bookkeeping::{GENESIS, Hash};
 use bson::spec::BinarySubtype;
 use bson::{Binary, Document, doc};
 use futures_util::TryStreamExt as _;
@@ -14,7 +15,6 @@ use types::{Currency, Money, UserId};
 
 use super::driver::{classify, is_duplicate_key};
 use super::{SERVER_TIME, Store, Tx, bounded, from_time, to_time};
-use crate::domain::ledger::{GENESIS, Hash};
 use crate::domain::wallet::{CreditRefused, Wallet, WalletKey};
 use crate::error::{Error, Result};
 
