@@ -11,7 +11,6 @@ pub mod calls;
 pub mod cpu;
 pub mod drive;
 pub mod events_way;
-pub mod histogram;
 mod order_events;
 pub mod pay;
 pub mod round;
