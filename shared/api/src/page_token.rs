@@ -1,6 +1,7 @@
 //! Opaque page tokens: where the next page starts, bound to the list that it came from. A token is no
 //! permission (rights are checked on every page), so it is bound by a hash and not by a key.
 
+use data_encoding::HEXLOWER;
 use prost::encoding::{decode_varint, encode_varint};
 use sha2::{Digest, Sha256};
 
@@ -12,19 +13,16 @@ const BINDING: usize = 16;
 pub fn encode(list: &[&str], position: &[u8]) -> String {
     let mut bytes = binding(list, position).to_vec();
     bytes.extend_from_slice(position);
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    HEXLOWER.encode(&bytes)
 }
 
 /// Reads a token back; `None` when it is damaged or of another list.
 #[must_use]
 pub fn decode(list: &[&str], token: &str) -> Option<Vec<u8>> {
-    if !token.len().is_multiple_of(2) || !token.is_ascii() || token.len() > 512 {
+    if token.len() > 512 {
         return None;
     }
-    let bytes: Vec<u8> = (0..token.len())
-        .step_by(2)
-        .map(|at| u8::from_str_radix(&token[at..at + 2], 16).ok())
-        .collect::<Option<_>>()?;
+    let bytes = HEXLOWER.decode(token.as_bytes()).ok()?;
     let (bound, position) = bytes.split_at_checked(BINDING)?;
     (bound == binding(list, position)).then(|| position.to_vec())
 }

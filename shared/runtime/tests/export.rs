@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use auth::token::AccessToken;
 use auth::{AuthLayer, PolicyTable, ServiceTokens, SessionVerifier, Verified, VerifyError};
+use data_encoding::HEXLOWER;
 use http::uri::PathAndQuery;
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
     TraceService, TraceServiceServer,
@@ -56,10 +57,6 @@ impl SessionVerifier for Nobody {
     async fn verify(&self, _: &AccessToken) -> Result<Verified, VerifyError> {
         Err(VerifyError::Invalid)
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn texts(attributes: &[KeyValue]) -> HashMap<&str, String> {
@@ -139,11 +136,15 @@ async fn the_span_of_a_call_reaches_the_collector_if_a_service_asks_for_it() {
     assert_eq!(names, ["grpc.health.v1.Health/Check", "_OTHER", "batch"]);
     for span in &spans {
         assert_eq!(
-            (hex(&span.trace_id), hex(&span.parent_span_id)),
+            (HEXLOWER.encode(&span.trace_id), HEXLOWER.encode(&span.parent_span_id)),
             (TRACE.to_owned(), "b7ad6b7169203331".to_owned())
         );
     }
-    let links: Vec<_> = spans[2].links.iter().map(|link| (hex(&link.trace_id), hex(&link.span_id))).collect();
+    let links: Vec<_> = spans[2]
+        .links
+        .iter()
+        .map(|link| (HEXLOWER.encode(&link.trace_id), HEXLOWER.encode(&link.span_id)))
+        .collect();
     let other = ("1af7651916cd43dd8448eb211c80319c".to_owned(), "c7ad6b7169203331".to_owned());
     assert_eq!(links, [other]);
     let attributes = texts(&spans[0].attributes);

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result};
+use data_encoding::HEXLOWER;
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
     TraceService, TraceServiceServer,
 };
@@ -94,10 +95,10 @@ impl Collector {
             spans.map(move |span| Span {
                 resource: resource.clone(),
                 name: span.name.clone(),
-                trace: hex(&span.trace_id),
-                id: hex(&span.span_id),
-                parent: hex(&span.parent_span_id),
-                links: span.links.iter().map(|link| hex(&link.span_id)).collect(),
+                trace: HEXLOWER.encode(&span.trace_id),
+                id: HEXLOWER.encode(&span.span_id),
+                parent: HEXLOWER.encode(&span.parent_span_id),
+                links: span.links.iter().map(|link| HEXLOWER.encode(&link.span_id)).collect(),
                 attributes: texts(&span.attributes),
             })
         });
@@ -108,10 +109,6 @@ impl Collector {
     pub(super) fn bytes(&self) -> Vec<u8> {
         self.exported.lock().iter().flat_map(|export| export.encode_to_vec()).collect()
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn texts(attributes: &[KeyValue]) -> HashMap<String, String> {

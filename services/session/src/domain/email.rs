@@ -4,6 +4,7 @@
 //! takes for one, or each spelling would be another set of guesses; so it takes many more for one: without
 //! accents, whatever the case, IDNA undone. That two addresses share a wait is harmless.
 
+use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 use types::Source;
 use unicode_normalization::UnicodeNormalization;
@@ -28,17 +29,13 @@ pub(crate) fn throttle_key(email: &str) -> String {
     let (local, domain) = email.trim().rsplit_once('@').unwrap_or((email, ""));
     let (domain, _) = idna::domain_to_unicode(domain);
     let skeleton = format!("{}@{}", skeleton(local), skeleton(domain.trim_end_matches('.')));
-    hex(&Sha256::digest(skeleton))
+    HEXLOWER.encode(&Sha256::digest(skeleton))
 }
 
 /// The key of a source under that of an address: from where people log in is not kept either, and two addresses do
 /// not show that they have a source in common.
 pub(crate) fn source_key(address: &str, source: Source) -> String {
-    hex(&Sha256::digest(format!("{address} {source}"))[..16])
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    HEXLOWER.encode(&Sha256::digest(format!("{address} {source}"))[..16])
 }
 
 fn skeleton(text: &str) -> String {

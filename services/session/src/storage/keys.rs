@@ -1,5 +1,6 @@
 //! The names of all keys, in one place. What each holds is in `migrations/session/KEYS.md`.
 
+use data_encoding::HEXLOWER;
 use types::{RequestKey, SessionId, UserId};
 
 use crate::domain::Partition;
@@ -87,9 +88,5 @@ pub(crate) fn skips(name: &str) -> String {
 
 /// How a token's hash is written in keys.
 pub(crate) fn hex(hash: &[u8; 32]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    hash.iter()
-        .flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]])
-        .map(char::from)
-        .collect()
+    HEXLOWER.encode(hash)
 }

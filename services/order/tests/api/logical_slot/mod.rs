@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use data_encoding::HEXLOWER;
 use events::{Aggregate, Headers, NewEvent, OutboxStore as _, Stamp};
 use futures_util::future::join_all;
 use order_service::config::PostgresConfig;
@@ -151,10 +152,6 @@ async fn sequence(store: &Store, mut is_written: watch::Receiver<bool>) {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold("\\x".to_owned(), |text, byte| text + &format!("{byte:02x}"))
-}
-
 /// A row as the router needs it is the event as it was appended, not yet stamped.
 fn assert_row(row: &HashMap<String, String>, event: &NewEvent) {
     for (column, value) in [
@@ -163,7 +160,7 @@ fn assert_row(row: &HashMap<String, String>, event: &NewEvent) {
         ("aggregate_id", event.aggregate.id.clone()),
         ("aggregate_version", event.aggregate_version.to_string()),
         ("type", event.event_type.clone()),
-        ("payload", hex(&event.payload)),
+        ("payload", format!("\\x{}", HEXLOWER.encode(&event.payload))),
         ("created_at", "1970-01-02 00:00:00+00".to_owned()),
     ] {
         assert_eq!(row.get(column), Some(&value), "{column} of {row:?}");

@@ -1,6 +1,7 @@
 //! What a migration file says.
 
 use bson::Document;
+use data_encoding::HEXLOWER;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
@@ -75,7 +76,7 @@ impl Migration {
             return Err(broken(format!("it says it is version {}", migration.version)));
         }
         migration.name = name.to_owned();
-        migration.checksum = Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
+        migration.checksum = HEXLOWER.encode(&Sha256::digest(text));
         Ok(migration)
     }
 }

@@ -14,7 +14,8 @@ use api::session::v1::{
 };
 use api::user::v1::VerifyPasswordRequest;
 use api::user::v1::user_service_client::UserServiceClient;
-use http::{Request, Response};
+use data_encoding::HEXLOWER;
+use http::Request;
 use prost::Message as _;
 use prost_types::Timestamp;
 use redis::aio::MultiplexedConnection;
@@ -70,7 +71,7 @@ impl Sessions {
         let token = request.access_token.as_bytes();
         let partition = std::str::from_utf8(token.get(6..7).context("a token")?)?;
         let partition = u8::from_str_radix(partition, 16)?;
-        let key = format!("{{s{partition:02}}}:access:{}", hex(token));
+        let key = format!("{{s{partition:02}}}:access:{}", hash(token));
         let value: String = redis::Cmd::get(key).query_async(&mut self.redis).await?;
         let mut parts = value.split(' ');
         let mut part = || parts.next().context("a value with five parts");
@@ -91,7 +92,7 @@ impl Sessions {
             let random: String = (0..43).map(|_| fastrand::alphanumeric()).collect();
             format!("ts_{}_0{number:x}_{random}_000000", char::from(kind))
         });
-        let [access_hash, refresh_hash] = [0, 1].map(|at| hex(tokens[at].as_bytes()));
+        let [access_hash, refresh_hash] = [0, 1].map(|at| hash(tokens[at].as_bytes()));
         let created = SessionCreated { session_id: session.clone(), user_id: user.clone() };
         let revoked = SessionRevoked {
             session_id: "s".repeat(36),
@@ -134,11 +135,8 @@ impl Sessions {
     }
 }
 
-fn hex(token: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let hash = Sha256::digest(token);
-    let digits = hash.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    digits.map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
+fn hash(token: &[u8]) -> String {
+    HEXLOWER.encode(&Sha256::digest(token))
 }
 
 fn time(millis: i64) -> Timestamp {
