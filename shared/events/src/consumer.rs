@@ -113,7 +113,7 @@ where
                             "cannot take the lease of the mark now; trying again"
                         );
                     }
-                    backoff.next()
+                    backoff.next_delay()
                 }
             };
             tokio::select! {

@@ -7,34 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Pauses that double from the first up to the longest; each is shortened at random, by up to its half.
-#[derive(Debug)]
-pub(crate) struct Backoff {
-    first: Duration,
-    longest: Duration,
-    failures: u32,
-}
-
-impl Backoff {
-    pub(crate) const fn new(first: Duration, longest: Duration) -> Self {
-        Self { first, longest, failures: 0 }
-    }
-
-    /// The pause after one more failure.
-    pub(crate) fn next(&mut self) -> Duration {
-        let pause = self.first.saturating_mul(1 << self.failures.min(16)).min(self.longest);
-        self.failures += 1;
-        jittered(pause)
-    }
-
-    pub(crate) async fn pause(&mut self) {
-        tokio::time::sleep(self.next()).await;
-    }
-
-    pub(crate) fn reset(&mut self) {
-        self.failures = 0;
-    }
-}
+pub(crate) use types::Backoff;
 
 /// A random duration between half of this one and all of it, so that many processes do not act at the same moment.
 pub(crate) fn jittered(duration: Duration) -> Duration {

@@ -4,42 +4,15 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use tokio::time::Instant;
+use types::Backoff;
 
 use crate::config::redact_url;
 
 /// How long [`start_up`] waits unless told otherwise.
 pub const START_UP_WITHIN: Duration = Duration::from_secs(60);
 
-/// Delays with full jitter: each is anywhere between nothing and a bound that doubles up to `cap`.
-#[derive(Debug, Clone)]
-pub struct Backoff {
-    base: Duration,
-    cap: Duration,
-    bound: Duration,
-}
-
-impl Backoff {
-    /// Starts with a bound of `base`.
-    #[must_use]
-    pub fn new(base: Duration, cap: Duration) -> Self {
-        Self { base, cap, bound: base.min(cap) }
-    }
-
-    /// The next delay.
-    pub fn next_delay(&mut self) -> Duration {
-        let delay = self.bound.mul_f64(fastrand::f64());
-        self.bound = (self.bound * 2).min(self.cap);
-        delay
-    }
-
-    /// Starts again, after a success.
-    pub fn reset(&mut self) {
-        self.bound = self.base.min(self.cap);
-    }
-}
-
-/// Repeats `attempt` while something that the process needs, such as its database, is still coming up. Each
-/// failure is a WARN line, with passwords in URLs masked.
+/// Repeats `attempt` until something that the process needs, such as its database, has come up. Each failure is logged
+/// as WARN, with passwords in URLs masked.
 ///
 /// # Errors
 /// The last failure, when `within` is over.
@@ -69,16 +42,6 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn delays_stay_below_a_bound_that_doubles_up_to_the_cap() {
-        let mut backoff = Backoff::new(Duration::from_millis(10), Duration::from_millis(35));
-        for bound in [10, 20, 35, 35] {
-            assert!(backoff.next_delay() <= Duration::from_millis(bound));
-        }
-        backoff.reset();
-        assert!(backoff.next_delay() <= Duration::from_millis(10));
-    }
 
     #[tokio::test(start_paused = true)]
     async fn start_up_waits_for_what_is_coming() {

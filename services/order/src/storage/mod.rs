@@ -36,11 +36,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use deadpool::managed::Pool;
-use runtime::retry::Backoff;
 use sqlx::FromRow;
 use sqlx::postgres::{PgArguments, PgRow, Postgres};
 use sqlx::query::Query;
 use tokio::sync::Notify;
+use types::Backoff;
 
 use crate::config::PostgresConfig;
 use crate::error::{Error, Result, Source};

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use tonic::{Code, Status};
+use types::Backoff;
 
 use super::outcome::{never_began, retry_after};
 use crate::deadline::Deadline;
-use crate::retry::Backoff;
 
 /// How a call may be repeated. Clones share the budget: keep one policy for each peer.
 #[derive(Debug, Clone)]
