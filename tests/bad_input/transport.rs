@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use bytes::{Bytes, BytesMut};
+use procfs::process::Process;
 use prost::Message as _;
 use serde_json::json;
 use testkit::ServiceName;
@@ -139,10 +140,8 @@ fn gzip(bytes: &[u8]) -> Result<Vec<u8>> {
 
 /// The most memory that a process ever had, in bytes.
 fn most_resident(pid: u32) -> Result<usize> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("VmHWM")?;
-    let kilobytes: usize = line.trim().trim_end_matches(" kB").parse().context("VmHWM")?;
-    Ok(kilobytes * 1024)
+    let kilobytes = Process::new(pid.cast_signed())?.status()?.vmhwm.context("VmHWM")?;
+    Ok(usize::try_from(kilobytes)? * 1024)
 }
 
 #[tokio::test]

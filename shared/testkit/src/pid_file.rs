@@ -10,6 +10,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
+use procfs::ProcResult;
+use procfs::process::{Process, Stat, all_processes};
+use procfs::sys::kernel::random::boot_id;
 use serde::{Deserialize, Serialize};
 
 use crate::account::private_file;
@@ -38,16 +41,15 @@ impl Identity {
     /// When there is none with that number.
     pub fn of(name: &str, pid: u32) -> Result<Self> {
         let pid = i32::try_from(pid).context("a process number")?;
-        let start_ticks = Stat::read(pid).with_context(|| format!("process {pid} is gone"))?.start_ticks;
-        Ok(Self { name: name.to_owned(), pid, start_ticks, boot: boot()? })
+        let start_ticks = stat(pid).with_context(|| format!("process {pid} is gone"))?.starttime;
+        Ok(Self { name: name.to_owned(), pid, start_ticks, boot: boot_id()? })
     }
 
     /// Whether exactly this process still runs. One that ended and was not yet collected does not.
     #[must_use]
     pub fn is_alive(&self) -> bool {
-        boot().is_ok_and(|boot| boot == self.boot)
-            && Stat::read(self.pid)
-                .is_some_and(|stat| stat.start_ticks == self.start_ticks && stat.state != 'Z')
+        boot_id().is_ok_and(|boot| boot == self.boot)
+            && stat(self.pid).is_ok_and(|stat| stat.starttime == self.start_ticks && stat.state != 'Z')
     }
 
     /// The process number.
@@ -137,59 +139,25 @@ fn pid_files(folder: &Path) -> Vec<PathBuf> {
 
 /// All living descendants of a process, itself first.
 pub(crate) fn tree(root: i32) -> Vec<i32> {
-    let Ok(entries) = fs::read_dir("/proc") else {
-        return vec![root];
-    };
-    let all: Vec<(i32, i32)> = entries
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .filter_map(|pid| Some((pid, Stat::read(pid)?.parent)))
-        .collect();
+    let all: Vec<Stat> =
+        all_processes().into_iter().flatten().flatten().filter_map(|one| one.stat().ok()).collect();
     let mut found = vec![root];
     let mut next = 0;
     while let Some(&parent) = found.get(next) {
-        found.extend(all.iter().filter(|(_, its)| *its == parent).map(|(pid, _)| *pid));
+        found.extend(all.iter().filter(|stat| stat.ppid == parent).map(|stat| stat.pid));
         next += 1;
     }
     found
 }
 
-struct Stat {
-    state: char,
-    parent: i32,
-    start_ticks: u64,
-}
-
-impl Stat {
-    fn read(pid: i32) -> Option<Self> {
-        Self::parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
-    }
-
-    /// The second field is the program's name in brackets, which may itself hold brackets and spaces.
-    fn parse(text: &str) -> Option<Self> {
-        let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
-        Some(Self {
-            state: fields.first()?.chars().next()?,
-            parent: fields.get(1)?.parse().ok()?,
-            start_ticks: fields.get(19)?.parse().ok()?,
-        })
-    }
-}
-
-fn boot() -> Result<String> {
-    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").context("reading the boot id")?;
-    Ok(id.trim().to_owned())
+/// What the kernel reports about a process.
+pub(crate) fn stat(pid: i32) -> ProcResult<Stat> {
+    Process::new(pid)?.stat()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_program_name_with_brackets_does_not_shift_the_fields() {
-        let line = "42 (a ) b) S 7 42 42 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 98765 1 1";
-        let stat = Stat::parse(line).unwrap();
-        assert_eq!((stat.state, stat.parent, stat.start_ticks), ('S', 7, 98_765));
-    }
 
     #[test]
     fn another_process_with_the_same_number_is_not_ours() {

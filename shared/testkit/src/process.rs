@@ -94,9 +94,8 @@ impl Process {
     /// Whether it is stopped by SIGSTOP: it does nothing until it is resumed.
     #[must_use]
     pub fn is_paused(&self) -> bool {
-        let stat = self.pid().and_then(|pid| std::fs::read_to_string(format!("/proc/{pid}/stat")).ok());
-        // The state follows on the name, which may contain anything, in parentheses.
-        stat.is_some_and(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T')))
+        let stat = self.pid().and_then(|pid| pid_file::stat(pid.cast_signed()).ok());
+        stat.is_some_and(|stat| stat.state == 'T')
     }
 
     /// How it ended, once it has.

@@ -1,7 +1,6 @@
 //! One measured stretch of time: how long, whom to watch, and what came of it.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -168,9 +167,9 @@ impl Watch {
     ///
     /// # Errors
     /// When one is not there.
-    pub fn begin(watched: &[Watched]) -> io::Result<Self> {
+    pub fn begin(watched: &[Watched]) -> ProcResult<Self> {
         let look = |watched: &Watched| Ok((watched.clone(), cpu::usage(watched.pid)?));
-        let before = watched.iter().map(look).collect::<io::Result<_>>()?;
+        let before = watched.iter().map(look).collect::<ProcResult<_>>()?;
         Ok(Self { began: Instant::now(), before })
     }
 
@@ -178,14 +177,14 @@ impl Watch {
     ///
     /// # Errors
     /// When one is not there any more.
-    pub fn end(self) -> io::Result<Seen> {
+    pub fn end(self) -> ProcResult<Seen> {
         let seconds = self.began.elapsed().as_secs_f64();
         let look = |(watched, before): (Watched, Usage)| {
             let now = cpu::usage(watched.pid)?;
             let cpu_us = now.cpu.saturating_sub(before.cpu).as_secs_f64() * 1e6;
             Ok((watched.name, Used { cpu_us, resident_mib: now.resident_kib as f64 / 1024.0 }))
         };
-        Ok(Seen { seconds, processes: self.before.into_iter().map(look).collect::<io::Result<_>>()? })
+        Ok(Seen { seconds, processes: self.before.into_iter().map(look).collect::<ProcResult<_>>()? })
     }
 }
 
