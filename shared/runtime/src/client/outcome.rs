@@ -1,6 +1,5 @@
 //! What a peer's answer says about whether the call took effect.
 
-use std::error::Error as _;
 use std::time::Duration;
 
 use api::common::v1::ErrorReason;
@@ -74,18 +73,14 @@ pub(super) fn retry_after(status: &Status) -> Option<Duration> {
 
 /// Nothing was sent, or it was refused before the handler ran.
 pub(super) fn never_began(status: &Status) -> bool {
-    let mut source = status.source();
-    while let Some(error) = source {
-        // hyper cancels what was still waiting for a connection that went away; whatever it had sent ends with
-        // an error of HTTP/2 instead.
-        let was_waiting = error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled);
-        if was_waiting || error.is::<ConnectError>() {
-            return true;
-        }
-        source = error.source();
-    }
+    let was_never_sent = anyhow::Chain::new(status).any(|error| {
+        // hyper reports a request as cancelled when its connection was lost before it was sent. A request that was sent
+        // ends with an HTTP/2 error instead.
+        error.is::<ConnectError>()
+            || error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled)
+    });
     let refused = ErrorReason::SessionStoreUnavailable.wire_name();
-    reason(status).is_some_and(|reason| reason == refused)
+    was_never_sent || reason(status).is_some_and(|reason| reason == refused)
 }
 
 #[cfg(test)]

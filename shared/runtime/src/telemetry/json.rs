@@ -128,13 +128,8 @@ impl Visit for Visitor<'_> {
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
-        let mut chain = value.to_string();
-        let mut source = value.source();
-        while let Some(cause) = source {
-            let _infallible = write!(chain, ": {cause}");
-            source = cause.source();
-        }
-        self.record_str(field, &chain);
+        let chain: Vec<String> = anyhow::Chain::new(value).map(ToString::to_string).collect();
+        self.record_str(field, &chain.join(": "));
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
