@@ -7,9 +7,8 @@ use std::fmt;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail, ensure};
 use bson::doc;
 use nix::sys::signal::Signal;
 use nix::unistd::Uid;
@@ -18,18 +17,16 @@ use crate::account::{Account, private_file, private_folder};
 use crate::launch::{Launch, Lifetime};
 use crate::mongo_admin::MongoAdmin;
 use crate::ports::Port;
-use crate::process::Process;
 use crate::programs::{self, MongoProgram, SECANTUS_VERSION};
+use crate::server::{Engine, Server};
 use crate::state::State;
-use crate::wait::wait_until;
 
 pub use backup::Documents;
 
 const NAME: &str = "mongodb";
 const REPLICA_SET: &str = "tristore";
-const START_WITHIN: Duration = Duration::from_secs(60);
-const STOP_WITHIN: Duration = Duration::from_secs(30);
-/// A client that died in the middle of a transaction holds its documents no longer than this.
+/// A transaction ends after this time, so that a client that died in the middle of one does not lock documents for
+/// long.
 const TRANSACTION_SECONDS: u32 = 3;
 
 /// Which program answers.
@@ -51,12 +48,30 @@ impl fmt::Display for MongoKind {
 }
 
 /// A running MongoDB server of our own, a replica set of one.
-#[derive(Debug)]
-pub struct Mongo {
-    process: Process,
-    admin: MongoAdmin,
-    kind: MongoKind,
-    port: u16,
+pub type Mongo = Server<MongoKind>;
+
+impl Engine for MongoKind {
+    type Admin = MongoAdmin;
+    const NAME: &str = "MongoDB";
+    const STOP: Signal = Signal::SIGTERM;
+
+    async fn answers(server: &Mongo) -> Result<()> {
+        ensure!(server.process.is_alive(), "it ended: {:?}", server.process.exit_status());
+        let hello = server.admin.run("admin", doc! { "hello": 1 }).await?;
+        if !hello.get_bool("isWritablePrimary").unwrap_or_default() {
+            let member = doc! { "_id": 0, "host": format!("127.0.0.1:{}", server.port) };
+            let set = doc! { "_id": REPLICA_SET, "members": [member] };
+            // The server refuses this when it was done before. Then only the election is still to come.
+            let _ = server.admin.run("admin", doc! { "replSetInitiate": set }).await;
+            bail!("it is not a primary yet");
+        }
+        if server.engine == Self::Secantus {
+            // The stand-in has no command-line option for this, and forgets it when it stops.
+            let limit = doc! { "setParameter": 1, "transactionLifetimeLimitSeconds": TRANSACTION_SECONDS };
+            server.admin.run("admin", limit).await.context("limiting the life of transactions")?;
+        }
+        Ok(())
+    }
 }
 
 impl Mongo {
@@ -94,78 +109,19 @@ impl Mongo {
             pid_file: state.pid_file(NAME),
         };
         let admin = MongoAdmin::new(&format!("mongodb://127.0.0.1:{port}/?directConnection=true"))?;
-        let server = Self { process: Process::start(launch)?, admin, kind, port };
-        server.ready().await?;
-        Ok(server)
+        Self::launch(kind, launch, admin, port).await
     }
 
     /// Which program it is.
     #[must_use]
     pub fn kind(&self) -> MongoKind {
-        self.kind
-    }
-
-    /// Runs commands and drops databases here.
-    #[must_use]
-    pub fn admin(&self) -> &MongoAdmin {
-        &self.admin
+        self.engine
     }
 
     /// The URL of one of its databases.
     #[must_use]
     pub fn url(&self, database: &str) -> String {
         self.admin.url(database)
-    }
-
-    /// Its port.
-    #[must_use]
-    pub fn port(&self) -> u16 {
-        self.port
-    }
-
-    /// The process, to kill, pause and resume.
-    #[must_use]
-    pub fn process(&self) -> &Process {
-        &self.process
-    }
-
-    /// Starts it again after it was killed or stopped, and waits until it answers.
-    ///
-    /// # Errors
-    /// When it does not.
-    pub async fn restart(&self) -> Result<()> {
-        self.process.start_again()?;
-        self.ready().await
-    }
-
-    /// Stops it in order.
-    ///
-    /// # Errors
-    /// When it had to be killed.
-    pub async fn stop(&self) -> Result<()> {
-        self.process.stop(Signal::SIGTERM, STOP_WITHIN).await
-    }
-
-    async fn ready(&self) -> Result<()> {
-        let primary = wait_until(START_WITHIN, "MongoDB to be a primary", async || {
-            anyhow::ensure!(self.process.is_alive(), "it ended: {:?}", self.process.exit_status());
-            let hello = self.admin.run("admin", doc! { "hello": 1 }).await?;
-            if hello.get_bool("isWritablePrimary").unwrap_or_default() {
-                return Ok(());
-            }
-            let member = doc! { "_id": 0, "host": format!("127.0.0.1:{}", self.port) };
-            let set = doc! { "_id": REPLICA_SET, "members": [member] };
-            // Refused when it was done before: then the election is still to come.
-            let _ = self.admin.run("admin", doc! { "replSetInitiate": set }).await;
-            anyhow::bail!("not yet")
-        });
-        primary.await.with_context(|| format!("its log ends:\n{}", self.process.log().tail(15)))?;
-        if self.kind == MongoKind::Secantus {
-            // Not an option of its command line, and forgotten at each start.
-            let limit = doc! { "setParameter": 1, "transactionLifetimeLimitSeconds": TRANSACTION_SECONDS };
-            self.admin.run("admin", limit).await.context("limiting the life of transactions")?;
-        }
-        Ok(())
     }
 }
 

@@ -5,7 +5,6 @@ mod backup;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
@@ -13,25 +12,34 @@ use nix::sys::signal::Signal;
 use crate::account::{Account, private_file, private_folder};
 use crate::launch::{Launch, Lifetime};
 use crate::ports::Port;
-use crate::process::Process;
 use crate::programs;
 use crate::psql::PostgresAdmin;
+use crate::server::{Engine, Server};
 use crate::state::State;
-use crate::wait::wait_until;
 
 pub use backup::Dump;
 
 const NAME: &str = "postgres";
 const USER: &str = "tristore";
-const START_WITHIN: Duration = Duration::from_secs(60);
-const STOP_WITHIN: Duration = Duration::from_secs(30);
 
 /// A running PostgreSQL server of our own.
+pub type Postgres = Server<PostgresEngine>;
+
+/// PostgreSQL.
 #[derive(Debug)]
-pub struct Postgres {
-    process: Process,
-    admin: PostgresAdmin,
-    port: u16,
+pub struct PostgresEngine;
+
+impl Engine for PostgresEngine {
+    type Admin = PostgresAdmin;
+    const NAME: &str = "PostgreSQL";
+    const STOP: Signal = Signal::SIGINT;
+
+    /// A new server refuses to start while the remains of a killed one still hold their shared memory. So it is started
+    /// again until it succeeds.
+    async fn answers(server: &Postgres) -> Result<()> {
+        server.process.start_again()?;
+        server.admin.run("postgres", "select 1".to_owned()).await.map(drop)
+    }
 }
 
 impl Postgres {
@@ -73,60 +81,13 @@ impl Postgres {
             pid_file: state.pid_file(NAME),
         };
         let admin = PostgresAdmin::new(&format!("postgres://{USER}:{password}@127.0.0.1:{port}/postgres"))?;
-        let server = Self { process: Process::start(launch)?, admin, port };
-        server.ready().await?;
-        Ok(server)
-    }
-
-    /// Makes and drops databases here.
-    #[must_use]
-    pub fn admin(&self) -> &PostgresAdmin {
-        &self.admin
+        Self::launch(PostgresEngine, launch, admin, port).await
     }
 
     /// The URL of one of its databases, password included.
     #[must_use]
     pub fn url(&self, database: &str) -> String {
         self.admin.url(database)
-    }
-
-    /// Its port.
-    #[must_use]
-    pub fn port(&self) -> u16 {
-        self.port
-    }
-
-    /// The process, to kill, pause and resume.
-    #[must_use]
-    pub fn process(&self) -> &Process {
-        &self.process
-    }
-
-    /// Starts it again after it was killed or stopped, and waits until it answers.
-    ///
-    /// # Errors
-    /// When it does not.
-    pub async fn restart(&self) -> Result<()> {
-        self.process.start_again()?;
-        self.ready().await
-    }
-
-    /// Stops it in order: open transactions are rolled back, everything else is on disk.
-    ///
-    /// # Errors
-    /// When it had to be killed.
-    pub async fn stop(&self) -> Result<()> {
-        self.process.stop(Signal::SIGINT, STOP_WITHIN).await
-    }
-
-    /// After a kill, what is left of the old server holds its shared memory for a moment and the new one
-    /// refuses to start beside it: then it is started once more.
-    async fn ready(&self) -> Result<()> {
-        let answers = wait_until(START_WITHIN, "PostgreSQL to answer", async || {
-            self.process.start_again()?;
-            self.admin.run("postgres", "select 1".to_owned()).await
-        });
-        answers.await.map(drop).with_context(|| format!("its log ends:\n{}", self.process.log().tail(15)))
     }
 }
 
@@ -141,7 +102,7 @@ fn initdb(
     // A start that was killed half-way leaves a data folder that initdb would refuse.
     let data = folder.join("data");
     if data.exists() {
-        fs::remove_dir_all(&data).with_context(|| format!("removing a half-made {}", data.display()))?;
+        fs::remove_dir_all(&data).with_context(|| format!("removing the incomplete {}", data.display()))?;
     }
     let mut command = match account {
         Some(account) => {

@@ -48,7 +48,7 @@ impl Process {
         if self.is_alive() {
             return Ok(());
         }
-        let launch = hold(&self.launch).clone();
+        let launch = self.launch();
         let mut child =
             on_keeper_thread(launch.command()?).with_context(|| format!("starting {}", self.name))?;
         match Identity::of(&self.name, child.id()).and_then(|id| pid_file::write(&launch.pid_file, &id)) {
@@ -65,6 +65,11 @@ impl Process {
     /// Changes how the next start is done.
     pub fn relaunch_with(&self, change: impl FnOnce(&mut Launch)) {
         change(&mut hold(&self.launch));
+    }
+
+    /// How it is started next.
+    pub(crate) fn launch(&self) -> Launch {
+        hold(&self.launch).clone()
     }
 
     /// Its name.

@@ -1,22 +1,17 @@
 //! Private Redis servers, in the two kinds that the services use.
 
-use std::time::Duration;
-
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use nix::sys::signal::Signal;
 
 use crate::account::{Account, private_file, private_folder};
 use crate::launch::{Launch, Lifetime};
 use crate::ports::Port;
-use crate::process::Process;
 use crate::programs;
 use crate::redis_admin::RedisAdmin;
+use crate::server::{Engine, Server};
 use crate::state::State;
-use crate::wait::wait_until;
 
-const START_WITHIN: Duration = Duration::from_secs(30);
-const STOP_WITHIN: Duration = Duration::from_secs(15);
-/// So many that each test of a run gets one of its own.
+/// Enough for each test of a run to have one of its own.
 pub(crate) const DATABASES: u32 = 1024;
 
 /// What the server is for.
@@ -45,11 +40,21 @@ impl RedisUse {
 }
 
 /// A running Redis server of our own.
+pub type Redis = Server<RedisEngine>;
+
+/// Redis.
 #[derive(Debug)]
-pub struct Redis {
-    process: Process,
-    admin: RedisAdmin,
-    port: u16,
+pub struct RedisEngine;
+
+impl Engine for RedisEngine {
+    type Admin = RedisAdmin;
+    const NAME: &str = "Redis";
+    const STOP: Signal = Signal::SIGTERM;
+
+    async fn answers(server: &Redis) -> Result<()> {
+        ensure!(server.process.is_alive(), "it ended: {:?}", server.process.exit_status());
+        server.admin.run(0, &["PING"]).await.map(drop)
+    }
 }
 
 impl Redis {
@@ -85,57 +90,12 @@ impl Redis {
             pid_file: state.pid_file(name),
         };
         let admin = RedisAdmin::new(&format!("redis://:{password}@127.0.0.1:{port}"))?;
-        let server = Self { process: Process::start(launch)?, admin, port };
-        server.ready().await?;
-        Ok(server)
-    }
-
-    /// Runs commands here.
-    #[must_use]
-    pub fn admin(&self) -> &RedisAdmin {
-        &self.admin
+        Self::launch(RedisEngine, launch, admin, port).await
     }
 
     /// The URL of one of its numbered databases, password included.
     #[must_use]
     pub fn url(&self, database: u32) -> String {
         self.admin.url(database)
-    }
-
-    /// Its port.
-    #[must_use]
-    pub fn port(&self) -> u16 {
-        self.port
-    }
-
-    /// The process, to kill, pause and resume.
-    #[must_use]
-    pub fn process(&self) -> &Process {
-        &self.process
-    }
-
-    /// Starts it again after it was killed or stopped, and waits until it answers.
-    ///
-    /// # Errors
-    /// When it does not.
-    pub async fn restart(&self) -> Result<()> {
-        self.process.start_again()?;
-        self.ready().await
-    }
-
-    /// Stops it in order.
-    ///
-    /// # Errors
-    /// When it had to be killed.
-    pub async fn stop(&self) -> Result<()> {
-        self.process.stop(Signal::SIGTERM, STOP_WITHIN).await
-    }
-
-    async fn ready(&self) -> Result<()> {
-        let pong = wait_until(START_WITHIN, "Redis to answer", async || {
-            ensure!(self.process.is_alive(), "it ended: {:?}", self.process.exit_status());
-            self.admin.run(0, &["PING"]).await
-        });
-        pong.await.map(drop).with_context(|| format!("its log ends:\n{}", self.process.log().tail(15)))
     }
 }

@@ -1,7 +1,5 @@
 //! Backups of a MongoDB server: its data folder, and the documents of one database.
 
-use std::path::PathBuf;
-
 use anyhow::{Context, Result};
 use bson::{Document, doc};
 
@@ -70,11 +68,5 @@ impl Mongo {
             }
         }
         Ok(())
-    }
-
-    fn data(&self) -> PathBuf {
-        let mut folder = PathBuf::new();
-        self.process.relaunch_with(|launch| folder.clone_from(&launch.folder));
-        folder.join("data")
     }
 }

@@ -7,12 +7,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Postgres, USER, settings};
+use super::{Postgres, PostgresEngine, USER, settings};
 use crate::account::{Account, private_file};
 use crate::folder::Backup;
-use crate::launch::Launch;
 use crate::ports::Port;
-use crate::process::Process;
 use crate::programs;
 use crate::psql::PostgresAdmin;
 use crate::state::State;
@@ -81,7 +79,7 @@ impl Postgres {
         let data = self.data().with_file_name("standby");
         self.base_backup(&data, &["--write-recovery-conf"]).await?;
         let (bin, port) = (programs::postgres_bin()?, Port::Free.choose()?);
-        let mut launch = self.launch();
+        let mut launch = self.process.launch();
         private_file(&data.join("tristore.conf"), &settings(port, &bin), launch.account.as_ref())?;
         launch.name = STANDBY.to_owned();
         launch.args = vec![
@@ -92,9 +90,7 @@ impl Postgres {
         ];
         (launch.log, launch.pid_file) = (state.log(STANDBY), state.pid_file(STANDBY));
         let admin = PostgresAdmin::new(&self.admin.url("postgres").replace(&self.address(), &address(port)))?;
-        let standby = Self { process: Process::start(launch)?, admin, port };
-        standby.ready().await?;
-        Ok(standby)
+        Self::launch(PostgresEngine, launch, admin, port).await
     }
 
     /// Waits until this standby has everything that `primary` has.
@@ -122,16 +118,6 @@ impl Postgres {
         Ok(())
     }
 
-    fn launch(&self) -> Launch {
-        let mut launch = None;
-        self.process.relaunch_with(|present| launch = Some(present.clone()));
-        launch.expect("the closure was called")
-    }
-
-    fn data(&self) -> PathBuf {
-        self.launch().folder.join("data")
-    }
-
     fn address(&self) -> String {
         address(self.port)
     }
@@ -150,7 +136,7 @@ impl Postgres {
 
     /// Runs a program of PostgreSQL's as the account that the server runs as: what it writes is the server's.
     async fn run(&self, program: &str, args: Vec<OsString>) -> Result<()> {
-        let (launch, path) = (self.launch(), programs::postgres_bin()?.join(program));
+        let (launch, path) = (self.process.launch(), programs::postgres_bin()?.join(program));
         let password = self.admin.password().to_owned();
         let mut command = match launch.account.as_ref().map(Account::setpriv) {
             Some(setpriv) => {
