@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use runtime::config::{
-    ServerConfig, ServiceTokenConfig, TelemetryConfig, duration, human, secret, secret_value,
+    EventBusConfig, OutboxConfig, ServerConfig, ServiceTokenConfig, TelemetryConfig, duration, human, secret,
+    secret_value,
 };
 use secrecy::SecretString;
 use serde::Serialize;
@@ -47,7 +48,10 @@ pub struct Config {
     /// The database.
     #[command(flatten)]
     pub postgres: PostgresConfig,
-    /// Who else there is.
+    /// The Redis that carries events.
+    #[command(flatten)]
+    pub event_bus: EventBusConfig,
+    /// The other services.
     #[command(flatten)]
     pub peers: PeerConfig,
     /// The outbox.
@@ -65,10 +69,6 @@ pub struct Config {
 #[derive(Debug, Clone, Args, Serialize)]
 #[command(next_help_heading = "Peers")]
 pub struct PeerConfig {
-    /// Redis whose Pub/Sub carries the events; may be away.
-    #[arg(long, env = "REDIS_EVENTS_URL", value_name = "URL", hide_env_values = true, value_parser = secret_value)]
-    #[serde(serialize_with = "secret")]
-    pub redis_events_url: SecretString,
     /// User service.
     #[arg(long, env = "USER_URL", value_name = "URL")]
     pub user_url: String,
@@ -77,21 +77,7 @@ pub struct PeerConfig {
     pub session_url: String,
 }
 
-/// The outbox.
-#[derive(Debug, Clone, Copy, Args, Serialize)]
-#[command(next_help_heading = "Outbox")]
-pub struct OutboxConfig {
-    /// How long an event is kept after every consumer has it, so that a restored consumer can catch up.
-    #[arg(long = "outbox-retention", env = "OUTBOX_RETENTION", default_value = "7d", value_parser = duration)]
-    #[serde(serialize_with = "human")]
-    pub retention: Duration,
-    /// How often old events are deleted.
-    #[arg(long = "outbox-prune-every", env = "OUTBOX_PRUNE_EVERY", default_value = "1m", value_parser = duration)]
-    #[serde(serialize_with = "human")]
-    pub prune_every: Duration,
-}
-
-/// How PostgreSQL is reached.
+/// The connections to PostgreSQL.
 #[derive(Debug, Clone, Args, Serialize)]
 #[command(next_help_heading = "PostgreSQL")]
 pub struct PostgresConfig {

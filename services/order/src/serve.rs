@@ -73,7 +73,7 @@ impl OrderService {
         ids: Arc<dyn IdSource>,
     ) -> anyhow::Result<Self> {
         let bus =
-            Bus::connect(config.peers.redis_events_url.expose_secret()).context("--redis-events-url")?;
+            Bus::connect(config.event_bus.redis_events_url.expose_secret()).context("--redis-events-url")?;
         let sessions = SessionCache::new(CacheConfig::default(), Arc::clone(&clock));
         Ok(Self {
             config: Arc::new(config),

@@ -9,11 +9,11 @@ use events::{
     Bus, Consumer, ConsumerId, ConsumerOptions, Effects, Ephemeral, Sequencer, SequencerOptions, Stamped,
 };
 use runtime::client::PeerChannel;
+use runtime::config::OutboxConfig;
 use runtime::server::Core;
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::Worker;
-use crate::config::OutboxConfig;
 use crate::consumers::{CUSTOMERS, Customers, Moves, Sessions, session_streams};
 use crate::storage::schema::Schema;
 use crate::storage::{STREAM, Store, Tx};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Result, anyhow};
 use clap::{Args, Parser, Subcommand};
 use runtime::config::{
-    ServerConfig, ServiceTokenConfig, TelemetryConfig, human, secret, secret_value, time_span,
+    EventBusConfig, ServerConfig, ServiceTokenConfig, TelemetryConfig, human, secret, secret_value, time_span,
 };
 use secrecy::SecretString;
 use serde::Serialize;
@@ -69,7 +69,10 @@ pub struct Config {
     /// How failed logins slow down the next ones.
     #[command(flatten)]
     pub logins: LoginConfig,
-    /// Who else there is.
+    /// The Redis that carries events.
+    #[command(flatten)]
+    pub event_bus: EventBusConfig,
+    /// The other services.
     #[command(flatten)]
     pub peers: PeerConfig,
 }
@@ -184,10 +187,6 @@ pub struct LoginConfig {
 #[derive(Debug, Clone, Args, Serialize)]
 #[command(next_help_heading = "Peers")]
 pub struct PeerConfig {
-    /// Redis whose Pub/Sub carries the events; may be away.
-    #[arg(long, env = "REDIS_EVENTS_URL", value_name = "URL", hide_env_values = true, value_parser = secret_value)]
-    #[serde(serialize_with = "secret")]
-    pub redis_events_url: SecretString,
     /// User service.
     #[arg(long, env = "USER_URL", value_name = "URL")]
     pub user_url: String,

@@ -40,7 +40,7 @@ pub(crate) fn start(
     let effects = Arc::new(Revocations);
     if core.is_first() {
         let bus =
-            Bus::connect(config.peers.redis_events_url.expose_secret()).context("--redis-events-url")?;
+            Bus::connect(config.event_bus.redis_events_url.expose_secret()).context("--redis-events-url")?;
         let streams = Partition::all().map(Partition::stream);
         let relay = LogRelay::new(store.clone(), streams, bus.clone(), LogRelayOptions::default());
         core.spawn("session.relay", relay.with_stamped(stamped.clone()).run(core.workers_stop.clone()));

@@ -1,10 +1,8 @@
-//! What this service is told at its start. `--help` is the reference.
-
-use std::time::Duration;
+//! The configuration, read once at the start. `--help` is the reference.
 
 use clap::Args;
 use runtime::config::{
-    ServerConfig, ServiceTokenConfig, TelemetryConfig, duration, human, secret, secret_value,
+    EventBusConfig, OutboxConfig, ServerConfig, ServiceTokenConfig, TelemetryConfig, secret, secret_value,
 };
 use secrecy::SecretString;
 use serde::Serialize;
@@ -30,7 +28,10 @@ pub struct Config {
     /// How passwords are hashed.
     #[command(flatten)]
     pub passwords: PasswordConfig,
-    /// Who else there is.
+    /// The Redis that carries events.
+    #[command(flatten)]
+    pub event_bus: EventBusConfig,
+    /// The other services.
     #[command(flatten)]
     pub peers: PeerConfig,
     /// The outbox.
@@ -74,28 +75,10 @@ pub struct PasswordConfig {
 #[derive(Debug, Clone, Args, Serialize)]
 #[command(next_help_heading = "Peers")]
 pub struct PeerConfig {
-    /// Redis whose Pub/Sub carries the events; may be away.
-    #[arg(long, env = "REDIS_EVENTS_URL", value_name = "URL", hide_env_values = true, value_parser = secret_value)]
-    #[serde(serialize_with = "secret")]
-    pub redis_events_url: SecretString,
     /// Session service.
     #[arg(long, env = "SESSION_URL", value_name = "URL")]
     pub session_url: String,
     /// Order service.
     #[arg(long, env = "ORDER_URL", value_name = "URL")]
     pub order_url: String,
-}
-
-/// The outbox.
-#[derive(Debug, Clone, Copy, Args, Serialize)]
-#[command(next_help_heading = "Outbox")]
-pub struct OutboxConfig {
-    /// How long an event is kept after every consumer has it, so that a restored consumer can catch up.
-    #[arg(long = "outbox-retention", env = "OUTBOX_RETENTION", default_value = "7d", value_parser = duration)]
-    #[serde(serialize_with = "human")]
-    pub retention: Duration,
-    /// How often old events are deleted.
-    #[arg(long = "outbox-prune-every", env = "OUTBOX_PRUNE_EVERY", default_value = "1m", value_parser = duration)]
-    #[serde(serialize_with = "human")]
-    pub prune_every: Duration,
 }

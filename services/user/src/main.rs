@@ -1,11 +1,12 @@
 //! The binary of user service: `serve` (also without a word), `migrate`, `bootstrap-admin`.
 
-use std::ffi::OsString;
 use std::io::{BufRead as _, Write as _};
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
 use clap::{Args, Parser, Subcommand};
+use runtime::binary::{self, block_on};
 use runtime::config::masked;
 use types::{SystemClock, SystemIds};
 use user_service::config::{LISTEN, MongoConfig, PasswordConfig};
@@ -48,26 +49,13 @@ struct BootstrapAdmin {
     password_stdin: bool,
 }
 
-fn main() -> anyhow::Result<()> {
-    let cli: Cli = runtime::config::parse_from(LISTEN, arguments()).unwrap_or_else(|error| error.exit());
-    match cli.command {
+fn main() -> ExitCode {
+    binary::run(LISTEN, |cli: Cli| match cli.command {
         Command::Serve(config) => serve(*config),
         Command::Migrate(mongo) => migrate(&mongo),
         Command::NewEpoch(mongo) => new_epoch(&mongo),
         Command::BootstrapAdmin(admin) => bootstrap_admin(admin),
-    }
-}
-
-/// The process's arguments, with `serve` put in where no command is given.
-fn arguments() -> Vec<OsString> {
-    let mut arguments: Vec<OsString> = std::env::args_os().collect();
-    let asks_us =
-        |argument: &OsString| ["-h", "--help", "-V", "--version"].iter().any(|flag| argument == flag);
-    let is_flag = |argument: &OsString| argument.as_encoded_bytes().starts_with(b"-") && !asks_us(argument);
-    if arguments.get(1).is_none_or(is_flag) {
-        arguments.insert(1.min(arguments.len()), "serve".into());
-    }
-    arguments
+    })
 }
 
 fn serve(config: Config) -> anyhow::Result<()> {
@@ -119,12 +107,4 @@ fn bootstrap_admin(admin: BootstrapAdmin) -> anyhow::Result<()> {
         Bootstrapped::AlreadyAdmin(id) => writeln!(out, "{id} is an admin already; nothing was changed")?,
     }
     Ok(())
-}
-
-fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("making a tokio runtime")?
-        .block_on(work)
 }

@@ -13,6 +13,7 @@ use events::{
     Stamped,
 };
 use runtime::client::{Peer, PeerChannel};
+use runtime::config::OutboxConfig;
 use runtime::server::Core;
 use secrecy::ExposeSecret as _;
 use tokio_util::sync::CancellationToken;
@@ -22,7 +23,7 @@ use crate::app::{STATISTICS_CONSUMER, Statistics, StatisticsSnapshot};
 use crate::clients::order::OrderClient;
 use crate::clients::order_statistics::StatisticsClient;
 use crate::clients::session::{self, Revocations};
-use crate::config::{Config, OutboxConfig};
+use crate::config::Config;
 use crate::serve::require_migrated;
 use crate::storage::{STREAM, Store, Tx};
 use crate::transfers::expiry::{Expiry, ExpiryOptions};
@@ -81,7 +82,7 @@ impl Workers {
 /// # Errors
 /// When the event Redis' URL is none.
 pub(crate) fn spawn(core: &Core, workers: &Workers) -> anyhow::Result<()> {
-    let url = workers.config.peers.redis_events_url.expose_secret();
+    let url = workers.config.event_bus.redis_events_url.expose_secret();
     let bus = Bus::connect(url).context("--redis-events-url")?;
     spawn_sequencer(core, workers, bus.clone());
     spawn_consumer(core, workers, bus.clone(), transfers::CONSUMER, workers.transfers());

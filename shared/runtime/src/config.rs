@@ -15,7 +15,7 @@ use secrecy::SecretString;
 use serde::Serialize;
 
 pub use mask::{human, masked, redact_url, secret};
-pub use parse::{ParsedSecret, duration, parse, parse_from, secret_value, time_span};
+pub use parse::{ParsedSecret, duration, parse_from, secret_value, time_span};
 
 /// How the server listens and what it bears.
 #[derive(Debug, Clone, Args, Serialize)]
@@ -150,7 +150,31 @@ pub enum LogFormat {
     Human,
 }
 
-/// By which secrets services know each other.
+/// The Redis over which services tell each other of new events.
+#[derive(Debug, Clone, Args, Serialize)]
+#[command(next_help_heading = "Events")]
+pub struct EventBusConfig {
+    /// Redis whose Pub/Sub carries the events; without it they arrive later.
+    #[arg(long, env = "REDIS_EVENTS_URL", value_name = "URL", hide_env_values = true, value_parser = secret_value)]
+    #[serde(serialize_with = "secret")]
+    pub redis_events_url: SecretString,
+}
+
+/// How long a service keeps its own events.
+#[derive(Debug, Clone, Copy, Args, Serialize)]
+#[command(next_help_heading = "Outbox")]
+pub struct OutboxConfig {
+    /// How long an event is kept after every consumer has it, so that a restored consumer can catch up.
+    #[arg(long = "outbox-retention", env = "OUTBOX_RETENTION", default_value = "7d", value_parser = duration)]
+    #[serde(serialize_with = "human")]
+    pub retention: Duration,
+    /// How often old events are deleted.
+    #[arg(long = "outbox-prune-every", env = "OUTBOX_PRUNE_EVERY", default_value = "1m", value_parser = duration)]
+    #[serde(serialize_with = "human")]
+    pub prune_every: Duration,
+}
+
+/// The secrets by which services recognise each other.
 #[derive(Debug, Clone, Args, Serialize)]
 #[command(next_help_heading = "Service tokens")]
 pub struct ServiceTokenConfig {

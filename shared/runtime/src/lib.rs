@@ -4,6 +4,7 @@
 //! A service hands over routes, an [`auth::AuthLayer`] and a readiness probe ([`server::Service`]) and gets
 //! one single-threaded tokio runtime a core ([`server::run`]). It decides nothing about any domain.
 
+pub mod binary;
 pub mod client;
 pub mod config;
 pub mod deadline;

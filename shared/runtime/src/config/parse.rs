@@ -5,20 +5,13 @@ use std::num::NonZero;
 use std::time::Duration;
 
 use api::codec::MESSAGE_SIZE_LIMIT;
-use clap::{ArgMatches, Command, Parser};
+use clap::{Command, Parser};
 use secrecy::SecretString;
 
 const LISTEN: &str = "listen";
 
-/// Reads the process's arguments and environment, or prints what is wrong with them and exits.
-/// `listen` is the service's default address; it goes to wherever [`super::ServerConfig`] is flattened,
-/// subcommands included.
-#[must_use]
-pub fn parse<C: Parser>(listen: &'static str) -> C {
-    read(listen, |command| Ok(command.get_matches())).unwrap_or_else(|error| error.exit())
-}
-
-/// As [`parse`], from these arguments instead of the process's.
+/// Reads these arguments, and the environment. `listen` is the service's default address, wherever
+/// [`super::ServerConfig`] is flattened, subcommands included.
 ///
 /// # Errors
 /// When the arguments are not valid; names the flag.
@@ -26,16 +19,9 @@ pub fn parse_from<C: Parser, A: Into<OsString> + Clone>(
     listen: &'static str,
     arguments: impl IntoIterator<Item = A>,
 ) -> Result<C, clap::Error> {
-    read(listen, |command| command.try_get_matches_from(arguments))
-}
-
-fn read<C: Parser>(
-    listen: &'static str,
-    matches: impl FnOnce(Command) -> Result<ArgMatches, clap::Error>,
-) -> Result<C, clap::Error> {
-    let command = with_listen(C::command(), listen);
-    let mut matches = matches(command.clone())?;
-    C::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command.clone()))
+    let mut command = with_listen(C::command(), listen);
+    let mut matches = command.try_get_matches_from_mut(arguments)?;
+    C::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
 }
 
 fn with_listen(mut command: Command, listen: &'static str) -> Command {
