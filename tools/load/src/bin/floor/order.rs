@@ -4,10 +4,7 @@
 //! locks, and writes everything at once. Who orders is told at the start, since nobody is asked.
 
 use std::collections::HashMap;
-use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
 
 use anyhow::{Context as _, Result, bail};
 use api::common::v1::Money;
@@ -16,7 +13,7 @@ use api::order::v1::{
     GetOrderRequest, GetOrderResponse, Order, OrderItem, OrderPlaced, PlaceOrderRequest, PlaceOrderResponse,
 };
 use deadpool::managed::{Manager, Metrics, Pool, RecycleResult};
-use http::{Request, Response};
+use http::Request;
 use prost::{Message as _, Name as _};
 use prost_types::Timestamp;
 use serde_json::json;
@@ -26,11 +23,9 @@ use sqlx::types::Json;
 use sqlx::{ConnectOptions as _, Row as _};
 use time::OffsetDateTime;
 use tonic::body::Body;
-use tonic::server::NamedService;
-use tower::Service;
 use uuid::Uuid;
 
-use crate::serve::{unary, unknown};
+use crate::serve::{Answered, Floor, unary, unknown};
 
 const CONNECTIONS: usize = 16;
 
@@ -275,25 +270,14 @@ fn timestamp(time: OffsetDateTime) -> Timestamp {
     Timestamp { seconds: time.unix_timestamp(), nanos: i32::try_from(time.nanosecond()).unwrap_or_default() }
 }
 
-impl NamedService for Orders {
+impl Floor for Orders {
     const NAME: &'static str = "order.v1.OrderService";
-}
 
-impl Service<Request<Body>> for Orders {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let this = self.clone();
+    fn answer(self, request: Request<Body>) -> Answered {
         match request.uri().path() {
-            "/order.v1.OrderService/GetOrder" => Box::pin(unary(request, |question| this.get(question))),
-            "/order.v1.OrderService/PlaceOrder" => Box::pin(unary(request, |question| this.place(question))),
-            _ => Box::pin(async { unknown() }),
+            "/order.v1.OrderService/GetOrder" => Box::pin(unary(request, |question| self.get(question))),
+            "/order.v1.OrderService/PlaceOrder" => Box::pin(unary(request, |question| self.place(question))),
+            _ => unknown(),
         }
     }
 }

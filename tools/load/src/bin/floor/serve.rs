@@ -3,6 +3,8 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::thread;
 
 use anyhow::{Context as _, Result, anyhow};
@@ -38,17 +40,45 @@ pub(crate) fn bind(address: SocketAddr, count: usize) -> Result<(SocketAddr, Vec
     Ok((address, sockets))
 }
 
+/// An answer that is on its way.
+pub(crate) type Answered = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+/// Answers the calls of one service.
+pub(crate) trait Floor: Clone + Send + Sync + 'static {
+    /// The service's name in the protocol.
+    const NAME: &'static str;
+
+    /// Answers one call, whose method is the path of the request.
+    fn answer(self, request: Request<Body>) -> Answered;
+}
+
+#[derive(Clone)]
+struct Calls<S>(S);
+
+impl<S: Floor> NamedService for Calls<S> {
+    const NAME: &'static str = S::NAME;
+}
+
+impl<S: Floor> Service<Request<Body>> for Calls<S> {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Answered;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Answered {
+        self.0.clone().answer(request)
+    }
+}
+
 /// Serves for ever; `connect` makes what a runtime serves, with clients of its own.
 pub(crate) fn run<S, F, Fut>(sockets: Vec<TcpSocket>, connect: F) -> Result<()>
 where
     F: Fn() -> Fut + Clone + Send + 'static,
     Fut: Future<Output = Result<S>>,
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
-        + NamedService
-        + Clone
-        + Send
-        + Sync
-        + 'static,
+    S: Floor,
 {
     let threads: Vec<_> = sockets
         .into_iter()
@@ -56,8 +86,8 @@ where
             let connect = connect.clone();
             thread::spawn(move || {
                 Builder::new_current_thread().enable_all().build()?.block_on(async {
-                    // Connected first: a socket that listens gets its share of the connections.
-                    let service = connect().await?;
+                    // This comes first, because a socket gets its share of the connections as soon as it listens.
+                    let service = Calls(connect().await?);
                     let incoming = TcpIncoming::from(socket.listen(BACKLOG)?).with_nodelay(Some(true));
                     let (_, health) = tonic_health::server::health_reporter();
                     let routes = Routes::new(service).add_service(health).prepare();
@@ -91,7 +121,7 @@ where
     Ok(Grpc::new(ProstCodec::default()).unary(service, request).await)
 }
 
-/// What is no call of ours.
-pub(crate) fn unknown() -> Result<Response<Body>, Infallible> {
-    Ok(Status::new(Code::Unimplemented, "").into_http())
+/// The answer to a method that the floor does not have.
+pub(crate) fn unknown() -> Answered {
+    Box::pin(async { Ok(Status::new(Code::Unimplemented, "").into_http()) })
 }

@@ -1,9 +1,5 @@
-//! The floor of session service: one GET for a verification; for a login the password's check by the floor of user
-//! service, and one script, session service's own, that makes the session.
-
-use std::convert::Infallible;
-use std::pin::Pin;
-use std::task::{Context, Poll};
+//! The floor of session service. A verification takes one GET. For a login, the floor of user service checks the
+//! password, and session service's own script makes the session.
 
 use anyhow::{Context as _, Result};
 use api::auth::v1::Role;
@@ -22,12 +18,10 @@ use redis::aio::MultiplexedConnection;
 use redis::{Client, Script};
 use sha2::{Digest as _, Sha256};
 use tonic::body::Body;
-use tonic::server::NamedService;
 use tonic::transport::{Channel, Endpoint};
-use tower::Service;
 use uuid::Uuid;
 
-use crate::serve::{unary, unknown};
+use crate::serve::{Answered, Floor, unary, unknown};
 
 const PRELUDE: &str = include_str!("../../../../../services/session/src/storage/scripts/prelude.lua");
 const CREATE: &str = include_str!("../../../../../services/session/src/storage/scripts/session_create.lua");
@@ -144,27 +138,16 @@ fn time(millis: i64) -> Timestamp {
     Timestamp { seconds: millis.div_euclid(1000), nanos }
 }
 
-impl NamedService for Sessions {
+impl Floor for Sessions {
     const NAME: &'static str = "session.v1.SessionService";
-}
 
-impl Service<Request<Body>> for Sessions {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let this = self.clone();
+    fn answer(self, request: Request<Body>) -> Answered {
         match request.uri().path() {
             "/session.v1.SessionService/ValidateSession" => {
-                Box::pin(unary(request, |question| this.validate(question)))
+                Box::pin(unary(request, |question| self.validate(question)))
             }
-            "/session.v1.SessionService/Login" => Box::pin(unary(request, |question| this.login(question))),
-            _ => Box::pin(async { unknown() }),
+            "/session.v1.SessionService/Login" => Box::pin(unary(request, |question| self.login(question))),
+            _ => unknown(),
         }
     }
 }

@@ -2,11 +2,8 @@
 //! many at once as there are cores, in memory that is kept for the next one. Without that, the allocator would keep such
 //! a piece for each thread that ever computed one, hundreds of megabytes.
 
-use std::convert::Infallible;
 use std::num::NonZero;
-use std::pin::Pin;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
-use std::task::{Context, Poll};
 use std::thread::available_parallelism;
 
 use anyhow::{Context as _, Result, ensure};
@@ -16,18 +13,16 @@ use api::user::v1::{GetUserRequest, GetUserResponse, User, VerifyPasswordRequest
 use argon2::password_hash::phc::{Output, PasswordHash};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use bson::doc;
-use http::{Request, Response};
+use http::Request;
 use mongodb::options::{ClientOptions, ReadConcern};
 use mongodb::{Client, Collection};
 use prost_types::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 use tonic::body::Body;
-use tonic::server::NamedService;
-use tower::Service;
 use uuid::Uuid;
 
-use crate::serve::{unary, unknown};
+use crate::serve::{Answered, Floor, unary, unknown};
 
 static CORES: LazyLock<Arc<Semaphore>> =
     LazyLock::new(|| Arc::new(Semaphore::new(available_parallelism().map_or(1, NonZero::get))));
@@ -135,27 +130,16 @@ fn time(time: bson::DateTime) -> Timestamp {
     Timestamp { seconds: millis.div_euclid(1000), nanos }
 }
 
-impl NamedService for Users {
+impl Floor for Users {
     const NAME: &'static str = "user.v1.UserService";
-}
 
-impl Service<Request<Body>> for Users {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let this = self.clone();
+    fn answer(self, request: Request<Body>) -> Answered {
         match request.uri().path() {
-            "/user.v1.UserService/GetUser" => Box::pin(unary(request, |question| this.get(question))),
+            "/user.v1.UserService/GetUser" => Box::pin(unary(request, |question| self.get(question))),
             "/user.v1.UserService/VerifyPassword" => {
-                Box::pin(unary(request, |question| this.verify(question)))
+                Box::pin(unary(request, |question| self.verify(question)))
             }
-            _ => Box::pin(async { unknown() }),
+            _ => unknown(),
         }
     }
 }
