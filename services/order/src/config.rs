@@ -17,19 +17,19 @@ pub const LISTEN: &str = "0.0.0.0:50052";
 #[derive(Debug, Parser)]
 #[command(name = "order-service", version, about = "Products, orders, accounts and transfers, on PostgreSQL")]
 pub struct Command {
-    /// What to do; `serve` when nothing is said.
+    /// The command; `serve` when none is given.
     #[command(subcommand)]
     pub action: Action,
 }
 
-/// One thing that the binary can do.
+/// The commands of the binary.
 #[derive(Debug, Subcommand)]
 pub enum Action {
     /// Serve until SIGTERM.
     Serve(Box<Config>),
-    /// Apply the migrations that are missing, and end.
+    /// Apply the missing migrations, and exit.
     Migrate(PostgresConfig),
-    /// Give the streams new epochs, and end: part of every restore, before the service starts.
+    /// Give the streams new epochs, and exit. Part of every restore, before the service starts.
     NewEpoch(PostgresConfig),
 }
 
@@ -42,7 +42,7 @@ pub struct Config {
     /// Where logs and traces go.
     #[command(flatten)]
     pub telemetry: TelemetryConfig,
-    /// How services know each other.
+    /// The tokens by which services recognise each other.
     #[command(flatten)]
     pub service_tokens: ServiceTokenConfig,
     /// The database.
@@ -65,7 +65,7 @@ pub struct Config {
     pub audit: AuditConfig,
 }
 
-/// Who else there is.
+/// The other services that this one calls.
 #[derive(Debug, Clone, Args, Serialize)]
 #[command(next_help_heading = "Peers")]
 pub struct PeerConfig {
@@ -121,16 +121,16 @@ impl PostgresConfig {
     }
 }
 
-/// How long transfers may take, and who looks after them.
+/// How long transfers may take, and how the recovery worker helps those that take longer.
 #[derive(Debug, Clone, Copy, Args, Serialize)]
 #[command(next_help_heading = "Transfers")]
 pub struct TransferConfig {
-    /// A transfer that is undecided for so long is cancelled. Independent of the deadline of the call that
-    /// started it.
+    /// A transfer that is still undecided after this time is cancelled, whatever the deadline of the call that started
+    /// it.
     #[arg(long, env = "TRANSFER_DEADLINE", default_value = "30s", value_parser = duration)]
     #[serde(serialize_with = "human")]
     pub transfer_deadline: Duration,
-    /// The recovery worker looks first at a decided transfer that has not ended after this.
+    /// How long after its decision an unfinished transfer gets its first look from the recovery worker.
     #[arg(long = "transfer-look-after", env = "TRANSFER_LOOK_AFTER", default_value = "5s", value_parser = duration)]
     #[serde(serialize_with = "human")]
     pub look_after: Duration,
@@ -138,7 +138,7 @@ pub struct TransferConfig {
     #[arg(long = "transfer-look-cap", env = "TRANSFER_LOOK_CAP", default_value = "60s", value_parser = duration)]
     #[serde(serialize_with = "human")]
     pub look_cap: Duration,
-    /// After so many looks an operator is called; the looks go on.
+    /// After this many looks, a warning asks for an operator. The looks go on.
     #[arg(long = "transfer-attempts", env = "TRANSFER_ATTEMPTS", default_value_t = 10)]
     pub attempts_budget: i32,
     /// How often the recovery worker asks for transfers that are due.
@@ -151,7 +151,7 @@ pub struct TransferConfig {
 #[derive(Debug, Clone, Copy, Args, Serialize)]
 #[command(next_help_heading = "Audit")]
 pub struct AuditConfig {
-    /// The time between two audits; 0s audits only when somebody asks.
+    /// The time between two audits; with 0s the service audits only on request.
     #[arg(long = "audit-every", env = "AUDIT_EVERY", default_value = "60s", value_parser = duration)]
     #[serde(serialize_with = "human")]
     pub every: Duration,

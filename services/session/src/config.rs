@@ -1,4 +1,4 @@
-//! What this service is told at its start. `--help` is the reference.
+//! The configuration, read once at the start. `--help` is the reference.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +31,7 @@ pub struct Command {
 /// What the binary can do.
 #[derive(Debug, Subcommand)]
 pub enum Action {
-    /// Serve; this is what happens without a command.
+    /// Serve until SIGTERM; the default when no command is given.
     Serve(Box<Config>),
     /// Check that Redis may keep sessions, note the layout of the keys, load the scripts.
     Migrate(MigrateConfig),
@@ -57,7 +57,7 @@ pub struct Config {
     /// Where logs and traces go.
     #[command(flatten)]
     pub telemetry: TelemetryConfig,
-    /// How services know each other.
+    /// The tokens by which services recognise each other.
     #[command(flatten)]
     pub service_tokens: ServiceTokenConfig,
     /// The database.
@@ -86,7 +86,7 @@ pub struct RedisConfig {
     #[arg(long = "redis-session-url", env = "REDIS_SESSION_URL", value_name = "URL", hide_env_values = true, value_parser = secret_value)]
     #[serde(serialize_with = "secret")]
     pub url: SecretString,
-    /// Longest time for one command; a Redis that takes longer counts as away.
+    /// Longest time for one command; a Redis that takes longer counts as unavailable.
     #[arg(long = "redis-command-timeout", env = "REDIS_COMMAND_TIMEOUT", default_value = "200ms", value_parser = time_span)]
     #[serde(serialize_with = "human")]
     pub command_timeout: Duration,
@@ -104,86 +104,86 @@ pub struct SessionConfig {
     #[arg(long, env = "SESSION_IDLE_LIFE", default_value = "30m", value_parser = time_span)]
     #[serde(serialize_with = "human")]
     pub session_idle_life: Duration,
-    /// Life of a session in any case.
+    /// Life of a session, however much it is used.
     #[arg(long, env = "SESSION_LIFE", default_value = "12h", value_parser = time_span)]
     #[serde(serialize_with = "human")]
     pub session_life: Duration,
-    /// Use of a session is written down at most this often.
+    /// The time of a session's last use is stored at most this often.
     #[arg(long, env = "SESSION_TOUCH_INTERVAL", default_value = "1m", value_parser = time_span)]
     #[serde(serialize_with = "human")]
     pub session_touch_interval: Duration,
-    /// Sessions of one user; one more ends the oldest.
+    /// Sessions of one user; a further login ends the oldest.
     #[arg(long, env = "SESSIONS_PER_USER_MAX", default_value_t = 100)]
     pub sessions_per_user_max: u32,
-    /// How often a session may be refreshed before it ends: each used refresh token is remembered, to notice a second
-    /// use. Far more than the session's life has access tokens, far less than fills Redis.
+    /// How often a session may be refreshed before it ends. Each used refresh token is kept, to notice a second use.
+    /// The default is far more than a session's life needs, and far less than would fill Redis.
     #[arg(long, env = "ROTATED_TOKENS_MAX", default_value_t = 500)]
     pub rotated_tokens_max: u32,
     /// About how many events each of the 16 streams keeps.
     #[arg(long, env = "SESSION_STREAM_LENGTH", default_value_t = 10_000)]
     pub session_stream_length: u32,
-    /// How long the answer to a `request_id` is kept.
+    /// How long the answer to a request is kept for repeats with its `request_id`.
     #[arg(long, env = "REQUEST_LIFE", default_value = "24h", value_parser = time_span)]
     #[serde(serialize_with = "human")]
     pub request_life: Duration,
 }
 
-/// How failed logins slow down the next ones. What counts by source takes an IPv4 address or a /64 of IPv6 for one;
-/// behind a proxy that is the proxy's, for everybody.
+/// How failed logins slow down the next ones. A source is an IPv4 address or a /64 of IPv6. Behind a proxy, everybody's
+/// source is the proxy.
 #[derive(Debug, Clone, Copy, Args, Serialize)]
 #[command(next_help_heading = "Logins")]
 pub struct LoginConfig {
-    /// Passwords being checked at once in the whole process; more logins are refused at once.
+    /// Passwords that the whole process checks at the same time; further logins are refused at once.
     #[arg(long, env = "LOGIN_CHECKS_MAX", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub login_checks_max: u32,
-    /// Failures of one source over all addresses, within `LOGIN_SOURCE_PERIOD`; counted by each process. Behind a
-    /// proxy let it be as many as everybody's together.
+    /// Failures of one source over all addresses within `LOGIN_SOURCE_PERIOD`, counted by each process. Behind a proxy,
+    /// allow as many as for all users together.
     #[arg(long, env = "LOGIN_SOURCE_FAILURES_MAX", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     pub login_source_failures_max: u32,
-    /// In which all of these are given back, bit by bit.
+    /// The time in which all of these failures are forgotten, gradually.
     #[arg(long, env = "LOGIN_SOURCE_PERIOD", default_value = "10m", value_parser = time_span)]
     #[serde(serialize_with = "human")]
     pub login_source_period: Duration,
-    /// Failures of an address from one source that cost nothing.
+    /// Failures of an address from one source that cause no wait.
     #[arg(long, env = "LOGIN_FREE_FAILURES", default_value_t = 5)]
     pub login_free_failures: u32,
-    /// Tries of an address from one source at once while its failures cost nothing; afterwards it is one.
+    /// Simultaneous tries of an address from one source, as long as its failures cause no wait; later only one.
     #[arg(long, env = "LOGIN_TRIES_AT_ONCE", default_value_t = 32)]
     pub login_tries_at_once: u32,
-    /// Failures of an address from all sources that cost nothing; those from where it logged in lately are no part of
-    /// it.
+    /// Failures of an address from all sources together that cause no wait. Sources from which it has logged in lately
+    /// do not count.
     #[arg(long, env = "LOGIN_FREE_FAILURES_IN_ALL", default_value_t = 50)]
     pub login_free_failures_in_all: u32,
-    /// Tries of an address from all such sources at once while these failures cost nothing; afterwards it is one.
+    /// Simultaneous tries of an address from all such sources, as long as these failures cause no wait; later only one.
     #[arg(long, env = "LOGIN_TRIES_AT_ONCE_IN_ALL", default_value_t = 128)]
     pub login_tries_at_once_in_all: u32,
-    /// How long it counts that an address logged in from a source: from there only failures from there slow it down.
+    /// How long an address keeps a source from which it has logged in. Its logins from there are slowed down only by
+    /// failures from there.
     #[arg(long, env = "LOGIN_KNOWN_SOURCE_LIFE", default_value = "30d", value_parser = time_span)]
     #[serde(serialize_with = "human")]
     pub login_known_source_life: Duration,
-    /// For how many sources of an address that counts, the latest ones.
+    /// How many such sources an address keeps, the latest ones.
     #[arg(long, env = "LOGIN_KNOWN_SOURCES_MAX", default_value_t = 10)]
     pub login_known_sources_max: u32,
     /// The first wait; each further failure doubles it.
     #[arg(long, env = "LOGIN_FIRST_WAIT", default_value = "1s", value_parser = time_span)]
     #[serde(serialize_with = "human")]
     pub login_first_wait: Duration,
-    /// The longest wait. Whoever keeps failing on purpose can keep an address waiting where it has not logged in
-    /// lately, and nowhere else.
+    /// The longest wait. Somebody who fails on purpose can make an address wait only where it has not logged in lately.
     #[arg(long, env = "LOGIN_LONGEST_WAIT", default_value = "1m", value_parser = time_span)]
     #[serde(serialize_with = "human")]
     pub login_longest_wait: Duration,
-    /// Failures are forgotten after this long without another.
+    /// Failures are forgotten after this time without another one.
     #[arg(long, env = "LOGIN_FAILURE_MEMORY", default_value = "1h", value_parser = time_span)]
     #[serde(serialize_with = "human")]
     pub login_failure_memory: Duration,
-    /// The same while they cost nothing; short, since anybody can make up addresses to fail with.
+    /// The same for failures that cause no wait. It is short, since anybody can invent addresses to fail with.
     #[arg(long, env = "LOGIN_FREE_FAILURE_MEMORY", default_value = "5m", value_parser = time_span)]
     #[serde(serialize_with = "human")]
     pub login_free_failure_memory: Duration,
 }
 
-/// Who else there is.
+/// The other services that this one calls.
 #[derive(Debug, Clone, Args, Serialize)]
 #[command(next_help_heading = "Peers")]
 pub struct PeerConfig {
@@ -192,11 +192,11 @@ pub struct PeerConfig {
     pub user_url: String,
 }
 
-/// How long a login counts as in progress whose process died; longer than any call may take.
+/// How long a login counts as in progress after its process has died; longer than any call may take.
 const TRY_LIFE: Duration = Duration::from_secs(10);
 
 impl Config {
-    /// What lets logins in; one for the whole process.
+    /// What admits logins; one for the whole process.
     pub(crate) fn admission(&self) -> Admission {
         let limits = SourceLimits {
             failures: self.logins.login_source_failures_max,
@@ -205,10 +205,10 @@ impl Config {
         Admission::new(self.logins.login_checks_max as usize, limits)
     }
 
-    /// What the store is made with. `appended` is shared by the whole process.
+    /// The options of the store. The whole process shares `appended`.
     ///
     /// # Errors
-    /// When limits do not fit together.
+    /// When limits contradict each other.
     pub(crate) fn store_options(&self, appended: &Arc<Appended>) -> Result<StoreOptions> {
         let (sessions, logins) = (&self.sessions, &self.logins);
         let lifetimes = Lifetimes {

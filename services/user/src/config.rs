@@ -19,7 +19,7 @@ pub struct Config {
     /// Where logs and traces go.
     #[command(flatten)]
     pub telemetry: TelemetryConfig,
-    /// How services know each other.
+    /// The tokens by which services recognise each other.
     #[command(flatten)]
     pub service_tokens: ServiceTokenConfig,
     /// The database.
@@ -43,7 +43,7 @@ pub struct Config {
 #[derive(Debug, Clone, Args, Serialize)]
 #[command(next_help_heading = "MongoDB")]
 pub struct MongoConfig {
-    /// `mongodb://user:password@host:port/database?options`; a replica set, which transactions need.
+    /// `mongodb://user:password@host:port/database?options`. It must be a replica set, since transactions need one.
     #[arg(long = "mongodb-url", env = "MONGODB_URL", value_name = "URL", hide_env_values = true, value_parser = secret_value)]
     #[serde(serialize_with = "secret")]
     pub url: SecretString,
@@ -52,8 +52,8 @@ pub struct MongoConfig {
     pub connections: u32,
 }
 
-/// How passwords are hashed: Argon2id. Higher parameters reach old hashes at the next login; lower ones leave them as
-/// they are.
+/// How passwords are hashed, with Argon2id. After a parameter is raised, each old hash is renewed at the next login.
+/// Lowering one changes no old hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Args, Serialize)]
 #[command(next_help_heading = "Passwords")]
 pub struct PasswordConfig {
@@ -63,15 +63,15 @@ pub struct PasswordConfig {
     /// Passes over that memory.
     #[arg(long = "argon2-passes", env = "ARGON2_PASSES", default_value_t = 2)]
     pub passes: u32,
-    /// Lanes of one hash; computed one after the other.
+    /// Lanes of one hash, which are computed one after the other.
     #[arg(long = "argon2-lanes", env = "ARGON2_LANES", default_value_t = 1)]
     pub lanes: u32,
-    /// Hashes that may wait for a core; more are refused.
+    /// Hashes that may wait for a core; further ones are refused.
     #[arg(long = "password-queue", env = "PASSWORD_QUEUE", default_value_t = 64)]
     pub queue: usize,
 }
 
-/// Who else there is.
+/// The other services that this one calls.
 #[derive(Debug, Clone, Args, Serialize)]
 #[command(next_help_heading = "Peers")]
 pub struct PeerConfig {

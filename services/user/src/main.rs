@@ -1,4 +1,4 @@
-//! The binary of user service: `serve` (also without a word), `migrate`, `bootstrap-admin`.
+//! The binary of user service.
 
 use std::io::{BufRead as _, Write as _};
 use std::process::ExitCode;
@@ -22,11 +22,11 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve until SIGTERM; what happens when no command is given.
+    /// Serve until SIGTERM; the default when no command is given.
     Serve(Box<Config>),
-    /// Apply the migrations that the database lacks.
+    /// Apply the missing migrations.
     Migrate(MongoConfig),
-    /// Give the stream a new epoch: part of every restore, before the service starts.
+    /// Give the stream a new epoch. Part of every restore, before the service starts.
     NewEpoch(MongoConfig),
     /// Make the first admin, with a password from standard input.
     BootstrapAdmin(BootstrapAdmin),

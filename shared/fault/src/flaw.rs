@@ -1,4 +1,5 @@
-//! Flaws: the mistakes that others have made here. Each is in the code that guards against it, behind the feature.
+//! Flaws: known mistakes that a test can put into the code, to prove that the suites catch them. Each stands, behind
+//! the feature, in the code that guards against it.
 
 #[cfg(feature = "faults")]
 use std::cell::Cell;
@@ -26,10 +27,10 @@ thread_local! {
 }
 
 impl Flaw {
-    /// The environment variable that puts a flaw into a whole process, by its name.
+    /// The environment variable that puts the flaw of this name into a whole process.
     pub const VARIABLE: &str = "FAULT_FLAW";
 
-    /// Its name there.
+    /// The name that the environment variable knows it by.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -39,7 +40,7 @@ impl Flaw {
         }
     }
 
-    /// Whether the flaw is put in: never without the feature.
+    /// Whether the flaw is put in; always false without the feature.
     #[inline]
     #[must_use]
     pub fn is_in(self) -> bool {
@@ -49,17 +50,17 @@ impl Flaw {
         false
     }
 
-    /// Puts the flaw into what runs on this thread, until the guard is dropped.
+    /// Puts the flaw into everything that runs on this thread, until the guard is dropped.
     #[cfg(feature = "faults")]
     #[must_use]
     pub fn put_in(self) -> PutIn {
         PutIn(PUT_IN.replace(Some(self)))
     }
 
-    /// Runs a scenario of a suite on this thread with the flaw put in, and gives what it fails with.
+    /// Runs a scenario of a suite on this thread with the flaw put in, and returns the message that it fails with.
     ///
     /// # Panics
-    /// When the scenario passes: it does not guard against the flaw.
+    /// When the scenario passes although the flaw is in.
     #[cfg(feature = "faults")]
     pub async fn caught_by(self, scenario: impl Future<Output = ()>) -> String {
         let _in = self.put_in();
@@ -67,7 +68,7 @@ impl Flaw {
     }
 }
 
-/// What a scenario fails with: the message of its panic; `None` when it passes.
+/// The message of the panic that a scenario ends with; `None` when it passes.
 #[cfg(feature = "faults")]
 pub async fn failure_of(scenario: impl Future<Output = ()>) -> Option<String> {
     let mut scenario = pin!(scenario);
@@ -77,13 +78,13 @@ pub async fn failure_of(scenario: impl Future<Output = ()>) -> Option<String> {
         Err(panic) => {
             let said = panic.downcast_ref::<String>().map(String::as_str);
             let said = said.or_else(|| panic.downcast_ref::<&str>().copied());
-            Poll::Ready(Some(said.unwrap_or("something that is no text").to_owned()))
+            Poll::Ready(Some(said.unwrap_or("a panic without a message").to_owned()))
         }
     })
     .await
 }
 
-/// Takes a flaw out again.
+/// Takes the flaw out again when it is dropped.
 #[cfg(feature = "faults")]
 #[derive(Debug)]
 pub struct PutIn(Option<Flaw>);

@@ -1,14 +1,14 @@
 //! Moments at which a test may kill or stop a process, and flaws that a test may put in, to prove that the tests can
 //! fail.
 //!
-//! Without the feature `faults` every function here is empty and no name is in the binary; with it a release build
-//! does not compile. A [`point!`] fires once, when the file that [`ARMED`] names holds its line:
+//! Without the feature `faults` every function here is empty and no point's name is in the binary. With it, a release
+//! build does not compile. A [`point!`] fires once, when the file that [`ARMED`] names holds its line:
 //!
 //! ```text
 //! sequencer.stamped order kill
 //! ```
 //!
-//! The file's extension becomes `fired` before the signal is sent: it is the proof that the fault bit.
+//! The file's extension becomes `fired` before the signal is sent. That proves that the point was reached.
 
 #[cfg(all(feature = "faults", not(debug_assertions)))]
 compile_error!("the feature `faults` is for tests: build without it, or without --release");
@@ -24,13 +24,13 @@ pub use flaw::failure_of;
 /// The environment variable with the path of the file that arms a point.
 pub const ARMED: &str = "FAULT_ARMED";
 
-/// Whether the points are built in, for the rare place that must make a moment before it can name it.
+/// Whether the points are built in, for the rare code that must create a moment before it can name it.
 pub const BUILT_IN: bool = cfg!(feature = "faults");
 
-/// A named moment. The part says of what, such as the stream or the consumer.
+/// A named moment. `part` says which stream, consumer or the like it belongs to.
 ///
-/// With the feature, and armed for this name and part, the process gets SIGKILL (`kill`) or SIGSTOP (`stop`) here
-/// and now. Without it nothing is left of the line, not even the name: hence a macro.
+/// When the feature is on and this name and part are armed, the process gets SIGKILL (`kill`) or SIGSTOP (`stop`) here.
+/// It is a macro so that without the feature not even the name is left in the binary.
 #[cfg(feature = "faults")]
 #[macro_export]
 macro_rules! point {
@@ -39,7 +39,8 @@ macro_rules! point {
     };
 }
 
-/// A named moment. The part says of what, such as the stream or the consumer. Built without the points: nothing.
+/// A named moment. `part` says which stream, consumer or the like it belongs to. This build has no points: it does
+/// nothing.
 #[cfg(not(feature = "faults"))]
 #[macro_export]
 macro_rules! point {

@@ -10,11 +10,11 @@ static ARMED: LazyLock<Option<PathBuf>> = LazyLock::new(|| std::env::var_os(crat
 /// Does what the file says, once.
 pub(crate) fn reached(name: &str, part: &str) {
     let Some(signal) = ARMED.as_deref().and_then(|file| fired(file, name, part)) else { return };
-    // SIGKILL and SIGSTOP cannot be refused to oneself; the process does not come past this line, or comes back later.
-    // To this thread, which hands it to all: sent to the process, SIGSTOP may reach another thread first, and this one
-    // would get as far as its next statement.
+    // SIGKILL and SIGSTOP cannot be blocked: the process ends on this line, or goes on after it later. The signal is
+    // for this thread, which stops them all. If it were for the process, SIGSTOP might reach another thread first, and
+    // this one would still run its next statement.
     if let Err(error) = raise(signal) {
-        panic!("{signal} to the own thread: {error}");
+        panic!("sending {signal} to this thread: {error}");
     }
 }
 

@@ -1,7 +1,8 @@
-//! Calls to peers: one lazily connected channel each, with our own token, the trace and the time that is left.
+//! Calls to peers. Each peer has one channel, connected when it is first used; each call carries our own token, the
+//! trace and the time that is left.
 //!
-//! Errors are classified here and nowhere else ([`classify`]), and only what cannot have happened or is keyed
-//! may be repeated ([`retry_unavailable`]).
+//! Errors are classified here and nowhere else ([`classify`]). A call may be repeated only when it did not take effect,
+//! is idempotent or carries a `request_id` ([`retry_unavailable`]).
 
 mod outcome;
 mod retry;
@@ -22,23 +23,23 @@ pub use retry::{Budget, RetryPolicy, retry_unavailable};
 use crate::deadline::Deadline;
 use crate::telemetry;
 
-/// Time for a call that is no stream when nothing else limits it.
+/// Time for a call that is not a stream, when nothing else limits it.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// A connection over which nothing comes any more, and which nobody resets, is given up after the sum of both: until
-/// then every call over it comes to no end.
+/// A connection that has fallen silent without being reset is given up after the sum of both times. Until then, calls
+/// over it stay without an answer.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a generated client is made of: `UserServiceClient::new(peer.channel())`.
 pub type PeerChannel = InterceptedService<Channel, Authorized>;
 
-/// A channel to `url` that connects when it is first used, and again whenever the connection was lost. Belongs
-/// to the tokio runtime that it is made in: make one in each.
+/// A channel to `url` that connects when it is first used, and again whenever the connection was lost. It belongs to
+/// the tokio runtime that it is made in, so make one in each.
 ///
 /// # Errors
-/// When the URL is none.
+/// When it is not a URL.
 pub fn channel(url: &str) -> anyhow::Result<Channel> {
     let shown = crate::config::redact_url(url);
     let endpoint = Endpoint::from_shared(url.to_owned()).with_context(|| format!("not a URL: {shown}"))?;
@@ -52,7 +53,7 @@ pub fn channel(url: &str) -> anyhow::Result<Channel> {
         .connect_lazy())
 }
 
-/// Another service of ours.
+/// Another service of this system.
 #[derive(Debug, Clone)]
 pub struct Peer {
     channel: PeerChannel,
@@ -62,7 +63,7 @@ impl Peer {
     /// A peer at `url`, called with our own service token.
     ///
     /// # Errors
-    /// When the URL is none, or the token cannot be sent in a header.
+    /// When it is not a URL, or the token cannot be sent in a header.
     pub fn new(url: &str, token: &SecretString) -> anyhow::Result<Self> {
         let authorized = Authorized::new(token)?;
         Ok(Self { channel: InterceptedService::new(channel(url)?, authorized) })
@@ -75,9 +76,9 @@ impl Peer {
     }
 }
 
-/// Adds to every call: our service token, the `traceparent` of the current span, and as `grpc-timeout` nine
-/// tenths of the time that the call being served has left, so that we can still answer when the peer does not.
-/// A stream gets no timeout unless its caller set one.
+/// Adds to every call our service token, the `traceparent` of the current span, and a `grpc-timeout`. That is nine
+/// tenths of the time that the call being served has left, so that we can still answer when the peer does not. A stream
+/// gets no timeout unless its caller set one.
 #[derive(Clone)]
 pub struct Authorized {
     authorization: MetadataValue<Ascii>,

@@ -17,43 +17,42 @@ use serde::Serialize;
 pub use mask::{human, masked, redact_url, secret};
 pub use parse::{ParsedSecret, duration, parse_from, secret_value, time_span};
 
-/// How the server listens and what it bears.
+/// How the server listens, and its limits.
 #[derive(Debug, Clone, Args, Serialize)]
 #[command(next_help_heading = "Server")]
 pub struct ServerConfig {
     /// Address to listen on; port 0 takes a free one.
     #[arg(long, env = "LISTEN", value_name = "ADDRESS")]
     pub listen: SocketAddr,
-    /// Single-threaded runtimes, each with a listener of its own; the default is the CPUs that the process may
-    /// use.
+    /// Single-threaded runtimes, each with a listener of its own; by default one for each CPU that the process may use.
     #[arg(long, env = "THREADS", default_value_t = parse::cpus(), value_parser = parse::threads)]
     pub threads: usize,
-    /// Longest time for a call that is no stream; a client may ask for less.
+    /// Longest time for a call that is not a stream; a client may ask for less.
     #[arg(long, env = "REQUEST_DEADLINE", default_value = "5s", value_parser = time_span)]
     #[serde(serialize_with = "human")]
     pub request_deadline: Duration,
     /// Longest request message, in bytes; at most 4 MiB.
     #[arg(long, env = "MESSAGE_SIZE_MAX", default_value_t = 64 * 1024, value_parser = parse::message_size)]
     pub message_size_max: usize,
-    /// Calls in progress in the whole process, streams not counted; more are refused at once. Calls of services have
-    /// as many places of their own.
+    /// Calls in progress in the whole process, not counting streams; further ones are refused at once. Calls of
+    /// services have the same number of places to themselves.
     #[arg(long, env = "CALLS_MAX", default_value_t = 1_000, value_parser = parse::at_least_one)]
     pub calls_max: usize,
-    /// The same of one source: an IPv4 address, or a /64 of IPv6. Services are not limited by it. Behind a proxy that
-    /// speaks for everybody the proxy is the one source, so let it have all.
+    /// Calls in progress from one source: an IPv4 address, or a /64 of IPv6. Services are exempt. Behind a proxy that
+    /// makes everybody's calls, set it to `CALLS_MAX`, since the proxy is then the only source.
     #[arg(long, env = "CALLS_PER_PEER_MAX", default_value_t = 250, value_parser = parse::at_least_one)]
     pub calls_per_peer_max: usize,
-    /// Open streams in the whole process; more are refused at once. Streams of services have as many places of their
-    /// own.
+    /// Open streams in the whole process; further ones are refused at once. Streams of services have the same number of
+    /// places to themselves.
     #[arg(long, env = "STREAMS_MAX", default_value_t = 1_000, value_parser = parse::at_least_one)]
     pub streams_max: usize,
-    /// The same of one source, as with calls.
+    /// Open streams from one source, counted as calls are.
     #[arg(long, env = "STREAMS_PER_PEER_MAX", default_value_t = 250, value_parser = parse::at_least_one)]
     pub streams_per_peer_max: usize,
     /// Open connections in the whole process.
     #[arg(long, env = "CONNECTIONS_MAX", default_value_t = 4_096, value_parser = parse::at_least_one)]
     pub connections_max: usize,
-    /// Open connections of one source.
+    /// Open connections from one source.
     #[arg(long, env = "CONNECTIONS_PER_PEER_MAX", default_value_t = 1_024, value_parser = parse::at_least_one)]
     pub connections_per_peer_max: usize,
     /// Calls in progress on one connection, streams included.
@@ -75,15 +74,15 @@ pub struct ServerConfig {
     #[arg(long, env = "KEEPALIVE_TIMEOUT", default_value = "10s", value_parser = time_span)]
     #[serde(serialize_with = "human")]
     pub keepalive_timeout: Duration,
-    /// A connection is asked to go away at this age, plus or minus a tenth, so that load spreads again.
+    /// A connection is asked to close at this age, plus or minus a tenth, so that load spreads over all servers again.
     #[arg(long, env = "CONNECTION_AGE_MAX", default_value = "10m", value_parser = time_span)]
     #[serde(serialize_with = "human")]
     pub connection_age_max: Duration,
-    /// Time for the calls of a connection that was asked to go away.
+    /// Time for the calls of a connection that was asked to close.
     #[arg(long, env = "CONNECTION_AGE_GRACE", default_value = "30s", value_parser = time_span)]
     #[serde(serialize_with = "human")]
     pub connection_age_grace: Duration,
-    /// Time to go on serving after SIGTERM, while load balancers take notice; 5s in Kubernetes.
+    /// Time to go on serving after SIGTERM, until load balancers have noticed; 5s in Kubernetes.
     #[arg(long, env = "DRAIN_DELAY", default_value = "0s", value_parser = duration)]
     #[serde(serialize_with = "human")]
     pub drain_delay: Duration,
@@ -123,8 +122,8 @@ pub struct TelemetryConfig {
     /// OTLP collector, over gRPC; without one no spans are exported.
     #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL")]
     pub otlp_endpoint: Option<String>,
-    /// Share of traces that are exported, of those that begin here and of those that a caller from outside began;
-    /// one that comes with a call or an event of another service keeps that one's decision.
+    /// Share of the traces that are exported, from 0 to 1. It counts for traces that begin here or come from an outside
+    /// caller; for those that come from another service, that service has decided.
     #[arg(long, env = "TRACE_RATIO", default_value_t = 0.1, value_parser = parse::ratio)]
     pub trace_ratio: f64,
 }

@@ -1,6 +1,6 @@
-//! The time that a call has left, from `grpc-timeout` to the calls that it makes itself.
+//! The time that a call has left: read from `grpc-timeout`, passed on to the calls that it makes itself.
 //!
-//! tonic's own timeouts answer CANCELLED and ignore a malformed header, so the header is read here.
+//! The header is read here because tonic's own timeouts answer CANCELLED and ignore a malformed header.
 
 use std::time::Duration;
 
@@ -15,14 +15,14 @@ tokio::task_local! {
 pub struct Deadline(pub Instant);
 
 impl Deadline {
-    /// The deadline of the call that this task serves; `None` outside of calls, and in streams whose client
-    /// set none.
+    /// The deadline of the call that this task serves; `None` outside of calls, and in streams whose client set no
+    /// deadline.
     #[must_use]
     pub fn current() -> Option<Self> {
         CURRENT.try_with(|deadline| *deadline).ok()
     }
 
-    /// The time left; zero when it is over.
+    /// The time left; zero when the deadline has passed.
     #[must_use]
     pub fn remaining(self) -> Duration {
         self.0.saturating_duration_since(Instant::now())
@@ -34,7 +34,7 @@ impl Deadline {
     }
 }
 
-/// A `grpc-timeout` that is not 1 to 8 digits and a unit.
+/// The `grpc-timeout` is not 1 to 8 digits and a unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct BadTimeout;
 

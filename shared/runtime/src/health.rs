@@ -1,5 +1,5 @@
-//! Whether the service can do its work: its own database answers and it is not about to stop. Never a peer:
-//! services that wait for each other never start.
+//! Whether the service can do its work: its own database answers, and it is not about to stop. Peers do not count,
+//! since services that wait for each other never start.
 
 use std::fmt::Display;
 use std::future::Future;
@@ -14,7 +14,7 @@ use tonic_health::server::HealthReporter;
 const INTERVAL: Duration = Duration::from_secs(1);
 /// A probe that takes longer has failed.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
-/// One failure is an accident.
+/// A single failure may be an accident, so it takes several in a row.
 const FAILURES_MAX: u32 = 3;
 
 /// Asks the service's own database whether it answers and is migrated.
@@ -35,7 +35,7 @@ impl Readiness {
         }))
     }
 
-    /// For a server that needs nothing.
+    /// For a server that depends on nothing.
     #[must_use]
     pub fn always() -> Self {
         Self::new(|| std::future::ready(Ok::<(), String>(())))

@@ -1,4 +1,4 @@
-//! Waiting longer after every failure, never in step with the others.
+//! Waiting, at the start, for the things that the process depends on.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -15,7 +15,7 @@ pub const START_UP_WITHIN: Duration = Duration::from_secs(60);
 /// as WARN, with passwords in URLs masked.
 ///
 /// # Errors
-/// The last failure, when `within` is over.
+/// The last failure, once `within` has passed.
 pub async fn start_up<T, E, F, Fut>(what: &str, within: Duration, mut attempt: F) -> anyhow::Result<T>
 where
     E: Display,

@@ -1,7 +1,7 @@
 //! Logs on standard error, traces to an OTLP collector when there is one.
 //!
-//! The trace context does not depend on the collector: every call has a trace id, events carry it, and errors
-//! name it, whether or not anything is exported.
+//! The trace context does not depend on the collector. Whether or not anything is exported, every call has a trace id,
+//! events carry it, and errors name it.
 
 mod json;
 mod trace;
@@ -25,12 +25,12 @@ use crate::config::{LogFormat, TelemetryConfig, redact_url};
 pub use trace::{continued, current_traceparent, set_parents, trace_id};
 pub(crate) use trace::{is_exporting, set_foreign_parent, set_parent};
 
-/// The libraries below a call: their spans are not ours to export, and exporting makes such calls itself.
+/// The libraries that carry a call. Their spans are not exported: exporting makes such calls itself.
 const QUIET: [&str; 6] = ["h2", "hyper", "hyper_util", "tonic", "tower", "opentelemetry"];
 /// The span of a background worker. It lives as long as the process, so it is in the log only.
 pub(crate) const WORKER: &str = "worker";
 
-/// Exports what is left when it is flushed.
+/// Exports the remaining spans when it is flushed.
 #[derive(Debug)]
 #[must_use = "spans that were not exported yet are lost without `flush`"]
 pub struct Guard(Option<SdkTracerProvider>);
@@ -69,7 +69,7 @@ pub fn init(name: &'static str, config: &TelemetryConfig) -> anyhow::Result<Guar
     });
     let quiet = QUIET.iter().fold(String::new(), |filter, library| filter + library + "=warn,");
     let events = EnvFilter::try_new(quiet + &config.log_filter).context("--log-filter")?;
-    // Whatever lines are wanted, they are told which call they belong to.
+    // Spans are kept whatever lines the filter wants, so that each line names the call that it belongs to.
     let is_span = filter_fn(|metadata| metadata.is_span()).with_max_level_hint(LevelFilter::INFO);
     let filter = events.or(spans.and(is_span));
     let logs = match config.log_format {
@@ -86,8 +86,8 @@ pub fn init(name: &'static str, config: &TelemetryConfig) -> anyhow::Result<Guar
             .boxed(),
     };
     let is_exporting = exported.is_some();
-    // No `Option`: with an empty place among the layers, none of the many spans and lines of the libraries below is
-    // known to be unwanted for good, and each is asked about each time. That is half of the cost of an empty call.
+    // A `Vec` and not an `Option`: with an empty layer, tracing never learns that the many spans and lines of libraries
+    // are unwanted for good, and asks about each one every time. That would be half of the cost of an empty call.
     let layers: Vec<_> = exported.into_iter().chain([logs]).collect();
     if Registry::default().with(layers).try_init().is_ok() {
         if is_exporting {
@@ -115,13 +115,13 @@ fn provider(name: &'static str, config: &TelemetryConfig) -> anyhow::Result<Opti
     Ok(Some(provider))
 }
 
-/// Who tells: the service, and its release, which is the workspace's.
+/// Names the service and its release, which is the workspace's.
 fn resource(name: &'static str) -> Resource {
     let version = KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
     Resource::builder_empty().with_service_name(name).with_attribute(version).build()
 }
 
-/// The default hook writes several lines that no log reader can join.
+/// Logs a panic as one line. The default hook writes several, which log readers do not join.
 fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let location = panic.location().map(ToString::to_string).unwrap_or_default();

@@ -1,7 +1,7 @@
 //! The operating-system account that a database server runs as.
 //!
-//! Databases never run as root. Started by root (a container, a CI machine), each gives up root's rights for
-//! an account that the distribution's packages made; started by anybody else, it runs as that person.
+//! Databases never run as root. When root starts them (in a container, on a CI machine), they run under an account that
+//! the distribution's packages made. When another user starts them, they run as that user.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -20,7 +20,7 @@ pub struct Account {
 }
 
 impl Account {
-    /// The first of `names` that exists when this process is root, else nothing: stay who you are.
+    /// The first of `names` that exists, when this process is root; else `None`, and no switch is needed.
     ///
     /// # Errors
     /// When this process is root and none of the names is an account.
@@ -36,13 +36,13 @@ impl Account {
         bail!("databases do not run as root, and none of these accounts exists: {}", names.join(", "))
     }
 
-    /// Makes `path` this account's own.
+    /// Makes this account the owner of `path`.
     pub(crate) fn own(&self, path: &Path) -> Result<()> {
         chown(path, Some(self.uid), Some(self.gid))
             .with_context(|| format!("giving {} to {}", path.display(), self.name))
     }
 
-    /// Fails when this account cannot reach `path`, with the folder that is in the way.
+    /// Fails when this account cannot reach `path`; the error names the folder that it cannot enter.
     pub(crate) fn check_reach(&self, path: &Path) -> Result<()> {
         for folder in path.ancestors().skip(1).filter(|folder| folder.exists()) {
             let data = fs::metadata(folder).with_context(|| format!("looking at {}", folder.display()))?;
@@ -78,7 +78,7 @@ pub(crate) fn private_folder(path: &Path, account: Option<&Account>) -> Result<(
 pub(crate) fn private_file(path: &Path, content: &str, account: Option<&Account>) -> Result<()> {
     use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;
-    // A fresh file, never one that somebody else may hold open: remove, then create.
+    // Removed first, so that it is a new file that nobody else holds open.
     match fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             return Err(error).with_context(|| format!("replacing {}", path.display()));

@@ -1,5 +1,5 @@
-//! The system as its users see it: typed clients of every service, and the few things that each test and the
-//! demo do first (sign up, log in).
+//! The system as its users see it: typed clients of every service, and the steps that every test and the demo begin
+//! with (sign up, log in).
 
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ impl Api {
     /// Clients for services at these URLs. Connects with the first call.
     ///
     /// # Errors
-    /// When a URL is none.
+    /// When one of them is not a URL.
     pub fn new(user: &str, order: &str, session: &str) -> Result<Self> {
         let channel = |url: &str| -> Result<Channel> {
             let endpoint =
@@ -59,7 +59,7 @@ impl Api {
     /// Clients for started services.
     ///
     /// # Errors
-    /// When a URL is none.
+    /// When one of them is not a URL.
     pub fn of(services: &Services) -> Result<Self> {
         let url = |name| services.get(name).url();
         Self::new(&url(ServiceName::User), &url(ServiceName::Order), &url(ServiceName::Session))
@@ -74,13 +74,13 @@ impl Api {
     /// Calls with a session's access token or a service's token.
     ///
     /// # Errors
-    /// When the token cannot stand in a header.
+    /// When the token cannot be sent in a header.
     pub fn bearer(&self, token: &str) -> Result<Caller> {
         let authorization = Some(format!("Bearer {token}").parse().context("a token")?);
         Ok(Caller { api: self.clone(), identity: Identity { authorization, deadline: DEADLINE } })
     }
 
-    /// The connection to one service, for calls that no generated client makes.
+    /// The connection to one service, for calls without a generated client.
     #[must_use]
     pub fn channel(&self, service: ServiceName) -> Channel {
         match service {
@@ -90,7 +90,7 @@ impl Api {
         }
     }
 
-    /// Signs somebody up with an address that nobody has, and logs them in.
+    /// Signs somebody up with a new e-mail address, and logs them in.
     ///
     /// # Errors
     /// When a service refuses.
@@ -181,7 +181,7 @@ impl Person {
 
 type Authorized = InterceptedService<Channel, Identity>;
 
-/// Typed clients that call as somebody, each call with a deadline of ten seconds unless it is changed.
+/// Typed clients that call with one identity. Each call has a deadline of ten seconds unless it is changed.
 #[derive(Debug, Clone)]
 pub struct Caller {
     api: Api,

@@ -28,14 +28,14 @@ pub struct DatabaseOptions {
     pub redis_session: Port,
     /// The port of the Redis for events and cache.
     pub redis_events: Port,
-    /// Start no Redis for events and cache: everything must still arrive.
+    /// Start no Redis for events and cache. Events must still arrive.
     pub without_event_redis: bool,
-    /// Fail points in MongoDB.
+    /// Enable fail points in MongoDB.
     pub test_commands: bool,
 }
 
 impl Default for DatabaseOptions {
-    /// For tests: free ports, and gone when the test process is.
+    /// For tests: on free ports, and ended with the test process.
     fn default() -> Self {
         Self {
             lifetime: Lifetime::WithParent,
@@ -58,7 +58,7 @@ pub struct Databases {
     pub mongo: Mongo,
     /// For session service.
     pub redis_session: Redis,
-    /// For everybody, unless the run goes without.
+    /// For all services; `None` when the run does without it.
     pub redis_events: Option<Redis>,
     redis_events_url: String,
     state: Arc<State>,
@@ -68,7 +68,7 @@ impl Databases {
     /// Starts them side by side in `state`.
     ///
     /// # Errors
-    /// When one does not start; those that did are stopped again.
+    /// When one does not start. The others are stopped again.
     pub async fn start(state: Arc<State>, options: DatabaseOptions) -> Result<Self> {
         let DatabaseOptions { lifetime, .. } = options;
         let events = async {
@@ -84,7 +84,7 @@ impl Databases {
             events,
         );
         let redis_events = redis_events.context("starting the Redis for events and cache")?;
-        // Without the server the address stays: nobody listens there.
+        // Without the server the services still get an address, at which nobody listens.
         let redis_events_url = match &redis_events {
             Some(server) => server.url(0),
             None => format!("redis://127.0.0.1:{}/0", options.redis_events.choose()?),
@@ -105,7 +105,7 @@ impl Databases {
         &self.redis_events_url
     }
 
-    /// What the services of a whole system use: each a database of its own, made if it is not there.
+    /// The addresses for the services of a whole system, each with a database of its own, which is made if necessary.
     ///
     /// # Errors
     /// When PostgreSQL refuses.

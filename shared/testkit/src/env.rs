@@ -2,20 +2,20 @@
 
 use std::path::PathBuf;
 
-/// The value of an environment variable; nothing when it is unset or empty.
+/// The value of an environment variable; `None` when it is unset or empty.
 #[must_use]
 pub fn var(name: &str) -> Option<String> {
     let value = std::env::var_os(name)?.into_string().ok()?;
     (!value.is_empty()).then_some(value)
 }
 
-/// A path from the environment; nothing when the variable is unset or empty.
+/// A path from the environment; `None` when the variable is unset or empty.
 #[must_use]
 pub fn path(name: &str) -> Option<PathBuf> {
     std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
-/// The names of all variables, but for those that are no text.
+/// The names of all variables, except those that are not valid UTF-8.
 pub(crate) fn names() -> Vec<String> {
     std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect()
 }

@@ -1,4 +1,4 @@
-//! How a child process is started: as whom, with which environment, and bound to our life or not.
+//! How a child process is started: under which account, with which environment, and whether it dies with us.
 
 use std::ffi::OsString;
 use std::fs::OpenOptions;
@@ -16,9 +16,9 @@ use crate::account::Account;
 /// What becomes of a child when the process that started it dies without stopping it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lifetime {
-    /// It gets its `last_signal` at once, from the kernel.
+    /// The kernel sends it its `last_signal` at once.
     WithParent,
-    /// It stays, and is found by its pid file.
+    /// It goes on running, and can be found by its pid file.
     UntilStopped,
 }
 
@@ -27,7 +27,7 @@ pub enum Lifetime {
 pub struct Launch {
     /// Name in messages.
     pub name: String,
-    /// Program, found.
+    /// Path of the program.
     pub program: PathBuf,
     /// Arguments.
     pub args: Vec<OsString>,
@@ -35,7 +35,7 @@ pub struct Launch {
     pub env: Vec<(String, String)>,
     /// Working folder.
     pub folder: PathBuf,
-    /// Account to run as, when it is not ours.
+    /// Account to run under; ours when there is none.
     pub account: Option<Account>,
     /// What to do when the parent dies.
     pub lifetime: Lifetime,
@@ -62,7 +62,7 @@ impl Launch {
         if let Some(account) = &self.account {
             wrapper.extend(account.setpriv());
         }
-        // setpriv replaces itself by the program, so the child's number is the program's.
+        // setpriv replaces itself by the program, so the child's process number is the program's.
         let mut command = if wrapper.is_empty() {
             Command::new(&self.program)
         } else {
@@ -79,8 +79,8 @@ impl Launch {
 
 type Order = (Command, mpsc::Sender<io::Result<Child>>);
 
-/// The kernel's "parent died" signal means the parent's *thread*, and test threads end with their test. So
-/// one thread that lives as long as the process starts all children.
+/// Starts a child on a thread that lives as long as this process. The kernel sends its "parent died" signal when the
+/// *thread* that started the child ends, and the thread of a test ends with the test.
 pub(crate) fn on_keeper_thread(command: Command) -> io::Result<Child> {
     static KEEPER: OnceLock<Mutex<mpsc::Sender<Order>>> = OnceLock::new();
     let keeper = KEEPER.get_or_init(|| {

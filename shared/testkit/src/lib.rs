@@ -1,13 +1,13 @@
-//! Starts and stops real databases and services, for tests and for `cargo xtask`. There are no mocks in here.
+//! Starts and stops real databases and services, for tests and for `cargo xtask`. There are no mocks.
 //!
 //! - A test of one service asks for a database of its own: [`TestPostgres`], [`TestMongo`], [`TestRedis`].
 //! - A run of everything starts [`Databases`], or a [`Stack`] with the services too, in a [`State`] folder; each
 //!   [`Process`] can be killed, paused, resumed and started again.
 //! - [`proxy`] puts faults between them.
-//! - [`wait_until`] is how anything waits.
+//! - [`wait_until`] is the way to wait for anything.
 //!
-//! **Invariant:** whatever is started here is ended: by its owner, by the kernel when the owner dies, or by the
-//! next run, which finds it in a pid file. Nothing is ever signalled by name.
+//! **Invariant:** every process that is started here is ended: by its owner, by the kernel when the owner dies, or by
+//! the next run, which finds it in a pid file. No process is ever signalled by its name.
 
 mod account;
 mod cargo;

@@ -1,7 +1,7 @@
 //! The log files of started processes, as evidence.
 //!
-//! A test marks the end of a log, does something, and reads what was written since. Nothing here follows a
-//! file in the background: reading again is enough, and leaves no task behind.
+//! A test marks the end of a log, does something, and reads what was written since. No background task follows the
+//! file: reading it again is enough.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -46,7 +46,7 @@ impl Log {
             file.seek(SeekFrom::Start(mark.0))?;
             file.take(LONGEST_READ).read_to_end(&mut bytes)
         });
-        // A log that cannot be read is one that has no lines: the process may not have been started.
+        // A log that cannot be read has no lines: its process may not have been started.
         if read.is_err() {
             return Vec::new();
         }
@@ -74,7 +74,7 @@ impl Log {
 }
 
 fn is_error(line: &str) -> bool {
-    // Terminal colours cling to the level; JSON quotes it.
+    // In text, codes for the colour stand beside the level; in JSON, quotes do.
     line.contains("\"level\":\"ERROR\"")
         || line.split_whitespace().take(3).any(|word| {
             let word = word.trim_end_matches("\u{1b}[0m").trim_start_matches("\u{1b}[31m");

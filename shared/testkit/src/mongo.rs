@@ -1,4 +1,4 @@
-//! A private MongoDB server: the real one when there is one, else a stand-in that speaks its protocol.
+//! A private MongoDB server: the real one if it is installed, else a stand-in that speaks its protocol.
 
 mod backup;
 
@@ -90,7 +90,7 @@ impl Mongo {
             MongoProgram::Mongod(path) => (MongoKind::Mongod, path, mongod_args(&data, port, test_commands)),
             MongoProgram::Secantus(path) => {
                 let program = if Uid::effective().is_root() { reachable(&path, state)? } else { path };
-                // An own file, so that none of those in the usual places counts.
+                // With a file of its own it does not read one from the usual places.
                 let config = folder.join("secantusd.toml");
                 private_file(&config, "", account.as_ref())?;
                 (MongoKind::Secantus, program, secantus_args(&data, &config, port, test_commands))
@@ -144,7 +144,7 @@ fn mongod_args(data: &Path, port: u16, test_commands: bool) -> Vec<OsString> {
 fn secantus_args(data: &Path, config: &Path, port: u16, test_commands: bool) -> Vec<OsString> {
     let mut args: Vec<OsString> =
         vec!["--config".into(), config.into(), "--storage-path".into(), data.into()];
-    // Without --sync-on-commit a kill -9 loses acknowledged writes.
+    // Without --sync-on-commit a SIGKILL loses acknowledged writes.
     let rest =
         format!("--host 127.0.0.1 --port {port} --sync-on-commit --cache-size 256M --log-level WARNING");
     args.extend(rest.split(' ').map(OsString::from));
@@ -154,8 +154,8 @@ fn secantus_args(data: &Path, config: &Path, port: u16, test_commands: bool) -> 
     args
 }
 
-/// Root's home is closed to everybody else, and the cache may be in it: the server's account gets a copy of
-/// the program beside the state folders, made once.
+/// A copy of the program that the server's account can reach, made once, beside the state folders. The cache may be in
+/// root's home folder, which other accounts cannot enter.
 fn reachable(program: &Path, state: &State) -> Result<PathBuf> {
     let folder = state.root().parent().unwrap_or(state.root()).join("bin");
     fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;

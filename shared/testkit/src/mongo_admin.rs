@@ -12,7 +12,7 @@ use mongodb::options::ClientOptions;
 const TIMEOUT: Duration = Duration::from_secs(10);
 const SELECTION_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A MongoDB server that lets us drop databases.
+/// Access to a MongoDB server that allows us to drop databases.
 #[derive(Debug, Clone)]
 pub struct MongoAdmin {
     /// The URL up to the name of a database.
@@ -55,16 +55,16 @@ impl MongoAdmin {
             .with_context(|| format!("MongoDB {name}"))
     }
 
-    /// Drops a database, from places that cannot wait, such as `Drop`.
+    /// Drops a database, for code that is not async, such as `Drop`.
     pub(crate) fn drop_database_now(&self, database: &str) -> Result<()> {
         let (admin, database) = (self.clone(), database.to_owned());
-        // The caller may be on a runtime, which cannot block on another one.
+        // The caller may be on a tokio runtime, where blocking on another one is not allowed.
         let dropped = thread::spawn(move || block_on(admin.run(&database, doc! { "dropDatabase": 1 })));
         dropped.join().map_err(|_| anyhow!("dropping a database panicked"))??;
         Ok(())
     }
 
-    /// Drops every database whose name starts with `prefix`, and tells how many.
+    /// Drops every database whose name starts with `prefix`, and returns how many there were.
     ///
     /// # Errors
     /// When the server refuses.

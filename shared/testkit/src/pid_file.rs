@@ -1,7 +1,7 @@
-//! Which processes a run started, written down so that a later run can end what a killed one left.
+//! Records of the processes that a run has started, so that a later run can end what a killed run left behind.
 //!
-//! A process number alone is not proof: the system uses it again. The file also holds the process's start
-//! time and the boot it belongs to, and a process is only ever signalled when all three agree.
+//! A process number alone proves nothing, since the system uses numbers again. The file also holds the process's start
+//! time and the id of the system's boot, and a process is only ever signalled when all three agree.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,14 +18,14 @@ use serde::{Deserialize, Serialize};
 use crate::account::private_file;
 use crate::wait::wait_until;
 
-/// Asked politely PostgreSQL waits for its clients, so it is asked firmly before it is killed.
+/// After SIGTERM PostgreSQL waits for its clients to leave, so SIGINT follows before SIGKILL.
 const LADDER: [(Signal, Duration); 3] = [
     (Signal::SIGTERM, Duration::from_secs(3)),
     (Signal::SIGINT, Duration::from_secs(10)),
     (Signal::SIGKILL, Duration::from_secs(10)),
 ];
 
-/// A process that can be told from any other, also from a later one with the same number.
+/// Identifies a process, also against a later one with the same number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     name: String,
@@ -45,7 +45,7 @@ impl Identity {
         Ok(Self { name: name.to_owned(), pid, start_ticks, boot: boot_id()? })
     }
 
-    /// Whether exactly this process still runs. One that ended and was not yet collected does not.
+    /// Whether exactly this process still runs. One that has ended and is still a zombie does not.
     #[must_use]
     pub fn is_alive(&self) -> bool {
         boot_id().is_ok_and(|boot| boot == self.boot)
@@ -70,16 +70,16 @@ impl Identity {
         Ok(())
     }
 
-    /// Ends this process and its group: asks first, then insists.
+    /// Ends this process and its group, with ever harder signals.
     ///
     /// # Errors
-    /// When it outlives even that.
+    /// When it outlives all of them.
     pub async fn end(&self) -> Result<()> {
         for (signal, within) in LADDER {
             if !self.is_alive() {
                 return Ok(());
             }
-            // It leads its own group; should it not, the signal goes to it alone. A stopped one must wake to end.
+            // It should lead its own group; if not, the signal goes to it alone. A stopped process must wake up to end.
             if killpg(Pid::from_raw(self.pid), signal).is_err() {
                 self.signal(signal)?;
             }
@@ -100,18 +100,18 @@ impl Identity {
     }
 }
 
-/// Writes down that `identity` runs.
+/// Records that `identity` runs.
 pub(crate) fn write(path: &Path, identity: &Identity) -> Result<()> {
     private_file(path, &serde_json::to_string(identity)?, None)
 }
 
-/// What a pid file says; nothing when it is missing or unreadable as one.
+/// What a pid file says; `None` when it is missing or malformed.
 #[must_use]
 pub fn read(path: &Path) -> Option<Identity> {
     serde_json::from_str(&fs::read_to_string(path).ok()?).ok()
 }
 
-/// Ends every process that the pid files of `folder` still name and removes the files. Answers with the names.
+/// Ends every living process that the pid files of `folder` name, and removes the files. Returns the processes' names.
 ///
 /// # Errors
 /// When one cannot be ended.

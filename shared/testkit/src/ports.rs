@@ -1,7 +1,7 @@
 //! Free ports on the loopback interface.
 //!
-//! They come from below the range that the kernel hands to outgoing connections, so no client of a busy test
-//! run can sit on a port between its reservation and the moment the server binds it.
+//! They come from below the range that the kernel uses for outgoing connections. So no client of a busy test run can
+//! take a port between its reservation and the moment when the server binds it.
 
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, TcpListener};
@@ -14,11 +14,11 @@ const FIRST: u16 = 20_000;
 const LAST: u16 = 32_000;
 const ATTEMPTS: usize = 200;
 
-/// What this process has chosen itself, never to be chosen again: seconds may pass until the server that got a
-/// number binds it, and services share a port with whoever else asks for that (`SO_REUSEPORT`).
+/// The ports that this process has chosen. None is chosen twice: seconds may pass until a server binds its port, and
+/// two services could even bind the same one (`SO_REUSEPORT`).
 static CHOSEN: Mutex<Option<HashSet<u16>>> = Mutex::new(None);
 
-/// A port held by an open listener until it is released to the server that shall have it.
+/// A port that an open listener holds until it is released for a server.
 #[derive(Debug)]
 pub struct ReservedPort {
     listener: TcpListener,
@@ -26,10 +26,10 @@ pub struct ReservedPort {
 }
 
 impl ReservedPort {
-    /// Reserves some free port.
+    /// Reserves any free port.
     ///
     /// # Errors
-    /// When no port of many tried ones is free.
+    /// When none of many ports is free.
     pub fn any() -> Result<Self> {
         (0..ATTEMPTS)
             .find_map(|_| {
@@ -56,13 +56,13 @@ impl ReservedPort {
         Ok(Self { listener, port })
     }
 
-    /// The number, while the reservation goes on.
+    /// The port's number.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Ends the reservation: the server that gets the number should bind it at once.
+    /// Ends the reservation and returns the number, which the server should bind at once.
     #[must_use]
     pub fn release(self) -> u16 {
         drop(self.listener);

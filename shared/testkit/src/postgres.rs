@@ -1,4 +1,4 @@
-//! A private PostgreSQL server with the settings that production has: nothing is faster here by being less safe.
+//! A private PostgreSQL server with production's settings: it is not made faster by being less safe.
 
 mod backup;
 
@@ -75,7 +75,7 @@ impl Postgres {
             folder,
             account,
             lifetime,
-            // "Immediate": the only way out that takes its shared memory with it without waiting for anybody.
+            // An "immediate" shutdown: the only one that frees its shared memory without waiting for clients.
             last_signal: Signal::SIGQUIT,
             log: state.log(NAME),
             pid_file: state.pid_file(NAME),
@@ -99,7 +99,7 @@ fn initdb(
 ) -> Result<()> {
     let password_file = folder.join("password");
     private_file(&password_file, password, account)?;
-    // A start that was killed half-way leaves a data folder that initdb would refuse.
+    // A first start that was killed leaves an incomplete data folder, which initdb would refuse.
     let data = folder.join("data");
     if data.exists() {
         fs::remove_dir_all(&data).with_context(|| format!("removing the incomplete {}", data.display()))?;
@@ -130,7 +130,7 @@ fn initdb(
 }
 
 fn settings(port: u16, bin: &std::path::Path) -> String {
-    // Part of the same package on Debian; other builds may lack it.
+    // On Debian it is part of the same package; other builds may lack it.
     let library: PathBuf = bin.join("../lib/pg_stat_statements.so");
     let statements = if library.exists() { "pg_stat_statements" } else { "" };
     format!(

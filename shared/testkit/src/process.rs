@@ -1,7 +1,7 @@
-//! A child process that can be killed, paused and started again, and that leaves nothing behind.
+//! A child process that can be killed, paused and started again, and that never outlives its run unnoticed.
 //!
-//! Each child leads a process group of its own (Ctrl-C in the terminal reaches only us), writes to a log
-//! file, and is named in a pid file. A child of a test run also dies with the run, however that ends.
+//! Each child leads a process group of its own, so that Ctrl-C in the terminal reaches only us. It writes to a log file
+//! and is recorded in a pid file. A child of a test run also dies with the run, however that ends.
 
 use std::io;
 use std::process::{Child, ExitStatus};
@@ -53,10 +53,10 @@ impl Process {
             on_keeper_thread(launch.command()?).with_context(|| format!("starting {}", self.name))?;
         match Identity::of(&self.name, child.id()).and_then(|id| pid_file::write(&launch.pid_file, &id)) {
             Ok(()) => *hold(&self.child) = Some(child),
-            // Nobody could find this one again.
+            // Without a pid file nobody could find this child again.
             Err(error) => {
                 let _ = child.kill().and_then(|()| child.wait());
-                return Err(error.context(format!("noting down {}", self.name)));
+                return Err(error.context(format!("writing the pid file of {}", self.name)));
             }
         }
         Ok(())
@@ -90,7 +90,7 @@ impl Process {
         self.is_alive().then(|| hold(&self.child).as_ref().map(Child::id))?
     }
 
-    /// Whether it runs (a paused one does).
+    /// Whether it runs; a paused process does.
     #[must_use]
     pub fn is_alive(&self) -> bool {
         hold(&self.child).as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
@@ -109,7 +109,7 @@ impl Process {
         hold(&self.child).as_mut().and_then(|child| child.try_wait().ok().flatten())
     }
 
-    /// Sends a signal to the process and its group. One that has ended is no error.
+    /// Sends a signal to the process and its group. Does nothing when it has ended.
     ///
     /// # Errors
     /// When the system refuses it.
@@ -119,7 +119,7 @@ impl Process {
         killpg(group, signal).with_context(|| format!("sending {signal} to {}", self.name))
     }
 
-    /// `kill -9`, and waits until it is gone.
+    /// Kills it with SIGKILL and waits until it is gone.
     ///
     /// # Errors
     /// When it is still there after 20 seconds.
@@ -128,7 +128,7 @@ impl Process {
         self.ended(KILL_WITHIN).await.map(drop)
     }
 
-    /// Stops the process and all its children where they are, like a machine that hangs.
+    /// Stops the process and all its descendants with SIGSTOP, like a machine that hangs.
     ///
     /// # Errors
     /// When it does not run.
@@ -144,7 +144,7 @@ impl Process {
         self.signal_tree(Signal::SIGCONT)
     }
 
-    /// Asks it to end, without waiting.
+    /// Sends it SIGTERM, without waiting.
     ///
     /// # Errors
     /// When the system refuses the signal.
@@ -152,14 +152,14 @@ impl Process {
         self.signal(Signal::SIGTERM)
     }
 
-    /// Asks it to end with `signal`; when it has not within the given time, kills it and says so.
+    /// Asks it to end with `signal`, and kills it when it has not ended in time.
     ///
     /// # Errors
     /// When it had to be killed.
     pub async fn stop(&self, signal: Signal, within: Duration) -> Result<()> {
         if self.is_alive() {
             self.signal(signal)?;
-            // A paused one must wake to end. One that has ended already cannot, and need not.
+            // A paused process must wake up to end. This fails, and does not matter, when it has ended already.
             let _ = self.resume();
             if self.ended(within).await.is_err() {
                 self.kill().await?;
@@ -188,7 +188,7 @@ impl Process {
     fn signal_tree(&self, signal: Signal) -> Result<()> {
         let pid = self.pid().with_context(|| format!("{} does not run", self.name))?;
         for pid in pid_file::tree(i32::try_from(pid).context("a process number")?) {
-            // A child may end between the look and the signal.
+            // A child may end before it gets the signal.
             let _ = kill(Pid::from_raw(pid), signal);
         }
         Ok(())
@@ -205,7 +205,7 @@ impl Process {
 }
 
 impl Drop for Process {
-    /// For a start that failed half-way or a test that panics: no time to be polite.
+    /// Ends the process after a failed start or in a test that panics, with the signal that ends it soonest.
     fn drop(&mut self) {
         let last = hold(&self.launch).last_signal;
         let _ = self.signal(last);
@@ -223,7 +223,7 @@ impl Drop for Process {
     }
 }
 
-/// A test that panicked with the lock held has not broken what it guards.
+/// Locks. A test that panicked while it held the lock has not broken the value.
 fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

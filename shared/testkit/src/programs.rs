@@ -10,11 +10,11 @@ use crate::env;
 
 /// The MongoDB stand-in's crate.
 pub const SECANTUS_CRATE: &str = "secantus-mdb";
-/// The version of it that was tried.
+/// The version of it that is known to work.
 pub const SECANTUS_VERSION: &str = "0.5.3-beta.196";
-/// Oldest PostgreSQL that will do.
+/// The oldest PostgreSQL that is recent enough.
 pub const POSTGRES_AT_LEAST: u32 = 15;
-/// Oldest Redis that will do.
+/// The oldest Redis that is recent enough.
 pub const REDIS_AT_LEAST: u32 = 7;
 
 const HINT: &str = "`cargo xtask tools` installs it";
@@ -27,7 +27,7 @@ pub fn cache_folder() -> Result<PathBuf> {
     env::path("TRISTORE_CACHE")
         .or_else(|| env::path("XDG_CACHE_HOME").map(|folder| folder.join("tristore")))
         .or_else(|| env::path("HOME").map(|folder| folder.join(".cache/tristore")))
-        .context("set TRISTORE_CACHE: neither XDG_CACHE_HOME nor HOME says where a cache may be")
+        .context("neither XDG_CACHE_HOME nor HOME names a folder for the cache: set TRISTORE_CACHE")
 }
 
 /// Where the MongoDB stand-in is installed (`cargo install --root`).
@@ -57,7 +57,7 @@ pub fn on_path(name: &str) -> Option<PathBuf> {
 /// The folder with the newest PostgreSQL server: Debian's layout first, then `PATH`.
 ///
 /// # Errors
-/// When there is none of a version that will do.
+/// When there is none that is recent enough.
 pub fn postgres_bin() -> Result<PathBuf> {
     let debian = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().filter_map(|entry| {
         let entry = entry.ok()?;

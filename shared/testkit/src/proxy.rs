@@ -1,10 +1,11 @@
-//! Faults between two processes: a TCP proxy in this one, with faults that are switched on and off while it runs.
+//! Faults between two processes: a TCP proxy in this process, whose faults are switched on and off while it runs.
 //!
-//! - [`Proxy::reset`], [`Proxy::refuse`], [`Proxy::silence`], [`Proxy::delay`], [`Proxy::cut_after`]: what networks do.
-//! - [`Proxy::lose`]: what is hardest on software. The work is done, and its acknowledgement is lost.
+//! - [`Proxy::reset`], [`Proxy::refuse`], [`Proxy::silence`], [`Proxy::delay`], [`Proxy::cut_after`]: the faults of
+//!   networks.
+//! - [`Proxy::lose`]: the fault that is hardest on software. The work is done, and its acknowledgement is lost.
 //!
-//! Each fault counts its [`Bites`]. A silent direction loses nothing: as TCP would, what was said meanwhile arrives
-//! when it is over, unless somebody has given the connection up.
+//! Each fault counts its [`Bites`]. A silent direction loses nothing: as in TCP, the bytes arrive when the silence is
+//! over, unless an end has given the connection up.
 
 mod connection;
 mod dialogue;
@@ -38,7 +39,7 @@ use dialogue::Speech;
 use loss::Loss;
 use switches::{Cut, Switches};
 
-/// One edge: whoever connects to its port speaks with the server behind it.
+/// The proxy of one edge: clients connect to its port and reach the server behind it.
 #[derive(Debug)]
 pub struct Proxy {
     port: u16,
@@ -56,8 +57,8 @@ struct State {
 }
 
 impl Proxy {
-    /// An edge to `server` that works. It runs on a thread of its own, so that several tests with runtimes of their own
-    /// can use it.
+    /// A proxy for `server`, without a fault. It runs on a thread of its own, so that several tests with runtimes of
+    /// their own can use it.
     ///
     /// # Errors
     /// When no port is free.
@@ -88,38 +89,38 @@ impl Proxy {
         self.state.connections.load(Ordering::SeqCst)
     }
 
-    /// Resets all connections; tells how many there were.
+    /// Resets all connections, and returns how many there were.
     pub fn reset(&self) -> usize {
         let open = self.connections();
         self.switches.send_modify(|switches| switches.resets += 1);
         open
     }
 
-    /// Resets all connections, and each new one at once.
+    /// Resets all connections, and every new one at once.
     pub fn refuse(&self) -> Bites {
         let bites = self.switch(|switches, bites| switches.refusing = Some(bites));
         self.reset();
         bites
     }
 
-    /// Lets nothing through in one direction. Connections stay open, and new ones are taken.
+    /// Lets nothing through in one direction. Connections stay open, and new ones are accepted.
     pub fn silence(&self, direction: Direction) -> Bites {
         self.switch(|switches, bites| switches.silent[direction as usize] = Some(bites))
     }
 
-    /// Lets everything wait in both directions.
+    /// Delays everything, in both directions.
     pub fn delay(&self, delay: Duration) -> Bites {
         self.switch(|switches, bites| switches.delay = Some((delay, bites)))
     }
 
-    /// Resets the connection over which the last of so many more bytes comes.
+    /// After this many more bytes, resets the connection that carries the last one.
     pub fn cut_after(&self, direction: Direction, bytes: usize) -> Bites {
         let cut = Arc::new(Cut::new(direction, bytes));
         self.switches.send_modify(|switches| switches.cut = Some(Arc::clone(&cut)));
         cut.bites.clone()
     }
 
-    /// Loses acknowledgements. Another loss takes the place of the one before.
+    /// Loses acknowledgements. Replaces an earlier loss.
     pub fn lose(&self, which: Acknowledgements) -> Bites {
         let loss = Arc::new(Loss::new(which));
         self.switches.send_modify(|switches| switches.loss = Some(Arc::clone(&loss)));
@@ -131,18 +132,18 @@ impl Proxy {
         self.switches.send_modify(Switches::heal);
     }
 
-    /// Fails if anything that was said was not of the edge's protocol: such connections are reset.
+    /// Fails if any connection did not follow the edge's protocol. Such connections are reset.
     ///
     /// # Errors
-    /// With what it was.
+    /// With what was not understood.
     pub fn understood(&self) -> Result<()> {
         let misunderstood = self.state.misunderstood.lock().unwrap_or_else(PoisonError::into_inner);
         ensure!(misunderstood.is_empty(), "to {}: {}", self.state.server, misunderstood.join("; "));
         Ok(())
     }
 
-    /// The commands of every transaction so far that begins with this one, for [`Protocol::Mongo`]: each is an exchange
-    /// with the server.
+    /// The commands of every transaction so far that began with this command, for [`Protocol::Mongo`]. Each command is
+    /// one exchange with the server.
     #[must_use]
     pub fn transactions(&self, first: &str) -> Vec<Vec<String>> {
         let all = self.state.speech.transactions();

@@ -1,6 +1,6 @@
 //! Making and dropping databases on a PostgreSQL server, through `psql`.
 //!
-//! `psql` takes a password from the environment and any script as it is; nothing else is needed of a driver.
+//! A driver is not needed: `psql` takes the password from the environment and runs any script.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::programs;
 
-/// A PostgreSQL server that lets us make databases.
+/// Access to a PostgreSQL server that allows us to make databases.
 #[derive(Debug, Clone)]
 pub struct PostgresAdmin {
     user: String,
@@ -19,7 +19,7 @@ pub struct PostgresAdmin {
 }
 
 impl PostgresAdmin {
-    /// From `postgres://user:password@host:port/...`; only this form, and nothing in it percent-encoded.
+    /// From `postgres://user:password@host:port/...`, with nothing percent-encoded in it.
     ///
     /// # Errors
     /// When the URL has another form.
@@ -35,7 +35,7 @@ impl PostgresAdmin {
         Ok(Self { user: user.to_owned(), password: password.to_owned(), address: address.to_owned() })
     }
 
-    /// For programs that take it from the environment.
+    /// The password, for programs that take it from the environment.
     pub(crate) fn password(&self) -> &str {
         &self.password
     }
@@ -55,7 +55,7 @@ impl PostgresAdmin {
         self.run("postgres", format!("create database {}", quoted(name))).await.map(drop)
     }
 
-    /// Makes a copy of `template`, which nobody may be connected to.
+    /// Makes a copy of `template`, to which nobody may be connected.
     ///
     /// # Errors
     /// When the server refuses.
@@ -75,7 +75,8 @@ impl PostgresAdmin {
         Ok(answer.trim() == "1")
     }
 
-    /// Makes the database `name` by `prepare` unless it is there. Processes may try at the same time: one wins.
+    /// Makes the database `name` by `prepare` if it is missing. When several processes do so at the same time, one
+    /// wins.
     ///
     /// # Errors
     /// When it cannot be made or `prepare` fails.
@@ -86,7 +87,7 @@ impl PostgresAdmin {
         if self.has_database(name).await? {
             return Ok(());
         }
-        // Prepared under another name: nobody can copy a template that is not finished.
+        // Prepared under another name, so that nobody can copy an unfinished template.
         let draft = format!("t_{}", Uuid::new_v4().simple());
         self.create_database(&draft).await?;
         prepare(self.url(&draft)).await.with_context(|| format!("preparing template {name}"))?;
@@ -100,7 +101,7 @@ impl PostgresAdmin {
         Ok(())
     }
 
-    /// Drops a database, disconnecting whoever uses it. One that is not there is no error.
+    /// Drops a database, disconnecting whoever uses it. It may be missing.
     ///
     /// # Errors
     /// When the server refuses.
@@ -109,12 +110,12 @@ impl PostgresAdmin {
         tokio::task::spawn_blocking(move || admin.drop_database_now(&name)).await?
     }
 
-    /// [`PostgresAdmin::drop_database`] for places that cannot wait, such as `Drop`.
+    /// [`PostgresAdmin::drop_database`] for code that is not async, such as `Drop`.
     pub(crate) fn drop_database_now(&self, name: &str) -> Result<()> {
         self.run_now("postgres", &format!("drop database if exists {} with (force)", quoted(name))).map(drop)
     }
 
-    /// Drops every database whose name starts with `prefix`, and tells how many.
+    /// Drops every database whose name starts with `prefix`, and returns how many there were.
     ///
     /// # Errors
     /// When the server refuses.
@@ -127,7 +128,7 @@ impl PostgresAdmin {
         Ok(names.lines().count())
     }
 
-    /// Runs a statement (or several) and gives the rows, columns divided by `|`.
+    /// Runs one or several statements and returns the rows, with `|` between columns.
     ///
     /// # Errors
     /// What the server says.
@@ -136,7 +137,8 @@ impl PostgresAdmin {
         tokio::task::spawn_blocking(move || admin.run_now(&database, &statement)).await?
     }
 
-    /// Makes sure that the role `name` may log in with this password and read every table, and nothing else.
+    /// Makes sure that there is a role `name` that may log in with this password, read every table, and do nothing
+    /// else.
     ///
     /// # Errors
     /// When the server refuses.
@@ -160,7 +162,7 @@ impl PostgresAdmin {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
-    /// Runs statements with secrets in them: arguments are for everybody to read, standard input is not.
+    /// Runs statements with secrets in them, through standard input: everybody on the machine can read arguments.
     fn run_script_now(&self, database: &str, script: &str) -> Result<()> {
         let mut command = self.psql(database)?;
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -179,7 +181,7 @@ impl PostgresAdmin {
     }
 
     fn psql(&self, database: &str) -> Result<Command> {
-        // The password goes by the environment, for the same reason.
+        // The password is passed in the environment for the same reason.
         let url = format!("postgres://{}@{}/{database}?connect_timeout=5", self.user, self.address);
         let mut command = Command::new(programs::psql()?);
         command

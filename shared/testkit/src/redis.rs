@@ -19,7 +19,7 @@ pub(crate) const DATABASES: u32 = 1024;
 pub enum RedisUse {
     /// Sessions: every acknowledged write is on disk, nothing is ever evicted.
     Sessions,
-    /// Events and cache: nothing is on disk, and the cache makes room for itself.
+    /// Events and cache: nothing is on disk, and old cache entries are evicted when memory runs out.
     EventsAndCache,
 }
 

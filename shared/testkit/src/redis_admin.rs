@@ -7,7 +7,7 @@ use redis::{Client, ConnectionLike as _, IntoConnectionInfo as _, Value};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A Redis server that lets us empty its databases.
+/// Access to a Redis server that allows us to empty its databases.
 #[derive(Debug, Clone)]
 pub struct RedisAdmin {
     /// The URL without the number of a database.
@@ -32,7 +32,7 @@ impl RedisAdmin {
         format!("{}/{database}", self.server)
     }
 
-    /// Runs a command and gives the answer as text, the items of a list on lines of their own.
+    /// Runs a command and returns the answer as text, each item of a list on a line of its own.
     ///
     /// # Errors
     /// What the server says.
@@ -46,7 +46,7 @@ impl RedisAdmin {
         .await?
     }
 
-    /// [`RedisAdmin::run`] for places that cannot wait, such as `Drop`.
+    /// [`RedisAdmin::run`] for code that is not async, such as `Drop`.
     pub(crate) fn run_now(&self, database: u32, command: &[&str]) -> Result<String> {
         let client = Client::open(self.url(database))?;
         let mut connection = client.get_connection_with_timeout(TIMEOUT).context("connecting to Redis")?;

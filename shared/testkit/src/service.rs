@@ -1,4 +1,4 @@
-//! A service as a process of its own, run as production runs it: by its environment.
+//! A service as a process of its own, configured by its environment, as in production.
 
 mod replica;
 
@@ -26,7 +26,7 @@ use crate::wait::wait_until;
 const SERVING_WITHIN: Duration = Duration::from_secs(30);
 const STOP_WITHIN: Duration = Duration::from_secs(40);
 const COMMAND_WITHIN: Duration = Duration::from_secs(120);
-/// Variables of ours that reach the services too.
+/// Variables of our own environment that the services get too.
 const PASSED_ON: [&str; 3] = ["RUST_LOG", "RUST_BACKTRACE", "OTEL_EXPORTER_OTLP_ENDPOINT"];
 
 /// What an armed fault point does to its process.
@@ -117,8 +117,8 @@ impl Service {
         self.process.as_ref().expect("a service is handed out after its start")
     }
 
-    /// Lets the process kill or stop itself when it next comes to this point: `shared/fault`. Built as
-    /// [`Profile::Faults`] only.
+    /// Makes the process kill or stop itself when it next reaches this point of `shared/fault`. Only for services built
+    /// as [`Profile::Faults`].
     ///
     /// # Errors
     /// When the file that arms it cannot be written.
@@ -138,7 +138,7 @@ impl Service {
         self.armed.with_extension("fired").exists()
     }
 
-    /// Takes back what no process has come to.
+    /// Disarms a point that no process has reached.
     ///
     /// # Errors
     /// When the point has fired.
@@ -162,7 +162,7 @@ impl Service {
         let (url, process) = (self.url(), self.process());
         let what = format!("{} to serve", self.name);
         let answer = wait_until(SERVING_WITHIN, &what, async || {
-            // An ended process will never serve: told at once, not after the wait.
+            // A process that has ended will never serve, so this fails at once instead of waiting.
             match process.exit_status() {
                 Some(status) => Ok(Err(format!("{} ended with {status}", self.name))),
                 None => serving(&url).await.map(Ok),
@@ -181,7 +181,7 @@ impl Service {
         self.serving().await
     }
 
-    /// Starts it anew with a known mistake in it. Built as [`Profile::Faults`] only.
+    /// Restarts it with a known mistake in it. Only for services built as [`Profile::Faults`].
     ///
     /// # Errors
     /// When it does not stop in order or does not start.
@@ -192,7 +192,7 @@ impl Service {
         self.restart().await
     }
 
-    /// Stops it in order: it finishes what it has begun.
+    /// Stops it in order: it finishes the calls that it has begun.
     ///
     /// # Errors
     /// When it had to be killed.
@@ -203,7 +203,7 @@ impl Service {
         }
     }
 
-    /// Runs one of its commands (`migrate`, `bootstrap-admin`) with its own environment, and gives what it prints.
+    /// Runs one of its commands (`migrate`, `bootstrap-admin`) with its own environment, and returns what it prints.
     ///
     /// # Errors
     /// When the command fails.
@@ -214,7 +214,7 @@ impl Service {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().with_context(|| format!("running {what}"))?;
         let mut stdin = child.stdin.take().context("standard input")?;
-        // A command that reads nothing may be gone before it is written to.
+        // A command that reads nothing may have ended before its input is written.
         let _ = stdin.write_all(input.as_bytes()).await;
         drop(stdin);
         let ended = tokio::time::timeout(COMMAND_WITHIN, child.wait_with_output()).await;

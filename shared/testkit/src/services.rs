@@ -43,8 +43,8 @@ impl fmt::Display for ServiceName {
     }
 }
 
-/// What a system is run with: the services, and its operators' command. Built in one go everywhere: for another choice
-/// of packages Cargo unifies other features of what they depend on, and compiles that once more.
+/// The programs of a system: the services, and the operators' command. They are always built together. For another
+/// choice of packages Cargo would unify the features of their dependencies differently, and compile those once more.
 pub const PROGRAMS: [&str; 4] =
     [ServiceName::User.binary(), ServiceName::Order.binary(), ServiceName::Session.binary(), "tristore"];
 
@@ -61,7 +61,7 @@ pub enum Profile {
 }
 
 impl Profile {
-    /// Where a binary of the workspace is after `cargo build`.
+    /// The path of a binary of the workspace after `cargo build`.
     #[must_use]
     pub fn binary(self, name: &str) -> PathBuf {
         let folder = match self {
@@ -72,7 +72,8 @@ impl Profile {
         target().join(folder).join(name)
     }
 
-    /// Builds packages of the workspace; quick when nothing has changed. Cargo's progress goes to standard error.
+    /// Builds packages of the workspace, which is quick when nothing has changed. Cargo's progress goes to standard
+    /// error.
     ///
     /// # Errors
     /// When the build fails.
@@ -86,8 +87,8 @@ impl Profile {
                 command.arg("--release");
             }
             Self::Faults => {
-                // Cargo has one place for a binary, whatever its features, and there the plain one belongs. What it
-                // makes the binaries of stays where it is and is built once for all profiles.
+                // Cargo has one place for a binary, whatever its features, and the one without features belongs there.
+                // Only the final binaries get a place of their own; their dependencies are built once for all profiles.
                 let made_of = env::path("CARGO_BUILD_BUILD_DIR").unwrap_or_else(target);
                 command.args(["--features", "faults"]);
                 command
@@ -106,7 +107,7 @@ fn target() -> PathBuf {
     env::path("CARGO_TARGET_DIR").unwrap_or_else(|| state::workspace().join("target"))
 }
 
-/// Where the databases are that the services use.
+/// The addresses of the databases that the services use.
 #[derive(Debug, Clone)]
 pub struct DatabaseUrls {
     /// User service's, with the name of the database.
@@ -136,7 +137,7 @@ pub struct ServiceOptions {
     pub session: Port,
     /// Threads of each service; their default is one a core.
     pub threads: Option<usize>,
-    /// More environment, last one wins.
+    /// More variables for the environment; the last one of a name wins.
     pub env: Vec<(ServiceName, String, String)>,
     /// A proxy on every edge: [`crate::Stack::edge`].
     pub edges: bool,

@@ -1,5 +1,5 @@
-//! Tests that are not run for want of a tool. The test harness knows nothing of them and calls them passed; whoever
-//! runs it names a file in which they are noted.
+//! Tests that are skipped because a tool is missing. The test harness cannot skip a test and counts it as passed, so
+//! the skipped tests are listed in a file whose name whoever runs the tests may set.
 
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write as _};
@@ -12,7 +12,7 @@ use crate::env;
 /// The variable that names the file.
 pub const NOTED_IN: &str = "TRISTORE_SKIPPED";
 
-/// Notes that a test was skipped, if anybody wants to know.
+/// Lists a test as skipped, if a file is set.
 ///
 /// # Errors
 /// When the file cannot be written.
@@ -22,11 +22,11 @@ pub fn note(test: &str) -> Result<()> {
 
 fn note_in(file: &Path, test: &str) -> Result<()> {
     let mut file = OpenOptions::new().create(true).append(true).open(file).context("the skipped tests")?;
-    // In one piece: other tests append too.
+    // In one write, because other tests append to the file too.
     file.write_all(format!("{test}\n").as_bytes()).context("the skipped tests")
 }
 
-/// The tests that were noted in a file, each once.
+/// The tests that a file lists, each once.
 ///
 /// # Errors
 /// When the file cannot be read.

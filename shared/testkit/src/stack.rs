@@ -22,11 +22,11 @@ pub struct Services {
 }
 
 impl Services {
-    /// Migrates each service's database, starts all three, and waits until they serve. Their binaries must be
-    /// built: [`crate::Profile::build`].
+    /// Migrates each service's database, starts all three services, and waits until they serve. Their binaries must
+    /// have been built by [`crate::Profile::build`].
     ///
     /// # Errors
-    /// When one cannot be migrated or started; those that were are ended again.
+    /// When one cannot be migrated or started. Those that were started are ended again.
     pub async fn start(state: &State, urls: &DatabaseUrls, options: &ServiceOptions) -> Result<Self> {
         let mut services = Self::prepare(state, urls, options)?;
         let (session, user, order) = tokio::join!(
@@ -87,7 +87,7 @@ impl Services {
         }
     }
 
-    /// Makes the first admin and gives the id; one who is an admin already stays as they are.
+    /// Makes the first admin and returns the id. Changes nothing when that user is an admin already.
     ///
     /// # Errors
     /// When user service refuses.
@@ -109,7 +109,7 @@ impl Services {
 /// Databases and services of one system.
 #[derive(Debug)]
 pub struct Stack {
-    /// The services. Before the databases, so that they go first when a test panics.
+    /// The services. They stand before the databases so that they are dropped first when a test panics.
     pub services: Services,
     /// Their databases.
     pub databases: Databases,
@@ -117,10 +117,10 @@ pub struct Stack {
 }
 
 impl Stack {
-    /// Starts everything in `state`. The services' binaries must be built: [`crate::Profile::build`].
+    /// Starts everything in `state`. The services' binaries must have been built by [`crate::Profile::build`].
     ///
     /// # Errors
-    /// When something does not start; whatever did is ended again.
+    /// When something does not start. Everything that was started is ended again.
     pub async fn start(
         state: Arc<State>,
         databases: DatabaseOptions,

@@ -1,9 +1,9 @@
 //! The folder that a set of servers lives in.
 //!
-//! `cargo xtask up` has one that it comes back to; each test run has one of its own, so runs never collide.
-//! A lock tells whether its owner is alive: the system drops it when the owner dies, however it dies.
+//! `cargo xtask up` always uses the same one. Each test run has one of its own, so runs never collide. A lock shows
+//! whether the owner is alive: the system releases it when the owner dies, however it dies.
 //!
-//! It is not in the workspace, because a workspace in a home folder is closed to the databases' accounts.
+//! The folder is not in the workspace, because the databases' accounts cannot enter a workspace in a home folder.
 
 use std::fs::{self, File, TryLockError};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -48,9 +48,8 @@ pub fn base() -> PathBuf {
 }
 
 impl State {
-    /// Opens (or makes) the folder `name` in `base` and ends whatever a killed run left running there.
-    ///
-    /// The second value names what was ended.
+    /// Opens the folder `name` in `base`, making it if necessary, and ends the processes that a killed run left there.
+    /// Returns their names too.
     ///
     /// # Errors
     /// When a living run holds the folder, or it cannot be made safely.
@@ -68,7 +67,7 @@ impl State {
         Ok((state, ended))
     }
 
-    /// A new folder for one run, after clearing away the folders of runs that are over.
+    /// Makes a new folder for one run, and removes the folders of runs that are over.
     ///
     /// # Errors
     /// When the folder cannot be made safely.
@@ -76,7 +75,7 @@ impl State {
         safe_folder(base)?;
         sweep(base).await?;
         let id = Uuid::new_v4().simple().to_string();
-        // Under its final name a sweep may find it at once, so it is locked before it gets that name.
+        // Another run's sweep may find the folder as soon as it has its final name, so it is locked before that.
         let (unborn, root) =
             (base.join(format!("new-{id}")), base.join(format!("{RUN_PREFIX}{}", &id[..12])));
         safe_folder(&unborn)?;
@@ -111,7 +110,7 @@ impl State {
         self.pids().join(format!("{process}.pid"))
     }
 
-    /// A random secret that stays the same as long as the folder: 64 hexadecimal digits, 244 random bits.
+    /// A random secret of 64 hexadecimal digits (244 random bits), which is kept with the folder.
     ///
     /// # Errors
     /// When it cannot be read or written.
@@ -125,7 +124,7 @@ impl State {
         Ok(secret)
     }
 
-    /// Keeps something among the secrets, in place of what had this name, and tells where.
+    /// Writes a file among the secrets, replacing one of this name, and returns its path.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -157,30 +156,30 @@ impl State {
 }
 
 impl Drop for State {
-    /// Closing the file would not do: a child that is just being started has a copy of it for a moment.
+    /// Closing the file would not release the lock: a child that is just being started has a copy of it for a moment.
     fn drop(&mut self) {
         let _ = self.lock.unlock();
     }
 }
 
-/// Where a state folder has a secret.
+/// The path of a secret in a state folder.
 #[must_use]
 pub fn secret_path(root: &Path, name: &str) -> PathBuf {
     root.join("secrets").join(name)
 }
 
-/// Who holds the folder, as long as that process lives.
+/// The process that holds the folder; `None` when it has died.
 #[must_use]
 pub fn owner(root: &Path) -> Option<Identity> {
     pid_file::read(&root.join(OWNER)).filter(Identity::is_alive)
 }
 
-/// Removes the folders of runs that are over, and ends what they left running.
+/// Removes the folders of runs that are over, and ends the processes that they left.
 async fn sweep(base: &Path) -> Result<()> {
     for entry in fs::read_dir(base).with_context(|| format!("reading {}", base.display()))? {
         let root = entry?.path();
         let is_run = root.file_name().is_some_and(|name| name.to_string_lossy().starts_with(RUN_PREFIX));
-        // Another run may sweep at the same time: what is gone already is fine.
+        // Another run may sweep at the same time, so a folder may be gone already.
         if !is_run || !root.is_dir() {
             continue;
         }
@@ -203,7 +202,7 @@ fn try_lock(root: &Path) -> Result<Option<File>> {
     }
 }
 
-/// Makes a folder that others may pass through but not change, and refuses one that somebody else prepared.
+/// Makes a folder that others may enter but not change. Refuses one that somebody else owns or can write to.
 fn safe_folder(path: &Path) -> Result<()> {
     if !path.exists() {
         fs::create_dir_all(path).with_context(|| format!("creating {}", path.display()))?;

@@ -1,4 +1,4 @@
-//! A database of its own for each test, on the servers that all share.
+//! A database of its own for each test, on servers that all tests share.
 
 use anyhow::{Context, Result, ensure};
 use uuid::Uuid;
@@ -24,18 +24,18 @@ impl TestPostgres {
     /// An empty database.
     ///
     /// # Errors
-    /// When PostgreSQL cannot be had.
+    /// When PostgreSQL is not available.
     pub async fn create() -> Result<Self> {
         let guard = Self::named(TestServers::get().postgres().await?);
         guard.admin.create_database(&guard.name).await?;
         Ok(guard)
     }
 
-    /// A copy of a database that `migrate` makes once a run: `key` names it and must change when its content does.
-    /// `migrate` gets a URL and must close its connections.
+    /// A copy of a template that `migrate` makes once in a run. `key` names the template and must change when its
+    /// content does. `migrate` gets a URL and must close its connections.
     ///
     /// # Errors
-    /// When PostgreSQL cannot be had, or `migrate` fails.
+    /// When PostgreSQL is not available, or `migrate` fails.
     pub async fn migrated<F>(key: &str, migrate: F) -> Result<Self>
     where
         F: AsyncFnOnce(String) -> Result<()>,
@@ -67,8 +67,8 @@ impl TestPostgres {
 
 impl Drop for TestPostgres {
     fn drop(&mut self) {
-        // On a thread of its own: PostgreSQL waits for a handshake that this thread's runtime may still hold open.
-        // Best effort: the whole server goes at the end of the run.
+        // On a thread of its own, because PostgreSQL waits for handshakes, and this thread's runtime may be in one.
+        // A failure does not matter: the whole server is removed at the end of the run.
         let (admin, name) = (self.admin.clone(), std::mem::take(&mut self.name));
         std::thread::spawn(move || admin.drop_database_now(&name));
     }
@@ -86,7 +86,7 @@ impl TestMongo {
     /// A database that is made by the first write to it.
     ///
     /// # Errors
-    /// When MongoDB cannot be had.
+    /// When MongoDB is not available.
     pub async fn create() -> Result<Self> {
         let admin = TestServers::get().mongo().await?;
         let name = format!("{PREFIX}{}", Uuid::new_v4().simple());
@@ -114,8 +114,8 @@ impl Drop for TestMongo {
 
 /// A numbered Redis database for one test, emptied with this value.
 ///
-/// Channels of Pub/Sub are the same in all databases of a server: a test that publishes or subscribes puts
-/// [`TestRedis::prefix`] into the name.
+/// All databases of a server share the channels of Pub/Sub, so a test that publishes or subscribes puts
+/// [`TestRedis::prefix`] into the channel's name.
 #[derive(Debug)]
 pub struct TestRedis {
     admin: RedisAdmin,
@@ -128,7 +128,7 @@ impl TestRedis {
     /// On the Redis for sessions.
     ///
     /// # Errors
-    /// When Redis cannot be had.
+    /// When Redis is not available.
     pub async fn sessions() -> Result<Self> {
         Self::on(TestServers::get().redis_session().await?).await
     }
@@ -136,7 +136,7 @@ impl TestRedis {
     /// On the Redis for events and cache.
     ///
     /// # Errors
-    /// When Redis cannot be had.
+    /// When Redis is not available.
     pub async fn events() -> Result<Self> {
         Self::on(TestServers::get().redis_events().await?).await
     }

@@ -1,8 +1,8 @@
 //! The servers that tests share.
 //!
-//! `cargo xtask test` starts one set for the whole run and tells where it is in the environment. A plain
-//! `cargo test` has no such set: then each test process starts what it needs, once, and the servers die with it.
-//! A server that cannot be had fails the test that wants it, with the command that helps.
+//! `cargo xtask test` starts one set for the whole run and names its addresses in the environment. Under a plain
+//! `cargo test` each test process starts the servers that it needs, once, and they die with it. When a server is not
+//! available, the test that wants it fails with the command that installs it.
 
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -56,7 +56,7 @@ impl TestServers {
     /// PostgreSQL.
     ///
     /// # Errors
-    /// When it cannot be had.
+    /// When it is not available.
     pub async fn postgres(&self) -> Result<&PostgresAdmin> {
         let start = async || {
             if let Some(url) = env::var(POSTGRES_URL) {
@@ -71,7 +71,7 @@ impl TestServers {
     /// MongoDB.
     ///
     /// # Errors
-    /// When it cannot be had.
+    /// When it is not available.
     pub async fn mongo(&self) -> Result<&MongoAdmin> {
         let start = async || {
             if let Some(url) = env::var(MONGODB_URL) {
@@ -86,7 +86,7 @@ impl TestServers {
     /// The Redis for sessions.
     ///
     /// # Errors
-    /// When it cannot be had.
+    /// When it is not available.
     pub async fn redis_session(&self) -> Result<&RedisAdmin> {
         self.redis(&self.redis_session, REDIS_SESSION_URL, RedisUse::Sessions).await
     }
@@ -94,7 +94,7 @@ impl TestServers {
     /// The Redis for events and cache.
     ///
     /// # Errors
-    /// When it cannot be had.
+    /// When it is not available.
     pub async fn redis_events(&self) -> Result<&RedisAdmin> {
         self.redis(&self.redis_events, REDIS_EVENTS_URL, RedisUse::EventsAndCache).await
     }
@@ -125,8 +125,8 @@ impl TestServers {
     }
 }
 
-/// Nothing runs at the end of a test process that could tidy up, so a shell waits for that end: its standard
-/// input closes when we die.
+/// Removes the state folder after this process has ended. Nothing of ours runs then, so a shell waits for it: its
+/// standard input closes when we die.
 fn remove_when_we_die(state: &State) -> Result<()> {
     const SCRIPT: &str = r#"cat; for _ in 1 2 3 4 5; do sleep 1; rm -rf -- "$1" && exit; done"#;
     let mut command = Command::new("sh");

@@ -1,7 +1,7 @@
-//! Waiting for something to become true, with a deadline and a reason.
+//! Waiting for something to become true, with a deadline.
 //!
-//! Tests never sleep for a guessed time. They say what they wait for and how long it may take, and when it
-//! does not happen the error holds the last thing that was seen.
+//! Tests never sleep for a guessed time. They say what they wait for and how long it may take. When it does not happen,
+//! the error holds the last thing that was seen.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -14,7 +14,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 /// Calls `check` until it answers `Ok`, and fails with its last `Err` when `within` has passed.
 ///
-/// A check that hangs counts as a failed one: it is given up at the deadline.
+/// A check that hangs counts as failed: it is dropped at the deadline.
 ///
 /// # Errors
 /// When the deadline passes first.

@@ -1,5 +1,5 @@
-//! Time and ids come from outside, so that a test can set both. Leases and deadlines that several processes
-//! share do not use these: they go by their database's clock.
+//! Time and ids come from outside, so that a test can set both. Leases and deadlines that several processes share use
+//! their database's clock instead.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +9,7 @@ use uuid::{NoContext, Timestamp, Uuid};
 
 /// Tells the time, in UTC.
 pub trait Clock: Send + Sync + 'static {
-    /// The present time.
+    /// The current time.
     fn now(&self) -> OffsetDateTime;
 }
 
@@ -50,7 +50,7 @@ impl Clock for ManualClock {
 
 /// Makes ids.
 pub trait IdSource: Send + Sync + 'static {
-    /// A new UUIDv7, above all that this source made before.
+    /// A new UUIDv7, greater than every one that this source has made before.
     fn next(&self) -> Uuid;
 }
 

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// A text that is not an id: not a hyphenated lower- or upper-case UUID, or the nil UUID.
+/// The text is not an id: it is not a hyphenated UUID, or it is the nil UUID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InvalidId;
 
@@ -70,11 +70,11 @@ macro_rules! id {
 id! {
     /// A person.
     UserId;
-    /// A text by a user.
+    /// A post that a user has written.
     PostId;
-    /// Something on sale.
+    /// A product on sale.
     ProductId;
-    /// What a customer ordered.
+    /// A customer's order.
     OrderId;
     /// A movement of credit between the services.
     TransferId;
@@ -86,7 +86,7 @@ id! {
     EventId;
 }
 
-/// The hyphenated form only: one thing has one spelling.
+/// Accepts the hyphenated form only, so that an id has one spelling.
 fn parse(text: &str) -> Result<Uuid, InvalidId> {
     if text.len() != uuid::fmt::Hyphenated::LENGTH {
         return Err(InvalidId);

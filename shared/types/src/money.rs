@@ -6,7 +6,8 @@ use std::str::FromStr;
 /// The largest amount that one request may move, in minor units.
 pub const AMOUNT_MAX: i64 = 1_000_000_000_000;
 
-/// The largest balance of a wallet or an account, in minor units. Sums of a thousand balances still fit.
+/// The largest balance of a wallet or an account, in minor units. The sum of a thousand such balances still fits into
+/// an `i64`.
 pub const BALANCE_MAX: i64 = 1_000_000_000_000_000;
 
 /// An ISO 4217 currency that Tristore keeps books in.
@@ -55,12 +56,12 @@ pub struct Money {
     pub minor_units: i64,
 }
 
-/// Why an amount cannot be.
+/// Why there is no such amount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MoneyError {
     /// Not an active ISO 4217 code in capital letters.
     UnknownCurrency,
-    /// Two currencies met.
+    /// The two amounts have different currencies.
     CurrencyMismatch,
     /// The result does not fit.
     Overflow,
@@ -85,7 +86,7 @@ impl Money {
         Self { currency, minor_units }
     }
 
-    /// The sum.
+    /// The sum of both amounts.
     ///
     /// # Errors
     /// When the currencies differ or the sum does not fit.
@@ -108,7 +109,7 @@ impl Money {
 }
 
 impl fmt::Display for Money {
-    /// Minor units and the code; how many decimals a currency has is the reader's business.
+    /// Minor units and the code. The decimal point is left out, since its place depends on the currency.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.minor_units, self.currency)
     }

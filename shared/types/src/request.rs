@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-/// Names one intent of one caller: unique together, for ever where money or an order is concerned.
+/// Names one intent of one caller. All three parts together are unique: for ever where money or an order is concerned.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct RequestKey {
     /// Who asks: a user's id, a service's name, or `anyone` for a method without identity.
@@ -13,8 +13,9 @@ pub struct RequestKey {
     pub request_id: Uuid,
 }
 
-/// What a request said, so that a reuse of its id for another content is noticed: SHA-256 of the whole, then
-/// for each top-level field its number and four bytes of the field's hash, which only name what differs.
+/// What a request contained, so that reusing its id for another content is noticed: SHA-256 of the whole request, then
+/// for each top-level field its number and four bytes of the field's hash. The latter only serve to name the fields
+/// that differ.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fingerprint(Vec<u8>);
 
@@ -22,7 +23,7 @@ const WHOLE: usize = 32;
 const FIELD: usize = 8;
 
 impl Fingerprint {
-    /// Puts one together from the hash of the whole and those of the fields, by number.
+    /// Puts a fingerprint together from the hash of the whole request and those of its fields, by number.
     #[must_use]
     pub fn new(whole: [u8; 32], fields: &[(u32, [u8; 4])]) -> Self {
         let mut bytes = whole.to_vec();
@@ -33,7 +34,7 @@ impl Fingerprint {
         Self(bytes)
     }
 
-    /// Reads back what a database kept; `None` for bytes that never were one.
+    /// Reads back what a database kept; `None` for bytes that are not a fingerprint.
     #[must_use]
     pub fn from_bytes(bytes: Vec<u8>) -> Option<Self> {
         let fields = bytes.len().checked_sub(WHOLE)?;

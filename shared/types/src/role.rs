@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A person's role. Only an admin changes it, and never the own one.
+/// A person's role. Only an admin may change it, and never their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
@@ -13,7 +13,7 @@ pub enum Role {
     Customer,
     /// Sells as well.
     Merchant,
-    /// Runs the place.
+    /// Runs the system.
     Admin,
 }
 

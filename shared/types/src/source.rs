@@ -1,9 +1,9 @@
-//! Where calls come from, as whatever counts by it sees it.
+//! Where calls come from, as limits and throttles count it.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
-/// An IPv4 address, or the first 64 bits of an IPv6 one: of the rest, everybody has as many as he likes.
+/// An IPv4 address, or the first 64 bits of an IPv6 address: whoever has those can choose the other bits freely.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Source(IpAddr);
 

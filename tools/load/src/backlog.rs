@@ -1,5 +1,5 @@
-//! A backlog: many events are committed at once, and it is measured how long it takes until all of them are stamped,
-//! have gone their way, and are applied in the other database.
+//! A backlog: many events are committed at once. Measures how long it takes until all of them are stamped, delivered
+//! and applied in the other database.
 
 use std::time::Duration;
 
@@ -26,7 +26,8 @@ pub struct Backlog {
     /// How many events.
     #[arg(long, default_value_t = 100_000)]
     pub events: usize,
-    /// Write and apply them with bare drivers, here: the floor, watched as `floor`.
+    /// Measure the floor instead: this process writes and applies the events with bare drivers, and is watched as
+    /// `floor`.
     #[arg(long)]
     pub floor: bool,
 }
@@ -57,7 +58,7 @@ async fn run_floor(plan: &Plan, backlog: &Backlog) -> Result<Round> {
     let mut postgres = order_events::postgres(&backlog.databases).await?;
     let mut bare = Bare::connect(&backlog.databases).await?;
     let transaction = written(&mut postgres, bare::STREAM, backlog.events).await?;
-    // This process does the work, and has written all that there is to do.
+    // This process does the work itself, and has already written all events.
     let this = Watched { name: "floor".to_owned(), pid: std::process::id() };
     let watched: Vec<Watched> = plan.watch.iter().cloned().chain([this]).collect();
     let watch = Watch::begin(&watched)?;
@@ -66,7 +67,7 @@ async fn run_floor(plan: &Plan, backlog: &Backlog) -> Result<Round> {
     let mut left = backlog.events;
     while left > 0 {
         let done = bare.step().await?.len();
-        ensure!(done > 0, "{left} events are nowhere");
+        ensure!(done > 0, "{left} events were not applied");
         left = left.saturating_sub(done);
     }
     ended(watch, committed_at, backlog.events)

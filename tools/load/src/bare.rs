@@ -1,6 +1,6 @@
-//! The floor of an event's way: the rows that a sequencer and a consumer write, with the same statements, by bare
-//! drivers in one loop. Nobody leases, publishes, follows or checks anything, and nothing survives a crash in the
-//! middle: no service may be like this, and none can be cheaper. Its rows have a stream of their own.
+//! The floor of an event's way: one loop that writes, with bare drivers and the same statements, the rows that a
+//! sequencer and a consumer write. It leases, publishes, follows and checks nothing, and does not survive a crash in
+//! the middle. No service may work like this, and none can be cheaper. Its rows have a stream of their own.
 
 use std::collections::HashMap;
 
@@ -17,7 +17,7 @@ use crate::order_events::{self, Databases};
 
 /// The stream that no sequencer knows.
 pub(crate) const STREAM: &str = "floor";
-/// As many as order service's sequencer stamps at once.
+/// The number of events that order service's sequencer stamps at once.
 const BATCH: i64 = 1000;
 const SUMS: &str = "order_statistics";
 const MARK: &str = "floor_mark";
@@ -53,7 +53,7 @@ impl Bare {
         Ok(Self { postgres, mongodb, users, next, last })
     }
 
-    /// Stamps what is there, at most a batch, and applies it; which events those were.
+    /// Stamps at most one batch of waiting events, applies them, and returns which they were.
     pub(crate) async fn step(&mut self) -> Result<Vec<Uuid>> {
         let mut events = self.stamp().await?;
         events.sort_unstable_by_key(|event| event.position);
@@ -80,7 +80,7 @@ impl Bare {
         query.fetch_all(&mut self.postgres).await.context("stamping")
     }
 
-    /// The sums of all customers and the mark, in one transaction.
+    /// Writes the sums of all customers and the mark, in one transaction.
     async fn apply(&self, events: &[Stamped]) -> Result<()> {
         let mut placed: HashMap<Uuid, i64> = HashMap::new();
         for event in events {

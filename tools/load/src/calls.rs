@@ -27,13 +27,14 @@ pub enum Target {
     Empty,
     /// `session.v1.SessionService/ValidateSession`; the token of the call must be a service's.
     ValidateSession {
-        /// The tokens to show; each call in flight has one of its own, as far as there are so many.
+        /// The tokens to validate. Each call in flight has one of its own if there are enough.
         #[arg(long, required = true)]
         access_token: Vec<String>,
     },
     /// `session.v1.SessionService/Login`.
     Login {
-        /// As whom; no address more than once at a time, so there must be as many as calls in flight.
+        /// The addresses to log in with. None is used by two calls at a time, so there must be as many as calls in
+        /// flight.
         #[arg(long, required = true)]
         email: Vec<String>,
         /// The password of all of them.
@@ -42,22 +43,22 @@ pub enum Target {
     },
     /// `user.v1.UserService/GetUser`.
     GetUser {
-        /// Whom.
+        /// The users to read.
         #[arg(long, required = true)]
         user_id: Vec<String>,
     },
     /// `order.v1.OrderService/GetOrder`.
     GetOrder {
-        /// Which.
+        /// The orders to read.
         #[arg(long, required = true)]
         order_id: Vec<String>,
     },
     /// `order.v1.OrderService/PlaceOrder`: a new order each time.
     PlaceOrder {
-        /// What there is to choose from, all of one seller.
+        /// The products to choose from, all of one seller.
         #[arg(long, required = true)]
         product_id: Vec<String>,
-        /// How many different ones are in an order.
+        /// The number of different products in an order.
         #[arg(long, default_value_t = 3)]
         items: usize,
     },
@@ -75,7 +76,7 @@ pub enum Service {
 }
 
 impl Target {
-    /// Whose call it is; an empty call can be made to each.
+    /// The service that the call goes to; `None` for an empty call, which can go to each.
     #[must_use]
     pub fn service(&self) -> Option<Service> {
         match self {
@@ -95,7 +96,7 @@ impl Bearer {
     /// Calls with this token; without one when it is empty.
     ///
     /// # Errors
-    /// When it cannot stand in a header.
+    /// When it cannot be sent in a header.
     pub fn new(token: &str) -> Result<Self> {
         let value = (!token.is_empty()).then(|| format!("Bearer {token}").parse().context("a token"));
         Ok(Self(value.transpose()?))
@@ -111,7 +112,7 @@ impl Interceptor for Bearer {
     }
 }
 
-/// A connection that calls as somebody.
+/// A connection whose calls carry a token.
 pub type Connection = InterceptedService<Channel, Bearer>;
 
 /// Connects.
@@ -132,19 +133,22 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Calls with so many in flight.
+    /// Calls `target` over `connection`.
     ///
     /// # Errors
-    /// When the target has too little to call with.
+    /// When an order wants more products than there are.
     pub fn new(target: Target, connection: Connection) -> Result<Self> {
         if let Target::PlaceOrder { product_id, items } = &target {
-            ensure!(product_id.len() >= *items, "an order of {items} needs as many products");
+            ensure!(
+                product_id.len() >= *items,
+                "an order of {items} products needs at least that many to choose from"
+            );
         }
         Ok(Self { target: Arc::new(target), connection })
     }
 }
 
-/// The one of a list that a lane has.
+/// The item of a list that belongs to a lane.
 fn of(list: &[String], lane: usize) -> String {
     list[lane % list.len()].clone()
 }
@@ -183,7 +187,7 @@ impl drive::Call for Caller {
     }
 }
 
-/// Places an order of some of these products, and gives its id.
+/// Places an order of some of these products, and returns its id.
 pub(crate) async fn place_order(
     connection: &Connection,
     product_ids: &[String],

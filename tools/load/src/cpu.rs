@@ -1,9 +1,10 @@
-//! What a process has used, from `/proc`: CPU time and memory, of it and its children. PostgreSQL is a process for
-//! each session, and their sum is what counts.
+//! The CPU time and memory that a process and its children have used, from `/proc`. Children count because PostgreSQL
+//! runs a process for each session.
 //!
-//! The kernel tells CPU time twice. `stat` counts in hundredths of a second, too coarse for a second of a calm
-//! service; `schedstat` counts nanoseconds, but a thread that has ended takes its count with it. The larger of the
-//! two is right to the nanosecond as long as no thread ended, and to two hundredths in any case.
+//! The kernel reports CPU time in two files. `stat` counts hundredths of a second, which is too coarse for one second
+//! of a service with little to do. `schedstat` counts nanoseconds, but loses the count of a thread that ends. The
+//! larger of the two is exact to the nanosecond as long as no thread ends, and to two hundredths of a second in any
+//! case.
 
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use procfs::{ProcError, ProcResult, ticks_per_second};
 pub struct Usage {
     /// CPU time.
     pub cpu: Duration,
-    /// Memory of the process itself, without its children: those of PostgreSQL share most of theirs.
+    /// Memory of the process itself, without its children, since PostgreSQL's share most of theirs.
     pub resident_kib: u64,
 }
 

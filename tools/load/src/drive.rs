@@ -11,14 +11,14 @@ use tonic::{Code, Status};
 
 use crate::round::{Plan, Round, Seen, Tally, Watch};
 
-/// Calls that wait for an answer at a fixed rate, at the most: beyond that the system is not keeping up, and those
-/// that are due are counted as failed instead of sent.
+/// The most calls in flight at a fixed rate. When there are more, the system is not keeping up, and further calls are
+/// counted as failed instead of being sent.
 const IN_FLIGHT_MAX: usize = 4096;
 /// How long the last answers are waited for.
 const LAST_ANSWERS_WITHIN: Duration = Duration::from_secs(15);
 
-/// Something to call, over and over. `lane` is which of the calls in flight it is, for callers that may not share
-/// what they call with.
+/// Something to call over and over. Calls in flight at the same time have different lanes, for callers that must not
+/// share what they call with.
 pub trait Call: Clone + Send + 'static {
     /// Calls once.
     fn call(&self, lane: usize) -> impl Future<Output = Result<(), Status>> + Send;
@@ -60,7 +60,7 @@ pub async fn closed_loop(plan: &Plan, in_flight: usize, call: impl Call) -> Resu
     Ok(seen.with(&sum))
 }
 
-/// Calls `rate` times a second, whatever comes back; a call's time is from when it was due.
+/// Calls `rate` times a second, whatever comes back. A call's time counts from when it was due.
 ///
 /// # Errors
 /// When a watched process is not there, or calls are not answered at all.
@@ -125,7 +125,8 @@ async fn watched(plan: &Plan, from: Clock, until: Clock) -> Result<Seen> {
     Ok(watch.end()?)
 }
 
-/// Tells when calls are due, each at its time. A thread of its own: the timers of the runtime tell milliseconds only.
+/// Announces each call when it is due. It runs on a thread of its own, since the runtime's timers are exact to a
+/// millisecond only.
 fn pace(rate: f64, began: Clock, end: Clock, due: &mpsc::Sender<Clock>) {
     for number in 0_u32.. {
         let at = began + Duration::from_secs_f64(f64::from(number) / rate);
@@ -133,7 +134,7 @@ fn pace(rate: f64, began: Clock, end: Clock, due: &mpsc::Sender<Clock>) {
             return;
         }
         std::thread::sleep(at.saturating_duration_since(Clock::now()));
-        // A full queue holds the pacer up, and not the times at which calls are due.
+        // A full queue delays this thread, but not the times at which calls are due.
         if due.blocking_send(at).is_err() {
             return;
         }
@@ -207,8 +208,8 @@ mod tests {
         assert!(round.p50_ms >= 15.0, "{round:?}");
     }
 
-    /// Claim: what others would have waited for is in the figures. A server that takes 10 ms a call and gets 200 a
-    /// second falls behind; a loop that waited for it would tell 10 ms.
+    /// Claim: the figures contain the time that other callers would have waited. A server that takes 10 ms a call and
+    /// gets 200 calls a second falls behind; a loop that waited for its answers would report 10 ms.
     #[tokio::test]
     async fn at_a_fixed_rate_the_wait_of_those_who_were_not_served_counts() {
         let server = OneAtATime::new(Duration::from_millis(10));

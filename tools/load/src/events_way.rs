@@ -1,9 +1,8 @@
 //! The way of an event: from the commit in order service's database until user service has applied it in its own.
 //!
-//! The producer notes when each COMMIT was answered. When an event was applied is seen in the mark of consumer
-//! `user.statistics`, which moves in the transaction of the effects; it is read about a thousand times a second. That
-//! costs the database something, so what things cost is measured in rounds of their own, which read it at their end
-//! only.
+//! The producer notes when each COMMIT was answered. The mark of consumer `user.statistics` shows when an event was
+//! applied, since it moves in the transaction of the effects. It is read about a thousand times a second, which costs
+//! the database something. So CPU is measured in rounds of its own, which read the mark at their end only.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -26,7 +25,7 @@ use crate::round::{Plan, Round, Tally};
 const LANES: usize = 16;
 const LOOK_EVERY: Duration = Duration::from_micros(500);
 const APPLIED_WITHIN: Duration = Duration::from_secs(20);
-/// Between two batches of the floor, as order service's sequencer waits.
+/// The pause between two batches of the floor, the same as in order service's sequencer.
 const STAMP_PAUSE: Duration = Duration::from_millis(2);
 
 /// What to measure.
@@ -38,10 +37,11 @@ pub struct Way {
     /// Events in a second.
     #[arg(long, default_value_t = 500.0)]
     pub events_rate: f64,
-    /// Leave the times out, and with them what looking costs.
+    /// Do not measure the times, so that reading the mark costs nothing.
     #[arg(long)]
     pub without_times: bool,
-    /// Stamp and apply them with bare drivers, here: the floor, which looks at its times for nothing.
+    /// Measure the floor instead: this process stamps and applies the events with bare drivers, and knows their times
+    /// without reading the mark.
     #[arg(long, conflicts_with = "without_times")]
     pub floor: bool,
 }
@@ -136,7 +136,7 @@ async fn run_floor(plan: &Plan, way: &Way) -> Result<Round> {
     Ok(round.with_times(&tally))
 }
 
-/// Waits until so many events are stamped; their head.
+/// Waits until this many events are stamped, and returns the position of the last one.
 async fn stamped(postgres: &mut PgConnection, before: Position, count: usize) -> Result<Position> {
     let wanted = before + i64::try_from(count)?;
     let end = Instant::now() + APPLIED_WITHIN;

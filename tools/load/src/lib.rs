@@ -1,9 +1,9 @@
 //! The load generator: drives calls at a running system, and measures times, CPU and memory.
 //!
-//! Two ways to drive. A *closed loop* keeps so many calls in flight: it finds out how much work there can be, and what
-//! it costs; since it waits for slow answers, its times are no service levels. At a *fixed rate* each call has a time
-//! at which it is due, and its time is counted from then, whether or not it could be sent: what others would have
-//! waited is in the figures.
+//! There are two ways to drive. A *closed loop* keeps a fixed number of calls in flight. It finds out how much work is
+//! possible and what it costs; since it waits for slow answers, its times are no service levels. At a *fixed rate* each
+//! call is due at a certain time, and its duration counts from then, even if it is sent later. So the figures contain
+//! the time that other callers would have waited.
 
 pub mod backlog;
 mod bare;
@@ -18,8 +18,8 @@ pub mod round;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// What the floors set in their sessions with PostgreSQL, as order service does: without it, the statements that both
-/// send cost the server more.
+/// The settings of the floors' sessions with PostgreSQL, the same as order service's. Without them, the statements that
+/// both send cost the server more.
 pub const POSTGRES_SETTINGS: [(&str, &str); 3] =
     [("plan_cache_mode", "force_generic_plan"), ("enable_seqscan", "off"), ("jit", "off")];
 

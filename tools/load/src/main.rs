@@ -17,7 +17,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 #[derive(Debug, Parser)]
 #[command(name = "load", version)]
 struct Cli {
-    /// Whose calls they are: an access token, or a service's token. None for calls that anyone may make.
+    /// The token of the calls: an access token, or a service's token. Without one, the calls have no identity.
     #[arg(long, env = "TRISTORE_TOKEN", hide_env_values = true, default_value = "")]
     token: SecretString,
     #[command(flatten)]
@@ -25,7 +25,7 @@ struct Cli {
     /// Calls under way at once, in a closed loop.
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=4096))]
     in_flight: u16,
-    /// Calls in a second, whatever comes back. [default: a closed loop]
+    /// Calls a second, whatever comes back. [default: a closed loop]
     #[arg(long)]
     rate: Option<f64>,
     /// User service.
@@ -61,24 +61,24 @@ enum Output {
 enum Work {
     #[command(flatten)]
     Call(Target),
-    /// `order.v1.TransferService/PayOrder`, of orders that are placed first.
+    /// `order.v1.TransferService/PayOrder`, for orders that are placed first.
     Pay {
-        /// Access tokens of customers who have the credit.
+        /// Access tokens of customers who have enough credit.
         #[arg(long, required = true)]
         customer_token: Vec<String>,
-        /// What they order.
+        /// The products to order.
         #[arg(long, required = true)]
         product_id: Vec<String>,
         /// How many orders to place: more than can be paid in the time.
         #[arg(long, default_value_t = 2000)]
         orders: usize,
     },
-    /// The way of an event: from the commit in order service's database until user service has applied it. Writes
-    /// orders straight into that database: nothing for a system that is in use.
+    /// The way of an event, from the commit in order service's database until user service has applied it. Writes
+    /// orders straight into that database, so it is not for a system that is in use.
     EventsWay(Way),
     /// How long a backlog of events takes to be applied in user service's database. Writes as `events-way` does.
     Backlog(Backlog),
-    /// Nothing: only watches.
+    /// No calls: only watches processes.
     Idle,
 }
 

@@ -1,6 +1,6 @@
-//! Events of order service's stream from a producer of our own: orders, written with their events as order service
-//! writes them, and its sequencer told as another replica tells it. So all that order service and user service use
-//! is for the events' way, and none of it for calls.
+//! A producer of our own for order service's stream. It writes orders with their events as order service does, and
+//! wakes its sequencer as another replica would. So everything that order service and user service use is spent on the
+//! way of the events, and nothing on calls.
 
 use std::time::{Duration, Instant};
 
@@ -52,7 +52,7 @@ pub(crate) struct NewOrder {
     at: OffsetDateTime,
 }
 
-/// The customers, who are in no database.
+/// The customers. They are in no database.
 #[derive(Debug, Clone)]
 pub(crate) struct Customers(Vec<Uuid>);
 
@@ -75,7 +75,7 @@ impl Customers {
     }
 }
 
-/// Writes orders with their events in a stream, in one statement.
+/// Writes orders, and their events into a stream, in one statement.
 pub(crate) async fn write(connection: &mut PgConnection, stream: &str, orders: &[NewOrder]) -> Result<()> {
     let query = sqlx::query(
         "WITH new AS (
@@ -111,7 +111,7 @@ pub(crate) async fn postgres(databases: &Databases) -> Result<PgConnection> {
     PgConnection::connect_with(&options).await.context("connecting to PostgreSQL")
 }
 
-/// Tells the sequencer that there is something to stamp, wherever it runs.
+/// Tells the sequencer, wherever it runs, that there are events to stamp.
 #[derive(Debug, Clone)]
 pub(crate) struct Wake(MultiplexedConnection);
 
@@ -132,7 +132,7 @@ impl Wake {
     }
 }
 
-/// How far the stream has come: its head, or where all of it was applied.
+/// A position of the stream: its head, or how far its events are applied.
 pub(crate) type Position = i64;
 
 /// The newest position of the stream.
@@ -141,7 +141,7 @@ pub(crate) async fn head(connection: &mut PgConnection) -> Result<Position> {
     Ok(query.fetch_one(connection).await?.try_get(0)?)
 }
 
-/// The newest position once all that is committed is stamped: what came before a round may have left events behind.
+/// The newest position, once all committed events are stamped. Whatever ran before a round may have left some behind.
 pub(crate) async fn head_at_rest(connection: &mut PgConnection, within: Duration) -> Result<Position> {
     let end = Instant::now() + within;
     while Instant::now() < end {
@@ -182,13 +182,13 @@ impl Marks {
         Ok(Self(database.collection("consumer_mark")))
     }
 
-    /// The mark of the consumer whose effects are in documents.
+    /// The mark of the consumer that keeps statistics.
     pub(crate) async fn statistics(&self) -> Result<Position> {
         let mark = self.0.find_one(doc! { "_id": "user.statistics" }).await?.context("no mark yet")?;
         Ok(mark.get_i64("position")?)
     }
 
-    /// The mark of whoever is furthest behind.
+    /// The mark of the consumer that is furthest behind.
     pub(crate) async fn slowest(&self) -> Result<Position> {
         let marks: Vec<Document> = self.0.find(doc! { "stream": STREAM }).await?.try_collect().await?;
         let positions = marks.iter().map(|mark| Ok(mark.get_i64("position")?)).collect::<Result<Vec<_>>>()?;

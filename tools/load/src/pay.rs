@@ -1,4 +1,4 @@
-//! Transfers of credit: orders are placed first, which does not count, and then paid, each by the one who ordered it.
+//! Transfers of credit: orders are placed first, which is not counted, and then each is paid by its customer.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::calls::{Connection, place_order};
 use crate::drive;
 
-/// Orders that wait to be paid, of several customers.
+/// Unpaid orders of several customers.
 #[derive(Debug, Clone)]
 pub struct Payments {
     customers: Arc<Vec<Customer>>,
@@ -26,7 +26,7 @@ struct Customer {
 }
 
 impl Payments {
-    /// Places `count` orders, each customer as many as the others.
+    /// Places `count` orders, the same number for each customer.
     ///
     /// # Errors
     /// When an order is refused.
@@ -52,7 +52,7 @@ impl Payments {
 }
 
 impl drive::Call for Payments {
-    /// Pays one of the lane's customer's orders. With none left, it fails: the rate would be of something else.
+    /// Pays an order of the lane's customer. Fails when none is left, because the rate would not be that of payments.
     async fn call(&self, lane: usize) -> Result<(), Status> {
         let customer = &self.customers[lane % self.customers.len()];
         let order = customer.orders.lock().unwrap_or_else(PoisonError::into_inner).pop_front();

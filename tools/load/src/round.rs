@@ -1,4 +1,4 @@
-//! One measured stretch of time: how long, whom to watch, and what came of it.
+//! One measured stretch of time: its length, the processes to watch, and the result.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -18,10 +18,10 @@ pub struct Plan {
     /// For how long.
     #[arg(long, default_value = "5s", value_parser = humantime::parse_duration)]
     pub duration: Duration,
-    /// Time before that, which does not count.
+    /// Time before that, which is not counted.
     #[arg(long, default_value = "0s", value_parser = humantime::parse_duration)]
     pub warm_up: Duration,
-    /// Processes whose CPU time and memory are told.
+    /// Processes whose CPU time and memory are reported.
     #[arg(long, value_name = "NAME=PID")]
     pub watch: Vec<Watched>,
 }
@@ -45,7 +45,7 @@ impl FromStr for Watched {
     }
 }
 
-/// What came of a stretch of time.
+/// The result of a stretch of time.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Round {
     /// How long it was.
@@ -82,7 +82,7 @@ impl Round {
         self.done as f64 / self.seconds
     }
 
-    /// The same with these times instead.
+    /// The same result with these times instead.
     #[must_use]
     pub fn with_times(self, tally: &Tally) -> Self {
         let (seconds, processes) = (self.seconds, self.processes);
@@ -95,7 +95,7 @@ impl Round {
         self.done > 0 && self.errors.is_empty()
     }
 
-    /// The result for people.
+    /// The result as lines for people.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         let Self { p50_ms, p90_ms, p99_ms, longest_ms, .. } = self;
@@ -134,7 +134,7 @@ impl Default for Tally {
 }
 
 impl Tally {
-    /// Counts one.
+    /// Counts one call or event.
     pub fn count(&mut self, failed: Option<Code>, time: Duration) {
         match failed {
             None => self.times.saturating_record(nanos(time)),
@@ -173,7 +173,7 @@ impl Watch {
         Ok(Self { began: Instant::now(), before })
     }
 
-    /// Looks again: what was used since.
+    /// Looks again, and returns what was used since.
     ///
     /// # Errors
     /// When one is not there any more.
@@ -196,7 +196,7 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// The result, with what was counted meanwhile.
+    /// The result, together with what was counted meanwhile.
     #[must_use]
     pub fn with(self, tally: &Tally) -> Round {
         let times = &tally.times;

@@ -1,5 +1,5 @@
-//! `tristore audit`: whether credit is conserved, both sides printed. Ends with 1 on drift, and with 2 when the books
-//! could not be audited: then nothing is known.
+//! `tristore audit`: shows both books and whether credit is conserved. Exits with 1 on drift, and with 2 when the books
+//! could not be audited, so that nothing is known.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -13,9 +13,9 @@ use crate::client::{Client, Service};
 use crate::output::Output;
 
 const DRIFT: u8 = 1;
-/// What `tristore audit` ends with when it could not tell.
+/// The exit code when the books could not be audited.
 pub(crate) const UNKNOWN: u8 = 2;
-/// Longer than one step of an audit takes, with the wait for the cut in it.
+/// Longer than one step of an audit takes, including the wait for the cut.
 const SILENCE: Duration = Duration::from_secs(120);
 
 #[derive(Debug, clap::Args)]
@@ -23,7 +23,7 @@ pub(crate) struct Options {
     /// Read both books from their first entries, with every chain of hashes.
     #[arg(long)]
     full: bool,
-    /// Only tell how the last audit ended, whoever asked for it, how long ago, and whether one has failed since.
+    /// Run no audit: show the result of the last one, whoever ran it, its age, and whether an audit has failed since.
     #[arg(long, conflicts_with = "full")]
     last: bool,
 }
@@ -74,7 +74,7 @@ async fn audit(client: &Client, output: &Output, options: &Options) -> Result<Au
     Ok(audit)
 }
 
-/// A verdict is as good as it is new.
+/// Prints how old the verdict is, since an old one says little about now.
 fn print_age(output: &Output, known: &GetAuditResponse) {
     let age: Duration = known.age_duration.and_then(|age| age.try_into().ok()).unwrap_or_default();
     let full = known.full_start_time.map_or_else(|| "never".to_owned(), |time| time.to_string());

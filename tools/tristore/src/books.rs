@@ -1,5 +1,5 @@
-//! `tristore books`: both ledgers. While transfers run the two sides may differ by what is on its way; the command
-//! then says so instead of calling it drift.
+//! `tristore books`: both ledgers. While transfers run, the two sides may differ by the credit that is on its way. The
+//! command then says so instead of reporting drift.
 
 use std::process::ExitCode;
 

@@ -18,7 +18,7 @@ use tonic::{Request, Status};
 
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Where the services are and who asks.
+/// The services' addresses, and the admin's token.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Endpoints {
     /// User service.
@@ -134,7 +134,7 @@ impl Client {
         AccountServiceClient::with_interceptor(self.order.clone(), self.identity.clone())
     }
 
-    /// Audits have no deadline: a full one takes as long as the books are large.
+    /// Audits have no deadline, since a full one takes longer the larger the books are.
     pub(crate) fn audits(&self) -> AuditServiceClient<Authorized> {
         let identity = Identity { deadline: None, ..self.identity.clone() };
         AuditServiceClient::with_interceptor(self.order.clone(), identity)

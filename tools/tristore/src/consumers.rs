@@ -1,4 +1,4 @@
-//! `tristore consumers` and `tristore resync`: who stands still and why, and letting it go on.
+//! `tristore consumers` and `tristore resync`: which consumers are halted and why, and how to make them go on.
 
 use std::time::Duration;
 
@@ -12,14 +12,14 @@ use crate::Consent;
 use crate::client::{Client, Service};
 use crate::output::Output;
 
-/// How often it is asked whether a resync has ended.
+/// How often to ask whether a resync has ended.
 const ASK_EVERY: Duration = Duration::from_secs(1);
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Resync {
     /// The consumer, such as `order.customers`.
     consumer: String,
-    /// Of a resync that was begun before: joins it, or tells what it came to.
+    /// The request id of an earlier resync: waits for its end, or reports its result.
     #[arg(long)]
     request_id: Option<Uuid>,
 }
@@ -55,7 +55,7 @@ pub(crate) async fn resync(client: &Client, output: &Output, consent: Consent, w
     consent.required(&format!("rebuild {consumer} from its producer's snapshot"))?;
     let service = Service::of_consumer(&consumer)?;
     let request_id = request_id.unwrap_or_else(Uuid::now_v7).to_string();
-    // The answer may never come; this is what to ask with.
+    // The answer may never arrive. With this id the operator can ask again.
     eprintln!("tristore: resync {request_id} of {consumer}");
     let request = ResyncRequest { request_id, consumer };
     let answer = until_ended(client, service, &request).await.context(service.name())?;
@@ -79,7 +79,7 @@ async fn until_ended(
     }
 }
 
-/// Whether this very resync goes on, and not another one.
+/// Whether this resync is still running, and not another one.
 fn goes_on(status: &Status, request_id: &str) -> bool {
     let details = status.get_error_details();
     details.error_info().is_some_and(|info| {

@@ -1,4 +1,4 @@
-//! `tristore`: what an operator asks of a running system, and the few things that an operator may change.
+//! `tristore`: shows an operator the state of a running system, and makes the few changes that an operator may make.
 
 mod audit;
 mod books;
@@ -17,7 +17,7 @@ use clap::{Parser, Subcommand};
 use client::{Client, Endpoints};
 use output::{Format, Output};
 
-/// Looks into a running Tristore, and mends it. Reads only, unless --yes-change-state is given.
+/// Inspects a running Tristore and repairs it. Only reads unless --yes-change-state is given.
 #[derive(Debug, Parser)]
 #[command(name = "tristore", version)]
 struct Cli {
@@ -26,7 +26,7 @@ struct Cli {
     /// How data is printed.
     #[arg(long, value_enum, default_value_t, global = true)]
     output: Format,
-    /// Do what changes something; without it such a command only says what it would do.
+    /// Really make changes; without it, a command that changes something only says what it would do.
     #[arg(long, global = true)]
     yes_change_state: bool,
     #[command(subcommand)]
@@ -35,7 +35,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Where every stream stands.
+    /// Shows the head of every stream.
     Streams,
     /// Transfers of credit between the services.
     #[command(subcommand)]
@@ -43,17 +43,17 @@ enum Command {
     /// Events that a consumer could not apply.
     #[command(subcommand)]
     Parked(parked::Command),
-    /// How far every consumer is, and why it stands still if it does.
+    /// Shows the position of every consumer, and why it is halted if it is.
     Consumers,
-    /// Lets a halted consumer go on: rebuilt from its producer's snapshot where it can be.
+    /// Makes a halted consumer go on, rebuilt from its producer's snapshot where that is possible.
     Resync(consumers::Resync),
-    /// Both ledgers side by side; fails when they do not conserve.
+    /// Shows both ledgers side by side; fails when credit is not conserved.
     Books,
-    /// Compares both books at a cut while traffic runs. Ends with 1 on drift, with 2 when it could not tell.
+    /// Compares both books at a cut, while traffic runs. Exits with 1 on drift, with 2 when it could not audit them.
     Audit(audit::Options),
 }
 
-/// The right to change something.
+/// Whether the operator has agreed to a change.
 #[derive(Debug, Clone, Copy)]
 struct Consent(bool);
 
@@ -69,7 +69,7 @@ impl Consent {
 async fn main() -> ExitCode {
     let cli = Cli::parse();
     let failure = match cli.command {
-        // 1 would say that there is drift.
+        // 1 would mean that there is drift.
         Command::Audit(_) => ExitCode::from(audit::UNKNOWN),
         _ => ExitCode::FAILURE,
     };

@@ -43,7 +43,7 @@ impl Output {
         Ok(())
     }
 
-    /// Prints rows below a head, each column as wide as it must be.
+    /// Prints rows below a header, each column as wide as its widest cell.
     pub(crate) fn table(&self, head: &[&str], rows: &[Vec<String>]) {
         for line in table(head, rows) {
             println!("{line}");

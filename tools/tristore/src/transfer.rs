@@ -10,12 +10,12 @@ use crate::output::Output;
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
-    /// What both services know of a transfer, as a timeline.
+    /// Shows what both services know of a transfer, as a timeline.
     Explain {
         /// The transfer.
         id: String,
     },
-    /// Sends the present step's command once more and gives a new budget of attempts.
+    /// Sends the command of the current step once more, with a new budget of attempts.
     Retry {
         /// The transfer.
         id: String,

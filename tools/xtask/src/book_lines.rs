@@ -1,7 +1,8 @@
-//! Both books as the databases themselves tell them: a line for psql and one for mongosh, each working as printed
-//! in a shell, and what their tables say.
+//! Both books straight from the databases: a command line for psql and one for mongosh, which work in a shell as they
+//! are printed, and a reader for their tables.
 //!
-//! psql logs in as a role that can only read, with its password in a file: a command line is for everybody to read.
+//! psql logs in as a role that can only read. Its password is in a file, since everybody on the machine can read
+//! command lines.
 
 use anyhow::Result;
 use api::conservation::{Book, Books};
@@ -9,17 +10,17 @@ use testkit::{Mongo, Postgres, Stack, State};
 
 const READER: &str = "reader";
 
-/// The lines.
+/// The command lines.
 #[derive(Debug)]
 pub(crate) struct BookLines {
-    /// Order service's book, by psql.
+    /// Shows order service's book, with psql.
     pub(crate) order: String,
-    /// User service's book, by mongosh.
+    /// Shows user service's book, with mongosh.
     pub(crate) user: String,
 }
 
 impl BookLines {
-    /// The lines for a running system. Makes the role that reads.
+    /// The command lines for a running system. Makes the role that reads.
     pub(crate) async fn of(stack: &Stack) -> Result<Self> {
         let databases = &stack.databases;
         let order = psql(&databases.postgres, databases.state()).await?;
@@ -53,7 +54,7 @@ fn mongosh(server: &Mongo) -> String {
     format!("mongosh --quiet '{}' --eval '{entries}; {balances}'", server.url("user_service"))
 }
 
-/// The rows of printed tables, the cells of each divided by one space.
+/// The rows of printed tables, each with one space between its cells.
 pub(crate) fn rows(printed: &str) -> Vec<String> {
     let is_frame = |c: char| c.is_whitespace() || "|│'".contains(c);
     let rows = printed.lines().map(|line| line.split(is_frame).filter(|cell| !cell.is_empty()).collect());
@@ -66,7 +67,7 @@ pub(crate) fn rows(printed: &str) -> Vec<String> {
     rows.filter(|cells| cells.first().is_some_and(is_currency)).map(|cells| cells.join(" ")).collect()
 }
 
-/// The rows that a book's line must print when the services say this.
+/// The rows that a book's command line must print when the services report `books`.
 pub(crate) fn rows_of(books: &Books, book: Book) -> Vec<String> {
     let lines: Vec<_> = books.lines.iter().filter(|line| line.book == book).collect();
     let entries =

@@ -11,8 +11,8 @@ use tokio::process::Command;
 
 use crate::out;
 
-/// Checks format, lints, documentation, protocol files, unused dependencies and the layers. All checks run, also
-/// when one fails.
+/// Checks format, lints, documentation, protocol files, unused dependencies and the layers. All checks run, even when
+/// one fails.
 #[derive(clap::Args)]
 pub(crate) struct Args {}
 
@@ -67,7 +67,7 @@ async fn buf(args: &[&str]) -> Result<()> {
     run_in_workspace(command).await
 }
 
-/// Compares with what is published: `origin/main` on a branch, the commit before on main itself.
+/// Compares with the published protocol: that of `origin/main` on a branch, that of the previous commit on main.
 async fn buf_breaking() -> Result<()> {
     let head = revision("HEAD").await;
     let published = revision("origin/main").await.filter(|main| Some(main) != head.as_ref());

@@ -1,4 +1,4 @@
-//! `doctor`: what this machine has, what it lacks, and how to get that.
+//! `doctor`: shows which programs this machine has, which are missing, and how to install those.
 
 use std::process::{Command, ExitCode};
 
@@ -7,18 +7,18 @@ use testkit::programs::{self, MongoProgram, POSTGRES_AT_LEAST, REDIS_AT_LEAST};
 
 use crate::{out, tools};
 
-/// Tells what is found and what is missing. Fails when `up`, `check` or a test would lack something.
+/// Shows what is found and what is missing. Fails when something is missing that `up`, `check` or a test needs.
 #[derive(clap::Args)]
 pub(crate) struct Args {}
 
-/// One thing looked for.
+/// One program that was looked for.
 pub(crate) struct Finding {
     pub(crate) name: &'static str,
     /// Whether `up`, `check` or a test needs it.
     pub(crate) needed: bool,
-    /// What was found, or why not.
+    /// What was found, or why nothing was.
     pub(crate) found: Result<String>,
-    /// How to get it.
+    /// How to install it.
     pub(crate) hint: &'static str,
 }
 
@@ -39,7 +39,7 @@ pub(crate) fn run(_: &Args) -> Result<ExitCode> {
     Ok(if broken { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// Everything looked for. Quick: it runs each program once, for its version.
+/// Looks for everything. This is quick: it runs each program once, for its version.
 pub(crate) fn findings() -> Vec<Finding> {
     let mut all = servers();
     let util_linux = "apt-get install util-linux";
@@ -81,7 +81,7 @@ pub(crate) fn findings() -> Vec<Finding> {
     all
 }
 
-/// The servers that `up` and `test` cannot do without.
+/// The servers that `up` and `test` need.
 pub(crate) fn servers() -> Vec<Finding> {
     let hint = "`cargo xtask tools` installs it";
     let finding = |name, found| Finding { name, needed: true, found, hint };
@@ -114,7 +114,7 @@ fn on_path(name: &str, flag: &str) -> Result<String> {
     version(&programs::on_path(name).context("not found")?, flag)
 }
 
-/// The first line that a program prints for `flag`, on either output.
+/// The first line that a program prints for `flag`, on standard output or standard error.
 fn version(program: &std::path::Path, flag: &str) -> Result<String> {
     let output =
         Command::new(program).arg(flag).output().with_context(|| format!("running {}", program.display()))?;

@@ -1,4 +1,4 @@
-//! `env`: lets a shell talk to what `up` runs.
+//! `env`: lets a shell talk to the system that `up` runs.
 
 use std::fs;
 use std::path::PathBuf;
@@ -11,17 +11,17 @@ use testkit::{Stack, state};
 use crate::local::{ADMIN_EMAIL, ADMIN_PASSWORD, Local, OPERATORS_COMMAND};
 use crate::{out, tools};
 
-/// The file among the secrets that has the variables, one a line.
+/// The secret with the variables, one on each line.
 const ENVIRONMENT: &str = "environment";
-/// Where the services' programs are; not a variable of the shell's.
+/// The line with the folder of the services' programs, which is not a variable for the shell.
 const PROGRAMS: &str = "PROGRAMS";
 /// The tools that people call by hand.
 const TOOLS: [&str; 4] = ["grpcurl", "buf", "mongosh", "psql"];
 
-/// Prints variables for a shell that is to talk to what `up` runs: eval "$(cargo xtask env)".
+/// Prints variables for a shell that talks to the system that `up` runs: eval "$(cargo xtask env)".
 ///
-/// The services' and the databases' addresses, an admin's access token in `TRISTORE_TOKEN` (good for 15 minutes),
-/// and a PATH with the services, the operator's command and the tools of `cargo xtask tools`.
+/// They are the addresses of services and databases, an admin's access token in `TRISTORE_TOKEN` (valid for 15
+/// minutes), and a PATH with the services, the operator's command and the tools of `cargo xtask tools`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The state folder given to `up`.
@@ -40,7 +40,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     let kept: Vec<(&str, &str)> = kept.lines().filter_map(|line| line.split_once('=')).collect();
     let value = |name: &str| {
         let found = kept.iter().find(|(kept, _)| *kept == name);
-        found.map(|(_, value)| *value).with_context(|| format!("`up` told no {name}"))
+        found.map(|(_, value)| *value).with_context(|| format!("`up` has not recorded {name}"))
     };
     let api = Api::new(value("USER_URL")?, value("ORDER_URL")?, value("SESSION_URL")?)?;
     let admin = api.log_in(ADMIN_EMAIL, &secret(ADMIN_PASSWORD)?).await.context("logging the admin in")?;
@@ -52,7 +52,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Keeps what [`run`] prints, among the secrets of the running system.
+/// Records the variables for [`run`], as a secret of the running system.
 pub(crate) async fn keep(local: &Local) -> Result<()> {
     let Stack { services, databases, .. } = &local.stack;
     let programs = local.profile.binary(OPERATORS_COMMAND);

@@ -1,11 +1,11 @@
-//! Lines to paste into a shell once the system is up: from sign-up to a refund, each working as printed.
+//! Lines to paste into a shell once the system is up, from sign-up to a refund. Each works as it is printed.
 //!
-//! The calls need grpcurl and a POSIX shell, no more: ids come from the kernel, tokens are cut out of the answers.
+//! The calls need only grpcurl and a POSIX shell: ids come from the kernel, and tokens are cut out of the answers.
 
 use crate::book_lines::BookLines;
 use crate::local::Endpoints;
 
-/// The lines that `up` prints. `path` is what the shell's `PATH` lacks.
+/// The lines that `up` prints. `path` has the folders that are missing in the shell's `PATH`.
 pub(crate) fn lines(endpoints: &Endpoints, books: &BookLines, path: &str) -> Vec<String> {
     let Endpoints { user, order, session, admin_email, admin_password } = endpoints;
     let mut lines = vec!["# What each service offers.".to_owned()];
@@ -73,7 +73,7 @@ pub(crate) fn lines(endpoints: &Endpoints, books: &BookLines, path: &str) -> Vec
         format!(r#"call "$ANN_TOKEN" {user} user.v1.WalletService/GetWallet '{{"currency_code":"EUR"}}'"#),
         format!(r#"call "$BEN_TOKEN" {order} order.v1.AccountService/GetAccount '{{"currency_code":"EUR"}}'"#),
         String::new(),
-        "# Both books as the databases themselves tell them; `tristore books` has them from the services.".to_owned(),
+        "# Both books straight from the databases; `tristore books` gets them from the services.".to_owned(),
         books.order.clone(),
         books.user.clone(),
     ]);

@@ -13,7 +13,7 @@ use crate::out;
 use crate::tools;
 
 pub(crate) const ADMIN_EMAIL: &str = "admin@tristore.test";
-/// The name of the admin's password among the secrets.
+/// The name of the secret with the admin's password.
 pub(crate) const ADMIN_PASSWORD: &str = "admin-password";
 const ADMIN_NAME: &str = "Admin";
 pub(crate) const OPERATORS_COMMAND: &str = "tristore";
@@ -22,30 +22,30 @@ const LAST_PORT: u16 = u16::MAX - 7;
 /// Where and how the system runs.
 #[derive(clap::Args, Debug, Clone)]
 pub(crate) struct LocalArgs {
-    /// Folder for data, logs and secrets. Must be reachable for the databases' accounts when run by root.
+    /// Folder for data, logs and secrets. When root runs this, the databases' accounts must be able to enter it.
     #[arg(long, value_name = "DIR", env = "TRISTORE_STATE")]
     pub(crate) state: Option<PathBuf>,
-    /// Put everything on the seven ports after this one: user, order and session service, PostgreSQL, MongoDB,
-    /// Redis for sessions, Redis for events. [default: 50051 to 50053, 15432, 17017, 16379, 16380]
+    /// Use the seven ports after this one for user, order and session service, PostgreSQL, MongoDB, Redis for sessions
+    /// and Redis for events. [default: 50051 to 50053, 15432, 17017, 16379, 16380]
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1024..=i64::from(LAST_PORT)))]
     port_base: Option<u16>,
     /// Run the optimised build.
     #[arg(long)]
     release: bool,
-    /// Threads of each service. [default: one a core]
+    /// Threads of each service. [default: one for each core]
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
-    /// Start no Redis for events and cache: everything must still arrive.
+    /// Start no Redis for events and cache. Events must still arrive.
     #[arg(long)]
     pub(crate) without_event_redis: bool,
 }
 
-/// Where a system listens when nobody chose.
+/// The ports of a system when none are chosen.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Ports {
-    /// Where people look for it.
+    /// The documented ones.
     WellKnown,
-    /// Wherever there is room, so that it runs beside another.
+    /// Free ones, so that it can run beside another system.
     Free,
 }
 
@@ -54,7 +54,7 @@ impl LocalArgs {
         self.state.clone().unwrap_or_else(state::base)
     }
 
-    /// The same system with everything.
+    /// The same system, with the Redis for events and cache.
     pub(crate) fn with_event_redis(&self) -> Self {
         Self { without_event_redis: false, ..self.clone() }
     }
@@ -69,7 +69,7 @@ impl LocalArgs {
     }
 }
 
-/// Where a running system is, for people and for the demo.
+/// The addresses of a running system, for people and for the demo.
 #[derive(Debug, Clone)]
 pub(crate) struct Endpoints {
     /// `host:port` of user service.
@@ -84,7 +84,7 @@ pub(crate) struct Endpoints {
     pub(crate) admin_password: String,
 }
 
-/// A system that runs.
+/// A running system.
 pub(crate) struct Local {
     pub(crate) stack: Stack,
     pub(crate) endpoints: Endpoints,

@@ -47,7 +47,7 @@ async fn main() -> ExitCode {
     match run(Cli::parse().command).await {
         Ok(code) => code,
         Err(error) => {
-            // Nothing else reports it, and the chain of causes is what helps.
+            // With the whole chain of causes, since nothing else reports it.
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }

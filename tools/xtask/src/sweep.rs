@@ -1,4 +1,4 @@
-//! `cargo xtask sweep`: kills a service at every named moment, while something passes it, and looks what became of it.
+//! `cargo xtask sweep`: kills a service at every named moment, while an operation passes it, and checks the outcome.
 
 use std::process::ExitCode;
 
@@ -6,10 +6,11 @@ use anyhow::{Context, Result};
 use clap::Args as ClapArgs;
 use testkit::state;
 
-/// Kill a service at every named moment; one line each case, and the sum. Fails when a case does.
+/// Kills a service at every named moment. Prints a line for each case and the sum; fails when a case does.
 #[derive(ClapArgs)]
 pub(crate) struct Args {
-    /// `--only TEXT` (cases whose line contains it, may be repeated), `--repeats N`, `--short` (as in CI), `--systems N` (side by side).
+    /// `--only TEXT` (cases whose line contains it; may be repeated), `--repeats N`, `--short` (as in CI), `--systems
+    /// N` (that run side by side).
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
     sweep: Vec<String>,
 }

@@ -1,4 +1,4 @@
-//! `test`: every test of the workspace on one set of servers.
+//! `test`: runs every test of the workspace on one set of servers.
 
 use std::path::Path;
 use std::process::{ExitCode, Stdio};
@@ -15,10 +15,10 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use crate::local::asked_to_stop;
 use crate::{out, tools};
 
-/// Runs all tests on one private set of databases, and sums them up in one line.
+/// Runs all tests on one private set of databases, and prints the sum in one line.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// For `cargo test`, such as `-p order-service` or the name of a test.
+    /// Arguments for `cargo test`, such as `-p order-service` or the name of a test.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
     cargo: Vec<String>,
 }
@@ -27,7 +27,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     tools::ensure_servers().await?;
     if !picks_packages(&args.cargo) {
         out::step("building what the tests run");
-        // Before any test, not beside them: a compiler takes the time from those that must come to an end in time.
+        // Before the tests start, since a compiler beside them would slow down tests that have a time limit.
         for profile in [Profile::Debug, Profile::Faults] {
             profile.build(&PROGRAMS).await?;
         }
@@ -48,13 +48,13 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     let (code, mut sum) = tested?;
     stopped?;
     for test in skipped::noted(&skips)? {
-        out::line(format_args!("skipped for want of a tool: {test}"));
+        out::line(format_args!("skipped because a tool is missing: {test}"));
         sum.skip();
     }
     if code == 0 {
         Arc::into_inner(state).map_or(Ok(()), State::remove)?;
     } else {
-        // The next run clears it away.
+        // The next run removes the folder.
         out::line(format_args!("logs of the databases: {}", state.root().join("logs").display()));
         if sum.failed == 0 {
             out::line(format_args!("cargo test ended with {code} although no test reported a failure"));
@@ -64,7 +64,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     Ok(ExitCode::from(code))
 }
 
-/// Servers that somebody chose outlive the runs: what an earlier one left there goes first.
+/// Removes the databases of earlier runs from servers that somebody has named, which outlive the runs.
 async fn sweep_given_servers() -> Result<()> {
     if let Some(url) = env::var(POSTGRES_URL) {
         PostgresAdmin::new(&url)?.sweep(PREFIX).await?;
@@ -81,7 +81,7 @@ async fn cargo_test(databases: &Databases, args: &[String], skips: &Path) -> Res
     if !picks_packages(args) {
         command.arg("--workspace");
     }
-    // A failed test says what went wrong; where it was made, in fifty lines, hides that.
+    // A failed test says what went wrong. Fifty lines of backtrace would hide that.
     command.args(args).stdout(Stdio::piped()).env("RUST_LIB_BACKTRACE", "0");
     command.env(skipped::NOTED_IN, skips);
     for (variable, url) in [
@@ -90,7 +90,7 @@ async fn cargo_test(databases: &Databases, args: &[String], skips: &Path) -> Res
         (REDIS_SESSION_URL, databases.redis_session.url(0)),
         (REDIS_EVENTS_URL, databases.redis_events_url().to_owned()),
     ] {
-        // A server that somebody chose counts, such as a real MongoDB.
+        // A server that somebody has named, such as a real MongoDB, is used instead of ours.
         command.env(variable, env::var(variable).unwrap_or(url));
     }
     let mut child = command.spawn().context("running cargo")?;
@@ -108,7 +108,7 @@ fn picks_packages(args: &[String]) -> bool {
     args.iter().any(|arg| arg.starts_with("-p") || arg.starts_with("--package"))
 }
 
-/// All test binaries together.
+/// The counts of all test binaries together.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Sum {
     passed: u64,
@@ -117,13 +117,13 @@ struct Sum {
 }
 
 impl Sum {
-    /// One of those that passed did nothing.
+    /// Counts a test as skipped that the harness has counted as passed.
     fn skip(&mut self) {
         self.passed = self.passed.saturating_sub(1);
         self.skipped += 1;
     }
 
-    /// Counts a line like `test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; ...`; others are nothing.
+    /// Adds a line like `test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; ...`, and ignores all others.
     fn add(&mut self, line: &str) {
         let Some((_, counts)) = line.strip_prefix("test result: ").and_then(|rest| rest.split_once(". "))
         else {

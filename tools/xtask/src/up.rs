@@ -19,7 +19,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
-    // Dropping a start that is not finished ends what it has started.
+    // Dropping an unfinished start ends everything that it has started.
     let local = tokio::select! {
         started = Local::start(&args.local, "up", Ports::WellKnown) => started?,
         asked = asked_to_stop() => {
@@ -43,7 +43,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Says it once for each part that ends by itself; the rest goes on, since somebody may be trying just that.
+/// Reports each part that ends by itself, once. The others go on, since somebody may have ended it to try that.
 async fn report_ends(local: &Local) {
     let mut known = Vec::new();
     loop {

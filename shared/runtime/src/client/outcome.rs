@@ -10,18 +10,18 @@ use tonic_types::StatusExt as _;
 /// Whether a call took effect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// It did.
+    /// It took effect.
     Happened,
-    /// It did not, and will not.
+    /// It did not take effect, and will not.
     DidNotHappen {
         /// The reason of ErrorInfo, or the code's name where there is none.
         reason: String,
         /// Whether the same call may succeed later.
         retryable: bool,
     },
-    /// It may have, or may still. Repeat it with the same `request_id`, or ask.
+    /// It may have taken effect, or may still do so. Repeat the call with the same `request_id`, or ask the peer.
     Unknown {
-        /// When the peer wants the repeat.
+        /// How long the peer asks to wait before the repeat.
         retry_after: Option<Duration>,
     },
 }
@@ -71,7 +71,7 @@ pub(super) fn retry_after(status: &Status) -> Option<Duration> {
     status.get_details_retry_info().and_then(|info| info.retry_delay)
 }
 
-/// Nothing was sent, or it was refused before the handler ran.
+/// Whether the call was never sent, or was refused before the handler ran.
 pub(super) fn never_began(status: &Status) -> bool {
     let was_never_sent = anyhow::Chain::new(status).any(|error| {
         // hyper reports a request as cancelled when its connection was lost before it was sent. A request that was sent

@@ -1,4 +1,4 @@
-//! Repeating calls that found nobody at home.
+//! Repeating calls to a peer that is unavailable.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -14,15 +14,15 @@ use crate::deadline::Deadline;
 /// How a call may be repeated. Clones share the budget: keep one policy for each peer.
 #[derive(Debug, Clone)]
 pub struct RetryPolicy {
-    /// Bound of the first delay.
+    /// The longest first delay.
     pub base: Duration,
-    /// Bound of every delay.
+    /// The longest delay.
     pub cap: Duration,
-    /// Attempts in all.
+    /// The number of attempts, the first included.
     pub attempts_max: u32,
-    /// Time in all, when the call being served leaves no less.
+    /// The time for all attempts, unless the call being served has less time left.
     pub within: Duration,
-    /// What all calls together may repeat.
+    /// How many repeats all calls together may make.
     pub budget: Budget,
 }
 
@@ -38,8 +38,8 @@ impl Default for RetryPolicy {
     }
 }
 
-/// Ten repeats in a row, and one more for every ten successes: a peer that is down is not called all the more
-/// for it.
+/// Allows ten repeats in a row, and one more for every ten successes, so that a peer that is down does not get more
+/// calls than one that is up.
 #[derive(Debug, Clone)]
 pub struct Budget(Arc<AtomicI64>);
 
@@ -65,11 +65,11 @@ impl Budget {
     }
 }
 
-/// Repeats a call while it answers UNAVAILABLE, or was not sent because the connection went away. Only for calls that are idempotent or carry a `request_id`:
-/// whether the first one took effect is not known.
+/// Repeats a call while its answer is UNAVAILABLE, or while it could not be sent because the connection was lost. Only
+/// for calls that are idempotent or carry a `request_id`: the first one may have taken effect.
 ///
 /// # Errors
-/// The last answer, when it is another one or attempts, time or budget are used up.
+/// The last answer, when it is any other error, or when attempts, time or budget are used up.
 pub async fn retry_unavailable<T, F, Fut>(policy: &RetryPolicy, mut call: F) -> Result<T, Status>
 where
     F: FnMut() -> Fut,

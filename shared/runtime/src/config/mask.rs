@@ -7,7 +7,7 @@ use serde_json::Value;
 
 const MASK: &str = "***";
 
-/// `#[serde(serialize_with = "secret")]`: stands for a secret.
+/// `#[serde(serialize_with = "secret")]`: shows `***` in place of a secret.
 ///
 /// # Errors
 /// Only the serializer's own.
@@ -23,8 +23,8 @@ pub fn human<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok,
     serializer.collect_str(&humantime::format_duration(*duration))
 }
 
-/// The effective configuration as JSON, for the first log line: URLs lose their passwords, and whatever is
-/// called a token, secret or password is masked even if its field forgot to say so.
+/// The effective configuration as JSON, for the first log line. Passwords in URLs are masked, and so is every field
+/// whose name has `token`, `secret` or `password` in it, even when it does not ask for that.
 pub fn masked(config: &impl Serialize) -> String {
     let mut value = serde_json::to_value(config).unwrap_or_else(|error| Value::String(error.to_string()));
     mask("", &mut value);
@@ -47,8 +47,8 @@ fn is_secret(key: &str) -> bool {
     ["token", "secret", "password", "pepper"].iter().any(|word| key.contains(word))
 }
 
-/// Any text with the passwords of the URLs in it masked: `redis://user:***@host/0`. Query parameters that hold a
-/// password are masked too.
+/// Masks the passwords of all URLs in a text: `redis://user:***@host/0`. Query parameters that hold a password are
+/// masked too.
 #[must_use]
 pub fn redact_url(text: &str) -> String {
     let mut out = String::with_capacity(text.len());

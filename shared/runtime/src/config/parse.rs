@@ -34,28 +34,28 @@ fn with_listen(mut command: Command, listen: &'static str) -> Command {
 /// A duration such as `250ms`, `5s` or `1m 30s`.
 ///
 /// # Errors
-/// When it is none.
+/// When it is not a duration.
 pub fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| error.to_string())
 }
 
-/// A duration of which zero would make no sense, such as a timeout.
+/// A duration that must not be zero, such as a timeout.
 ///
 /// # Errors
-/// When it is none, or zero.
+/// When it is not a duration, or is zero.
 pub fn time_span(text: &str) -> Result<Duration, String> {
     duration(text)
         .and_then(|span| if span.is_zero() { Err("must be above zero".to_owned()) } else { Ok(span) })
 }
 
-/// What [`secret_value`] gives.
+/// What [`secret_value`] returns.
 pub type ParsedSecret = Result<SecretString, String>;
 
-/// A secret: the text itself, or with `file:` the content of a file, without white space around it. Never part
-/// of the error.
+/// A secret: the text itself, or with `file:` the content of a file, without white space around it. The error never
+/// contains it.
 ///
 /// # Errors
-/// When the file cannot be read, or nothing is there.
+/// When the file cannot be read, or the secret is empty.
 pub fn secret_value(text: &str) -> ParsedSecret {
     let secret = match text.strip_prefix("file:") {
         None => text.trim().to_owned(),

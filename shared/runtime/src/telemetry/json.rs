@@ -1,7 +1,7 @@
 //! One JSON object a line: the event, its trace id, and the spans around it.
 //!
-//! The subscriber's own JSON formatter knows no trace ids and parses its own output whenever a span gets one
-//! more field. Here a span's fields are kept as text that can be appended to.
+//! The JSON formatter of `tracing-subscriber` knows no trace ids, and parses its own output again whenever a span gets
+//! one more field. Here a span's fields are kept as text that can be appended to.
 
 use std::fmt::{self, Write as _};
 
@@ -92,7 +92,7 @@ struct Visitor<'a> {
 
 impl Visitor<'_> {
     fn write(&mut self, field: &Field, value: impl FnOnce(&mut dyn fmt::Write) -> fmt::Result) {
-        // The other names of this kind are instructions for the exporter.
+        // The other names that begin with `otel.` are instructions for the exporter.
         let name = match field.name() {
             "otel.name" => "name",
             name if name.starts_with("otel.") => return,
@@ -137,8 +137,8 @@ impl Visit for Visitor<'_> {
     }
 }
 
-/// Writes a JSON string. Whatever could start a line, move a cursor or turn the direction of writing is
-/// escaped, so that a name that somebody chose cannot forge a line.
+/// Writes a JSON string. Characters that start a line, move the cursor or change the direction of writing are escaped,
+/// so that a name that somebody chose cannot forge a log line.
 fn push_text(out: &mut (impl fmt::Write + ?Sized), text: &str) -> fmt::Result {
     out.write_char('"')?;
     for c in text.chars() {

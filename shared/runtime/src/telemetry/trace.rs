@@ -1,12 +1,12 @@
 //! The trace context of W3C: <https://www.w3.org/TR/trace-context/>.
 //!
-//! With a collector, the ids are those of the spans that are exported. Without one, making spans for an exporter
-//! that is not there would be the dearest part of a short call: then ids are made when somebody asks for them
-//! (an error, an event, a call to a peer, a log line) and kept in the extensions of the tracing span.
+//! With a collector, the ids are those of the exported spans. Without one, making such spans would be the most
+//! expensive part of a short call. Ids are then made only when something needs them (an error, an event, a call to a
+//! peer, a log line), and are kept in the extensions of the tracing span.
 //!
-//! **Whose word counts.** Whoever calls may name the trace, so that both sides find the call again. Whether it is
-//! recorded is decided once, where it comes in from outside, by this service's own ratio; from there on it goes
-//! along with the calls and the events of services. Else anybody could have everything recorded, or nothing.
+//! **Who decides.** Every caller may name the trace, so that both sides can find the call again. Whether the trace is
+//! recorded is decided once, by the service that the trace enters from outside, by its own ratio. That decision travels
+//! with the calls and events of services. Otherwise any caller could have everything recorded, or nothing.
 
 use std::collections::HashSet;
 use std::sync::OnceLock;
@@ -27,12 +27,12 @@ pub(super) fn export(ratio: f64) {
     EXPORTED_RATIO.get_or_init(|| ratio);
 }
 
-/// Whether spans may be exported, so that it is worth while to describe them.
+/// Whether spans are exported, and so are worth describing.
 pub(crate) fn is_exporting() -> bool {
     EXPORTED_RATIO.get().is_some()
 }
 
-/// The `traceparent` of the current span, for whatever continues its work: an event, a call to a peer.
+/// The `traceparent` of the current span, for an event or a call to a peer that continues its work.
 #[must_use]
 pub fn current_traceparent() -> Option<String> {
     let context = current()?;
@@ -46,8 +46,9 @@ pub fn trace_id() -> Option<String> {
     Some(current()?.trace_id().to_string())
 }
 
-/// The `traceparent` for what comes of an event that had this one: the current span's where that goes on in the
-/// event's trace. A span that handles events of several traces is in one of them; the others go on from the event.
+/// The `traceparent` for what follows from an event that had this one. It is that of the current span, if that span is
+/// in the event's trace. A span that handles events of several traces is in one of them only; for the other events it
+/// is the event's own.
 #[must_use]
 pub fn continued(traceparent: Option<&str>) -> Option<String> {
     let event = traceparent?;
@@ -56,23 +57,23 @@ pub fn continued(traceparent: Option<&str>) -> Option<String> {
     if is_same { current_traceparent() } else { Some(event.to_owned()) }
 }
 
-/// Makes a span that was not entered yet a child of the one that a service of ours names in `traceparent`. What is
-/// no valid `traceparent` is ignored, as the standard says: the span begins a trace of its own.
+/// Makes a span that was not entered yet a child of the one that another service of ours names in `traceparent`. An
+/// invalid `traceparent` is ignored, as the standard demands, and the span begins a trace of its own.
 pub(crate) fn set_parent(span: &Span, traceparent: &str) {
     if let Some(parent) = parse(traceparent) {
-        go_on(span, parent);
+        continue_from(span, parent);
     }
 }
 
-/// The same for whoever else calls: the trace is theirs to name, and ours to record or not.
+/// As [`set_parent`] for callers from outside: they name the trace, and we decide whether it is recorded.
 pub(crate) fn set_foreign_parent(span: &Span, traceparent: &str) {
     if let Some(parent) = parse(traceparent) {
-        go_on(span, decided_here(&parent, EXPORTED_RATIO.get().copied().unwrap_or_default()));
+        continue_from(span, decided_here(&parent, EXPORTED_RATIO.get().copied().unwrap_or_default()));
     }
 }
 
-/// Makes a span that was not entered yet a child of the first of these spans, and links it to the others: what
-/// handles several events at once.
+/// Makes a span that was not entered yet a child of the first of these spans, and links it to the others. For a span
+/// that handles several events at once.
 pub fn set_parents(span: &Span, traceparents: &[&str]) {
     let mut parents = traceparents.iter().filter_map(|traceparent| parse(traceparent));
     let Some(first) = parents.next() else { return };
@@ -80,12 +81,12 @@ pub fn set_parents(span: &Span, traceparents: &[&str]) {
         let mut known = HashSet::from([first.span_id()]);
         parents.filter(|parent| known.insert(parent.span_id())).for_each(|parent| span.add_link(parent));
     }
-    go_on(span, first);
+    continue_from(span, first);
 }
 
-fn go_on(span: &Span, parent: SpanContext) {
+fn continue_from(span: &Span, parent: SpanContext) {
     if is_exporting() {
-        // Fails only for a span that the filter left out.
+        // This fails only for a span that the filter left out.
         let _unheard = span.set_parent(Context::new().with_remote_span_context(parent));
     } else {
         span.with_subscriber(|(id, dispatch)| {
@@ -95,7 +96,7 @@ fn go_on(span: &Span, parent: SpanContext) {
     }
 }
 
-/// The same trace with our own decision whether to record it.
+/// The same trace, with our own decision whether to record it.
 fn decided_here(parent: &SpanContext, ratio: f64) -> SpanContext {
     let flags = if fastrand::f64() < ratio { TraceFlags::SAMPLED } else { TraceFlags::NOT_SAMPLED };
     SpanContext::new(parent.trace_id(), parent.span_id(), flags, true, TraceState::NONE)
@@ -112,16 +113,16 @@ pub(super) fn of_span(id: &span::Id, dispatch: &Dispatch) -> Option<SpanContext>
         let context = context.span().span_context().clone();
         return context.is_valid().then_some(context);
     }
-    made_when_asked(&dispatch.downcast_ref::<Registry>()?.span(id)?)
+    context_on_demand(&dispatch.downcast_ref::<Registry>()?.span(id)?)
 }
 
-/// The context that was made for the span; else one that continues the nearest span around it that has one; else
-/// the outermost span begins a trace, so that all spans inside it share it.
-fn made_when_asked<'a, R: LookupSpan<'a>>(span: &SpanRef<'a, R>) -> Option<SpanContext> {
+/// The context that was made for the span. If it has none yet, a new one that continues the nearest enclosing span with
+/// a context. If there is no such span either, the outermost span begins a trace, which all spans inside it share.
+fn context_on_demand<'a, R: LookupSpan<'a>>(span: &SpanRef<'a, R>) -> Option<SpanContext> {
     let id = span.id();
     let mut parent = None;
     let mut outermost = None;
-    // A worker lives as long as its process; what it does one after the other is not one trace.
+    // A worker lives as long as its process. The things that it does one after the other are not one trace.
     for span in span.scope().take_while(|span| span.metadata().target() != WORKER) {
         let context = span.extensions().get::<SpanContext>().cloned();
         if let Some(context) = context {
@@ -135,26 +136,26 @@ fn made_when_asked<'a, R: LookupSpan<'a>>(span: &SpanRef<'a, R>) -> Option<SpanC
     }
     let parent = match parent {
         Some(parent) => parent,
-        None => keep(&outermost?, begin()),
+        None => store(&outermost?, new_trace()),
     };
     // The outermost span may be this one.
     if let Some(context) = span.extensions().get::<SpanContext>() {
         return Some(context.clone());
     }
-    Some(keep(span, child(&parent)))
+    Some(store(span, child(&parent)))
 }
 
-fn keep<'a, R: LookupSpan<'a>>(span: &SpanRef<'a, R>, context: SpanContext) -> SpanContext {
+fn store<'a, R: LookupSpan<'a>>(span: &SpanRef<'a, R>, context: SpanContext) -> SpanContext {
     span.extensions_mut().replace(context.clone());
     context
 }
 
-fn begin() -> SpanContext {
+fn new_trace() -> SpanContext {
     let trace = TraceId::from(fastrand::u128(1..));
     SpanContext::new(trace, new_span(), TraceFlags::NOT_SAMPLED, false, TraceState::NONE)
 }
 
-/// Keeps the sender's decision whether the trace is recorded: others may do so.
+/// Keeps the sender's decision whether the trace is recorded, for the services that are called next.
 fn child(parent: &SpanContext) -> SpanContext {
     SpanContext::new(parent.trace_id(), new_span(), parent.trace_flags(), false, TraceState::NONE)
 }
@@ -175,7 +176,7 @@ fn parse(text: &str) -> Option<SpanContext> {
         return None;
     }
     let version = u8::from_str_radix(digits(0..2)?, 16).ok()?;
-    // A later version may have more behind another dash; version 0 has not, and 255 is none.
+    // A later version may have more fields after another dash. Version 0 has none, and 255 is not a version.
     if version == 255
         || (version == 0 && bytes.len() != 55)
         || bytes.get(55).is_some_and(|byte| *byte != b'-')

@@ -6,7 +6,7 @@ use bson::{Document, doc};
 use super::Mongo;
 use crate::folder::Backup;
 
-/// A logical backup of one database: what is in its collections, whose indexes and validators stay.
+/// A logical backup of one database: the documents in its collections, without indexes and validators.
 #[derive(Debug)]
 pub struct Documents {
     database: String,
@@ -14,7 +14,7 @@ pub struct Documents {
 }
 
 impl Mongo {
-    /// Takes a physical backup. The server is away meanwhile.
+    /// Takes a physical backup, for which the server is stopped and started again.
     ///
     /// # Errors
     /// When it does not end or does not start again.
@@ -26,7 +26,7 @@ impl Mongo {
         Ok(backup)
     }
 
-    /// Puts the server back to a physical backup of it: everything since is lost.
+    /// Restores the server from a physical backup: everything written since is lost.
     ///
     /// # Errors
     /// When it does not end or does not start.
@@ -36,7 +36,7 @@ impl Mongo {
         self.restart().await
     }
 
-    /// Takes a logical backup of one database, which nobody may write meanwhile.
+    /// Takes a logical backup of one database. Nobody may write to it meanwhile.
     ///
     /// # Errors
     /// When the server refuses.
@@ -54,7 +54,7 @@ impl Mongo {
         Ok(Documents { database: database.to_owned(), collections })
     }
 
-    /// Makes the documents of one database what they were; nobody may use it meanwhile.
+    /// Restores the documents of one database. Nobody may use it meanwhile.
     ///
     /// # Errors
     /// When the server refuses.

@@ -37,7 +37,7 @@ impl Postgres {
         Ok(backup)
     }
 
-    /// Puts the server back to a physical backup of it: everything since is lost.
+    /// Restores the server from a physical backup: everything written since is lost.
     ///
     /// # Errors
     /// When it does not end or does not start.
@@ -59,7 +59,7 @@ impl Postgres {
         Ok(Dump { file, database: database.to_owned() })
     }
 
-    /// Makes one database of the same server what it was, disconnecting whoever uses it.
+    /// Restores one database of the same server from a logical backup, disconnecting whoever uses it.
     ///
     /// # Errors
     /// When `pg_restore` fails.
@@ -96,7 +96,7 @@ impl Postgres {
     /// Waits until this standby has everything that `primary` has.
     ///
     /// # Errors
-    /// When it does not get there.
+    /// When it does not catch up in time.
     pub async fn caught_up(&self, primary: &Self) -> Result<()> {
         let written = primary.admin.run("postgres", "SELECT pg_current_wal_flush_lsn()".to_owned()).await?;
         let query = format!("SELECT pg_last_wal_replay_lsn() >= '{}'", written.trim());
@@ -122,7 +122,7 @@ impl Postgres {
         address(self.port)
     }
 
-    /// The database without the password, which goes by the environment.
+    /// The URL of a database, without the password, which is passed in the environment.
     fn name(&self, database: &str) -> PathBuf {
         format!("postgres://{USER}@{}/{database}", self.address()).into()
     }
@@ -134,7 +134,7 @@ impl Postgres {
         self.run("pg_basebackup", args).await
     }
 
-    /// Runs a program of PostgreSQL's as the account that the server runs as: what it writes is the server's.
+    /// Runs one of PostgreSQL's programs under the server's account, so that the server can read what it writes.
     async fn run(&self, program: &str, args: Vec<OsString>) -> Result<()> {
         let (launch, path) = (self.process.launch(), programs::postgres_bin()?.join(program));
         let password = self.admin.password().to_owned();

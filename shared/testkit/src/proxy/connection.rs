@@ -1,4 +1,4 @@
-//! One connection through a proxy: two pumps that pass on what they may.
+//! One connection through a proxy: two pumps, which pass bytes on as the faults allow.
 
 use std::io;
 use std::sync::{Mutex, PoisonError};
@@ -16,12 +16,12 @@ use super::switches::{Direction, Switches};
 
 const CHUNK: usize = 16 * 1024;
 
-/// Why a connection is over before both ends have said so: it is reset.
+/// Why a connection is reset before both ends have closed it.
 #[derive(Debug)]
 enum Broken {
     Fault,
     Socket,
-    /// What was said is not of the edge's protocol.
+    /// The bytes do not follow the edge's protocol.
     Misunderstood(anyhow::Error),
 }
 
@@ -31,10 +31,10 @@ impl From<io::Error> for Broken {
     }
 }
 
-/// What an accepted connection hears of its edge.
+/// An accepted connection's view of its edge.
 pub(super) struct Line {
     switches: watch::Receiver<Switches>,
-    /// As it was when the connection was accepted: later ones concern it.
+    /// The count when the connection was accepted. A higher count resets it.
     resets: u64,
     heals: u64,
 }
@@ -53,11 +53,12 @@ impl Line {
 struct Connection {
     line: Line,
     dialogue: Option<Mutex<Box<dyn Dialogue>>>,
-    /// An acknowledgement was swallowed: nothing more reaches the client.
+    /// An acknowledgement was lost, so nothing more reaches the client.
     is_mute: watch::Sender<bool>,
 }
 
-/// Passes on what two sockets say until both have ended or a fault ends them. What could not be understood is an error.
+/// Passes bytes on between two sockets, until both are closed or a fault resets them. Fails when the bytes do not
+/// follow the protocol.
 pub(super) async fn serve(
     mut client: TcpStream,
     mut server: TcpStream,
@@ -81,7 +82,7 @@ pub(super) async fn serve(
         }
     };
     if broken.is_some() {
-        // A peer that is gone already needs no reset.
+        // This fails when the peer is gone already, which does not matter.
         let _ = (client.set_zero_linger(), server.set_zero_linger());
     }
     match broken {
@@ -134,7 +135,8 @@ impl Connection {
         }
     }
 
-    /// What may be sent of what has come and was held, and what becomes of the connection if something is lost.
+    /// The bytes that may be sent, of those that arrived now and those that were held; and what happens to the
+    /// connection if an acknowledgement is lost.
     fn hear_answer(
         &self,
         dialogue: &Mutex<Box<dyn Dialogue>>,
@@ -186,11 +188,11 @@ impl Connection {
         let bites = silent(&switches.borrow_and_update());
         let Some(bites) = bites else { return };
         bites.add();
-        // The proxy is gone when nobody can switch any more, and with it this connection.
+        // When the sender is gone, so is the proxy, and this connection ends with it.
         let _ = switches.wait_for(|switches| silent(switches).is_none()).await;
     }
 
-    /// Until somebody wants this connection reset, or heals an edge on which it lost something.
+    /// Waits until this connection is to be reset, or until its edge is healed after it lost an acknowledgement.
     async fn reset(&self) -> Broken {
         let Line { switches, resets, heals } = &self.line;
         let mut switches = switches.clone();

@@ -1,5 +1,5 @@
-//! What the two ends of a connection say to each other, as far as a lost acknowledgement needs it: which bytes are
-//! the answer to what. Each protocol is read frame by frame, over whatever boundaries the bytes arrive in.
+//! Understands a connection's protocol as far as losing an acknowledgement needs it: which bytes answer which request.
+//! Each protocol is read frame by frame, however the bytes arrive in pieces.
 
 use std::sync::{Arc, PoisonError};
 
@@ -10,10 +10,10 @@ use super::mongo::{Mongo, Transactions};
 use super::postgres::Postgres;
 use super::redis::{Redis, Scripts};
 
-/// Which protocol an edge speaks. All in clear text.
+/// The protocol that an edge speaks, always in clear text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
-    /// Any: nothing in it is understood.
+    /// Any protocol; none of it is understood.
     Opaque,
     /// Work is a transaction, known by the text of its statements; its acknowledgement is that of its commit.
     Postgres,
@@ -26,36 +26,36 @@ pub enum Protocol {
     Grpc,
 }
 
-/// What was asked for, each statement, command or path as text.
+/// The work that a client asked for: each statement, command or path as text.
 pub(super) type Work = Vec<Arc<str>>;
 
-/// What a frame of the server means.
+/// What a frame from the server means.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Heard {
-    /// Nothing that could be lost.
+    /// It acknowledges nothing.
     Other,
-    /// The answer to this work has begun and is not whole yet.
+    /// It begins or continues the answer to this work, which is not complete yet.
     Part(Work),
-    /// An answer is whole: this work took effect. None did when it is empty.
+    /// It completes an answer: this work took effect. When the list is empty, none did.
     Done(Work),
 }
 
-/// One connection's conversation. Both sides' frames are told in the order in which they are passed on.
+/// The conversation on one connection. It gets both sides' frames in the order in which they are passed on.
 pub(super) trait Dialogue: Send {
-    /// How long the client's next frame is, once its head is there.
+    /// The length of the client's next frame, once its head has arrived.
     fn request_len(&self, bytes: &[u8]) -> Result<Option<usize>>;
 
-    /// The client says this.
+    /// Takes a frame from the client.
     fn request(&mut self, frame: &[u8]) -> Result<()>;
 
-    /// How long the server's next frame is, once its head is there.
+    /// The length of the server's next frame, once its head has arrived.
     fn answer_len(&self, bytes: &[u8]) -> Result<Option<usize>>;
 
-    /// The server says this.
+    /// Takes a frame from the server.
     fn answer(&mut self, frame: &[u8]) -> Result<Heard>;
 }
 
-/// A protocol with what its connections must know of each other.
+/// A protocol, with the knowledge that its connections share.
 #[derive(Debug)]
 pub(super) enum Speech {
     Opaque,
@@ -78,7 +78,7 @@ impl From<Protocol> for Speech {
 }
 
 impl Speech {
-    /// The commands of each transaction so far, in their order; none but MongoDB's are known.
+    /// The commands of each transaction so far, in their order. Known for MongoDB only.
     pub(super) fn transactions(&self) -> Vec<Work> {
         let Self::Mongo(transactions) = self else { return Vec::new() };
         transactions.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
@@ -96,7 +96,7 @@ impl Speech {
     }
 }
 
-/// Bytes that came and are no whole frame yet.
+/// Bytes that have arrived and are not a whole frame yet.
 #[derive(Debug, Default)]
 pub(super) struct Frames(Vec<u8>);
 

@@ -9,7 +9,7 @@ use crate::client::Api;
 use crate::ports::Port;
 use crate::services::{DatabaseUrls, ServiceName, ServiceOptions};
 
-/// Who speaks with whom.
+/// Which two parties a connection joins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Edge {
     /// A service with its own database.
@@ -27,15 +27,15 @@ pub enum Edge {
     Client(ServiceName),
 }
 
-/// The proxies of a whole system, all in order at first.
+/// The proxies of a whole system. At first none has a fault.
 #[derive(Debug)]
 pub struct Edges {
     proxies: Vec<(Edge, Proxy)>,
 }
 
 impl Edges {
-    /// Puts a proxy on every edge: the services' ports are chosen now, and their environment names proxies instead of
-    /// servers.
+    /// Puts a proxy on every edge. The services' ports are chosen now, and their environment will name the proxies
+    /// instead of the servers.
     pub(crate) async fn start(urls: &DatabaseUrls, services: &mut ServiceOptions) -> Result<Self> {
         let mut edges = Self { proxies: Vec::new() };
         let own = [
@@ -103,7 +103,7 @@ impl Edges {
     /// Fails if a proxy did not understand what was said.
     ///
     /// # Errors
-    /// With what it was.
+    /// With what was not understood.
     pub fn understood(&self) -> Result<()> {
         self.proxies
             .iter()
@@ -113,14 +113,14 @@ impl Edges {
     /// New connections to the services over their clients' edges.
     ///
     /// # Errors
-    /// When a URL is none.
+    /// When one of them is not a URL.
     pub fn api(&self) -> Result<Api> {
         let url = |service| format!("http://127.0.0.1:{}", self.get(Edge::Client(service)).port());
         Api::new(&url(ServiceName::User), &url(ServiceName::Order), &url(ServiceName::Session))
     }
 }
 
-/// The host and port of a URL: its text, and what it stands for.
+/// The host and port of a URL, as text and as an address.
 fn place(url: &str) -> Result<(&str, SocketAddr)> {
     let rest = url.split_once("://").context("a URL has a scheme")?.1;
     let authority = rest.split(['/', '?']).next().unwrap_or(rest);

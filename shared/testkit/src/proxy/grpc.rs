@@ -1,7 +1,7 @@
-//! gRPC over HTTP/2 in clear text: which call a stream's frames answer.
+//! gRPC over HTTP/2 in clear text: finds out which call a stream's frames answer.
 //!
-//! Header blocks share a table over the whole connection, so each one is decoded, whomever it is for. For the same
-//! reason no answer can be taken out of a connection that goes on: what is lost is lost with its connection.
+//! All header blocks of a connection share one compression table, so every block is decoded. For the same reason no
+//! single answer can be taken out of a connection that goes on: an answer is lost together with its connection.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -140,7 +140,7 @@ impl<'a> Frame<'a> {
         self.flags & flag != 0
     }
 
-    /// A piece of a header block, without padding and priority.
+    /// The part of a header block that a frame carries, without padding and priority.
     fn content(&self) -> Result<&'a [u8]> {
         let mut content = self.payload;
         if self.kind == HEADERS && self.has(PADDED) {

@@ -1,18 +1,18 @@
-//! Acknowledgements that get lost: the work is done, and whoever asked for it is never told.
+//! Acknowledgements that get lost: the work is done, and the client that asked for it never learns that.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::dialogue::{Heard, Work};
 
-/// What becomes of the connection after an acknowledgement was swallowed. The connection cannot go on: the client waits
-/// for what will not come.
+/// What happens to the connection after it lost an acknowledgement. It cannot be used further, since the client waits
+/// for an answer that will not come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Then {
     /// It is reset.
     #[default]
     Reset,
-    /// It stays open, and nothing comes over it any more.
+    /// It stays open, and the client gets nothing more.
     Silence,
 }
 
@@ -26,37 +26,37 @@ pub struct Acknowledgements {
 }
 
 impl Acknowledgements {
-    /// The first one of work with this text in it: [`super::Protocol`] says what the text of work is.
+    /// The first acknowledgement of work whose text contains this. [`super::Protocol`] defines the text.
     #[must_use]
     pub fn of(text: &str) -> Self {
         Self { of: text.to_owned(), first: 1, count: 1, then: Then::Reset }
     }
 
-    /// Not the first, but the `k`-th.
+    /// The `k`-th one instead of the first.
     #[must_use]
     pub fn from(self, k: u64) -> Self {
         Self { first: k, ..self }
     }
 
-    /// So many in a row.
+    /// This many in a row.
     #[must_use]
     pub fn times(self, count: u64) -> Self {
         Self { count, ..self }
     }
 
-    /// What becomes of the connection.
+    /// What happens to the connection.
     #[must_use]
     pub fn then(self, then: Then) -> Self {
         Self { then, ..self }
     }
 }
 
-/// How often a fault had an effect. A test whose fault did not bite has shown nothing.
+/// Counts how often a fault had an effect. A test proves nothing when its fault had none.
 #[derive(Debug, Clone, Default)]
 pub struct Bites(Arc<AtomicU64>);
 
 impl Bites {
-    /// So often.
+    /// How often it had an effect.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.0.load(Ordering::SeqCst)
@@ -75,14 +75,14 @@ pub(super) struct Loss {
     pub(super) bites: Bites,
 }
 
-/// What to do with a frame of the server.
+/// What to do with a frame from the server.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Fate {
-    /// Send it, and what is held before it.
+    /// Send it, after the frames that are held.
     Pass,
-    /// Keep it until more is known.
+    /// Hold it until it is known whether it gets lost.
     Hold,
-    /// Nobody shall ever see it.
+    /// Drop it, and the frames that are held.
     Lose(Then),
 }
 
@@ -103,7 +103,7 @@ impl Loss {
                 Fate::Lose(self.which.then)
             }
             Heard::Done(_) => Fate::Pass,
-            // What comes in the middle of an answer keeps its place.
+            // A frame in the middle of an answer is held with it, so that the order stays.
             Heard::Part(_) | Heard::Other if holds => Fate::Hold,
             Heard::Part(_) | Heard::Other => Fate::Pass,
         }

@@ -1,7 +1,7 @@
-//! MongoDB's `OP_MSG`: which transaction a reply acknowledges.
+//! MongoDB's `OP_MSG`: finds out which transaction a reply acknowledges.
 //!
-//! A transaction is known by its session and number, not by a connection: its commands may come over several of a
-//! pool, so what it did is kept for the whole edge.
+//! A transaction is identified by its session and number, not by a connection. Its commands may come over several
+//! connections of a pool, so they are kept for the whole edge.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -83,7 +83,7 @@ impl Dialogue for Mongo {
         let Some(transaction) = asked.transaction else { return Ok(Heard::Done(vec![asked.text])) };
         let open = self.transactions.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(match asked.command.as_str() {
-            // Kept: a driver that did not hear this asks again, and gets the same answer.
+            // Kept, because a driver that missed this answer asks again and gets the same one.
             "commitTransaction" => Heard::Done(open.get(&transaction).cloned().unwrap_or_default()),
             _ => Heard::Other,
         })
@@ -124,7 +124,7 @@ fn body(frame: &[u8]) -> Result<Option<&RawDocument>> {
     }
 }
 
-/// The collections that a `bulkWrite` is about, in the order in which it comes to them; none for other commands.
+/// The collections of a `bulkWrite`, in the order in which it writes to them; none for other commands.
 fn collections(frame: &[u8]) -> Result<Vec<String>> {
     let (mut at, mut found) = (HEADER + 4, Vec::new());
     while let Some((kind, section)) = section(frame, &mut at)? {
@@ -142,7 +142,8 @@ fn collections(frame: &[u8]) -> Result<Vec<String>> {
     Ok(found)
 }
 
-/// The section there, with its kind and its length in front, and where the next one is. A checksum is none.
+/// The section at this place, beginning with its kind and length; moves the place to the next one. A checksum at the
+/// end is not a section.
 fn section<'a>(frame: &'a [u8], at: &mut usize) -> Result<Option<(u8, &'a [u8])>> {
     if at.saturating_add(CHECKSUM) >= frame.len() {
         return Ok(None);
@@ -177,7 +178,7 @@ mod tests {
 
     fn message(id: u32, to: u32, body: &Document) -> Vec<u8> {
         let body = body.to_vec().unwrap();
-        // A document sequence first: the body need not be.
+        // A document sequence comes first here; the body may stand behind it.
         let sequence = [&[1][..], &11u32.to_le_bytes(), b"docs\0\0\0"].concat();
         let len = u32::try_from(HEADER + 4 + sequence.len() + 1 + body.len()).unwrap();
         let head = [len, id, to, OP_MSG, 0].map(u32::to_le_bytes).concat();

@@ -1,8 +1,8 @@
-//! PostgreSQL's protocol, version 3: which statements a `ReadyForQuery` acknowledges.
+//! PostgreSQL's protocol, version 3: finds out which statements a `ReadyForQuery` acknowledges.
 //!
-//! Clients send cycles, each ended by Sync or being one simple Query, and each is answered up to a `ReadyForQuery` that
-//! says whether a transaction is open. Only that tells that a commit is done: `CommandComplete` of a statement outside
-//! of a transaction comes before it.
+//! Clients send cycles, which end with Sync or consist of one simple Query. The answer to a cycle ends with a
+//! `ReadyForQuery`, which says whether a transaction is open. Only this shows that a commit is done: the
+//! `CommandComplete` of a statement outside of a transaction comes before its commit.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -31,7 +31,7 @@ pub(super) struct Postgres {
     portals: HashMap<Vec<u8>, Arc<str>>,
     asking: Cycle,
     unanswered: VecDeque<Cycle>,
-    /// Of cycles that were answered while the transaction stayed open.
+    /// The statements of earlier cycles of the open transaction.
     transaction: Work,
     failed: bool,
 }
@@ -104,7 +104,7 @@ impl Dialogue for Postgres {
 impl Postgres {
     fn ready(&mut self, is_idle: bool) -> Heard {
         let failed = std::mem::take(&mut self.failed);
-        // The first one ends the log-in.
+        // The first `ReadyForQuery` ends the log-in.
         let Some(cycle) = self.unanswered.pop_front() else { return Heard::Other };
         self.transaction.extend(cycle.work);
         if !is_idle {
@@ -119,7 +119,7 @@ fn typed_len(bytes: &[u8]) -> Result<Option<usize>> {
     Ok(u32_at(bytes, 1).map(|len| 1 + len as usize))
 }
 
-/// Up to a zero, and what follows it.
+/// The text up to a zero byte, and the bytes that follow.
 fn text(bytes: &[u8]) -> Result<(&[u8], &[u8])> {
     let end = bytes.iter().position(|byte| *byte == 0).context("a text without an end")?;
     Ok((&bytes[..end], &bytes[end + 1..]))
@@ -147,7 +147,7 @@ mod tests {
         message(b'Z', &[state])
     }
 
-    /// Logged in, after an encryption that the server does not have.
+    /// A connection that has logged in, after it asked for encryption, which the server does not have.
     fn connected() -> Postgres {
         let mut postgres = Postgres::default();
         ask(&mut postgres, &[8u32.to_be_bytes(), SSL_REQUEST.to_be_bytes()].concat());
@@ -198,7 +198,7 @@ mod tests {
         assert_eq!(heard.last(), Some(&Heard::Done(work(&[]))));
         ask(&mut postgres, &[query("BEGIN"), query("COMMIT")].concat());
         hear(&mut postgres, &[complete("BEGIN"), ready(b'T')].concat());
-        // How PostgreSQL answers COMMIT after a statement of the transaction failed.
+        // PostgreSQL answers COMMIT like this after a statement of the transaction has failed.
         let heard = hear(&mut postgres, &[complete("ROLLBACK"), ready(b'I')].concat());
         assert_eq!(heard.last(), Some(&Heard::Done(work(&[]))));
     }

@@ -1,5 +1,5 @@
-//! Redis' protocol, versions 2 and 3: which command a reply is for. Replies come in the order of the commands, however
-//! many are under way; what the server pushes in between is none.
+//! Redis' protocol, versions 2 and 3: finds out which command a reply answers. Replies come in the order of the
+//! commands, however many are under way. Messages that the server pushes in between are not replies.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,7 +26,7 @@ pub(super) struct Redis {
     scripts: Scripts,
     unanswered: VecDeque<Asked>,
     is_version_3: bool,
-    /// In version 2, messages and replies cannot be told apart from here on.
+    /// The client has subscribed in version 2, where messages cannot be told from replies any more.
     is_subscribed: bool,
 }
 
@@ -55,7 +55,7 @@ impl Dialogue for Redis {
             "SUBSCRIBE" | "PSUBSCRIBE" | "SSUBSCRIBE" | "UNSUBSCRIBE" | "PUNSUBSCRIBE" | "SUNSUBSCRIBE"
         );
         if is_about_channels {
-            // Answered by pushes in version 3.
+            // In version 3 these are answered by pushes.
             self.is_subscribed |= !self.is_version_3;
             return Ok(());
         }
@@ -98,7 +98,7 @@ impl Dialogue for Redis {
 fn words(frame: &[u8]) -> Result<Vec<String>> {
     let (head, rest) = line(frame)?.context("a command without a length")?;
     if !head.starts_with(b"*") {
-        // As people type them.
+        // An inline command, as people type them.
         return Ok(String::from_utf8_lossy(head).split_whitespace().map(str::to_owned).collect());
     }
     bulks(rest)
@@ -121,7 +121,7 @@ fn bulks(mut bytes: &[u8]) -> Result<Vec<String>> {
     Ok(words)
 }
 
-/// How long the value is that begins here, with all that is in it; `None` while that is not there.
+/// The length of the value that begins here, with everything in it; `None` until all of it has arrived.
 fn value_len(bytes: &[u8]) -> Result<Option<usize>> {
     let mut at = 0;
     let mut values: u64 = 1;
@@ -131,10 +131,10 @@ fn value_len(bytes: &[u8]) -> Result<Option<usize>> {
         values -= 1;
         let count = || number(&head[1..]).context("a length that is no number");
         match head.first() {
-            // No length is no value, which version 2 writes as -1.
+            // Version 2 writes a null value as the length -1.
             Some(b'*' | b'~' | b'>') => values += u64::try_from(count()?).unwrap_or(0),
             Some(b'%') => values += 2 * u64::try_from(count()?).unwrap_or(0),
-            // Stands before a value that it says more of.
+            // Attributes stand before the value that they describe.
             Some(b'|') => values += 1 + 2 * u64::try_from(count()?).unwrap_or(0),
             Some(b'$' | b'!' | b'=') => {
                 if let Ok(len) = usize::try_from(count()?) {
@@ -151,7 +151,7 @@ fn value_len(bytes: &[u8]) -> Result<Option<usize>> {
     Ok(Some(at))
 }
 
-/// A line without its end, and what follows.
+/// A line without its line end, and the bytes that follow.
 fn line(bytes: &[u8]) -> Result<Option<(&[u8], &[u8])>> {
     let end = bytes.windows(2).position(|pair| pair == b"\r\n");
     Ok(end.map(|end| (&bytes[..end], &bytes[end + 2..])))

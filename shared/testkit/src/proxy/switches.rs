@@ -1,4 +1,4 @@
-//! What can be wrong with an edge, as all its connections see it.
+//! The faults of an edge, which apply to all its connections.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,12 +15,12 @@ pub enum Direction {
     ToClient,
 }
 
-/// The state of an edge. All off is an edge that works.
+/// The faults that are switched on. With all of them off, the edge works.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Switches {
-    /// Raised to reset all connections there are.
+    /// Raised to reset all open connections.
     pub(super) resets: u64,
-    /// Raised when everything was switched off.
+    /// Raised when all faults are switched off.
     pub(super) heals: u64,
     pub(super) refusing: Option<Bites>,
     /// By [`Direction`].
@@ -37,7 +37,7 @@ impl Switches {
     }
 }
 
-/// After so many more bytes of all connections together the one that they came over is reset.
+/// Counts bytes over all connections, and resets the connection that carries the last one.
 #[derive(Debug)]
 pub(super) struct Cut {
     direction: Direction,
@@ -50,7 +50,7 @@ impl Cut {
         Self { direction, left: AtomicUsize::new(bytes), bites: Bites::default() }
     }
 
-    /// The bytes to send before the connection is reset, if these are the ones.
+    /// If these bytes reach the limit: the part of them to send before the connection is reset.
     pub(super) fn last_of<'a>(&self, direction: Direction, bytes: &'a [u8]) -> Option<&'a [u8]> {
         if direction != self.direction || self.bites.count() > 0 {
             return None;

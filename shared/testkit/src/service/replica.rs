@@ -1,5 +1,4 @@
-//! A second process of a service beside the first, as a deployment has them: on the same database, with the same
-//! peers.
+//! A second process of a service beside the first, on the same database and with the same peers, as in a deployment.
 
 use anyhow::{Context as _, Result};
 
@@ -9,8 +8,8 @@ use crate::services::ServiceName;
 use crate::stack::Services;
 
 impl Service {
-    /// Starts another process of this service and waits until it serves. It has a port, a log and fault points of its
-    /// own. The peers do not know it: who wants it calls its [`Service::url`].
+    /// Starts another process of this service, with a port, a log and fault points of its own, and waits until it
+    /// serves. The peers do not know it; call it at its [`Service::url`].
     ///
     /// # Errors
     /// When it does not start.

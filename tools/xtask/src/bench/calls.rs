@@ -1,4 +1,4 @@
-//! The rows of calls: each in a closed loop of sixteen over one connection, ours and the floor in turn.
+//! The rows for calls. Each keeps sixteen calls in flight over one connection, to the service and its floor in turn.
 
 use anyhow::{Context, Result};
 use api::order::v1::{OrderItem, PlaceOrderRequest};
@@ -12,23 +12,23 @@ use super::stage::{Part, Side};
 use super::stats::Goal;
 use super::table::Line;
 
-/// Logins at once, each as somebody else.
+/// Calls in flight. Each login is that of another person.
 const IN_FLIGHT: usize = 16;
-/// So many that orders seldom wait for each other's products.
+/// Enough products for orders to seldom wait for each other's locks.
 const PRODUCTS: usize = 900;
 const ORDERS: usize = 200;
 const ITEMS: usize = 3;
 const SERVICE_GOAL: Goal = Goal::TimesFloor(1.3);
 const DATABASE_GOAL: Goal = Goal::TimesFloor(1.1);
 
-/// Something that a round tells.
+/// A figure of a round.
 pub(super) type Figure = fn(&Round) -> f64;
 
-/// What to call, and whom to watch.
+/// What to call, and which processes to watch.
 struct Call {
     service: ServiceName,
     database: Option<Part>,
-    /// A service that does a part of the work; its floor does the same.
+    /// A service that does a part of the work. The floor has a helper too.
     helper: Option<ServiceName>,
     args: Vec<String>,
 }
@@ -80,7 +80,7 @@ impl Bench {
         Ok(())
     }
 
-    /// Makes what a row calls with, and its floor.
+    /// Starts the floor of a row, and makes the users and data that its calls need.
     async fn prepare(&mut self, row: Row) -> Result<Call> {
         let text = |args: &[&str]| args.iter().map(|arg| (*arg).to_owned()).collect::<Vec<_>>();
         let own = |service, database, args| Call { service, database, helper: None, args };
@@ -135,7 +135,7 @@ impl Bench {
         })
     }
 
-    /// Somebody who orders, here and at the floor.
+    /// A customer, also known to the floor.
     async fn orderer(&mut self) -> Result<Person> {
         let buyer = self.stage.api.sign_up("Orderer").await?;
         let as_whom = ["--customer-id".to_owned(), buyer.user_id.clone()];
@@ -143,7 +143,7 @@ impl Bench {
         Ok(buyer)
     }
 
-    /// Orders of somebody, to read.
+    /// Places orders of a customer, to be read.
     async fn orders(&self, buyer: &Person) -> Result<Vec<String>> {
         let products = self.stage.products(&self.stage.seller().await?, ITEMS).await?;
         let item = |id: &String| OrderItem { product_id: id.clone(), quantity: 1, ..OrderItem::default() };

@@ -1,8 +1,8 @@
-//! `bench`: what the services cost, each figure beside its floor from alternating rounds or beside its goal.
+//! `bench`: measures what the services cost, and compares each figure with its floor or its goal.
 //!
-//! The floor of a call is a bare server that sends the same statement (`tools/load`, bin `floor`). Ours and the floor
-//! are measured in turn, for a short time each, on the same databases: a machine that others use changes from one
-//! second to the next, and neighbours see the same. What an idle process uses is measured first and taken off.
+//! The floor of a call is a bare server that sends the same statement (`tools/load`, bin `floor`). The service and its
+//! floor are measured in turn, for a short time each, on the same databases: on a machine that others use too, only
+//! neighbouring rounds see the same conditions. The idle use of each process is measured first and subtracted.
 
 mod calls;
 mod rows;
@@ -27,8 +27,8 @@ use self::table::Line;
 use crate::local::asked_to_stop;
 use crate::out;
 
-/// A process is idle when it has given back what it keeps for the next call: user service's memory for the hashing of
-/// passwords stays for ten seconds.
+/// When a process counts as idle: it must have freed what it keeps for the next call. User service keeps the memory for
+/// hashing passwords for ten seconds.
 const IDLE_AFTER: Duration = Duration::from_secs(12);
 
 /// Measures the release builds of all services on private databases, beside their floors and goals. About eight
@@ -38,28 +38,28 @@ pub(crate) struct Args {
     /// Counted rounds of each side.
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..=99))]
     rounds: u16,
-    /// Only these rows. [default: all]
+    /// Measure only these rows. [default: all]
     #[arg(long, value_name = "ROW")]
     only: Vec<Row>,
-    /// How long a round is, in milliseconds.
+    /// Length of a round, in milliseconds.
     #[arg(long, value_name = "MS", default_value_t = 2000)]
     duration: u64,
-    /// How long each side runs before a round counts, in milliseconds.
+    /// Time before each round that is not counted, in milliseconds.
     #[arg(long, value_name = "MS", default_value_t = 1000)]
     warm_up: u64,
     /// Events of the backlog.
     #[arg(long, default_value_t = 100_000)]
     events: usize,
-    /// Print the table as `tools/load/README.md` has it.
+    /// Print the table in Markdown, for `tools/load/README.md`.
     #[arg(long, conflicts_with = "json")]
     markdown: bool,
     /// Print a JSON object for each line.
     #[arg(long)]
     json: bool,
-    /// Build nothing: measure what was built before.
+    /// Build nothing, and measure the existing build.
     #[arg(long)]
     no_build: bool,
-    /// Measure the development builds: only to see that the bench works.
+    /// Measure the development builds, only to see that the bench works.
     #[arg(long, hide = true)]
     debug_builds: bool,
 }
@@ -68,7 +68,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     crate::tools::ensure_servers().await?;
     let lines = tokio::select! {
         lines = Box::pin(measure(&args)) => lines?,
-        // What was started ends with its owner.
+        // Everything that was started ends when its owner is dropped.
         asked = asked_to_stop() => {
             asked?;
             bail!("stopped before the end");
@@ -86,7 +86,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Measures what is asked for.
+/// Measures the rows that are asked for.
 async fn measure(args: &Args) -> Result<Vec<Line>> {
     let profile = if args.debug_builds { Profile::Debug } else { Profile::Release };
     if !args.no_build {
@@ -122,7 +122,7 @@ impl Bench {
     async fn rows(&mut self) -> Result<()> {
         for row in Row::ALL {
             let wanted = self.args.only.is_empty() || self.args.only.contains(&row);
-            // Every row takes off what idle processes use.
+            // The idle row is always measured, because every row subtracts it.
             if wanted || row == Row::Idle {
                 eprintln!("==> {}", row.name());
                 Box::pin(self.row(row)).await?;
@@ -131,7 +131,7 @@ impl Bench {
         Ok(())
     }
 
-    /// Runs `load` once, remembers how much memory the services had, and gives what it measured.
+    /// Runs `load` once, records how much memory the services had, and returns what it measured.
     async fn round(&mut self, side: Side, watch: &[Part], args: &[String]) -> Result<Round> {
         let (duration, warm_up) = (self.args.duration, self.args.warm_up);
         let times = [format!("--duration={duration}ms"), format!("--warm-up={warm_up}ms")];
@@ -146,7 +146,7 @@ impl Bench {
         Ok(round)
     }
 
-    /// CPU of a process in a round beyond what it uses idle, in microseconds for each call or event.
+    /// CPU that a process used in a round, without its idle use, in microseconds for each call or event.
     fn cpu_each(&self, round: &Round, part: Part) -> f64 {
         let name = part.name();
         let used = round.processes.get(&name).map_or(0.0, |used| used.cpu_us);
@@ -158,7 +158,7 @@ impl Bench {
         self.lines.extend(line);
     }
 
-    /// What idle processes use.
+    /// Measures what idle processes use.
     async fn measure_idle(&mut self) -> Result<()> {
         let parts = [
             Part::Service(ServiceName::User),
@@ -193,8 +193,8 @@ impl Bench {
         vec![format!("--duration={}ms", self.args.duration), work.to_owned()]
     }
 
-    /// How much memory the services had under the loads of the other rows.
-    fn tell_memory(&mut self) {
+    /// Adds the memory that the services had under the loads of the other rows.
+    fn add_memory(&mut self) {
         for (name, most) in std::mem::take(&mut self.loaded) {
             let line = Line::alone("loaded", format!("{name}, resident MiB"), [most], Goal::AtMost(60.0));
             self.add(line);
@@ -206,8 +206,8 @@ impl Bench {
 mod tests {
     use super::*;
 
-    /// Claim: the bench can be run. It is done here on development builds, for so short a time that its figures are
-    /// worth nothing: services, floors and the load generator must start, answer and be measured.
+    /// Claim: the bench works. Services, floors and the load generator start, answer and are measured. It runs on
+    /// development builds and so briefly that the figures mean nothing.
     #[tokio::test]
     async fn a_bench_of_some_rows_prints_them_beside_their_floors() {
         let args = Args {

@@ -1,4 +1,4 @@
-//! Which rows there are.
+//! The rows of the bench.
 
 use anyhow::Result;
 
@@ -7,7 +7,7 @@ use super::Bench;
 /// Something to measure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Row {
-    /// What processes use that nobody calls; measured always.
+    /// What processes use when nobody calls them. Always measured.
     Idle,
     /// A call without identity or database.
     Empty,
@@ -25,11 +25,12 @@ pub(crate) enum Row {
     EventsWay,
     /// Credit moves from a wallet to an account.
     Transfer,
-    /// Many events at once do. The databases clean up behind them for a while, so it comes late.
+    /// Many events at once go from PostgreSQL to MongoDB. The databases clean up after that for a while, so it comes
+    /// late.
     Backlog,
-    /// How soon services serve.
+    /// How soon the services serve after their start.
     Start,
-    /// What memory all that took.
+    /// How much memory the services had under load.
     Loaded,
 }
 
@@ -85,7 +86,7 @@ impl Bench {
             Row::Transfer => self.measure_transfer().await,
             Row::Start => self.measure_start().await,
             Row::Loaded => {
-                self.tell_memory();
+                self.add_memory();
                 Ok(())
             }
         }

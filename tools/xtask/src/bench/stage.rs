@@ -1,4 +1,4 @@
-//! What a bench runs on: the whole system, a floor beside each service, and people with things to call with.
+//! The set-up of a bench: the whole system, a floor beside each service, and users with products and credit.
 
 use std::ffi::OsString;
 use std::sync::Arc;
@@ -19,10 +19,10 @@ use tokio::process::Command;
 use crate::local::ADMIN_EMAIL;
 
 const SERVES_WITHIN: Duration = Duration::from_secs(30);
-/// Longer than any bench, so that nobody has to log in again.
+/// Longer than any bench, so that no session ends in the middle of it.
 const LIVES: [(&str, &str); 2] = [("ACCESS_TOKEN_LIFE", "4h"), ("SESSION_IDLE_LIFE", "8h")];
 const STOCK: i64 = 1_000_000;
-/// What the bench is made of, beside the services.
+/// The package with the load generator and the floors.
 const LOAD: &str = "load";
 
 /// A bare server beside a service.
@@ -42,7 +42,7 @@ pub(crate) struct Stage {
     state: Arc<State>,
 }
 
-/// Whose side of a comparison.
+/// A side of a comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Side {
     Ours,
@@ -61,7 +61,7 @@ pub(crate) enum Part {
 }
 
 impl Part {
-    /// Its name in a round.
+    /// Its name in the result of a round.
     pub(crate) fn name(self) -> String {
         match self {
             Self::Service(name) => name.to_string(),
@@ -143,7 +143,7 @@ impl Stage {
         self.floors.iter().find(|(name, _)| *name == of).map(|(_, floor)| floor.url.as_str())
     }
 
-    /// Runs `load` for one round, and gives what it measured.
+    /// Runs `load` for one round, and returns what it measured.
     pub(crate) async fn load(&self, side: Side, watch: &[Part], args: &[String]) -> Result<Round> {
         let mut command = Command::new(self.profile.binary(LOAD));
         command.args(["--output", "json"]).kill_on_drop(true);
@@ -184,24 +184,24 @@ impl Stage {
         })
     }
 
-    /// The token by which user service is known to session service.
+    /// The token of user service, which session service accepts.
     pub(crate) fn service_token(&self) -> Result<String> {
         self.state.secret(&format!("{}.token", ServiceName::User))
     }
 
-    /// Signs somebody up who sells.
+    /// Signs up a merchant.
     pub(crate) async fn seller(&self) -> Result<Person> {
         self.admin.make(&self.api.sign_up("Seller").await?, Role::Merchant).await
     }
 
-    /// Signs somebody up who has credit.
+    /// Signs up a customer with credit.
     pub(crate) async fn buyer(&self) -> Result<Person> {
         let buyer = self.api.sign_up("Buyer").await?;
         self.admin.grant(&buyer, eur(1_000_000_000)).await?;
         Ok(buyer)
     }
 
-    /// Puts so many products of a seller on sale, and gives their ids.
+    /// Puts this many products of a seller on sale, and returns their ids.
     pub(crate) async fn products(&self, seller: &Person, count: usize) -> Result<Vec<String>> {
         let mut ids = Vec::new();
         for number in 0..count {
@@ -217,7 +217,7 @@ impl Stage {
         Ok(ids)
     }
 
-    /// Stops everything, and leaves nothing.
+    /// Stops everything, and removes the state folder.
     pub(crate) async fn stop(self) -> Result<()> {
         let Self { stack, floors, state, api, admin, .. } = self;
         drop((api, admin));

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// What several rounds gave.
+/// The results of several rounds.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub(crate) struct Spread {
     pub(crate) median: f64,
@@ -11,7 +11,7 @@ pub(crate) struct Spread {
 }
 
 impl Spread {
-    /// Of at least one value.
+    /// The spread of these values; `None` when there are none.
     pub(crate) fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut values: Vec<f64> = values.into_iter().collect();
         values.sort_by(f64::total_cmp);
@@ -20,8 +20,8 @@ impl Spread {
         Some(Self { median, lowest, highest })
     }
 
-    /// Of the ratios of neighbours, which saw the same machine: each of `ours` with the one of `floor` that was
-    /// measured next to it.
+    /// The spread of the ratios of neighbours: each of `ours` divided by the one of `floor` that was measured next to
+    /// it, when the machine was equally busy.
     pub(crate) fn of_ratios(ours: &[f64], floor: &[f64]) -> Option<Self> {
         Self::of(ours.iter().zip(floor).filter(|(_, floor)| **floor > 0.0).map(|(ours, floor)| ours / floor))
     }
@@ -37,7 +37,7 @@ impl fmt::Display for Spread {
     }
 }
 
-/// A number with three digits or a little more.
+/// A number, printed with three significant digits or a few more.
 struct Figure(f64);
 
 impl fmt::Display for Figure {
@@ -51,24 +51,24 @@ impl fmt::Display for Figure {
     }
 }
 
-/// What a measure should be.
+/// The goal for a measure.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Goal {
-    /// There is none: the figure is for comparing.
+    /// No goal: the figure is for comparison.
     None,
-    /// So many times the floor.
+    /// At most this many times the floor.
     TimesFloor(f64),
     AtMost(f64),
     AtLeast(f64),
 }
 
 impl Goal {
-    /// Whether the medians reach it.
+    /// Whether the medians meet it; `None` when that cannot be said.
     pub(crate) fn is_met(self, ours: Spread, ratio: Option<Spread>) -> Option<bool> {
         match self {
             Self::None => None,
-            // As exact as it is printed.
+            // Rounded as it is printed.
             Self::TimesFloor(most) => ratio.map(|ratio| ratio.median < most + 0.005),
             Self::AtMost(most) => Some(ours.median <= most),
             Self::AtLeast(least) => Some(ours.median >= least),
@@ -99,8 +99,8 @@ mod tests {
         assert_eq!(Spread::of([]), None);
     }
 
-    /// Claim: a machine that becomes twice as slow between two rounds changes no ratio; the ratio of the medians
-    /// would be whatever happened to be in the middle.
+    /// Claim: when the machine becomes twice as slow between two rounds, no ratio changes. The ratio of the medians
+    /// would depend on which rounds happened to be in the middle.
     #[test]
     fn a_ratio_is_of_neighbours() {
         let ratio = Spread::of_ratios(&[10.0, 20.0, 40.0, 11.0], &[8.0, 16.0, 32.0, 8.8]).unwrap();

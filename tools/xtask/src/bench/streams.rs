@@ -1,4 +1,4 @@
-//! The rows that cross the databases, and how soon services serve.
+//! The rows that cross the databases, and how soon the services serve.
 
 use std::time::{Duration, Instant};
 
@@ -13,9 +13,9 @@ use super::stage::{Part, Side};
 use super::stats::Goal;
 use super::table::Line;
 
-/// Why one row stands alone.
-pub(super) const NO_FLOOR: &str = "A transfer has no floor: its five transactions, each of which leaves what the next one \
-    finds after a crash, are the protocol; without that it is two updates, which is another thing.";
+/// Why transfers have no floor.
+pub(super) const NO_FLOOR: &str = "A transfer has no floor: its protocol is its five transactions, each of which lets the \
+    next one go on after a crash. Without them it would be two updates, which do not do the same.";
 const WAY: &str = "event's way";
 const BACKLOG: &str = "backlog";
 pub(super) const TRANSFER: &str = "transfer";
@@ -23,9 +23,9 @@ pub(super) const TRANSFER: &str = "transfer";
 const BACKLOG_ROUNDS: u16 = 3;
 const BUYERS: usize = 32;
 const SELLERS: usize = 16;
-/// Transfers in a second when their times are measured: below what the system bears.
+/// Transfers a second when their times are measured: fewer than the system can do.
 const CALM_RATE: f64 = 50.0;
-/// More than can be paid in a second.
+/// More payments than are possible in a second.
 const PAID_MOST: f64 = 1000.0;
 const STARTED_WITHIN: Duration = Duration::from_secs(20);
 const STARTS: u16 = 5;
@@ -35,14 +35,14 @@ const SERVICES: [Part; 2] = [Part::Service(ServiceName::Order), Part::Service(Se
 const DATABASES: [Part; 2] = [Part::Postgres, Part::Mongo];
 const ALL: [Part; 4] = [SERVICES[0], SERVICES[1], DATABASES[0], DATABASES[1]];
 
-/// CPU of the bare drivers, which are in no process of the stage, for each event.
+/// CPU of the bare drivers for each event. They run in the load generator itself, not in a process of the stage.
 fn bare_cpu(round: &Round) -> f64 {
     let used = round.processes.get("floor").map_or(0.0, |used| used.cpu_us);
     used / round.done.max(1) as f64
 }
 
 impl Bench {
-    /// CPU of several processes together for each call or event of each round.
+    /// CPU of several processes together, for each call or event, in each round.
     fn cpu_of(&self, rounds: &[Round], parts: &[Part]) -> Vec<f64> {
         let sum = |round: &Round| parts.iter().map(|part| self.cpu_each(round, *part)).sum();
         rounds.iter().map(sum).collect()
@@ -138,7 +138,7 @@ impl Bench {
         Ok(())
     }
 
-    /// From the start of the process until it says that it serves.
+    /// Measures the time from the start of a process until it says that it serves.
     pub(super) async fn measure_start(&mut self) -> Result<()> {
         for name in ServiceName::ALL {
             let service = self.stage.stack.services.get(name);

@@ -1,4 +1,4 @@
-//! The result: a line a measure.
+//! The result, with one line for each measure.
 
 use std::fmt::Display;
 

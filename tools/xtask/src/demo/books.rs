@@ -1,4 +1,4 @@
-//! Both ledgers side by side, the proof that nothing was made or lost, and the databases' own word for it.
+//! Shows both ledgers side by side, proves that no credit was made or lost, and compares with the databases themselves.
 
 use std::time::Duration;
 
@@ -52,7 +52,7 @@ pub(crate) async fn balance(script: &mut Script, cast: &Cast) -> Result<Books> {
     Ok(books)
 }
 
-/// Asks each database for its book, past the services, by the lines that `up` prints to paste.
+/// Reads each book straight from its database, with the command lines that `up` prints.
 pub(crate) async fn agree(script: &mut Script, stack: &Stack, books: &Books) -> Result<()> {
     script.step("Both books once more, by psql and mongosh instead of the services")?;
     let lines = BookLines::of(stack).await?;
@@ -75,7 +75,7 @@ async fn asked(script: &Script, line: &str, expected: &[String]) -> Result<()> {
         script.saw(format!("  {row}"))?;
     }
     let told = rows(&printed);
-    ensure!(told == expected, "the database tells {told:?}, the service {expected:?}");
+    ensure!(told == expected, "the database has {told:?}, the service reports {expected:?}");
     Ok(())
 }
 

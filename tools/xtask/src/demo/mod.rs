@@ -1,7 +1,7 @@
-//! The main job of the system, done through its gRPC APIs only: people sign up, money is granted, an order is
-//! placed, paid across two databases and partly refunded, a post and an order change owner, a session ends.
+//! The main work of the system, done through its gRPC APIs only. People sign up, credit is granted, an order is placed,
+//! paid across two databases and partly refunded, a post and an order change their owner, and a session ends.
 //!
-//! Every step checks what it claims. A broken promise is an error, and the command exits with 1.
+//! Every step checks what it claims. When a check fails, the command exits with 1.
 
 mod books;
 mod money;
@@ -22,10 +22,10 @@ use pace::Pace;
 use people::Cast;
 use script::Script;
 
-/// Does the main job through the APIs, checks every promise on the way, prints both ledgers, and stops everything.
+/// Does the main work through the APIs, checks every step, prints both ledgers, and stops everything.
 ///
-/// With --without-event-redis it pays some orders on a system that has that Redis first, to tell how much slower
-/// they are without it.
+/// With --without-event-redis it first pays some orders on a system that has that Redis, to show how much slower
+/// payments are without it.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -55,9 +55,9 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Does something with a started system and stops it, whatever came of it.
+/// Does something with a started system, and stops the system even when that fails.
 async fn on<T>(args: &LocalArgs, what: impl AsyncFnOnce(Api, &Local) -> Result<T>) -> Result<T> {
-    // Dropping a start that is not finished ends what it has started.
+    // Dropping an unfinished start ends everything that it has started.
     let local = stoppable(Box::pin(Local::start(args, "demo", Ports::Free))).await?;
     let [user, order, session] = [&local.endpoints.user, &local.endpoints.order, &local.endpoints.session]
         .map(|address| format!("http://{address}"));

@@ -1,4 +1,4 @@
-//! Credit, from its grant to the merchant's account and partly back.
+//! The way of credit: from its grant to the merchant's account, and partly back.
 
 use anyhow::{Context, Result, ensure};
 use api::order::v1::order::State;

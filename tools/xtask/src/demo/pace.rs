@@ -1,5 +1,5 @@
-//! How long payments take, for comparing a run with the event Redis and one without. No benchmark: one after
-//! the other, on whatever else the machine does.
+//! How long payments take, to compare a run with the event Redis and one without it. This is not a benchmark: payments
+//! come one after the other, whatever else the machine does.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use super::money::{on_sale, place};
 
 const PAYMENTS: usize = 20;
 
-/// Times of payments, shortest first.
+/// The times of payments, in ascending order.
 #[derive(Debug)]
 pub(crate) struct Pace(Vec<Duration>);
 

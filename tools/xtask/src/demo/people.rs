@@ -1,4 +1,4 @@
-//! The people of the demo: how they come in, and how a session ends.
+//! The people of the demo: how they sign up, and how a session ends.
 
 use std::time::Duration;
 
@@ -13,14 +13,14 @@ use uuid::Uuid;
 
 use super::script::Script;
 
-/// Who plays.
+/// The people.
 #[derive(Debug)]
 pub(crate) struct Cast {
-    /// Runs the place.
+    /// The admin.
     pub(crate) admin: Person,
-    /// Buys.
+    /// The customer.
     pub(crate) ann: Person,
-    /// Sells.
+    /// The merchant.
     pub(crate) ben: Person,
 }
 
@@ -48,7 +48,7 @@ impl Cast {
         let ben = admin.make(&ben, Role::Merchant).await?;
         ends(&old, "Ben's session of the old role").await?;
         script.saw("the admin grants it, and Ben's old session ends")?;
-        script.proves("nobody sets the own role, and rights change at once")?;
+        script.proves("nobody can change their own role, and new rights apply at once")?;
         Ok(Self { admin, ann, ben })
     }
 }

@@ -1,4 +1,4 @@
-//! Packages of Debian and Ubuntu, installed as root or with sudo; for anybody else, the line to run.
+//! Installs packages of Debian and Ubuntu, as root or with sudo. Prints the command to run when neither is possible.
 
 use std::io::{IsTerminal, stdin};
 use std::process::{Command, Stdio};
@@ -9,7 +9,7 @@ use testkit::programs::on_path;
 use super::run_installer;
 use crate::out;
 
-/// What building the MongoDB stand-in needs and this machine lacks.
+/// The packages that building the MongoDB stand-in needs and that are missing.
 pub(super) fn missing_for_build() -> Vec<&'static str> {
     let wanted = [
         ("cc", "build-essential"),
@@ -26,9 +26,9 @@ pub(super) fn missing_for_build() -> Vec<&'static str> {
     packages
 }
 
-/// Installs packages; nothing to do for none.
+/// Installs packages; does nothing when there are none.
 ///
-/// PostgreSQL's and Redis' packages may start servers of their own. We leave those alone: ours are private.
+/// PostgreSQL's and Redis' packages may start servers of their own. We do not use those.
 pub(super) fn install(packages: &[&str]) -> Result<()> {
     if packages.is_empty() {
         return Ok(());
@@ -36,7 +36,7 @@ pub(super) fn install(packages: &[&str]) -> Result<()> {
     let list = packages.join(" ");
     let by_hand = format!("sudo apt-get update && sudo apt-get install -y --no-install-recommends {list}");
     if on_path("apt-get").is_none() {
-        bail!("this is no Debian or Ubuntu; install these, or what corresponds to them: {list}");
+        bail!("this is not Debian or Ubuntu; install these packages or their equivalents: {list}");
     }
     let Some(prefix) = rights() else { bail!("run this, then try again:\n  {by_hand}") };
     out::step(format_args!("installing {list}"));
@@ -52,7 +52,8 @@ pub(super) fn install(packages: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// How to become root: not at all when we are, by sudo when it can ask or need not ask; else nothing.
+/// What to put before a command that needs root: nothing when we are root, sudo when it needs no password or can ask
+/// for it. `None` when neither is possible.
 fn rights() -> Option<&'static [&'static str]> {
     if nix::unistd::Uid::effective().is_root() {
         return Some(&[]);

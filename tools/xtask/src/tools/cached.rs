@@ -1,4 +1,4 @@
-//! Tools in the cache folder, each in a version that was tried.
+//! Tools in the cache folder, each in a version that is known to work.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -17,7 +17,7 @@ const MACHETE: &str = "0.9.2";
 
 type Install = fn() -> Result<()>;
 
-/// Everything but the servers.
+/// All tools, without the servers.
 pub(super) const ALL: [(&str, Install); 5] = [
     ("buf", || npm("buf", BUF)),
     ("cargo-machete", machete),
@@ -26,7 +26,7 @@ pub(super) const ALL: [(&str, Install); 5] = [
     ("mongosh", || npm("mongosh", MONGOSH)),
 ];
 
-/// The MongoDB stand-in. It is a program of its own under GPL-2.0: it is run, never linked.
+/// Builds the MongoDB stand-in. It is a program of its own under GPL-2.0: it is run, never linked.
 pub(super) fn secantus() -> Result<()> {
     out::step("building the MongoDB stand-in: this takes minutes, once per user");
     let root = secantus_root()?;
@@ -47,7 +47,7 @@ fn machete() -> Result<()> {
 
 fn cargo_install(root: &std::path::Path) -> Command {
     let mut command = Command::new(testkit::env::path("CARGO").unwrap_or_else(|| "cargo".into()));
-    // In the workspace, so that its toolchain builds it; not into its target folder.
+    // In the workspace, so that its toolchain is used, but not into its target folder.
     command.current_dir(testkit::state::workspace()).env_remove("CARGO_TARGET_DIR");
     command.args(["install", "--force", "--root"]).arg(root);
     command
@@ -94,11 +94,11 @@ pub(crate) fn python_has(module: &str) -> Result<()> {
     ensure!(python.exists(), "not found");
     let output = Command::new(&python).args(["-c", &format!("import {module}")]).output();
     let output = output.with_context(|| format!("running {}", python.display()))?;
-    ensure!(output.status.success(), "{module} is not there");
+    ensure!(output.status.success(), "{module} is missing");
     Ok(())
 }
 
-/// Remembers which version of a tool was installed completely.
+/// Records which version of a tool has been installed completely.
 struct Marker {
     path: PathBuf,
     version: String,

@@ -1,4 +1,4 @@
-//! `tools`: installs whatever the other commands use, once, into the cache folder or by apt.
+//! `tools`: installs the programs that the other commands use, once, into the cache folder or by apt.
 
 mod apt;
 mod cached;
@@ -14,7 +14,7 @@ use crate::out;
 
 pub(crate) use cached::python_has;
 
-/// Installs the databases and the tools for checks and calls by hand. What is there already stays.
+/// Installs the databases and the tools for checks and calls by hand, unless they are installed already.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Only what `up` and `test` need: PostgreSQL, Redis and MongoDB.
@@ -27,7 +27,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     if args.only_servers {
         return Ok(ExitCode::SUCCESS);
     }
-    // Each tool is of use without the others: one that cannot be had does not stop the rest.
+    // Each tool is useful without the others, so the rest go on when one cannot be installed.
     let mut failed = false;
     for (name, install) in cached::ALL {
         if let Err(error) = install().with_context(|| format!("installing {name}")) {
@@ -38,7 +38,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// Installs the servers that are missing; says nothing when none is.
+/// Installs the servers that are missing; prints nothing when none is.
 pub(crate) async fn ensure_servers() -> Result<()> {
     let missing: Vec<&str> = doctor::servers()
         .iter()
@@ -67,7 +67,7 @@ pub(crate) async fn ensure_servers() -> Result<()> {
     Ok(())
 }
 
-/// What a shell's `PATH` lacks to find these tools: `:folder` for each folder, nothing when it finds all.
+/// The folders of those tools that are not on a shell's `PATH`, as `:folder` each; empty when all are on it.
 pub(crate) fn path_of_missing(names: &[&str]) -> String {
     let missing = names.iter().filter(|name| programs::on_path(name).is_none());
     let found = missing.filter_map(|name| match *name {

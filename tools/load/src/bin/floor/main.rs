@@ -1,7 +1,7 @@
-//! `floor`: bare tonic servers, to measure the services against. They answer one or two calls of a service each, with
-//! no layer but codec and routing, and one statement sent through the bare driver, the best that was found. Nobody is
-//! asked who they are, nothing is checked, nothing is logged, nothing is retried, and no call has a time limit: no
-//! service may be like this, and none can be cheaper.
+//! `floor`: bare tonic servers, to measure the services against. Each answers one or two calls of a service, with codec
+//! and routing only, by the best statement that was found, sent through the bare driver. Callers have no identity,
+//! nothing is checked, logged or retried, and no call has a time limit. No service may work like this, and none can be
+//! cheaper.
 #![expect(clippy::print_stdout, reason = "a bench waits for the address")]
 
 mod order;
@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-/// A bare server that answers some calls of one service. For measuring: it checks nothing and nobody.
+/// A bare server that answers some calls of one service, for measuring. It does not check its callers or their input.
 #[derive(Debug, Parser)]
 #[command(name = "floor", version)]
 struct Cli {

@@ -1,7 +1,7 @@
 //! The floor of order service: one statement a call, prepared, on sqlx's connections in a deadpool.
 //!
-//! Placing an order is the one that knows beforehand what the products are called and cost, checks that under their
-//! locks, and writes everything at once. Who orders is told at the start, since nobody is asked.
+//! Placing an order knows names and prices of the products beforehand, checks them while it holds their locks, and
+//! writes everything at once. The customer is given at the start, since the floor knows no callers.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -172,7 +172,7 @@ impl Orders {
         Ok(PlaceOrderResponse { order: Some(order) })
     }
 
-    /// What the products are like; read once.
+    /// The products' names and prices; each is read once.
     async fn offers(&self, ids: &[Uuid]) -> Result<Vec<(Uuid, Offer)>> {
         let known = |id: &Uuid| {
             let offers = self.offers.lock().unwrap_or_else(PoisonError::into_inner);

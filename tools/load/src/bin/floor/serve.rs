@@ -1,4 +1,5 @@
-//! One single-threaded runtime a core, each with a listener of its own on one port: the cheapest way to serve.
+//! One single-threaded runtime for each core, each with a listener of its own on the same port: the cheapest way to
+//! serve.
 
 use std::convert::Infallible;
 use std::future::Future;

@@ -26,7 +26,7 @@ use crate::serve::{Answered, Floor, unary, unknown};
 const PRELUDE: &str = include_str!("../../../../../services/session/src/storage/scripts/prelude.lua");
 const CREATE: &str = include_str!("../../../../../services/session/src/storage/scripts/session_create.lua");
 
-// As session service's defaults, so that both leave as much in Redis.
+// The same as session service's defaults, so that both keep the same amount of data in Redis.
 const SESSIONS_PER_USER: u32 = 100;
 const STREAM_LENGTH: u32 = 10_000;
 /// In milliseconds.

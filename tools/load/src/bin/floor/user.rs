@@ -1,6 +1,6 @@
-//! The floor of user service: one find for a user; for a password two finds and Argon2 as user service computes it: as
-//! many at once as there are cores, in memory that is kept for the next one. Without that, the allocator would keep such
-//! a piece for each thread that ever computed one, hundreds of megabytes.
+//! The floor of user service. A user takes one find; a password takes two finds and Argon2, computed as user service
+//! does: as many at once as there are cores, in memory that is kept for the next one. Otherwise the allocator would
+//! keep such memory for every thread that ever computed a hash, hundreds of megabytes.
 
 use std::num::NonZero;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
@@ -27,7 +27,7 @@ use crate::serve::{Answered, Floor, unary, unknown};
 static CORES: LazyLock<Arc<Semaphore>> =
     LazyLock::new(|| Arc::new(Semaphore::new(available_parallelism().map_or(1, NonZero::get))));
 
-/// The memory of what was computed.
+/// Memory of earlier computations, for the next ones.
 static MEMORY: Mutex<Vec<Vec<Block>>> = Mutex::new(Vec::new());
 
 /// What it needs.
