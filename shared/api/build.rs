@@ -1,8 +1,12 @@
-//! Compiles `proto/` without protoc, and keeps the descriptor set with our method options in it.
+//! Compiles `proto/` without protoc, keeps the descriptor set with our method options in it, and writes down which
+//! request belongs to which method (`src/call.rs`).
 
 use std::error::Error;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
+
+use prost_reflect::{DescriptorPool, FieldDescriptor, Value};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let here = env::var_os("CARGO_MANIFEST_DIR").ok_or("cargo sets CARGO_MANIFEST_DIR")?;
@@ -20,6 +24,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     // protox's own encoder keeps the option extensions, which prost's types drop.
     fs::write(out.join("descriptor.bin"), compiler.encode_file_descriptor_set())?;
 
+    fs::write(out.join("calls.rs"), calls(&compiler.descriptor_pool())?)?;
+
     let mut config = tonic_prost_build::Config::new();
     config.enable_type_names();
     tonic_prost_build::configure()
@@ -27,6 +33,30 @@ fn main() -> Result<(), Box<dyn Error>> {
         .codec_path("crate::codec::Codec")
         .compile_fds_with_config(compiler.file_descriptor_set(), config)?;
     Ok(())
+}
+
+/// The implementations of `Rpc` and `Changing`.
+fn calls(pool: &DescriptorPool) -> Result<String, Box<dyn Error>> {
+    let mut code = String::new();
+    for method in pool.services().flat_map(|service| service.methods().collect::<Vec<_>>()) {
+        let input = method.input();
+        let request = format!("crate::{}::{}", input.package_name().replace('.', "::"), input.name());
+        let name = format!("{}/{}", method.parent_service().full_name(), method.name());
+        writeln!(code, "impl Rpc for {request} {{ const METHOD: &'static str = {name:?}; }}")?;
+        if input.get_field_by_name("request_id").is_some() {
+            let secret: Vec<u32> = input.fields().filter(is_secret).map(|field| field.number()).collect();
+            writeln!(code, "impl Changing for {request} {{")?;
+            writeln!(code, "    const SECRET: &'static [u32] = &{secret:?};")?;
+            writeln!(code, "    fn request_id(&self) -> &str {{ &self.request_id }}")?;
+            writeln!(code, "}}")?;
+        }
+    }
+    Ok(code)
+}
+
+fn is_secret(field: &FieldDescriptor) -> bool {
+    let options = field.options();
+    options.get_field_by_name("debug_redact").is_some_and(|value| *value == Value::Bool(true))
 }
 
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), Box<dyn Error>> {

@@ -4,6 +4,7 @@
 //! The workspace's lints are off in this crate because generated code trips them.
 #![forbid(unsafe_code)]
 
+pub mod call;
 pub mod codec;
 pub mod conservation;
 pub mod descriptor;

@@ -3,18 +3,19 @@
 use prost_types::Timestamp;
 use std::str::FromStr;
 use time::OffsetDateTime;
-use tonic_types::FieldViolation;
-use types::{AMOUNT_MAX, Currency, InvalidId, Money};
+use types::{AMOUNT_MAX, Currency, Failure, InvalidId, Money, UserId, Violation};
 use uuid::Uuid;
 
-use crate::common;
+use crate::{common, page_token};
 
-/// Collects what is wrong with a request, by field path. The answer tells of the first [`VIOLATIONS_MAX`]; of the
-/// others it tells how many there are: it goes into a header, and clients accept no long ones.
+/// Collects what is wrong with a request, by field path. The answer lists the first [`VIOLATIONS_MAX`] and says how
+/// many more there are: it travels in a header, and clients accept no long ones.
 #[derive(Debug, Default)]
 pub struct Violations {
-    told: Vec<FieldViolation>,
+    listed: Vec<Violation>,
     count: usize,
+    /// Who sent the request, where some rules are about the caller.
+    caller: Option<UserId>,
 }
 
 /// How many broken rules are told one by one.
@@ -26,45 +27,46 @@ pub const PAGE_SIZE_DEFAULT: u32 = 50;
 pub const PAGE_SIZE_MAX: u32 = 1000;
 
 impl Violations {
-    /// Nothing is wrong yet.
+    /// The check of a request that nobody in particular sent. Nothing is wrong yet.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
+    /// The check of a request that this user sent.
+    #[must_use]
+    pub fn of_caller(caller: Option<UserId>) -> Self {
+        Self { caller, ..Self::default() }
+    }
+
     /// Notes a broken rule. `reason` is its name in capitals; the description says what to change.
-    pub fn add(&mut self, field: &str, reason: &str, description: impl Into<String>) {
+    pub fn add(&mut self, field: &str, reason: &'static str, description: impl Into<String>) {
         self.count += 1;
-        if self.told.len() < VIOLATIONS_MAX {
-            self.told.push(FieldViolation {
-                field: field.to_owned(),
-                description: description.into(),
-                reason: reason.to_owned(),
-                localized_message: None,
-            });
+        if self.listed.len() < VIOLATIONS_MAX {
+            self.listed.push(Violation { field: field.to_owned(), reason, description: description.into() });
         }
     }
 
-    /// What was collected, or `value` when nothing was. A value is there whenever no violation is. A last entry,
-    /// without a field, stands for those that are too many to tell.
+    /// Ends the check with its value, which is there whenever no rule is broken.
     ///
     /// # Errors
-    /// The violations, if there are any.
-    pub fn finish<T>(mut self, value: Option<T>) -> Result<T, Vec<FieldViolation>> {
+    /// [`Failure::Invalid`] with the broken rules, if there are any. A last entry, without a field, stands for those
+    /// that are too many to list.
+    pub fn finish<T>(mut self, value: Option<T>) -> Result<T, Failure> {
         match value {
             Some(value) if self.is_empty() => Ok(value),
             _ => {
                 debug_assert!(!self.is_empty(), "a value is missing and no rule says why");
-                let more = self.count - self.told.len();
+                let more = self.count - self.listed.len();
                 if more > 0 {
-                    self.told.push(FieldViolation {
+                    let description = format!("{more} more rules are broken");
+                    self.listed.push(Violation {
                         field: String::new(),
-                        description: format!("{more} more rules are broken"),
-                        reason: "MORE_VIOLATIONS".to_owned(),
-                        localized_message: None,
+                        reason: "MORE_VIOLATIONS",
+                        description,
                     });
                 }
-                Err(self.told)
+                Err(Failure::Invalid(self.listed))
             }
         }
     }
@@ -91,6 +93,41 @@ impl Violations {
     /// An id that may be left out; `Some(None)` when it was.
     pub fn optional_id<T: FromStr<Err = InvalidId>>(&mut self, field: &str, text: &str) -> Option<Option<T>> {
         if text.is_empty() { Some(None) } else { self.id(field, text).map(Some) }
+    }
+
+    /// A required id of a user who is not the caller; `reason` names the rule against the caller's own.
+    pub fn another_user(&mut self, field: &str, text: &str, reason: &'static str) -> Option<UserId> {
+        let user = self.id(field, text);
+        if user.is_some() && user == self.caller {
+            self.add(field, reason, "must be another user than the caller");
+        }
+        user
+    }
+
+    /// An id of a user that may be left out, and means the caller then.
+    pub fn user_or_caller(&mut self, field: &str, text: &str) -> Option<UserId> {
+        match self.caller {
+            Some(caller) if text.is_empty() => Some(caller),
+            _ => self.id(field, text),
+        }
+    }
+
+    /// Where a page of a list begins: the number in its page token, `Some(None)` for the first page. `list` names the
+    /// list as it did when the token was made; see [`page_token::encode_number`].
+    pub fn page_start(&mut self, list: &[&str], token: &str) -> Option<Option<i64>> {
+        if token.is_empty() {
+            return Some(None);
+        }
+        let start = page_token::decode_number(list, token).and_then(|number| i64::try_from(number).ok());
+        if start.is_none() {
+            self.invalid_page_token();
+        }
+        start.map(Some)
+    }
+
+    /// Notes a page token that is not of the list that is asked for.
+    pub fn invalid_page_token(&mut self) {
+        self.add("page_token", "INVALID_PAGE_TOKEN", "must be the next_page_token of the same list");
     }
 
     /// The `request_id` of a changing call.
@@ -235,17 +272,16 @@ pub fn time(timestamp: &Timestamp) -> Option<OffsetDateTime> {
 
 #[cfg(test)]
 mod tests {
-    use tonic::Code;
+    use uuid::Uuid;
 
     use super::*;
-    use crate::common::v1::ErrorReason;
     use crate::refusal::Refusal;
 
     fn reasons(check: impl FnOnce(&mut Violations)) -> Vec<String> {
         let mut violations = Violations::new();
         check(&mut violations);
         violations
-            .told
+            .listed
             .into_iter()
             .map(|violation| format!("{} {}", violation.field, violation.reason))
             .collect()
@@ -302,18 +338,16 @@ mod tests {
             assert_eq!(violations.line(&field, "a\u{202e} ", 1), None);
             violations.uuid(&field, "x");
         }
-        let told = violations.finish(None::<()>).unwrap_err();
-        assert_eq!(told.len(), VIOLATIONS_MAX + 1);
-        let last = told.last().unwrap();
+        let failure = violations.finish(None::<()>).unwrap_err();
+        let Failure::Invalid(listed) = &failure else { panic!("{failure:?}") };
+        assert_eq!(listed.len(), VIOLATIONS_MAX + 1);
+        let last = listed.last().unwrap();
         assert_eq!(
-            (last.field.as_str(), last.reason.as_str(), last.description.as_str()),
+            (last.field.as_str(), last.reason, last.description.as_str()),
             ("", "MORE_VIOLATIONS", "370 more rules are broken")
         );
         // As it is sent: details in base64, and a message beside them.
-        let status =
-            Refusal::new(Code::InvalidArgument, &ErrorReason::InvalidRequest, "order.tristore", "no")
-                .bad_request(told)
-                .into_status();
+        let status = Refusal::from(&failure).into_status();
         let mut headers = tonic::codegen::http::HeaderMap::new();
         status.add_header(&mut headers).unwrap();
         let size: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum();
@@ -327,6 +361,20 @@ mod tests {
             violations.add("field", "REASON", "");
         }
         assert_eq!(violations.line("name", "", 10), None, "the text broke a rule");
+    }
+
+    #[test]
+    fn another_user_is_not_the_caller_and_a_user_who_is_left_out_is() {
+        let [ann, ben] = [1, 2].map(|number| UserId::from_uuid(Uuid::from_u128(number)));
+        let mut violations = Violations::of_caller(Some(ann));
+        assert_eq!(violations.another_user("to", &ben.to_string(), "SAME_USER"), Some(ben));
+        assert_eq!(violations.user_or_caller("of", ""), Some(ann));
+        assert_eq!(violations.user_or_caller("of", &ben.to_string()), Some(ben));
+        assert!(violations.is_empty());
+        violations.another_user("to", &ann.to_string(), "SAME_USER");
+        assert_eq!(Violations::new().user_or_caller("of", ""), None, "there is no caller");
+        let Err(Failure::Invalid(listed)) = violations.finish(None::<()>) else { panic!("a rule is broken") };
+        assert_eq!((listed[0].field.as_str(), listed[0].reason), ("to", "SAME_USER"));
     }
 
     #[test]

@@ -177,7 +177,7 @@ impl<V: SessionVerifier> AuthLayer<V> {
     /// service, that its own was refused and not the one that it shows.
     fn invalid(&self) -> Status {
         let message = "the credentials are not valid";
-        Refusal::new(Code::Unauthenticated, &ErrorReason::InvalidCredentials, self.0.domain, message)
+        Refusal::new(Code::Unauthenticated, &ErrorReason::InvalidCredentials, message)
             .with("header", AUTHORIZATION.as_str())
             .into_status()
     }
@@ -188,7 +188,6 @@ impl<V: SessionVerifier> AuthLayer<V> {
             VerifyError::Unavailable { retry_after } => Refusal::new(
                 Code::Unavailable,
                 &ErrorReason::SessionStoreUnavailable,
-                self.0.domain,
                 "sessions cannot be verified now",
             )
             .retry_after(retry_after)
@@ -197,7 +196,7 @@ impl<V: SessionVerifier> AuthLayer<V> {
     }
 
     fn refuse(&self, code: Code, reason: ErrorReason, message: &'static str) -> Status {
-        Refusal::new(code, &reason, self.0.domain, message).into_status()
+        Refusal::new(code, &reason, message).into_status()
     }
 }
 
@@ -303,7 +302,6 @@ mod tests {
     async fn refused(layer: &AuthLayer<Sessions>, path: &str, authorization: &[&str]) -> (Code, String) {
         let status = layer.admit(path, &mut headers(authorization)).await.unwrap_err();
         let info = status.get_details_error_info().unwrap();
-        assert_eq!(info.domain, "test.tristore");
         (status.code(), info.reason)
     }
 

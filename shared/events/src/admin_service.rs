@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::call::Rpc as _;
 use api::event::v1::event_admin_service_server::{EventAdminService, EventAdminServiceServer};
 use api::event::v1::{
     ConsumerState, GetConsumersRequest, GetConsumersResponse, ListParkedRequest, ListParkedResponse,
@@ -14,21 +15,21 @@ use api::event::v1::{
     SkipParkedResponse,
 };
 use api::page_token;
+use api::refusal;
 use api::violations::{self, Violations};
 use prost::Message as _;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::{Extensions, Request, Response, Status};
-use types::EventId;
+use types::{EventId, Failure};
 
 use crate::admin::{AdminError, ConsumerAdmin};
 use crate::cloud_event::encode;
-use crate::envelope::{Aggregate, Position};
+use crate::envelope::Aggregate;
 use crate::resync_jobs::{Joined, Resyncs};
-use crate::status::{EventViolations as _, Statuses};
+use crate::status::{self, EventViolations as _};
 use crate::store::{ConsumerId, Parked, Skip, Standing};
 
-const LIST: &str = "event.v1.EventAdminService/ListParked";
 const JUSTIFICATION_MAX: usize = 500;
 /// About how long a page may be; gRPC clients refuse more than 4 MiB.
 const PAGE_BYTES: usize = 1 << 20;
@@ -38,7 +39,6 @@ const RESYNC_WAIT: Duration = Duration::from_secs(3);
 /// Serves the consumers of one service.
 #[derive(Clone)]
 pub struct EventAdminServer {
-    statuses: Statuses,
     consumers: Vec<Arc<dyn ConsumerAdmin>>,
     caller: fn(&Extensions) -> String,
     resyncs: Resyncs,
@@ -54,15 +54,9 @@ impl fmt::Debug for EventAdminServer {
 }
 
 impl EventAdminServer {
-    /// A service of these consumers. `domain` is the service's, such as `order.tristore`; `caller` names who
-    /// asks, for the audit.
-    pub fn new(
-        domain: &'static str,
-        consumers: Vec<Arc<dyn ConsumerAdmin>>,
-        caller: fn(&Extensions) -> String,
-    ) -> Self {
+    /// A service of these consumers. `caller` names who asks, for the audit.
+    pub fn new(consumers: Vec<Arc<dyn ConsumerAdmin>>, caller: fn(&Extensions) -> String) -> Self {
         Self {
-            statuses: Statuses { domain },
             consumers,
             caller,
             resyncs: Resyncs::default(),
@@ -85,24 +79,27 @@ impl EventAdminServer {
 
     fn consumer(&self, name: &str) -> Result<&Arc<dyn ConsumerAdmin>, Status> {
         let found = self.consumers.iter().find(|consumer| consumer.id().name == name);
-        found.ok_or_else(|| self.statuses.consumer_not_found(name))
+        found.ok_or_else(|| status::consumer_not_found(name))
     }
 
     fn refuse(&self, error: &AdminError, kind: &str, id: &str) -> Status {
         match error {
-            AdminError::NotParked => self.statuses.parked_not_found(kind, id),
-            AdminError::StillFailing { event_id, error } => self.statuses.still_failing(*event_id, error),
-            AdminError::RequestIdReused => self.statuses.request_id_reused(),
-            AdminError::ResyncUnsupported => self.statuses.resync_unsupported(id),
-            AdminError::InProgress(request_id) => self.statuses.resync_in_progress(*request_id),
-            AdminError::Halted(reason) => self.statuses.consumer_halted(id, reason),
-            AdminError::Overtaken => self.statuses.unavailable(),
+            AdminError::NotParked => status::parked_not_found(kind, id),
+            AdminError::StillFailing { event_id, error } => status::still_failing(*event_id, error),
+            AdminError::RequestIdReused => refusal::status(Failure::RequestIdReused {
+                method: RetryParkedRequest::METHOD,
+                fields: Vec::new(),
+            }),
+            AdminError::ResyncUnsupported => status::resync_unsupported(id),
+            AdminError::InProgress(request_id) => status::resync_in_progress(*request_id),
+            AdminError::Halted(reason) => status::consumer_halted(id, reason),
+            AdminError::Overtaken => status::unavailable(),
             AdminError::Source(error) => {
                 let error = error as &dyn std::error::Error;
                 tracing::warn!(error, "a resync could not ask the producer");
-                self.statuses.unavailable()
+                status::unavailable()
             }
-            AdminError::Store(error) => self.statuses.store(error),
+            AdminError::Store(error) => status::store(error),
         }
     }
 }
@@ -133,11 +130,11 @@ impl EventAdminService for EventAdminServer {
         let mut violations = Violations::new();
         let consumer = violations.name("consumer", &request.consumer);
         let size = violations.page_size(request.page_size);
-        let list = [LIST, request.consumer.as_str()];
-        let after = page_start(&mut violations, &list, &request.page_token);
+        let list = [ListParkedRequest::METHOD, request.consumer.as_str()];
+        let after = violations.page_start(&list, &request.page_token);
         let ((consumer, size), after) =
-            violations.finish(consumer.zip(size).zip(after)).map_err(|found| self.statuses.invalid(found))?;
-        let size = size as usize;
+            violations.finish(consumer.zip(size).zip(after)).map_err(refusal::status)?;
+        let (size, after) = (size as usize, after.unwrap_or(0));
         // One more than the page has, to know whether it is the last.
         let mut parked = self
             .consumer(&consumer)?
@@ -174,15 +171,14 @@ impl EventAdminService for EventAdminServer {
         let consumer = violations.name("consumer", &request.consumer);
         let kind = violations.name("aggregate_type", &request.aggregate_type);
         let id = violations.name("aggregate_id", &request.aggregate_id);
-        let ((request_id, consumer), (kind, id)) = violations
-            .finish(request_id.zip(consumer).zip(kind.zip(id)))
-            .map_err(|found| self.statuses.invalid(found))?;
+        let ((request_id, consumer), (kind, id)) =
+            violations.finish(request_id.zip(consumer).zip(kind.zip(id))).map_err(refusal::status)?;
         let retried = self
             .consumer(&consumer)?
             .retry(Aggregate { kind: kind.clone(), id: id.clone() }, request_id)
             .await
             .map_err(|error| match error {
-                AdminError::Halted(reason) => self.statuses.consumer_halted(&consumer, &reason),
+                AdminError::Halted(reason) => status::consumer_halted(&consumer, &reason),
                 error => self.refuse(&error, &kind, &id),
             })?;
         Ok(Response::new(RetryParkedResponse {
@@ -202,9 +198,8 @@ impl EventAdminService for EventAdminServer {
         let consumer = violations.name("consumer", &request.consumer);
         let event_id = violations.id::<EventId>("event_id", &request.event_id);
         let why = violations.paragraphs("justification", &request.justification, JUSTIFICATION_MAX);
-        let ((request_id, consumer), (event_id, why)) = violations
-            .finish(request_id.zip(consumer).zip(event_id.zip(why)))
-            .map_err(|found| self.statuses.invalid(found))?;
+        let ((request_id, consumer), (event_id, why)) =
+            violations.finish(request_id.zip(consumer).zip(event_id.zip(why))).map_err(refusal::status)?;
         let skipped = self
             .consumer(&consumer)?
             .skip(Skip { event_id, request_id, caller: caller.clone(), justification: why.clone() })
@@ -233,23 +228,22 @@ impl EventAdminService for EventAdminServer {
         let mut violations = Violations::new();
         let request_id = violations.request_id(&request.request_id);
         let consumer = violations.name("consumer", &request.consumer);
-        let (request_id, consumer) =
-            violations.finish(request_id.zip(consumer)).map_err(|found| self.statuses.invalid(found))?;
+        let (request_id, consumer) = violations.finish(request_id.zip(consumer)).map_err(refusal::status)?;
         let joined =
             self.resyncs.join(self.consumer(&consumer)?, request_id, caller, &self.tasks, &self.stop);
         let mut outcome = match joined {
             Joined::Runs(outcome) => outcome,
-            Joined::Busy(other) => return Err(self.statuses.resync_in_progress(other)),
+            Joined::Busy(other) => return Err(status::resync_in_progress(other)),
         };
         let ended = match tokio::time::timeout(RESYNC_WAIT, outcome.wait_for(Option::is_some)).await {
-            Err(_) => return Err(self.statuses.resync_in_progress(request_id)),
-            Ok(Err(_)) => return Err(self.statuses.draining()),
+            Err(_) => return Err(status::resync_in_progress(request_id)),
+            Ok(Err(_)) => return Err(status::draining()),
             Ok(Ok(ended)) => ended.clone(),
         };
         let resynced = match ended.as_deref() {
             Some(Ok(resynced)) => *resynced,
             Some(Err(error)) => return Err(self.refuse(error, "consumer", &consumer)),
-            None => return Err(self.statuses.draining()),
+            None => return Err(status::draining()),
         };
         Ok(Response::new(ResyncResponse {
             aggregate_count: i64::try_from(resynced.aggregates).unwrap_or(i64::MAX),
@@ -269,17 +263,6 @@ fn consumer_state(id: ConsumerId, standing: Option<Standing>) -> ConsumerState {
         halted_reason: halted.unwrap_or_default(),
         ..state
     }
-}
-
-fn page_start(violations: &mut Violations, list: &[&str], token: &str) -> Option<Position> {
-    if token.is_empty() {
-        return Some(0);
-    }
-    let start = page_token::decode_number(list, token).and_then(|number| Position::try_from(number).ok());
-    if start.is_none() {
-        violations.add("page_token", "INVALID_PAGE_TOKEN", "must be a token of this list, as it was given");
-    }
-    start
 }
 
 fn parked_event(consumer: &str, parked: Parked) -> ParkedEvent {

@@ -17,6 +17,7 @@ pub mod consumer;
 mod effects;
 pub mod envelope;
 pub mod ephemeral;
+mod failure;
 pub mod history;
 pub mod log_relay;
 mod machine;

@@ -1,8 +1,6 @@
 //! How often something that failed is tried again and logged: with jittered pauses, and at most one line every ten
 //! seconds.
 
-use std::error::Error as StdError;
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -30,15 +28,4 @@ impl Throttle {
         }
         ready
     }
-}
-
-/// An error with all its sources, on one line.
-pub(crate) fn chain(error: &(dyn StdError + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let _ = write!(text, ": {error}");
-        source = error.source();
-    }
-    text
 }

@@ -10,7 +10,6 @@ use crate::consumer::apply::error_text;
 use crate::effects::{EffectError, Effects};
 use crate::envelope::{Aggregate, Event};
 use crate::machine::STREAM_REWOUND;
-use crate::pace::chain;
 use crate::resync::is_hold;
 use crate::store::{Act, ConsumerStore, ConsumerTx, Parked, Skip, StoreError};
 
@@ -117,7 +116,7 @@ impl<S: ConsumerStore, E: Effects<S::Tx>, P: crate::source::Source> ConsumerHand
             Err(EffectError::Transient(source)) => {
                 return Err(AdminError::Store(StoreError::Transient(source)));
             }
-            Err(EffectError::Permanent(source)) => return Err(failing(chain(source.as_ref()))),
+            Err(EffectError::Permanent(source)) => return Err(failing(types::chain(source.as_ref()))),
             Err(EffectError::Halt(reason)) => return Err(failing(reason)),
         }
         let retried = Retried { applied: before.retried.applied + 1, remaining };

@@ -15,6 +15,7 @@ use api::event::v1::{
     AcknowledgeRequest, AcknowledgeResponse, HeadRequest, HeadResponse, ReplayRequest, ReplayResponse,
     ResolveRequest, ResolveResponse, ResumeRequest, ResumeResponse,
 };
+use api::refusal;
 use api::violations::Violations;
 use futures_util::stream::{self, Stream};
 use prost::Message as _;
@@ -29,7 +30,7 @@ use crate::envelope::{Event, Position};
 use crate::history::{self, HistoryError, Reader};
 use crate::pace::jittered;
 use crate::stamped::{self, Stamped};
-use crate::status::{EventViolations as _, Statuses};
+use crate::status::{self, EventViolations as _};
 use crate::store::{EventLog, Head, Mark, Resolved};
 
 /// The longest that a follower waits for a message, even if it has no events.
@@ -48,7 +49,6 @@ const RESOLVE_POLL: Duration = Duration::from_millis(20);
 #[derive(Clone)]
 pub struct EventServer<L> {
     log: L,
-    statuses: Statuses,
     stamped: Stamped,
     shutdown: CancellationToken,
 }
@@ -60,10 +60,9 @@ impl<L: fmt::Debug> fmt::Debug for EventServer<L> {
 }
 
 impl<L: EventLog> EventServer<L> {
-    /// A service of this log's streams. `domain` is the service's, such as `order.tristore`; following
-    /// streams end at the shutdown.
-    pub fn new(log: L, domain: &'static str, shutdown: CancellationToken) -> Self {
-        Self { log, statuses: Statuses { domain }, stamped: Stamped::new(), shutdown }
+    /// A service of this log's streams. Following streams end at the shutdown.
+    pub fn new(log: L, shutdown: CancellationToken) -> Self {
+        Self { log, stamped: Stamped::new(), shutdown }
     }
 
     /// Followers wake when this process' sequencer or relay stamps.
@@ -86,9 +85,9 @@ impl<L: EventLog> EventService for EventServer<L> {
     async fn head(&self, request: Request<HeadRequest>) -> Result<Response<HeadResponse>, Status> {
         let mut violations = Violations::new();
         let stream = violations.name("stream", &request.get_ref().stream);
-        let stream = violations.finish(stream).map_err(|found| self.statuses.invalid(found))?;
+        let stream = violations.finish(stream).map_err(refusal::status)?;
         let head =
-            history::head(&self.log, &stream).await.map_err(|error| self.statuses.history(&stream, error))?;
+            history::head(&self.log, &stream).await.map_err(|error| status::history(&stream, error))?;
         Ok(Response::new(HeadResponse { head: Some(encode_head(&head)) }))
     }
 
@@ -102,17 +101,15 @@ impl<L: EventLog> EventService for EventServer<L> {
         };
         let after = violations.position("after_position", request.after_position);
         let checked = stream.zip(epoch).zip(after);
-        let ((stream, epoch), after) =
-            violations.finish(checked).map_err(|found| self.statuses.invalid(found))?;
+        let ((stream, epoch), after) = violations.finish(checked).map_err(refusal::status)?;
         // Listens before the first read, so that it hears of everything that is stamped after that.
         let stamped = self.stamped.listen();
         let reader = Reader::open(self.log.clone(), &stream, epoch, after)
             .await
-            .map_err(|error| self.statuses.history(&stream, error))?;
+            .map_err(|error| status::history(&stream, error))?;
         let replay = Replay {
             reader,
             stream,
-            statuses: self.statuses,
             shutdown: self.shutdown.clone(),
             stamped,
             follow: request.follow,
@@ -146,11 +143,10 @@ impl<L: EventLog> EventService for EventServer<L> {
             violations.id("event_id", &request.event_id).map(Some)
         };
         let checked = stream.zip(epoch).zip(position.zip(event_id));
-        let ((stream, epoch), (position, event_id)) =
-            violations.finish(checked).map_err(|found| self.statuses.invalid(found))?;
+        let ((stream, epoch), (position, event_id)) = violations.finish(checked).map_err(refusal::status)?;
         let answer = history::resume(&self.log, &stream, &Mark { epoch, position, event_id })
             .await
-            .map_err(|error| self.statuses.history(&stream, error))?;
+            .map_err(|error| status::history(&stream, error))?;
         let (history, head) = match answer {
             history::History::Same(head) => (resume_response::History::Same, head),
             history::History::Rewound(head) => (resume_response::History::Rewound, head),
@@ -169,27 +165,26 @@ impl<L: EventLog> EventService for EventServer<L> {
         let epoch = violations.epoch("epoch", &request.epoch);
         let position = violations.position("position", request.position);
         let checked = stream.zip(consumer).zip(epoch.zip(position));
-        let ((stream, consumer), (epoch, position)) =
-            violations.finish(checked).map_err(|found| self.statuses.invalid(found))?;
+        let ((stream, consumer), (epoch, position)) = violations.finish(checked).map_err(refusal::status)?;
         let head =
-            history::head(&self.log, &stream).await.map_err(|error| self.statuses.history(&stream, error))?;
+            history::head(&self.log, &stream).await.map_err(|error| status::history(&stream, error))?;
         // A mark of another history says nothing about which of these events are still needed.
         if head.epoch != epoch || position > head.position {
-            return Err(self.statuses.epoch_changed(&stream));
+            return Err(status::epoch_changed(&stream));
         }
         match self.log.acknowledge(&stream, &consumer, epoch, position).await {
             Ok(true) => Ok(Response::new(AcknowledgeResponse {})),
-            Ok(false) => Err(self.statuses.consumer_not_found(&consumer)),
-            Err(error) => Err(self.statuses.store(&error)),
+            Ok(false) => Err(status::consumer_not_found(&consumer)),
+            Err(error) => Err(status::store(&error)),
         }
     }
 
     async fn resolve(&self, request: Request<ResolveRequest>) -> Result<Response<ResolveResponse>, Status> {
         let mut violations = Violations::new();
         let event_id = violations.id::<EventId>("event_id", &request.get_ref().event_id);
-        let event_id = violations.finish(event_id).map_err(|found| self.statuses.invalid(found))?;
+        let event_id = violations.finish(event_id).map_err(refusal::status)?;
         let resolved = timeout(RESOLVE_WITHIN, self.position_of(event_id)).await;
-        let answer = resolved.map_err(|_| self.statuses.not_stamped_in_time())??;
+        let answer = resolved.map_err(|_| status::not_stamped_in_time())??;
         Ok(Response::new(answer))
     }
 }
@@ -199,11 +194,11 @@ impl<L: EventLog> EventServer<L> {
         let mut stamped = self.stamped.listen();
         loop {
             stamped.catch_up();
-            match self.log.resolve(event_id).await.map_err(|error| self.statuses.store(&error))? {
+            match self.log.resolve(event_id).await.map_err(|error| status::store(&error))? {
                 Resolved::At { stream, epoch, position } => {
                     return Ok(ResolveResponse { stream, epoch: epoch.to_string(), position });
                 }
-                Resolved::Unknown => return Err(self.statuses.event_not_found(event_id)),
+                Resolved::Unknown => return Err(status::event_not_found(event_id)),
                 Resolved::Pending => {
                     drop(timeout(jittered(RESOLVE_POLL), stamped.stamped()).await);
                 }
@@ -216,7 +211,6 @@ impl<L: EventLog> EventServer<L> {
 struct Replay<L> {
     reader: Reader<L>,
     stream: String,
-    statuses: Statuses,
     shutdown: CancellationToken,
     stamped: stamped::Listener,
     follow: bool,
@@ -239,11 +233,11 @@ enum Next {
 impl<L: EventLog> Replay<L> {
     async fn next(&mut self) -> Result<Next, Status> {
         if self.sent_at.is_some_and(|sent| sent.elapsed() > READ_WITHIN) {
-            return Err(self.statuses.slow_consumer(self.sent_through));
+            return Err(status::slow_consumer(self.sent_through));
         }
         if self.backlog.is_empty() {
             if self.shutdown.is_cancelled() {
-                return if self.follow { Ok(Next::End) } else { Err(self.statuses.draining()) };
+                return if self.follow { Ok(Next::End) } else { Err(status::draining()) };
             }
             let first = self.head.is_none();
             if self.full {
@@ -287,7 +281,7 @@ impl<L: EventLog> Replay<L> {
         }
         if due.elapsed() > READ_WITHIN {
             // The client did not ask for this message when it was due: it has not read those before it.
-            return Err(self.statuses.slow_consumer(self.sent_through));
+            return Err(status::slow_consumer(self.sent_through));
         }
         Ok(true)
     }
@@ -310,6 +304,6 @@ impl<L: EventLog> Replay<L> {
     }
 
     fn refuse(&self, error: HistoryError) -> Status {
-        self.statuses.history(&self.stream, error)
+        status::history(&self.stream, error)
     }
 }

@@ -22,7 +22,6 @@ use auth::AuthLayer;
 use tonic::service::Routes;
 
 pub use self::core::Core;
-pub use errors::logged;
 pub use in_process::{Running, start_in_process};
 pub use run::run;
 

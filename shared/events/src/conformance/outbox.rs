@@ -15,7 +15,6 @@ pub use self::pruning::*;
 pub use self::stamping::*;
 use super::{aggregate, new_event, until};
 use crate::envelope::{Event, NewEvent, Position};
-use crate::pace::chain;
 use crate::store::{EventLog as _, Head, Lease, OutboxStore, Stamp, StoreError};
 
 /// A service's outbox on a fresh database: one empty stream, no consumer registered. At most 16 transactions
@@ -119,7 +118,7 @@ async fn stamp<H: OutboxHarness>(harness: &H, lease: &Lease, limit: usize) -> Ve
         Ok(Stamp::Stamped(events)) => Some(events),
         Ok(Stamp::LeaseLost) => panic!("the lease was lost"),
         Err(StoreError::Transient(_)) => None,
-        Err(error) => panic!("{}", chain(&error)),
+        Err(error) => panic!("{}", types::chain(&error)),
     })
     .await
 }

@@ -5,7 +5,7 @@ use std::future::Future;
 use futures_util::future::join_all;
 use types::{Currency, Money, TransferId, UserId};
 
-use crate::pace::{Backoff, chain};
+use crate::pace::Backoff;
 use crate::participant::{
     Applied, Direction, Hold, HoldSpec, HoldState, Outcome, ParticipantTx, Refusal, Step, apply,
 };
@@ -103,7 +103,7 @@ async fn step<H: ParticipantHarness>(harness: &H, step: &Step) -> Applied {
         match tried.await {
             Ok(applied) => return applied,
             Err(StoreError::Transient(_)) => backoff.pause().await,
-            Err(error) => panic!("{step:?}: {}", chain(&error)),
+            Err(error) => panic!("{step:?}: {}", types::chain(&error)),
         }
     }
 }

@@ -11,7 +11,7 @@ use super::options::ConsumerOptions;
 use super::transactions::{Content, Failure, Transactions};
 use crate::effects::{EffectError, Effects};
 use crate::envelope::Event;
-use crate::pace::{Backoff, Throttle, chain};
+use crate::pace::{Backoff, Throttle};
 use crate::store::{ConsumerStore, LeasedMark, Mark, StoreError};
 
 /// How much of an error is kept with a parked event.
@@ -157,7 +157,7 @@ impl<S: ConsumerStore, E: Effects<S::Tx>> Applier<S, E> {
         if let EffectError::Halt(reason) = error {
             return Err(self.halt(from, &reason, backoff).await);
         }
-        let text = error_text(&error.source().map(chain).unwrap_or_default());
+        let text = error_text(&error.source().map(types::chain).unwrap_or_default());
         let parked = self.transactions.park(from, event, &text).await;
         match self.settle(parked, from, &Mark::after(event), backoff).await? {
             Ok(_) => {

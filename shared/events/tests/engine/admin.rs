@@ -117,7 +117,7 @@ fn replica(store: &MemoryStore, effects: &Arc<Poisoned>, snapshot: Option<Arc<Re
     if let Some(snapshot) = snapshot {
         handle = handle.with_snapshot(Arc::new(Twelve(snapshot)));
     }
-    let server = EventAdminServer::new("model.tristore", vec![Arc::new(handle)], |_| "admin Ann".to_owned());
+    let server = EventAdminServer::new(vec![Arc::new(handle)], |_| "admin Ann".to_owned());
     EventAdminServiceClient::new(server.into_service())
 }
 
@@ -195,7 +195,6 @@ fn resync() -> ResyncRequest {
 
 fn parts(status: &Status) -> (Code, String, Vec<(String, String)>) {
     let info = status.get_details_error_info().unwrap();
-    assert_eq!(info.domain, "model.tristore");
     let mut metadata: Vec<_> = info.metadata.into_iter().collect();
     metadata.sort();
     (status.code(), info.reason, metadata)

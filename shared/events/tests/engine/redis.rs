@@ -150,9 +150,7 @@ impl Pair {
 
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let server = EventServer::new(outbox.clone(), "model.tristore", shutdown.clone())
-            .with_stamped(stamped)
-            .into_service();
+        let server = EventServer::new(outbox.clone(), shutdown.clone()).with_stamped(stamped).into_service();
         let drained = shutdown.clone().cancelled_owned();
         let serving = Server::builder().tcp_nodelay(true).add_service(server);
         running.spawn(async move {

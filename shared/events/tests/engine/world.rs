@@ -144,7 +144,7 @@ impl World {
     }
 
     pub(crate) fn source(&self) -> impl Source + use<> {
-        let server = EventServer::new(self.outbox.clone(), "model.tristore", CancellationToken::new())
+        let server = EventServer::new(self.outbox.clone(), CancellationToken::new())
             .with_stamped(self.stamped.clone());
         Flaky { inner: GrpcSource::new(server.into_service()), failing: self.source_failing.clone() }
     }

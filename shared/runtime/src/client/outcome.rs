@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn only_a_definite_refusal_did_not_happen() {
-        let refusal = |code, reason: ErrorReason| Refusal::new(code, &reason, "test", "no").into_status();
+        let refusal = |code, reason: ErrorReason| Refusal::new(code, &reason, "no").into_status();
         assert_eq!(
             classify(&refusal(Code::Aborted, ErrorReason::Contention)),
             Outcome::DidNotHappen { reason: "CONTENTION".to_owned(), retryable: true }

@@ -1,7 +1,8 @@
 //! The error contract: whatever goes out as an error has the right code, a reason, the trace id, and no secret.
 //!
-//! Handlers answer with complete errors ([`api::refusal::Refusal`]). What is completed here comes from tonic
-//! (malformed frames, unknown methods), from forgetful handlers, and from ourselves.
+//! Handlers answer with errors that lack only the server's domain and the trace ([`api::refusal::Refusal`]). The others
+//! that are completed here come from tonic (malformed frames, unknown methods), from forgetful handlers, and from
+//! ourselves.
 
 use std::collections::HashMap;
 use std::error::Error as _;
@@ -9,25 +10,16 @@ use std::time::Duration;
 
 use api::codec::MALFORMED;
 use api::common::v1::ErrorReason;
-use api::refusal::{Reason as _, Refusal};
+use api::refusal::{LOGGED, Reason as _, Refusal, logged};
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::telemetry;
 
-/// Metadata key of a status whose cause is in the log already. Never leaves the server.
-const LOGGED: &str = "x-logged";
 /// When to come back to a server that goes away: at once, to another one.
 const RETRY_ELSEWHERE: Duration = Duration::from_millis(100);
 const INTERNAL: &str = "an internal error; report the request id";
-
-/// Marks a status whose cause its maker has logged, so that the server does not log it again.
-#[must_use]
-pub fn logged(mut status: Status) -> Status {
-    status.metadata_mut().insert(LOGGED, MetadataValue::from_static("1"));
-    status
-}
 
 /// Makes and completes the errors of one server.
 #[derive(Debug)]
@@ -38,7 +30,7 @@ pub(super) struct Errors {
 
 impl Errors {
     fn refuse(&self, code: Code, reason: ErrorReason, message: impl Into<String>) -> Refusal {
-        Refusal::new(code, &reason, self.domain, message)
+        Refusal::new(code, &reason, message)
     }
 
     pub(super) fn message_too_large(&self, max: usize) -> Status {
@@ -95,19 +87,25 @@ impl Errors {
 
     /// Completes an error and logs it. Runs inside the call's span.
     pub(super) fn complete(&self, status: Status) -> Status {
-        let source = status.source().map(chain);
+        let source = status.source().map(|source| crate::config::redact_url(&types::chain(source)));
         let mut status = self.corrected(status);
         let was_logged = status.metadata_mut().remove(LOGGED).is_some();
         log(&status, source.as_deref(), was_logged);
         let mut details = status.get_error_details();
-        if details.error_info().is_none() {
-            let reason = common_reason(status.code());
-            if let Some(reason) = reason {
-                details.set_error_info(reason.wire_name(), self.domain, HashMap::new());
+        match details.error_info() {
+            Some(info) if info.domain.is_empty() => {
+                let info = info.clone();
+                details.set_error_info(info.reason, self.domain, info.metadata);
             }
-            // A handler that gives no reason may give away anything.
-            if matches!(status.code(), Code::Internal | Code::Unknown | Code::DataLoss) {
-                return with_request_info(Code::Internal, INTERNAL, details, &status);
+            Some(_) => {}
+            None => {
+                if let Some(reason) = common_reason(status.code()) {
+                    details.set_error_info(reason.wire_name(), self.domain, HashMap::new());
+                }
+                // A handler that gives no reason may give away anything.
+                if matches!(status.code(), Code::Internal | Code::Unknown | Code::DataLoss) {
+                    return with_request_info(Code::Internal, INTERNAL, details, &status);
+                }
             }
         }
         let (code, message) = (status.code(), status.message().to_owned());
@@ -205,16 +203,6 @@ fn log(status: &Status, source: Option<&str>, was_logged: bool) {
         Code::Unavailable => tracing::warn!(?code, error, source, "the call failed"),
         _ => tracing::debug!(?code, error, source, "the call failed"),
     }
-}
-
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    crate::config::redact_url(&text)
 }
 
 #[cfg(test)]

@@ -110,7 +110,7 @@ impl CatalogService for Catalog {
             "careless" => return Err(Status::internal("connect to postgres://app:s3cret@db failed")),
             "refused" => {
                 let reason = ErrorReason::VersionMismatch;
-                return Err(Refusal::new(Code::Aborted, &reason, DOMAIN, "changed since").into_status());
+                return Err(Refusal::new(Code::Aborted, &reason, "changed since").into_status());
             }
             _ => {}
         }

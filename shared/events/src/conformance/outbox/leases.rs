@@ -12,7 +12,6 @@ use super::{
     stamp_all,
 };
 use crate::envelope::Event;
-use crate::pace::chain;
 use crate::store::{Lease, OutboxStore as _, Stamp, StoreError};
 
 /// The lease belongs to one owner until it runs out; the owner can renew it, or give it back by a duration of zero. The
@@ -101,14 +100,14 @@ pub async fn two_sequencers_never_stamp_an_event_twice<H: OutboxHarness>(harness
                         tokio::time::sleep(Duration::from_millis(2)).await;
                         continue;
                     }
-                    Err(error) => panic!("{}", chain(&error)),
+                    Err(error) => panic!("{}", types::chain(&error)),
                 };
                 // The other may take the lease in between.
                 tokio::task::yield_now().await;
                 let events = match store.stamp(&lease, 3, Duration::from_millis(5)).await {
                     Ok(Stamp::Stamped(events)) => events,
                     Ok(Stamp::LeaseLost) | Err(StoreError::Transient(_)) => continue,
-                    Err(error) => panic!("{}", chain(&error)),
+                    Err(error) => panic!("{}", types::chain(&error)),
                 };
                 if finished && events.is_empty() {
                     return stamped;

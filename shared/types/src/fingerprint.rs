@@ -1,17 +1,4 @@
-//! What makes a repeated call the same call.
-
-use uuid::Uuid;
-
-/// Names one intent of one caller. All three parts together are unique: for ever where money or an order is concerned.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct RequestKey {
-    /// Who asks: a user's id, a service's name, or `anyone` for a method without identity.
-    pub principal: String,
-    /// The full method name, such as `order.v1.OrderService/PlaceOrder`.
-    pub method: &'static str,
-    /// Made by the client before the first try.
-    pub request_id: Uuid,
-}
+//! What a request said, kept to notice when its id is used again for something else.
 
 /// What a request contained, so that reusing its id for another content is noticed: SHA-256 of the whole request, then
 /// for each top-level field its number and four bytes of the field's hash. The latter only serve to name the fields
