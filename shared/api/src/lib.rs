@@ -11,6 +11,7 @@ pub mod descriptor;
 pub mod fingerprint;
 pub mod page_token;
 pub mod refusal;
+pub mod update_mask;
 pub mod violations;
 
 /// Package `auth.v1`.
