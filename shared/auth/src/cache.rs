@@ -6,6 +6,8 @@
 //! mark of its session or user is void, also when it comes in after the mark. Marks are kept as long as an
 //! entry could live; when there are too many, the floor is raised and everything older is void.
 
+mod caching_verifier;
+
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -16,7 +18,9 @@ use time::OffsetDateTime;
 use types::{Clock, SessionId, UserId};
 use uuid::Uuid;
 
-use crate::{SessionVerifier, Verified, VerifyError, token::AccessToken};
+use crate::Verified;
+
+pub use caching_verifier::CachingVerifier;
 
 const MARKS_MAX: usize = 10_000;
 
@@ -72,7 +76,7 @@ struct Began {
 }
 
 impl SessionCache {
-    /// An empty cache that is switched on.
+    /// An empty cache. It is off until somebody who hears what invalidates its entries switches it on.
     pub fn new(config: CacheConfig, clock: Arc<dyn Clock>) -> Self {
         Self(Arc::new(State {
             entries: Cache::builder()
@@ -81,7 +85,7 @@ impl SessionCache {
                 .build_with_hasher(BuildHasherDefault::default()),
             clock,
             ttl: config.ttl,
-            enabled: AtomicBool::new(true),
+            enabled: AtomicBool::new(false),
             generation: AtomicU64::new(0),
             floor: AtomicU64::new(0),
             mark_count: AtomicUsize::new(0),
@@ -188,58 +192,6 @@ impl std::fmt::Debug for SessionCache {
     }
 }
 
-/// A verifier that asks another one only when the cache does not know. Only good answers are kept.
-#[derive(Debug, Clone)]
-pub struct CachingVerifier<V> {
-    inner: V,
-    cache: SessionCache,
-}
-
-impl<V> CachingVerifier<V> {
-    /// Wraps a verifier.
-    pub fn new(inner: V, cache: SessionCache) -> Self {
-        Self { inner, cache }
-    }
-
-    /// The cache, for whoever reads the events that invalidate it.
-    pub fn cache(&self) -> &SessionCache {
-        &self.cache
-    }
-
-    /// See [`SessionCache::invalidate_session`].
-    pub fn invalidate_session(&self, session: SessionId) {
-        self.cache.invalidate_session(session);
-    }
-
-    /// See [`SessionCache::invalidate_user`].
-    pub fn invalidate_user(&self, user: UserId) {
-        self.cache.invalidate_user(user);
-    }
-
-    /// See [`SessionCache::clear`].
-    pub fn clear(&self) {
-        self.cache.clear();
-    }
-
-    /// See [`SessionCache::set_enabled`].
-    pub fn set_enabled(&self, enabled: bool) {
-        self.cache.set_enabled(enabled);
-    }
-}
-
-impl<V: SessionVerifier> SessionVerifier for CachingVerifier<V> {
-    async fn verify(&self, token: &AccessToken) -> Result<Verified, VerifyError> {
-        let key = token.hash();
-        let began = self.cache.begin();
-        if let Some(verified) = self.cache.get(&key, began.at) {
-            return Ok(verified);
-        }
-        let verified = self.inner.verify(token).await?;
-        self.cache.keep(key, began, verified);
-        Ok(verified)
-    }
-}
-
 /// The keys are hashes already.
 #[derive(Default)]
 struct FirstBytes(u64);
@@ -258,163 +210,18 @@ impl Hasher for FirstBytes {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use tokio::sync::Semaphore;
-    use types::{ManualClock, Role};
+    use types::ManualClock;
 
     use super::*;
-    use crate::Person;
-
-    const START: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
-
-    /// Answers when it gets a permit, and counts.
-    #[derive(Clone)]
-    struct Store {
-        permits: Arc<Semaphore>,
-        calls: Arc<AtomicUsize>,
-    }
-
-    impl SessionVerifier for Store {
-        async fn verify(&self, _: &AccessToken) -> Result<Verified, VerifyError> {
-            self.calls.fetch_add(1, Ordering::SeqCst);
-            self.permits.acquire().await.unwrap().forget();
-            let person = Person {
-                user_id: UserId::from_uuid(Uuid::from_u128(1)),
-                role: Role::Customer,
-                session_id: SessionId::from_uuid(Uuid::from_u128(2)),
-            };
-            Ok(Verified { person, expires_at: START + Duration::from_secs(60) })
-        }
-    }
-
-    struct Fixture {
-        verifier: CachingVerifier<Store>,
-        clock: Arc<ManualClock>,
-        token: AccessToken,
-    }
-
-    impl Fixture {
-        fn new() -> Self {
-            let clock = Arc::new(ManualClock::at(START));
-            let store = Store { permits: Arc::new(Semaphore::new(100)), calls: Arc::default() };
-            let cache = SessionCache::new(CacheConfig::default(), clock.clone());
-            let verifier = CachingVerifier::new(store, cache);
-            Self { verifier, clock, token: AccessToken::generate(1) }
-        }
-
-        /// How often the store was asked for one more verification.
-        async fn asked(&self) -> usize {
-            let before = self.verifier.inner.calls.load(Ordering::SeqCst);
-            self.verifier.verify(&self.token).await.unwrap();
-            self.verifier.inner.calls.load(Ordering::SeqCst) - before
-        }
-    }
-
-    #[tokio::test]
-    async fn an_answer_is_kept_for_seconds_and_never_beyond_its_end() {
-        let fixture = Fixture::new();
-        assert_eq!((fixture.asked().await, fixture.asked().await), (1, 0));
-        fixture.clock.advance(time::Duration::seconds(5));
-        assert_eq!((fixture.asked().await, fixture.asked().await), (1, 0));
-        fixture.clock.advance(time::Duration::seconds(55));
-        assert_eq!((fixture.asked().await, fixture.asked().await), (1, 1), "the token has expired");
-    }
-
-    #[tokio::test]
-    async fn an_invalidation_drops_what_it_names_and_nothing_else() {
-        let fixture = Fixture::new();
-        let (user, session) =
-            (UserId::from_uuid(Uuid::from_u128(1)), SessionId::from_uuid(Uuid::from_u128(2)));
-        let verifier = &fixture.verifier;
-        fixture.asked().await;
-        verifier.invalidate_user(UserId::from_uuid(Uuid::from_u128(9)));
-        assert_eq!(fixture.asked().await, 0);
-        verifier.invalidate_user(user);
-        assert_eq!((fixture.asked().await, fixture.asked().await), (1, 0));
-        verifier.invalidate_session(session);
-        assert_eq!((fixture.asked().await, fixture.asked().await), (1, 0));
-        verifier.clear();
-        assert_eq!((fixture.asked().await, fixture.asked().await), (1, 0));
-    }
-
-    #[tokio::test]
-    async fn a_verification_that_began_before_an_invalidation_is_not_kept_after_it() {
-        let session = SessionId::from_uuid(Uuid::from_u128(2));
-        let user = UserId::from_uuid(Uuid::from_u128(1));
-        let invalidations: [Invalidate<'_>; 4] = [
-            &|verifier| verifier.invalidate_session(session),
-            &|verifier| verifier.invalidate_user(user),
-            &CachingVerifier::clear,
-            &|verifier| {
-                verifier.set_enabled(false);
-                verifier.set_enabled(true);
-            },
-        ];
-        for invalidate in invalidations {
-            let fixture = Fixture::new();
-            let store = &fixture.verifier.inner;
-            store.permits.forget_permits(100);
-            let mut slow = begin(fixture.verifier.verify(&fixture.token));
-            assert!(slow.is_pending(), "the store has been asked and has not answered");
-            invalidate(&fixture.verifier);
-            store.permits.add_permits(100);
-            slow.finish().await.unwrap();
-            assert_eq!((fixture.asked().await, fixture.asked().await), (1, 0));
-        }
-    }
-
-    #[tokio::test]
-    async fn while_it_is_off_every_call_verifies() {
-        let fixture = Fixture::new();
-        fixture.asked().await;
-        fixture.verifier.set_enabled(false);
-        assert_eq!((fixture.asked().await, fixture.asked().await), (1, 1));
-        fixture.verifier.set_enabled(true);
-        assert_eq!((fixture.asked().await, fixture.asked().await), (1, 0), "what was kept before is void");
-    }
-
-    #[tokio::test]
-    async fn too_many_marks_void_everything_rather_than_nothing() {
-        let fixture = Fixture::new();
-        fixture.asked().await;
-        for id in 0..=MARKS_MAX {
-            fixture.verifier.invalidate_user(UserId::from_uuid(Uuid::from_u128(100 + id as u128)));
-        }
-        assert_eq!((fixture.asked().await, fixture.asked().await), (1, 0));
-        assert!(fixture.verifier.cache.marks().in_order.len() < MARKS_MAX);
-    }
 
     #[test]
     fn marks_are_forgotten_when_no_entry_can_be_older() {
-        let clock = Arc::new(ManualClock::at(START));
+        let clock = Arc::new(ManualClock::at(OffsetDateTime::UNIX_EPOCH));
         let cache = SessionCache::new(CacheConfig::default(), clock.clone());
         cache.invalidate_user(UserId::from_uuid(Uuid::from_u128(1)));
         clock.advance(time::Duration::seconds(6));
         cache.invalidate_user(UserId::from_uuid(Uuid::from_u128(2)));
         let marks = cache.marks();
         assert_eq!((marks.in_order.len(), marks.generations.len()), (1, 1));
-    }
-
-    type Invalidate<'a> = &'a dyn Fn(&CachingVerifier<Store>);
-
-    /// A future that was polled once.
-    struct Begun<F>(std::pin::Pin<Box<F>>, bool);
-
-    fn begin<F: Future>(future: F) -> Begun<F> {
-        let mut future = Box::pin(future);
-        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-        let pending = future.as_mut().poll(&mut context).is_pending();
-        Begun(future, pending)
-    }
-
-    impl<F: Future> Begun<F> {
-        fn is_pending(&self) -> bool {
-            self.1
-        }
-
-        async fn finish(&mut self) -> F::Output {
-            self.0.as_mut().await
-        }
     }
 }
