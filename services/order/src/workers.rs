@@ -11,10 +11,11 @@ use events::{
 use runtime::client::PeerChannel;
 use runtime::config::OutboxConfig;
 use runtime::server::Core;
+use runtime::sessions::spawn_guard;
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::Worker;
-use crate::consumers::{CUSTOMERS, Customers, Moves, Sessions, session_streams};
+use crate::consumers::{CUSTOMERS, Customers, Moves};
 use crate::storage::schema::Schema;
 use crate::storage::{STREAM, Store, Tx};
 use crate::transfers::{Answers, CONSUMER as ANSWERS, Coordinator, Recovery, Waiters};
@@ -52,8 +53,7 @@ pub(crate) fn spawn(core: &Core, workers: Workers) {
     consume.spawn(ANSWERS, Answers::new(coordinator.clone()));
     let moves = Ephemeral::new([STREAM.to_owned()], bus.clone(), Moves::new(waiters));
     core.spawn("transfer-listener", moves.run(core.workers_stop.clone()));
-    let listener = Ephemeral::new(session_streams(), bus, Sessions::new(sessions));
-    core.spawn("session-listener", listener.run(core.workers_stop.clone()));
+    spawn_guard(core, bus, sessions);
     let recovery = Recovery::new(coordinator);
     spawn_when_migrated(core, "recovery", &store, move |stop| recovery.run(stop));
     spawn_when_migrated(core, "auditor", &store, move |stop| auditor.run(stop));

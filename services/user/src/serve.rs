@@ -45,8 +45,6 @@ impl UserService {
     /// When the configuration cannot be: a service token that is too short, parameters that Argon2 does not take.
     pub fn new(config: Config, clock: Arc<dyn Clock>, ids: Arc<dyn IdSource>) -> anyhow::Result<Self> {
         let sessions = SessionCache::new(CacheConfig::default(), Arc::clone(&clock));
-        // Nothing tells of revocations yet.
-        sessions.set_enabled(false);
         let hasher = Hasher::new(config.passwords).context("--argon2-*")?;
         Ok(Self {
             tokens: config.service_tokens.accepted()?,

@@ -9,12 +9,12 @@ use auth::SessionCache;
 use events::sequencer::SequencerOptions;
 use events::source::GrpcSource;
 use events::{
-    Bus, Consumer, ConsumerAdmin, ConsumerHandle, ConsumerId, ConsumerOptions, Effects, Ephemeral, Sequencer,
-    Stamped,
+    Bus, Consumer, ConsumerAdmin, ConsumerHandle, ConsumerId, ConsumerOptions, Effects, Sequencer, Stamped,
 };
 use runtime::client::{Peer, PeerChannel};
 use runtime::config::OutboxConfig;
 use runtime::server::Core;
+use runtime::sessions::spawn_guard;
 use secrecy::ExposeSecret as _;
 use tokio_util::sync::CancellationToken;
 use types::{Clock, IdSource};
@@ -22,7 +22,6 @@ use types::{Clock, IdSource};
 use crate::app::{STATISTICS_CONSUMER, Statistics, StatisticsSnapshot};
 use crate::clients::order::OrderClient;
 use crate::clients::order_statistics::StatisticsClient;
-use crate::clients::session::{self, Revocations};
 use crate::config::Config;
 use crate::serve::require_migrated;
 use crate::storage::{STREAM, Store, Tx};
@@ -88,8 +87,7 @@ pub(crate) fn spawn(core: &Core, workers: &Workers) -> anyhow::Result<()> {
     spawn_consumer(core, workers, bus.clone(), transfers::CONSUMER, workers.transfers());
     spawn_consumer(core, workers, bus.clone(), STATISTICS_CONSUMER, Arc::new(Statistics));
     spawn_expiry(core, workers);
-    let revocations = Ephemeral::new(session::streams(), bus, Revocations::new(workers.sessions.clone()));
-    core.spawn("session-events", revocations.run(core.workers_stop.clone()));
+    spawn_guard(core, bus, workers.sessions.clone());
     Ok(())
 }
 

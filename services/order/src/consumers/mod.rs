@@ -4,9 +4,7 @@
 mod customers;
 mod customers_snapshot;
 mod moves;
-mod sessions;
 
 pub(crate) use customers::{CUSTOMERS, Customers};
 pub(crate) use customers_snapshot::CustomersSnapshot;
 pub(crate) use moves::Moves;
-pub(crate) use sessions::{Sessions, session_streams};

@@ -2,4 +2,3 @@
 
 pub mod order;
 pub(crate) mod order_statistics;
-pub(crate) mod session;
