@@ -15,7 +15,7 @@ pub struct Person {
     pub session_id: SessionId,
 }
 
-/// Who calls. [`crate::AuthLayer`] puts one into the extensions of every request that it lets pass.
+/// Who calls. The server puts one into the extensions of every request that [`crate::AuthLayer`] admits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Principal {
     /// A person with a live session.

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use auth::{AuthLayer, AuthService, SessionVerifier};
+use auth::{Admitted, AuthLayer, Credentials, SessionVerifier};
 use futures_util::FutureExt as _;
 use http::{HeaderMap, Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -38,8 +38,8 @@ pub(super) trait Calls: Send + Sync {
 
 /// Everything that a call passes through.
 pub(super) struct Pipeline<V> {
-    pub(super) service: AuthService<Routes, V>,
     pub(super) auth: AuthLayer<V>,
+    pub(super) routes: Routes,
     pub(super) methods: Methods,
     pub(super) errors: Arc<Errors>,
     pub(super) limits: Arc<Limits>,
@@ -51,9 +51,9 @@ impl<V: SessionVerifier> Calls for Pipeline<V> {
     fn answer(self: Arc<Self>, request: Request<Incoming>, live: Live) -> Answer {
         Box::pin(async move {
             let (method, name) = self.methods.find(request.uri().path());
-            let is_service = self.auth.is_service_call(request.headers());
-            let span = self.span(request.headers(), name, is_service);
-            let call = Call { method, name, is_service, span: &span };
+            let credentials = self.auth.credentials(request.headers());
+            let span = self.span(request.headers(), name, credentials.is_service());
+            let call = Call { method, name, credentials, span: &span };
             let answer = self.attempt(request, call, live).instrument(span.clone());
             Ok(answer.await)
         })
@@ -64,7 +64,7 @@ impl<V: SessionVerifier> Calls for Pipeline<V> {
 struct Call<'a> {
     method: Method,
     name: &'a str,
-    is_service: bool,
+    credentials: Credentials,
     span: &'a Span,
 }
 
@@ -101,7 +101,7 @@ impl<V: SessionVerifier> Pipeline<V> {
             *response.status_mut() = refusal;
             return response;
         }
-        match self.answer_within(request, &call, live.source()).await {
+        match self.answer_within(request, call, live.source()).await {
             Ok((response, end)) => {
                 describe(span, name, Code::Ok);
                 response.map(|inner| body(live, inner, end))
@@ -118,12 +118,12 @@ impl<V: SessionVerifier> Pipeline<V> {
     async fn answer_within(
         &self,
         request: Request<Incoming>,
-        call: &Call<'_>,
+        call: Call<'_>,
         source: &Pool,
     ) -> Result<(Response<Body>, Option<StreamEnd>), Status> {
         let deadline = self.begin(request.headers(), call.method)?;
-        let slot = self.slot(call, source)?;
-        let response = self.run(request, call.method, deadline).await.and_then(split_error)?;
+        let slot = self.slot(&call, source)?;
+        let response = self.run(request, call, deadline).await.and_then(split_error)?;
         let end = match slot {
             Slot::Call { .. } | Slot::Health => None,
             Slot::Stream(slot) => Some(StreamEnd {
@@ -138,11 +138,11 @@ impl<V: SessionVerifier> Pipeline<V> {
     fn slot<'a>(&'a self, call: &Call<'_>, source: &'a Pool) -> Result<Slot<'a>, Status> {
         match call.method {
             Method::Unary => {
-                let slot = self.limits.call(source, call.is_service);
+                let slot = self.limits.call(source, call.credentials.is_service());
                 Ok(Slot::Call { _slot: slot.ok_or_else(|| self.errors.overloaded("calls"))? })
             }
             Method::Streaming => {
-                let slot = self.limits.stream(source, call.is_service);
+                let slot = self.limits.stream(source, call.credentials.is_service());
                 Ok(Slot::Stream(slot.ok_or_else(|| self.errors.overloaded("streams"))?))
             }
             Method::Health => Ok(Slot::Health),
@@ -173,29 +173,46 @@ impl<V: SessionVerifier> Pipeline<V> {
     async fn run(
         &self,
         request: Request<Incoming>,
-        method: Method,
+        Call { method, credentials, .. }: Call<'_>,
         deadline: Option<Deadline>,
     ) -> Result<Response<Body>, Status> {
         let messages = if method == Method::Streaming { usize::MAX } else { 1 };
         let mut request =
             request.map(|body| Body::new(LimitedBody::new(body, messages, Arc::clone(&self.errors))));
-        let mut service = self.service.clone();
+        if let Some(deadline) = deadline {
+            request.extensions_mut().insert(deadline);
+        }
+        // In a box of its own: each future around it would move it.
+        let call = self.caught(Box::pin(self.handle(request, credentials)));
         let Some(deadline) = deadline else {
-            return self.caught(service.call(request)).await;
+            return call.await;
         };
-        request.extensions_mut().insert(deadline);
-        let call = deadline.scope(self.caught(service.call(request)));
+        let call = deadline.scope(call);
         timeout_at(deadline.0, call).await.unwrap_or_else(|_| Err(self.errors.deadline_exceeded()))
     }
 
     async fn caught(
         &self,
-        call: impl Future<Output = Result<Response<Body>, Infallible>>,
+        call: impl Future<Output = Result<Response<Body>, Status>>,
     ) -> Result<Response<Body>, Status> {
-        match AssertUnwindSafe(call).catch_unwind().await {
-            Ok(Ok(response)) => Ok(response),
-            Err(_) => Err(self.errors.panicked()),
-        }
+        AssertUnwindSafe(call).catch_unwind().await.unwrap_or_else(|_| Err(self.errors.panicked()))
+    }
+
+    /// Authenticates the call, then hands it to its handler.
+    async fn handle(
+        &self,
+        request: Request<Body>,
+        credentials: Credentials,
+    ) -> Result<Response<Body>, Status> {
+        let (mut head, body) = request.into_parts();
+        let admitted = self.auth.admit(head.uri.path(), &mut head.headers, credentials).await?;
+        let Admitted { principal, right } = admitted;
+        head.extensions.insert(principal);
+        let Ok(response) = self.routes.clone().call(Request::from_parts(head, body)).await;
+        Ok(match right {
+            Some(right) => response.map(|stream| right.limit(stream)),
+            None => response,
+        })
     }
 }
 

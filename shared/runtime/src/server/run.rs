@@ -15,7 +15,6 @@ use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 use tonic_health::ServingStatus;
 use tonic_health::server::{HealthReporter, HealthService};
-use tower::Layer as _;
 
 use super::call::{Calls, Pipeline};
 use super::connection::Connections;
@@ -69,7 +68,7 @@ enum Report {
     Started,
     /// Its calls are over.
     Drained,
-    /// It is.
+    /// Its workers are over too, or it failed.
     Ended(anyhow::Result<()>),
 }
 
@@ -117,14 +116,14 @@ where
     conclude(&mut signals, &mut inbox, &config, &stages, cores).await
 }
 
-/// Where how many of them listen.
+/// How many cores there are, and the address where all of them listen.
 #[derive(Clone, Copy)]
 struct Cores {
     address: SocketAddr,
     count: usize,
 }
 
-/// Lets the cores listen together, waits for the end, and leads through its stages.
+/// Lets the cores listen once all of them have started, waits for the end, and leads through its stages.
 async fn conclude(
     signals: &mut Signals,
     inbox: &mut mpsc::Receiver<Report>,
@@ -260,8 +259,8 @@ pub(super) fn prepare<V: SessionVerifier>(
     }
     let errors = Errors { domain, message_size_max: config.message_size_max };
     let pipeline: Arc<dyn Calls> = Arc::new(Pipeline {
-        service: service.auth.layer(routes.prepare()),
-        auth: service.auth.clone(),
+        auth: service.auth,
+        routes: routes.prepare(),
         methods: Methods::of(&services),
         errors: Arc::new(errors),
         limits: Arc::clone(&limits),
