@@ -134,8 +134,8 @@ impl OrderService {
             grpc::routes(&app, audits).add_service(log.into_service()).add_service(admin.into_service());
         let policies = PolicyTable::for_services(&SERVICES)?;
         let verifier = CachingVerifier::new(RemoteVerifier::new(&session), self.sessions);
-        let auth = AuthLayer::new(DOMAIN, policies, config.service_tokens.accepted()?, verifier);
-        Ok(Service { routes, auth, ready: readiness(store) })
+        let auth = AuthLayer::new(policies, config.service_tokens.accepted()?, verifier);
+        Ok(Service { routes, auth, layers: Vec::new(), ready: readiness(store) })
     }
 
     fn audits(&self, core: &Core, store: Store, user: &Peer) -> Audits {

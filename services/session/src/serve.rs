@@ -76,8 +76,8 @@ impl SessionService {
             .into_service();
         let routes = grpc::routes(app, events, admin);
         let policies = PolicyTable::for_services(&grpc::SERVICES)?;
-        let auth = AuthLayer::new(DOMAIN, policies, config.service_tokens.accepted()?, store.clone());
-        Ok(Service { routes, auth, ready: readiness(store) })
+        let auth = AuthLayer::new(policies, config.service_tokens.accepted()?, store.clone());
+        Ok(Service { routes, auth, layers: Vec::new(), ready: readiness(store) })
     }
 }
 

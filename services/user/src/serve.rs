@@ -111,7 +111,8 @@ impl UserService {
         let policies = PolicyTable::for_services(&grpc::SERVICES)?;
         Ok(Service {
             routes: grpc::routes(&app, audits, events, admin),
-            auth: AuthLayer::new(grpc::DOMAIN, policies, self.tokens.clone(), verifier),
+            auth: AuthLayer::new(policies, self.tokens.clone(), verifier),
+            layers: Vec::new(),
             ready: readiness(store),
         })
     }

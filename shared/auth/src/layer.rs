@@ -36,7 +36,6 @@ pub struct AuthLayer<V>(Arc<Gate<V>>);
 
 #[derive(Debug)]
 struct Gate<V> {
-    domain: &'static str,
     policies: PolicyTable,
     services: ServiceTokens,
     verifier: V,
@@ -49,15 +48,9 @@ impl<V> Clone for AuthLayer<V> {
 }
 
 impl<V: SessionVerifier> AuthLayer<V> {
-    /// A layer for the methods of `policies`. `domain` goes into ErrorInfo, such as `order.tristore`.
-    pub fn new(domain: &'static str, policies: PolicyTable, services: ServiceTokens, verifier: V) -> Self {
-        Self(Arc::new(Gate { domain, policies, services, verifier }))
-    }
-
-    /// The domain of this server's errors.
-    #[must_use]
-    pub fn domain(&self) -> &'static str {
-        self.0.domain
+    /// A layer for the methods of `policies`.
+    pub fn new(policies: PolicyTable, services: ServiceTokens, verifier: V) -> Self {
+        Self(Arc::new(Gate { policies, services, verifier }))
     }
 
     /// The policies that it enforces.

@@ -145,7 +145,7 @@ mod tests {
         let services = ["order.v1.TransferService", "event.v1.EventService"];
         let policies = PolicyTable::for_services(&services).unwrap();
         let none = ServiceTokens::parse(&String::new().into()).unwrap();
-        let layer = AuthLayer::new("test.tristore", policies, none, sessions.clone());
+        let layer = AuthLayer::new(policies, none, sessions.clone());
         let mut headers = HeaderMap::new();
         headers.insert(AUTHORIZATION, format!("Bearer {}", token.expose()).parse().unwrap());
         let credentials = layer.credentials(&headers);

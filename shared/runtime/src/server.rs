@@ -5,24 +5,29 @@
 //! timeouts answer CANCELLED, and nothing in it limits connections or waits for a first request.
 //!
 //! Order of a call: span, load shedding, completion of errors, catching of panics, deadline, identity and
-//! policy, then decoding and the handler.
+//! policy, the service's own layers ([`UnaryLayer`]), then decoding and the handler.
 
 mod body;
 mod call;
 mod connection;
 mod core;
 mod errors;
+mod frame;
 mod in_process;
+mod layers;
 mod limits;
 mod listener;
 mod methods;
 mod run;
+
+use std::sync::Arc;
 
 use auth::AuthLayer;
 use tonic::service::Routes;
 
 pub use self::core::Core;
 pub use in_process::{Running, start_in_process};
+pub use layers::{UnaryCall, UnaryLayer};
 pub use run::run;
 
 use crate::health::Readiness;
@@ -34,6 +39,8 @@ pub struct Service<V> {
     pub routes: Routes,
     /// Who may call them. Its policies also say which services health reports on.
     pub auth: AuthLayer<V>,
+    /// What stands before handlers and after `auth`, the outermost first.
+    pub layers: Vec<Arc<dyn UnaryLayer>>,
     /// Whether the service can do its work.
     pub ready: Readiness,
 }

@@ -109,8 +109,8 @@ async fn the_span_of_a_call_reaches_the_collector_if_a_service_asks_for_it() {
     let server = start_in_process(ServerConfig::for_tests(), "test.tristore", async |_| {
         let policies = PolicyTable::for_services(&["order.v1.CatalogService"])?;
         let tokens = ServiceTokens::parse(&format!("user-service={SERVICE_TOKEN}").into())?;
-        let auth = AuthLayer::new("test.tristore", policies, tokens, Nobody);
-        Ok(Service { routes: Routes::default(), auth, ready: Readiness::always() })
+        let auth = AuthLayer::new(policies, tokens, Nobody);
+        Ok(Service { routes: Routes::default(), auth, layers: Vec::new(), ready: Readiness::always() })
     });
     let server = server.await.unwrap();
     let channel = Endpoint::from_shared(server.url()).unwrap().connect().await.unwrap();

@@ -31,8 +31,8 @@ impl SessionVerifier for Nobody {
 
 fn service() -> anyhow::Result<Service<Nobody>> {
     let policies = PolicyTable::for_services(&["order.v1.CatalogService"])?;
-    let auth = AuthLayer::new("test.tristore", policies, ServiceTokens::default(), Nobody);
-    Ok(Service { routes: Routes::default(), auth, ready: Readiness::always() })
+    let auth = AuthLayer::new(policies, ServiceTokens::default(), Nobody);
+    Ok(Service { routes: Routes::default(), auth, layers: Vec::new(), ready: Readiness::always() })
 }
 
 async fn check(address: SocketAddr) -> Result<(), String> {

@@ -75,8 +75,8 @@ impl Peer {
             let routes = Routes::new(UserServiceServer::new(served)).add_service(events.into_service());
             let policies = PolicyTable::for_services(&["user.v1.UserService", "event.v1.EventService"])?;
             let tokens = ServiceTokens::parse(&format!("session-service={SERVICE_TOKEN}").into())?;
-            let auth = AuthLayer::new("user.tristore", policies, tokens, Nobody);
-            anyhow::Ok(Service { routes, auth, ready: Readiness::always() })
+            let auth = AuthLayer::new(policies, tokens, Nobody);
+            anyhow::Ok(Service { routes, auth, layers: Vec::new(), ready: Readiness::always() })
         };
         let running = start_in_process(ServerConfig::for_tests(), "user.tristore", start).await.unwrap();
         (peer, running)

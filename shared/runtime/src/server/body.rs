@@ -17,10 +17,8 @@ use tracing::Span;
 
 use super::connection::Live;
 use super::errors::Errors;
+use super::frame::PREFIX;
 use super::limits::StreamSlot;
-
-/// Flag and length before each message.
-const PREFIX: usize = 5;
 
 /// A request's body that refuses a message over the limit as soon as its length is known, before anything is
 /// allocated for it, and a second message where the method has one. Compressed messages are not accepted at all, so

@@ -21,7 +21,8 @@ use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use super::body::{CallBody, LimitedBody, StreamEnd};
 use super::connection::Live;
-use super::errors::Errors;
+use super::errors::{Errors, split_error};
+use super::layers::Layers;
 use super::limits::{CallSlot, Limits, Pool, StreamSlot};
 use super::methods::{Method, Methods};
 use crate::deadline::{Deadline, parse_timeout};
@@ -39,6 +40,7 @@ pub(super) trait Calls: Send + Sync {
 /// Everything that a call passes through.
 pub(super) struct Pipeline<V> {
     pub(super) auth: AuthLayer<V>,
+    pub(super) layers: Layers,
     pub(super) routes: Routes,
     pub(super) methods: Methods,
     pub(super) errors: Arc<Errors>,
@@ -198,7 +200,7 @@ impl<V: SessionVerifier> Pipeline<V> {
         AssertUnwindSafe(call).catch_unwind().await.unwrap_or_else(|_| Err(self.errors.panicked()))
     }
 
-    /// Authenticates the call, then hands it to its handler.
+    /// Authenticates the call, then leads it through the layers of its method, if there are any, to its handler.
     async fn handle(
         &self,
         request: Request<Body>,
@@ -207,8 +209,19 @@ impl<V: SessionVerifier> Pipeline<V> {
         let (mut head, body) = request.into_parts();
         let admitted = self.auth.admit(head.uri.path(), &mut head.headers, credentials).await?;
         let Admitted { principal, right } = admitted;
-        head.extensions.insert(principal);
-        let Ok(response) = self.routes.clone().call(Request::from_parts(head, body)).await;
+        let response = match self.layers.before(head.uri.path()) {
+            Some(layered) => {
+                head.extensions.insert(principal.clone());
+                let request = Request::from_parts(head, body);
+                // In a box of its own: a call that has no layers needs no room for it.
+                Box::pin(layered.answer(request, principal, self.routes.clone())).await?
+            }
+            None => {
+                head.extensions.insert(principal);
+                let Ok(response) = self.routes.clone().call(Request::from_parts(head, body)).await;
+                response
+            }
+        };
         Ok(match right {
             Some(right) => response.map(|stream| right.limit(stream)),
             None => response,
@@ -228,18 +241,6 @@ fn not_grpc(request: &Request<Incoming>) -> Option<StatusCode> {
             .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
     });
     (!is_grpc).then_some(StatusCode::UNSUPPORTED_MEDIA_TYPE)
-}
-
-/// Takes the error out of a response that is one already in its head.
-fn split_error(mut response: Response<Body>) -> Result<Response<Body>, Status> {
-    // tonic leaves the status itself there, with the cause that the headers do not have.
-    if let Some(status) = response.extensions_mut().remove::<Status>() {
-        return if status.code() == Code::Ok { Ok(response) } else { Err(status) };
-    }
-    match Status::from_header_map(response.headers()) {
-        Some(status) if status.code() != Code::Ok => Err(status),
-        _ => Ok(response),
-    }
 }
 
 /// Tells the exporter, if there is one, how the call ended.

@@ -11,6 +11,8 @@ use std::time::Duration;
 use api::codec::MALFORMED;
 use api::common::v1::ErrorReason;
 use api::refusal::{LOGGED, Reason as _, Refusal, logged};
+use http::Response;
+use tonic::body::Body;
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
@@ -72,7 +74,7 @@ impl Errors {
 
     /// The panic hook has logged what and where.
     pub(super) fn panicked(&self) -> Status {
-        tracing::error!("a handler panicked");
+        tracing::error!("a call panicked");
         logged(self.refuse(Code::Internal, ErrorReason::Internal, INTERNAL).into_status())
     }
 
@@ -173,6 +175,18 @@ fn common_reason(code: Code) -> Option<ErrorReason> {
         | Code::AlreadyExists
         | Code::FailedPrecondition
         | Code::OutOfRange => None,
+    }
+}
+
+/// Takes the error out of a response that is one already in its head.
+pub(super) fn split_error(mut response: Response<Body>) -> Result<Response<Body>, Status> {
+    // tonic leaves the status itself there, with the cause that the headers do not have.
+    if let Some(status) = response.extensions_mut().remove::<Status>() {
+        return if status.code() == Code::Ok { Ok(response) } else { Err(status) };
+    }
+    match Status::from_header_map(response.headers()) {
+        Some(status) if status.code() != Code::Ok => Err(status),
+        _ => Ok(response),
     }
 }
 

@@ -20,6 +20,7 @@ use super::call::{Calls, Pipeline};
 use super::connection::Connections;
 use super::core::{Core, Stages};
 use super::errors::Errors;
+use super::layers::Layers;
 use super::limits::Limits;
 use super::methods::Methods;
 use super::{Service, listener};
@@ -260,6 +261,7 @@ pub(super) fn prepare<V: SessionVerifier>(
     let errors = Errors { domain, message_size_max: config.message_size_max };
     let pipeline: Arc<dyn Calls> = Arc::new(Pipeline {
         auth: service.auth,
+        layers: Layers::of(&services, &service.layers),
         routes: routes.prepare(),
         methods: Methods::of(&services),
         errors: Arc::new(errors),

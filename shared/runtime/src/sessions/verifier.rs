@@ -98,9 +98,7 @@ mod tests {
 
     #[test]
     fn only_a_refusal_of_the_shown_token_is_the_callers_fault() {
-        let refusal = || {
-            Refusal::new(Code::Unauthenticated, &ErrorReason::InvalidCredentials, "no")
-        };
+        let refusal = || Refusal::new(Code::Unauthenticated, &ErrorReason::InvalidCredentials, "no");
         assert_eq!(refused(&refusal().into_status()), VerifyError::Invalid);
         let ours = refusal().with("header", "authorization").into_status();
         for status in

@@ -1,7 +1,9 @@
 //! A catalog whose products are behaviours, behind the whole server.
 
 use std::convert::Infallible;
+use std::future::{Ready, ready};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use api::common::v1::ErrorReason;
@@ -21,10 +23,12 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use runtime::config::ServerConfig;
 use runtime::deadline::Deadline;
 use runtime::health::Readiness;
-use runtime::server::{Core, Running, Service, start_in_process};
+use runtime::server::{Core, Running, Service, UnaryLayer, start_in_process};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
+use tonic::body::Body;
 use tonic::metadata::MetadataMap;
+use tonic::server::NamedService;
 use tonic::service::Routes;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Response, Status};
@@ -36,6 +40,8 @@ pub(crate) const DOMAIN: &str = "test.tristore";
 /// The token of order service.
 pub(crate) const SERVICE_TOKEN: &str = "0f1e2d3c4b5a69788796a5b4c3d2e1f0aa";
 pub(crate) const GET: &str = "/order.v1.CatalogService/GetProduct";
+/// A streaming method that sends back what it gets; only [`Harness::start_with_layers`] has it.
+pub(crate) const ECHO: &str = "/order.v1.TransferService/WatchTransfer";
 /// Long enough to never pass, short enough to end a test that hangs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -119,6 +125,28 @@ impl CatalogService for Catalog {
     }
 }
 
+/// Knows nothing of messages.
+#[derive(Debug, Clone)]
+struct Echo;
+
+impl NamedService for Echo {
+    const NAME: &'static str = "order.v1.TransferService";
+}
+
+impl tower::Service<http::Request<Body>> for Echo {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        ready(Ok(http::Response::new(request.into_body())))
+    }
+}
+
 /// Everybody with a token is a customer.
 #[derive(Debug, Clone)]
 struct Everybody;
@@ -151,14 +179,29 @@ impl Harness {
         ready: Readiness,
         workers: impl FnOnce(&Core),
     ) -> Self {
+        Self::launch(config, ready, workers, &["order.v1.CatalogService"], Vec::new()).await
+    }
+
+    pub(crate) async fn start_with_layers(layers: Vec<Arc<dyn UnaryLayer>>) -> Self {
+        let services = ["order.v1.CatalogService", Echo::NAME];
+        Self::launch(ServerConfig::for_tests(), Readiness::always(), |_| {}, &services, layers).await
+    }
+
+    async fn launch(
+        config: ServerConfig,
+        ready: Readiness,
+        workers: impl FnOnce(&Core),
+        services: &[&str],
+        layers: Vec<Arc<dyn UnaryLayer>>,
+    ) -> Self {
         let stage = Stage::default();
         let catalog = CatalogServiceServer::new(Catalog(stage.clone()));
         let server = start_in_process(config, DOMAIN, async |core| {
             workers(&core);
-            let policies = PolicyTable::for_services(&["order.v1.CatalogService"])?;
+            let policies = PolicyTable::for_services(services)?;
             let tokens = ServiceTokens::parse(&format!("order-service={SERVICE_TOKEN}").into())?;
-            let auth = AuthLayer::new(DOMAIN, policies, tokens, Everybody);
-            Ok(Service { routes: Routes::new(catalog), auth, ready })
+            let auth = AuthLayer::new(policies, tokens, Everybody);
+            Ok(Service { routes: Routes::new(catalog).add_service(Echo), auth, layers, ready })
         });
         let server = server.await.unwrap();
         let channel = connect(&server).await;

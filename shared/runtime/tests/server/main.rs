@@ -3,6 +3,7 @@
 
 mod errors;
 mod harness;
+mod layers;
 mod lifecycle;
 mod limits;
 mod open;
