@@ -11,17 +11,17 @@ use runtime::client::Peer;
 use runtime::health::Readiness;
 use runtime::retry::{START_UP_WITHIN, start_up};
 use runtime::server::{Core, Service};
+use types::chain;
 
 use crate::app::{Admission, App};
 use crate::clients::user::Users;
 use crate::config::{Config, RedisConfig};
-use crate::error::Error;
 use crate::grpc;
 use crate::storage::{Appended, Store};
 use crate::workers;
 
 /// The domain of this service's errors.
-pub const DOMAIN: &str = grpc::DOMAIN;
+pub const DOMAIN: &str = "session.tristore";
 
 /// The service: what all cores of a process share. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -70,7 +70,7 @@ impl SessionService {
         let users = Users::new(&user);
         let app = App::new(store.clone(), users, self.admission, core.tracker.clone());
         let events =
-            EventServer::new(store.clone(), DOMAIN, core.shutdown.clone()).with_stamped(self.stamped.clone());
+            EventServer::new(store.clone(), core.shutdown.clone()).with_stamped(self.stamped.clone());
         let admin = workers::start(&core, &store, config, &self.stamped, &user)?
             .with_resyncs(self.resyncs, core.tracker.clone(), core.workers_stop.clone())
             .into_service();
@@ -88,20 +88,15 @@ fn readiness(store: Store) -> Readiness {
         async move {
             match store.schema_fits().await {
                 Ok(fits) => fits,
-                Err(error) => Err(with_causes(error)),
+                Err(error) => Err(chain(&error)),
             }
         }
     })
 }
 
-/// An error for the log: what it says by itself is for callers and names no cause.
-fn with_causes(error: Error) -> String {
-    format!("{:#}", anyhow::Error::from(error))
-}
-
 /// Waits for Redis, and refuses one that would lose sessions or has another layout.
 async fn fit(store: &Store) -> Result<()> {
-    let ping = async || store.ping().await.map_err(with_causes);
+    let ping = async || store.ping().await.map_err(|error| chain(&error));
     start_up("the session Redis", START_UP_WITHIN, ping).await?;
     let unfit = store.unfit().await?;
     if !unfit.is_empty() {

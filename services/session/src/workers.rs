@@ -19,7 +19,6 @@ use crate::app::{REVOCATIONS, Revocations, StartOver, oldest_mark};
 use crate::config::Config;
 use crate::domain::Partition;
 use crate::error::Result as OwnResult;
-use crate::grpc::DOMAIN;
 use crate::storage::Store;
 
 /// How often it is looked whether the consumer has a mark.
@@ -53,7 +52,7 @@ pub(crate) fn start(
     }
     let start_over = Arc::new(StartOver::new(store.clone(), source.clone()));
     let handle = ConsumerHandle::new(REVOCATIONS, store.clone(), effects, source).with_snapshot(start_over);
-    Ok(EventAdminServer::new(DOMAIN, vec![Arc::new(handle)], caller))
+    Ok(EventAdminServer::new(vec![Arc::new(handle)], caller))
 }
 
 fn caller(extensions: &Extensions) -> String {

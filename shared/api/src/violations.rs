@@ -39,6 +39,12 @@ impl Violations {
         Self { caller, ..Self::default() }
     }
 
+    /// Who sent the request, if it is a user.
+    #[must_use]
+    pub fn caller(&self) -> Option<UserId> {
+        self.caller
+    }
+
     /// Notes a broken rule. `reason` is its name in capitals; the description says what to change.
     pub fn add(&mut self, field: &str, reason: &'static str, description: impl Into<String>) {
         self.count += 1;

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use types::Source;
+use types::{Failure, RETRY_AFTER, Source};
 
-use crate::domain::{SourceLimits, Sources};
-use crate::error::{Error, RETRY_AFTER, Result};
+use crate::domain::{SessionRefused, SourceLimits, Sources};
+use crate::error::Result;
 
 /// What lets logins in. Clones share it.
 #[derive(Debug, Clone)]
@@ -39,12 +39,12 @@ impl Admission {
     /// Lets a login from this source in.
     ///
     /// # Errors
-    /// [`Error::LoginThrottled`] when the source failed too often, [`Error::Overloaded`] when too many passwords are
+    /// [`SessionRefused::LoginThrottled`] when the source failed too often, [`Failure::Overloaded`] when too many passwords are
     /// being checked.
     pub(crate) fn admit(&self, source: Source) -> Result<Admitted> {
         // First the source: one that failed too often takes no place from others.
         let taken = with(&self.sources, |sources| sources.take(source, Instant::now()));
-        taken.map_err(|retry_after| Error::LoginThrottled { retry_after })?;
+        taken.map_err(|retry_after| SessionRefused::LoginThrottled { retry_after })?;
         match Arc::clone(&self.checks).try_acquire_owned() {
             Ok(check) => {
                 let sources = Arc::clone(&self.sources);
@@ -52,7 +52,7 @@ impl Admission {
             }
             Err(_) => {
                 with(&self.sources, |sources| sources.give_back(source, Instant::now()));
-                Err(Error::Overloaded { retry_after: RETRY_AFTER })
+                Err(Failure::Overloaded { what: "passwords", retry_after: RETRY_AFTER }.into())
             }
         }
     }

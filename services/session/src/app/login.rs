@@ -10,12 +10,12 @@ use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tracing::Instrument as _;
-use types::Source;
+use types::{Failure, Source};
 
 use super::admission::Admitted;
 use super::{App, headers};
 use crate::clients::user::KnownUser;
-use crate::domain::{NewSession, Session, may_be_email, throttle_key};
+use crate::domain::{NewSession, Session, SessionRefused, may_be_email, throttle_key};
 use crate::error::{Error, Result};
 use crate::storage::{CreateReply, Tokens};
 
@@ -25,14 +25,12 @@ const CHECKS_MAX: usize = 2;
 /// The most characters of a password at user service; a longer one is nobody's.
 const PASSWORD_CHARS_MAX: usize = 128;
 
-/// Who wants to log in, and from what.
+/// Who wants to log in, and with which client.
 #[derive(Debug)]
 pub(crate) struct Login {
     pub(crate) email: String,
     pub(crate) password: SecretString,
     pub(crate) client_name: String,
-    /// From where.
-    pub(crate) source: Source,
 }
 
 impl Login {
@@ -43,16 +41,16 @@ impl Login {
 
 impl App {
     /// Makes a session for whoever knows the password.
-    pub(crate) async fn login(&self, login: Login) -> Result<(Session, Tokens)> {
+    pub(crate) async fn login(&self, source: Source, login: Login) -> Result<(Session, Tokens)> {
         // What nobody can have is no guess, and must not fill Redis with counts of failures.
         if !login.may_succeed() {
             tracing::info!(target: "audit", "a login failed");
-            return Err(Error::InvalidCredentials);
+            return Err(SessionRefused::InvalidCredentials.into());
         }
-        let admitted = self.admission.admit(login.source)?;
+        let admitted = self.admission.admit(source)?;
         let login = Arc::new(login);
         let (right, hears) = oneshot::channel();
-        let check = self.check_to_the_end(&login, admitted, right);
+        let check = self.check_to_the_end(source, &login, admitted, right);
         let Ok(known) = hears.await else {
             check.await.map_err(Error::internal)??;
             return Err(Error::internal("a check ended well without a word"));
@@ -69,29 +67,33 @@ impl App {
             let known = self.users.password_verify(&login.email, &login.password).await?;
             created = self.create(known, &login).await?;
         }
-        created.ok_or(Error::Contention)
+        created.ok_or_else(|| {
+            Failure::contention("the user was changed again and again while the login was on its way").into()
+        })
     }
 
     /// Checks the password under the throttle, and tells who it is as soon as it was right; goes on when the caller does
     /// not wait for it any more.
     fn check_to_the_end(
         &self,
+        source: Source,
         login: &Arc<Login>,
         admitted: Admitted,
         right: oneshot::Sender<KnownUser>,
     ) -> JoinHandle<Result<()>> {
         let (app, login) = (self.clone(), Arc::clone(login));
-        let check = async move { app.check(&login, admitted, right).await };
+        let check = async move { app.check(source, &login, admitted, right).await };
         self.tasks.spawn(check.in_current_span())
     }
 
     async fn check(
         &self,
+        source: Source,
         login: &Login,
         admitted: Admitted,
         right: oneshot::Sender<KnownUser>,
     ) -> Result<()> {
-        let attempt = self.store.login_begin(&throttle_key(&login.email), login.source).await?;
+        let attempt = self.store.login_begin(&throttle_key(&login.email), source).await?;
         fault::point!("login.counted", "session");
         let checked = self.users.password_verify(&login.email, &login.password).await;
         fault::point!("login.checked", "session");
@@ -101,7 +103,7 @@ impl App {
                 let _ = right.send(known);
                 self.store.login_succeeded(&attempt).await
             }
-            Err(wrong @ Error::InvalidCredentials) => {
+            Err(wrong @ Error::Session(SessionRefused::InvalidCredentials)) => {
                 admitted.failed();
                 self.store.login_failed(&attempt).await?;
                 tracing::info!(target: "audit", "a login failed");

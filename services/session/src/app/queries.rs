@@ -1,18 +1,17 @@
 //! Reads.
 
 use auth::token::AccessToken;
-use auth::{Principal, Verified};
+use auth::{Person, Verified};
 use types::{SessionId, UserId};
 
-use super::{App, person};
-use crate::domain::Session;
-use crate::error::{Error, Result};
+use super::{App, may_act_for};
+use crate::domain::{Session, SessionRefused};
+use crate::error::Result;
 
 /// Which sessions, from where.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct ListSessions {
-    /// The caller's when `None`.
-    pub(crate) user_id: Option<UserId>,
+    pub(crate) user_id: UserId,
     pub(crate) page_size: u32,
     pub(crate) after: Option<SessionCursor>,
 }
@@ -25,37 +24,31 @@ pub(crate) type SessionCursor = (i64, SessionId);
 pub(crate) struct SessionPage {
     pub(crate) sessions: Vec<Session>,
     pub(crate) next: Option<SessionCursor>,
-    /// The one that asks.
-    pub(crate) current: SessionId,
 }
 
 impl App {
-    /// Whose an access token is. Counts as use of its session.
-    pub(crate) async fn validate_session(&self, token: &AccessToken) -> Result<Verified> {
-        self.store.session_verify(token).await?.ok_or(Error::InvalidCredentials)
+    /// Whose an access token is; `None` for a text that is no token. Counts as use of its session.
+    pub(crate) async fn validate_session(&self, token: Option<AccessToken>) -> Result<Verified> {
+        let token = token.ok_or(SessionRefused::InvalidCredentials)?;
+        let verified = self.store.session_verify(&token).await?;
+        Ok(verified.ok_or(SessionRefused::InvalidCredentials)?)
     }
 
     /// Lists the caller's sessions, or anybody's for an admin.
-    pub(crate) async fn list_sessions(
-        &self,
-        principal: &Principal,
-        list: ListSessions,
-    ) -> Result<SessionPage> {
-        let caller = person(principal)?;
-        let user_id = list.user_id.unwrap_or(caller.user_id);
-        if user_id != caller.user_id && !principal.is_admin() {
-            return Err(Error::PermissionDenied);
+    pub(crate) async fn list_sessions(&self, caller: Person, wish: ListSessions) -> Result<SessionPage> {
+        if !may_act_for(&caller, wish.user_id) {
+            return Err(SessionRefused::PermissionDenied.into());
         }
         // A user has few sessions, so a page is cut here and not in Redis.
-        let mut sessions = self.store.session_list(user_id).await?;
-        if let Some(after) = list.after {
+        let mut sessions = self.store.session_list(wish.user_id).await?;
+        if let Some(after) = wish.after {
             sessions.retain(|session| cursor(session) > after);
         }
-        let size = usize::try_from(list.page_size).unwrap_or(usize::MAX);
+        let size = usize::try_from(wish.page_size).unwrap_or(usize::MAX);
         let more = sessions.len() > size;
         sessions.truncate(size);
         let next = sessions.last().filter(|_| more).map(cursor);
-        Ok(SessionPage { sessions, next, current: caller.session_id })
+        Ok(SessionPage { sessions, next })
     }
 }
 

@@ -7,23 +7,24 @@
 use auth::token::RefreshToken;
 
 use super::{App, headers};
-use crate::domain::Session;
-use crate::error::{Error, Result};
+use crate::domain::{Session, SessionRefused};
+use crate::error::Result;
 use crate::storage::{RefreshReply, Tokens};
 
 impl App {
-    /// New tokens for the session of this one.
-    pub(crate) async fn refresh_session(&self, token: &RefreshToken) -> Result<(Session, Tokens)> {
-        match self.store.session_refresh(token, &headers(None)).await? {
+    /// New tokens for the session of this one; `None` for a text that is no token.
+    pub(crate) async fn refresh_session(&self, token: Option<RefreshToken>) -> Result<(Session, Tokens)> {
+        let token = token.ok_or(SessionRefused::InvalidCredentials)?;
+        match self.store.session_refresh(&token, &headers(None)).await? {
             RefreshReply::Refreshed(refreshed) => Ok(*refreshed),
-            RefreshReply::Unknown => Err(Error::InvalidCredentials),
+            RefreshReply::Unknown => Err(SessionRefused::InvalidCredentials.into()),
             RefreshReply::Reused { session_id, user_id } => {
                 tracing::warn!(target: "audit", { user.id = %user_id, session.id = %session_id }, "a refresh token was used twice: its session ended");
-                Err(Error::InvalidCredentials)
+                Err(SessionRefused::InvalidCredentials.into())
             }
             RefreshReply::UsedUp { session_id, user_id } => {
                 tracing::warn!(target: "audit", { user.id = %user_id, session.id = %session_id }, "a session was refreshed more often than may be: it ended");
-                Err(Error::InvalidCredentials)
+                Err(SessionRefused::InvalidCredentials.into())
             }
         }
     }

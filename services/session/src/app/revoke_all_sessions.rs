@@ -1,40 +1,29 @@
 //! Ending all sessions of a user.
 
-use auth::Principal;
-use types::UserId;
+use auth::Person;
+use types::{Answer, Call, UserId};
 
-use super::{Answer, App, Request, headers, person};
-use crate::error::{Error, Result};
-
-/// Whose.
-#[derive(Debug)]
-pub(crate) struct RevokeAllSessions {
-    /// The caller's when `None`.
-    pub(crate) user_id: Option<UserId>,
-}
+use super::{App, headers, may_act_for};
+use crate::domain::SessionRefused;
+use crate::error::Result;
 
 impl App {
     /// Ends all sessions of the caller, or of anybody for an admin; tells how many there were.
     pub(crate) async fn revoke_all_sessions(
         &self,
-        principal: &Principal,
-        revoke: RevokeAllSessions,
-        request: Request,
-    ) -> Result<Answer<u32>> {
-        let caller = person(principal)?;
-        let user_id = revoke.user_id.unwrap_or(caller.user_id);
+        call: &Call,
+        caller: Person,
+        user_id: UserId,
+    ) -> Result<Answer<i32>> {
         // Before the claim: what is refused changes nothing, so its request id stays free.
-        if user_id != caller.user_id && !principal.is_admin() {
-            return Err(Error::PermissionDenied);
+        if !may_act_for(&caller, user_id) {
+            return Err(SessionRefused::PermissionDenied.into());
         }
-        self.claim(caller, user_id, &request).await?;
-        let headers = headers(Some(request.key.request_id));
-        let outcome =
-            self.store.session_revoke_all(user_id, &request.key, &request.fingerprint, &headers).await?;
-        let (value, is_replay) = outcome.answer(request.key.method, &request.fingerprint)?;
-        if !is_replay {
-            tracing::info!(target: "audit", { user.id = %user_id, count = value, by = %caller.user_id }, "all sessions were revoked");
+        self.claim(call, &caller, user_id).await?;
+        let answer = self.store.session_revoke_all(call, user_id, &headers(Some(call))).await?;
+        if !answer.is_replay {
+            tracing::info!(target: "audit", { user.id = %user_id, count = answer.value, by = %caller.user_id }, "all sessions were revoked");
         }
-        Ok(Answer { value, is_replay })
+        Ok(answer)
     }
 }

@@ -1,49 +1,44 @@
 //! Ending one session.
 
-use auth::Principal;
-use types::{SessionId, UserId};
+use auth::Person;
+use types::{Answer, Call, SessionId, UserId};
 
-use super::{Answer, App, Request, headers, person};
+use super::{App, headers, may_act_for};
+use crate::domain::SessionRefused;
 use crate::error::{Error, Result};
 
-/// Which session, whose.
-#[derive(Debug)]
+/// Which session, and whose it is.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct RevokeSession {
     pub(crate) session_id: SessionId,
-    /// The caller's when `None`.
-    pub(crate) user_id: Option<UserId>,
+    pub(crate) user_id: UserId,
 }
 
 impl App {
     /// Ends a session of the caller, or of anybody for an admin.
     pub(crate) async fn revoke_session(
         &self,
-        principal: &Principal,
-        revoke: RevokeSession,
-        request: Request,
+        call: &Call,
+        caller: Person,
+        wish: RevokeSession,
     ) -> Result<Answer<()>> {
-        let caller = person(principal)?;
-        let user_id = revoke.user_id.unwrap_or(caller.user_id);
+        let RevokeSession { session_id, user_id } = wish;
         // Before the claim: what is refused changes nothing, so its request id stays free.
-        if user_id != caller.user_id && !principal.is_admin() {
+        if !may_act_for(&caller, user_id) {
             // As if it did not exist.
-            return Err(Error::SessionNotFound { session_id: revoke.session_id.to_string() });
+            return Err(SessionRefused::SessionNotFound { session_id }.into());
         }
-        self.claim(caller, user_id, &request).await?;
-        let headers = headers(Some(request.key.request_id));
-        let outcome = self
-            .store
-            .session_revoke(user_id, revoke.session_id, &request.key, &request.fingerprint, &headers)
-            .await;
-        if matches!(outcome, Err(Error::SessionNotFound { .. })) {
-            // Nothing happened, wherever the session would be: the request id stays free.
-            self.unclaim(caller, user_id, &request).await?;
+        self.claim(call, &caller, user_id).await?;
+        let answer = self.store.session_revoke(call, user_id, session_id, &headers(Some(call))).await;
+        if matches!(answer, Err(Error::Session(SessionRefused::SessionNotFound { .. }))) {
+            // Nothing happened, so the request id stays free here too.
+            self.unclaim(call, &caller, user_id).await?;
         }
-        let ((), is_replay) = outcome?.answer(request.key.method, &request.fingerprint)?;
-        if !is_replay {
-            tracing::info!(target: "audit", { user.id = %user_id, session.id = %revoke.session_id,
+        let answer = answer?;
+        if !answer.is_replay {
+            tracing::info!(target: "audit", { user.id = %user_id, session.id = %session_id,
                 by = %caller.user_id }, "a session was revoked");
         }
-        Ok(Answer { value: (), is_replay })
+        Ok(answer)
     }
 }

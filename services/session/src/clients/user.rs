@@ -10,10 +10,11 @@ use runtime::client::{Peer, PeerChannel, RetryPolicy, retry_unavailable};
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::time::timeout;
 use tonic::{Code, Status};
-use tonic_types::StatusExt as _;
-use types::{Role, UserId};
+use tonic_types::{FieldViolation, StatusExt as _};
+use types::{Failure, RETRY_AFTER, Role, UserId, Violation};
 
-use crate::error::{Error, RETRY_AFTER, Result};
+use crate::domain::SessionRefused;
+use crate::error::{Error, Result};
 
 /// Time in all for checking one password, repeats included.
 const WITHIN: Duration = Duration::from_secs(4);
@@ -44,8 +45,8 @@ impl Users {
     /// Checks a password.
     ///
     /// # Errors
-    /// [`Error::InvalidCredentials`] when address or password are wrong; [`Error::Invalid`], [`Error::Overloaded`],
-    /// [`Error::Unavailable`] when it was not checked.
+    /// [`SessionRefused::InvalidCredentials`] when address or password are wrong; [`Failure::Invalid`],
+    /// [`Failure::Overloaded`], [`Failure::Unavailable`] when it was not checked.
     pub(crate) async fn password_verify(&self, email: &str, password: &SecretString) -> Result<KnownUser> {
         let answer = retry_unavailable(&self.policy, || {
             let mut client = self.client.clone();
@@ -80,34 +81,45 @@ fn refused(status: Status) -> Error {
     let is_about_header = info.as_ref().is_some_and(|info| info.metadata.contains_key("header"));
     match status.code() {
         Code::Unauthenticated if is(ErrorReason::InvalidCredentials) && !is_about_header => {
-            Error::InvalidCredentials
+            SessionRefused::InvalidCredentials.into()
         }
-        Code::InvalidArgument if is(ErrorReason::InvalidRequest) => Error::Invalid(
-            status.get_details_bad_request().map(|details| details.field_violations).unwrap_or_default(),
-        ),
+        Code::InvalidArgument if is(ErrorReason::InvalidRequest) => {
+            let broken = status.get_details_bad_request().map(|details| details.field_violations);
+            Failure::Invalid(broken.unwrap_or_default().into_iter().map(passed_on).collect()).into()
+        }
         Code::ResourceExhausted => {
             let retry_after = status.get_details_retry_info().and_then(|info| info.retry_delay);
-            Error::Overloaded { retry_after: retry_after.unwrap_or(RETRY_AFTER) }
+            let retry_after = retry_after.unwrap_or(RETRY_AFTER);
+            Failure::Overloaded { what: "passwords", retry_after }.into()
         }
         _ => Error::unavailable(status),
     }
 }
 
+/// A rule that user service says is broken, for our caller. Names of rules are constants, so a name that is not among
+/// these becomes `INVALID`; the field and the description are passed on as they came.
+fn passed_on(violation: FieldViolation) -> Violation {
+    const RULES: [&str; 6] =
+        ["REQUIRED", "INVALID_EMAIL", "TOO_LONG", "BLANK", "CONTROL_CHARACTER", "DISALLOWED_CHARACTER"];
+    let reason = RULES.into_iter().find(|rule| *rule == violation.reason).unwrap_or("INVALID");
+    Violation { field: violation.field, reason, description: violation.description }
+}
+
 #[cfg(test)]
 mod tests {
-    use api::refusal::Refusal;
+    use api::refusal::{Refusal, status};
     use api::violations::Violations;
 
     use super::*;
 
     fn refusal(code: Code, reason: ErrorReason) -> Refusal {
-        Refusal::new(code, &reason, "user.tristore", "no")
+        Refusal::new(code, &reason, "no")
     }
 
     #[test]
     fn only_a_refusal_of_the_password_is_a_wrong_password() {
         let wrong = || refusal(Code::Unauthenticated, ErrorReason::InvalidCredentials);
-        assert!(matches!(refused(wrong().into_status()), Error::InvalidCredentials));
+        assert!(matches!(refused(wrong().into_status()), Error::Session(SessionRefused::InvalidCredentials)));
         for ours in [
             wrong().with("header", "authorization").into_status(),
             refusal(Code::Unauthenticated, ErrorReason::MissingCredentials).into_status(),
@@ -116,7 +128,7 @@ mod tests {
             Status::internal(""),
             Status::deadline_exceeded(""),
         ] {
-            assert!(matches!(refused(ours.clone()), Error::Unavailable { .. }), "{ours:?}");
+            assert!(matches!(refused(ours.clone()), Error::Failure(Failure::Unavailable { .. })), "{ours:?}");
         }
     }
 
@@ -124,13 +136,15 @@ mod tests {
     fn what_the_caller_can_mend_is_passed_on() {
         let mut violations = Violations::new();
         violations.add("email", "INVALID_EMAIL", "must be an e-mail address");
-        let violations = violations.finish(None::<()>).unwrap_err();
-        let status = refusal(Code::InvalidArgument, ErrorReason::InvalidRequest).bad_request(violations);
-        let Error::Invalid(passed_on) = refused(status.into_status()) else { panic!("not passed on") };
-        assert_eq!((passed_on[0].field.as_str(), passed_on[0].reason.as_str()), ("email", "INVALID_EMAIL"));
+        let invalid = status(violations.finish(None::<()>).unwrap_err());
+        let Error::Failure(Failure::Invalid(passed_on)) = refused(invalid) else { panic!("not passed on") };
+        assert_eq!((passed_on[0].field.as_str(), passed_on[0].reason), ("email", "INVALID_EMAIL"));
         let busy =
             refusal(Code::ResourceExhausted, ErrorReason::Overloaded).retry_after(Duration::from_secs(7));
-        let Error::Overloaded { retry_after } = refused(busy.into_status()) else { panic!("not passed on") };
+        let refused = refused(busy.into_status());
+        let Error::Failure(Failure::Overloaded { retry_after, .. }) = refused else {
+            panic!("not passed on")
+        };
         assert_eq!(retry_after, Duration::from_secs(7));
     }
 }

@@ -7,5 +7,5 @@ mod sources;
 
 pub(crate) use email::{may_be_email, source_key, throttle_key};
 pub(crate) use partition::Partition;
-pub(crate) use session::{Lifetimes, LoginLimits, NewSession, Session};
+pub(crate) use session::{Lifetimes, LoginLimits, NewSession, Session, SessionRefused};
 pub(crate) use sources::{SourceLimits, Sources};

@@ -29,6 +29,22 @@ pub(crate) struct NewSession {
     pub(crate) client_name: String,
 }
 
+/// What this service refuses for reasons of its own. Callers read the texts.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum SessionRefused {
+    /// Wrong, unknown, expired or revoked: the caller is not told which.
+    #[error("the credentials are not valid")]
+    InvalidCredentials,
+    /// The address, or the source of the call, had too many of them.
+    #[error("too many failed logins; wait before the next one")]
+    LoginThrottled { retry_after: Duration },
+    /// There is none, or it is another user's, which the caller must not learn.
+    #[error("there is no such session")]
+    SessionNotFound { session_id: SessionId },
+    #[error("only an admin may do this for another user")]
+    PermissionDenied,
+}
+
 /// How long things live, and how many there may be.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Lifetimes {

@@ -1,23 +1,28 @@
-//! The door: protobuf in, protobuf out. Decode, call `app/`, encode.
+//! The door: protobuf in, protobuf out. One file for each noun has its handlers, its conversions and how its refusals
+//! look on the wire.
 
-mod convert;
-mod session_service;
-mod status;
+mod sessions;
 
 use api::event::v1::event_admin_service_server::EventAdminServiceServer;
+use api::event::v1::event_service_server::EventServiceServer;
+use api::refusal::{Refusal, Refused, status};
+use api::session::v1::session_service_server::SessionServiceServer;
 use events::service::{EventAdminServer, EventServer};
+use tonic::Status;
+use tonic::server::NamedService;
 use tonic::service::Routes;
 
-use self::session_service::SessionServer;
+use self::sessions::Sessions;
 use crate::app::App;
+use crate::error::Error;
 use crate::storage::Store;
 
-/// The domain of this service's errors.
-pub(crate) const DOMAIN: &str = "session.tristore";
-
 /// Every service of this process, health and reflection apart.
-pub(crate) const SERVICES: [&str; 3] =
-    ["session.v1.SessionService", "event.v1.EventService", "event.v1.EventAdminService"];
+pub(crate) const SERVICES: [&str; 3] = [
+    SessionServiceServer::<Sessions>::NAME,
+    EventServiceServer::<EventServer<Store>>::NAME,
+    EventAdminServiceServer::<EventAdminServer>::NAME,
+];
 
 /// What serves them.
 pub(crate) fn routes(
@@ -25,5 +30,22 @@ pub(crate) fn routes(
     events: EventServer<Store>,
     admin: EventAdminServiceServer<EventAdminServer>,
 ) -> Routes {
-    Routes::new(SessionServer::new(app)).add_service(events.into_service()).add_service(admin)
+    Routes::new(SessionServiceServer::new(Sessions(app)))
+        .add_service(events.into_service())
+        .add_service(admin)
+}
+
+impl Refused for Error {
+    fn refusal(&self) -> Refusal {
+        match self {
+            Self::Failure(failure) => failure.into(),
+            Self::Session(refused) => refused.into(),
+        }
+    }
+}
+
+impl From<Error> for Status {
+    fn from(error: Error) -> Self {
+        status(error)
+    }
 }

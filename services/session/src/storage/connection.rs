@@ -12,6 +12,7 @@ use redis::{
     Script, ScriptInvocation, ServerErrorKind, Value,
 };
 use secrecy::{ExposeSecret as _, SecretString};
+use types::Failure;
 
 use crate::error::{Error, Result};
 
@@ -130,7 +131,7 @@ fn manager(client: &Client, config: &ConnectionManagerConfig) -> Result<Connecti
 
 impl From<RedisError> for Error {
     fn from(error: RedisError) -> Self {
-        match error.kind() {
+        let failure = match error.kind() {
             ErrorKind::Io
             | ErrorKind::ClusterConnectionNotFound
             | ErrorKind::Server(
@@ -138,15 +139,16 @@ impl From<RedisError> for Error {
                 | ServerErrorKind::TryAgain
                 | ServerErrorKind::ClusterDown
                 | ServerErrorKind::MasterDown,
-            ) => Self::unavailable(error),
-            ErrorKind::Server(ServerErrorKind::ReadOnly) => Self::StorageUnavailable { source: error.into() },
-            _ if matches!(error.code(), Some("OOM" | "MISCONF" | "NOREPLICAS")) => {
-                Self::StorageUnavailable { source: error.into() }
-            }
-            // A script that another caller's slow command keeps waiting.
-            _ if error.code() == Some("BUSY") => Self::unavailable(error),
-            _ => Self::internal(error),
-        }
+            ) => Failure::unavailable(error),
+            ErrorKind::Server(ServerErrorKind::ReadOnly) => Failure::StorageUnavailable(error.into()),
+            _ => match error.code() {
+                Some("OOM" | "MISCONF" | "NOREPLICAS") => Failure::StorageUnavailable(error.into()),
+                // Another caller's slow command keeps Redis from running scripts.
+                Some("BUSY") => Failure::unavailable(error),
+                _ => Failure::internal(error),
+            },
+        };
+        failure.into()
     }
 }
 

@@ -7,8 +7,8 @@ use uuid::Uuid;
 
 use super::connection::Reply;
 use super::{Store, keys, millis, script};
-use crate::domain::source_key;
-use crate::error::{Error, Result};
+use crate::domain::{SessionRefused, source_key};
+use crate::error::Result;
 
 /// A try to log in that was admitted and is not settled yet.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ impl Store {
     /// Admits a try for an address (its key, see `domain::throttle_key`).
     ///
     /// # Errors
-    /// [`Error::LoginThrottled`] when it has to wait.
+    /// [`SessionRefused::LoginThrottled`] when it has to wait.
     pub(crate) async fn login_begin(&self, address: &str, source: Source) -> Result<Try> {
         let (id, source) = (Uuid::new_v4(), source_key(address, source));
         let keys = keys::login(address, &source);
@@ -41,7 +41,9 @@ impl Store {
         let mut reply: Reply = self.redis.script(&call).await?;
         match (reply.next::<u64>()?, reply.next::<bool>()?) {
             (0, is_known) => Ok(Try { keys, id, source, is_known }),
-            (wait, _) => Err(Error::LoginThrottled { retry_after: Duration::from_millis(wait) }),
+            (wait, _) => {
+                Err(SessionRefused::LoginThrottled { retry_after: Duration::from_millis(wait) }.into())
+            }
         }
     }
 

@@ -1,71 +1,40 @@
-//! Answers to requests that may be repeated.
+//! Answers to calls that may be repeated.
 
-use types::{Fingerprint, RequestKey};
+use types::{Call, Fingerprint};
 
 use super::connection::Reply;
 use super::{Store, keys, millis, script};
 use crate::domain::Partition;
 use crate::error::{Error, Result};
 
-/// The outcome of an effect under a `request_id`.
-#[derive(Debug)]
-pub(crate) enum Keyed<T> {
-    /// It happened now.
-    First(T),
-    /// It happened before; this was the answer.
-    Replayed(T),
-    /// The id stands for another content.
-    Other(Fingerprint),
-}
-
-impl<T> Keyed<T> {
-    pub(super) fn other(reply: &mut Reply) -> Result<Self> {
-        let bytes: Vec<u8> = reply.next()?;
-        Fingerprint::from_bytes(bytes)
-            .map(Self::Other)
-            .ok_or_else(|| Error::internal("a damaged fingerprint"))
-    }
-
-    /// The answer and whether it is a repeat.
-    ///
-    /// # Errors
-    /// [`Error::RequestIdReused`] when the id stands for another content than `fingerprint`.
-    pub(crate) fn answer(self, method: &'static str, fingerprint: &Fingerprint) -> Result<(T, bool)> {
-        match self {
-            Self::First(answer) => Ok((answer, false)),
-            Self::Replayed(answer) => Ok((answer, true)),
-            Self::Other(known) => {
-                Err(Error::RequestIdReused { fields: known.differing_fields(fingerprint), method })
-            }
-        }
+/// The failure of a call whose request id stands for another content: the reply goes on with that of the first call.
+pub(super) fn reused(call: &Call, reply: &mut Reply) -> Error {
+    let first = reply.next().map(Fingerprint::from_bytes);
+    match first {
+        Ok(Some(first)) => match call.require_same(&first) {
+            Err(reused) => reused.into(),
+            Ok(()) => Error::internal("a script took one content for two"),
+        },
+        Ok(None) => Error::internal("a damaged fingerprint"),
+        Err(error) => error,
     }
 }
 
 impl Store {
-    /// Claims a `request_id` for a content in the principal's own partition; needed when the effect is in
-    /// another one.
-    pub(crate) async fn request_claim(
-        &self,
-        partition: Partition,
-        request: &RequestKey,
-        fingerprint: &Fingerprint,
-    ) -> Result<Keyed<()>> {
-        let mut call = script::REQUEST_CLAIM.key(keys::request(partition, request));
-        call.arg(fingerprint.as_bytes()).arg(millis(self.options.lifetimes.request));
-        let mut reply: Reply = self.redis.script(&call).await?;
-        fault::point!("request.claimed", request.method);
-        if reply.next::<String>()? == "OTHER" { Keyed::other(&mut reply) } else { Ok(Keyed::First(())) }
+    /// Claims a call's request id for its content in the caller's own partition; needed when the effect is in another
+    /// one.
+    pub(crate) async fn request_claim(&self, partition: Partition, call: &Call) -> Result<()> {
+        let mut script = script::REQUEST_CLAIM.key(keys::request(partition, &call.key));
+        script.arg(call.fingerprint.as_bytes()).arg(millis(self.options.lifetimes.request));
+        let mut reply: Reply = self.redis.script(&script).await?;
+        fault::point!("request.claimed", call.key.method);
+        if reply.next::<String>()? == "OTHER" { Err(reused(call, &mut reply)) } else { Ok(()) }
     }
 
-    /// Frees a `request_id` that was claimed for this content and took no effect.
-    pub(crate) async fn request_release(
-        &self,
-        partition: Partition,
-        request: &RequestKey,
-        fingerprint: &Fingerprint,
-    ) -> Result<()> {
-        let mut call = script::REQUEST_RELEASE.key(keys::request(partition, request));
-        call.arg(fingerprint.as_bytes());
-        self.redis.script(&call).await
+    /// Frees a request id that was claimed for this content and took no effect.
+    pub(crate) async fn request_release(&self, partition: Partition, call: &Call) -> Result<()> {
+        let mut script = script::REQUEST_RELEASE.key(keys::request(partition, &call.key));
+        script.arg(call.fingerprint.as_bytes());
+        self.redis.script(&script).await
     }
 }

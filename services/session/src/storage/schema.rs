@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use redis::InfoDict;
+use types::Failure;
 
 use super::{Store, keys, script};
 use crate::error::{Error, Result};
@@ -30,7 +31,7 @@ impl Store {
         ask.arg("GET").arg(&SETTINGS.map(|(name, _)| name));
         let settings: HashMap<String, String> = match self.redis.run(&ask).await {
             Ok(settings) => settings,
-            Err(Error::Internal(source)) => {
+            Err(Error::Failure(Failure::Internal(source))) => {
                 unfit.push(format!("its settings cannot be checked: {source}; allow `+config|get`"));
                 return Ok(unfit);
             }

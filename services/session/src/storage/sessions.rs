@@ -3,13 +3,13 @@
 use auth::token::{AccessToken, PARTITIONS, RefreshToken};
 use events::Headers;
 use time::OffsetDateTime;
-use types::{Fingerprint, RequestKey, SessionId, UserId};
+use types::{Answer, Call, SessionId, UserId};
 
 use super::connection::Reply;
 use super::events::Cause;
-use super::requests::Keyed;
+use super::requests::reused;
 use super::{Store, events as entries, keys, millis, script, time_of};
-use crate::domain::{NewSession, Partition, Session};
+use crate::domain::{NewSession, Partition, Session, SessionRefused};
 use crate::error::{Error, Result};
 
 const _: () = assert!(PARTITIONS == 16, "tokens and keys must agree about the partitions");
@@ -171,56 +171,56 @@ impl Store {
     /// Ends one session because somebody asked.
     pub(crate) async fn session_revoke(
         &self,
+        call: &Call,
         user_id: UserId,
         session_id: SessionId,
-        request: &RequestKey,
-        fingerprint: &Fingerprint,
         headers: &Headers,
-    ) -> Result<Keyed<()>> {
+    ) -> Result<Answer<()>> {
         let partition = Partition::of(user_id);
-        let mut call = self.appending(&script::SESSION_REVOKE, partition, headers);
-        call.key(keys::user(user_id))
+        let mut script = self.appending(&script::SESSION_REVOKE, partition, headers);
+        script
+            .key(keys::user(user_id))
             .key(keys::sessions(user_id))
             .key(keys::session(partition, session_id))
-            .key(keys::request(partition, request))
+            .key(keys::request(partition, &call.key))
             .arg(user_id.to_string())
             .arg(session_id.to_string())
-            .arg(fingerprint.as_bytes())
+            .arg(call.fingerprint.as_bytes())
             .arg(millis(self.options.lifetimes.request))
             .arg(self.event_id().to_string())
             .arg(entries::revoked(session_id, user_id, Cause::Asked));
-        let mut reply: Reply = self.append("revoke_session", partition, &call).await?;
+        let mut reply: Reply = self.append("revoke_session", partition, &script).await?;
         match reply.next::<String>()?.as_str() {
-            "OTHER" => Keyed::other(&mut reply),
-            "REPLAY" => Ok(Keyed::Replayed(())),
-            "NOT_FOUND" => Err(Error::SessionNotFound { session_id: session_id.to_string() }),
-            _ => Ok(Keyed::First(())),
+            "OTHER" => Err(reused(call, &mut reply)),
+            "REPLAY" => Ok(Answer::replay(())),
+            "NOT_FOUND" => Err(SessionRefused::SessionNotFound { session_id }.into()),
+            _ => Ok(Answer::first(())),
         }
     }
 
     /// Ends all sessions of a user because somebody asked; tells how many there were.
     pub(crate) async fn session_revoke_all(
         &self,
+        call: &Call,
         user_id: UserId,
-        request: &RequestKey,
-        fingerprint: &Fingerprint,
         headers: &Headers,
-    ) -> Result<Keyed<u32>> {
+    ) -> Result<Answer<i32>> {
         let partition = Partition::of(user_id);
-        let mut call = self.appending(&script::SESSION_REVOKE_ALL, partition, headers);
-        call.key(keys::user(user_id))
+        let mut script = self.appending(&script::SESSION_REVOKE_ALL, partition, headers);
+        script
+            .key(keys::user(user_id))
             .key(keys::sessions(user_id))
-            .key(keys::request(partition, request))
+            .key(keys::request(partition, &call.key))
             .arg(user_id.to_string())
-            .arg(fingerprint.as_bytes())
+            .arg(call.fingerprint.as_bytes())
             .arg(millis(self.options.lifetimes.request))
             .arg(self.event_id().to_string())
             .arg(entries::all_revoked(user_id, 0));
-        let mut reply: Reply = self.append("revoke_all_sessions", partition, &call).await?;
+        let mut reply: Reply = self.append("revoke_all_sessions", partition, &script).await?;
         match reply.next::<String>()?.as_str() {
-            "OTHER" => Keyed::other(&mut reply),
-            "REPLAY" => Ok(Keyed::Replayed(reply.next()?)),
-            _ => Ok(Keyed::First(reply.next()?)),
+            "OTHER" => Err(reused(call, &mut reply)),
+            "REPLAY" => Ok(Answer::replay(reply.next()?)),
+            _ => Ok(Answer::first(reply.next()?)),
         }
     }
 

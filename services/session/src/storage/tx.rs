@@ -7,12 +7,12 @@ use std::time::Duration;
 use events::{
     Act, Aggregate, ConsumerId, ConsumerTx, Event, LockedMark, Mark, Parked, Position, Skip, StoreError,
 };
-use types::EventId;
+use types::{EventId, Failure};
 
 use super::consumer::{MarkState, mark_texts};
 use super::messages::parked_write;
 use super::{Store, keys, script, time_of};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// How many dropped events are recorded: the oldest go, so that nobody fills Redis with them.
 const SKIPS_MAX: usize = 1000;
@@ -86,7 +86,11 @@ impl Tx {
                 call.arg(id.to_string()).arg(parked_write(consumer, parked));
             }
         }
-        if self.store.redis.script(&call).await? { Ok(()) } else { Err(Error::Contention) }
+        if self.store.redis.script(&call).await? {
+            Ok(())
+        } else {
+            Err(Failure::contention("another run of this consumer ended first").into())
+        }
     }
 }
 

@@ -3,10 +3,11 @@
 
 use auth::token::AccessToken;
 use auth::{Person, SessionVerifier, Verified, VerifyError};
+use types::RETRY_AFTER;
 
 use super::{Store, keys, millis, script, time_of};
 use crate::domain::Partition;
-use crate::error::{Error, RETRY_AFTER, Result};
+use crate::error::{Error, Result};
 
 impl Store {
     /// Whose a token is, `None` when it is no live session's. Counts as use of the session.

@@ -63,8 +63,7 @@ async fn all_that_is_wrong_with_a_login_is_told_at_once() {
 async fn what_user_service_does_not_answer_is_no_wrong_password() {
     let harness = Harness::start().await;
     let user = harness.peer.sign_up(Role::Customer);
-    let refusal_of =
-        |code, reason: ErrorReason| Refusal::new(code, &reason, "user.tristore", "no").into_status();
+    let refusal_of = |code, reason: ErrorReason| Refusal::new(code, &reason, "no").into_status();
     for (trouble, expected) in [
         (
             refusal_of(Code::Unavailable, ErrorReason::StorageUnavailable),

@@ -7,6 +7,7 @@ mod cluster;
 mod events;
 mod harness;
 mod limits;
+mod log;
 mod login;
 mod peer;
 mod redis_away;

@@ -71,7 +71,7 @@ impl Peer {
         }));
         let served = peer.clone();
         let start = async move |core: runtime::server::Core| {
-            let events = EventServer::new(served.clone(), "user.tristore", core.shutdown.clone());
+            let events = EventServer::new(served.clone(), core.shutdown.clone());
             let routes = Routes::new(UserServiceServer::new(served)).add_service(events.into_service());
             let policies = PolicyTable::for_services(&["user.v1.UserService", "event.v1.EventService"])?;
             let tokens = ServiceTokens::parse(&format!("session-service={SERVICE_TOKEN}").into())?;
@@ -203,8 +203,7 @@ impl UserService for Peer {
         let user =
             user.filter(|user| user.password == request.password && user.is_active).ok_or_else(|| {
                 let reason = ErrorReason::InvalidCredentials;
-                Refusal::new(Code::Unauthenticated, &reason, "user.tristore", "not the right password")
-                    .into_status()
+                Refusal::new(Code::Unauthenticated, &reason, "not the right password").into_status()
             })?;
         Ok(Response::new(VerifyPasswordResponse {
             user_id: user.id.to_string(),
