@@ -8,11 +8,10 @@ use std::time::{Duration, Instant};
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::io::tcp::TcpSettings;
 use redis::{
-    Client, Cmd, ErrorKind, FromRedisValue, IntoConnectionInfo as _, Pipeline, ProtocolVersion, RedisError,
-    Script, ScriptInvocation, ServerErrorKind, Value,
+    Client, Cmd, FromRedisValue, IntoConnectionInfo as _, Pipeline, ProtocolVersion, RedisError, Script,
+    ScriptInvocation,
 };
 use secrecy::{ExposeSecret as _, SecretString};
-use types::Failure;
 
 use crate::error::{Error, Result};
 
@@ -127,44 +126,4 @@ impl Redis {
 
 fn manager(client: &Client, config: &ConnectionManagerConfig) -> Result<ConnectionManager> {
     ConnectionManager::new_lazy_with_config(client.clone(), config.clone()).map_err(Error::internal)
-}
-
-impl From<RedisError> for Error {
-    fn from(error: RedisError) -> Self {
-        let failure = match error.kind() {
-            ErrorKind::Io
-            | ErrorKind::ClusterConnectionNotFound
-            | ErrorKind::Server(
-                ServerErrorKind::BusyLoading
-                | ServerErrorKind::TryAgain
-                | ServerErrorKind::ClusterDown
-                | ServerErrorKind::MasterDown,
-            ) => Failure::unavailable(error),
-            ErrorKind::Server(ServerErrorKind::ReadOnly) => Failure::StorageUnavailable(error.into()),
-            _ => match error.code() {
-                Some("OOM" | "MISCONF" | "NOREPLICAS") => Failure::StorageUnavailable(error.into()),
-                // Another caller's slow command keeps Redis from running scripts.
-                Some("BUSY") => Failure::unavailable(error),
-                _ => Failure::internal(error),
-            },
-        };
-        failure.into()
-    }
-}
-
-/// The values of a script's answer, one after the other.
-pub(crate) struct Reply(std::vec::IntoIter<Value>);
-
-impl Reply {
-    /// The next value.
-    pub(crate) fn next<T: FromRedisValue>(&mut self) -> Result<T> {
-        let value = self.0.next().ok_or_else(|| Error::internal("a script's answer is too short"))?;
-        redis::from_redis_value(value).map_err(Error::internal)
-    }
-}
-
-impl FromRedisValue for Reply {
-    fn from_redis_value(value: Value) -> Result<Self, redis::ParsingError> {
-        Ok(Self(Vec::<Value>::from_redis_value(value)?.into_iter()))
-    }
 }

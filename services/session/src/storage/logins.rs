@@ -5,8 +5,8 @@ use std::time::Duration;
 use types::Source;
 use uuid::Uuid;
 
-use super::connection::Reply;
-use super::{Store, keys, millis, script};
+use super::driver::{Reply, millis};
+use super::{Store, keys, scripts};
 use crate::domain::{SessionRefused, source_key};
 use crate::error::Result;
 
@@ -28,8 +28,9 @@ impl Store {
         let (id, source) = (Uuid::new_v4(), source_key(address, source));
         let keys = keys::login(address, &source);
         let limits = &self.options.login_limits;
-        let mut call = script::LOGIN_BEGIN.key(&keys.known);
-        call.key(&keys.of_source[..])
+        let mut script = scripts::LOGIN_BEGIN.key(&keys.known);
+        script
+            .key(&keys.of_source[..])
             .key(&keys.of_all[..])
             .arg(id.to_string())
             .arg(&source)
@@ -38,7 +39,7 @@ impl Store {
             .arg(limits.tries_at_once)
             .arg(limits.free_failures_in_all)
             .arg(limits.tries_at_once_in_all);
-        let mut reply: Reply = self.redis.script(&call).await?;
+        let mut reply: Reply = self.redis.script(&script).await?;
         match (reply.next::<u64>()?, reply.next::<bool>()?) {
             (0, is_known) => Ok(Try { keys, id, source, is_known }),
             (wait, _) => {
@@ -50,31 +51,33 @@ impl Store {
     /// The password was wrong.
     pub(crate) async fn login_failed(&self, attempt: &Try) -> Result<()> {
         let limits = &self.options.login_limits;
-        let mut call = script::LOGIN_FAILED.key(&attempt.keys.of_source[..]);
+        let mut script = scripts::LOGIN_FAILED.key(&attempt.keys.of_source[..]);
         if !attempt.is_known {
-            call.key(&attempt.keys.of_all[..]);
+            script.key(&attempt.keys.of_all[..]);
         }
-        call.arg(attempt.id.to_string())
+        script
+            .arg(attempt.id.to_string())
             .arg(millis(limits.first_wait))
             .arg(millis(limits.longest_wait))
             .arg(millis(limits.memory))
             .arg(millis(limits.free_memory))
             .arg(limits.free_failures)
             .arg(limits.free_failures_in_all);
-        self.redis.script(&call).await
+        self.redis.script(&script).await
     }
 
     /// The password was right: the failures before it are forgotten, and its source is known.
     pub(crate) async fn login_succeeded(&self, attempt: &Try) -> Result<()> {
         let limits = &self.options.login_limits;
-        let mut call = script::LOGIN_SUCCEEDED.key(&attempt.keys.known);
-        call.key(&attempt.keys.of_source[..])
+        let mut script = scripts::LOGIN_SUCCEEDED.key(&attempt.keys.known);
+        script
+            .key(&attempt.keys.of_source[..])
             .key(&attempt.keys.of_all[1])
             .arg(attempt.id.to_string())
             .arg(&attempt.source)
             .arg(millis(limits.known_life))
             .arg(limits.known_max);
-        self.redis.script(&call).await
+        self.redis.script(&script).await
     }
 
     /// The password was not checked: the try never was.

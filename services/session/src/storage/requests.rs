@@ -2,8 +2,8 @@
 
 use types::{Call, Fingerprint};
 
-use super::connection::Reply;
-use super::{Store, keys, millis, script};
+use super::driver::{Reply, millis};
+use super::{Store, keys, scripts};
 use crate::domain::Partition;
 use crate::error::{Error, Result};
 
@@ -24,7 +24,7 @@ impl Store {
     /// Claims a call's request id for its content in the caller's own partition; needed when the effect is in another
     /// one.
     pub(crate) async fn request_claim(&self, partition: Partition, call: &Call) -> Result<()> {
-        let mut script = script::REQUEST_CLAIM.key(keys::request(partition, &call.key));
+        let mut script = scripts::REQUEST_CLAIM.key(keys::request(partition, &call.key));
         script.arg(call.fingerprint.as_bytes()).arg(millis(self.options.lifetimes.request));
         let mut reply: Reply = self.redis.script(&script).await?;
         fault::point!("request.claimed", call.key.method);
@@ -33,7 +33,7 @@ impl Store {
 
     /// Frees a request id that was claimed for this content and took no effect.
     pub(crate) async fn request_release(&self, partition: Partition, call: &Call) -> Result<()> {
-        let mut script = script::REQUEST_RELEASE.key(keys::request(partition, &call.key));
+        let mut script = scripts::REQUEST_RELEASE.key(keys::request(partition, &call.key));
         script.arg(call.fingerprint.as_bytes());
         self.redis.script(&script).await
     }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use redis::InfoDict;
 use types::Failure;
 
-use super::{Store, keys, script};
+use super::{Store, keys, scripts};
 use crate::error::{Error, Result};
 
 /// The layout that this version reads and writes.
@@ -62,7 +62,7 @@ impl Store {
 
     /// Loads all scripts: one that Redis cannot compile is found now and not by a user.
     pub(crate) async fn scripts_load(&self) -> Result<()> {
-        for (name, script) in script::all() {
+        for (name, script) in scripts::all() {
             self.redis
                 .load(script)
                 .await

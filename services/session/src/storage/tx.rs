@@ -1,5 +1,6 @@
-//! A consumer's run. Its effects are scripts that take hold at once and may be repeated; only the mark and the
-//! parked events wait for the commit, which is one compare-and-set. A run that dies before it is done again.
+//! The transaction of a durable consumer's run. The effects are scripts that take hold at once and may be repeated; only
+//! the mark and the parked events wait for the commit, which is one compare-and-set. A run that dies before its commit is
+//! done again.
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
@@ -9,36 +10,38 @@ use events::{
 };
 use types::{EventId, Failure};
 
-use super::consumer::{MarkState, mark_texts};
-use super::messages::parked_write;
-use super::{Store, keys, script, time_of};
+use super::backbone::{MarkState, mark_texts, parked_write};
+use super::driver::time_of;
+use super::{Store, keys, scripts};
 use crate::error::Result;
 
 /// How many dropped events are recorded: the oldest go, so that nobody fills Redis with them.
 const SKIPS_MAX: usize = 1000;
 
-/// A run in progress. Dropping it forgets what it would have written of mark and parked events.
+/// A run in progress. When it is dropped, the mark and the parked events stay as they were.
 pub struct Tx {
     store: Store,
-    begun: Option<Begun>,
-    /// What the run parks, and what it removes.
+    new_mark: Option<NewMark>,
+    /// The events that the run parks, and those that it removes (`None`).
     changes: BTreeMap<EventId, Option<Parked>>,
-    /// What an operator's request came to.
+    /// The outcome of an operator's request.
     act: Option<Act>,
     /// What is recorded of an event that an operator dropped.
     skipped: String,
 }
 
-struct Begun {
+/// The mark that the commit writes.
+struct NewMark {
     consumer: &'static str,
-    /// Changed by every commit: two runs that began with the same one cannot both end.
+    /// The version of the mark when the run began. Every commit changes it, so of two runs that began with the same one
+    /// only one is committed.
     version: String,
     mark: Mark,
 }
 
 impl Tx {
     pub(super) fn new(store: Store) -> Self {
-        Self { store, begun: None, changes: BTreeMap::new(), act: None, skipped: String::new() }
+        Self { store, new_mark: None, changes: BTreeMap::new(), act: None, skipped: String::new() }
     }
 
     /// Where effects are written, at once.
@@ -64,32 +67,32 @@ impl Tx {
     }
 
     async fn commit_all(self) -> Result<()> {
-        let Some(Begun { consumer, version, mark }) = self.begun else {
+        let Some(NewMark { consumer, version, mark }) = self.new_mark else {
             debug_assert!(self.changes.is_empty(), "a run locks its mark before it writes");
             return Ok(());
         };
-        let mut call = script::CONSUMER_COMMIT.key(&keys::consumer(consumer)[..]);
-        call.key(keys::skips(consumer));
+        let mut script = scripts::CONSUMER_COMMIT.key(&keys::consumer(consumer)[..]);
+        script.key(keys::skips(consumer));
         let removed = self.changes.iter().filter(|(_, parked)| parked.is_none());
         let (request_id, outcome) = match &self.act {
             Some(act) => (act.request_id.to_string(), act.outcome.as_str()),
             None => (String::new(), ""),
         };
-        call.arg(version).arg(&mark_texts(&mark)[..]).arg(request_id).arg(outcome);
-        call.arg(&self.skipped).arg(SKIPS_MAX);
-        call.arg(removed.clone().count());
+        script.arg(version).arg(&mark_texts(&mark)[..]).arg(request_id).arg(outcome);
+        script.arg(&self.skipped).arg(SKIPS_MAX);
+        script.arg(removed.clone().count());
         for (id, _) in removed {
-            call.arg(id.to_string());
+            script.arg(id.to_string());
         }
         for (id, parked) in &self.changes {
             if let Some(parked) = parked {
-                call.arg(id.to_string()).arg(parked_write(consumer, parked));
+                script.arg(id.to_string()).arg(parked_write(consumer, parked));
             }
         }
-        if self.store.redis.script(&call).await? {
+        if self.store.redis.script(&script).await? {
             Ok(())
         } else {
-            Err(Failure::contention("another run of this consumer ended first").into())
+            Err(Failure::contention("another run of this consumer was committed first").into())
         }
     }
 }
@@ -103,18 +106,18 @@ impl ConsumerTx for Tx {
     ) -> Result<bool, StoreError> {
         let Some(found) = self.store.mark_fetch(consumer.name).await? else { return Ok(false) };
         let MarkState { mark, version, halted } = found;
-        // Halted after this look, its version is another: the run does not end.
+        // A consumer that is halted after this look gets another version, and then the commit fails.
         if mark != *from || halted.is_some() {
             return Ok(false);
         }
-        self.begun = Some(Begun { consumer: consumer.name, version, mark: *to });
+        self.new_mark = Some(NewMark { consumer: consumer.name, version, mark: *to });
         Ok(true)
     }
 
     async fn mark_lock(&mut self, consumer: ConsumerId) -> Result<Option<LockedMark>, StoreError> {
         let Some(found) = self.store.mark_fetch(consumer.name).await? else { return Ok(None) };
         let MarkState { mark, version, halted } = found;
-        self.begun = Some(Begun { consumer: consumer.name, version, mark });
+        self.new_mark = Some(NewMark { consumer: consumer.name, version, mark });
         Ok(Some(LockedMark { mark, halted }))
     }
 
@@ -124,7 +127,7 @@ impl ConsumerTx for Tx {
         held: &str,
         duration: Duration,
     ) -> Result<bool, StoreError> {
-        // Taken from us after this look, its version is another: the run does not end.
+        // A hold that another takes after this look changes the version, and then the commit fails.
         let locked = self.mark_lock(consumer).await?;
         if locked.and_then(|locked| locked.halted).as_deref() != Some(held) {
             return Ok(false);
@@ -158,7 +161,7 @@ impl ConsumerTx for Tx {
         attempts: i32,
         error: &str,
     ) -> Result<(), StoreError> {
-        // Parked again it keeps its time: that is when it began to wait.
+        // An event that is parked again keeps its time: it has waited since then.
         let parked_at = match self.parked_one(consumer, event.new.id).await? {
             Some(before) => before.parked_at,
             None => time_of(self.store.now_millis().await?)?,

@@ -1,4 +1,4 @@
--- Put in front of every script by `script.rs`, below the script's own shebang line. No script stands alone.
+-- Put in front of every script by `scripts.rs`, below the script's own shebang line. No script stands alone.
 --
 -- What all of them keep to:
 --   * One hash tag: every key is one of KEYS or begins with the tag of KEYS[1], so that a cluster runs them too.

@@ -8,7 +8,7 @@ use prost::Message as _;
 use crate::error::{Error, Result};
 
 /// A parked event as it is kept.
-pub(super) fn parked_write(consumer: &str, parked: &Parked) -> Vec<u8> {
+pub(crate) fn parked_write(consumer: &str, parked: &Parked) -> Vec<u8> {
     let row = ParkedEvent {
         consumer: consumer.to_owned(),
         event: Some(cloud_event::encode(&parked.event)),

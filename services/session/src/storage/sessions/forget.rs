@@ -3,9 +3,9 @@
 use events::Headers;
 use types::UserId;
 
-use super::{Store, events as entries, keys, script};
 use crate::domain::Partition;
 use crate::error::{Error, Result};
+use crate::storage::{Store, backbone, keys, scripts};
 
 /// Keys that a step of a scan looks at.
 const SCAN_COUNT: usize = 500;
@@ -35,12 +35,13 @@ impl Store {
 
     async fn session_forget(&self, user: UserId, headers: &Headers) -> Result<u32> {
         let partition = Partition::of(user);
-        let mut call = self.appending(&script::SESSION_FORGET, partition, headers);
-        call.key(keys::user(user))
+        let mut script = self.event_append_script(&scripts::SESSION_FORGET, partition, headers);
+        script
+            .key(keys::user(user))
             .key(keys::sessions(user))
             .arg(user.to_string())
             .arg(self.event_id().to_string())
-            .arg(entries::all_revoked(user, 0));
-        self.append("forget_user", partition, &call).await
+            .arg(backbone::all_revoked(user, 0));
+        self.event_append("forget_user", partition, &script).await
     }
 }

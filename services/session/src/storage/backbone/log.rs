@@ -7,10 +7,11 @@ use redis::streams::StreamRangeReply;
 use types::EventId;
 use uuid::Uuid;
 
-use super::connection::Reply;
-use super::{Store, events as entries, keys, script};
+use super::events as entries;
 use crate::domain::Partition;
 use crate::error::{Error, Result};
+use crate::storage::driver::Reply;
+use crate::storage::{Store, keys, scripts};
 
 /// How far the clocks of Redis and of a replica may be apart when an event is looked for by its id.
 const SKEW_MAX_MS: i64 = 60_000;
@@ -63,9 +64,9 @@ impl EventLog for Store {
 
 impl Store {
     async fn stream_head(&self, partition: Partition) -> Result<Head> {
-        let mut call = script::STREAM_HEAD.key(keys::stream(partition));
-        call.key(keys::events(partition)).arg(Uuid::new_v4().to_string());
-        let mut reply: Reply = self.redis.script(&call).await?;
+        let mut script = scripts::STREAM_HEAD.key(keys::stream(partition));
+        script.key(keys::events(partition)).arg(Uuid::new_v4().to_string());
+        let mut reply: Reply = self.redis.script(&script).await?;
         let epoch: String = reply.next()?;
         let position = reply.next()?;
         let last: String = reply.next()?;
@@ -79,9 +80,9 @@ impl Store {
     }
 
     async fn stream_read(&self, partition: Partition, after: Position, limit: usize) -> Result<Vec<Event>> {
-        let mut call = script::STREAM_READ.key(keys::stream(partition));
-        call.key(keys::events(partition)).arg(format!("{}-0", after.max(0))).arg(limit);
-        let mut reply: Reply = self.redis.script(&call).await?;
+        let mut script = scripts::STREAM_READ.key(keys::stream(partition));
+        script.key(keys::events(partition)).arg(format!("{}-0", after.max(0))).arg(limit);
+        let mut reply: Reply = self.redis.script(&script).await?;
         let epoch: String = reply.next()?;
         let entries: StreamRangeReply = reply.next()?;
         if epoch.is_empty() {

@@ -1,15 +1,18 @@
 //! Sessions and their tokens.
 
+mod forget;
+mod revoke;
+mod verify;
+
 use auth::token::{AccessToken, PARTITIONS, RefreshToken};
 use events::Headers;
 use time::OffsetDateTime;
-use types::{Answer, Call, SessionId, UserId};
+use types::{SessionId, UserId};
 
-use super::connection::Reply;
-use super::events::Cause;
-use super::requests::reused;
-use super::{Store, events as entries, keys, millis, script, time_of};
-use crate::domain::{NewSession, Partition, Session, SessionRefused};
+use super::backbone::{self, Cause};
+use super::driver::{Reply, millis, time_of};
+use super::{Store, keys, scripts};
+use crate::domain::{NewSession, Partition, Session};
 use crate::error::{Error, Result};
 
 const _: () = assert!(PARTITIONS == 16, "tokens and keys must agree about the partitions");
@@ -55,8 +58,9 @@ impl Store {
         let access = AccessToken::generate(partition.number());
         let refresh = RefreshToken::generate(partition.number());
         let (access_hash, refresh_hash) = (keys::hex(&access.hash()), keys::hex(&refresh.hash()));
-        let mut call = self.appending(&script::SESSION_CREATE, partition, headers);
-        call.key(keys::user(new.user_id))
+        let mut script = self.event_append_script(&scripts::SESSION_CREATE, partition, headers);
+        script
+            .key(keys::user(new.user_id))
             .key(keys::sessions(new.user_id))
             .key(keys::session(partition, id))
             .key(keys::access(partition, &access_hash))
@@ -74,12 +78,12 @@ impl Store {
             .arg(millis(self.options.lifetimes.touch))
             .arg(self.options.lifetimes.sessions_per_user)
             .arg(self.event_id().to_string())
-            .arg(entries::created(id, new.user_id))
-            .arg(entries::revoked_somewhere(Cause::TooMany));
+            .arg(backbone::created(id, new.user_id))
+            .arg(backbone::revoked_somewhere(Cause::TooMany));
         for _ in 0..EVICTIONS_MAX {
-            call.arg(self.event_id().to_string());
+            script.arg(self.event_id().to_string());
         }
-        let mut reply: Reply = self.append("login", partition, &call).await?;
+        let mut reply: Reply = self.event_append("login", partition, &script).await?;
         if reply.next::<String>()? == "STALE" {
             return Ok(CreateReply::Stale);
         }
@@ -108,8 +112,9 @@ impl Store {
         let refresh = RefreshToken::generate(partition.number());
         let [old, access_hash, refresh_hash] =
             [old.hash(), access.hash(), refresh.hash()].map(|hash| keys::hex(&hash));
-        let mut call = self.appending(&script::SESSION_REFRESH, partition, headers);
-        call.key(keys::refresh(partition, &old))
+        let mut script = self.event_append_script(&scripts::SESSION_REFRESH, partition, headers);
+        script
+            .key(keys::refresh(partition, &old))
             .key(keys::access(partition, &access_hash))
             .key(keys::refresh(partition, &refresh_hash))
             .arg(old)
@@ -120,10 +125,10 @@ impl Store {
             .arg(millis(self.options.lifetimes.touch))
             .arg(self.options.lifetimes.rotated_max)
             .arg(self.event_id().to_string())
-            .arg(entries::refreshed())
-            .arg(entries::revoked_somewhere(Cause::RefreshReused))
-            .arg(entries::revoked_somewhere(Cause::RefreshesUsedUp));
-        let mut reply: Reply = self.append("refresh_session", partition, &call).await?;
+            .arg(backbone::refreshed())
+            .arg(backbone::revoked_somewhere(Cause::RefreshReused))
+            .arg(backbone::revoked_somewhere(Cause::RefreshesUsedUp));
+        let mut reply: Reply = self.event_append("refresh_session", partition, &script).await?;
         let outcome: String = reply.next()?;
         if outcome == "UNKNOWN" {
             return Ok(RefreshReply::Unknown);
@@ -151,7 +156,7 @@ impl Store {
     /// The live sessions of a user, oldest first.
     pub(crate) async fn session_list(&self, user_id: UserId) -> Result<Vec<Session>> {
         let replies: Vec<Reply> =
-            self.redis.script(&script::SESSION_LIST.key(keys::sessions(user_id))).await?;
+            self.redis.script(&scripts::SESSION_LIST.key(keys::sessions(user_id))).await?;
         let read = |mut reply: Reply| {
             Ok(Session {
                 id: id(&mut reply)?,
@@ -166,81 +171,6 @@ impl Store {
         let mut sessions = replies.into_iter().map(read).collect::<Result<Vec<_>>>()?;
         sessions.sort_by_key(|session| (session.created_at, session.id));
         Ok(sessions)
-    }
-
-    /// Ends one session because somebody asked.
-    pub(crate) async fn session_revoke(
-        &self,
-        call: &Call,
-        user_id: UserId,
-        session_id: SessionId,
-        headers: &Headers,
-    ) -> Result<Answer<()>> {
-        let partition = Partition::of(user_id);
-        let mut script = self.appending(&script::SESSION_REVOKE, partition, headers);
-        script
-            .key(keys::user(user_id))
-            .key(keys::sessions(user_id))
-            .key(keys::session(partition, session_id))
-            .key(keys::request(partition, &call.key))
-            .arg(user_id.to_string())
-            .arg(session_id.to_string())
-            .arg(call.fingerprint.as_bytes())
-            .arg(millis(self.options.lifetimes.request))
-            .arg(self.event_id().to_string())
-            .arg(entries::revoked(session_id, user_id, Cause::Asked));
-        let mut reply: Reply = self.append("revoke_session", partition, &script).await?;
-        match reply.next::<String>()?.as_str() {
-            "OTHER" => Err(reused(call, &mut reply)),
-            "REPLAY" => Ok(Answer::replay(())),
-            "NOT_FOUND" => Err(SessionRefused::SessionNotFound { session_id }.into()),
-            _ => Ok(Answer::first(())),
-        }
-    }
-
-    /// Ends all sessions of a user because somebody asked; tells how many there were.
-    pub(crate) async fn session_revoke_all(
-        &self,
-        call: &Call,
-        user_id: UserId,
-        headers: &Headers,
-    ) -> Result<Answer<i32>> {
-        let partition = Partition::of(user_id);
-        let mut script = self.appending(&script::SESSION_REVOKE_ALL, partition, headers);
-        script
-            .key(keys::user(user_id))
-            .key(keys::sessions(user_id))
-            .key(keys::request(partition, &call.key))
-            .arg(user_id.to_string())
-            .arg(call.fingerprint.as_bytes())
-            .arg(millis(self.options.lifetimes.request))
-            .arg(self.event_id().to_string())
-            .arg(entries::all_revoked(user_id, 0));
-        let mut reply: Reply = self.append("revoke_all_sessions", partition, &script).await?;
-        match reply.next::<String>()?.as_str() {
-            "OTHER" => Err(reused(call, &mut reply)),
-            "REPLAY" => Ok(Answer::replay(reply.next()?)),
-            _ => Ok(Answer::first(reply.next()?)),
-        }
-    }
-
-    /// Ends the sessions that were made with a lower auth epoch, and keeps out logins that still come with
-    /// one; tells how many ended. Harmless when late or repeated.
-    pub(crate) async fn session_revoke_below(
-        &self,
-        user_id: UserId,
-        auth_epoch: i64,
-        headers: &Headers,
-    ) -> Result<u32> {
-        let partition = Partition::of(user_id);
-        let mut call = self.appending(&script::SESSION_REVOKE_BELOW, partition, headers);
-        call.key(keys::user(user_id))
-            .key(keys::sessions(user_id))
-            .arg(user_id.to_string())
-            .arg(auth_epoch)
-            .arg(self.event_id().to_string())
-            .arg(entries::all_revoked(user_id, auth_epoch));
-        self.append("revoke_below", partition, &call).await
     }
 }
 

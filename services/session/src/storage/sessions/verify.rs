@@ -5,9 +5,10 @@ use auth::token::AccessToken;
 use auth::{Person, SessionVerifier, Verified, VerifyError};
 use types::RETRY_AFTER;
 
-use super::{Store, keys, millis, script, time_of};
 use crate::domain::Partition;
 use crate::error::{Error, Result};
+use crate::storage::driver::{millis, time_of};
+use crate::storage::{Store, keys, scripts};
 
 impl Store {
     /// Whose a token is, `None` when it is no live session's. Counts as use of the session.
@@ -21,9 +22,9 @@ impl Store {
         if self.options.clock.now() < time_of(touch_at)? {
             return Ok(Some(verified));
         }
-        let mut touch = script::SESSION_TOUCH.key(key);
-        touch.arg(millis(self.options.lifetimes.touch)).arg(millis(self.options.lifetimes.idle));
-        let lives: bool = self.redis.script(&touch).await?;
+        let mut script = scripts::SESSION_TOUCH.key(key);
+        script.arg(millis(self.options.lifetimes.touch)).arg(millis(self.options.lifetimes.idle));
+        let lives: bool = self.redis.script(&script).await?;
         Ok(lives.then_some(verified))
     }
 }

@@ -1,4 +1,4 @@
-//! Which streams may have events that the relay has not read yet: it need not read all sixteen for each event.
+//! Which streams may have events that the relay has not read yet, so that it does not read all sixteen for each event.
 
 use std::sync::atomic::{AtomicU16, Ordering};
 
@@ -9,22 +9,22 @@ use crate::domain::Partition;
 /// Shared by all stores of the process.
 #[derive(Debug, Default)]
 pub(crate) struct Appended {
-    /// A bit each.
+    /// One bit for each partition.
     partitions: AtomicU16,
-    told: Notify,
+    changed: Notify,
 }
 
 impl Appended {
     /// There may be an event in a partition's stream. To be called after it was written, not before.
-    pub(super) fn tell(&self, partition: Partition) {
+    pub(super) fn note(&self, partition: Partition) {
         self.partitions.fetch_or(1 << partition.number(), Ordering::SeqCst);
-        self.told.notify_one();
+        self.changed.notify_one();
     }
 
-    /// Waits until somebody tells, and gives the partitions that were told of since it was last asked. Dropping the
-    /// future loses nothing.
+    /// Waits until a partition is noted, and takes all that were noted since the last time. Dropping the future loses
+    /// nothing.
     pub(super) async fn next(&self) -> Vec<Partition> {
-        self.told.notified().await;
+        self.changed.notified().await;
         let partitions = self.partitions.swap(0, Ordering::SeqCst);
         Partition::all().filter(|partition| partitions & (1 << partition.number()) != 0).collect()
     }
@@ -37,16 +37,16 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn each_partition_is_named_once_after_it_was_told_of() {
+    async fn each_partition_is_given_once_after_it_was_noted() {
         let appended = Appended::default();
         assert_eq!(appended.next().now_or_never(), None);
         let [first, last] = [0, 15].map(Partition::of_token);
-        appended.tell(last);
-        appended.tell(first);
-        appended.tell(last);
+        appended.note(last);
+        appended.note(first);
+        appended.note(last);
         assert_eq!(appended.next().await, [first, last]);
         assert_eq!(appended.next().now_or_never(), None);
-        appended.tell(last);
+        appended.note(last);
         assert_eq!(appended.next().await, [last]);
     }
 }

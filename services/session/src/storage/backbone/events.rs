@@ -2,19 +2,19 @@
 
 use std::collections::HashMap;
 
-pub(super) use api::session::v1::session_revoked::Cause;
+pub(crate) use api::session::v1::session_revoked::Cause;
 use api::session::v1::{AllSessionsRevoked, SessionCreated, SessionRefreshed, SessionRevoked};
 use bytes::Bytes;
 use events::{Aggregate, Event, Headers, NewEvent};
 use prost::Message as _;
+use redis::FromRedisValue;
 use redis::streams::StreamId;
-use redis::{FromRedisValue, Script, ScriptInvocation};
 use types::{EventId, SessionId, UserId};
 use uuid::Uuid;
 
-use super::{Store, keys, time_of};
 use crate::domain::Partition;
 use crate::error::{Error, Result};
+use crate::storage::driver::time_of;
 
 /// The kind of the aggregate; its id is the user's.
 const AGGREGATE: &str = "user_sessions";
@@ -22,61 +22,28 @@ const AGGREGATE: &str = "user_sessions";
 const SESSION: &str = "ssssssssssssssssssssssssssssssssssss";
 const USER: &str = "uuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuu";
 
-pub(super) fn created(session: SessionId, user: UserId) -> Vec<u8> {
+pub(crate) fn created(session: SessionId, user: UserId) -> Vec<u8> {
     SessionCreated { session_id: session.to_string(), user_id: user.to_string() }.encode_to_vec()
 }
 
 /// The session and the user are found by the script.
-pub(super) fn refreshed() -> Vec<u8> {
+pub(crate) fn refreshed() -> Vec<u8> {
     SessionRefreshed { session_id: SESSION.to_owned(), user_id: USER.to_owned() }.encode_to_vec()
 }
 
-pub(super) fn revoked(session: SessionId, user: UserId, cause: Cause) -> Vec<u8> {
+pub(crate) fn revoked(session: SessionId, user: UserId, cause: Cause) -> Vec<u8> {
     let (session_id, user_id) = (session.to_string(), user.to_string());
     SessionRevoked { session_id, user_id, cause: cause.into() }.encode_to_vec()
 }
 
 /// The session and the user are found by the script.
-pub(super) fn revoked_somewhere(cause: Cause) -> Vec<u8> {
+pub(crate) fn revoked_somewhere(cause: Cause) -> Vec<u8> {
     let (session_id, user_id) = (SESSION.to_owned(), USER.to_owned());
     SessionRevoked { session_id, user_id, cause: cause.into() }.encode_to_vec()
 }
 
-pub(super) fn all_revoked(user: UserId, auth_epoch: i64) -> Vec<u8> {
+pub(crate) fn all_revoked(user: UserId, auth_epoch: i64) -> Vec<u8> {
     AllSessionsRevoked { user_id: user.to_string(), auth_epoch }.encode_to_vec()
-}
-
-impl Store {
-    /// A call of a script that appends events: what all of these begin with.
-    pub(super) fn appending<'a>(
-        &self,
-        script: &'a Script,
-        partition: Partition,
-        headers: &Headers,
-    ) -> ScriptInvocation<'a> {
-        let mut call = script.key(keys::stream(partition));
-        call.key(keys::events(partition))
-            .arg(Uuid::new_v4().to_string())
-            .arg(self.options.lifetimes.stream_length)
-            .arg(headers.traceparent.as_deref().unwrap_or_default())
-            .arg(headers.request_id.map(|id| id.to_string()).unwrap_or_default());
-        call
-    }
-
-    /// Runs a script that may have appended events, and tells the relay.
-    pub(super) async fn append<T: FromRedisValue>(
-        &self,
-        operation: &'static str,
-        partition: Partition,
-        call: &ScriptInvocation<'_>,
-    ) -> Result<T> {
-        fault::point!("business.committing", operation);
-        let answer = self.redis.script(call).await;
-        fault::point!("business.committed", operation);
-        // Also after a failure: the script may have run, and only its answer got lost.
-        self.options.appended.tell(partition);
-        answer
-    }
 }
 
 /// The position in an entry's id.

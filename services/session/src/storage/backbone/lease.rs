@@ -7,9 +7,10 @@ use futures_util::future::join_all;
 use redis::InfoDict;
 use uuid::Uuid;
 
-use super::{Store, keys, millis, script};
 use crate::domain::Partition;
 use crate::error::{Error, Result};
+use crate::storage::driver::millis;
+use crate::storage::{Store, keys, scripts};
 
 impl RelayLease for Store {
     async fn hold(&self, owner: Uuid, duration: Duration) -> Result<bool, StoreError> {
@@ -27,9 +28,9 @@ impl RelayLease for Store {
 
 impl Store {
     async fn relay_lease_take(&self, owner: Uuid, duration: Duration) -> Result<bool> {
-        let mut call = script::LEASE_TAKE.key(keys::RELAY_LEASE);
-        call.arg(owner.to_string()).arg(millis(duration));
-        self.redis.script(&call).await
+        let mut script = scripts::LEASE_TAKE.key(keys::RELAY_LEASE);
+        script.arg(owner.to_string()).arg(millis(duration));
+        self.redis.script(&script).await
     }
 
     /// Gives the streams new epochs when they were last seen on another server. Done whenever the relay's lease is
@@ -45,9 +46,9 @@ impl Store {
     }
 
     async fn stream_adopt(&self, partition: Partition, run_id: &str) -> Result<()> {
-        let mut call = script::STREAM_ADOPT.key(keys::stream(partition));
-        call.key(keys::events(partition)).arg(Uuid::new_v4().to_string()).arg(run_id);
-        if self.redis.script::<bool>(&call).await? {
+        let mut script = scripts::STREAM_ADOPT.key(keys::stream(partition));
+        script.key(keys::events(partition)).arg(Uuid::new_v4().to_string()).arg(run_id);
+        if self.redis.script::<bool>(&script).await? {
             let stream = partition.stream();
             tracing::warn!(stream, "Redis is another server: the stream has a new epoch");
         }
