@@ -12,7 +12,7 @@ use secrecy::SecretString;
 use serde::Serialize;
 use types::{SystemClock, SystemIds};
 
-use crate::app::Admission;
+use crate::admission::Admission;
 use crate::domain::{Lifetimes, LoginLimits, SourceLimits};
 use crate::storage::{Appended, StoreOptions};
 

@@ -1,12 +1,14 @@
 //! Session service: logins, on Redis.
 //!
-//! A call goes `grpc/` (decode, encode), `app/` (one file a change), `storage/` (one Lua script a change);
-//! `domain/` has the rules. `workers.rs` publishes the session streams and ends sessions when user service tells
-//! of a deactivation or a change of role.
+//! A call goes through `grpc/` (one file for each noun), `app/` (one file for each change) and `storage/` (one Lua script
+//! for each change); `domain/` has the rules. `workers.rs` publishes the session streams and runs the consumer in
+//! `consumers/`, which ends sessions when user service deactivates a user or changes a role.
 
+mod admission;
 mod app;
 mod clients;
 mod config;
+mod consumers;
 mod domain;
 mod error;
 mod grpc;

@@ -13,7 +13,8 @@ use runtime::retry::{START_UP_WITHIN, start_up};
 use runtime::server::{Core, Service};
 use types::chain;
 
-use crate::app::{Admission, App};
+use crate::admission::Admission;
+use crate::app::App;
 use crate::clients::user::Users;
 use crate::config::{Config, RedisConfig};
 use crate::grpc;

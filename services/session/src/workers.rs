@@ -15,8 +15,8 @@ use secrecy::ExposeSecret as _;
 use tokio_util::sync::CancellationToken;
 use tonic::Extensions;
 
-use crate::app::{REVOCATIONS, Revocations, StartOver, oldest_mark};
 use crate::config::Config;
+use crate::consumers::{REVOCATIONS, Revocations, StartOver, oldest_mark};
 use crate::domain::Partition;
 use crate::error::Result as OwnResult;
 use crate::storage::Store;

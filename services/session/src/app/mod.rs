@@ -1,29 +1,15 @@
-//! What callers can do. One file for each change; reads are in `queries.rs`.
+//! What callers can do: the use cases, by noun.
 
-mod admission;
-mod events;
-mod login;
-mod queries;
-mod refresh_session;
-mod revoke_all_sessions;
-mod revoke_session;
-mod start_over;
+mod sessions;
 
-pub(crate) use admission::Admission;
-pub(crate) use events::{REVOCATIONS, Revocations};
-pub(crate) use login::Login;
-pub(crate) use queries::{ListSessions, SessionCursor, SessionPage};
-pub(crate) use revoke_session::RevokeSession;
-pub(crate) use start_over::{StartOver, oldest_mark};
+pub(crate) use sessions::{ListSessions, Login, RevokeSession, SessionCursor, SessionPage};
 
-use ::events::Headers;
-use auth::Person;
+use events::Headers;
 use tokio_util::task::TaskTracker;
-use types::{Call, Role, UserId};
+use types::Call;
 
+use crate::admission::Admission;
 use crate::clients::user::Users;
-use crate::domain::Partition;
-use crate::error::Result;
 use crate::storage::Store;
 
 /// The use cases. Cheap to clone; belongs to the runtime that it was made in.
@@ -32,7 +18,7 @@ pub(crate) struct App {
     store: Store,
     users: Users,
     admission: Admission,
-    /// What outlives the call that began it; waited for at the end.
+    /// Checks of passwords, which go on when their callers go away. They are waited for before the process ends.
     tasks: TaskTracker,
 }
 
@@ -41,30 +27,6 @@ impl App {
     pub(crate) fn new(store: Store, users: Users, admission: Admission, tasks: TaskTracker) -> Self {
         Self { store, users, admission, tasks }
     }
-
-    /// Claims the request id in the caller's partition when the call's effect is in another one; see
-    /// `request_claim.lua`.
-    async fn claim(&self, call: &Call, caller: &Person, target: UserId) -> Result<()> {
-        let home = Partition::of(caller.user_id);
-        if home == Partition::of(target) {
-            return Ok(());
-        }
-        self.store.request_claim(home, call).await
-    }
-
-    /// Takes back what [`Self::claim`] did, when the call had no effect.
-    async fn unclaim(&self, call: &Call, caller: &Person, target: UserId) -> Result<()> {
-        let home = Partition::of(caller.user_id);
-        if home == Partition::of(target) {
-            return Ok(());
-        }
-        self.store.request_release(home, call).await
-    }
-}
-
-/// Whether the caller may see and end the sessions of a user.
-fn may_act_for(caller: &Person, user_id: UserId) -> bool {
-    caller.user_id == user_id || caller.role == Role::Admin
 }
 
 /// Where the events of a call come from.

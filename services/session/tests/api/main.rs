@@ -6,14 +6,9 @@
 mod cluster;
 mod events;
 mod harness;
-mod limits;
 mod log;
-mod login;
 mod peer;
 mod redis_away;
-mod refresh;
 mod revocations;
-mod revoke;
-mod sources;
+mod sessions;
 mod start;
-mod throttle;

@@ -3,7 +3,8 @@
 use auth::Person;
 use types::{Answer, Call, UserId};
 
-use super::{App, headers, may_act_for};
+use super::may_act_for;
+use crate::app::{App, headers};
 use crate::domain::SessionRefused;
 use crate::error::Result;
 

@@ -12,8 +12,8 @@ use tokio::task::JoinHandle;
 use tracing::Instrument as _;
 use types::{Failure, Source};
 
-use super::admission::Admitted;
-use super::{App, headers};
+use crate::admission::Admitted;
+use crate::app::{App, headers};
 use crate::clients::user::KnownUser;
 use crate::domain::{NewSession, Session, SessionRefused, may_be_email, throttle_key};
 use crate::error::{Error, Result};

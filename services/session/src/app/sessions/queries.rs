@@ -4,7 +4,8 @@ use auth::token::AccessToken;
 use auth::{Person, Verified};
 use types::{SessionId, UserId};
 
-use super::{App, may_act_for};
+use super::may_act_for;
+use crate::app::App;
 use crate::domain::{Session, SessionRefused};
 use crate::error::Result;
 

@@ -6,7 +6,7 @@
 
 use auth::token::RefreshToken;
 
-use super::{App, headers};
+use crate::app::{App, headers};
 use crate::domain::{Session, SessionRefused};
 use crate::error::Result;
 use crate::storage::{RefreshReply, Tokens};
