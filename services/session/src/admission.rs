@@ -1,6 +1,7 @@
-//! Which logins get as far as their address' throttle: shared by all cores of the process, and no question to Redis.
+//! Which logins may go on to the throttle of their address. All cores of the process share this, and it asks Redis
+//! nothing.
 //!
-//! A check goes on when its caller does not wait any more, so calls do not bound how many there are. This does.
+//! The check of a password goes on when its caller goes away, so a limit on calls does not limit the checks. This does.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -11,14 +12,14 @@ use types::{Failure, RETRY_AFTER, Source};
 use crate::domain::{SessionRefused, SourceLimits, Sources};
 use crate::error::Result;
 
-/// What lets logins in. Clones share it.
+/// Lets logins in, or refuses them. Clones share the same counts.
 #[derive(Debug, Clone)]
 pub(crate) struct Admission {
     checks: Arc<Semaphore>,
     sources: Arc<Mutex<Sources>>,
 }
 
-/// A login that was let in, until its password was checked.
+/// A login that was let in; kept until its password was checked.
 #[derive(Debug)]
 pub(crate) struct Admitted {
     _check: OwnedSemaphorePermit,
@@ -28,7 +29,7 @@ pub(crate) struct Admitted {
 }
 
 impl Admission {
-    /// Lets so many in at once.
+    /// Lets in at most `checks_max` logins at once, and of each source as many as its limits allow.
     pub(crate) fn new(checks_max: usize, limits: SourceLimits) -> Self {
         Self {
             checks: Arc::new(Semaphore::new(checks_max)),
@@ -39,10 +40,10 @@ impl Admission {
     /// Lets a login from this source in.
     ///
     /// # Errors
-    /// [`SessionRefused::LoginThrottled`] when the source failed too often, [`Failure::Overloaded`] when too many passwords are
-    /// being checked.
+    /// [`SessionRefused::LoginThrottled`] when the source failed too often, [`Failure::Overloaded`] when too many
+    /// passwords are being checked.
     pub(crate) fn admit(&self, source: Source) -> Result<Admitted> {
-        // First the source: one that failed too often takes no place from others.
+        // The source is asked first, so that one that failed too often takes no place from others.
         let taken = with(&self.sources, |sources| sources.take(source, Instant::now()));
         taken.map_err(|retry_after| SessionRefused::LoginThrottled { retry_after })?;
         match Arc::clone(&self.checks).try_acquire_owned() {
@@ -59,7 +60,7 @@ impl Admission {
 }
 
 impl Admitted {
-    /// Its password was wrong.
+    /// The password was wrong: the source does not get its try back.
     pub(crate) fn failed(mut self) {
         self.was_wrong = true;
     }
@@ -73,7 +74,7 @@ impl Drop for Admitted {
     }
 }
 
-/// Nothing in there can be half done, so a panic elsewhere leaves it whole.
+/// A change of the sources is never half done, so they can still be used after a panic has poisoned the lock.
 fn with<T>(sources: &Mutex<Sources>, act: impl FnOnce(&mut Sources) -> T) -> T {
     act(&mut sources.lock().unwrap_or_else(PoisonError::into_inner))
 }

@@ -1,8 +1,8 @@
 //! Session service: logins, on Redis.
 //!
-//! A call goes through `grpc/` (one file for each noun), `app/` (one file for each change) and `storage/` (one Lua script
-//! for each change); `domain/` has the rules. `workers.rs` publishes the session streams and runs the consumer in
-//! `consumers/`, which ends sessions when user service deactivates a user or changes a role.
+//! A call goes through `grpc/` (one file for each noun), `app/` (one file for each change) and `storage/` (one Lua
+//! script for each change); `domain/` has the rules. `workers.rs` publishes the session streams and runs the consumer
+//! in `consumers/`, which ends sessions when user service deactivates a user or changes a role.
 
 mod admission;
 mod app;

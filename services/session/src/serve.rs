@@ -1,4 +1,4 @@
-//! Putting the parts together: what each core serves, and what a start and a migration check first.
+//! Putting the parts together: what each core serves, and what is checked at a start and at a migration.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ use crate::workers;
 /// The domain of this service's errors.
 pub const DOMAIN: &str = "session.tristore";
 
-/// The service: what all cores of a process share. Cheap to clone.
+/// What all cores of a process share. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct SessionService {
     config: Arc<Config>,
@@ -47,19 +47,20 @@ impl SessionService {
         }
     }
 
-    /// What speaks to Redis, for the runtime that this is called in. Connects when it is first used.
+    /// A store for the tokio runtime that this is called in. It connects when it is first used.
     ///
     /// # Errors
-    /// When the configuration is no good.
+    /// When the configuration is invalid.
     pub fn store(&self) -> Result<Store> {
         let options = self.config.store_options(&self.appended)?;
         Store::lazy(&self.config.redis.url, options).context("--redis-session-url")
     }
 
-    /// Starts it on one core: connects, checks, and gives what to serve. The first core gets the workers too.
+    /// Starts the service on one core and returns what it serves. The first core also checks Redis and runs the
+    /// workers.
     ///
     /// # Errors
-    /// When the configuration is no good, or Redis does not come up or may not keep sessions.
+    /// When the configuration is invalid, or Redis does not answer or is not fit to keep sessions.
     pub async fn start(self, core: Core) -> Result<Service<Store>> {
         let config = &*self.config;
         let store = self.store()?;
@@ -82,7 +83,7 @@ impl SessionService {
     }
 }
 
-/// Redis answers, and its keys have our layout.
+/// Ready while Redis answers and its keys have our layout.
 fn readiness(store: Store) -> Readiness {
     Readiness::new(move || {
         let store = store.clone();
@@ -95,7 +96,7 @@ fn readiness(store: Store) -> Readiness {
     })
 }
 
-/// Waits for Redis, and refuses one that would lose sessions or has another layout.
+/// Waits until Redis answers, and refuses a Redis that would lose sessions or that has another layout.
 async fn fit(store: &Store) -> Result<()> {
     let ping = async || store.ping().await.map_err(|error| chain(&error));
     start_up("the session Redis", START_UP_WITHIN, ping).await?;
@@ -112,7 +113,7 @@ async fn fit(store: &Store) -> Result<()> {
 /// Checks Redis and its layout, and loads the scripts. There is one layout so far, so nothing is converted.
 ///
 /// # Errors
-/// When Redis does not come up, may not keep sessions, or has a layout that this version does not know.
+/// When Redis does not answer, is not fit to keep sessions, or has a layout that this version does not know.
 pub async fn migrate(config: RedisConfig) -> Result<()> {
     let store = Store::for_migration(&config.url, config.command_timeout.max(Duration::from_secs(2)))
         .context("--redis-session-url")?;

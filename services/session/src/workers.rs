@@ -1,5 +1,5 @@
-//! What runs in the background, on the first core only: publishing the session streams, and ending sessions when
-//! user service tells of a deactivation or a change of role.
+//! What runs in the background, on the first core only: the relay, which publishes the session streams, and the
+//! consumer that ends sessions when user service deactivates a user or changes a role.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,13 +21,13 @@ use crate::domain::Partition;
 use crate::error::Result as OwnResult;
 use crate::storage::Store;
 
-/// How often it is looked whether the consumer has a mark.
+/// How often the consumer's mark is looked for.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Starts the workers on the first core, and gives every core the service of their administration.
+/// Starts the workers on the first core, and returns the service of their administration for every core.
 ///
 /// # Errors
-/// When the URL of the event Redis is none. That it is away is no error.
+/// When the URL of the event Redis cannot be read. A Redis that does not answer is no error.
 pub(crate) fn start(
     core: &Core,
     store: &Store,
@@ -59,15 +59,15 @@ fn caller(extensions: &Extensions) -> String {
     extensions.get::<Principal>().map(Principal::key).unwrap_or_default()
 }
 
-/// Makes the mark of a consumer that has none, because it is new or lost it to a flush: before the oldest event
-/// that the producer has. Applying an event again is harmless, and what ended sessions before the flush is of no
-/// interest after it.
+/// Makes the consumer's mark whenever there is none: at the first start, and after Redis was flushed. It begins before
+/// the oldest event that user service has. Applying an event again is harmless, and older events only ended sessions
+/// that the flush has removed anyway.
 async fn keep_mark<P: Source>(store: Store, source: P, stop: CancellationToken) {
     loop {
         if let Err(error) = begin_at_oldest(&store, &source).await {
             tracing::debug!(
                 error = &error as &dyn std::error::Error,
-                "it is not known now where the consumer begins"
+                "the consumer has no mark yet, and where it begins cannot be found out"
             );
         }
         tokio::select! {
@@ -83,7 +83,11 @@ async fn begin_at_oldest<P: Source>(store: &Store, source: &P) -> OwnResult<()> 
     }
     let begin = oldest_mark(source).await?;
     if store.mark_begin(REVOCATIONS.name, &begin).await? {
-        tracing::info!(consumer = REVOCATIONS.name, position = begin.position, "the consumer begins here");
+        tracing::info!(
+            consumer = REVOCATIONS.name,
+            position = begin.position,
+            "the consumer begins at this position"
+        );
     }
     Ok(())
 }

@@ -29,7 +29,7 @@ impl App {
     }
 }
 
-/// Where the events of a call come from.
+/// The headers of a call's events: its trace and its request id.
 fn headers(call: Option<&Call>) -> Headers {
     let traceparent = runtime::telemetry::current_traceparent();
     Headers { traceparent, tracestate: None, request_id: call.map(|call| call.key.request_id) }

@@ -16,11 +16,11 @@ use types::{Failure, RETRY_AFTER, Role, UserId, Violation};
 use crate::domain::SessionRefused;
 use crate::error::{Error, Result};
 
-/// Time in all for checking one password, repeats included.
+/// The time for checking one password, with all attempts.
 const WITHIN: Duration = Duration::from_secs(4);
 const ATTEMPTS_MAX: u32 = 3;
 
-/// Whose password it was.
+/// The user whose password was checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct KnownUser {
     pub(crate) user_id: UserId,
@@ -56,11 +56,12 @@ impl Users {
             };
             async move { client.verify_password(request).await }
         });
-        // An attempt that is on its way has a deadline of its own, which the time in all may cut short.
+        // An attempt has a deadline of its own, which may be later than the end of the time for all of them.
         let answer = timeout(WITHIN, answer).await.map_err(Error::unavailable)?;
         match answer {
-            Ok(answer) => known_user(&answer.into_inner())
-                .ok_or_else(|| Error::internal("user service's answer to VerifyPassword makes no sense")),
+            Ok(answer) => known_user(&answer.into_inner()).ok_or_else(|| {
+                Error::internal("user service answered VerifyPassword with values that are none")
+            }),
             Err(status) => Err(refused(status)),
         }
     }
@@ -77,7 +78,7 @@ fn known_user(answer: &VerifyPasswordResponse) -> Option<KnownUser> {
 fn refused(status: Status) -> Error {
     let info = status.get_details_error_info();
     let is = |reason: ErrorReason| info.as_ref().is_some_and(|info| info.reason == reason.wire_name());
-    // Then it is our service token that was refused and not the password.
+    // A refusal that names a header is about our service token and not about the password.
     let is_about_header = info.as_ref().is_some_and(|info| info.metadata.contains_key("header"));
     match status.code() {
         Code::Unauthenticated if is(ErrorReason::InvalidCredentials) && !is_about_header => {

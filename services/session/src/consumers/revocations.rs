@@ -1,4 +1,4 @@
-//! What user service's events do here: a deactivation or a change of role ends the sessions made before it.
+//! Ends the sessions that a user has when user service deactivates the user or changes the role.
 
 use api::user::v1::{UserDeactivated, UserRoleChanged};
 use events::{ConsumerId, EffectError, Effects, Event, Headers};
@@ -9,8 +9,8 @@ use crate::storage::Tx;
 /// The consumer of stream `user` that ends sessions.
 pub(crate) const REVOCATIONS: ConsumerId = ConsumerId { name: "session.revocations", stream: "user" };
 
-/// Ends sessions that have a lower auth epoch than the event tells. Late or repeated, it ends no newer one, so
-/// the mark may move after it.
+/// Ends the sessions that have a lower auth epoch than the event. An event that comes late or twice ends no newer
+/// session, so the consumer's mark may move after its effect.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Revocations;
 
@@ -44,7 +44,7 @@ fn revocation(event: &Event) -> Result<Option<(UserId, i64)>, EffectError> {
     Ok(Some((user_id.parse().map_err(|error: types::InvalidId| permanent(error.into()))?, auth_epoch)))
 }
 
-/// Our event belongs to the call that made theirs.
+/// The event that we append belongs to the call that caused the event of user service.
 fn caused_by(event: &Event) -> Headers {
     let theirs = &event.new.headers;
     let traceparent = runtime::telemetry::continued(theirs.traceparent.as_deref());

@@ -1,9 +1,10 @@
-//! After user service's database was restored to an older state, nobody's session can be trusted: whom it had
-//! deactivated is active again, and auth epochs went back, so that ours would keep people out. What is rebuilt is
-//! therefore nothing at all: everybody logs in again.
+//! The resync of `session.revocations`, for the case that user service's database was restored to an older state. No
+//! session can be trusted then: users that were deactivated are active again, and auth epochs are lower than those that
+//! we know, which would keep people out. So all sessions end and all auth epochs are forgotten: everybody logs in
+//! again.
 //!
-//! The consumer goes on before the oldest event that the producer has, as after a flush. A login that was on its way
-//! while everything was forgotten may have been checked before a deactivation; told of again, that ends its session.
+//! The consumer then goes on before the oldest event that user service has. A login that was on its way during the
+//! resync may have been checked before a deactivation; when that event is applied again, it ends the session.
 
 use events::admin::{BoxFuture, Rebuild, Snapshot};
 use events::source::{Source, SourceError};
@@ -15,7 +16,7 @@ use crate::domain::Partition;
 use crate::error::{Error, Result};
 use crate::storage::Store;
 
-/// The resync of `session.revocations`.
+/// Ends all sessions of all users.
 pub(crate) struct StartOver<P> {
     store: Store,
     source: P,
@@ -36,7 +37,7 @@ impl<P: Source> Snapshot for StartOver<P> {
     }
 }
 
-/// Every session, about to end.
+/// One run of it.
 struct Forgetting {
     mark: Mark,
     store: Store,
@@ -55,8 +56,8 @@ impl Rebuild for Forgetting {
             for partition in Partition::all() {
                 let mut cursor = 0;
                 loop {
-                    // Not in one script with what it guards: that is in other slots of a cluster. Who loses the hold
-                    // in between ends some more sessions, and nothing else.
+                    // This is a script of its own, since the sessions are in other slots of a cluster. When another
+                    // resync takes the hold right after it, a few more sessions end, and nothing else happens.
                     if !self.store.resync_renew(REVOCATIONS.name, &held, RESYNC_HOLD).await? {
                         return Err(StoreError::Transient("another resync took over".into()));
                     }
@@ -74,7 +75,7 @@ impl Rebuild for Forgetting {
     }
 }
 
-/// Before the oldest event of user service's that there is. Applying one again is harmless, missing one is not.
+/// The mark before the oldest event that user service has. Applying an event again is harmless, missing one is not.
 pub(crate) async fn oldest_mark<P: Source>(source: &P) -> Result<Mark> {
     let away = |error: SourceError| Error::unavailable(error);
     let head = source.head(REVOCATIONS.stream).await.map_err(away)?;

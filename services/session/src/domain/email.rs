@@ -1,8 +1,8 @@
-//! Under which key failed logins of an address are counted, and which texts are no address and need no count.
+//! Under which key the failed logins of an address are counted, and which texts are no address and are not counted.
 //!
-//! User service decides which spellings are one address. The key here must never tell spellings apart that it
-//! takes for one, or each spelling would be another set of guesses; so it takes many more for one: without
-//! accents, whatever the case, IDNA undone. That two addresses share a wait is harmless.
+//! User service decides which spellings mean the same address. Those must all have the same key here, or each spelling
+//! would be another set of guesses. So the key leaves out more than user service does: accents, case and the encoding
+//! of international domains. That two addresses share a wait now and then is harmless.
 
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
@@ -13,7 +13,8 @@ use unicode_normalization::char::is_combining_mark;
 /// The longest part before the `@`, in bytes.
 const LOCAL_BYTES_MAX: usize = 64;
 
-/// Whether somebody may have this address. Never stricter than user service, or its owner could not log in.
+/// Whether somebody may have this address. It must never be stricter than user service: else the owner could not log
+/// in.
 pub(crate) fn may_be_email(text: &str) -> bool {
     let Some((local, domain)) = text.split_once('@') else { return false };
     let is_local = (1..=LOCAL_BYTES_MAX).contains(&local.len())
@@ -32,14 +33,14 @@ pub(crate) fn throttle_key(email: &str) -> String {
     HEXLOWER.encode(&Sha256::digest(skeleton))
 }
 
-/// The key of a source under that of an address: from where people log in is not kept either, and two addresses do
-/// not show that they have a source in common.
+/// The key of a source under that of an address. The source itself is not kept, and the keys do not show that two
+/// addresses have a source in common.
 pub(crate) fn source_key(address: &str, source: Source) -> String {
     HEXLOWER.encode(&Sha256::digest(format!("{address} {source}"))[..16])
 }
 
 fn skeleton(text: &str) -> String {
-    // Twice, since a change of case may bring marks back: İ becomes i with a dot above.
+    // Folded twice, since a change of case may add marks: İ becomes i with a dot above.
     let once = fold(text);
     fold(&once)
 }

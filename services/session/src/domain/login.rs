@@ -7,22 +7,22 @@ use std::time::Duration;
 pub(crate) struct LoginLimits {
     /// Failures from one source that cost nothing.
     pub(crate) free_failures: u32,
-    /// Tries from one source at once while failures are few; afterwards it is one.
+    /// Tries from one source at once, as long as its failures cost nothing. After that it is one.
     pub(crate) tries_at_once: u32,
-    /// The same of all sources together, but for those that are known.
+    /// Failures that cost nothing, and tries at once, of all sources together that are not known.
     pub(crate) free_failures_in_all: u32,
     pub(crate) tries_at_once_in_all: u32,
-    /// How long a source is known from which a login succeeded, and how many are.
+    /// How long a source is known after a successful login, and how many sources of an address are.
     pub(crate) known_life: Duration,
     pub(crate) known_max: u32,
-    /// How long a try counts that was never settled, because its process died.
+    /// How long a try counts when it is never settled, because its process died.
     pub(crate) try_life: Duration,
     /// The first wait; each further failure doubles it.
     pub(crate) first_wait: Duration,
     pub(crate) longest_wait: Duration,
-    /// After this long without a failure, all are forgotten.
+    /// Failures are forgotten after this time without another one.
     pub(crate) memory: Duration,
-    /// The same while the failures cost nothing: anybody can make up addresses, and each is a key.
+    /// The same as long as they cost nothing. Shorter, since anybody can make up addresses, and each takes up a key.
     pub(crate) free_memory: Duration,
 }
 
@@ -32,7 +32,7 @@ impl LoginLimits {
     /// # Errors
     /// The rule that is broken.
     pub(crate) fn check(&self) -> Result<(), &'static str> {
-        // Else the count is forgotten while its wait lasts, and every round of guesses begins anew.
+        // Else failures would be forgotten during their own wait, and the next guesses would be free again.
         if self.memory < self.longest_wait {
             return Err("failures must be remembered at least as long as the longest wait");
         }

@@ -1,5 +1,5 @@
-//! Where a user's sessions are. Users are spread over 16 partitions from the start, so that a cluster can take
-//! them: all keys of a user have one hash tag, and a script never reaches into two.
+//! Where a user's sessions are. Users are spread over 16 partitions, so that a cluster can keep them: all keys of a
+//! user have the hash tag of the partition, and a script never uses keys of two.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use types::UserId;
 const PARTITIONS: u8 = 16;
 const STREAM_PREFIX: &str = "session-";
 
-/// One of the 16. Shown as two decimal digits.
+/// One of the 16 partitions. Its text is two decimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Partition(u8);
 
@@ -23,7 +23,7 @@ impl Partition {
         Self(partition % PARTITIONS)
     }
 
-    /// All of them.
+    /// All partitions.
     pub(crate) fn all() -> impl Iterator<Item = Self> {
         (0..PARTITIONS).map(Self)
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use types::{Role, SessionId, UserId};
 
-/// A login that lives.
+/// A session that has not ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Session {
     pub(crate) id: SessionId,
@@ -13,18 +13,18 @@ pub(crate) struct Session {
     pub(crate) client_name: String,
     pub(crate) created_at: OffsetDateTime,
     pub(crate) used_at: OffsetDateTime,
-    /// When it ends if it is not used until then.
+    /// When it ends, unless it is used before.
     pub(crate) idle_until: OffsetDateTime,
     /// When it ends in any case.
     pub(crate) expires_at: OffsetDateTime,
 }
 
-/// A session that a checked password asks for.
+/// A session to be made, for a user whose password was right.
 #[derive(Debug, Clone)]
 pub(crate) struct NewSession {
     pub(crate) user_id: UserId,
     pub(crate) role: Role,
-    /// What user service said with its yes: a revocation since then makes the yes void.
+    /// The auth epoch when user service checked the password. A higher one means that the check is out of date.
     pub(crate) auth_epoch: i64,
     pub(crate) client_name: String,
 }
@@ -45,16 +45,16 @@ pub(crate) enum SessionRefused {
     PermissionDenied,
 }
 
-/// How long things live, and how many there may be.
+/// How long sessions and what belongs to them live, and how many of them there may be.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Lifetimes {
     pub(crate) access: Duration,
     pub(crate) idle: Duration,
     pub(crate) absolute: Duration,
-    /// Use is written down at most this often.
+    /// The use of a session is written down at most this often.
     pub(crate) touch: Duration,
     pub(crate) sessions_per_user: u32,
-    /// How many used refresh tokens a session may have: all are remembered, to notice a second use.
+    /// How many used refresh tokens a session may have. All are remembered, to notice a second use.
     pub(crate) rotated_max: u32,
     /// How long the answer to a `request_id` is kept.
     pub(crate) request: Duration,
@@ -68,8 +68,8 @@ impl Lifetimes {
     /// # Errors
     /// The rule that is broken.
     pub(crate) fn check(&self) -> Result<(), &'static str> {
-        // An access token alone proves that its session lives, so it must not outlive an idle session; and a
-        // session that is in use must not look idle because use is written down too seldom.
+        // An access token proves that its session lives, so it must end before its session does for lack of use. Use is
+        // written down only at intervals, so one interval is added.
         if self.access + self.touch > self.idle {
             return Err(
                 "the access token's life and the touch interval together must not exceed the idle life",

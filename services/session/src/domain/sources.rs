@@ -1,18 +1,18 @@
-//! How many passwords a source of calls may guess wrong, over all addresses: whoever tries one password on many
-//! addresses fails little on each.
+//! How many passwords a source of calls may guess wrong over all addresses. Whoever tries one password on many
+//! addresses has few failures on each of them, which the throttle of an address does not notice.
 //!
-//! A source has so many failures to spend, and gets them back bit by bit. A try takes one before its password is
-//! checked and gives it back unless it was wrong, so that many at once are no way around it.
+//! A source may spend a number of failures and gets them back little by little. A try takes one before its password is
+//! checked, and gives it back unless the password was wrong, so that many tries at once do not get around the limit.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use types::Source;
 
-/// How many sources are remembered: those that failed lately or are just trying.
+/// How many sources are remembered. They are those that failed lately and those that are trying now.
 const SOURCES_MAX: usize = 10_000;
 
-/// How many failures, and how long until all of them are given back.
+/// How many failures a source may spend, and how long it takes until all of them are given back.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SourceLimits {
     pub(crate) failures: u32,
@@ -28,7 +28,7 @@ pub(crate) struct Sources {
 
 #[derive(Debug, Clone, Copy)]
 struct Spent {
-    /// As of `at`.
+    /// How many were spent at the moment `at`.
     failures: f64,
     at: Instant,
 }
@@ -38,7 +38,7 @@ impl Sources {
         Self { limits, spent: HashMap::new() }
     }
 
-    /// Takes a failure for a try.
+    /// Takes one failure for a try.
     ///
     /// # Errors
     /// How long to wait, when none is left.
@@ -53,7 +53,7 @@ impl Sources {
         Ok(())
     }
 
-    /// Gives back what a try took whose password was not wrong.
+    /// Gives back what a try took, because its password was not wrong.
     pub(crate) fn give_back(&mut self, source: Source, now: Instant) {
         let failures = self.now_spent(source, now) - 1.0;
         if failures > 0.0 {
@@ -63,24 +63,24 @@ impl Sources {
         }
     }
 
+    /// How many failures of a source are spent and not given back yet.
     fn now_spent(&self, source: Source, now: Instant) -> f64 {
         self.spent.get(&source).map_or(0.0, |spent| self.left(spent, now))
     }
 
-    /// What is still spent of it.
     fn left(&self, spent: &Spent, now: Instant) -> f64 {
         let passed = now.saturating_duration_since(spent.at).div_duration_f64(self.limits.within);
         (spent.failures - passed * f64::from(self.limits.failures)).max(0.0)
     }
 
-    /// Forgets whom it costs nothing to forget; if that is nobody, whom it costs least.
+    /// Forgets some sources when there are too many: those that have spent the least.
     fn make_room(&mut self, now: Instant) {
         if self.spent.len() < SOURCES_MAX {
             return;
         }
         let mut left: Vec<_> =
             self.spent.iter().map(|(source, spent)| (self.left(spent, now), *source)).collect();
-        // A tenth at once, so that this is done seldom.
+        // A tenth of them at once, so that this is done seldom.
         let (least, ..) =
             left.select_nth_unstable_by(SOURCES_MAX / 10, |one, other| one.0.total_cmp(&other.0));
         for (_, source) in least {

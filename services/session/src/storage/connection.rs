@@ -1,6 +1,6 @@
-//! The connection to Redis: one a core, multiplexed, reconnecting by itself. Every command has a time limit, so
-//! that a Redis that is away or hangs costs a caller milliseconds and never the deadline. A connection over which
-//! nothing comes any more, and which nobody resets, is given up for a new one.
+//! The connection to Redis: one for each core, multiplexed, reconnecting by itself. Every command has a time limit, so
+//! that a Redis that does not answer costs a caller milliseconds and not the whole deadline. A connection that stays
+//! silent, although nobody has closed it, is replaced by a new one.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,9 +16,9 @@ use secrecy::{ExposeSecret as _, SecretString};
 use crate::error::{Error, Result};
 
 const RECONNECT_DELAY_MAX: Duration = Duration::from_millis(250);
-/// Bytes that nobody acknowledges for this long mean a dead connection.
+/// A connection is dead when bytes are not acknowledged for this long.
 const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(2);
-/// So do commands that nobody answers for this long, one after the other.
+/// It is also dead when no command is answered for this long.
 const SILENCE_MAX: Duration = Duration::from_secs(2);
 
 /// A connection; cheap to clone.
@@ -34,7 +34,7 @@ pub(crate) struct Redis {
 #[derive(Debug)]
 struct Current {
     manager: ConnectionManager,
-    /// Counts connections, so that whoever waited on an older one says nothing about this one.
+    /// Which connection it is, so that a command that waited on an older one does not count for this one.
     number: u64,
     silent_since: Option<Instant>,
 }
@@ -43,10 +43,10 @@ impl Redis {
     /// Connects when it is first used.
     ///
     /// # Errors
-    /// When the URL is none.
+    /// When the URL is invalid.
     pub(crate) fn lazy(url: &SecretString, within: Duration) -> Result<Self> {
         let info = url.expose_secret().into_connection_info().map_err(Error::internal)?;
-        // RESP3: the manager hears of a lost connection at once, not with the next command.
+        // With RESP3 the manager notices a lost connection at once, not only with the next command.
         let redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
         let tcp = TcpSettings::default().set_nodelay(true).set_user_timeout(UNACKNOWLEDGED_MAX);
         let client =
@@ -80,7 +80,7 @@ impl Redis {
         self.limit(number, command.query_async(&mut manager)).await
     }
 
-    /// Runs several.
+    /// Runs several commands.
     pub(crate) async fn run_all<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T> {
         let (mut manager, number) = self.connection();
         self.limit(number, commands.query_async(&mut manager)).await
@@ -105,7 +105,7 @@ impl Redis {
         }
     }
 
-    /// Notes whether a connection says anything.
+    /// Notes whether a connection answers, and replaces it when it has been silent for too long.
     fn heard(&self, number: u64, anything: bool) -> Result<()> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if current.number != number {

@@ -5,10 +5,10 @@ use types::{RequestKey, SessionId, UserId};
 
 use crate::domain::Partition;
 
-/// Which layout the keys have.
+/// The layout of the keys.
 pub(crate) const SCHEMA: &str = "session:schema";
 
-/// Which replica publishes the streams.
+/// The lease of the replica that publishes the streams.
 pub(crate) const RELAY_LEASE: &str = "{relay}:lease";
 
 /// The stream's epoch, head and server.
@@ -21,7 +21,7 @@ pub(crate) fn events(partition: Partition) -> String {
     format!("{{s{partition}}}:events")
 }
 
-/// What is kept of a user beyond sessions.
+/// What is kept of a user besides sessions.
 pub(crate) fn user(user: UserId) -> String {
     format!("{}{user}", user_prefix(Partition::of(user)))
 }
@@ -46,7 +46,7 @@ pub(crate) fn access(partition: Partition, hash: &str) -> String {
     format!("{{s{partition}}}:access:{hash}")
 }
 
-/// A refresh token, present or used.
+/// A refresh token, whether it was used or not.
 pub(crate) fn refresh(partition: Partition, hash: &str) -> String {
     format!("{{s{partition}}}:refresh:{hash}")
 }
@@ -59,7 +59,7 @@ pub(crate) fn request(partition: Partition, key: &RequestKey) -> String {
 /// The keys of an address' logins.
 #[derive(Debug)]
 pub(crate) struct Login {
-    /// From where logins succeeded lately.
+    /// The sources from which logins succeeded lately.
     pub(crate) known: String,
     /// Failures from one source, and tries in progress.
     pub(crate) of_source: [String; 2],

@@ -1,4 +1,5 @@
-//! Counting failed logins of an address. An address is no user's key: it has a hash tag of its own.
+//! Counting the failed logins of an address. An address may be nobody's, so its keys have a hash tag of their own and
+//! not that of a user's partition.
 
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use super::{Store, keys, scripts};
 use crate::domain::{SessionRefused, source_key};
 use crate::error::Result;
 
-/// A try to log in that was admitted and is not settled yet.
+/// A try to log in that counts until it is settled.
 #[derive(Debug)]
 pub(crate) struct Try {
     keys: keys::Login,
@@ -20,7 +21,7 @@ pub(crate) struct Try {
 }
 
 impl Store {
-    /// Admits a try for an address (its key, see `domain::throttle_key`).
+    /// Admits a try for an address, which is named by its [`crate::domain::throttle_key`].
     ///
     /// # Errors
     /// [`SessionRefused::LoginThrottled`] when it has to wait.
@@ -48,7 +49,7 @@ impl Store {
         }
     }
 
-    /// The password was wrong.
+    /// Settles a try whose password was wrong.
     pub(crate) async fn login_failed(&self, attempt: &Try) -> Result<()> {
         let limits = &self.options.login_limits;
         let mut script = scripts::LOGIN_FAILED.key(&attempt.keys.of_source[..]);
@@ -66,7 +67,7 @@ impl Store {
         self.redis.script(&script).await
     }
 
-    /// The password was right: the failures before it are forgotten, and its source is known.
+    /// Settles a try whose password was right: the failures before it are forgotten, and its source is known.
     pub(crate) async fn login_succeeded(&self, attempt: &Try) -> Result<()> {
         let limits = &self.options.login_limits;
         let mut script = scripts::LOGIN_SUCCEEDED.key(&attempt.keys.known);
@@ -80,7 +81,7 @@ impl Store {
         self.redis.script(&script).await
     }
 
-    /// The password was not checked: the try never was.
+    /// Takes back a try whose password was not checked.
     pub(crate) async fn login_released(&self, attempt: &Try) -> Result<()> {
         let mut commands = redis::pipe();
         commands.atomic();

@@ -1,8 +1,8 @@
 //! Redis: nothing else in this service speaks to it.
 //!
-//! A change of a session and its event are one Lua script (`scripts/`): that is what a transaction is on Redis. Only the
-//! run of a durable consumer has a [`Tx`]. Whether something has expired is decided by the clock of the Redis server,
-//! which all replicas share.
+//! A change of a session and its event are one Lua script (`scripts/`): that is what a transaction is on Redis. Only
+//! the run of a durable consumer has a [`Tx`]. Whether something has expired is decided by the clock of the Redis
+//! server, which all replicas share.
 //!
 //! - `sessions/`, `logins.rs`: the statements of the nouns; `requests.rs`: the answers to repeatable calls
 //! - `backbone/`: the event streams, who publishes them, and the consumer's mark and parked events

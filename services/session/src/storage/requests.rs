@@ -1,4 +1,4 @@
-//! Answers to calls that may be repeated.
+//! The request ids of calls that may be repeated. Their answers are kept by the scripts of the effects.
 
 use types::{Call, Fingerprint};
 
@@ -13,7 +13,7 @@ pub(super) fn reused(call: &Call, reply: &mut Reply) -> Error {
     match first {
         Ok(Some(first)) => match call.require_same(&first) {
             Err(reused) => reused.into(),
-            Ok(()) => Error::internal("a script took one content for two"),
+            Ok(()) => Error::internal("a script took a repeat for another request"),
         },
         Ok(None) => Error::internal("a damaged fingerprint"),
         Err(error) => error,

@@ -1,4 +1,4 @@
-//! Whether this Redis may keep sessions: its settings, and the layout of its keys.
+//! Whether this Redis is fit to keep sessions: its settings, and the layout of its keys.
 
 use std::collections::HashMap;
 
@@ -12,13 +12,13 @@ use crate::error::{Error, Result};
 const VERSION: u32 = 1;
 const MAJOR_MIN: u32 = 7;
 
-/// What an acknowledged change of a session needs to survive a crash, and a full Redis to refuse logins rather
-/// than forget sessions.
+/// With these settings an acknowledged change survives a crash, and a full Redis refuses logins instead of forgetting
+/// sessions.
 const SETTINGS: [(&str, &str); 3] =
     [("appendonly", "yes"), ("appendfsync", "always"), ("maxmemory-policy", "noeviction")];
 
 impl Store {
-    /// What speaks against keeping sessions in this Redis; empty when nothing does.
+    /// The reasons why this Redis is not fit to keep sessions; empty when it is.
     pub(crate) async fn unfit(&self) -> Result<Vec<String>> {
         let info: InfoDict = self.redis.run(redis::cmd("INFO").arg("server")).await?;
         let version: String = info.get("redis_version").unwrap_or_default();
@@ -46,8 +46,8 @@ impl Store {
         Ok(unfit)
     }
 
-    /// Whether the keys have the layout that this version knows. An empty Redis, a flushed one too, has any
-    /// layout: there is nothing to migrate, and this version's is noted.
+    /// Whether the keys have the layout that this version knows. In an empty Redis there is nothing to migrate, so it
+    /// gets the layout of this version.
     pub(crate) async fn schema_fits(&self) -> Result<Result<(), String>> {
         let found: Option<u32> = self.redis.run(&redis::Cmd::get(keys::SCHEMA)).await?;
         match found {
@@ -60,13 +60,13 @@ impl Store {
         }
     }
 
-    /// Loads all scripts: one that Redis cannot compile is found now and not by a user.
+    /// Loads all scripts, so that one that Redis cannot compile is found now and not by a user.
     pub(crate) async fn scripts_load(&self) -> Result<()> {
         for (name, script) in scripts::all() {
             self.redis
                 .load(script)
                 .await
-                .inspect_err(|_| tracing::error!(name, "this script cannot be loaded"))?;
+                .inspect_err(|_| tracing::error!(name, "a script cannot be loaded"))?;
         }
         Ok(())
     }

@@ -1,5 +1,5 @@
-//! The Lua scripts: each is one transaction. `scripts/prelude.lua` says what they all keep to; each script's
-//! header says what it takes, gives, and why it must be atomic.
+//! The Lua scripts, each of which is one transaction. `scripts/prelude.lua` has the rules for all of them; the header
+//! of each script says what it takes, what it returns, and why it must be atomic.
 
 use std::sync::LazyLock;
 
@@ -12,7 +12,7 @@ macro_rules! scripts {
         $(pub(crate) static $name: LazyLock<Script> =
             LazyLock::new(|| assemble(include_str!(concat!("scripts/", $file, ".lua"))));)*
 
-        /// All of them, by name.
+        /// All scripts, by name.
         pub(crate) fn all() -> Vec<(&'static str, &'static Script)> {
             vec![$(($file, &*$name)),*]
         }
@@ -47,7 +47,7 @@ scripts! {
     RESYNC_END = "resync_end";
 }
 
-/// Puts the prelude below the shebang, which Redis wants in the first line.
+/// Puts the prelude below the shebang, which Redis expects in the first line.
 fn assemble(source: &str) -> Script {
     let (shebang, body) = source.split_once('\n').expect("a script has more than one line");
     assert!(shebang.starts_with("#!lua"), "a script begins with its shebang");

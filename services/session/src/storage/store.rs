@@ -38,7 +38,7 @@ impl Store {
     /// A store that connects when it is first used.
     ///
     /// # Errors
-    /// When the URL is none.
+    /// When the URL is invalid.
     pub(crate) fn lazy(url: &SecretString, options: StoreOptions) -> Result<Self> {
         Ok(Self { redis: Redis::lazy(url, options.command_timeout)?, options })
     }
@@ -46,7 +46,7 @@ impl Store {
     /// A store for `migrate`, which touches no session.
     ///
     /// # Errors
-    /// When the URL is none.
+    /// When the URL is invalid.
     pub(crate) fn for_migration(url: &SecretString, command_timeout: Duration) -> Result<Self> {
         let options = StoreOptions {
             lifetimes: Lifetimes::default(),

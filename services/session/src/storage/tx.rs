@@ -1,6 +1,6 @@
-//! The transaction of a durable consumer's run. The effects are scripts that take hold at once and may be repeated; only
-//! the mark and the parked events wait for the commit, which is one compare-and-set. A run that dies before its commit is
-//! done again.
+//! The transaction of a durable consumer's run. The effects are scripts that take hold at once and may be repeated;
+//! only the mark and the parked events wait for the commit, which is one compare-and-set. A run that dies before its
+//! commit is done again.
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
@@ -15,7 +15,7 @@ use super::driver::time_of;
 use super::{Store, keys, scripts};
 use crate::error::Result;
 
-/// How many dropped events are recorded: the oldest go, so that nobody fills Redis with them.
+/// How many dropped events are recorded. The oldest records are removed, so that they do not fill Redis.
 const SKIPS_MAX: usize = 1000;
 
 /// A run in progress. When it is dropped, the mark and the parked events stay as they were.
@@ -44,7 +44,7 @@ impl Tx {
         Self { store, new_mark: None, changes: BTreeMap::new(), act: None, skipped: String::new() }
     }
 
-    /// Where effects are written, at once.
+    /// The store, where effects take hold at once.
     pub(crate) fn store(&self) -> &Store {
         &self.store
     }
@@ -213,7 +213,7 @@ impl ConsumerTx for Tx {
         skip: &Skip,
     ) -> Result<(), StoreError> {
         let Skip { event_id, request_id, caller, justification } = skip;
-        // The justification may have several lines, so it is the last.
+        // The justification comes last, since it may have several lines.
         self.skipped = format!("{event_id}\n{position}\n{request_id}\n{caller}\n{justification}");
         Ok(())
     }

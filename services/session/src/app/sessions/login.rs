@@ -1,8 +1,9 @@
-//! Logging in: admission, the address' throttle, then user service's word, then a session.
+//! Logging in. A login is let in ([`crate::admission`]), counted by the throttle of its address, checked by user
+//! service, and then gets a session.
 //!
-//! The try is counted before the password is checked and settled after it, so that many tries at once are no way
-//! around the throttle. That is a task of its own: a caller that goes away in between leaves no try behind, which
-//! would keep the owner out, and its guess counts. Whether the address is known makes no difference to anything here.
+//! The try is counted before the password is checked and settled after it, so that many tries at once do not get around
+//! the throttle. The check is a task of its own, which ends also when the caller goes away: the guess counts, and no
+//! unsettled try is left behind that would keep the owner out. Addresses that nobody has are treated like all others.
 
 use std::sync::Arc;
 
@@ -19,10 +20,10 @@ use crate::domain::{NewSession, Session, SessionRefused, may_be_email, throttle_
 use crate::error::{Error, Result};
 use crate::storage::{CreateReply, Tokens};
 
-/// How often a password is checked anew because the user changed in between.
+/// How often a password is checked in all, when the user changes between the check and the new session.
 const CHECKS_MAX: usize = 2;
 
-/// The most characters of a password at user service; a longer one is nobody's.
+/// The most characters that user service accepts in a new password: a longer one cannot be right.
 const PASSWORD_CHARS_MAX: usize = 128;
 
 /// Who wants to log in, and with which client.
@@ -40,9 +41,9 @@ impl Login {
 }
 
 impl App {
-    /// Makes a session for whoever knows the password.
+    /// Makes a session for whoever knows the password. `source` is where the call comes from.
     pub(crate) async fn login(&self, source: Source, login: Login) -> Result<(Session, Tokens)> {
-        // What nobody can have is no guess, and must not fill Redis with counts of failures.
+        // What cannot be anybody's is no guess, and must not fill Redis with counts of failures.
         if !login.may_succeed() {
             tracing::info!(target: "audit", "a login failed");
             return Err(SessionRefused::InvalidCredentials.into());
@@ -53,9 +54,9 @@ impl App {
         let check = self.check_to_the_end(source, &login, admitted, right);
         let Ok(known) = hears.await else {
             check.await.map_err(Error::internal)??;
-            return Err(Error::internal("a check ended well without a word"));
+            return Err(Error::internal("a check succeeded and named no user"));
         };
-        // The throttle notes the success and the session is made at once: one exchange with Redis.
+        // The throttle notes the success while the session is made, so both take the time of one exchange with Redis.
         let (created, noted) = tokio::join!(self.create(known, &login), check);
         noted.map_err(Error::internal)??;
         let mut created = created?;
@@ -63,7 +64,8 @@ impl App {
             if created.is_some() {
                 break;
             }
-            // A change of role or a deactivation came in between: what user service said is out of date.
+            // The role changed or the user was deactivated since the check, so the answer of user service is out of
+            // date.
             let known = self.users.password_verify(&login.email, &login.password).await?;
             created = self.create(known, &login).await?;
         }
@@ -72,8 +74,8 @@ impl App {
         })
     }
 
-    /// Checks the password under the throttle, and tells who it is as soon as it was right; goes on when the caller does
-    /// not wait for it any more.
+    /// Checks the password under the throttle, and sends the user to `right` as soon as it turns out right. The task
+    /// goes on when the caller goes away.
     fn check_to_the_end(
         &self,
         source: Source,
@@ -99,7 +101,7 @@ impl App {
         fault::point!("login.checked", "session");
         match checked {
             Ok(known) => {
-                // Whoever has gone away gets no session.
+                // When the caller has gone away, nobody receives this, and no session is made.
                 let _ = right.send(known);
                 self.store.login_succeeded(&attempt).await
             }
@@ -109,7 +111,7 @@ impl App {
                 tracing::info!(target: "audit", "a login failed");
                 Err(wrong)
             }
-            // Nobody looked at the password.
+            // The password was not checked.
             Err(error) => {
                 self.store.login_released(&attempt).await?;
                 Err(error)

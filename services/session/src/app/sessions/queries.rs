@@ -1,4 +1,4 @@
-//! Reads.
+//! Whose a token is, and the sessions of a user.
 
 use auth::token::AccessToken;
 use auth::{Person, Verified};
@@ -9,7 +9,7 @@ use crate::app::App;
 use crate::domain::{Session, SessionRefused};
 use crate::error::Result;
 
-/// Which sessions, from where.
+/// Whose sessions, and which page of them.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ListSessions {
     pub(crate) user_id: UserId,
@@ -17,7 +17,7 @@ pub(crate) struct ListSessions {
     pub(crate) after: Option<SessionCursor>,
 }
 
-/// After which session the next page begins.
+/// After which session a page begins: when it was made, in milliseconds since 1970, and its id.
 pub(crate) type SessionCursor = (i64, SessionId);
 
 /// Sessions, oldest first.

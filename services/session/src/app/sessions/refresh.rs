@@ -1,8 +1,8 @@
 //! Exchanging a refresh token for new tokens.
 //!
-//! A token that comes a second time ends its session, also when both come at once and also when the first answer
-//! got lost on its way: two may hold it, and nobody can tell the owner from the thief. The owner logs in again. For
-//! that no used token may be forgotten, so a session is exchanged only so often and ends after that.
+//! A token that comes a second time ends its session, also when both come at once, and also when the first answer was
+//! lost on its way: two may hold the token, and the owner cannot be told from a thief. The owner logs in again. This
+//! needs all used tokens to be remembered, so a session can be refreshed only so often, and ends after that.
 
 use auth::token::RefreshToken;
 
@@ -23,7 +23,7 @@ impl App {
                 Err(SessionRefused::InvalidCredentials.into())
             }
             RefreshReply::UsedUp { session_id, user_id } => {
-                tracing::warn!(target: "audit", { user.id = %user_id, session.id = %session_id }, "a session was refreshed more often than may be: it ended");
+                tracing::warn!(target: "audit", { user.id = %user_id, session.id = %session_id }, "a session was refreshed as often as is allowed: it ended");
                 Err(SessionRefused::InvalidCredentials.into())
             }
         }

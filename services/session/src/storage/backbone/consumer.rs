@@ -1,7 +1,8 @@
-//! Marks and parked events of durable consumers whose effects are in this Redis.
+//! What the engine of durable consumers needs of this Redis: leases, halts and resyncs of a consumer's mark.
 //!
-//! A mark is not made with its lease, as in a database that lasts: after a flush the beginning of the stream may be
-//! pruned, so a worker looks first where the consumer can begin, and until then nobody gets the lease.
+//! In PostgreSQL and MongoDB the first lease makes the mark. Redis can lose the mark to a flush, when the producer may
+//! have pruned the beginning of its stream. So a worker finds out where the consumer can begin and makes the mark
+//! ([`Store::mark_begin`]); until then nobody gets the lease.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The events of sessions: how they go into a script and come out of a stream.
+//! The events of sessions: their payloads for the scripts, and how an entry of a stream is read.
 
 use std::collections::HashMap;
 
@@ -18,7 +18,7 @@ use crate::storage::driver::time_of;
 
 /// The kind of the aggregate; its id is the user's.
 const AGGREGATE: &str = "user_sessions";
-/// Where a script puts an id that only it knows; see `payload_fill` in `prelude.lua`.
+/// Placeholders for ids that only the script knows; see `payload_fill` in `prelude.lua`.
 const SESSION: &str = "ssssssssssssssssssssssssssssssssssss";
 const USER: &str = "uuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuu";
 
@@ -26,7 +26,7 @@ pub(crate) fn created(session: SessionId, user: UserId) -> Vec<u8> {
     SessionCreated { session_id: session.to_string(), user_id: user.to_string() }.encode_to_vec()
 }
 
-/// The session and the user are found by the script.
+/// With placeholders for the session and the user.
 pub(crate) fn refreshed() -> Vec<u8> {
     SessionRefreshed { session_id: SESSION.to_owned(), user_id: USER.to_owned() }.encode_to_vec()
 }
@@ -36,7 +36,7 @@ pub(crate) fn revoked(session: SessionId, user: UserId, cause: Cause) -> Vec<u8>
     SessionRevoked { session_id, user_id, cause: cause.into() }.encode_to_vec()
 }
 
-/// The session and the user are found by the script.
+/// With placeholders for the session and the user.
 pub(crate) fn revoked_somewhere(cause: Cause) -> Vec<u8> {
     let (session_id, user_id) = (SESSION.to_owned(), USER.to_owned());
     SessionRevoked { session_id, user_id, cause: cause.into() }.encode_to_vec()
@@ -84,13 +84,14 @@ pub(super) fn event(partition: Partition, epoch: Uuid, entry: StreamId) -> Resul
     })
 }
 
-/// The id of the event in an entry, and when it was appended (ms).
+/// The id of the event in an entry, and when it was appended, in milliseconds since 1970.
 pub(super) fn id_and_time(entry: StreamId) -> Result<(EventId, i64)> {
     let position = position(&entry)?;
     let mut fields = Fields(entry.map, position);
     Ok((fields.id()?, fields.take("at")?))
 }
 
+/// The fields of an entry that are not read yet, and its position.
 struct Fields(HashMap<String, redis::Value>, i64);
 
 impl Fields {

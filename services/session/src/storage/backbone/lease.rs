@@ -1,4 +1,4 @@
-//! Which replica publishes the streams, and noticing that Redis is another server than before.
+//! Which replica publishes the streams, and how it notices that Redis is another server than before.
 
 use std::time::Duration;
 
@@ -33,8 +33,8 @@ impl Store {
         self.redis.script(&script).await
     }
 
-    /// Gives the streams new epochs when they were last seen on another server. Done whenever the relay's lease is
-    /// renewed, so a failover is noticed within a second, and so is a stream that is new since a flush.
+    /// Gives the streams new epochs when they were last seen on another server. This is done whenever the relay's lease
+    /// is renewed, so a failover, or a stream that is new after a flush, is noticed within a second.
     async fn streams_adopt(&self) -> Result<()> {
         let info: InfoDict = self.redis.run(redis::cmd("INFO").arg("server")).await?;
         let run_id: String = info.get("run_id").ok_or_else(|| Error::internal("INFO tells no run_id"))?;

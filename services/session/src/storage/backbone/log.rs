@@ -1,6 +1,6 @@
-//! The sixteen event streams, as `EventService` and the relay read them. They need no stamping: an event has its
-//! position from the script that made it. They are trimmed by length and never held back, so durable consumers
-//! cannot register.
+//! The sixteen event streams, as `EventService` and the relay read them. They have no sequencer: the script that
+//! appends an event gives it its position. They are trimmed by length, whoever still needs the events, so durable
+//! consumers cannot register.
 
 use events::{Event, EventLog, Head, Position, Resolved, StoreError};
 use redis::streams::StreamRangeReply;
@@ -13,9 +13,9 @@ use crate::error::{Error, Result};
 use crate::storage::driver::Reply;
 use crate::storage::{Store, keys, scripts};
 
-/// How far the clocks of Redis and of a replica may be apart when an event is looked for by its id.
+/// How far the clocks of Redis and of a replica may be apart when an event is searched by its id.
 const SKEW_MAX_MS: i64 = 60_000;
-/// Entries that a look for an event by its id reads at once.
+/// How many entries a search for an event by its id reads at once.
 const RESOLVE_PAGE: usize = 500;
 
 impl EventLog for Store {
@@ -92,7 +92,7 @@ impl Store {
         entries.ids.into_iter().map(|entry| entries::event(partition, epoch, entry)).collect()
     }
 
-    /// Looks for an event by its id, from the newest back to those that are surely older than the id.
+    /// Searches an event by its id, from the newest one back to those that are certainly older than the id.
     async fn stream_find(&self, partition: Partition, event_id: EventId) -> Result<Option<Position>> {
         let Some(made_at) = event_id.uuid().get_timestamp() else { return Ok(None) };
         let (seconds, nanos) = made_at.to_unix();

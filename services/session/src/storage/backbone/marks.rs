@@ -31,7 +31,7 @@ impl Store {
         self.redis.script(&script).await
     }
 
-    /// How a mark stands; `None` when there is none.
+    /// A consumer's mark; `None` when there is none.
     pub(crate) async fn mark_fetch(&self, name: &str) -> Result<Option<MarkState>> {
         let [key, _] = keys::consumer(name);
         let fields = ["epoch", "position", "event_id", "version", "halted"];
@@ -45,16 +45,16 @@ impl Store {
     }
 }
 
-/// How a mark stands.
+/// A consumer's mark with what is kept beside it.
 pub(crate) struct MarkState {
     pub(crate) mark: Mark,
-    /// What a run of it begins with.
+    /// Changed by whatever changes the mark; see [`super::super::Tx`].
     pub(crate) version: String,
-    /// Why its consumer stands still.
+    /// Why the consumer is halted, if it is.
     pub(crate) halted: Option<String>,
 }
 
-/// How a mark is kept: an epoch that is not known yet, and the event before the first, are empty.
+/// A mark as it is kept. An epoch that is not known yet is empty, and so is the id before the first event.
 pub(crate) fn mark_texts(mark: &Mark) -> [String; 3] {
     let epoch = if mark.epoch.is_nil() { String::new() } else { mark.epoch.to_string() };
     let event_id = mark.event_id.map(|id| id.to_string()).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Parked events as Redis keeps them: the message that operators are shown.
+//! Parked events as Redis keeps them: as the message that operators are shown.
 
 use api::event::v1::ParkedEvent;
 use api::violations;

@@ -1,4 +1,4 @@
-//! What a durable consumer has parked, and what operators did about it.
+//! The events that a durable consumer has parked, and the last act of an operator on them.
 
 use events::{Act, Parked};
 use types::EventId;
@@ -30,8 +30,8 @@ impl Store {
         value.map(|value| parked_read(&value)).transpose()
     }
 
-    /// All parked events of a consumer, in order. The engine halts a stream before many aggregates have some, but those
-    /// that wait behind the first of an aggregate may be many: not for the way of every event.
+    /// All parked events of a consumer, in order. Many events may wait behind the first one of an aggregate, so this is
+    /// not to be read for every event that is applied.
     pub(crate) async fn parked_all(&self, name: &str) -> Result<Vec<Parked>> {
         let [_, parked] = keys::consumer(name);
         let values: Vec<Vec<u8>> = self.redis.run(&redis::Cmd::hvals(parked)).await?;

@@ -1,4 +1,4 @@
-//! Starting over: ending every session of everybody.
+//! Ending every session of every user, for a resync.
 
 use events::Headers;
 use types::UserId;
@@ -7,12 +7,12 @@ use crate::domain::Partition;
 use crate::error::{Error, Result};
 use crate::storage::{Store, backbone, keys, scripts};
 
-/// Keys that a step of a scan looks at.
+/// About how many keys one step of a scan looks at.
 const SCAN_COUNT: usize = 500;
 
 impl Store {
-    /// Ends every session of some users of a partition and forgets their auth epochs, from `cursor` on, which begins
-    /// at 0; tells of how many users, and where to go on, which is 0 at the end. May be repeated.
+    /// Ends every session of some users of a partition and forgets their auth epochs. The first call has `cursor` 0.
+    /// Returns how many users there were, and the cursor to go on with, which is 0 at the end. May be repeated.
     pub(crate) async fn sessions_forget_some(
         &self,
         partition: Partition,
@@ -21,7 +21,7 @@ impl Store {
     ) -> Result<(u64, u64)> {
         let (prefix, mut users) = (keys::user_prefix(partition), 0);
         let mut scan = redis::cmd("SCAN");
-        // Braces and digits mean themselves in a pattern.
+        // Braces and digits have no special meaning in a pattern.
         scan.arg(cursor).arg("MATCH").arg(format!("{prefix}*")).arg("COUNT").arg(SCAN_COUNT);
         let (next, found): (u64, Vec<String>) = self.redis.run(&scan).await?;
         for key in found {

@@ -17,10 +17,10 @@ use crate::error::{Error, Result};
 
 const _: () = assert!(PARTITIONS == 16, "tokens and keys must agree about the partitions");
 
-/// A login ends at most this many sessions to make room: more than one only after the limit was lowered.
+/// How many sessions a login may end to make room. More than one ends only after the limit was lowered.
 const EVICTIONS_MAX: usize = 4;
 
-/// The secrets of a session, for the one answer that hands them out.
+/// The tokens of a session, for the one answer that hands them out.
 #[derive(Debug)]
 pub(crate) struct Tokens {
     pub(crate) access: AccessToken,
@@ -28,26 +28,30 @@ pub(crate) struct Tokens {
     pub(crate) refresh: RefreshToken,
 }
 
-/// What making a session came to.
+/// The outcome of making a session.
 #[derive(Debug)]
 pub(crate) enum CreateReply {
-    /// It lives.
     Created(Box<(Session, Tokens)>),
-    /// The user's sessions were revoked since the password was checked: check it again.
+    /// The user's sessions were revoked since the password was checked, so it must be checked again.
     Stale,
 }
 
-/// What an exchange of a refresh token came to.
+/// The outcome of exchanging a refresh token.
 #[derive(Debug)]
 pub(crate) enum RefreshReply {
-    /// New tokens.
     Refreshed(Box<(Session, Tokens)>),
-    /// Nobody knows the token.
+    /// There is no such token, or not any more.
     Unknown,
-    /// It was exchanged before; its session has ended.
-    Reused { session_id: SessionId, user_id: UserId },
-    /// Its session was exchanged as often as one may be, and has ended.
-    UsedUp { session_id: SessionId, user_id: UserId },
+    /// The token was exchanged before; its session has ended.
+    Reused {
+        session_id: SessionId,
+        user_id: UserId,
+    },
+    /// The session was refreshed as often as is allowed, and has ended.
+    UsedUp {
+        session_id: SessionId,
+        user_id: UserId,
+    },
 }
 
 impl Store {

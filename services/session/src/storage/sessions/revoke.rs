@@ -1,4 +1,4 @@
-//! Ending sessions before their time.
+//! Ending sessions before they expire.
 
 use events::Headers;
 use types::{Answer, Call, SessionId, UserId};
@@ -11,7 +11,7 @@ use crate::storage::requests::reused;
 use crate::storage::{Store, keys, scripts};
 
 impl Store {
-    /// Ends one session because somebody asked.
+    /// Ends one session, because its user or an admin asked for it.
     pub(crate) async fn session_revoke(
         &self,
         call: &Call,
@@ -41,7 +41,7 @@ impl Store {
         }
     }
 
-    /// Ends all sessions of a user because somebody asked; tells how many there were.
+    /// Ends all sessions of a user, because the user or an admin asked for it. The answer is how many there were.
     pub(crate) async fn session_revoke_all(
         &self,
         call: &Call,
@@ -67,8 +67,8 @@ impl Store {
         }
     }
 
-    /// Ends the sessions that were made with a lower auth epoch, and keeps out logins that still come with
-    /// one; tells how many ended. Harmless when late or repeated.
+    /// Ends the sessions that were made with a lower auth epoch, and refuses logins that still come with one. Returns
+    /// how many ended. Harmless when it comes late or twice.
     pub(crate) async fn session_revoke_below(
         &self,
         user_id: UserId,

@@ -1,5 +1,5 @@
-//! Verifying access tokens: one GET, since an access token's key is there exactly as long as it is good. Whoever
-//! ends a session deletes the key in the same script.
+//! Verifying access tokens. This is one GET, since the key of an access token exists exactly as long as the token is
+//! good: the script that ends a session deletes the key as well.
 
 use auth::token::AccessToken;
 use auth::{Person, SessionVerifier, Verified, VerifyError};
@@ -11,14 +11,14 @@ use crate::storage::driver::{millis, time_of};
 use crate::storage::{Store, keys, scripts};
 
 impl Store {
-    /// Whose a token is, `None` when it is no live session's. Counts as use of the session.
+    /// Whose a token is; `None` when it does not belong to a live session. Counts as use of the session.
     pub(crate) async fn session_verify(&self, token: &AccessToken) -> Result<Option<Verified>> {
         let key = keys::access(Partition::of_token(token.partition()), &keys::hex(&token.hash()));
         let Some(value) = self.redis.run::<Option<String>>(&redis::Cmd::get(&key)).await? else {
             return Ok(None);
         };
         let (verified, touch_at) = parse(&value).ok_or_else(|| Error::internal("a damaged access token"))?;
-        // This process' clock only decides when to ask; the script decides by Redis' whether it is time.
+        // The clock of this process only decides when to ask. The script decides by the clock of Redis.
         if self.options.clock.now() < time_of(touch_at)? {
             return Ok(Some(verified));
         }
@@ -34,7 +34,7 @@ impl SessionVerifier for Store {
         match self.session_verify(token).await {
             Ok(verified) => verified.ok_or(VerifyError::Invalid),
             Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "a session cannot be verified");
+                tracing::warn!(error = &error as &dyn std::error::Error, "a session cannot be verified now");
                 Err(VerifyError::Unavailable { retry_after: RETRY_AFTER })
             }
         }
