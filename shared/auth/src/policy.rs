@@ -1,4 +1,4 @@
-//! The policies that the proto files state, as a table by path.
+//! The access policies of the proto files, as a table by the paths of the methods.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -7,7 +7,7 @@ use api::auth::v1 as proto;
 use prost_reflect::{DescriptorPool, MethodDescriptor};
 use types::Role;
 
-/// The methods without a policy of ours: health and reflection, by their exact paths.
+/// The methods that need no policy, by their exact paths: health and reflection.
 const EXEMPT: [&str; 5] = [
     "/grpc.health.v1.Health/Check",
     "/grpc.health.v1.Health/List",
@@ -45,7 +45,7 @@ impl Policy {
         self.services.iter().any(|service| service == name)
     }
 
-    /// Whether the answer is a stream, which may outlive the caller's right to it.
+    /// Whether the answer is a stream. A stream may last longer than the caller's right to it.
     #[must_use]
     pub fn streams(&self) -> bool {
         self.streams
@@ -63,7 +63,7 @@ pub struct PolicyTable {
     services: Vec<String>,
 }
 
-/// Which methods keep a server from starting.
+/// The methods without a valid policy. A server that has one does not start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PolicyError(Vec<String>);
 
@@ -79,7 +79,7 @@ impl PolicyTable {
     /// Reads the policies of these services, such as `order.v1.OrderService`, from the descriptor set.
     ///
     /// # Errors
-    /// When a service is unknown or any of its methods lacks a valid policy. Names all of them.
+    /// When a service is unknown or one of its methods has no valid policy. The error names all of them.
     pub fn for_services(names: &[&str]) -> Result<Self, PolicyError> {
         Self::read(api::descriptor::pool(), names)
     }

@@ -1,4 +1,4 @@
-//! The caller of a method, as far as it is known.
+//! Who calls a method.
 
 use std::sync::Arc;
 
@@ -22,13 +22,13 @@ pub enum Principal {
     User(Person),
     /// A service of ours, by its name, such as `order-service`.
     Service(Arc<str>),
-    /// Nobody in particular: the method admits anyone, and credentials were not looked at.
+    /// The method admits anyone, so the caller's credentials were not checked.
     Anyone,
 }
 
 impl Principal {
-    /// The caller of a request, for a handler. Without the layer, everybody is [`Principal::Anyone`], who may
-    /// do nothing that needs a right.
+    /// The caller of a request, for a handler. Without the layer every caller is [`Principal::Anyone`], which has no
+    /// rights.
     #[must_use]
     pub fn of<T>(request: &tonic::Request<T>) -> Self {
         request.extensions().get().cloned().unwrap_or(Self::Anyone)
@@ -62,7 +62,7 @@ impl Principal {
         }
     }
 
-    /// Whether it is a person who runs the place.
+    /// Whether it is a person who operates the system.
     #[must_use]
     pub fn is_admin(&self) -> bool {
         self.person().is_some_and(|person| person.role == Role::Admin)

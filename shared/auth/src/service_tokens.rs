@@ -1,4 +1,4 @@
-//! The tokens by which services know each other where there are no client certificates.
+//! The tokens with which services prove who they are, where there are no client certificates.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,31 +8,31 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 const LENGTH_MIN: usize = 32;
-/// Fewer different characters than this are a row of the same, not a secret.
+/// A token with fewer different characters than this is no secret.
 const VARIETY_MIN: usize = 10;
 const PLACEHOLDERS: [&str; 6] = ["changeme", "change-me", "change_me", "placeholder", "example", "replace"];
 
-/// The tokens that a service accepts, with the names of their holders. One name may have two tokens while
-/// they are being exchanged. Only hashes are kept.
+/// The tokens that a service accepts, with the names of their holders. A name may have two tokens, so that one can be
+/// replaced by the other without a pause. Only hashes are kept.
 #[derive(Clone, Default)]
 pub struct ServiceTokens(Arc<[([u8; 32], Arc<str>)]>);
 
-/// Why a list of service tokens cannot be used. Names the holder, never the token.
+/// Why a list of service tokens cannot be used. The text names the holder and never the token.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ServiceTokensError {
-    /// Not `name=token`, separated by commas.
+    /// An entry is not `name=token`. Entries are separated by commas.
     #[error("entry {0} of the service tokens is not name=token")]
     Malformed(usize),
-    /// Too short to be a secret.
+    /// The token is too short to be a secret.
     #[error("the service token of {0} is shorter than {LENGTH_MIN} characters")]
     Short(String),
-    /// A placeholder, or a character repeated.
+    /// The token is a placeholder, or has too few different characters.
     #[error("the service token of {0} is a placeholder; make one with `openssl rand -hex 32`")]
     Placeholder(String),
-    /// The token could be a session's or cannot be sent in a header.
+    /// The token looks like that of a session, or cannot be sent in a header.
     #[error("the service token of {0} has characters that cannot be sent, or starts like a session's (ts_)")]
     Unusable(String),
-    /// Two names, one token.
+    /// Two names have the same token.
     #[error("{0} and {1} have the same service token")]
     Shared(String, String),
 }
@@ -41,7 +41,7 @@ impl ServiceTokens {
     /// Reads `user-service=<token>,order-service=<token>`; an empty list admits no service.
     ///
     /// # Errors
-    /// When an entry is malformed or its token is no secret.
+    /// When an entry is malformed, or its token is not fit to be a secret.
     pub fn parse(list: &SecretString) -> Result<Self, ServiceTokensError> {
         let mut holders: HashMap<[u8; 32], Arc<str>> = HashMap::new();
         let list = list.expose_secret();
@@ -60,7 +60,7 @@ impl ServiceTokens {
         Ok(Self(holders.into_iter().collect()))
     }
 
-    /// The holder of a token. Takes as long for a wrong one as for a right one.
+    /// The holder of a token. This takes as long for a wrong token as for a right one.
     #[must_use]
     pub fn holder(&self, token: &str) -> Option<Arc<str>> {
         let shown = hash(token);
@@ -80,7 +80,7 @@ impl std::fmt::Debug for ServiceTokens {
     }
 }
 
-/// Whether a bearer token can be a service's at all; saves hashing whatever somebody sends.
+/// Whether a bearer token can be that of a service, so that other texts need not be hashed.
 pub(crate) fn is_plausible(token: &str) -> bool {
     (LENGTH_MIN..=512).contains(&token.len()) && !token.starts_with("ts_")
 }

@@ -1,4 +1,4 @@
-//! Opaque tokens: 256 random bits that mean nothing by themselves.
+//! Opaque tokens: 256 random bits without any meaning.
 //!
 //! `ts_a_0f_<43 characters>_<6 characters>`: a prefix that secret scanners can look for, the kind, the
 //! partition that keeps the session, the random part in base 62, and a checksum (CRC-32) that lets a typing
@@ -31,8 +31,8 @@ macro_rules! kind {
             /// Makes a new token for a session of this partition.
             ///
             /// # Panics
-            /// When the partition is not below [`PARTITIONS`], or the system has no random numbers: then
-            /// there are no secrets to be had.
+            /// When the partition is not below [`PARTITIONS`], or the system has no random numbers to make a secret
+            /// from.
             #[must_use]
             pub fn generate(partition: u8) -> Self {
                 Self(Token::generate($letter, partition))
@@ -97,7 +97,7 @@ impl Token {
 
     fn parse(kind: u8, text: &str) -> Option<Self> {
         let token: [u8; LENGTH] = text.as_bytes().try_into().ok()?;
-        // Every part is looked at, whatever the others were like.
+        // Every part is checked, even when another one is wrong, so that the time tells nothing.
         let hex = token[6];
         let partition = match hex {
             b'0'..=b'9' => hex - b'0',
@@ -118,12 +118,12 @@ impl Token {
 }
 
 fn head(kind: u8, partition: u8) -> [u8; HEAD] {
-    // A partition that does not exist gives a head that no token has.
+    // For a partition that does not exist this is a head that no token has.
     let digit = b"0123456789abcdef?"[usize::from(partition.min(PARTITIONS))];
     [b't', b's', b'_', kind, b'_', b'0', digit, b'_']
 }
 
-/// Fills with characters of the alphabet, each as likely as the other: bytes that would favour some are left
+/// Fills with random characters of the alphabet. Bytes that would make some characters more likely than others are left
 /// out.
 fn fill_random(out: &mut [u8]) {
     const FAIR: u8 = 248;

@@ -1,4 +1,4 @@
-//! What the layer needs of whoever keeps the sessions.
+//! What the layer needs of the place where sessions are kept.
 
 use std::time::Duration;
 
@@ -15,13 +15,13 @@ pub struct Verified {
     pub expires_at: OffsetDateTime,
 }
 
-/// Why a token does not stand for a person now.
+/// Why a token was not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum VerifyError {
-    /// Unknown, expired, revoked, or its user is disabled. Which of them is nobody's business.
+    /// Unknown, expired or revoked, or its user is deactivated. The caller is not told which.
     #[error("the token is not that of a live session")]
     Invalid,
-    /// Whoever keeps the sessions does not answer.
+    /// The place where sessions are kept does not answer.
     #[error("sessions cannot be verified now")]
     Unavailable {
         /// When a repeat makes sense.
@@ -29,7 +29,7 @@ pub enum VerifyError {
     },
 }
 
-/// Tells whose session a token belongs to.
+/// Finds out whose session a token belongs to.
 pub trait SessionVerifier: Clone + Send + Sync + 'static {
     /// Verifies a token whose shape and checksum are right.
     fn verify(
