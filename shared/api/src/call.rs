@@ -1,5 +1,5 @@
-//! What the descriptors say of each method's request: which method it belongs to, and for a changing one its request id
-//! and the fields that are secret. `build.rs` writes the implementations, so no method name is typed by hand.
+//! What the descriptors say about each method's request: the method that it belongs to, and for a changing method the
+//! request id and the secret fields. `build.rs` writes the implementations, so no method name is typed by hand.
 
 use prost::Message;
 use tonic::metadata::{MetadataMap, MetadataValue};
@@ -12,20 +12,20 @@ pub trait Rpc: Message {
 
 /// A request that changes something, and may be repeated under its `request_id`.
 pub trait Changing: Rpc {
-    /// The numbers of the fields that are marked `debug_redact`: passwords, of which nothing may be kept that they could
-    /// be guessed from.
+    /// The numbers of the fields that are marked `debug_redact`, such as passwords. Nothing may be kept from which they
+    /// could be guessed.
     const SECRET: &'static [u32];
 
-    /// The client's name for this call, unchecked.
+    /// The client's name for this call. It is not checked yet.
     fn request_id(&self) -> &str;
 }
 
 include!(concat!(env!("OUT_DIR"), "/calls.rs"));
 
-/// Metadata of an answer, or of a refusal, that an earlier call with the same request id was given first.
+/// The metadata key of an answer, or of a refusal, that an earlier call with the same request id got first.
 pub const REPLAY: &str = "idempotent-replay";
 
-/// Marks what was given before.
+/// Marks an answer that was given before.
 pub fn mark_replay(metadata: &mut MetadataMap) {
     metadata.insert(REPLAY, MetadataValue::from_static("true"));
 }

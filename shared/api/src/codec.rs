@@ -5,7 +5,7 @@
 //! INVALID_ARGUMENT `MALFORMED_MESSAGE`. It is only marked here because a client uses the same codec, and
 //! there the fault is the server's.
 //!
-//! It also encodes no message that the other side would not decode: what is longer is a mistake of ours.
+//! It also refuses to encode a message that is too long for the other side to decode: that is a mistake of this side.
 
 use prost::Message;
 use prost::bytes::BufMut as _;

@@ -1,5 +1,5 @@
-//! The conservation check over both services' trial balances: what must hold in each book at any time, and between
-//! the two when nothing is on its way. While credit moves, `order.v1.AuditService` judges.
+//! The conservation check over the trial balances of both services: what must hold in each book at any time, and
+//! between the two books when no transfer is on its way. While credit moves, only `order.v1.AuditService` can tell.
 
 use std::collections::BTreeSet;
 
@@ -55,7 +55,8 @@ impl Line {
     }
 }
 
-/// Both books as they were read, order service's first: what it decides after that is on its way at most.
+/// Both books. Order service's is read first, so a transfer that it decides after that may be in user service's book
+/// only.
 #[derive(Debug, Clone)]
 pub struct Books {
     /// The lines of both.
@@ -108,8 +109,8 @@ impl Books {
             .sum()
     }
 
-    /// What must never be, in words; nothing when money is conserved. What is between the books is judged only
-    /// when no transfer is on its way.
+    /// What is wrong, in words; empty when money is conserved. The two books are compared only when no transfer is on
+    /// its way.
     pub fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
         for currency in self.currencies() {

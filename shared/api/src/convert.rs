@@ -21,7 +21,7 @@ impl From<Role> for auth::v1::Role {
 }
 
 impl auth::v1::Role {
-    /// The role that people have; `None` for the unspecified one.
+    /// The role as the other crates know it; `None` for the unspecified one.
     #[must_use]
     pub fn known(self) -> Option<Role> {
         match self {

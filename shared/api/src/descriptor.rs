@@ -1,4 +1,4 @@
-//! The descriptor set at run time: for reflection, and for the method options that generated code drops.
+//! The descriptor set at run time, for reflection and for the method options, which generated code does not have.
 
 use std::sync::LazyLock;
 

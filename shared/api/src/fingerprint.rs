@@ -10,9 +10,9 @@ use crate::descriptor;
 /// Every changing request has its `request_id` as field 1; a test of the house rules checks it.
 const REQUEST_ID_FIELD: u32 = 1;
 
-/// Fingerprints a decoded request. Canonical because it is taken of our own encoding: fields in the order of
-/// their numbers, defaults and unknown fields left out. Secret fields (passwords) are left out as well: what people
-/// choose can be guessed from its hash.
+/// The fingerprint of a decoded request. It is taken of our own encoding, so it is the same however the client encoded
+/// the request: fields are in the order of their numbers, defaults and unknown fields are left out. Secret fields are
+/// left out as well, since a password can be guessed from its hash.
 pub fn of<R: Changing>(request: &R) -> Fingerprint {
     let bytes = request.encode_to_vec();
     let mut whole = Sha256::new();
@@ -38,7 +38,7 @@ pub fn of<R: Changing>(request: &R) -> Fingerprint {
     Fingerprint::new(whole.finalize().into(), &fields)
 }
 
-/// The names of fields of a method's request; a number that it does not have is left out.
+/// The names of fields of a method's request. Numbers that it does not have are left out.
 pub fn field_names(method: &str, numbers: &[u32]) -> Vec<String> {
     let Some(method) = descriptor::method(method) else {
         return Vec::new();
@@ -51,7 +51,7 @@ pub fn field_names(method: &str, numbers: &[u32]) -> Vec<String> {
         .collect()
 }
 
-/// Splits the first field off a message that prost encoded, key included.
+/// Splits the first field, with its key, off a message that prost encoded.
 fn split_field<'a>(rest: &mut &'a [u8]) -> Option<(u32, &'a [u8])> {
     const WELL_FORMED: &str = "prost encoded this message";
     if rest.is_empty() {
@@ -74,7 +74,7 @@ fn split_field<'a>(rest: &mut &'a [u8]) -> Option<(u32, &'a [u8])> {
     Some((number, &start[..start.len() - rest.len()]))
 }
 
-/// A length-prefixed concatenation, for hashes over several parts: no two lists of parts look the same.
+/// Joins parts for a hash. Each part is preceded by its length, so two different lists never give the same bytes.
 pub fn join(parts: &[&[u8]]) -> Vec<u8> {
     let mut out = Vec::new();
     for part in parts {

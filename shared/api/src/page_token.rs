@@ -1,5 +1,5 @@
-//! Opaque page tokens: where the next page starts, bound to the list that it came from. A token is no
-//! permission (rights are checked on every page), so it is bound by a hash and not by a key.
+//! Opaque page tokens: where the next page starts, bound to the list that it came from. A token gives no permission,
+//! since rights are checked on every page, so it is bound by a hash and needs no secret key.
 
 use data_encoding::HEXLOWER;
 use prost::encoding::{decode_varint, encode_varint};

@@ -32,8 +32,8 @@ macro_rules! reason {
 
 reason!(common, event, order, session, user);
 
-/// What a service's errors are on the wire. The message is the error's own text, so that text holds no cause; the cause
-/// is the error's source, which goes to the log.
+/// The wire form of a service's errors. The message is the error's own text, which must not contain the cause; the
+/// cause is the error's source, which only goes to the log.
 pub trait Refused: Error + Send + Sync + 'static {
     /// The code, the reason and the details.
     fn refusal(&self) -> Refusal;
@@ -60,11 +60,11 @@ pub fn status(error: impl Refused) -> Status {
     status
 }
 
-/// Metadata key of a status whose cause is in the log already. Never leaves the server.
+/// The metadata key of a status whose cause is in the log already. It never leaves the server.
 pub const LOGGED: &str = "x-logged";
 
-/// Marks a status whose cause its maker has logged, so that the server does not log it again. Needed only where a status
-/// cannot carry its source to the server: in the middle of a stream, and for errors that several calls share.
+/// Marks a status whose cause its maker has logged, so that the server does not log it again. Needed only where a
+/// status cannot carry its source to the server: in the middle of a stream, and for errors that several calls share.
 #[must_use]
 pub fn logged(mut status: Status) -> Status {
     status.metadata_mut().insert(LOGGED, MetadataValue::from_static("1"));
@@ -119,8 +119,8 @@ impl From<&Failure> for Refusal {
 }
 
 impl Refusal {
-    /// A refusal with a code, a reason and a sentence for people. What varies in the sentence belongs into
-    /// [`Refusal::with`] too. The domain of the reason is the server's, which adds it.
+    /// A refusal with a code, a reason and a sentence for people. What varies in the sentence must also be given by
+    /// [`Refusal::with`]. The server adds its domain to the reason.
     pub fn new(code: Code, reason: &impl Reason, message: impl Into<String>) -> Self {
         Self {
             code,

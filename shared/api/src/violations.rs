@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::{common, page_token};
 
 /// Collects what is wrong with a request, by field path. The answer lists the first [`VIOLATIONS_MAX`] and says how
-/// many more there are: it travels in a header, and clients accept no long ones.
+/// many more there are, since it travels in a header and clients do not accept long headers.
 #[derive(Debug, Default)]
 pub struct Violations {
     listed: Vec<Violation>,
@@ -18,12 +18,12 @@ pub struct Violations {
     caller: Option<UserId>,
 }
 
-/// How many broken rules are told one by one.
+/// How many broken rules are listed one by one.
 pub const VIOLATIONS_MAX: usize = 30;
 
 /// How many rows a page has when the request does not say.
 pub const PAGE_SIZE_DEFAULT: u32 = 50;
-/// How many rows a page has at the most; a larger wish is met with this.
+/// How many rows a page has at most; a request for more gets this many.
 pub const PAGE_SIZE_MAX: u32 = 1000;
 
 impl Violations {
@@ -101,7 +101,7 @@ impl Violations {
         if text.is_empty() { Some(None) } else { self.id(field, text).map(Some) }
     }
 
-    /// A required id of a user who is not the caller; `reason` names the rule against the caller's own.
+    /// A required id of a user who is not the caller; `reason` names the rule that the caller's own id breaks.
     pub fn another_user(&mut self, field: &str, text: &str, reason: &'static str) -> Option<UserId> {
         let user = self.id(field, text);
         if user.is_some() && user == self.caller {
@@ -110,7 +110,7 @@ impl Violations {
         user
     }
 
-    /// An id of a user that may be left out, and means the caller then.
+    /// An id of a user. When it is left out, it is the caller's.
     pub fn user_or_caller(&mut self, field: &str, text: &str) -> Option<UserId> {
         match self.caller {
             Some(caller) if text.is_empty() => Some(caller),
@@ -131,7 +131,7 @@ impl Violations {
         start.map(Some)
     }
 
-    /// Notes a page token that is not of the list that is asked for.
+    /// Notes a page token that belongs to another list.
     pub fn invalid_page_token(&mut self) {
         self.add("page_token", "INVALID_PAGE_TOKEN", "must be the next_page_token of the same list");
     }
@@ -174,7 +174,7 @@ impl Violations {
         currency
     }
 
-    /// A required amount that moves: above zero and at most [`AMOUNT_MAX`].
+    /// A required amount of money: above zero and at most [`AMOUNT_MAX`].
     pub fn amount(&mut self, field: &str, money: Option<&common::v1::Money>) -> Option<Money> {
         let Some(money) = money else {
             self.add(field, "REQUIRED", "must be set");
@@ -205,8 +205,8 @@ impl Violations {
         }
     }
 
-    /// An etag that may be left out: the resource's version. `Some(None)` when it was left out. One that no
-    /// server ever gave can match nothing, and is told apart from a stale one.
+    /// An etag, which is the resource's version and may be left out; then this is `Some(None)`. A text that no server
+    /// has ever given as an etag is a broken rule and not a stale etag.
     pub fn etag(&mut self, text: &str) -> Option<Option<i64>> {
         if text.is_empty() {
             return Some(None);
@@ -219,7 +219,7 @@ impl Violations {
     }
 
     /// One line of text: 1 to `max` characters, no control or invisible formatting characters, not blank.
-    /// White space at both ends is refused rather than cut, so that what was sent is what is kept.
+    /// White space at the ends is refused and not cut off, so that the text is kept as it was sent.
     pub fn line(&mut self, field: &str, text: &str, max: usize) -> Option<String> {
         self.text(field, text, max, |c| c.is_control())
     }
