@@ -18,7 +18,9 @@ pub mod storage;
 mod transfers;
 mod workers;
 
-pub use domain::{OrderState, Reason};
+pub use domain::{
+    AccountRefused, CustomerRefused, OrderRefused, OrderState, ProductRefused, Reason, TransferRefused,
+};
 pub use error::{Error, Result};
 pub use serve::{DOMAIN, OrderService};
 pub use storage::schema;

@@ -13,8 +13,8 @@ use runtime::retry::{START_UP_WITHIN, start_up};
 use runtime::server::{Core, Service};
 use runtime::sessions::RemoteVerifier;
 use secrecy::ExposeSecret as _;
-use tonic::service::Routes;
-use types::{Clock, IdSource, SystemClock, SystemIds};
+use tonic::server::NamedService;
+use types::{Clock, IdSource, SystemClock, SystemIds, chain};
 
 use crate::app::App;
 use crate::audit::{Audits, Worker};
@@ -27,18 +27,8 @@ use crate::storage::{Signals, Store, Tx, Use};
 use crate::transfers::{Answers, CONSUMER as ANSWERS, Coordinator, Waiters};
 use crate::workers::{self, Workers};
 
-/// The domain of this service's errors.
-pub const DOMAIN: &str = grpc::DOMAIN;
-
-const SERVICES: [&str; 7] = [
-    "order.v1.AccountService",
-    "order.v1.AuditService",
-    "order.v1.CatalogService",
-    "order.v1.OrderService",
-    "order.v1.TransferService",
-    "event.v1.EventService",
-    "event.v1.EventAdminService",
-];
+/// The domain of the reasons in this service's errors.
+pub const DOMAIN: &str = "order.tristore";
 
 /// The service: what all cores of a process share. Cheap to clone.
 #[derive(Clone)]
@@ -96,7 +86,7 @@ impl OrderService {
         let config = &*self.config;
         let store = self.store(Use::Calls)?;
         if core.is_first() {
-            let ping = async || store.ping().await.map_err(|error| error.chain());
+            let ping = async || store.ping().await.map_err(|error| chain(&error));
             start_up("PostgreSQL", START_UP_WITHIN, ping).await?;
             store.assert_durable().await?;
         }
@@ -129,10 +119,11 @@ impl OrderService {
             core.workers_stop.clone(),
         );
         let audits = self.audits(&core, store.clone(), &user);
-        let log = EventServer::new(store.clone(), DOMAIN, core.shutdown.clone()).with_stamped(self.stamped);
-        let routes: Routes =
-            grpc::routes(&app, audits).add_service(log.into_service()).add_service(admin.into_service());
-        let policies = PolicyTable::for_services(&SERVICES)?;
+        let events = EventServer::new(store.clone(), core.shutdown.clone()).with_stamped(self.stamped);
+        let (events, admin) = (events.into_service(), admin.into_service());
+        let services = [&grpc::SERVICES[..], &[name(&events), name(&admin)]].concat();
+        let routes = grpc::routes(&app, audits).add_service(events).add_service(admin);
+        let policies = PolicyTable::for_services(&services)?;
         let verifier = CachingVerifier::new(RemoteVerifier::new(&session), self.sessions);
         let auth = AuthLayer::new(policies, config.service_tokens.accepted()?, verifier);
         Ok(Service { routes, auth, layers: Vec::new(), ready: readiness(store) })
@@ -150,7 +141,7 @@ impl OrderService {
             .with_snapshot(Arc::new(snapshot));
         let answers = Arc::new(Answers::new(self.coordinator(store.clone())));
         let transfers = ConsumerHandle::new(ANSWERS, store.clone(), answers, source);
-        EventAdminServer::new(DOMAIN, vec![Arc::new(customers), Arc::new(transfers)], |extensions| {
+        EventAdminServer::new(vec![Arc::new(customers), Arc::new(transfers)], |extensions| {
             extensions.get().map_or_else(String::new, Principal::key)
         })
     }
@@ -182,6 +173,11 @@ impl std::fmt::Debug for OrderService {
     }
 }
 
+/// The full name of a service.
+const fn name<S: NamedService>(_: &S) -> &'static str {
+    S::NAME
+}
+
 /// The database answers, and has the schema that this binary was built with.
 fn readiness(store: Store) -> Readiness {
     Readiness::new(move || {
@@ -190,7 +186,7 @@ fn readiness(store: Store) -> Readiness {
             match store.schema().await {
                 Ok(Schema::Complete) => Ok(()),
                 Ok(Schema::Incomplete(missing)) => Err(format!("migrations are missing: {missing:?}")),
-                Err(error) => Err(error.chain()),
+                Err(error) => Err(chain(&error)),
             }
         }
     })

@@ -1,44 +1,54 @@
 //! Merchants' accounts and the book that they are in.
 
+use auth::Person;
 use types::Role;
 
-use super::{App, Caller};
+use super::App;
+use crate::domain::AccountRefused;
 use crate::domain::account::{Account, AccountKey, Entry};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::storage::TrialBalance;
+
+/// A page of an account's entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ListEntries {
+    pub(crate) key: AccountKey,
+    /// Only entries with a lower sequence.
+    pub(crate) below: Option<i64>,
+    pub(crate) size: u32,
+}
 
 impl App {
     /// An account, for its owner or an admin; one without entries is empty.
-    pub(crate) async fn account(&self, caller: Caller, key: AccountKey) -> Result<Account> {
+    pub(crate) async fn get_account(&self, caller: Person, key: AccountKey) -> Result<Account> {
         require_visible(caller, key)?;
         self.store.account_fetch(key).await
     }
 
-    /// At most `limit` entries of an account below a sequence, newest first, and whether there are more.
-    pub(crate) async fn account_entries(
+    /// A page of an account's entries, newest first, and whether there are more; for its owner or an admin.
+    pub(crate) async fn list_account_entries(
         &self,
-        caller: Caller,
-        key: AccountKey,
-        below: Option<i64>,
-        limit: u32,
+        caller: Person,
+        wish: ListEntries,
     ) -> Result<(Vec<Entry>, bool)> {
+        let ListEntries { key, below, size } = wish;
         require_visible(caller, key)?;
-        let mut entries = self.store.entries_list(key, below.unwrap_or(i64::MAX), limit + 1).await?;
-        let more = entries.len() > limit as usize;
-        entries.truncate(limit as usize);
+        let mut entries = self.store.entries_list(key, below.unwrap_or(i64::MAX), size + 1).await?;
+        let more = entries.len() > size as usize;
+        entries.truncate(size as usize);
         Ok((entries, more))
     }
 
     /// The sums of the book.
-    pub(crate) async fn trial_balance(&self) -> Result<TrialBalance> {
+    pub(crate) async fn get_trial_balance(&self) -> Result<TrialBalance> {
         self.store.trial_balance().await
     }
 }
 
-fn require_visible(caller: Caller, key: AccountKey) -> Result<()> {
+fn require_visible(caller: Person, key: AccountKey) -> Result<(), AccountRefused> {
     if caller.user_id == key.owner_id || caller.role == Role::Admin {
         Ok(())
     } else {
-        Err(Error::AccountNotFound(key.owner_id))
+        Err(AccountRefused::NotFound(key.owner_id))
     }
 }

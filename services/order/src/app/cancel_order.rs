@@ -1,11 +1,12 @@
 //! Cancelling an order that is not paid: its stock goes back.
 
-use types::{OrderId, Role};
+use auth::Person;
+use types::{Answer, Call, Keep, OrderId, Role};
 
-use super::{Answer, App, Call, Caller};
-use crate::domain::{Order, OrderOutcome};
-use crate::error::{Error, Result};
-use crate::storage::{Keep, Tx};
+use super::App;
+use crate::domain::{Order, OrderOutcome, OrderRefused};
+use crate::error::Result;
+use crate::storage::Tx;
 
 /// Which order, and as last read in which version.
 #[derive(Debug, Clone, Copy)]
@@ -19,33 +20,31 @@ impl App {
     pub(crate) async fn cancel_order(
         &self,
         call: &Call,
-        caller: Caller,
+        caller: Person,
         wish: CancelOrder,
     ) -> Result<Answer<Order>> {
-        if let Some(recorded) = self.store.request_find(&call.key).await? {
-            return self.replay_order(recorded, call).await;
+        if let Some(saved) = self.store.request_fetch(&call.key).await? {
+            return self.replay_order(saved, call).await;
         }
-        let work = |tx| self.try_cancel_order(tx, call, caller, wish);
-        match self.store.transaction("cancel_order", work).await? {
-            Some(order) => Ok(Answer::first(order)),
-            None => self.replay_order_of_first(call).await,
-        }
+        let work = |tx| self.cancel_order_in(tx, call, caller, wish);
+        let order = self.store.transaction("cancel_order", work).await?;
+        self.first_or_replay(order, call).await
     }
 
     /// `None` when another call with this request id was faster.
-    async fn try_cancel_order(
+    async fn cancel_order_in(
         &self,
         mut tx: Tx,
         call: &Call,
-        caller: Caller,
+        caller: Person,
         wish: CancelOrder,
     ) -> Result<Option<Order>> {
         let order = tx.order_lock(wish.order_id).await?;
-        // Those with this id that waited for the lock find here what the first one did.
-        if tx.request_find(&call.key).await?.is_some() {
+        // Calls with this id that waited for the lock find here what the first one did.
+        if tx.request_fetch(&call.key).await?.is_some() {
             return Ok(None);
         }
-        let mut order = order.ok_or(Error::OrderNotFound(wish.order_id))?;
+        let mut order = order.ok_or(OrderRefused::NotFound(wish.order_id))?;
         if caller.role != Role::Admin {
             order.require_customer(caller.user_id)?;
         }
@@ -53,7 +52,7 @@ impl App {
         let now = self.now();
         order.cancel(now)?;
         let outcome = OrderOutcome::Done { order_id: order.id, now: order.now.clone() };
-        if !tx.request_record(&call.key, &call.fingerprint, &outcome, Keep::Forever).await? {
+        if !tx.request_insert(call, &outcome, Keep::Forever).await? {
             return Ok(None);
         }
         tx.order_update(&order).await?;

@@ -3,22 +3,23 @@
 use types::UserId;
 
 use super::App;
-use crate::error::{Error, Result};
+use crate::domain::CustomerRefused;
+use crate::error::Result;
 
 impl App {
     /// The caller is an active customer. `known` is what the read model says.
     pub(super) async fn require_active(&self, user_id: UserId, known: Option<bool>) -> Result<()> {
         let is_active = match known {
             Some(is_active) => is_active,
-            None => self.learn(user_id).await?.ok_or(Error::UserNotFound(user_id))?,
+            None => self.learn(user_id).await?.ok_or(CustomerRefused::NotFound(user_id))?,
         };
-        if is_active { Ok(()) } else { Err(Error::CustomerDeactivated(user_id)) }
+        if is_active { Ok(()) } else { Err(CustomerRefused::Deactivated(user_id).into()) }
     }
 
     /// Makes sure that the read model has a user, if there is such a user.
     pub(super) async fn require_known(&self, user_id: UserId) -> Result<()> {
         if self.store.customer_fetch(user_id).await?.is_none() {
-            self.learn(user_id).await?.ok_or(Error::UserNotFound(user_id))?;
+            self.learn(user_id).await?.ok_or(CustomerRefused::NotFound(user_id))?;
         }
         Ok(())
     }

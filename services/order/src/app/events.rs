@@ -1,14 +1,21 @@
 //! What the use cases tell the other services: a change as the message of its event.
 
-use api::order::v1::{OrderCancelled, OrderPaid, OrderPlaced, OrderTransferred, ProductCreated};
-use events::{Aggregate, Headers, NewEvent};
+use api::call::Rpc as _;
+use api::order::v1::{
+    OrderCancelled, OrderPaid, OrderPlaced, OrderTransferred, PlaceOrderRequest, ProductCreated,
+};
+use events::{Aggregate, NewEvent};
 use prost::{Message, Name};
 use time::OffsetDateTime;
-use types::{EventId, UserId};
+use types::{Call, EventId, UserId};
 
-use super::{App, Call};
+use super::App;
 use crate::domain::{Order, Product, Sums};
 use crate::error::{Error, Result};
+use crate::transfers::Origin;
+
+/// The method whose recorded outcomes say who placed which order.
+pub(super) const PLACE_ORDER: &str = PlaceOrderRequest::METHOD;
 
 impl App {
     pub(super) fn product_created(&self, product: &Product, call: &Call) -> NewEvent {
@@ -67,12 +74,7 @@ impl App {
         call: &Call,
         now: OffsetDateTime,
     ) -> NewEvent {
-        let headers = Headers {
-            traceparent: runtime::telemetry::current_traceparent(),
-            tracestate: None,
-            request_id: Some(call.key.request_id),
-        };
-        NewEvent::new(self.new_id::<EventId>(), aggregate, version, payload, headers, now)
+        Origin::of(call, now).event(self.new_id::<EventId>(), aggregate, version, payload)
     }
 }
 

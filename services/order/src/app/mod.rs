@@ -1,7 +1,7 @@
 //! The use cases: one file each that changes something, `queries.rs` for the rest.
 //!
-//! A changing call is named by its [`Call`]; repeated, it gives the first [`Answer`] again. The order of checks is
-//! everywhere: what became of the request id, then whose the thing is, then its state.
+//! A call that changes something has a [`Call`]; repeated, it gives the first [`Answer`] again. Everything is checked in
+//! the same order: what became of the request id, then whose the thing is, then its state.
 
 mod accounts;
 mod cancel_order;
@@ -20,20 +20,22 @@ mod transfers;
 use std::sync::Arc;
 
 use time::OffsetDateTime;
-use types::{Clock, Fingerprint, IdSource, RequestKey, Role, UserId};
+use types::{Answer, Call, Clock, IdSource};
 
 use crate::clients::{Users, Wallets};
-use crate::domain::{Order, OrderOutcome};
+use crate::domain::{Order, OrderOutcome, OrderRefused};
 use crate::error::{Error, Result};
-use crate::storage::{Recorded, Store};
+use crate::storage::{Saved, Store};
 use crate::transfers::Coordinator;
 use known_offers::KnownOffers;
 
+pub(crate) use accounts::ListEntries;
 pub(crate) use cancel_order::CancelOrder;
 pub(crate) use create_product::CreateProduct;
-pub(crate) use refund_order::RefundOrder;
 pub(crate) use transfer_order::TransferOrder;
 pub(crate) use transfers::Explanation;
+
+pub(crate) use crate::transfers::RefundOrder;
 
 /// The use cases with all that they need. Cheap to clone.
 #[derive(Clone)]
@@ -45,38 +47,6 @@ pub(crate) struct App {
     known_offers: KnownOffers,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn IdSource>,
-}
-
-/// Which changing call it is, and what it says.
-#[derive(Debug, Clone)]
-pub(crate) struct Call {
-    pub(crate) key: RequestKey,
-    pub(crate) fingerprint: Fingerprint,
-}
-
-/// Who calls.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Caller {
-    pub(crate) user_id: UserId,
-    pub(crate) role: Role,
-}
-
-/// The answer to a changing call.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Answer<T> {
-    pub(crate) value: T,
-    /// It is the first answer, given again.
-    pub(crate) is_replay: bool,
-}
-
-impl<T> Answer<T> {
-    fn first(value: T) -> Self {
-        Self { value, is_replay: false }
-    }
-
-    fn replay(value: T) -> Self {
-        Self { value, is_replay: true }
-    }
 }
 
 impl App {
@@ -102,25 +72,28 @@ impl App {
         self.ids.next().into()
     }
 
+    /// The answer to a call about an order: its own, or that of the call that claimed its request id first.
+    async fn first_or_replay(&self, order: Option<Order>, call: &Call) -> Result<Answer<Order>> {
+        if let Some(order) = order {
+            return Ok(Answer::first(order));
+        }
+        let saved = self.store.request_fetch(&call.key).await?;
+        let saved = saved.ok_or_else(|| Error::internal("a request id was claimed and has no outcome"))?;
+        self.replay_order(saved, call).await
+    }
+
     /// Gives the first answer of a call about an order again.
-    async fn replay_order(&self, recorded: Recorded, call: &Call) -> Result<Answer<Order>> {
-        match recorded.outcome(&call.key, &call.fingerprint)? {
+    async fn replay_order(&self, saved: Saved, call: &Call) -> Result<Answer<Order>> {
+        match saved.outcome(call)? {
             OrderOutcome::Done { order_id, now } => {
                 let order = self.store.order_fetch(order_id).await?;
-                let order = order.ok_or_else(|| Error::internal("a recorded order does not exist"))?;
+                let order = order.ok_or_else(|| Error::internal("the order of an outcome does not exist"))?;
                 Ok(Answer::replay(order.at(now)))
             }
             OrderOutcome::OutOfStock { product_id, quantity, stock } => {
-                Err(Error::Replayed(Box::new(Error::OutOfStock { product_id, quantity, stock })))
+                let refused = OrderRefused::OutOfStock { product_id, quantity, stock };
+                Err(Error::Replayed(Box::new(refused.into())))
             }
         }
-    }
-
-    /// The answer of the call that claimed a request id first, which has ended.
-    async fn replay_order_of_first(&self, call: &Call) -> Result<Answer<Order>> {
-        let recorded = self.store.request_find(&call.key).await?;
-        let recorded =
-            recorded.ok_or_else(|| Error::internal("a request id was claimed and is not recorded"))?;
-        self.replay_order(recorded, call).await
     }
 }

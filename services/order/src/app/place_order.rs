@@ -3,12 +3,13 @@
 //! It is tried at once with the products as they were last seen, which takes one statement. That statement places the
 //! order or changes nothing; then everything is read, and what was read decides, also why the order is refused.
 
-use types::UserId;
+use auth::Person;
+use types::{Answer, Call, Failure, Keep};
 
-use super::{Answer, App, Call};
-use crate::domain::{Order, OrderOutcome, Placement, Shortage, Wanted};
+use super::App;
+use crate::domain::{Order, OrderOutcome, OrderRefused, Placement, Shortage, Wanted};
 use crate::error::{Error, Result};
-use crate::storage::{Keep, Placed, Retries};
+use crate::storage::{Placed, Retries};
 
 /// How often the products are read again because others bought them in between.
 const ATTEMPTS: usize = 8;
@@ -18,25 +19,26 @@ impl App {
     pub(crate) async fn place_order(
         &self,
         call: &Call,
-        customer_id: UserId,
-        wanted: &[Wanted],
+        caller: Person,
+        wanted: Vec<Wanted>,
     ) -> Result<Answer<Order>> {
+        let customer_id = caller.user_id;
         let product_ids: Vec<_> = wanted.iter().map(|item| item.product_id.uuid()).collect();
         let (id, now) = (self.new_id(), self.now());
         let mut retries = Retries::of("place_order");
-        if let Some(offers) = self.known_offers.of(wanted)
-            && let Ok(Placement::Possible(order)) = Placement::new(id, customer_id, wanted, &offers, now)
+        if let Some(offers) = self.known_offers.of(&wanted)
+            && let Ok(Placement::Possible(order)) = Placement::new(id, customer_id, &wanted, &offers, now)
             && self.try_to_place(&order, call, &mut retries).await? == Placed::Done
         {
             return Ok(Answer::first(order));
         }
         for _ in 0..ATTEMPTS {
             let view = self.store.placement_view(&call.key, customer_id, &product_ids).await?;
-            if let Some(recorded) = view.recorded {
-                return self.replay_order(recorded, call).await;
+            if let Some(saved) = view.saved {
+                return self.replay_order(saved, call).await;
             }
             self.require_active(customer_id, view.customer_is_active).await?;
-            let placement = Placement::new(id, customer_id, wanted, &view.offers, now)?;
+            let placement = Placement::new(id, customer_id, &wanted, &view.offers, now)?;
             self.known_offers.remember(view.offers);
             let order = match placement {
                 Placement::Possible(order) => order,
@@ -44,21 +46,21 @@ impl App {
             };
             match self.try_to_place(&order, call, &mut retries).await? {
                 Placed::Done => return Ok(Answer::first(order)),
-                Placed::RequestTaken => return self.replay_order_of_first(call).await,
-                Placed::Unfounded => {}
+                Placed::RequestTaken => return self.first_or_replay(None, call).await,
+                Placed::Outdated => {}
             }
         }
-        Err(Error::Contention)
+        Err(Error::contention("the products changed each time that they were read"))
     }
 
     /// Places the order if all is as it supposes. When others were in the way (a lock that was not free in time, a
     /// deadlock), nobody knows what they have changed: it waits a moment, and what the order supposes is read again.
     async fn try_to_place(&self, order: &Order, call: &Call, retries: &mut Retries) -> Result<Placed> {
         let event = self.order_placed(order, call);
-        match self.store.order_place(order, &event, &call.key, &call.fingerprint).await {
-            Err(Error::Conflict(source)) => {
+        match self.store.order_place(order, &event, call).await {
+            Err(Error::Failure(Failure::Contention(source))) => {
                 retries.pause(source).await?;
-                Ok(Placed::Unfounded)
+                Ok(Placed::Outdated)
             }
             placed => placed,
         }
@@ -66,11 +68,11 @@ impl App {
 
     async fn refuse(&self, call: &Call, shortage: Shortage) -> Result<Answer<Order>> {
         let outcome = OrderOutcome::from(shortage);
-        if self.store.request_record(&call.key, &call.fingerprint, &outcome, Keep::Forever).await? {
+        if self.store.request_insert(call, &outcome, Keep::Forever).await? {
             fault::point!("business.committed", "place_order_refused");
-            Err(shortage.into())
+            Err(OrderRefused::from(shortage).into())
         } else {
-            self.replay_order_of_first(call).await
+            self.first_or_replay(None, call).await
         }
     }
 }

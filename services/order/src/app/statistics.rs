@@ -6,7 +6,7 @@ use events::Mark;
 use types::UserId;
 
 use super::App;
-use super::events::sums_changed;
+use super::events::{PLACE_ORDER, sums_changed};
 use crate::domain::Sums;
 use crate::error::Result;
 use crate::storage::SumsSnapshot;
@@ -21,8 +21,8 @@ pub(crate) struct Statistics {
 
 impl App {
     /// Begins to read everybody's sums.
-    pub(crate) async fn statistics(&self) -> Result<Statistics> {
-        let mut snapshot = self.store.sums_snapshot().await?;
+    pub(crate) async fn snapshot_order_statistics(&self) -> Result<Statistics> {
+        let mut snapshot = self.store.sums_snapshot(PLACE_ORDER).await?;
         let mut ahead: BTreeMap<UserId, Sums> = BTreeMap::new();
         for event in std::mem::take(&mut snapshot.pending) {
             for (user_id, change) in sums_changed(&event.event_type, &event.payload)? {

@@ -1,16 +1,18 @@
 //! Transfers for those whom they concern, for participants, and for operators.
 
-use events::{Headers, Mark};
+use auth::Person;
+use events::Mark;
 use futures_util::Stream;
 use futures_util::stream;
-use types::{RequestKey, Role, TransferId};
+use types::{Answer, Call, Role, TransferId};
 
-use super::{Answer, App, Call, Caller};
+use super::App;
 use crate::clients::WalletHold;
+use crate::domain::TransferRefused;
 use crate::domain::transfer::Transfer;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::storage::Told;
-use crate::transfers::{Acted, Decided, Request};
+use crate::transfers::Decided;
 
 /// This service, and the other one that knows of transfers.
 const HERE: &str = "order-service";
@@ -27,21 +29,20 @@ pub(crate) struct Explanation {
 
 impl App {
     /// A transfer that concerns the caller.
-    pub(crate) async fn transfer(&self, caller: Caller, id: TransferId) -> Result<Transfer> {
-        self.store
-            .transfer_fetch(id)
-            .await?
-            .filter(|transfer| caller.role == Role::Admin || transfer.is_of(caller.user_id))
-            .ok_or(Error::TransferNotFound(id))
+    pub(crate) async fn get_transfer(&self, caller: Person, id: TransferId) -> Result<Transfer> {
+        let transfer = self.store.transfer_fetch(id).await?;
+        let transfer =
+            transfer.filter(|transfer| caller.role == Role::Admin || transfer.is_of(caller.user_id));
+        Ok(transfer.ok_or(TransferRefused::NotFound(id))?)
     }
 
     /// A transfer now and after each change, until its end.
     pub(crate) async fn watch_transfer(
         &self,
-        caller: Caller,
+        caller: Person,
         id: TransferId,
     ) -> Result<impl Stream<Item = Result<Transfer>> + Send + 'static> {
-        let first = self.transfer(caller, id).await?;
+        let first = self.get_transfer(caller, id).await?;
         let transfers = self.transfers.clone();
         Ok(stream::unfold(Next::Tell(Box::new(first)), move |next| {
             let transfers = transfers.clone();
@@ -62,7 +63,7 @@ impl App {
 
     /// What both services know of a transfer.
     pub(crate) async fn explain_transfer(&self, id: TransferId) -> Result<Explanation> {
-        let transfer = self.store.transfer_fetch(id).await?.ok_or(Error::TransferNotFound(id))?;
+        let transfer = self.store.transfer_fetch(id).await?.ok_or(TransferRefused::NotFound(id))?;
         let history = self.store.transfer_history(id).await?;
         let mut steps = vec![(HERE, started(&transfer))];
         steps.extend(decided(&transfer).map(|step| (HERE, step)));
@@ -83,19 +84,18 @@ impl App {
     }
 
     /// The decision, for a participant whose hold is past its time, and whose mark on our stream is this.
-    pub(crate) async fn decision(&self, id: TransferId, mark: Mark) -> Result<Decided> {
-        let traceparent = runtime::telemetry::current_traceparent();
-        self.transfers.decision(id, &mark, Headers { traceparent, ..Headers::default() }).await
+    pub(crate) async fn get_decision(&self, id: TransferId, mark: Mark) -> Result<Decided> {
+        self.transfers.decision(id, &mark).await
     }
 
     /// Sends the present step's command once more.
     pub(crate) async fn retry_transfer(&self, call: &Call, id: TransferId) -> Result<Answer<Transfer>> {
-        Ok(self.transfers.retry(&call.into(), id).await?.into())
+        self.transfers.retry(call, id).await
     }
 
     /// Cancels an undecided transfer.
     pub(crate) async fn cancel_transfer(&self, call: &Call, id: TransferId) -> Result<Answer<Transfer>> {
-        Ok(self.transfers.cancel(&call.into(), id).await?.into())
+        self.transfers.cancel(call, id).await
     }
 }
 
@@ -106,32 +106,11 @@ enum Next {
     End,
 }
 
-impl From<Acted> for Answer<Transfer> {
-    fn from(acted: Acted) -> Self {
-        Self { value: acted.transfer, is_replay: acted.joined }
-    }
-}
-
-impl From<&Call> for Request {
-    fn from(call: &Call) -> Self {
-        let RequestKey { request_id, .. } = call.key;
-        Self {
-            key: call.key.clone(),
-            fingerprint: call.fingerprint.clone(),
-            headers: Headers {
-                traceparent: runtime::telemetry::current_traceparent(),
-                tracestate: None,
-                request_id: Some(request_id),
-            },
-        }
-    }
-}
-
 fn started(transfer: &Transfer) -> Told {
-    let Transfer { kind, amount, order_id, key, .. } = transfer;
+    let Transfer { kind, amount, order_id, principal, .. } = transfer;
     Told {
         at: transfer.created_at,
-        description: format!("{} asked to {kind} {amount} for order {order_id}", key.principal),
+        description: format!("{principal} asked to {kind} {amount} for order {order_id}"),
         event_id: None,
         traceparent: None,
     }

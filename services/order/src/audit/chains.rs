@@ -76,9 +76,12 @@ impl Book for Audits {
 
     async fn keep(&self, advances: Vec<Advance<AccountKey>>, sums: Sums) -> Result<()> {
         let advance = self.store.transaction("audit_advance", async |mut tx| {
-            tx.audit_advance(&advances, &sums).await?;
-            tx.commit().await
+            let is_kept = tx.audit_advance(&advances, &sums).await?;
+            if is_kept {
+                tx.commit().await?;
+            }
+            Ok(is_kept)
         });
-        advance.await
+        if advance.await? { Ok(()) } else { Err(Error::contention("another audit has followed the same chains")) }
     }
 }

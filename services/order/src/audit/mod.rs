@@ -100,7 +100,7 @@ impl Audits {
     /// An audit at its beginning, once no other is on its way.
     ///
     /// # Errors
-    /// [`Error::Contention`] when another one does not end.
+    /// [`types::Failure::Contention`] when another one does not end.
     pub(crate) async fn start(&self, is_full: bool) -> Result<Pass> {
         let give_up = Instant::now() + TURN_WITHIN;
         loop {
@@ -108,7 +108,7 @@ impl Audits {
                 return Ok(pass);
             }
             if Instant::now() >= give_up {
-                return Err(Error::Contention);
+                return Err(Error::contention("another audit does not end"));
             }
             sleep(TURN_POLL).await;
         }

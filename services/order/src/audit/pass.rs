@@ -5,7 +5,7 @@ use std::time::Duration;
 use bookkeeping::{Chains, Finding};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
-use types::{OrderId, TransferId};
+use types::{OrderId, TransferId, chain};
 use uuid::Uuid;
 
 use super::{Audits, LEASE};
@@ -94,7 +94,7 @@ impl Pass {
             let mut work = Box::pin(self.try_step());
             loop {
                 if !store.audit_renew(owner, LEASE).await? {
-                    return Err(Error::Contention);
+                    return Err(Error::contention("another audit has taken the turn"));
                 }
                 if let Ok(stepped) = timeout(RENEW_EVERY, &mut work).await {
                     return stepped;
@@ -107,7 +107,7 @@ impl Pass {
             let failed = self.audits.store.audit_fail(owner, &error.to_string(), self.is_full).await;
             self.has_turn = false;
             if let Err(error) = failed {
-                tracing::debug!(error = error.chain(), "an audit's turn runs out by itself");
+                tracing::debug!(error = chain(&error), "an audit's turn runs out by itself");
             }
         }
         stepped
@@ -193,7 +193,7 @@ impl Pass {
             has_only_full: self.has_only_full,
         };
         let ended = self.audits.store.audit_end(self.owner, self.turn.started_at, outcome).await?;
-        let audit = ended.ok_or(Error::Contention)?;
+        let audit = ended.ok_or_else(|| Error::contention("another audit has taken the turn"))?;
         self.has_turn = false;
         tell(&audit);
         Ok(audit)
@@ -207,7 +207,7 @@ impl Drop for Pass {
             let (store, owner) = (self.audits.store.clone(), self.owner);
             let give_up = async move {
                 if let Err(error) = store.audit_give_up(owner).await {
-                    tracing::debug!(error = error.chain(), "an audit's turn runs out by itself");
+                    tracing::debug!(error = chain(&error), "an audit's turn runs out by itself");
                 }
             };
             self.audits.tracker.spawn_on(give_up, &runtime);

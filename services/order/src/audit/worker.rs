@@ -78,5 +78,5 @@ async fn finish(mut pass: Pass) -> Result<()> {
 
 /// Another auditor that is at work is no failure; one that took the turn away in the middle is.
 fn tell(error: &Error, full: bool) {
-    tracing::warn!(target: "audit", error = error.chain(), full, "the books could not be audited");
+    tracing::warn!(target: "audit", error = types::chain(error), full, "the books could not be audited");
 }

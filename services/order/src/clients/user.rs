@@ -6,10 +6,10 @@ use api::user::v1::{GetUserRequest, SnapshotUsersRequest, SnapshotUsersResponse,
 use events::Head;
 use runtime::client::{Outcome, Peer, PeerChannel, RetryPolicy, classify, retry_unavailable};
 use tonic::{Status, Streaming};
-use types::UserId;
+use types::{Failure, RETRY_AFTER, UserId};
 
 use crate::domain::Customer;
-use crate::error::{Error, RETRY_AFTER, Result};
+use crate::error::{Error, Result};
 
 /// The stream of user service's events.
 pub(crate) const STREAM: &str = "user";
@@ -112,7 +112,8 @@ fn failed(status: Status) -> Error {
     match classify(&status) {
         Outcome::DidNotHappen { retryable: false, .. } => Error::internal(status),
         Outcome::Unknown { retry_after } => {
-            Error::Unavailable { retry_after: retry_after.unwrap_or(RETRY_AFTER), source: status.into() }
+            let retry_after = retry_after.unwrap_or(RETRY_AFTER);
+            Failure::Unavailable { retry_after, source: status.into() }.into()
         }
         Outcome::DidNotHappen { .. } | Outcome::Happened => Error::unavailable(status),
     }

@@ -12,6 +12,14 @@ use types::{BALANCE_MAX, Currency, Money, OrderId, PostingId, TransferId, UserId
 
 use super::transfer::Kind;
 
+/// Why an account is not shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AccountRefused {
+    /// The user has no account that the caller may see.
+    #[error("there is no such account")]
+    NotFound(UserId),
+}
+
 /// Whose account in which currency: accounts are locked in the order of their keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct AccountKey {

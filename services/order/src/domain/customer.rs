@@ -2,6 +2,17 @@
 
 use types::{Role, UserId};
 
+/// Why somebody cannot be the customer of an order. Nothing changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CustomerRefused {
+    /// No such user.
+    #[error("there is no such user")]
+    NotFound(UserId),
+    /// The user is deactivated.
+    #[error("the user is deactivated")]
+    Deactivated(UserId),
+}
+
 /// A user as the read model has it, or as user service tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Customer {

@@ -16,11 +16,14 @@ mod stored_money;
 mod sums;
 pub(crate) mod transfer;
 
+pub use account::AccountRefused;
 pub(crate) use customer::Customer;
-pub use order::OrderState;
+pub use customer::CustomerRefused;
 pub(crate) use order::{Order, OrderItem, OrderNow};
+pub use order::{OrderRefused, OrderState};
 pub(crate) use outcome::OrderOutcome;
 pub(crate) use placement::{ITEMS_MAX, Offer, Placement, QUANTITY_MAX, Shortage, Wanted};
+pub use product::ProductRefused;
 pub(crate) use product::{NAME_MAX, Product, STOCK_MAX};
 pub(crate) use sums::Sums;
-pub use transfer::Reason;
+pub use transfer::{Reason, TransferRefused};

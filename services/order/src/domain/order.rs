@@ -7,7 +7,51 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use types::{Money, OrderId, ProductId, Role, UserId};
 
-use crate::error::{Error, Result};
+use super::ProductRefused;
+
+/// Why an order is not placed, shown or changed. Nothing changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum OrderRefused {
+    /// No such order, or the caller has nothing to do with it.
+    #[error("there is no such order")]
+    NotFound(OrderId),
+    /// A product cannot be ordered.
+    #[error(transparent)]
+    Product(#[from] ProductRefused),
+    /// Fewer are in stock than the order wants.
+    #[error("product {product_id} is out of stock: {quantity} wanted, {stock} left")]
+    OutOfStock {
+        /// The first such product.
+        product_id: ProductId,
+        /// How many were wanted.
+        quantity: i64,
+        /// How many there were.
+        stock: i64,
+    },
+    /// The products belong to different merchants.
+    #[error("the products of an order must belong to one merchant; {0} belongs to another")]
+    SellerMismatch(ProductId),
+    /// The products have prices in different currencies.
+    #[error("the products of an order must have one currency; {0} has another")]
+    CurrencyMismatch(ProductId),
+    /// The products cost more together than an order may.
+    #[error("the items cost too much together")]
+    TotalOverflow,
+    /// The order's state does not allow it.
+    #[error("the order is {state}")]
+    InvalidState {
+        /// Which order.
+        order_id: OrderId,
+        /// Its state.
+        state: OrderState,
+    },
+    /// A payment of the order is running.
+    #[error("a payment of the order is running")]
+    PaymentPending(OrderId),
+    /// The order has changed since the caller read it.
+    #[error("the order has changed since it was read")]
+    VersionMismatch(OrderId),
+}
 
 /// How far an order is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,43 +156,43 @@ impl Order {
     }
 
     /// To all but its customer, the order does not exist where only its customer may act.
-    pub(crate) fn require_customer(&self, user_id: UserId) -> Result<()> {
-        if user_id == self.now.customer_id { Ok(()) } else { Err(Error::OrderNotFound(self.id)) }
+    pub(crate) fn require_customer(&self, user_id: UserId) -> Result<(), OrderRefused> {
+        if user_id == self.now.customer_id { Ok(()) } else { Err(OrderRefused::NotFound(self.id)) }
     }
 
     /// The caller acts on what it has read, if it says so.
-    pub(crate) fn require_version(&self, expected: Option<i64>) -> Result<()> {
+    pub(crate) fn require_version(&self, expected: Option<i64>) -> Result<(), OrderRefused> {
         match expected {
-            Some(version) if version != self.now.version => Err(Error::VersionMismatch(self.id)),
+            Some(version) if version != self.now.version => Err(OrderRefused::VersionMismatch(self.id)),
             _ => Ok(()),
         }
     }
 
     /// Cancels it: only while nothing was paid.
-    pub(crate) fn cancel(&mut self, now: OffsetDateTime) -> Result<()> {
+    pub(crate) fn cancel(&mut self, now: OffsetDateTime) -> Result<(), OrderRefused> {
         match self.now.state {
             OrderState::Placed => {
                 self.now.state = OrderState::Cancelled;
                 self.changed(now);
                 Ok(())
             }
-            OrderState::PaymentPending => Err(Error::PaymentPending(self.id)),
+            OrderState::PaymentPending => Err(OrderRefused::PaymentPending(self.id)),
             state @ (OrderState::Paid | OrderState::Cancelled) => {
-                Err(Error::InvalidState { order_id: self.id, state })
+                Err(OrderRefused::InvalidState { order_id: self.id, state })
             }
         }
     }
 
     /// Hands it to another customer: any time but while a payment runs.
-    pub(crate) fn hand_over(&mut self, to: UserId, now: OffsetDateTime) -> Result<()> {
+    pub(crate) fn hand_over(&mut self, to: UserId, now: OffsetDateTime) -> Result<(), OrderRefused> {
         match self.now.state {
             OrderState::Placed | OrderState::Paid => {
                 self.now.customer_id = to;
                 self.changed(now);
                 Ok(())
             }
-            OrderState::PaymentPending => Err(Error::PaymentPending(self.id)),
-            state @ OrderState::Cancelled => Err(Error::InvalidState { order_id: self.id, state }),
+            OrderState::PaymentPending => Err(OrderRefused::PaymentPending(self.id)),
+            state @ OrderState::Cancelled => Err(OrderRefused::InvalidState { order_id: self.id, state }),
         }
     }
 
@@ -213,6 +257,6 @@ mod tests {
     fn a_stale_version_is_refused_and_none_matches_any() {
         let order = order(OrderState::Placed);
         assert!(order.require_version(None).is_ok() && order.require_version(Some(1)).is_ok());
-        assert!(matches!(order.require_version(Some(2)), Err(Error::VersionMismatch(_))));
+        assert!(matches!(order.require_version(Some(2)), Err(OrderRefused::VersionMismatch(_))));
     }
 }

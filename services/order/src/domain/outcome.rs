@@ -3,8 +3,7 @@
 use serde::{Deserialize, Serialize};
 use types::{OrderId, ProductId};
 
-use super::{OrderNow, Shortage};
-use crate::error::Error;
+use super::{OrderNow, OrderRefused, Shortage};
 
 /// The outcome of a call that makes or changes an order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,7 +21,7 @@ impl From<Shortage> for OrderOutcome {
     }
 }
 
-impl From<Shortage> for Error {
+impl From<Shortage> for OrderRefused {
     fn from(Shortage { product_id, quantity, stock }: Shortage) -> Self {
         Self::OutOfStock { product_id, quantity, stock }
     }

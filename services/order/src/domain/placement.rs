@@ -5,8 +5,7 @@ use std::collections::HashMap;
 use time::OffsetDateTime;
 use types::{AMOUNT_MAX, Money, OrderId, ProductId, UserId};
 
-use super::{Order, OrderItem, OrderNow, OrderState};
-use crate::error::{Error, Result};
+use super::{Order, OrderItem, OrderNow, OrderRefused, OrderState, ProductRefused};
 
 /// The most items of one order.
 pub(crate) const ITEMS_MAX: usize = 100;
@@ -55,22 +54,22 @@ impl Placement {
         wanted: &[Wanted],
         offers: &[Offer],
         now: OffsetDateTime,
-    ) -> Result<Self> {
+    ) -> Result<Self, OrderRefused> {
         let offers: HashMap<_, _> = offers.iter().map(|offer| (offer.product_id, offer)).collect();
         let wanted: Vec<(&Wanted, &Offer)> = wanted
             .iter()
             .map(|item| {
-                let offer = offers.get(&item.product_id).ok_or(Error::ProductNotFound(item.product_id))?;
+                let offer = offers.get(&item.product_id).ok_or(ProductRefused::NotFound(item.product_id))?;
                 Ok((item, *offer))
             })
-            .collect::<Result<_>>()?;
-        let Some((_, first)) = wanted.first() else { return Err(Error::internal("an order without items")) };
+            .collect::<Result<_, OrderRefused>>()?;
+        let (_, first) = wanted.first().expect("a request without items is refused before");
         let (seller_id, currency) = (first.seller_id, first.unit_price.currency);
         if let Some((_, other)) = wanted.iter().find(|(_, offer)| offer.seller_id != seller_id) {
-            return Err(Error::SellerMismatch(other.product_id));
+            return Err(OrderRefused::SellerMismatch(other.product_id));
         }
         if let Some((_, other)) = wanted.iter().find(|(_, offer)| offer.unit_price.currency != currency) {
-            return Err(Error::CurrencyMismatch(other.product_id));
+            return Err(OrderRefused::CurrencyMismatch(other.product_id));
         }
         let total = Money::new(currency, total(&wanted)?);
         if let Some((item, offer)) = wanted.iter().find(|(item, offer)| offer.stock < item.quantity) {
@@ -101,14 +100,14 @@ impl Placement {
 }
 
 /// The sum in 128 bits, where whatever a hundred prices and quantities may be fits.
-fn total(wanted: &[(&Wanted, &Offer)]) -> Result<i64> {
+fn total(wanted: &[(&Wanted, &Offer)]) -> Result<i64, OrderRefused> {
     let total: i128 = wanted
         .iter()
         .map(|(item, offer)| i128::from(item.quantity) * i128::from(offer.unit_price.minor_units))
         .sum();
     match i64::try_from(total) {
         Ok(total) if total <= AMOUNT_MAX => Ok(total),
-        _ => Err(Error::TotalOverflow),
+        _ => Err(OrderRefused::TotalOverflow),
     }
 }
 
@@ -117,7 +116,7 @@ mod tests {
     use super::*;
     use crate::domain::fixtures::{offer, user};
 
-    fn place(wanted: &[Wanted], offers: &[Offer]) -> Result<Placement> {
+    fn place(wanted: &[Wanted], offers: &[Offer]) -> Result<Placement, OrderRefused> {
         let id = OrderId::from_uuid(uuid::Uuid::from_u128(1));
         Placement::new(id, user(1), wanted, offers, OffsetDateTime::UNIX_EPOCH)
     }
@@ -147,7 +146,7 @@ mod tests {
         let beyond = offer(2, "EUR", i64::MAX, i64::MAX);
         for wanted in [vec![want(&at_limit, 2)], vec![want(&beyond, 2)], vec![want(&beyond, QUANTITY_MAX)]] {
             let result = place(&wanted, &[at_limit.clone(), beyond.clone()]);
-            assert!(matches!(result, Err(Error::TotalOverflow)), "{result:?}");
+            assert_eq!(result, Err(OrderRefused::TotalOverflow));
         }
     }
 
@@ -156,12 +155,11 @@ mod tests {
         let (tea, cup) = (offer(1, "EUR", 1, 10), offer(2, "JPY", 1, 10));
         let wanted = [want(&tea, 1), want(&cup, 1)];
         let result = place(&wanted, &[tea.clone(), cup.clone()]);
-        assert!(matches!(result, Err(Error::CurrencyMismatch(id)) if id == cup.product_id));
+        assert_eq!(result, Err(OrderRefused::CurrencyMismatch(cup.product_id)));
         let other = Offer { seller_id: user(7), ..cup.clone() };
-        assert!(
-            matches!(place(&wanted, &[tea.clone(), other]), Err(Error::SellerMismatch(id)) if id == cup.product_id)
-        );
-        assert!(matches!(place(&wanted, &[tea]), Err(Error::ProductNotFound(id)) if id == cup.product_id));
+        let result = place(&wanted, &[tea.clone(), other]);
+        assert_eq!(result, Err(OrderRefused::SellerMismatch(cup.product_id)));
+        assert_eq!(place(&wanted, &[tea]), Err(ProductRefused::NotFound(cup.product_id).into()));
     }
 
     #[test]

@@ -6,6 +6,14 @@ use types::{Money, ProductId, UserId};
 
 use super::stored_money;
 
+/// Why nothing is told or sold of a product.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ProductRefused {
+    /// No such product.
+    #[error("there is no such product")]
+    NotFound(ProductId),
+}
+
 /// The longest name, in characters.
 pub(crate) const NAME_MAX: usize = 200;
 /// The largest stock that a product starts with.

@@ -14,7 +14,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
-use types::{Fingerprint, Money, OrderId, RequestKey, TransferId, UserId};
+use types::{Money, OrderId, TransferId, UserId};
 
 use super::OrderNow;
 
@@ -53,16 +53,6 @@ pub(crate) enum Kind {
 }
 
 names!(Kind, Pay => "pay", Refund => "refund");
-
-impl Kind {
-    /// The method that starts one, as in [`RequestKey`].
-    pub(crate) const fn method(self) -> &'static str {
-        match self {
-            Self::Pay => "order.v1.TransferService/PayOrder",
-            Self::Refund => "order.v1.TransferService/RefundOrder",
-        }
-    }
-}
 
 /// How far it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -176,15 +166,47 @@ impl Reason {
     }
 }
 
+/// Why a transfer is not shown, or does not do what its caller wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TransferRefused {
+    /// No such transfer, or the caller has nothing to do with it.
+    #[error("there is no such transfer")]
+    NotFound(TransferId),
+    /// The transfer was cancelled: no money moved, and none will under its request id.
+    #[error("no money moved: {reason}")]
+    Cancelled {
+        /// Which transfer.
+        transfer_id: TransferId,
+        /// The order that was to be paid or refunded.
+        order_id: OrderId,
+        /// Whose wallet takes part.
+        wallet_user_id: UserId,
+        /// Why it was cancelled.
+        reason: Reason,
+    },
+    /// The transfer has not ended yet. It goes on, and a repeat of the request waits for its end again.
+    #[error("the transfer is still running")]
+    Running(TransferId),
+    /// The transfer is decided, and no decision changes.
+    #[error("the transfer is decided already")]
+    AlreadyDecided(TransferId),
+    /// The transfer has ended, so there is no command to send again.
+    #[error("the transfer is {state}")]
+    Ended {
+        /// Which transfer.
+        transfer_id: TransferId,
+        /// Its state.
+        state: &'static str,
+    },
+}
+
 /// A movement of credit between a wallet (user service) and an account (here).
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Transfer {
     /// Made by the server.
     pub(crate) id: TransferId,
-    /// The request that started it.
-    pub(crate) key: RequestKey,
-    /// What that request said.
-    pub(crate) fingerprint: Fingerprint,
+    /// Who started it.
+    pub(crate) principal: String,
     /// What it is for.
     pub(crate) kind: Kind,
     /// The order.
@@ -234,7 +256,7 @@ impl Transfer {
     pub(crate) fn is_of(&self, user_id: UserId) -> bool {
         self.wallet_user_id == user_id
             || self.account_owner_id == user_id
-            || self.key.principal == user_id.to_string()
+            || self.principal == user_id.to_string()
     }
 }
 

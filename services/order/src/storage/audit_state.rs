@@ -170,12 +170,12 @@ impl Store {
 
 impl Tx {
     /// Keeps how far the audit has come with some accounts, and adds what was new to the sums.
-    /// [`Error::Contention`] when another audit has moved one of them.
+    /// `false` when another audit has moved one of them: roll back.
     pub(crate) async fn audit_advance(
         &mut self,
         advances: &[Advance<AccountKey>],
         sums: &Sums,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         fn each<T>(advances: &[Advance<AccountKey>], column: impl Fn(&Advance<AccountKey>) -> T) -> Vec<T> {
             advances.iter().map(column).collect()
         }
@@ -197,7 +197,7 @@ impl Tx {
         .bind(each(advances, |advance| advance.to.hash.to_vec()))
         .bind(each(advances, |advance| advance.from.map_or(0, |from| from.sequence)));
         if self.execute(query).await? != advances.len() as u64 {
-            return Err(Error::Contention);
+            return Ok(false);
         }
         let query = sqlx::query(
             "INSERT INTO audit_sums AS kept (account, currency, debit, credit)
@@ -209,6 +209,7 @@ impl Tx {
         .bind(sums.0.keys().map(|(_, currency)| currency.code().to_owned()).collect::<Vec<_>>())
         .bind(sums.0.values().map(|(debit, _)| *debit).collect::<Vec<_>>())
         .bind(sums.0.values().map(|(_, credit)| *credit).collect::<Vec<_>>());
-        self.execute(query).await.map(drop)
+        self.execute(query).await?;
+        Ok(true)
     }
 }

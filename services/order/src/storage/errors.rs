@@ -2,14 +2,14 @@
 
 use deadpool::managed::PoolError;
 
-use crate::error::{Error, Source};
+use types::Failure;
+
+use crate::error::Error;
 
 /// The name of the constraint that a statement violated.
 pub(crate) fn violated(error: &Error) -> Option<&str> {
-    match error {
-        Error::Constraint { name, .. } => Some(name),
-        _ => None,
-    }
+    let Error::Failure(Failure::Internal(cause)) = error else { return None };
+    cause.downcast_ref::<sqlx::Error>()?.as_database_error()?.constraint()
 }
 
 impl From<sqlx::Error> for Error {
@@ -17,8 +17,7 @@ impl From<sqlx::Error> for Error {
         match &error {
             sqlx::Error::Database(database) => {
                 let code = database.code().unwrap_or_default().into_owned();
-                let constraint = database.constraint().map(str::to_owned);
-                by_sqlstate(&code, constraint, error)
+                by_sqlstate(&code, error).into()
             }
             // A closed or broken connection, in the middle of whatever was going on.
             sqlx::Error::Io(_)
@@ -30,20 +29,19 @@ impl From<sqlx::Error> for Error {
     }
 }
 
-fn by_sqlstate(code: &str, constraint: Option<String>, error: sqlx::Error) -> Error {
-    let source: Source = error.into();
+fn by_sqlstate(code: &str, error: sqlx::Error) -> Failure {
     match (code, code.get(..2).unwrap_or_default()) {
         // Serialization failure, deadlock, lock timeout.
-        ("40001" | "40P01" | "55P03", _) => Error::Conflict(source),
+        ("40001" | "40P01" | "55P03", _) => Failure::contention(error),
         // Read-only transaction: a standby, or an operator's setting.
-        ("25006", _) => Error::StorageUnavailable(source),
+        ("25006", _) => Failure::StorageUnavailable(error.into()),
         // Statement timeout, idle in transaction too long, the server's own shutdown or start.
-        ("57014" | "25P03" | "57P01" | "57P02" | "57P03" | "57P05", _) => Error::unavailable(source),
+        ("57014" | "25P03" | "57P01" | "57P02" | "57P03" | "57P05", _) => Failure::unavailable(error),
         // 53: out of memory or connections, disk full; 58: I/O error.
-        ("53100", _) | (_, "58") => Error::StorageUnavailable(source),
-        (_, "08" | "53") => Error::unavailable(source),
-        (_, "23") => Error::Constraint { name: constraint.unwrap_or_default(), source },
-        _ => Error::Internal(source),
+        ("53100", _) | (_, "58") => Failure::StorageUnavailable(error.into()),
+        (_, "08" | "53") => Failure::unavailable(error),
+        // Also a violated constraint: who expects one asks `violated`.
+        _ => Failure::internal(error),
     }
 }
 

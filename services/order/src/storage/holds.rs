@@ -142,7 +142,7 @@ impl Tx {
         .bind(hold.version);
         match self.execute(query).await {
             // Another transaction has inserted it since it was looked for: look again.
-            Err(error) if violated(&error) == Some("holds_pkey") => Err(Error::Conflict(error.into())),
+            Err(error) if violated(&error) == Some("holds_pkey") => Err(Error::contention(error)),
             result => result.map(drop),
         }
     }

@@ -40,10 +40,10 @@ use sqlx::FromRow;
 use sqlx::postgres::{PgArguments, PgRow, Postgres};
 use sqlx::query::Query;
 use tokio::sync::Notify;
-use types::Backoff;
+use types::{Backoff, Cause, Failure};
 
 use crate::config::PostgresConfig;
-use crate::error::{Error, Result, Source};
+use crate::error::{Error, Result};
 
 pub(crate) use audit_state::Turn;
 pub(crate) use errors::violated;
@@ -53,11 +53,10 @@ pub(crate) use placements::Placed;
 pub(crate) use pool::Connection;
 use pool::Connector;
 pub use pool::Use;
-pub(crate) use requests::{Keep, Recorded};
+pub(crate) use requests::Saved;
 pub(crate) use statistics::SumsSnapshot;
 pub(crate) use transfer_history::Told;
 pub(crate) use transfer_leases::{Claim, Look};
-pub(crate) use transfer_start::Begun;
 pub(crate) use transfers::OperatorAct;
 
 /// The stream of this service's events.
@@ -127,7 +126,7 @@ impl Store {
     /// when concurrent changes got in the way it is done again, a few times, with jitter. `name` is for logs.
     ///
     /// # Errors
-    /// Those of `work`; [`Error::Contention`] when concurrent changes got in the way every time.
+    /// Those of `work`; [`Failure::Contention`] when concurrent changes got in the way every time.
     pub async fn transaction<T, F, Fut>(&self, name: &'static str, mut work: F) -> Result<T>
     where
         F: FnMut(Tx) -> Fut,
@@ -143,7 +142,7 @@ impl Store {
             let result = work(tx).await;
             home.roll_back().await;
             match result {
-                Err(Error::Conflict(source)) => retries.pause(source).await?,
+                Err(Error::Failure(Failure::Contention(source))) => retries.pause(source).await?,
                 result => return result,
             }
         }
@@ -174,8 +173,8 @@ impl Retries {
     /// Waits until it is time to try again.
     ///
     /// # Errors
-    /// [`Error::Contention`] when it was tried often enough.
-    pub(crate) async fn pause(&mut self, source: Source) -> Result<()> {
+    /// [`Failure::Contention`] when it was tried often enough.
+    pub(crate) async fn pause(&mut self, source: Cause) -> Result<()> {
         let name = self.name;
         tracing::debug!(
             name,
@@ -189,7 +188,7 @@ impl Retries {
                 attempts = ATTEMPTS,
                 "gave up: concurrent changes got in the way every time"
             );
-            return Err(Error::Contention);
+            return Err(Error::contention(source));
         }
         tokio::time::sleep(self.backoff.next_delay()).await;
         Ok(())
@@ -321,6 +320,6 @@ mod tests {
         }
         assert!(begun.elapsed() > Duration::ZERO);
         let last = retries.pause("a deadlock".into()).await;
-        assert!(matches!(last, Err(Error::Contention)), "{last:?}");
+        assert!(matches!(last, Err(Error::Failure(Failure::Contention(_)))), "{last:?}");
     }
 }

@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 use types::{Fingerprint, Money, OrderId, RequestKey, TransferId, UserId};
 use uuid::Uuid;
 
+use super::transfers::first;
 use super::{Store, Tx};
 use crate::domain::account::{Account, AccountKey};
 use crate::domain::refund::OrderFunds;
@@ -89,11 +90,7 @@ impl TryFrom<ViewRow> for PaymentView {
     fn try_from(row: ViewRow) -> Result<Self> {
         let now = row.order.seen_at;
         let order = OrderFunds::try_from(row.order)?;
-        let fingerprint = |bytes| {
-            Fingerprint::from_bytes(bytes).ok_or_else(|| Error::internal("a transfer has no fingerprint"))
-        };
-        let first = row.transfer_id.zip(row.fingerprint);
-        let first = first.map(|(id, bytes)| Ok::<_, Error>((id.into(), fingerprint(bytes)?))).transpose()?;
+        let first = row.transfer_id.zip(row.fingerprint).map(first).transpose()?;
         let account = Account {
             balance: row.balance.unwrap_or_default(),
             incoming: row.incoming.unwrap_or_default(),

@@ -5,21 +5,21 @@
 
 use serde_json::Value;
 use sqlx::types::Json;
-use types::{Currency, Fingerprint, Money, ProductId, RequestKey, UserId};
+use types::{Call, Currency, Money, ProductId, RequestKey, UserId};
 use uuid::Uuid;
 
 use events::NewEvent;
 
 use super::outbox_append::headers_to_json;
-use super::{Recorded, STREAM, Store};
+use super::{STREAM, Saved, Store};
 use crate::domain::{Offer, Order, OrderOutcome};
 use crate::error::{Error, Result};
 
 /// What the database knows of a wish to place an order, in one snapshot and without locks.
 #[derive(Debug)]
 pub(crate) struct PlacementView {
-    /// What became of the request id, if its call has ended.
-    pub(crate) recorded: Option<Recorded>,
+    /// What is kept of the first call with the request id, if that has ended.
+    pub(crate) saved: Option<Saved>,
     /// Whether the customer is active; `None` when the read model has not heard of it.
     pub(crate) customer_is_active: Option<bool>,
     /// The products that exist, in no order.
@@ -34,7 +34,7 @@ pub(crate) enum Placed {
     /// The request id has another outcome already. Nothing changed.
     RequestTaken,
     /// A product or the customer is not, or not any more, as the order supposes. Nothing changed.
-    Unfounded,
+    Outdated,
 }
 
 #[derive(sqlx::FromRow)]
@@ -54,7 +54,7 @@ impl TryFrom<ViewRow> for PlacementView {
     type Error = Error;
 
     fn try_from(row: ViewRow) -> Result<Self> {
-        let recorded = row.fingerprint.zip(row.outcome);
+        let saved = row.fingerprint.zip(row.outcome);
         let ids = row.product_ids.into_iter().zip(row.seller_ids);
         let prices = row.currencies.into_iter().zip(row.unit_prices);
         let offers = ids.zip(row.names).zip(prices.zip(row.stocks)).map(
@@ -70,7 +70,7 @@ impl TryFrom<ViewRow> for PlacementView {
             },
         );
         Ok(Self {
-            recorded: recorded.map(|(fingerprint, outcome)| Recorded::new(fingerprint, outcome)),
+            saved: saved.map(|(fingerprint, outcome)| Saved::new(fingerprint, outcome)),
             customer_is_active: row.customer_is_active,
             offers: offers.collect::<Result<_>>()?,
         })
@@ -113,8 +113,7 @@ impl Store {
         &self,
         order: &Order,
         event: &NewEvent,
-        key: &RequestKey,
-        fingerprint: &Fingerprint,
+        Call { key, fingerprint }: &Call,
     ) -> Result<Placed> {
         // Each part takes its rows from the part before: `locked` waits for other buyers and sees what they left,
         // `fine` decides, `claim` waits for another call with this request id, and only a claim writes.
@@ -191,7 +190,7 @@ impl Store {
                 Ok(Placed::Done)
             }
             Some((true, false)) => Ok(Placed::RequestTaken),
-            _ => Ok(Placed::Unfounded),
+            _ => Ok(Placed::Outdated),
         }
     }
 }

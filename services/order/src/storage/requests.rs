@@ -7,71 +7,54 @@ use serde_json::Value;
 use sqlx::postgres::{PgArguments, Postgres};
 use sqlx::query::Query;
 use sqlx::types::Json;
-use types::{Fingerprint, RequestKey};
+use types::{Call, Fingerprint, Keep, RequestKey};
 
 use super::{Store, Tx};
 use crate::error::{Error, Result};
 
-const FIND: &str =
+const FETCH: &str =
     "SELECT fingerprint, outcome FROM request WHERE request_id = $1 AND principal = $2 AND method = $3";
 
-/// How long an outcome is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Keep {
-    /// It concerns an order or money.
-    Forever,
-    /// Everything else.
-    ThirtyDays,
-}
-
-/// What became of an id.
+/// What is kept of the first call with a request id.
 #[derive(Debug, sqlx::FromRow)]
-pub(crate) struct Recorded {
+pub(crate) struct Saved {
     fingerprint: Vec<u8>,
     outcome: Json<Value>,
 }
 
-impl Recorded {
+impl Saved {
     /// From columns that a statement read along with others.
     pub(super) fn new(fingerprint: Vec<u8>, outcome: Json<Value>) -> Self {
         Self { fingerprint, outcome }
     }
 
-    /// The outcome, if the content was the same.
+    /// The outcome, for a call that says the same as the first one.
     ///
     /// # Errors
-    /// [`Error::RequestIdReused`] when it was not.
-    pub(crate) fn outcome<T: DeserializeOwned>(
-        self,
-        key: &RequestKey,
-        fingerprint: &Fingerprint,
-    ) -> Result<T> {
+    /// [`types::Failure::RequestIdReused`] when it says something else.
+    pub(crate) fn outcome<T: DeserializeOwned>(self, call: &Call) -> Result<T> {
         let first = Fingerprint::from_bytes(self.fingerprint)
-            .ok_or_else(|| Error::internal("a recorded request has no fingerprint"))?;
-        if !first.same_content(fingerprint) {
-            let fields = first.differing_fields(fingerprint);
-            return Err(Error::RequestIdReused { method: key.method, fields });
-        }
+            .ok_or_else(|| Error::internal("the fingerprint of a saved request cannot be read"))?;
+        call.require_same(&first)?;
         serde_json::from_value(self.outcome.0).map_err(Error::internal)
     }
 }
 
 impl Store {
-    /// What became of an id, if its call has ended.
-    pub(crate) async fn request_find(&self, key: &RequestKey) -> Result<Option<Recorded>> {
-        let query = sqlx::query(FIND).bind(key.request_id).bind(&key.principal).bind(key.method);
-        self.read().await?.row(query).await
+    /// What is kept of the first call with a request id, once that has ended.
+    pub(crate) async fn request_fetch(&self, key: &RequestKey) -> Result<Option<Saved>> {
+        self.read().await?.row(fetch(key)).await
     }
 
-    /// Records an outcome that changed nothing else, such as a refusal; `false` when the id has one already.
-    pub(crate) async fn request_record(
+    /// Keeps the outcome of a call that changed nothing else, such as a refusal; `false` when its request id has an
+    /// outcome already.
+    pub(crate) async fn request_insert(
         &self,
-        key: &RequestKey,
-        fingerprint: &Fingerprint,
+        call: &Call,
         outcome: &impl Serialize,
         keep: Keep,
     ) -> Result<bool> {
-        let query = record(key, fingerprint, outcome, keep)?;
+        let query = insert(call, outcome, keep)?;
         Ok(self.read().await?.execute(query).await? == 1)
     }
 
@@ -88,29 +71,30 @@ impl Store {
 }
 
 impl Tx {
-    /// As [`Store::request_find`]. Of calls that lock the same row, do it after the lock.
-    pub(crate) async fn request_find(&mut self, key: &RequestKey) -> Result<Option<Recorded>> {
-        let query = sqlx::query(FIND).bind(key.request_id).bind(&key.principal).bind(key.method);
-        self.row(query).await
+    /// As [`Store::request_fetch`]. Of calls that lock the same row, do it after the lock.
+    pub(crate) async fn request_fetch(&mut self, key: &RequestKey) -> Result<Option<Saved>> {
+        self.row(fetch(key)).await
     }
 
-    /// Claims an id for this transaction's outcome. `false` when another transaction has it, for which this
-    /// waits: roll back, and answer with what that one recorded.
-    pub(crate) async fn request_record(
+    /// Keeps the outcome of this transaction's call. `false` when another transaction has done so under the same
+    /// request id, for which this waits: roll back, and answer with what that one kept.
+    pub(crate) async fn request_insert(
         &mut self,
-        key: &RequestKey,
-        fingerprint: &Fingerprint,
+        call: &Call,
         outcome: &impl Serialize,
         keep: Keep,
     ) -> Result<bool> {
-        Ok(self.execute(record(key, fingerprint, outcome, keep)?).await? == 1)
+        Ok(self.execute(insert(call, outcome, keep)?).await? == 1)
     }
 }
 
+fn fetch(key: &RequestKey) -> Query<'_, Postgres, PgArguments> {
+    sqlx::query(FETCH).bind(key.request_id).bind(&key.principal).bind(key.method)
+}
+
 /// Inserts nothing when the id has an outcome, for which it waits if another transaction is about to give it one.
-fn record<'q>(
-    key: &RequestKey,
-    fingerprint: &Fingerprint,
+fn insert<'q>(
+    Call { key, fingerprint }: &'q Call,
     outcome: &impl Serialize,
     keep: Keep,
 ) -> Result<Query<'q, Postgres, PgArguments>> {
@@ -146,22 +130,24 @@ mod tests {
         let config = PostgresConfig::for_tests(database.url());
         schema::migrate(&config).await.unwrap();
         let store = Store::open(&config, Use::Calls, Arc::<Signals>::default()).unwrap();
-        let fingerprint = Fingerprint::new([1; 32], &[]);
-        let key = |method| RequestKey { principal: "ann".to_owned(), method, request_id: Uuid::now_v7() };
-        let (young, old, order) = (key("young"), key("old"), key("order"));
-        for (key, keep) in [(&young, Keep::ThirtyDays), (&old, Keep::ThirtyDays), (&order, Keep::Forever)] {
-            assert!(store.request_record(key, &fingerprint, &"first", keep).await.unwrap());
-            assert!(!store.request_record(key, &fingerprint, &"second", keep).await.unwrap());
+        let call = |method| Call {
+            key: RequestKey { principal: "ann".to_owned(), method, request_id: Uuid::now_v7() },
+            fingerprint: Fingerprint::new([1; 32], &[]),
+        };
+        let (young, old, order) = (call("young"), call("old"), call("order"));
+        for (call, keep) in [(&young, Keep::ThirtyDays), (&old, Keep::ThirtyDays), (&order, Keep::Forever)] {
+            assert!(store.request_insert(call, &"first", keep).await.unwrap());
+            assert!(!store.request_insert(call, &"second", keep).await.unwrap());
         }
         let mut tx = store.begin().await.unwrap();
         let age = "UPDATE request SET keep_until = keep_until - interval '30 days' WHERE method <> 'young'";
         tx.execute(sqlx::query(age)).await.unwrap();
         tx.commit().await.unwrap();
         assert_eq!(store.requests_prune(10).await.unwrap(), 1);
-        assert!(store.request_find(&old).await.unwrap().is_none());
-        for key in [&young, &order] {
-            let recorded = store.request_find(key).await.unwrap().unwrap();
-            assert_eq!(recorded.outcome::<String>(key, &fingerprint).unwrap(), "first");
+        assert!(store.request_fetch(&old.key).await.unwrap().is_none());
+        for call in [&young, &order] {
+            let saved = store.request_fetch(&call.key).await.unwrap().unwrap();
+            assert_eq!(saved.outcome::<String>(call).unwrap(), "first");
         }
     }
 }

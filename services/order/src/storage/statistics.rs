@@ -43,8 +43,8 @@ pub(crate) struct SumsSnapshot {
 }
 
 impl Store {
-    /// Opens a snapshot. It holds a connection until it is dropped.
-    pub(crate) async fn sums_snapshot(&self) -> Result<SumsSnapshot> {
+    /// Opens a snapshot; `place_order` is the method that places orders. It holds a connection until it is dropped.
+    pub(crate) async fn sums_snapshot(&self, place_order: &str) -> Result<SumsSnapshot> {
         let mut tx = self.begin().await?;
         // The first statement makes the snapshot. All of the tables are read, which may take longer than a call.
         for statement in [
@@ -69,7 +69,7 @@ impl Store {
              SELECT user_id, sum(placed)::bigint AS placed, sum(paid)::bigint AS paid,
                     sum(cancelled)::bigint AS cancelled, sum(owned)::bigint AS owned
              FROM (SELECT principal::uuid AS user_id, 1 AS placed, 0 AS paid, 0 AS cancelled, 0 AS owned
-                   FROM request WHERE method = 'order.v1.OrderService/PlaceOrder' AND outcome ? 'done'
+                   FROM request WHERE method = $1 AND outcome ? 'done'
                    UNION ALL
                    SELECT order_customer_id, 0, 1, 0, 0
                    FROM transfers WHERE kind = 'pay' AND decision = 'confirm'
@@ -77,7 +77,8 @@ impl Store {
                    SELECT customer_id, 0, 0, (state = 'cancelled')::integer, (state <> 'cancelled')::integer
                    FROM orders) AS change
              GROUP BY user_id ORDER BY user_id",
-        );
+        )
+        .bind(place_order);
         tx.execute(declare.persistent(false)).await?;
         Ok(SumsSnapshot { tx, head, pending })
     }

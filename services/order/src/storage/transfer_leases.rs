@@ -89,7 +89,7 @@ impl Store {
         let readable = |claim: Result<Claim>| {
             claim
                 .inspect_err(|error| {
-                    tracing::error!(error = error.chain(), "a claimed transfer cannot be read")
+                    tracing::error!(error = types::chain(error), "a claimed transfer cannot be read")
                 })
                 .ok()
         };

@@ -4,21 +4,13 @@
 use events::NewEvent;
 use sqlx::postgres::{PgArguments, Postgres};
 use sqlx::query::Query;
+use types::Call;
 
 use super::outbox_append::headers_to_json;
 use super::{STREAM, Store, Tx};
 use crate::domain::refund::OrderFunds;
 use crate::domain::transfer::{Reason, Transfer};
 use crate::error::Result;
-
-/// What became of an attempt to begin a transfer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Begun {
-    /// It has begun.
-    Done,
-    /// The order has changed since it was read, or the request has another transfer by now. Nothing changed.
-    Overtaken,
-}
 
 macro_rules! insert_from {
     ($source:literal) => {
@@ -53,59 +45,59 @@ const BEGIN: &str = concat!(
 );
 
 impl Store {
-    /// Begins a payment of an order that was read without a lock, if it is still as it was: the transfer, the order and
-    /// the command, all or nothing.
+    /// Begins a payment of an order that was read without a lock: the transfer, the order and the command, all or
+    /// nothing. `false` when the order has changed since it was read, or the call has another transfer by now.
     pub(crate) async fn payment_begin(
         &self,
+        call: &Call,
         transfer: &Transfer,
         (order, read_version): (&OrderFunds, i64),
         command: &NewEvent,
-    ) -> Result<Begun> {
-        let done = self.read().await?.row(begin(transfer, order, read_version, command)).await?;
-        if done != Some((true,)) {
-            return Ok(Begun::Overtaken);
+    ) -> Result<bool> {
+        let begun = self.read().await?.row(begin(call, transfer, order, read_version, command)).await?;
+        let begun = begun == Some((true,));
+        if begun {
+            self.signals.appended.notify_one();
+            fault::point!("business.committed", "pay_order");
         }
-        self.signals.appended.notify_one();
-        fault::point!("business.committed", "pay_order");
-        Ok(Begun::Done)
+        Ok(begun)
     }
 
     /// Records a payment that is refused at once; `false` when its request has another transfer by now.
-    pub(crate) async fn payment_refuse(&self, transfer: &Transfer) -> Result<bool> {
-        Ok(self.read().await?.execute(insert(transfer)).await? == 1)
+    pub(crate) async fn payment_refuse(&self, call: &Call, transfer: &Transfer) -> Result<bool> {
+        Ok(self.read().await?.execute(insert(call, transfer)).await? == 1)
     }
 }
 
 impl Tx {
-    /// Begins a transfer of an order that this transaction has locked: the transfer, the order and the command.
+    /// As [`Store::payment_begin`], for a transfer of an order that this transaction has locked.
     pub(crate) async fn transfer_begin(
         &mut self,
+        call: &Call,
         transfer: &Transfer,
         (order, read_version): (&OrderFunds, i64),
         command: &NewEvent,
-    ) -> Result<Begun> {
-        let done = self.row(begin(transfer, order, read_version, command)).await?;
-        if done != Some((true,)) {
-            return Ok(Begun::Overtaken);
-        }
-        self.appended = true;
-        Ok(Begun::Done)
+    ) -> Result<bool> {
+        let begun = self.row(begin(call, transfer, order, read_version, command)).await? == Some((true,));
+        self.appended |= begun;
+        Ok(begun)
     }
 
     /// Inserts a transfer that is refused at once, which claims its request. `false` when another transaction has
     /// claimed it, for which this waits: roll back, and join that one's transfer.
-    pub(crate) async fn transfer_insert(&mut self, transfer: &Transfer) -> Result<bool> {
-        Ok(self.execute(insert(transfer)).await? == 1)
+    pub(crate) async fn transfer_insert(&mut self, call: &Call, transfer: &Transfer) -> Result<bool> {
+        Ok(self.execute(insert(call, transfer)).await? == 1)
     }
 }
 
 fn begin<'q>(
+    call: &'q Call,
     transfer: &'q Transfer,
     order: &'q OrderFunds,
     read_version: i64,
     command: &'q NewEvent,
 ) -> Query<'q, Postgres, PgArguments> {
-    bind(sqlx::query(BEGIN), transfer)
+    bind(sqlx::query(BEGIN), call, transfer)
         .bind(read_version)
         .bind(order.state.as_str())
         .bind(order.refund_pending)
@@ -123,20 +115,21 @@ fn begin<'q>(
         .bind(command.created_at)
 }
 
-fn insert(transfer: &Transfer) -> Query<'_, Postgres, PgArguments> {
-    bind(sqlx::query(insert_from!("")), transfer)
+fn insert<'q>(call: &'q Call, transfer: &'q Transfer) -> Query<'q, Postgres, PgArguments> {
+    bind(sqlx::query(insert_from!("")), call, transfer)
 }
 
 fn bind<'q>(
     query: Query<'q, Postgres, PgArguments>,
+    call: &'q Call,
     transfer: &'q Transfer,
 ) -> Query<'q, Postgres, PgArguments> {
     query
         .bind(transfer.id.uuid())
-        .bind(&transfer.key.principal)
-        .bind(transfer.key.method)
-        .bind(transfer.key.request_id)
-        .bind(transfer.fingerprint.as_bytes())
+        .bind(&call.key.principal)
+        .bind(call.key.method)
+        .bind(call.key.request_id)
+        .bind(call.fingerprint.as_bytes())
         .bind(transfer.kind.as_str())
         .bind(transfer.order_id.uuid())
         .bind(transfer.wallet_user_id.uuid())

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use events::Mark;
 use sqlx::FromRow;
+use sqlx::postgres::{PgArguments, Postgres};
+use sqlx::query::Query;
 use time::OffsetDateTime;
 use types::{EventId, Fingerprint, Money, RequestKey, TransferId};
 use uuid::Uuid;
@@ -15,7 +17,7 @@ use crate::error::{Error, Result};
 
 macro_rules! columns {
     () => {
-        "id, principal, request_id, fingerprint, kind, order_id, wallet_user_id, account_owner_id, amount, \
+        "id, principal, kind, order_id, wallet_user_id, account_owner_id, amount, \
          currency, state, reason, deadline, decided_at, created_at, updated_at, next_attempt_at, attempts, \
          last_error, needs_operator, event_version, version, order_customer_id, order_version, order_refunded, \
          order_updated_at"
@@ -28,8 +30,6 @@ pub(super) use columns;
 pub(super) struct Row {
     pub(super) id: Uuid,
     principal: String,
-    request_id: Uuid,
-    fingerprint: Vec<u8>,
     kind: String,
     order_id: Uuid,
     wallet_user_id: Uuid,
@@ -83,9 +83,7 @@ impl TryFrom<Row> for Transfer {
             };
         Ok(Self {
             id: row.id.into(),
-            key: RequestKey { principal: row.principal, method: kind.method(), request_id: row.request_id },
-            fingerprint: Fingerprint::from_bytes(row.fingerprint)
-                .ok_or_else(|| Error::internal("a transfer has no fingerprint"))?,
+            principal: row.principal,
             kind,
             order_id: row.order_id.into(),
             wallet_user_id: row.wallet_user_id.into(),
@@ -115,11 +113,18 @@ impl TryFrom<Row> for Transfer {
     }
 }
 
-const BY_REQUEST: &str = concat!(
-    "SELECT ",
-    columns!(),
-    " FROM transfers WHERE request_id = $1 AND principal = $2 AND method = $3"
-);
+fn by_request(key: &RequestKey) -> Query<'_, Postgres, PgArguments> {
+    let query =
+        "SELECT id, fingerprint FROM transfers WHERE request_id = $1 AND principal = $2 AND method = $3";
+    sqlx::query(query).bind(key.request_id).bind(&key.principal).bind(key.method)
+}
+
+/// A transfer's id, and what the request said that started it.
+pub(super) fn first((id, fingerprint): (Uuid, Vec<u8>)) -> Result<(TransferId, Fingerprint)> {
+    let fingerprint = Fingerprint::from_bytes(fingerprint)
+        .ok_or_else(|| Error::internal(format!("the fingerprint of transfer {id} cannot be read")))?;
+    Ok((id.into(), fingerprint))
+}
 
 impl Store {
     /// A transfer as committed.
@@ -130,21 +135,23 @@ impl Store {
         row.map(Transfer::try_from).transpose()
     }
 
-    /// The transfer that a request started.
-    pub(crate) async fn transfer_by_request(&self, key: &RequestKey) -> Result<Option<Transfer>> {
-        let query = sqlx::query(BY_REQUEST).bind(key.request_id).bind(&key.principal).bind(key.method);
-        let row: Option<Row> = self.read().await?.row(query).await?;
-        row.map(Transfer::try_from).transpose()
+    /// The transfer that a request started, and what that request said.
+    pub(crate) async fn transfer_by_request(
+        &self,
+        key: &RequestKey,
+    ) -> Result<Option<(TransferId, Fingerprint)>> {
+        self.read().await?.row(by_request(key)).await?.map(first).transpose()
     }
 }
 
 impl Tx {
     /// As [`Store::transfer_by_request`]; look after the order's lock, so that the first of several calls
     /// with one id is seen by the others.
-    pub(crate) async fn transfer_by_request(&mut self, key: &RequestKey) -> Result<Option<Transfer>> {
-        let query = sqlx::query(BY_REQUEST).bind(key.request_id).bind(&key.principal).bind(key.method);
-        let row: Option<Row> = self.row(query).await?;
-        row.map(Transfer::try_from).transpose()
+    pub(crate) async fn transfer_by_request(
+        &mut self,
+        key: &RequestKey,
+    ) -> Result<Option<(TransferId, Fingerprint)>> {
+        self.row(by_request(key)).await?.map(first).transpose()
     }
 
     /// Locks transfers, in the order of their ids; tells the database's time once all are locked.

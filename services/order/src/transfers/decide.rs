@@ -3,11 +3,12 @@
 
 use std::slice;
 
-use events::{Headers, Mark};
+use events::Mark;
 use types::TransferId;
 use uuid::Uuid;
 
 use super::Coordinator;
+use super::messages::headers;
 use super::waiters::Moved;
 use super::work::{Applied, Happening, Work};
 use crate::domain::transfer::{Decision, Input, Transfer};
@@ -33,8 +34,8 @@ pub(super) struct Lease {
 
 impl Coordinator {
     /// Answers a participant with this mark. Past the transfer's deadline this itself decides CANCEL.
-    pub(crate) async fn decision(&self, id: TransferId, mark: &Mark, headers: Headers) -> Result<Decided> {
-        let happening = Happening { transfer_id: id, input: Input::Expiry, headers };
+    pub(crate) async fn decision(&self, id: TransferId, mark: &Mark) -> Result<Decided> {
+        let happening = Happening { transfer_id: id, input: Input::Expiry, headers: headers(None) };
         let (decided, moved) = self
             .store
             .transaction("get_decision", async |mut tx: Tx| {

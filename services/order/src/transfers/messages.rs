@@ -9,22 +9,43 @@ use api::violations::timestamp;
 use events::{Aggregate, Headers, NewEvent};
 use prost::Name;
 use time::OffsetDateTime;
-use types::EventId;
+use types::{Call, EventId};
 
 use crate::domain::refund::OrderFunds;
 use crate::domain::transfer::{Kind, Reason, Transfer};
 
 /// What every event of one change has in common.
 #[derive(Debug, Clone)]
-pub(crate) struct Cause {
-    /// The trace and the request that led to it.
+pub(crate) struct Origin {
+    /// The trace and the request that led to the change.
     pub(crate) headers: Headers,
-    /// When, by the database's clock.
+    /// When it is made.
     pub(crate) at: OffsetDateTime,
 }
 
-impl Cause {
-    fn event(&self, id: EventId, aggregate: Aggregate, version: i64, payload: &impl Name) -> NewEvent {
+/// The present trace, and the request of the call that is being served, if there is one.
+pub(super) fn headers(call: Option<&Call>) -> Headers {
+    Headers {
+        traceparent: runtime::telemetry::current_traceparent(),
+        tracestate: None,
+        request_id: call.map(|call| call.key.request_id),
+    }
+}
+
+impl Origin {
+    /// Of a change that the call which is being served makes.
+    pub(crate) fn of(call: &Call, at: OffsetDateTime) -> Self {
+        Self { headers: headers(Some(call)), at }
+    }
+
+    /// An event of the change.
+    pub(crate) fn event(
+        &self,
+        id: EventId,
+        aggregate: Aggregate,
+        version: i64,
+        payload: &impl Name,
+    ) -> NewEvent {
         NewEvent::new(id, aggregate, version, payload, self.headers.clone(), self.at)
     }
 

@@ -7,7 +7,7 @@
 //! - `decide`: one transfer at a time, for whoever asks: participants, operators, the recovery worker.
 //! - `recovery`: cancels what nobody decided in time, and calls an operator for what does not end.
 //! - `work`: the rows under their locks, which all of them change in the same way.
-//! - `waiters`: calls that wait for a transfer, without a connection to the database.
+//! - `wait`, `waiters`: calls that wait for a transfer, without a connection to the database.
 
 mod answers;
 mod decide;
@@ -18,6 +18,7 @@ mod pay_order;
 mod recovery;
 mod refund_order;
 mod start;
+mod wait;
 mod waiters;
 mod work;
 
@@ -27,10 +28,9 @@ use types::IdSource;
 
 pub(crate) use answers::{Answers, CONSUMER};
 pub(crate) use decide::Decided;
-pub(crate) use operator::Acted;
+pub(crate) use messages::Origin;
 pub(crate) use recovery::Recovery;
-pub(crate) use refund_order::Refund;
-pub(crate) use start::{Request, Started};
+pub(crate) use refund_order::RefundOrder;
 pub(crate) use waiters::{Moved, Waiters};
 
 use crate::config::TransferConfig;

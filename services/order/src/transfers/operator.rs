@@ -1,81 +1,72 @@
 //! What operators do to transfers: send a command once more, cancel what is undecided. Each act is recorded in
 //! the transaction that does it, and answered from that record when its request comes again.
 
-use events::Headers;
-use types::TransferId;
+use types::{Answer, Call, Keep, TransferId};
 
 use super::Coordinator;
-use super::messages::Cause;
-use super::start::Request;
+use super::messages::{Origin, headers};
 use super::waiters::Moved;
 use super::work::{Applied, Happening, Work};
+use crate::domain::TransferRefused;
 use crate::domain::transfer::{Input, State, Transfer, TransferNow};
 use crate::error::{Error, Result};
-use crate::storage::{Keep, OperatorAct, Tx};
-
-/// What an operator is answered.
-#[derive(Debug, Clone)]
-pub(crate) struct Acted {
-    /// The transfer as it was after the act.
-    pub(crate) transfer: Transfer,
-    /// Whether an earlier call with the same request has done it.
-    pub(crate) joined: bool,
-}
+use crate::storage::{OperatorAct, Tx};
 
 impl Coordinator {
     /// Decides CANCEL for a transfer that is undecided.
-    pub(crate) async fn cancel(&self, request: &Request, id: TransferId) -> Result<Acted> {
-        let acted = self.store.transaction("cancel_transfer", |tx| self.try_cancel(tx, request, id)).await?;
-        self.waiters.wake([(id, Moved::to(&acted.transfer))]);
-        Ok(acted)
+    pub(crate) async fn cancel(&self, call: &Call, id: TransferId) -> Result<Answer<Transfer>> {
+        let answer = self.store.transaction("cancel_transfer", |tx| self.cancel_in(tx, call, id)).await?;
+        self.waiters.wake([(id, Moved::to(&answer.value))]);
+        Ok(answer)
     }
 
     /// Sends the present step's command once more, with a new budget of attempts; takes the flag from a transfer that
     /// has ended.
-    pub(crate) async fn retry(&self, request: &Request, id: TransferId) -> Result<Acted> {
-        let acted = self.store.transaction("retry_transfer", |tx| self.try_retry(tx, request, id)).await?;
-        self.waiters.wake([(id, Moved::to(&acted.transfer))]);
-        Ok(acted)
+    pub(crate) async fn retry(&self, call: &Call, id: TransferId) -> Result<Answer<Transfer>> {
+        let answer = self.store.transaction("retry_transfer", |tx| self.retry_in(tx, call, id)).await?;
+        self.waiters.wake([(id, Moved::to(&answer.value))]);
+        Ok(answer)
     }
 
-    async fn try_cancel(&self, mut tx: Tx, request: &Request, id: TransferId) -> Result<Acted> {
+    async fn cancel_in(&self, mut tx: Tx, call: &Call, id: TransferId) -> Result<Answer<Transfer>> {
         let happening =
-            Happening { transfer_id: id, input: Input::OperatorCancel, headers: request.headers.clone() };
+            Happening { transfer_id: id, input: Input::OperatorCancel, headers: headers(Some(call)) };
         let ids = self.ids.clone();
         let mut work = Work::lock(&mut tx, ids, self.config, std::slice::from_ref(&happening)).await?;
         let before = work.transfer(id).cloned();
-        if let Some(acted) = done_before(&mut tx, request, before.as_ref()).await? {
-            return Ok(acted);
+        if let Some(answer) = earlier(&mut tx, call, before.as_ref()).await? {
+            return Ok(answer);
         }
-        let before = before.ok_or(Error::TransferNotFound(id))?;
+        let before = before.ok_or(TransferRefused::NotFound(id))?;
         match work.apply(&happening).await? {
             Applied::Changed => {}
-            Applied::AlreadyDecided => return Err(Error::AlreadyDecided(id)),
+            Applied::AlreadyDecided => return Err(TransferRefused::AlreadyDecided(id).into()),
             applied => return Err(Error::internal(format!("a cancel of {id} became {applied:?}"))),
         }
-        let after = work.transfer(id).cloned().ok_or(Error::TransferNotFound(id))?;
+        let after = work.transfer(id).cloned().ok_or(TransferRefused::NotFound(id))?;
         work.save(&mut tx).await?;
-        self.record(tx, request, before.state, after).await
+        self.record(tx, call, before.state, after).await
     }
 
-    async fn try_retry(&self, mut tx: Tx, request: &Request, id: TransferId) -> Result<Acted> {
+    async fn retry_in(&self, mut tx: Tx, call: &Call, id: TransferId) -> Result<Answer<Transfer>> {
         let (mut locked, now) = tx.transfers_lock(&[id].into()).await?;
         let transfer = locked.pop();
-        if let Some(acted) = done_before(&mut tx, request, transfer.as_ref()).await? {
-            return Ok(acted);
+        if let Some(answer) = earlier(&mut tx, call, transfer.as_ref()).await? {
+            return Ok(answer);
         }
-        let mut transfer = transfer.ok_or(Error::TransferNotFound(id))?;
+        let mut transfer = transfer.ok_or(TransferRefused::NotFound(id))?;
         let read_version = transfer.version;
-        let cause = Cause { headers: request.headers.clone(), at: now };
+        let origin = Origin::of(call, now);
         let event_id = self.ids.next().into();
         let command = match transfer.state {
-            State::Reserving => Some(cause.reserve(event_id, &mut transfer)),
-            State::Confirming => Some(cause.confirm(event_id, &mut transfer)),
-            State::Cancelling => Some(cause.cancel(event_id, &mut transfer)),
+            State::Reserving => Some(origin.reserve(event_id, &mut transfer)),
+            State::Confirming => Some(origin.confirm(event_id, &mut transfer)),
+            State::Cancelling => Some(origin.cancel(event_id, &mut transfer)),
             // Nothing is left to be done, but somebody has looked. What was wrong stays to be read.
             State::Completed | State::Cancelled if transfer.needs_operator => None,
             State::Completed | State::Cancelled => {
-                return Err(Error::TransferEnded { transfer_id: id, state: transfer.state.as_str() });
+                let state = transfer.state.as_str();
+                return Err(TransferRefused::Ended { transfer_id: id, state }.into());
             }
         };
         transfer.version += 1;
@@ -85,34 +76,40 @@ impl Coordinator {
         tx.transfers_update(&[(&transfer, read_version)]).await?;
         tx.events_append(command.as_slice()).await?;
         let before = transfer.state;
-        self.record(tx, request, before, transfer).await
+        self.record(tx, call, before, transfer).await
     }
 
-    async fn record(&self, mut tx: Tx, request: &Request, before: State, after: Transfer) -> Result<Acted> {
-        let (key, Headers { traceparent, .. }) = (&request.key, &request.headers);
-        if !tx.request_record(key, &request.fingerprint, &after.now(), Keep::Forever).await? {
-            return Err(Error::Conflict("another call with this request_id was faster".into()));
+    async fn record(
+        &self,
+        mut tx: Tx,
+        call: &Call,
+        before: State,
+        after: Transfer,
+    ) -> Result<Answer<Transfer>> {
+        if !tx.request_insert(call, &after.now(), Keep::Forever).await? {
+            return Err(Error::contention("another call with this request_id was faster"));
         }
         tx.transfer_audit(&OperatorAct {
             id: self.ids.next(),
-            key,
+            key: &call.key,
             transfer_id: after.id,
             before,
             after: after.state,
-            traceparent: traceparent.as_deref(),
+            traceparent: headers(None).traceparent.as_deref(),
         })
         .await?;
         tx.commit().await?;
-        tracing::info!(target: "audit", principal = key.principal, method = key.method, transfer.id = %after.id,
+        tracing::info!(target: "audit", principal = call.key.principal, method = call.key.method, transfer.id = %after.id,
             %before, after = %after.state, "an operator acted on a transfer");
-        Ok(Acted { transfer: after, joined: false })
+        Ok(Answer::first(after))
     }
 }
 
 /// The answer that this request had; looked for under the transfer's lock.
-async fn done_before(tx: &mut Tx, request: &Request, transfer: Option<&Transfer>) -> Result<Option<Acted>> {
-    let Some(recorded) = tx.request_find(&request.key).await? else { return Ok(None) };
-    let then: TransferNow = recorded.outcome(&request.key, &request.fingerprint)?;
-    let transfer = transfer.cloned().ok_or_else(|| Error::internal("a recorded act names no transfer"))?;
-    Ok(Some(Acted { transfer: transfer.at(then), joined: true }))
+async fn earlier(tx: &mut Tx, call: &Call, transfer: Option<&Transfer>) -> Result<Option<Answer<Transfer>>> {
+    let Some(saved) = tx.request_fetch(&call.key).await? else { return Ok(None) };
+    let then: TransferNow = saved.outcome(call)?;
+    let transfer =
+        transfer.cloned().ok_or_else(|| Error::internal("the transfer of an outcome does not exist"))?;
+    Ok(Some(Answer::replay(transfer.at(then))))
 }

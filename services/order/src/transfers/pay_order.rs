@@ -4,65 +4,59 @@
 //! One statement reads without a lock all that the decision needs, another writes if the order is still as it was read.
 //! Nothing waits between the two, so nobody holds the order's lock for longer than the second takes.
 
-use types::{OrderId, UserId};
+use types::{Answer, Call, Failure, OrderId, UserId};
 
 use super::Coordinator;
-use super::messages::Cause;
-use super::start::{Request, Started, overtaken, refused};
+use super::messages::Origin;
+use super::start::{Started, overtaken, refused};
+use crate::domain::OrderRefused;
 use crate::domain::account::Account;
 use crate::domain::refund::OrderFunds;
-use crate::domain::transfer::{Kind, Reason};
+use crate::domain::transfer::{Kind, Reason, Transfer};
 use crate::error::{Error, Result};
-use crate::storage::{Begun, PaymentView, Retries};
+use crate::storage::{PaymentView, Retries};
 
 impl Coordinator {
-    /// Starts the payment of an order of `customer_id`, or finds the one that this request has started.
-    pub(crate) async fn start_payment(
+    /// Pays an order of `customer_id`: starts the transfer, or joins the one that this request has started, and waits
+    /// for its end.
+    pub(crate) async fn pay(
         &self,
-        request: &Request,
+        call: &Call,
         customer_id: UserId,
         order_id: OrderId,
-    ) -> Result<Started> {
+    ) -> Result<Answer<Transfer>> {
         let mut retries = Retries::of("pay_order");
         loop {
-            match self.try_payment(request, customer_id, order_id).await {
-                Err(Error::Conflict(source)) => retries.pause(source).await?,
-                result => return result,
+            match self.start_payment(call, customer_id, order_id).await {
+                Err(Error::Failure(Failure::Contention(source))) => retries.pause(source).await?,
+                started => return self.ended(started?).await,
             }
         }
     }
 
-    async fn try_payment(
-        &self,
-        request: &Request,
-        customer_id: UserId,
-        order_id: OrderId,
-    ) -> Result<Started> {
-        let Some(view) = self.store.payment_view(&request.key, order_id).await? else {
-            return self.joined(request).await?.ok_or(Error::OrderNotFound(order_id));
+    async fn start_payment(&self, call: &Call, customer_id: UserId, order_id: OrderId) -> Result<Started> {
+        let Some(view) = self.store.payment_view(&call.key, order_id).await? else {
+            return Ok(self.earlier(call).await?.ok_or(OrderRefused::NotFound(order_id))?);
         };
         let PaymentView { first, mut order, account, now } = view;
         // Before ownership and state, so that a repeat hears the outcome whatever has become of the order.
-        if let Some((id, said)) = first {
-            return request.join(id, &said);
+        if let Some(first) = first {
+            return Started::earlier(call, first);
         }
         if order.customer_id != customer_id {
-            return Err(Error::OrderNotFound(order_id));
+            return Err(OrderRefused::NotFound(order_id).into());
         }
         let read_version = order.version;
-        let mut transfer = self.transfer(request, Kind::Pay, &order, customer_id, order.total, now);
+        let mut transfer = self.transfer(call, Kind::Pay, &order, customer_id, order.total, now);
         if let Err(reason) = begin(&mut order, &account, now) {
             let transfer = refused(transfer, reason);
-            let recorded = self.store.payment_refuse(&transfer).await?;
-            return if recorded { Ok(Started::refused(transfer)) } else { Err(overtaken()) };
+            let is_first = self.store.payment_refuse(call, &transfer).await?;
+            return if is_first { Ok(Started::Refused(Box::new(transfer))) } else { Err(overtaken()) };
         }
-        let cause = Cause { headers: request.headers.clone(), at: now };
-        let command = cause.reserve(self.ids.next().into(), &mut transfer);
+        let command = Origin::of(call, now).reserve(self.ids.next().into(), &mut transfer);
         let waiting = self.waiters.register(transfer.id);
-        match self.store.payment_begin(&transfer, (&order, read_version), &command).await? {
-            Begun::Done => Ok(Started::new(transfer.id, waiting)),
-            Begun::Overtaken => Err(overtaken()),
-        }
+        let has_begun = self.store.payment_begin(call, &transfer, (&order, read_version), &command).await?;
+        if has_begun { Ok(Started::Begun(waiting)) } else { Err(overtaken()) }
     }
 }
 

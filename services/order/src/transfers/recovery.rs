@@ -4,7 +4,6 @@
 
 use std::time::Duration;
 
-use events::Headers;
 use futures_util::StreamExt as _;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -13,6 +12,7 @@ use uuid::Uuid;
 
 use super::Coordinator;
 use super::decide::Lease;
+use super::messages::headers;
 use super::waiters::Moved;
 use super::work::Happening;
 use crate::domain::transfer::{Decision, Input};
@@ -95,9 +95,8 @@ impl Recovery {
         let transfer = &claim.transfer;
         match transfer.decision() {
             None if claim.late => {
-                let traceparent = runtime::telemetry::current_traceparent();
-                let headers = Headers { traceparent, ..Headers::default() };
-                let happening = Happening { transfer_id: transfer.id, input: Input::Expiry, headers };
+                let (transfer_id, headers) = (transfer.id, headers(None));
+                let happening = Happening { transfer_id, input: Input::Expiry, headers };
                 let lease = Lease { owner: self.owner, fence: claim.fence };
                 let (_, acted_on) = self.coordinator.act("recover_transfer", &happening, Some(lease)).await?;
                 if acted_on.is_none() {

@@ -3,78 +3,89 @@
 
 use std::collections::BTreeSet;
 
+use auth::Person;
 use events::{Direction, HoldSpec, Outcome, Refusal, Step, participant};
 use time::OffsetDateTime;
-use types::{Money, OrderId, Role, UserId};
+use types::{Answer, Call, Money, OrderId, Role};
 
 use super::Coordinator;
-use super::messages::Cause;
+use super::messages::Origin;
 use super::own_side::OwnSide;
-use super::start::{Request, Started, overtaken, refused};
+use super::start::{Started, overtaken, refused};
+use crate::domain::OrderRefused;
 use crate::domain::account::AccountKey;
 use crate::domain::transfer::{Kind, Reason, Transfer};
 use crate::error::{Error, Result};
-use crate::storage::{Begun, Tx};
+use crate::storage::Tx;
 
-/// A refund that somebody asks for.
+/// How much of which order to refund.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Refund {
-    /// Who.
-    pub(crate) user_id: UserId,
-    /// In which role.
-    pub(crate) role: Role,
-    /// Of which order.
+pub(crate) struct RefundOrder {
     pub(crate) order_id: OrderId,
-    /// How much.
     pub(crate) amount: Money,
 }
 
 impl Coordinator {
-    /// Starts a refund, or finds the one that this request has started.
-    pub(crate) async fn start_refund(&self, request: &Request, refund: Refund) -> Result<Started> {
-        if let Some(joined) = self.joined(request).await? {
-            return Ok(joined);
-        }
-        self.store.transaction("refund_order", |tx| self.try_refund(tx, request, refund)).await
+    /// Refunds part of an order, for its seller or an admin: starts the transfer, or joins the one that this request
+    /// has started, and waits for its end.
+    pub(crate) async fn refund(
+        &self,
+        call: &Call,
+        caller: Person,
+        wish: RefundOrder,
+    ) -> Result<Answer<Transfer>> {
+        let started = match self.earlier(call).await? {
+            Some(earlier) => earlier,
+            None => {
+                let work = |tx| self.start_refund(tx, call, caller, wish);
+                self.store.transaction("refund_order", work).await?
+            }
+        };
+        self.ended(started).await
     }
 
-    async fn try_refund(&self, mut tx: Tx, request: &Request, refund: Refund) -> Result<Started> {
-        let order = tx.order_funds_lock(refund.order_id).await?;
-        if let Some(first) = tx.transfer_by_request(&request.key).await? {
-            return request.join(first.id, &first.fingerprint);
+    async fn start_refund(
+        &self,
+        mut tx: Tx,
+        call: &Call,
+        caller: Person,
+        wish: RefundOrder,
+    ) -> Result<Started> {
+        let order = tx.order_funds_lock(wish.order_id).await?;
+        if let Some(first) = tx.transfer_by_request(&call.key).await? {
+            return Started::earlier(call, first);
         }
         let (mut order, now) = order
-            .filter(|(order, _)| order.seller_id == refund.user_id || refund.role == Role::Admin)
-            .ok_or(Error::OrderNotFound(refund.order_id))?;
+            .filter(|(order, _)| order.seller_id == caller.user_id || caller.role == Role::Admin)
+            .ok_or(OrderRefused::NotFound(wish.order_id))?;
         // An order that nobody has paid is refused in a moment; its customer stands in for the payer.
         let wallet = order.payer_id.unwrap_or(order.customer_id);
-        let mut transfer = self.transfer(request, Kind::Refund, &order, wallet, refund.amount, now);
+        let mut transfer = self.transfer(call, Kind::Refund, &order, wallet, wish.amount, now);
         let read_version = order.version;
-        if let Err(reason) = order.begin_refund(refund.amount) {
-            return refuse(tx, transfer, reason).await;
+        if let Err(reason) = order.begin_refund(wish.amount) {
+            return refuse(tx, call, transfer, reason).await;
         }
         if let Err(reason) = set_aside(&mut tx, &transfer, now).await? {
-            return refuse(tx, transfer, reason).await;
+            return refuse(tx, call, transfer, reason).await;
         }
-        let cause = Cause { headers: request.headers.clone(), at: now };
-        let command = cause.reserve(self.ids.next().into(), &mut transfer);
+        let command = Origin::of(call, now).reserve(self.ids.next().into(), &mut transfer);
         let waiting = self.waiters.register(transfer.id);
-        match tx.transfer_begin(&transfer, (&order, read_version), &command).await? {
-            Begun::Done => tx.commit().await?,
-            Begun::Overtaken => return Err(overtaken()),
+        if !tx.transfer_begin(call, &transfer, (&order, read_version), &command).await? {
+            return Err(overtaken());
         }
-        Ok(Started::new(transfer.id, waiting))
+        tx.commit().await?;
+        Ok(Started::Begun(waiting))
     }
 }
 
 /// Commits a refund that is refused at once, with the hold that was refused, if it came to that.
-async fn refuse(mut tx: Tx, transfer: Transfer, reason: Reason) -> Result<Started> {
+async fn refuse(mut tx: Tx, call: &Call, transfer: Transfer, reason: Reason) -> Result<Started> {
     let transfer = refused(transfer, reason);
-    if !tx.transfer_insert(&transfer).await? {
+    if !tx.transfer_insert(call, &transfer).await? {
         return Err(overtaken());
     }
     tx.commit().await?;
-    Ok(Started::refused(transfer))
+    Ok(Started::Refused(Box::new(transfer)))
 }
 
 /// This side's reserve. The transfer is new, so it has no hold yet.

@@ -1,8 +1,7 @@
 //! What payments and refunds have in common when they start: one request is one transfer, for ever.
 
-use events::Headers;
 use time::OffsetDateTime;
-use types::{Fingerprint, Money, RequestKey, TransferId, UserId};
+use types::{Call, Fingerprint, Money, TransferId, UserId};
 
 use super::Coordinator;
 use super::waiters::Registration;
@@ -10,77 +9,40 @@ use crate::domain::refund::OrderFunds;
 use crate::domain::transfer::{Kind, Reason, State, Transfer};
 use crate::error::{Error, Result};
 
-/// The call that starts a transfer.
-#[derive(Debug, Clone)]
-pub(crate) struct Request {
-    /// Who asks, and the id that names this intent.
-    pub(crate) key: RequestKey,
-    /// What the request says.
-    pub(crate) fingerprint: Fingerprint,
-    /// The trace of the call.
-    pub(crate) headers: Headers,
-}
-
-/// A transfer that a call has to do with.
+/// The transfer of a call that is about to wait for its end.
 #[derive(Debug)]
-pub(crate) struct Started {
-    /// The transfer.
-    pub(crate) id: TransferId,
-    /// Whether an earlier call with the same request has started it.
-    pub(crate) joined: bool,
-    /// How far it is.
-    pub(super) known: Known,
-}
-
-/// What a call knows of a transfer without reading its row.
-#[derive(Debug)]
-pub(super) enum Known {
-    /// It has ended already.
-    Ended(Box<Transfer>),
-    /// It has just begun, and what moves it from there on is heard.
-    New(Registration),
-    /// Nothing.
-    Nothing,
+pub(super) enum Started {
+    /// This call has begun it, and hears what moves it from there on.
+    Begun(Registration),
+    /// This call has made it, and it was refused at once.
+    Refused(Box<Transfer>),
+    /// An earlier call with the same request has begun it.
+    Earlier(TransferId),
 }
 
 impl Started {
-    /// This call has begun it.
-    pub(super) const fn new(id: TransferId, waiting: Registration) -> Self {
-        Self { id, joined: false, known: Known::New(waiting) }
-    }
-
-    /// This call has made it, and it was refused at once.
-    pub(super) fn refused(transfer: Transfer) -> Self {
-        Self { id: transfer.id, joined: false, known: Known::Ended(Box::new(transfer)) }
-    }
-}
-
-impl Request {
-    /// The transfer that an earlier call with this request started.
+    /// The transfer that an earlier call with this request has begun.
     ///
     /// # Errors
-    /// [`Error::RequestIdReused`] when that call said something else.
-    pub(super) fn join(&self, id: TransferId, said: &Fingerprint) -> Result<Started> {
-        if !said.same_content(&self.fingerprint) {
-            let fields = said.differing_fields(&self.fingerprint);
-            return Err(Error::RequestIdReused { method: self.key.method, fields });
-        }
-        Ok(Started { id, joined: true, known: Known::Nothing })
+    /// [`types::Failure::RequestIdReused`] when that call said something else.
+    pub(super) fn earlier(call: &Call, (id, first): (TransferId, Fingerprint)) -> Result<Self> {
+        call.require_same(&first)?;
+        Ok(Self::Earlier(id))
     }
 }
 
 impl Coordinator {
-    /// The transfer that this request has started, if it has: found without a lock, so that repeats of a call
+    /// The transfer that an earlier call with this request has begun: found without a lock, so that repeats of a call
     /// never stand in the way of the answers that they wait for.
-    pub(super) async fn joined(&self, request: &Request) -> Result<Option<Started>> {
-        let first = self.store.transfer_by_request(&request.key).await?;
-        first.map(|first| request.join(first.id, &first.fingerprint)).transpose()
+    pub(super) async fn earlier(&self, call: &Call) -> Result<Option<Started>> {
+        let first = self.store.transfer_by_request(&call.key).await?;
+        first.map(|first| Started::earlier(call, first)).transpose()
     }
 
     /// A new transfer, in memory.
     pub(super) fn transfer(
         &self,
-        request: &Request,
+        call: &Call,
         kind: Kind,
         order: &OrderFunds,
         wallet_user_id: UserId,
@@ -90,8 +52,7 @@ impl Coordinator {
         let deadline = now + self.config.transfer_deadline;
         Transfer {
             id: self.ids.next().into(),
-            key: request.key.clone(),
-            fingerprint: request.fingerprint.clone(),
+            principal: call.key.principal.clone(),
             kind,
             order_id: order.id,
             wallet_user_id,
@@ -128,5 +89,5 @@ pub(super) fn refused(transfer: Transfer, reason: Reason) -> Transfer {
 
 /// Another call was faster; done again, this one finds what that one did.
 pub(super) fn overtaken() -> Error {
-    Error::Conflict("the order has changed, or another call has the same request_id".into())
+    Error::contention("the order has changed, or another call has the same request_id")
 }

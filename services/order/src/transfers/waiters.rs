@@ -12,15 +12,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use types::TransferId;
 
-use super::Coordinator;
-use super::start::{Known, Started};
 use crate::domain::transfer::Transfer;
-use crate::error::{Error, Result};
 
-/// How often a waiting call looks for itself.
-const LOOK: Duration = Duration::from_millis(250);
-/// The time that a call keeps for its answer, or a fifth of what it has.
-const RESERVE_MAX: Duration = Duration::from_millis(150);
 /// A process that has applied an answer within this time is the one that applies them all: it has nothing to hear.
 const APPLIES_HERE: Duration = Duration::from_secs(1);
 
@@ -104,19 +97,24 @@ pub(crate) struct Registration {
 }
 
 impl Registration {
+    /// The transfer that it waits for.
+    pub(super) const fn id(&self) -> TransferId {
+        self.id
+    }
+
     /// The row is about to be read: only what moves it after that is news.
-    fn look(&mut self) {
+    pub(super) fn look(&mut self) {
         self.seen = *self.moves.borrow_and_update();
     }
 
     /// Resolves when the transfer was moved since the last look.
-    async fn moved(&mut self) {
+    pub(super) async fn moved(&mut self) {
         let seen = self.seen.all;
         self.until(|moves| moves.all != seen).await;
     }
 
     /// Resolves when the transfer may have ended since the last look.
-    async fn ended(&mut self) {
+    pub(super) async fn ended(&mut self) {
         let seen = self.seen.last;
         self.until(|moves| moves.last != seen).await;
     }
@@ -134,58 +132,6 @@ impl Drop for Registration {
         let mut waiting = self.waiters.lock();
         if waiting.transfers.get(&self.id).is_some_and(|moves| moves.receiver_count() == 1) {
             waiting.transfers.remove(&self.id);
-        }
-    }
-}
-
-impl Coordinator {
-    /// Waits for the end of a transfer that a call has to do with, at the most until shortly before `deadline`.
-    ///
-    /// # Errors
-    /// [`Error::InProgress`] when it has not ended by then; it goes on.
-    pub(crate) async fn ended(&self, started: Started, deadline: Option<Instant>) -> Result<Transfer> {
-        let Started { id, known, .. } = started;
-        let (mut waiting, mut is_new) = match known {
-            Known::Ended(transfer) => return Ok(*transfer),
-            Known::New(waiting) => (waiting, true),
-            Known::Nothing => (self.waiters.register(id), false),
-        };
-        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        let patience = left.map_or(self.config.transfer_deadline, |left| left - RESERVE_MAX.min(left / 5));
-        let until = Instant::now() + patience;
-        loop {
-            // Of one that this call has just made, everything is known until it moves.
-            if !std::mem::take(&mut is_new) {
-                waiting.look();
-                let transfer = self.store.transfer_fetch(id).await?.ok_or(Error::TransferNotFound(id))?;
-                if transfer.state.is_final() {
-                    return Ok(transfer);
-                }
-            }
-            let look = Instant::now() + LOOK.mul_f64(0.8 + 0.4 * fastrand::f64());
-            tokio::select! {
-                () = waiting.ended() => {}
-                () = tokio::time::sleep_until(look.min(until)) => {}
-            }
-            if Instant::now() >= until {
-                return Err(Error::InProgress(id));
-            }
-        }
-    }
-
-    /// Waits until a transfer is no longer at `version`.
-    pub(crate) async fn changed(&self, id: TransferId, version: i64) -> Result<Transfer> {
-        let mut waiting = self.waiters.register(id);
-        loop {
-            waiting.look();
-            let transfer = self.store.transfer_fetch(id).await?.ok_or(Error::TransferNotFound(id))?;
-            if transfer.version != version {
-                return Ok(transfer);
-            }
-            tokio::select! {
-                () = waiting.moved() => {}
-                () = tokio::time::sleep(LOOK.mul_f64(0.8 + 0.4 * fastrand::f64())) => {}
-            }
         }
     }
 }

@@ -11,7 +11,7 @@ use events::{Headers, NewEvent, Outcome, Step, participant};
 use time::OffsetDateTime;
 use types::{EventId, IdSource, OrderId, TransferId};
 
-use super::messages::Cause;
+use super::messages::Origin;
 use super::own_side::OwnSide;
 use super::recovery::delay;
 use crate::config::TransferConfig;
@@ -121,15 +121,15 @@ impl Work {
         let id = happening.transfer_id;
         let Some(transfer) = self.transfers.get(&id) else { return Ok(Applied::Unknown) };
         let late = transfer.deadline <= self.now;
-        let cause = Cause { headers: happening.headers.clone(), at: self.now };
+        let origin = Origin { headers: happening.headers.clone(), at: self.now };
         match step(transfer.state, late, &happening.input) {
             Action::Nothing => Ok(Applied::Nothing),
             Action::AlreadyDecided => Ok(Applied::AlreadyDecided),
             Action::Alarm(what) => self.alarm(id, what),
-            Action::Confirm => self.confirm(id, &cause).await,
-            Action::Cancel(reason) => self.cancel(id, reason, State::Cancelling, &cause).await,
-            Action::CancelAtOnce(reason) => self.cancel(id, reason, State::Cancelled, &cause).await,
-            Action::Finish => self.finish(id, &cause),
+            Action::Confirm => self.confirm(id, &origin).await,
+            Action::Cancel(reason) => self.cancel(id, reason, State::Cancelling, &origin).await,
+            Action::CancelAtOnce(reason) => self.cancel(id, reason, State::Cancelled, &origin).await,
+            Action::Finish => self.finish(id, &origin),
         }
     }
 
@@ -155,7 +155,7 @@ impl Work {
         Ok(())
     }
 
-    async fn confirm(&mut self, id: TransferId, cause: &Cause) -> Result<Applied> {
+    async fn confirm(&mut self, id: TransferId, origin: &Origin) -> Result<Applied> {
         let transfer = find(&mut self.transfers, id)?;
         let order = find(&mut self.orders, transfer.order_id)?;
         let amount = transfer.amount.minor_units;
@@ -164,7 +164,7 @@ impl Work {
                 let posting = Posting { transfer_id: id, order_id: order.id, kind: Kind::Pay, at: self.now };
                 let key = AccountKey::of(transfer.account_owner_id, transfer.amount);
                 if self.own.credit(key, amount, posting)?.is_err() {
-                    return self.cancel(id, Reason::BalanceLimit, State::Cancelling, cause).await;
+                    return self.cancel(id, Reason::BalanceLimit, State::Cancelling, origin).await;
                 }
                 order.confirm_payment(transfer.wallet_user_id, self.now);
             }
@@ -176,15 +176,21 @@ impl Work {
                 order.confirm_refund(amount, self.now);
             }
         }
-        let settled = cause.order_settled(next(&*self.ids), transfer, order);
+        let settled = origin.order_settled(next(&*self.ids), transfer, order);
         transfer.order_then = Some(order.then());
-        let command = cause.confirm(next(&*self.ids), transfer);
+        let command = origin.confirm(next(&*self.ids), transfer);
         self.changed_orders.insert(transfer.order_id);
         self.events.extend([settled, command]);
         self.moved(id, State::Confirming, None)
     }
 
-    async fn cancel(&mut self, id: TransferId, reason: Reason, to: State, cause: &Cause) -> Result<Applied> {
+    async fn cancel(
+        &mut self,
+        id: TransferId,
+        reason: Reason,
+        to: State,
+        origin: &Origin,
+    ) -> Result<Applied> {
         let transfer = find(&mut self.transfers, id)?;
         let order = find(&mut self.orders, transfer.order_id)?;
         match transfer.kind {
@@ -199,20 +205,20 @@ impl Work {
         }
         self.changed_orders.insert(transfer.order_id);
         let event = if to == State::Cancelled {
-            cause.cancelled(next(&*self.ids), transfer, reason)
+            origin.cancelled(next(&*self.ids), transfer, reason)
         } else {
-            cause.cancel(next(&*self.ids), transfer)
+            origin.cancel(next(&*self.ids), transfer)
         };
         self.events.push(event);
         self.moved(id, to, Some(reason))
     }
 
-    fn finish(&mut self, id: TransferId, cause: &Cause) -> Result<Applied> {
+    fn finish(&mut self, id: TransferId, origin: &Origin) -> Result<Applied> {
         let transfer = find(&mut self.transfers, id)?;
         let event_id = next(&*self.ids);
         let (event, state) = match transfer.reason {
-            None => (cause.completed(event_id, transfer), State::Completed),
-            Some(reason) => (cause.cancelled(event_id, transfer, reason), State::Cancelled),
+            None => (origin.completed(event_id, transfer), State::Completed),
+            Some(reason) => (origin.cancelled(event_id, transfer, reason), State::Cancelled),
         };
         let reason = transfer.reason;
         self.events.push(event);

@@ -18,6 +18,7 @@ mod decision;
 mod experiments;
 mod harness;
 mod in_the_way;
+mod logged;
 mod logical_slot;
 mod operator;
 mod outbox;

@@ -51,7 +51,7 @@ impl Peers {
     pub(crate) async fn start() -> Self {
         let (state, stream) = (Arc::<State>::default(), UserStream::new());
         let (server, audits) = (Server(Arc::clone(&state), stream.clone()), WalletAudits::default());
-        let events = EventServer::new(stream.clone(), "user.tristore", CancellationToken::new());
+        let events = EventServer::new(stream.clone(), CancellationToken::new());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let router = tonic::transport::Server::builder()
@@ -137,7 +137,6 @@ impl UserService for Server {
             None => Err(Refusal::new(
                 Code::NotFound,
                 &api::user::v1::ErrorReason::UserNotFound,
-                "user.tristore",
                 "there is no such user",
             )
             .resource("user", user_id)
@@ -201,7 +200,6 @@ impl WalletService for Server {
             None => Err(Refusal::new(
                 Code::NotFound,
                 &api::user::v1::ErrorReason::HoldNotFound,
-                "user.tristore",
                 "there is no such hold",
             )
             .resource("hold", transfer_id)
@@ -251,7 +249,7 @@ impl SessionService for Server {
         let token = request.into_inner().access_token;
         let Some((user_id, role)) = self.0.sessions.lock().unwrap().get(&token).copied() else {
             let reason = Common::InvalidCredentials;
-            return Err(Refusal::new(Code::Unauthenticated, &reason, "session.tristore", "no").into_status());
+            return Err(Refusal::new(Code::Unauthenticated, &reason, "no").into_status());
         };
         let expires = std::time::UNIX_EPOCH + Duration::from_secs(4_000_000_000);
         Ok(Response::new(ValidateSessionResponse {

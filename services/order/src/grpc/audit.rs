@@ -1,6 +1,4 @@
-//! `order.v1.AuditService`: decode, use case, encode.
-
-use std::pin::Pin;
+//! The audit of both books: `order.v1.AuditService` and its conversions. It refuses nothing of its own.
 
 use api::common::v1::Money as MoneyMessage;
 use api::order::v1::audit::Verdict;
@@ -11,14 +9,15 @@ use api::order::v1::{
     TransferPosting,
 };
 use api::violations::{Violations, timestamp};
-use futures_util::stream::{self, Stream};
+use futures_util::stream;
+use runtime::rpc::{self, Messages, check};
 use tonic::{Request, Response, Status};
 use types::TransferId;
 
-use super::convert::check;
-use super::transfer_convert::decision;
+use super::transfers::decision;
 use crate::audit::{Audits, Step};
 use crate::domain::audit_outcome::{Audit as Ended, Drift, Known, Line, Outcome, Transit};
+use crate::error::Error;
 
 const TRANSFERS_MAX: usize = 500;
 
@@ -28,7 +27,7 @@ pub(super) struct Audit(pub(super) Audits);
 
 #[tonic::async_trait]
 impl AuditService for Audit {
-    type RunAuditStream = Pin<Box<dyn Stream<Item = Result<RunAuditResponse, Status>> + Send>>;
+    type RunAuditStream = Messages<RunAuditResponse>;
 
     async fn run_audit(
         &self,
@@ -37,9 +36,9 @@ impl AuditService for Audit {
         let pass = self.0.start(request.get_ref().full).await?;
         let steps = stream::try_unfold(pass, |mut pass| async move {
             let step = pass.step().await?;
-            Ok(step.map(|step| (message(step), pass)))
+            Ok::<_, Error>(step.map(|step| (message(step), pass)))
         });
-        Ok(Response::new(Box::pin(steps)))
+        Ok(rpc::stream(steps))
     }
 
     async fn get_audit(&self, _: Request<GetAuditRequest>) -> Result<Response<GetAuditResponse>, Status> {
@@ -50,7 +49,7 @@ impl AuditService for Audit {
         &self,
         request: Request<GetPostingsRequest>,
     ) -> Result<Response<GetPostingsResponse>, Status> {
-        let ids = check(|v| transfer_ids(v, &request.get_ref().transfer_ids))?;
+        let ids = check(&request, transfer_ids)?;
         let postings =
             self.0.postings(&ids).await?.into_iter().map(|(id, decided, amount)| TransferPosting {
                 transfer_id: id.to_string(),
@@ -63,7 +62,8 @@ impl AuditService for Audit {
     }
 }
 
-fn transfer_ids(v: &mut Violations, ids: &[String]) -> Option<Vec<TransferId>> {
+fn transfer_ids(v: &mut Violations, request: &GetPostingsRequest) -> Option<Vec<TransferId>> {
+    let ids = &request.transfer_ids;
     if ids.len() > TRANSFERS_MAX {
         v.add("transfer_ids", "TOO_MANY", format!("must be at most {TRANSFERS_MAX}"));
         return None;
