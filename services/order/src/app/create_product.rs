@@ -44,12 +44,11 @@ impl App {
             .store
             .transaction("create_product", |mut tx| async move {
                 if !tx.request_insert(call, made, Keep::ThirtyDays).await? {
-                    return Ok(false);
+                    return Ok(tx.abandon(false));
                 }
                 tx.product_insert(made).await?;
                 tx.event_append(event).await?;
-                tx.commit().await?;
-                Ok(true)
+                Ok(tx.commit(true))
             })
             .await?;
         if is_first {

@@ -32,7 +32,7 @@ impl App {
         self.store
             .transaction("learn_customer", |mut tx| async move {
                 tx.customers_upsert(std::slice::from_ref(customer)).await?;
-                tx.commit().await
+                Ok(tx.commit(()))
             })
             .await?;
         Ok(Some(customer.is_active))

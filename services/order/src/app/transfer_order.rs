@@ -6,7 +6,7 @@ use types::{Answer, Call, Keep, OrderId, UserId};
 use super::App;
 use crate::domain::{CustomerRefused, Order, OrderOutcome, OrderRefused};
 use crate::error::Result;
-use crate::storage::Tx;
+use crate::storage::{Finished, Tx};
 
 /// Which order goes to whom, and as last read in which version.
 #[derive(Debug, Clone, Copy)]
@@ -46,11 +46,11 @@ impl App {
         call: &Call,
         caller: Person,
         wish: TransferOrder,
-    ) -> Result<Option<Order>> {
+    ) -> Result<Finished<Option<Order>>> {
         let order = tx.order_lock(wish.order_id).await?;
         // Calls with this id that waited for the lock find here what the first one did.
         if tx.request_fetch(&call.key).await?.is_some() {
-            return Ok(None);
+            return Ok(tx.abandon(None));
         }
         let mut order = order.ok_or(OrderRefused::NotFound(wish.order_id))?;
         order.require_customer(caller.user_id)?;
@@ -64,11 +64,10 @@ impl App {
         }
         let outcome = OrderOutcome::Done { order_id: order.id, now: order.now.clone() };
         if !tx.request_insert(call, &outcome, Keep::Forever).await? {
-            return Ok(None);
+            return Ok(tx.abandon(None));
         }
         tx.order_update(&order).await?;
         tx.event_append(&self.order_transferred(&order, caller.user_id, call, now)).await?;
-        tx.commit().await?;
-        Ok(Some(order))
+        Ok(tx.commit(Some(order)))
     }
 }

@@ -77,10 +77,7 @@ impl Book for Audits {
     async fn keep(&self, advances: Vec<Advance<AccountKey>>, sums: Sums) -> Result<()> {
         let advance = self.store.transaction("audit_advance", async |mut tx| {
             let is_kept = tx.audit_advance(&advances, &sums).await?;
-            if is_kept {
-                tx.commit().await?;
-            }
-            Ok(is_kept)
+            Ok(if is_kept { tx.commit(true) } else { tx.abandon(false) })
         });
         if advance.await? { Ok(()) } else { Err(Error::contention("another audit has followed the same chains")) }
     }

@@ -46,7 +46,7 @@ impl Rebuilding {
                         return Err(Error::unavailable("another resync took over"));
                     }
                     tx.customers_replace(page).await?;
-                    tx.commit().await
+                    Ok(tx.commit(()))
                 })
                 .await?;
         }
@@ -56,7 +56,7 @@ impl Rebuilding {
                     return Err(Error::unavailable("another resync took over"));
                 }
                 tx.customers_remove_untouched(begun).await?;
-                tx.commit().await
+                Ok(tx.commit(()))
             })
             .await?;
         Ok(aggregates)

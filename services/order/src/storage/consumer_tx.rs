@@ -219,7 +219,7 @@ impl ConsumerTx for Tx {
     }
 
     async fn commit(self) -> Result<(), StoreError> {
-        Ok(Tx::commit(self).await?)
+        Ok(self.commit_now().await?)
     }
 
     async fn rollback(self) {

@@ -173,7 +173,7 @@ impl OutboxStore for Store {
     }
 
     async fn appended(&self) {
-        self.signals.appended.notified().await;
+        self.signals.wait_for_append().await;
     }
 }
 
@@ -239,7 +239,7 @@ impl Store {
         if !rows.is_empty() {
             fault::point!("sequencer.stamping", stream);
         }
-        tx.commit().await?;
+        tx.commit_now().await?;
         Ok(rows)
     }
 

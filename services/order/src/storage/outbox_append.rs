@@ -71,7 +71,7 @@ impl Tx {
         .bind(events.iter().map(|event| headers_to_json(&event.headers)).collect::<Vec<_>>())
         .bind(events.iter().map(|event| event.created_at).collect::<Vec<_>>());
         self.execute(query).await?;
-        self.appended = true;
+        self.has_appended();
         Ok(())
     }
 }

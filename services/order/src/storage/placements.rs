@@ -185,7 +185,7 @@ impl Store {
             .bind(event.created_at);
         match self.read().await?.row(query).await? {
             Some((true, true)) => {
-                self.signals.appended.notify_one();
+                self.signals.appended();
                 fault::point!("business.committed", "place_order");
                 Ok(Placed::Done)
             }

@@ -22,7 +22,6 @@ use sqlx::query::Query;
 use sqlx::{ConnectOptions as _, FromRow};
 use tokio::time::timeout;
 
-use super::Tx;
 use crate::config::PostgresConfig;
 use crate::error::{Error, Result};
 
@@ -211,6 +210,11 @@ impl Connection {
         &self.session.as_ref().expect(PRESENT).identity
     }
 
+    /// The server was told to let statements take as long as this.
+    pub(super) fn statements_take(&mut self, limit: Duration) {
+        self.answers_within = limit + ANSWER_DELAY;
+    }
+
     async fn simple(&mut self, statement: &'static str) -> Result<()> {
         let result = within(self.answers_within, sqlx::raw_sql(statement).execute(self.start())).await;
         self.end(result).map(drop)
@@ -227,16 +231,6 @@ impl Connection {
             self.broken |= ends_the_session(&error);
             error.into()
         })
-    }
-}
-
-impl Tx {
-    /// Lets this transaction's statements take longer than others.
-    pub(crate) async fn statements_within(&mut self, limit: Duration) -> Result<()> {
-        let set = sqlx::query("SELECT set_config('statement_timeout', $1, true)");
-        self.execute(set.bind(limit.as_millis().to_string())).await?;
-        self.connection().answers_within = limit + ANSWER_DELAY;
-        Ok(())
     }
 }
 

@@ -142,7 +142,7 @@ mod tests {
         let mut tx = store.begin().await.unwrap();
         let age = "UPDATE request SET keep_until = keep_until - interval '30 days' WHERE method <> 'young'";
         tx.execute(sqlx::query(age)).await.unwrap();
-        tx.commit().await.unwrap();
+        tx.commit_now().await.unwrap();
         assert_eq!(store.requests_prune(10).await.unwrap(), 1);
         assert!(store.request_fetch(&old.key).await.unwrap().is_none());
         for call in [&young, &order] {

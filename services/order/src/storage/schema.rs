@@ -120,14 +120,6 @@ fn compare(applied: Vec<(i64, Vec<u8>)>) -> Schema {
 }
 
 impl Store {
-    /// Whether the database answers.
-    ///
-    /// # Errors
-    /// When it does not.
-    pub async fn ping(&self) -> Result<()> {
-        self.read().await?.execute(sqlx::query("SELECT 1")).await.map(drop)
-    }
-
     /// Whether the schema is complete: what readiness asks.
     ///
     /// # Errors

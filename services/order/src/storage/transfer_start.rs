@@ -57,7 +57,7 @@ impl Store {
         let begun = self.read().await?.row(begin(call, transfer, order, read_version, command)).await?;
         let begun = begun == Some((true,));
         if begun {
-            self.signals.appended.notify_one();
+            self.signals.appended();
             fault::point!("business.committed", "pay_order");
         }
         Ok(begun)
@@ -79,7 +79,9 @@ impl Tx {
         command: &NewEvent,
     ) -> Result<bool> {
         let begun = self.row(begin(call, transfer, order, read_version, command)).await? == Some((true,));
-        self.appended |= begun;
+        if begun {
+            self.has_appended();
+        }
         Ok(begun)
     }
 

@@ -13,7 +13,7 @@ use super::waiters::Moved;
 use super::work::{Applied, Happening, Work};
 use crate::domain::transfer::{Decision, Input, Transfer};
 use crate::error::Result;
-use crate::storage::Tx;
+use crate::storage::{Finished, Tx};
 
 /// What a participant is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,8 +48,8 @@ impl Coordinator {
                     // Presumed abort: whatever was asked of the participant was never committed here.
                     None => (present == Some(mark.epoch)).then_some(Decision::Cancel),
                 };
-                finish(tx, applied).await?;
-                Ok((Decided { decision, epoch: present.unwrap_or_default() }, moved))
+                let decided = Decided { decision, epoch: present.unwrap_or_default() };
+                Ok(finish(tx, applied, (decided, moved)))
             })
             .await?;
         self.waiters.wake(moved.map(|moved| (id, moved)));
@@ -68,8 +68,7 @@ impl Coordinator {
             .store
             .transaction(name, async |mut tx: Tx| {
                 let (applied, transfer) = self.apply_one(&mut tx, happening, lease).await?;
-                finish(tx, applied).await?;
-                Ok((applied, transfer))
+                Ok(finish(tx, applied, (applied, transfer)))
             })
             .await?;
         let (_, transfer) = &acted;
@@ -100,12 +99,9 @@ impl Coordinator {
 }
 
 /// Commits what was changed.
-pub(super) async fn finish(tx: Tx, applied: Applied) -> Result<()> {
+fn finish<T>(tx: Tx, applied: Applied, value: T) -> Finished<T> {
     match applied {
-        Applied::Changed | Applied::Alarmed => tx.commit().await,
-        Applied::Nothing | Applied::AlreadyDecided | Applied::Unknown => {
-            tx.rollback().await;
-            Ok(())
-        }
+        Applied::Changed | Applied::Alarmed => tx.commit(value),
+        Applied::Nothing | Applied::AlreadyDecided | Applied::Unknown => tx.abandon(value),
     }
 }

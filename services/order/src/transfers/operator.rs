@@ -10,32 +10,33 @@ use super::work::{Applied, Happening, Work};
 use crate::domain::TransferRefused;
 use crate::domain::transfer::{Input, State, Transfer, TransferNow};
 use crate::error::{Error, Result};
-use crate::storage::{OperatorAct, Tx};
+use crate::storage::{Finished, OperatorAct, Tx};
+
+/// What was done to a transfer: the state that it had, and what the operator is answered.
+type Acted = (State, Answer<Transfer>);
 
 impl Coordinator {
     /// Decides CANCEL for a transfer that is undecided.
     pub(crate) async fn cancel(&self, call: &Call, id: TransferId) -> Result<Answer<Transfer>> {
-        let answer = self.store.transaction("cancel_transfer", |tx| self.cancel_in(tx, call, id)).await?;
-        self.waiters.wake([(id, Moved::to(&answer.value))]);
-        Ok(answer)
+        let acted = self.store.transaction("cancel_transfer", |tx| self.cancel_in(tx, call, id)).await?;
+        Ok(self.tell(call, acted))
     }
 
     /// Sends the present step's command once more, with a new budget of attempts; takes the flag from a transfer that
     /// has ended.
     pub(crate) async fn retry(&self, call: &Call, id: TransferId) -> Result<Answer<Transfer>> {
-        let answer = self.store.transaction("retry_transfer", |tx| self.retry_in(tx, call, id)).await?;
-        self.waiters.wake([(id, Moved::to(&answer.value))]);
-        Ok(answer)
+        let acted = self.store.transaction("retry_transfer", |tx| self.retry_in(tx, call, id)).await?;
+        Ok(self.tell(call, acted))
     }
 
-    async fn cancel_in(&self, mut tx: Tx, call: &Call, id: TransferId) -> Result<Answer<Transfer>> {
+    async fn cancel_in(&self, mut tx: Tx, call: &Call, id: TransferId) -> Result<Finished<Acted>> {
         let happening =
             Happening { transfer_id: id, input: Input::OperatorCancel, headers: headers(Some(call)) };
         let ids = self.ids.clone();
         let mut work = Work::lock(&mut tx, ids, self.config, std::slice::from_ref(&happening)).await?;
         let before = work.transfer(id).cloned();
-        if let Some(answer) = earlier(&mut tx, call, before.as_ref()).await? {
-            return Ok(answer);
+        if let Some(acted) = earlier(&mut tx, call, before.as_ref()).await? {
+            return Ok(tx.abandon(acted));
         }
         let before = before.ok_or(TransferRefused::NotFound(id))?;
         match work.apply(&happening).await? {
@@ -48,11 +49,11 @@ impl Coordinator {
         self.record(tx, call, before.state, after).await
     }
 
-    async fn retry_in(&self, mut tx: Tx, call: &Call, id: TransferId) -> Result<Answer<Transfer>> {
+    async fn retry_in(&self, mut tx: Tx, call: &Call, id: TransferId) -> Result<Finished<Acted>> {
         let (mut locked, now) = tx.transfers_lock(&[id].into()).await?;
         let transfer = locked.pop();
-        if let Some(answer) = earlier(&mut tx, call, transfer.as_ref()).await? {
-            return Ok(answer);
+        if let Some(acted) = earlier(&mut tx, call, transfer.as_ref()).await? {
+            return Ok(tx.abandon(acted));
         }
         let mut transfer = transfer.ok_or(TransferRefused::NotFound(id))?;
         let read_version = transfer.version;
@@ -85,7 +86,7 @@ impl Coordinator {
         call: &Call,
         before: State,
         after: Transfer,
-    ) -> Result<Answer<Transfer>> {
+    ) -> Result<Finished<Acted>> {
         if !tx.request_insert(call, &after.now(), Keep::Forever).await? {
             return Err(Error::contention("another call with this request_id was faster"));
         }
@@ -98,18 +99,26 @@ impl Coordinator {
             traceparent: headers(None).traceparent.as_deref(),
         })
         .await?;
-        tx.commit().await?;
-        tracing::info!(target: "audit", principal = call.key.principal, method = call.key.method, transfer.id = %after.id,
-            %before, after = %after.state, "an operator acted on a transfer");
-        Ok(Answer::first(after))
+        Ok(tx.commit((before, Answer::first(after))))
+    }
+
+    /// Tells those who wait for the transfer, and the log, which has an earlier act already.
+    fn tell(&self, call: &Call, (before, answer): Acted) -> Answer<Transfer> {
+        let after = &answer.value;
+        if !answer.is_replay {
+            tracing::info!(target: "audit", principal = call.key.principal, method = call.key.method,
+                transfer.id = %after.id, %before, after = %after.state, "an operator acted on a transfer");
+        }
+        self.waiters.wake([(after.id, Moved::to(after))]);
+        answer
     }
 }
 
 /// The answer that this request had; looked for under the transfer's lock.
-async fn earlier(tx: &mut Tx, call: &Call, transfer: Option<&Transfer>) -> Result<Option<Answer<Transfer>>> {
+async fn earlier(tx: &mut Tx, call: &Call, transfer: Option<&Transfer>) -> Result<Option<Acted>> {
     let Some(saved) = tx.request_fetch(&call.key).await? else { return Ok(None) };
     let then: TransferNow = saved.outcome(call)?;
     let transfer =
         transfer.cloned().ok_or_else(|| Error::internal("the transfer of an outcome does not exist"))?;
-    Ok(Some(Answer::replay(transfer.at(then))))
+    Ok(Some((transfer.state, Answer::replay(transfer.at(then)))))
 }

@@ -236,7 +236,7 @@ mod tests {
                 tx.rollback().await;
                 return Err(error.into());
             }
-            Ok(tx.commit().await?)
+            Ok(tx.commit_now().await?)
         }
 
         async fn rollback(&self, Locking { mut tx, own }: Locking) {
@@ -255,7 +255,7 @@ mod tests {
             let posting = Posting { transfer_id, order_id, kind: Kind::Pay, at: now() };
             own.credit(key, funds.minor_units, posting).unwrap().unwrap();
             own.save(&mut tx).await.unwrap();
-            tx.commit().await.unwrap();
+            tx.commit_now().await.unwrap();
             owner
         }
 

@@ -16,7 +16,7 @@ use crate::domain::OrderRefused;
 use crate::domain::account::AccountKey;
 use crate::domain::transfer::{Kind, Reason, Transfer};
 use crate::error::{Error, Result};
-use crate::storage::Tx;
+use crate::storage::{Finished, Tx};
 
 /// How much of which order to refund.
 #[derive(Debug, Clone, Copy)]
@@ -50,10 +50,10 @@ impl Coordinator {
         call: &Call,
         caller: Person,
         wish: RefundOrder,
-    ) -> Result<Started> {
+    ) -> Result<Finished<Started>> {
         let order = tx.order_funds_lock(wish.order_id).await?;
         if let Some(first) = tx.transfer_by_request(&call.key).await? {
-            return Started::earlier(call, first);
+            return Ok(tx.abandon(Started::earlier(call, first)?));
         }
         let (mut order, now) = order
             .filter(|(order, _)| order.seller_id == caller.user_id || caller.role == Role::Admin)
@@ -73,19 +73,17 @@ impl Coordinator {
         if !tx.transfer_begin(call, &transfer, (&order, read_version), &command).await? {
             return Err(overtaken());
         }
-        tx.commit().await?;
-        Ok(Started::Begun(waiting))
+        Ok(tx.commit(Started::Begun(waiting)))
     }
 }
 
 /// Commits a refund that is refused at once, with the hold that was refused, if it came to that.
-async fn refuse(mut tx: Tx, call: &Call, transfer: Transfer, reason: Reason) -> Result<Started> {
+async fn refuse(mut tx: Tx, call: &Call, transfer: Transfer, reason: Reason) -> Result<Finished<Started>> {
     let transfer = refused(transfer, reason);
     if !tx.transfer_insert(call, &transfer).await? {
         return Err(overtaken());
     }
-    tx.commit().await?;
-    Ok(Started::Refused(Box::new(transfer)))
+    Ok(tx.commit(Started::Refused(Box::new(transfer))))
 }
 
 /// This side's reserve. The transfer is new, so it has no hold yet.

@@ -49,7 +49,7 @@ async fn a_worker_that_pauses_in_a_transaction_holds_no_row_past_its_lease() {
     .unwrap();
     let held = since.elapsed();
     assert!(held < Duration::from_secs(4), "held for {held:?}");
-    assert!(paused.commit().await.is_err(), "what it wrote is gone, and it hears so");
+    assert!(paused.commit_now().await.is_err(), "what it wrote is gone, and it hears so");
 }
 
 #[tokio::test]

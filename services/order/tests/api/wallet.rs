@@ -66,7 +66,7 @@ impl Teller {
         let effects = harness.service.answers(self.store.clone());
         let mut tx = self.store.begin().await.unwrap();
         effects.apply(&mut tx, events).await?;
-        tx.commit().await?;
+        tx.commit_now().await?;
         effects.committed(events);
         Ok(())
     }

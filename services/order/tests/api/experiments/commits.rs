@@ -22,9 +22,9 @@ async fn late_commit(rule: Rule) -> (Delivered, Delivered) {
     let (mut slow, mut fast) = (experiment.begin().await, experiment.begin().await);
     append(&mut slow, "SLOW", 1).await;
     append(&mut fast, "FAST", 1).await;
-    fast.commit().await.unwrap();
+    fast.commit_now().await.unwrap();
     let before = (naive.poll().await, ours.poll().await);
-    slow.commit().await.unwrap();
+    slow.commit_now().await.unwrap();
     experiment.end().await;
     let after = (until_end(&mut naive).await, until_end(&mut ours).await);
     (Delivered { before: before.0, after: after.0 }, Delivered { before: before.1, after: after.1 })
@@ -83,10 +83,10 @@ async fn a_cursor_over_ids_behind_the_oldest_transaction_loses_a_lower_id_of_a_y
     take_xid(&mut old).await;
     append(&mut young, "YOUNG", 1).await;
     append(&mut old, "OLD", 1).await;
-    old.commit().await.unwrap();
+    old.commit_now().await.unwrap();
     assert_eq!(ours.poll().await, ["OLD1"]);
     assert_eq!(delivered(&mut naive).await, ["OLD1"]);
-    young.commit().await.unwrap();
+    young.commit_now().await.unwrap();
     experiment.end().await;
     assert_eq!(until_end(&mut naive).await, NOTHING, "the younger one is lost");
     assert_eq!(until_end(&mut ours).await, ["YOUNG1"]);

@@ -70,7 +70,7 @@ impl Experiment {
     async fn write(&self, aggregate: &str, version: i64) {
         let mut tx = self.begin().await;
         append(&mut tx, aggregate, version).await;
-        tx.commit().await.unwrap();
+        tx.commit_now().await.unwrap();
     }
 
     /// The last event: [`readers::until_end`] waits for it.

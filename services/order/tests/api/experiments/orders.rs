@@ -36,12 +36,12 @@ async fn an_order_by_transaction_ids_turns_an_aggregate_around_and_the_sequencer
         })
         .await
         .unwrap();
-        new.commit().await.unwrap();
+        new.commit_now().await.unwrap();
     };
     let (locked, ()) = tokio::join!(old.execute(sqlx::query(AGGREGATE)), first);
     locked.unwrap();
     append(&mut old, "A", 2).await;
-    old.commit().await.unwrap();
+    old.commit_now().await.unwrap();
     experiment.end().await;
     assert_eq!(until_end(&mut naive).await, ["A2", "A1"]);
     assert_eq!(until_end(&mut ours).await, ["A1", "A2"]);
@@ -53,9 +53,9 @@ async fn two_sessions(experiment: &Experiment) {
     let (mut early, mut late) = (experiment.begin().await, experiment.begin().await);
     append(&mut early, "B", 1).await;
     append(&mut late, "A", 1).await;
-    late.commit().await.unwrap();
+    late.commit_now().await.unwrap();
     append(&mut early, "A", 2).await;
-    early.commit().await.unwrap();
+    early.commit_now().await.unwrap();
 }
 
 /// E11. On ids that sessions draw in advance nobody who goes by them keeps the order, not even the sequencer: what

@@ -129,7 +129,7 @@ async fn write(store: &Store, writer: usize) -> Vec<NewEvent> {
         if (turn + writer).is_multiple_of(4) {
             tx.rollback().await;
         } else {
-            tx.commit().await.unwrap();
+            tx.commit_now().await.unwrap();
             version = events.last().unwrap().aggregate_version;
             committed.extend(events);
         }
