@@ -7,9 +7,7 @@
 //! sessions may not pause inside a transaction.
 
 mod accounts;
-mod audit;
-mod audit_holds;
-mod audit_state;
+mod book;
 mod consumer;
 mod consumer_tx;
 mod customers;
@@ -36,7 +34,7 @@ mod transfer_start;
 mod transfers;
 mod tx;
 
-pub(crate) use audit_state::Turn;
+pub(crate) use book::Turn;
 pub(crate) use errors::violated;
 pub(crate) use ledger::{TrialBalance, TrialBalanceLine};
 pub(crate) use order_funds::PaymentView;

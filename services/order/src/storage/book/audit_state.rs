@@ -9,11 +9,11 @@ use sqlx::types::Json;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Store, Tx};
 use crate::domain::account::AccountKey;
 use crate::domain::audit::{Kept, Sums};
 use crate::domain::audit_outcome::{Audit, Failure, Known, Outcome};
 use crate::error::{Error, Result};
+use crate::storage::{Store, Tx};
 
 /// An auditor's turn.
 #[derive(Debug, Clone)]

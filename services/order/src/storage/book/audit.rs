@@ -7,12 +7,12 @@ use time::OffsetDateTime;
 use types::{Money, TransferId};
 use uuid::Uuid;
 
-use super::{STREAM, Store};
 use crate::domain::account::{Account, AccountKey, Entry, Posting};
 use crate::domain::audit::{Decided, Evidence};
 use crate::domain::audit_funds::Reserved;
 use crate::domain::transfer::{Decision, Kind};
 use crate::error::{Error, Result};
+use crate::storage::{STREAM, Store};
 
 /// All that was committed at one moment, as what has to be stamped for it.
 #[derive(Debug, Clone, Copy, FromRow)]
