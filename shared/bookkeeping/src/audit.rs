@@ -1,26 +1,42 @@
 //! The chains of a page of accounts, followed a bounded number of entries at a time: however long a chain is, one step
 //! of an audit is short, and what it found in order is kept before the next step.
 
-use crate::{Advance, Entry, Finding, Following, Key, SumTooLarge, Sums};
+use std::collections::VecDeque;
+
+use crate::following::Following;
+use crate::{Advance, Chain, Entry, Finding, Key, SumTooLarge, Sums};
 
 /// Entries that one step reads at the most.
 const ENTRIES: i64 = 500;
 /// Chains that one step follows at the most: the book reads entries, and asks the other book, once for each.
 const CHAINS: usize = 20;
 
-/// Entries of one chain, oldest first, each with everything else that must agree with it.
-pub type Run<B> = Vec<(<B as Book>::Entry, <B as Book>::Facts)>;
+/// An entry that an audit compares with everything else that must agree with it.
+pub trait Auditable: Entry {
+    /// All that must agree with one entry: its posting, the other side, the other service's book.
+    type Facts;
+    /// What the audit keeps a sum of.
+    type Sum: Ord + Clone;
+
+    /// What is wrong with the entry besides its chain.
+    fn against(&self, facts: &Self::Facts) -> Option<Finding>;
+
+    /// Adds the entry's posting to the sums.
+    ///
+    /// # Errors
+    /// When a sum does not fit.
+    fn count(&self, facts: &Self::Facts, sums: &mut Sums<Self::Sum>) -> Result<(), SumTooLarge>;
+}
+
+/// Entries of one chain, oldest first, each with what must agree with it.
+pub type Run<E> = Vec<(E, <E as Auditable>::Facts)>;
 
 /// A book that can be audited.
 pub trait Book {
     /// Says which account is meant.
-    type Key: Key + Send;
+    type Key: Key;
     /// An entry of an account.
-    type Entry: Entry + Send + Sync;
-    /// Everything else that must agree with one entry: its posting, the other side, the other service's book.
-    type Facts: Send + Sync;
-    /// What the audit keeps a sum of.
-    type Sum: Ord + Clone + Send;
+    type Entry: Auditable;
     /// Why the book cannot be read or written.
     type Error: From<SumTooLarge>;
 
@@ -31,30 +47,21 @@ pub trait Book {
         above: i64,
         up_to: i64,
         limit: i64,
-    ) -> impl Future<Output = Result<Run<Self>, Self::Error>> + Send;
-
-    /// What is wrong with an entry besides its chain.
-    fn against(entry: &Self::Entry, facts: &Self::Facts) -> Option<Finding>;
-
-    /// Adds the entry's posting to the sums.
-    ///
-    /// # Errors
-    /// When a sum does not fit.
-    fn count(sums: &mut Sums<Self::Sum>, entry: &Self::Entry, facts: &Self::Facts)
-    -> Result<(), SumTooLarge>;
+    ) -> impl Future<Output = Result<Run<Self::Entry>, Self::Error>> + Send;
 
     /// Keeps how far chains were followed, together with the sums of what is new in them.
     fn keep(
         &self,
         advances: Vec<Advance<Self::Key>>,
-        sums: Sums<Self::Sum>,
+        sums: Sums<<Self::Entry as Auditable>::Sum>,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send;
 }
 
 /// The chains of a page of accounts that are still to be followed.
 #[derive(Debug)]
 pub struct Chains<K> {
-    left: std::vec::IntoIter<Following<K>>,
+    is_full: bool,
+    left: VecDeque<Following<K>>,
     current: Option<Following<K>>,
     /// The account behind which the next page begins; `None` when this page is the last.
     pub last: Option<K>,
@@ -74,10 +81,19 @@ pub struct Followed {
 }
 
 impl<K: Key> Chains<K> {
-    /// Chains to be followed one after the other, of a page that ends with the account `last` unless it is the last.
+    /// Those of a page that ends with the account `last`, unless it is the last page. A full audit begins each at its
+    /// first entry.
     #[must_use]
-    pub fn new(chains: Vec<Following<K>>, last: Option<K>) -> Self {
-        Self { left: chains.into_iter(), current: None, last }
+    pub fn new(is_full: bool, last: Option<K>) -> Self {
+        Self { is_full, left: VecDeque::new(), current: None, last }
+    }
+
+    /// Adds the chain of an account that states this end, unless earlier audits have followed it up to there and this
+    /// one is not a full one.
+    pub fn add(&mut self, key: K, end: Chain, audited: Option<Chain>) {
+        if self.is_full || end != audited.unwrap_or(Chain::START) {
+            self.left.push_back(Following::begin(key, end, audited, self.is_full));
+        }
     }
 
     /// Follows the chains as far as one step goes.
@@ -88,8 +104,8 @@ impl<K: Key> Chains<K> {
         let (mut advances, mut sums) = (Vec::new(), Sums::default());
         let mut followed = Followed::default();
         for _ in 0..CHAINS {
-            followed.accounts += i64::from(self.current.is_none() && self.left.len() > 0);
-            let Some(mut following) = self.current.take().or_else(|| self.left.next()) else { break };
+            followed.accounts += i64::from(self.current.is_none() && !self.left.is_empty());
+            let Some(mut following) = self.current.take().or_else(|| self.left.pop_front()) else { break };
             let new = following.run(book, &mut followed).await?;
             if let Some(advance) = following.advance() {
                 advances.push(advance);
@@ -103,7 +119,7 @@ impl<K: Key> Chains<K> {
         if !advances.is_empty() {
             book.keep(advances, sums).await?;
         }
-        followed.is_last = self.current.is_none() && self.left.len() == 0;
+        followed.is_last = self.current.is_none() && self.left.is_empty();
         Ok(followed)
     }
 }
@@ -114,17 +130,17 @@ impl<K: Key> Following<K> {
         &mut self,
         book: &B,
         followed: &mut Followed,
-    ) -> Result<Sums<B::Sum>, B::Error> {
+    ) -> Result<Sums<<B::Entry as Auditable>::Sum>, B::Error> {
         let end = self.end.sequence;
         let mut sums = Sums::default();
         let run = book.entries(self.key, self.chain.sequence, end, ENTRIES - followed.entries).await?;
         for (entry, facts) in &run {
             followed.entries += 1;
             let mut found = self.go_on(entry);
-            found.extend(B::against(entry, facts));
+            found.extend(entry.against(facts));
             let is_new = self.is_new(entry);
             if is_new {
-                B::count(&mut sums, entry, facts)?;
+                entry.count(facts, &mut sums)?;
             }
             self.is_sound &= found.is_empty();
             followed.findings.extend(found.into_iter().map(|finding| finding.seen_by_full(!is_new)));
@@ -148,7 +164,6 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::Chain;
     use crate::chain::tests::{Line, lines};
     use crate::imbalance;
 
@@ -194,11 +209,25 @@ mod tests {
         kept: Mutex<Kept>,
     }
 
+    impl Auditable for Line {
+        /// The other side of the posting.
+        type Facts = i64;
+        type Sum = &'static str;
+
+        fn against(&self, opposite: &i64) -> Option<Finding> {
+            let money = |minor_units| Money::new("EUR".parse().unwrap(), minor_units);
+            let too_much = money(imbalance(money(self.amount), money(*opposite))?);
+            Some(Finding::transfer(self.posting, "its sides do not cancel out", Some(too_much)))
+        }
+
+        fn count(&self, _: &i64, sums: &mut Sums<&'static str>) -> Result<(), SumTooLarge> {
+            sums.post("accounts", "transit", self.amount)
+        }
+    }
+
     impl Book for Model {
         type Key = Number;
         type Entry = Line;
-        type Facts = i64;
-        type Sum = &'static str;
         type Error = SumTooLarge;
 
         async fn entries(
@@ -207,20 +236,10 @@ mod tests {
             above: i64,
             up_to: i64,
             limit: i64,
-        ) -> Result<Run<Self>, SumTooLarge> {
+        ) -> Result<Run<Line>, SumTooLarge> {
             let entries = &self.accounts[usize::try_from(key).unwrap()].entries;
             let run = entries.iter().filter(|(line, _)| line.sequence > above && line.sequence <= up_to);
             Ok(run.take(usize::try_from(limit).unwrap()).cloned().collect())
-        }
-
-        fn against(line: &Line, opposite: &i64) -> Option<Finding> {
-            let money = |minor_units| Money::new("EUR".parse().unwrap(), minor_units);
-            let too_much = money(imbalance(money(line.amount), money(*opposite))?);
-            Some(Finding::transfer(line.posting, "its sides do not cancel out", Some(too_much)))
-        }
-
-        fn count(sums: &mut Sums<&'static str>, line: &Line, _: &i64) -> Result<(), SumTooLarge> {
-            sums.post("accounts", "transit", line.amount)
         }
 
         async fn keep(
@@ -243,12 +262,11 @@ mod tests {
 
         /// Follows all chains to their ends: what each step has followed.
         async fn audit(&self, is_full: bool) -> Vec<Followed> {
-            let following = |(key, account): (usize, &Account)| {
-                let key = Number::try_from(key).unwrap();
+            let mut chains = Chains::new(is_full, None);
+            for (key, account) in (0..).zip(&self.accounts) {
                 let audited = self.kept.lock().unwrap().chains.get(&key).copied();
-                Following::begin(key, account.end, audited, is_full)
-            };
-            let mut chains = Chains::new(self.accounts.iter().enumerate().map(following).collect(), None);
+                chains.add(key, account.end, audited);
+            }
             let mut steps = Vec::new();
             while steps.last().is_none_or(|step: &Followed| !step.is_last) {
                 steps.push(chains.follow(self).await.unwrap());
@@ -271,7 +289,7 @@ mod tests {
         let mut book = Model::of(vec![Account::of(&[100, -30]), Account::of(&[])]);
         assert_eq!(
             book.audit(false).await,
-            [Followed { accounts: 2, entries: 2, findings: vec![], is_last: true }]
+            [Followed { accounts: 1, entries: 2, findings: vec![], is_last: true }]
         );
         book.accounts[0] = Account::of(&[100, -30, 5]);
         assert_eq!(book.audit(false).await[0].entries, 1);

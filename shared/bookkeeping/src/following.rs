@@ -15,7 +15,7 @@ pub struct Advance<K> {
 
 /// A chain that an audit follows.
 #[derive(Debug)]
-pub struct Following<K> {
+pub(crate) struct Following<K> {
     pub(crate) key: K,
     /// The end that the account states.
     pub(crate) end: Chain,
@@ -31,8 +31,7 @@ pub struct Following<K> {
 
 impl<K: Key> Following<K> {
     /// Begins where earlier audits stopped, or at the first entry if the audit is a full one.
-    #[must_use]
-    pub fn begin(key: K, end: Chain, audited: Option<Chain>, is_full: bool) -> Self {
+    pub(crate) fn begin(key: K, end: Chain, audited: Option<Chain>, is_full: bool) -> Self {
         let kept = audited;
         let audited = audited.unwrap_or(Chain::START);
         let chain = if is_full { Chain::START } else { audited };

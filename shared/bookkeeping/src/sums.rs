@@ -1,7 +1,6 @@
 //! Double entry: the two sides of a posting cancel out, so the debits of a book are its credits.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use types::Money;
 
@@ -14,16 +13,9 @@ pub fn imbalance(one: Money, other: Money) -> Option<i64> {
 }
 
 /// A sum that does not fit in 64 bits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a sum of the book does not fit")]
 pub struct SumTooLarge;
-
-impl fmt::Display for SumTooLarge {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a sum of the book does not fit")
-    }
-}
-
-impl std::error::Error for SumTooLarge {}
 
 /// Debits and credits, by what they are the sums of.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,14 +1,15 @@
 //! The chains of a page of accounts: where their entries are read, what they are compared with, and where it is kept
 //! how far they were found in order.
 
-use bookkeeping::{Advance, Book, Chain, Chains, Finding, Following, Run, SumTooLarge};
-use types::{Currency, TransferId};
+use bookkeeping::{Advance, Book, Chains, Run};
+use types::TransferId;
 
 use super::{Audits, Pass};
 use crate::domain::account::{AccountKey, Entry};
-use crate::domain::audit::{Evidence, Kept, OtherBook, Sums, against, count};
+use crate::domain::audit::{Evidence, Sums};
 use crate::domain::audit_funds::against_account;
 use crate::error::{Error, Result};
+use crate::storage::Audited;
 
 const ACCOUNTS: i64 = 200;
 
@@ -21,15 +22,12 @@ impl Pass {
         }
         let is_last = i64::try_from(page.len()).is_ok_and(|count| count < ACCOUNTS);
         let last = page.last().map(|audited| audited.account.key).filter(|_| !is_last);
-        let mut to_follow = Vec::new();
-        for audited in page {
-            self.found(against_account(&audited.account, audited.holds));
-            let (end, from) = (audited.account.chain(), audited.from);
-            if self.is_full || end != from.unwrap_or(Chain::START) {
-                to_follow.push(Following::begin(audited.account.key, end, from, self.is_full));
-            }
+        let mut chains = Chains::new(self.is_full, last);
+        for Audited { account, from, holds } in page {
+            self.found(against_account(&account, holds));
+            chains.add(account.key, account.chain(), from);
         }
-        Ok(Chains::new(to_follow, last))
+        Ok(chains)
     }
 
     /// Follows the page's chains as far as one step goes; whether that is their end.
@@ -45,11 +43,9 @@ impl Pass {
 impl Book for Audits {
     type Key = AccountKey;
     type Entry = Entry;
-    type Facts = (Evidence, Option<OtherBook>);
-    type Sum = (Kept, Currency);
     type Error = Error;
 
-    async fn entries(&self, key: AccountKey, above: i64, up_to: i64, limit: i64) -> Result<Run<Self>> {
+    async fn entries(&self, key: AccountKey, above: i64, up_to: i64, limit: i64) -> Result<Run<Entry>> {
         let run = self.store.audit_entries(key, above, up_to, limit).await?;
         if run.is_empty() {
             return Ok(Vec::new());
@@ -61,17 +57,6 @@ impl Book for Audits {
             (entry, (evidence, other))
         };
         Ok(run.into_iter().map(with_other).collect())
-    }
-
-    fn against(entry: &Entry, (evidence, other): &Self::Facts) -> Option<Finding> {
-        against(entry, evidence, other.as_ref())
-    }
-
-    fn count(sums: &mut Sums, entry: &Entry, (_, other): &Self::Facts) -> Result<(), SumTooLarge> {
-        match other.as_ref().and_then(|other| other.entry) {
-            Some((_, there)) => count(sums, entry, there),
-            None => Ok(()),
-        }
     }
 
     async fn keep(&self, advances: Vec<Advance<AccountKey>>, sums: Sums) -> Result<()> {

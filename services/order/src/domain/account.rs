@@ -23,16 +23,13 @@ pub enum AccountRefused {
 /// Whose account in which currency: accounts are locked in the order of their keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct AccountKey {
-    /// The merchant.
     pub(crate) owner_id: UserId,
-    /// The currency.
     pub(crate) currency: Currency,
 }
 
 /// An account as it is under its lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Account {
-    /// Whose, in which currency.
     pub(crate) key: AccountKey,
     /// The sum of all entries.
     pub(crate) balance: i64,
@@ -53,11 +50,9 @@ pub(crate) struct Account {
 pub(crate) struct Posting {
     /// The transfer: it has one posting in this book at the most, so its id names the posting too.
     pub(crate) transfer_id: TransferId,
-    /// The order.
     pub(crate) order_id: OrderId,
     /// What it is for.
     pub(crate) kind: Kind,
-    /// When.
     pub(crate) at: OffsetDateTime,
 }
 
@@ -65,7 +60,6 @@ pub(crate) struct Posting {
 /// of its own and no chain: every transfer writes there, so a row for it would make them all wait.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
-    /// The account.
     pub(crate) account: AccountKey,
     /// Counts the account's entries from 1.
     pub(crate) sequence: i64,
@@ -73,7 +67,6 @@ pub(crate) struct Entry {
     pub(crate) posting: Posting,
     /// Negative when money leaves the account.
     pub(crate) amount: i64,
-    /// The balance after it.
     pub(crate) balance_after: i64,
     /// Its link to the entry before it.
     pub(crate) hash: Hash,

@@ -1,7 +1,7 @@
 //! What an audit holds against an entry of an account, given everything else that tells of it: the other side of its
 //! posting, the transfer and its decision, and what user service has of it. Pure; `crate::audit` collects it.
 
-use bookkeeping::{Finding, SumTooLarge, imbalance};
+use bookkeeping::{Auditable, Finding, SumTooLarge, imbalance};
 use events::HoldState;
 use types::{Currency, Money, OrderId, UserId};
 
@@ -47,9 +47,27 @@ pub(crate) struct OtherBook {
     pub(crate) order_id: Option<OrderId>,
 }
 
-/// What is wrong with an entry beside its chain: the first thing, because one wrong amount is at odds with all
-/// that should agree with it.
-pub(crate) fn against(entry: &Entry, evidence: &Evidence, other: Option<&OtherBook>) -> Option<Finding> {
+impl Auditable for Entry {
+    /// What this database and user service have of it.
+    type Facts = (Evidence, Option<OtherBook>);
+    type Sum = (Kept, Currency);
+
+    /// The first thing only, because one wrong amount is at odds with all that should agree with it.
+    fn against(&self, (evidence, other): &Self::Facts) -> Option<Finding> {
+        against(self, evidence, other.as_ref())
+    }
+
+    /// Adds both sides here, and user service's side of the transfer.
+    fn count(&self, (_, other): &Self::Facts, sums: &mut Sums) -> Result<(), SumTooLarge> {
+        let Some((_, there)) = other.as_ref().and_then(|other| other.entry) else { return Ok(()) };
+        let currency = self.account.currency;
+        sums.post((Kept::Accounts, currency), (Kept::Transit, currency), self.amount)?;
+        let transit = there.minor_units.checked_neg().ok_or(SumTooLarge)?;
+        sums.enter((Kept::Wallets, there.currency), transit)
+    }
+}
+
+fn against(entry: &Entry, evidence: &Evidence, other: Option<&OtherBook>) -> Option<Finding> {
     let id = entry.posting.transfer_id;
     let money = |minor_units| Money::new(entry.account.currency, minor_units);
     let found = |what: String, too_much| Some(Finding::transfer(id, what, Some(money(too_much))));
@@ -127,14 +145,6 @@ impl Kept {
 
 /// Debits and credits of what was found in order.
 pub(crate) type Sums = bookkeeping::Sums<(Kept, Currency)>;
-
-/// Adds a transfer: both sides here, and user service's side of it.
-pub(crate) fn count(sums: &mut Sums, entry: &Entry, there: Money) -> Result<(), SumTooLarge> {
-    let currency = entry.account.currency;
-    sums.post((Kept::Accounts, currency), (Kept::Transit, currency), entry.amount)?;
-    let transit = there.minor_units.checked_neg().ok_or(SumTooLarge)?;
-    sums.enter((Kept::Wallets, there.currency), transit)
-}
 
 #[cfg(test)]
 mod tests {

@@ -34,7 +34,7 @@ mod transfer_start;
 mod transfers;
 mod tx;
 
-pub(crate) use book::Turn;
+pub(crate) use book::{Audited, Turn};
 pub(crate) use errors::violated;
 pub(crate) use ledger::{TrialBalance, TrialBalanceLine};
 pub(crate) use order_funds::PaymentView;

@@ -3,12 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bookkeeping::{Advance, Book, Chain, Chains, Finding, Following, Run, SumTooLarge};
+use bookkeeping::{Advance, Book, Chains, Finding, Run};
 use events::HoldState;
-use types::{Currency, PostingId, TransferId};
+use types::{PostingId, TransferId};
 
 use super::{BookAudit, Page};
-use crate::domain::audit::{Facts, OtherBook, StoredPosting, StoredSide, Sums, against, count};
+use crate::domain::audit::{Facts, OtherBook, StoredPosting, StoredSide, Sums};
 use crate::domain::ledger::WalletEntry;
 use crate::domain::wallet::WalletKey;
 use crate::error::{Error, Result};
@@ -26,17 +26,14 @@ impl BookAudit {
         let is_last = i64::try_from(wallets.len()).is_ok_and(|count| count < WALLETS);
         let last = wallets.last().map(|wallet| wallet.key).filter(|_| !is_last);
         let mut checkpoints = self.store.audit_checkpoints(above, last).await?;
-        let mut to_follow = Vec::new();
+        let mut chains = Chains::new(self.is_full, last);
         for mut wallet in wallets {
             let from = checkpoints.remove(&wallet.key);
-            if !self.is_full && wallet.chain() == from.unwrap_or(Chain::START) {
-                continue;
-            }
             // Another audit may have been quicker: then the wallet has moved on since it was read.
             if from.is_some_and(|from| from.sequence > wallet.sequence) {
                 wallet = self.store.wallet_fetch(wallet.key).await?.unwrap_or(wallet);
             }
-            to_follow.push(Following::begin(wallet.key, wallet.chain(), from, self.is_full));
+            chains.add(wallet.key, wallet.chain(), from);
         }
         for (key, chain) in checkpoints {
             // It may have come to be after the page was read.
@@ -44,7 +41,7 @@ impl BookAudit {
                 page.findings.push(Finding::account(key, "the wallet is gone", -chain.balance));
             }
         }
-        Ok(Chains::new(to_follow, last))
+        Ok(chains)
     }
 
     /// Follows the page's chains as far as one step goes; whether that is their end.
@@ -79,11 +76,9 @@ impl BookAudit {
 impl Book for BookAudit {
     type Key = WalletKey;
     type Entry = WalletEntry;
-    type Facts = Facts;
-    type Sum = (Currency, String);
     type Error = Error;
 
-    async fn entries(&self, key: WalletKey, above: i64, up_to: i64, limit: i64) -> Result<Run<Self>> {
+    async fn entries(&self, key: WalletKey, above: i64, up_to: i64, limit: i64) -> Result<Run<WalletEntry>> {
         let run = self.store.wallet_entry_run(key, above, up_to, limit).await?;
         if run.is_empty() {
             return Ok(Vec::new());
@@ -94,14 +89,6 @@ impl Book for BookAudit {
             (entry, facts)
         };
         Ok(run.into_iter().map(with_facts).collect())
-    }
-
-    fn against(entry: &WalletEntry, facts: &Facts) -> Option<Finding> {
-        against(entry, facts)
-    }
-
-    fn count(sums: &mut Sums, entry: &WalletEntry, _: &Facts) -> Result<(), SumTooLarge> {
-        count(sums, entry)
     }
 
     async fn keep(&self, advances: Vec<Advance<WalletKey>>, sums: Sums) -> Result<()> {

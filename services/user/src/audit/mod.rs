@@ -47,13 +47,11 @@ pub(crate) struct Page {
 /// What this book has of a transfer.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TransferPosting {
-    /// The transfer.
     pub(crate) transfer_id: TransferId,
     /// How far its hold is.
     pub(crate) hold: Option<HoldState>,
     /// The wallet and what arrived in it, negative when it left.
     pub(crate) entry: Option<(WalletKey, i64)>,
-    /// The order.
     pub(crate) order_id: Option<OrderId>,
 }
 

@@ -1,7 +1,7 @@
 //! What an audit holds against an entry of a wallet, given everything else that tells of it: the other side of its
 //! posting, the posting, the hold, and what order service says of the transfer. Pure; `crate::audit` collects it.
 
-use bookkeeping::{Finding, SumTooLarge, imbalance};
+use bookkeeping::{Auditable, Finding, SumTooLarge, imbalance};
 use events::HoldState;
 use types::{Currency, Money, OrderId, PostingId, UserId};
 
@@ -14,9 +14,7 @@ pub(crate) const WALLETS: &str = "wallets";
 /// One side of a posting as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StoredSide {
-    /// Of which posting.
     pub(crate) posting_id: PostingId,
-    /// Whether it is the debit.
     pub(crate) is_debit: bool,
     /// Its account: `wallets` or a system account.
     pub(crate) account: String,
@@ -37,7 +35,6 @@ impl StoredSide {
 /// What a posting says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StoredPosting {
-    /// How much.
     pub(crate) amount: Money,
     /// What was paid or refunded.
     pub(crate) order_id: Option<OrderId>,
@@ -46,11 +43,9 @@ pub(crate) struct StoredPosting {
 /// What order service has of a transfer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct OtherBook {
-    /// Whether CONFIRM was decided.
     pub(crate) is_confirmed: bool,
     /// The user whose wallet takes part.
     pub(crate) wallet_user_id: UserId,
-    /// The order.
     pub(crate) order_id: OrderId,
     /// What arrived in the account, negative when it left; `None` when nothing was posted.
     pub(crate) amount: Option<Money>,
@@ -59,11 +54,8 @@ pub(crate) struct OtherBook {
 /// Everything that tells of one entry besides itself.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Facts {
-    /// The other side of its posting.
     pub(crate) other_side: Option<StoredSide>,
-    /// Its posting.
     pub(crate) posting: Option<StoredPosting>,
-    /// The hold of its transfer.
     pub(crate) hold: Option<HoldState>,
     /// Order service's side of its transfer.
     pub(crate) other_book: Option<OtherBook>,
@@ -85,10 +77,24 @@ impl Kind {
     }
 }
 
-/// What is wrong with an entry beside its chain: the first thing, because one wrong amount is at odds with all
-/// that should agree with it.
-pub(crate) fn against(entry: &WalletEntry, facts: &Facts) -> Option<Finding> {
-    own_book(entry, facts).or_else(|| entry.kind.is_transfer().then(|| both_books(entry, facts)).flatten())
+impl Auditable for WalletEntry {
+    type Facts = Facts;
+    type Sum = (Currency, String);
+
+    /// The first thing only, because one wrong amount is at odds with all that should agree with it.
+    fn against(&self, facts: &Facts) -> Option<Finding> {
+        own_book(self, facts).or_else(|| self.kind.is_transfer().then(|| both_books(self, facts)).flatten())
+    }
+
+    /// Adds a posting at the one entry that stands for it, both sides at once, so that sums that were taken of
+    /// different wallets at different moments still balance. A sending is counted where it left.
+    fn count(&self, _: &Facts, sums: &mut Sums) -> Result<(), SumTooLarge> {
+        if self.kind == Kind::Receive {
+            return Ok(());
+        }
+        let account = |name: &str| (self.wallet.currency, name.to_owned());
+        sums.post(account(WALLETS), account(self.kind.other_account()), self.amount)
+    }
 }
 
 fn own_book(entry: &WalletEntry, facts: &Facts) -> Option<Finding> {
@@ -152,16 +158,6 @@ fn both_books(entry: &WalletEntry, facts: &Facts) -> Option<Finding> {
 /// Debits and credits by currency and account.
 pub(crate) type Sums = bookkeeping::Sums<(Currency, String)>;
 
-/// Adds a posting at the one entry that stands for it, both sides at once, so that sums that were taken of different
-/// wallets at different moments still balance. A sending is counted where it left.
-pub(crate) fn count(sums: &mut Sums, entry: &WalletEntry) -> Result<(), SumTooLarge> {
-    if entry.kind == Kind::Receive {
-        return Ok(());
-    }
-    let account = |name: &str| (entry.wallet.currency, name.to_owned());
-    sums.post(account(WALLETS), account(entry.kind.other_account()), entry.amount)
-}
-
 #[cfg(test)]
 mod tests {
     use time::OffsetDateTime;
@@ -212,14 +208,14 @@ mod tests {
     fn found((side, posting, hold, other): &Whole, amount: i64) -> Option<Finding> {
         let (other_side, posting) = (Some(side.clone()), Some(posting.clone()));
         let facts = Facts { other_side, posting, hold: *hold, other_book: other.clone() };
-        against(&entry(Kind::Payment, amount), &facts)
+        entry(Kind::Payment, amount).against(&facts)
     }
 
     #[test]
     fn nothing_is_held_against_a_payment_that_all_agree_on() {
         assert_eq!(found(&whole(), -10), None);
         assert_eq!(found(&whole(), -11).unwrap().difference, Some(eur(-1)));
-        let alone = against(&entry(Kind::Payment, -10), &Facts::default()).unwrap();
+        let alone = entry(Kind::Payment, -10).against(&Facts::default()).unwrap();
         assert_eq!(alone.difference, Some(eur(-10)));
     }
 
@@ -258,7 +254,7 @@ mod tests {
             (Kind::Payment, -20),
             (Kind::Refund, 5),
         ] {
-            count(&mut sums, &entry(kind, amount)).unwrap();
+            entry(kind, amount).count(&Facts::default(), &mut sums).unwrap();
         }
         let of = |account: &str| sums.0[&(eur(0).currency, account.to_owned())];
         assert_eq!((of("mint"), of("wallets"), of("transit")), ((100, 0), (50, 135), (5, 20)));

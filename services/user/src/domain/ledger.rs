@@ -72,11 +72,9 @@ pub(crate) struct WalletEntry {
     pub(crate) wallet: WalletKey,
     /// Counts the wallet's entries from 1, without holes.
     pub(crate) sequence: i64,
-    /// Why.
     pub(crate) kind: Kind,
     /// How much, in minor units; negative when credit leaves.
     pub(crate) amount: i64,
-    /// The balance after it.
     pub(crate) balance_after: i64,
     /// The posting that it is a side of.
     pub(crate) posting_id: PostingId,
@@ -175,14 +173,12 @@ pub(crate) struct Posting {
     pub(crate) credit: Side,
     /// What was paid or refunded.
     pub(crate) order_id: Option<OrderId>,
-    /// When.
     pub(crate) created_at: OffsetDateTime,
 }
 
 /// What a posting says besides the wallets that it touches.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Memo {
-    /// The posting's id.
     pub(crate) id: PostingId,
     /// How much; above zero.
     pub(crate) amount: Money,
@@ -263,11 +259,8 @@ impl Wallet {
 pub(crate) struct TrialBalanceLine {
     /// `wallets`, `mint` or `transit`.
     pub(crate) account: String,
-    /// The currency.
     pub(crate) currency: Currency,
-    /// Sum of the debits.
     pub(crate) debit: i64,
-    /// Sum of the credits.
     pub(crate) credit: i64,
     /// Sum of the balances that the wallets show; 0 for system accounts.
     pub(crate) balance: i64,

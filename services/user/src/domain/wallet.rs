@@ -9,9 +9,7 @@ use types::{BALANCE_MAX, Currency, Money, UserId};
 /// Names a wallet: a user has one for each currency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct WalletKey {
-    /// Whose.
     pub(crate) owner: UserId,
-    /// Of which currency.
     pub(crate) currency: Currency,
 }
 
@@ -46,7 +44,6 @@ impl bookkeeping::Key for WalletKey {
 /// **Invariant:** `0 <= held <= balance` and `balance + incoming <= BALANCE_MAX`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Wallet {
-    /// Which wallet.
     pub(crate) key: WalletKey,
     /// The sum of all entries.
     pub(crate) balance: i64,
@@ -146,11 +143,8 @@ pub(crate) enum CreditRefused {
 /// How a wallet's numbers move.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Change {
-    /// Added to the balance.
     pub(crate) balance: i64,
-    /// Added to what is held.
     pub(crate) held: i64,
-    /// Added to what is on its way in.
     pub(crate) incoming: i64,
 }
 

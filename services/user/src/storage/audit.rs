@@ -34,8 +34,9 @@ struct CheckpointRow {
     head: bson::Binary,
 }
 
+/// A sum that did not fit would come back as a float, and be refused here rather than rounded.
 #[derive(Debug, Deserialize)]
-struct SumRow {
+pub(super) struct SumRow {
     #[serde(rename = "_id")]
     id: SumId,
     debit: i64,
@@ -262,7 +263,7 @@ impl Store {
     }
 }
 
-fn sums_of(rows: Vec<SumRow>) -> Result<Sums> {
+pub(super) fn sums_of(rows: Vec<SumRow>) -> Result<Sums> {
     let sums = rows
         .into_iter()
         .map(|row| Ok(((currency(&row.id.currency)?, row.id.account), (row.debit, row.credit))));

@@ -9,9 +9,9 @@ use futures_util::TryStreamExt as _;
 use serde::Deserialize;
 use types::{Currency, PostingId};
 
-use super::audit::{CHECKPOINTS, SideRow, sides_of};
+use super::audit::{CHECKPOINTS, SideRow, SumRow, sides_of, sums_of};
 use super::ledger::{CREDIT, DEBIT, ENTRIES, EntryId};
-use super::wallets::{KeyRow, WALLETS, currency, wallet_id};
+use super::wallets::{KeyRow, WALLETS, wallet_id};
 use super::{Tx, bounded};
 use crate::domain::audit::{StoredSide, Sums, WALLETS as WALLET_ACCOUNT};
 use crate::domain::ledger::{Kind, TrialBalanceLine};
@@ -20,21 +20,6 @@ use crate::error::Result;
 
 /// Wallets whose new entries are asked for at once, and postings whose sides are.
 const AT_ONCE: usize = 200;
-
-/// A sum that did not fit would come back as a float, and be refused here rather than rounded.
-#[derive(Debug, Deserialize)]
-struct SumRow {
-    #[serde(rename = "_id")]
-    id: SumId,
-    debit: i64,
-    credit: i64,
-}
-
-#[derive(Debug, Deserialize)]
-struct SumId {
-    currency: String,
-    account: String,
-}
 
 #[derive(Debug, Deserialize)]
 struct EndRow {
@@ -131,10 +116,7 @@ impl Tx {
         let (entries, session) = self.on::<Document>(ENTRIES);
         let cursor = entries.aggregate(sums).with_type::<SumRow>().session(&mut *session);
         let rows: Vec<SumRow> = bounded(bounded(cursor).await?.stream(session).try_collect()).await?;
-        let sums = rows
-            .into_iter()
-            .map(|row| Ok(((currency(&row.id.currency)?, row.id.account), (row.debit, row.credit))));
-        sums.collect()
+        sums_of(rows)
     }
 }
 

@@ -4,4 +4,5 @@ mod audit;
 mod audit_holds;
 mod audit_state;
 
-pub(crate) use audit_state::{Turn};
+pub(crate) use audit::Audited;
+pub(crate) use audit_state::Turn;
