@@ -11,7 +11,7 @@ use crate::clients::WalletHold;
 use crate::domain::TransferRefused;
 use crate::domain::transfer::Transfer;
 use crate::error::Result;
-use crate::storage::Told;
+use crate::storage::HistoryStep;
 use crate::transfers::Decided;
 
 /// This service, and the other one that knows of transfers.
@@ -23,7 +23,7 @@ const THERE: &str = "user-service";
 pub(crate) struct Explanation {
     pub(crate) transfer: Transfer,
     /// What happened and who knows it, oldest first.
-    pub(crate) steps: Vec<(&'static str, Told)>,
+    pub(crate) steps: Vec<(&'static str, HistoryStep)>,
     pub(crate) unreachable_sources: Vec<&'static str>,
 }
 
@@ -106,9 +106,9 @@ enum Next {
     End,
 }
 
-fn started(transfer: &Transfer) -> Told {
+fn started(transfer: &Transfer) -> HistoryStep {
     let Transfer { kind, amount, order_id, principal, .. } = transfer;
-    Told {
+    HistoryStep {
         at: transfer.created_at,
         description: format!("{principal} asked to {kind} {amount} for order {order_id}"),
         event_id: None,
@@ -116,10 +116,10 @@ fn started(transfer: &Transfer) -> Told {
     }
 }
 
-fn decided(transfer: &Transfer) -> Option<Told> {
+fn decided(transfer: &Transfer) -> Option<HistoryStep> {
     let (at, decision) = transfer.decided_at.zip(transfer.decision())?;
     let reason = transfer.reason.map(|reason| format!(": {reason}")).unwrap_or_default();
-    Some(Told {
+    Some(HistoryStep {
         at,
         description: format!("decided {}{reason}", decision.as_str()),
         event_id: None,
@@ -127,15 +127,15 @@ fn decided(transfer: &Transfer) -> Option<Told> {
     })
 }
 
-fn held(hold: &WalletHold) -> Vec<Told> {
-    let told = |at, description| Told { at, description, event_id: None, traceparent: None };
+fn held(hold: &WalletHold) -> Vec<HistoryStep> {
+    let told = |at, description| HistoryStep { at, description, event_id: None, traceparent: None };
     let made = hold.created_at.map(|at| told(at, "the wallet's hold was made".to_owned()));
     let now = hold.updated_at.map(|at| told(at, format!("the wallet's hold is {}", hold.state)));
     let events = hold.events.iter().map(|event| {
         let place = event
             .position
             .map_or_else(|| ", not stamped yet".to_owned(), |position| format!(" at position {position}"));
-        Told {
+        HistoryStep {
             at: event.created_at,
             description: format!("{}{place}", event.event_type),
             event_id: Some(event.id),

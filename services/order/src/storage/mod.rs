@@ -2,23 +2,22 @@
 //!
 //! [`Store`] reads; [`Tx`] writes, and appends the events that tell of it ([`Tx::event_append`]), so that a
 //! change and its event commit together. What [`Store`] itself writes is one statement each, a transaction of its own:
-//! it has its event in it (`order_place`, `payment_begin`), or it is nobody's news (outcomes of requests, claims of
-//! workers, the auditor's state). Each runtime core has a `Store` of its own; the background workers have one whose
-//! sessions may not pause inside a transaction.
+//! either its event is in it (`order_place`, `payment_begin`), or nobody else has to know of it (outcomes of requests,
+//! claims of workers, the auditor's state). Each runtime core has a `Store` of its own; the background workers have one
+//! whose sessions may not pause inside a transaction.
+//!
+//! - `store`, `tx`, `transaction`: reading, writing, and what is done again; `pool` has the connections, `driver` sorts
+//!   the driver's errors.
+//! - `requests`: the outcomes of changing calls. `schema`: the migrations.
+//! - `backbone/`: outbox, sequencer, log, and consumers. `book/`: accounts, holds, entries, and what the auditor reads.
+//! - Every other file has the statements of the noun that it is named after.
 
-mod accounts;
+mod backbone;
 mod book;
-mod consumer;
-mod consumer_tx;
 mod customers;
-mod errors;
-mod holds;
-mod ledger;
+mod driver;
 mod order_funds;
 mod orders;
-mod outbox;
-mod outbox_append;
-mod outbox_log;
 mod placements;
 mod pool;
 mod products;
@@ -28,15 +27,10 @@ mod signals;
 mod statistics;
 mod store;
 mod transaction;
-mod transfer_history;
-mod transfer_leases;
-mod transfer_start;
 mod transfers;
 mod tx;
 
-pub(crate) use book::{Audited, Turn};
-pub(crate) use errors::violated;
-pub(crate) use ledger::{TrialBalance, TrialBalanceLine};
+pub(crate) use book::{Audited, TrialBalance, TrialBalanceLine, Turn};
 pub(crate) use order_funds::PaymentView;
 pub(crate) use placements::Placed;
 pub use pool::Use;
@@ -45,9 +39,7 @@ pub use signals::Signals;
 pub(crate) use statistics::SumsSnapshot;
 pub use store::Store;
 pub(crate) use transaction::Retries;
-pub(crate) use transfer_history::Told;
-pub(crate) use transfer_leases::{Claim, Look};
-pub(crate) use transfers::OperatorAct;
+pub(crate) use transfers::{Claim, HistoryStep, Look, OperatorAct};
 pub use tx::{Finished, Tx};
 
 /// The stream of this service's events.

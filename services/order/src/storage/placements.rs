@@ -10,8 +10,8 @@ use uuid::Uuid;
 
 use events::NewEvent;
 
-use super::outbox_append::headers_to_json;
-use super::{STREAM, Saved, Store};
+use super::backbone::bind_event;
+use super::{Saved, Store};
 use crate::domain::{Offer, Order, OrderOutcome};
 use crate::error::{Error, Result};
 
@@ -172,18 +172,7 @@ impl Store {
             .bind(fingerprint.as_bytes())
             .bind(Json(outcome))
             .bind(order.id.uuid());
-        let query = query
-            .bind(STREAM)
-            .bind(event.id.uuid())
-            .bind(&event.aggregate.kind)
-            .bind(&event.aggregate.id)
-            .bind(event.aggregate_version)
-            .bind(&event.event_type)
-            .bind(event.schema_version)
-            .bind(&*event.payload)
-            .bind(headers_to_json(&event.headers))
-            .bind(event.created_at);
-        match self.read().await?.row(query).await? {
+        match self.read().await?.row(bind_event(query, event)).await? {
             Some((true, true)) => {
                 self.signals.appended();
                 fault::point!("business.committed", "place_order");

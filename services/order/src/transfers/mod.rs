@@ -11,6 +11,7 @@
 
 mod answers;
 mod decide;
+mod looks;
 mod messages;
 mod operator;
 mod own_side;

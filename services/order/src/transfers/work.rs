@@ -11,9 +11,9 @@ use events::{Headers, NewEvent, Outcome, Step, participant};
 use time::OffsetDateTime;
 use types::{EventId, IdSource, OrderId, TransferId};
 
+use super::looks::delay;
 use super::messages::Origin;
 use super::own_side::OwnSide;
-use super::recovery::delay;
 use crate::config::TransferConfig;
 use crate::domain::account::{AccountKey, Posting};
 use crate::domain::refund::OrderFunds;

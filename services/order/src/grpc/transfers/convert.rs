@@ -9,7 +9,7 @@ use types::{EventId, TransferId};
 
 use crate::app::{Explanation, RefundOrder};
 use crate::domain::transfer::{Decision, Kind, State, Transfer};
-use crate::storage::Told;
+use crate::storage::HistoryStep;
 
 pub(super) fn refund_order(v: &mut Violations, request: &RefundOrderRequest) -> Option<RefundOrder> {
     let order_id = v.id("order_id", &request.order_id);
@@ -90,7 +90,7 @@ impl From<Explanation> for v1::ExplainTransferResponse {
     }
 }
 
-fn step(source: &str, told: Told) -> Step {
+fn step(source: &str, told: HistoryStep) -> Step {
     Step {
         time: Some(timestamp(told.at)),
         source: source.to_owned(),

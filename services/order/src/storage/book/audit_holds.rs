@@ -7,11 +7,11 @@ use types::{OrderId, TransferId};
 use uuid::Uuid;
 
 use super::audit::{DecidedRow, decided};
+use super::holds::Row as HoldRow;
 use crate::domain::audit::Decided;
 use crate::domain::audit_funds::{OrderSums, Sums};
 use crate::error::{Error, Result};
 use crate::storage::Store;
-use crate::storage::holds::Row as HoldRow;
 
 macro_rules! hold_of_h {
     () => {

@@ -6,11 +6,11 @@ use sqlx::postgres::{PgArguments, Postgres};
 use sqlx::query::Query;
 use types::Call;
 
-use super::outbox_append::headers_to_json;
-use super::{STREAM, Store, Tx};
 use crate::domain::refund::OrderFunds;
 use crate::domain::transfer::{Reason, Transfer};
 use crate::error::Result;
+use crate::storage::backbone::bind_event;
+use crate::storage::{Store, Tx};
 
 macro_rules! insert_from {
     ($source:literal) => {
@@ -99,22 +99,13 @@ fn begin<'q>(
     read_version: i64,
     command: &'q NewEvent,
 ) -> Query<'q, Postgres, PgArguments> {
-    bind(sqlx::query(BEGIN), call, transfer)
+    let query = bind(sqlx::query(BEGIN), call, transfer)
         .bind(read_version)
         .bind(order.state.as_str())
         .bind(order.refund_pending)
         .bind(order.version)
-        .bind(order.updated_at)
-        .bind(STREAM)
-        .bind(command.id.uuid())
-        .bind(&command.aggregate.kind)
-        .bind(&command.aggregate.id)
-        .bind(command.aggregate_version)
-        .bind(&command.event_type)
-        .bind(command.schema_version)
-        .bind(&*command.payload)
-        .bind(headers_to_json(&command.headers))
-        .bind(command.created_at)
+        .bind(order.updated_at);
+    bind_event(query, command)
 }
 
 fn insert<'q>(call: &'q Call, transfer: &'q Transfer) -> Query<'q, Postgres, PgArguments> {

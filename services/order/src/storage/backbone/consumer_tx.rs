@@ -11,8 +11,8 @@ use events::{
 use types::EventId;
 use uuid::Uuid;
 
-use super::Tx;
 use super::consumer::{MarkRow, ParkedRow};
+use crate::storage::Tx;
 
 #[derive(sqlx::FromRow)]
 struct LockedRow {

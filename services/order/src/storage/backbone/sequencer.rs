@@ -13,10 +13,10 @@ use sqlx::postgres::{PgArguments, Postgres};
 use sqlx::query::Query;
 use uuid::Uuid;
 
-use super::Store;
-use super::outbox_log::{Row, limit};
-use super::pool::ServerIdentity;
+use super::log::{Row, limit};
 use crate::error::{Error, Result as AppResult};
+use crate::storage::Store;
+use crate::storage::pool::ServerIdentity;
 
 #[derive(sqlx::FromRow)]
 struct LeaseRow {

@@ -12,8 +12,8 @@ use time::OffsetDateTime;
 use types::EventId;
 use uuid::Uuid;
 
-use super::outbox_log::limit;
-use super::{Store, Tx};
+use super::log::limit;
+use crate::storage::{Store, Tx};
 
 #[derive(sqlx::FromRow)]
 pub(super) struct MarkRow {

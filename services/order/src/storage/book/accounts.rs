@@ -6,9 +6,9 @@ use sqlx::FromRow;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Store, Tx};
 use crate::domain::account::{Account, AccountKey};
 use crate::error::{Error, Result};
+use crate::storage::{Store, Tx};
 
 #[derive(Debug, FromRow)]
 struct Row {

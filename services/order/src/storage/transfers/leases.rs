@@ -8,10 +8,10 @@ use time::OffsetDateTime;
 use types::TransferId;
 use uuid::Uuid;
 
-use super::transfers::{Row, columns};
-use super::{Store, Tx};
+use super::{Row, columns};
 use crate::domain::transfer::Transfer;
 use crate::error::Result;
+use crate::storage::{Store, Tx};
 
 /// A transfer that a worker looks after for a while.
 #[derive(Debug, Clone)]

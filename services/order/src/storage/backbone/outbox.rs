@@ -5,13 +5,15 @@
 
 use events::{Headers, NewEvent};
 use serde_json::{Map, Value};
+use sqlx::postgres::{PgArguments, Postgres};
+use sqlx::query::Query;
 use sqlx::types::Json;
 
-use super::{STREAM, Tx};
 use crate::error::Result;
+use crate::storage::{STREAM, Tx};
 
 /// What the column `headers` holds.
-pub(super) fn headers_to_json(headers: &Headers) -> Json<Value> {
+fn headers_to_json(headers: &Headers) -> Json<Value> {
     let mut fields = Map::new();
     let mut put = |name: &str, value: Option<String>| {
         if let Some(value) = value {
@@ -25,13 +27,32 @@ pub(super) fn headers_to_json(headers: &Headers) -> Json<Value> {
 }
 
 /// Reads back what [`headers_to_json`] made; what it does not know is left out.
-pub(super) fn headers_from_json(json: &Value) -> Headers {
+pub(in crate::storage) fn headers_from_json(json: &Value) -> Headers {
     let text = |name: &str| json.get(name).and_then(Value::as_str).map(str::to_owned);
     Headers {
         traceparent: text("traceparent"),
         tracestate: text("tracestate"),
         request_id: text("request_id").and_then(|id| id.parse().ok()),
     }
+}
+
+/// Binds the columns of an event's row: stream, event_id, aggregate_type, aggregate_id, aggregate_version, type,
+/// schema_version, payload, headers, created_at.
+pub(in crate::storage) fn bind_event<'q>(
+    query: Query<'q, Postgres, PgArguments>,
+    event: &'q NewEvent,
+) -> Query<'q, Postgres, PgArguments> {
+    query
+        .bind(STREAM)
+        .bind(event.id.uuid())
+        .bind(&event.aggregate.kind)
+        .bind(&event.aggregate.id)
+        .bind(event.aggregate_version)
+        .bind(&event.event_type)
+        .bind(event.schema_version)
+        .bind(&*event.payload)
+        .bind(headers_to_json(&event.headers))
+        .bind(event.created_at)
 }
 
 impl Tx {

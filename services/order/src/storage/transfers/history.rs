@@ -7,13 +7,13 @@ use time::OffsetDateTime;
 use types::TransferId;
 use uuid::Uuid;
 
-use super::Store;
-use super::outbox_append::headers_from_json;
 use crate::error::Result;
+use crate::storage::Store;
+use crate::storage::backbone::headers_from_json;
 
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Told {
+pub(crate) struct HistoryStep {
     /// When.
     pub(crate) at: OffsetDateTime,
     /// What, in words.
@@ -34,7 +34,7 @@ struct Row {
 
 impl Store {
     /// What is known of a transfer, in no order: one statement, so one snapshot. Events that were pruned are gone.
-    pub(crate) async fn transfer_history(&self, id: TransferId) -> Result<Vec<Told>> {
+    pub(crate) async fn transfer_history(&self, id: TransferId) -> Result<Vec<HistoryStep>> {
         let query = sqlx::query(
             "SELECT created_at AS at, type || CASE WHEN position IS NULL THEN ', not stamped yet'
                                                    ELSE ' at position ' || position END AS description,
@@ -61,7 +61,7 @@ impl Store {
         let rows: Vec<Row> = self.read().await?.rows(query).await?;
         Ok(rows
             .into_iter()
-            .map(|row| Told {
+            .map(|row| HistoryStep {
                 at: row.at,
                 description: row.description,
                 event_id: row.event_id,

@@ -1,5 +1,9 @@
 //! The coordinator's rows: one a transfer, found by its id or by the request that started it.
 
+mod history;
+mod leases;
+mod start;
+
 use std::collections::BTreeSet;
 
 use events::Mark;
@@ -10,10 +14,13 @@ use time::OffsetDateTime;
 use types::{EventId, Fingerprint, Money, RequestKey, TransferId};
 use uuid::Uuid;
 
-use super::{STREAM, Store, Tx};
 use crate::domain::transfer::{Kind, Reason, State, Transfer};
 use crate::domain::{OrderNow, OrderState};
 use crate::error::{Error, Result};
+use crate::storage::{STREAM, Store, Tx};
+
+pub(crate) use history::HistoryStep;
+pub(crate) use leases::{Claim, Look};
 
 macro_rules! columns {
     () => {
@@ -23,7 +30,7 @@ macro_rules! columns {
          order_updated_at"
     };
 }
-pub(super) use columns;
+use columns;
 
 /// A row as it is.
 #[derive(Debug, FromRow)]

@@ -5,10 +5,10 @@ use sqlx::FromRow;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Store, Tx};
 use crate::domain::account::{AccountKey, Entry, Posting};
 use crate::domain::transfer::Kind;
 use crate::error::{Error, Result};
+use crate::storage::{Store, Tx};
 
 /// One line of a trial balance.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]

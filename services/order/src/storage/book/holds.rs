@@ -9,8 +9,9 @@ use time::OffsetDateTime;
 use types::{Money, TransferId};
 use uuid::Uuid;
 
-use super::{Tx, violated};
 use crate::error::{Error, Result};
+use crate::storage::Tx;
+use crate::storage::driver::violated;
 
 macro_rules! columns {
     () => {

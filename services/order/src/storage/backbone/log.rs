@@ -9,8 +9,8 @@ use time::OffsetDateTime;
 use types::EventId;
 use uuid::Uuid;
 
-use super::Store;
-use super::outbox_append::headers_from_json;
+use super::outbox::headers_from_json;
+use crate::storage::Store;
 
 /// A stamped row of the outbox.
 #[derive(sqlx::FromRow)]
