@@ -20,11 +20,11 @@ use crate::app::App;
 use crate::audit::{Audits, Worker};
 use crate::clients::{Users, WalletBook, Wallets};
 use crate::config::Config;
-use crate::consumers::{CUSTOMERS, Customers, CustomersSnapshot};
+use crate::consumers::{CUSTOMERS, Customers, CustomersSnapshot, TRANSFERS, Transfers};
 use crate::grpc;
 use crate::storage::schema::Schema;
 use crate::storage::{Signals, Store, Tx, Use};
-use crate::transfers::{Answers, CONSUMER as ANSWERS, Coordinator, Waiters};
+use crate::transfers::{Coordinator, Waiters};
 use crate::workers::{self, Workers};
 
 /// The domain of the reasons in this service's errors.
@@ -139,8 +139,8 @@ impl OrderService {
         let snapshot = CustomersSnapshot { users: Users::new(user), store: store.clone() };
         let customers = ConsumerHandle::new(CUSTOMERS, store.clone(), Arc::new(Customers), source.clone())
             .with_snapshot(Arc::new(snapshot));
-        let answers = Arc::new(Answers::new(self.coordinator(store.clone())));
-        let transfers = ConsumerHandle::new(ANSWERS, store.clone(), answers, source);
+        let transfers = Arc::new(Transfers::new(self.coordinator(store.clone())));
+        let transfers = ConsumerHandle::new(TRANSFERS, store.clone(), transfers, source);
         EventAdminServer::new(vec![Arc::new(customers), Arc::new(transfers)], |extensions| {
             extensions.get().map_or_else(String::new, Principal::key)
         })
@@ -155,7 +155,7 @@ impl OrderService {
     /// consumer `order.transfers`.
     #[must_use]
     pub fn answers(&self, store: Store) -> impl Effects<Tx> {
-        Answers::new(self.coordinator(store))
+        Transfers::new(self.coordinator(store))
     }
 
     /// The database, for the runtime that this is called in.

@@ -15,10 +15,10 @@ use runtime::sessions::spawn_guard;
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::Worker;
-use crate::consumers::{CUSTOMERS, Customers, Moves};
+use crate::consumers::{CUSTOMERS, Customers, Moves, TRANSFERS, Transfers};
 use crate::storage::schema::Schema;
 use crate::storage::{STREAM, Store, Tx};
-use crate::transfers::{Answers, CONSUMER as ANSWERS, Coordinator, Recovery, Waiters};
+use crate::transfers::{Coordinator, Recovery, Waiters};
 
 /// How often the schema is looked at until it is complete.
 const SCHEMA_POLL: Duration = Duration::from_secs(1);
@@ -50,7 +50,7 @@ pub(crate) fn spawn(core: &Core, workers: Workers) {
     spawn_when_migrated(core, "sequencer", &store, move |stop| sequencer.run(stop));
     let consume = Consume { core, store: &store, user, bus: &bus };
     consume.spawn(CUSTOMERS, Customers);
-    consume.spawn(ANSWERS, Answers::new(coordinator.clone()));
+    consume.spawn(TRANSFERS, Transfers::new(coordinator.clone()));
     let moves = Ephemeral::new([STREAM.to_owned()], bus.clone(), Moves::new(waiters));
     core.spawn("transfer-listener", moves.run(core.workers_stop.clone()));
     spawn_guard(core, bus, sessions);

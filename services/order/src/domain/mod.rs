@@ -8,10 +8,10 @@ mod customer;
 #[cfg(test)]
 pub(crate) mod fixtures;
 mod order;
+pub(crate) mod order_funds;
 mod outcome;
 mod placement;
 mod product;
-pub(crate) mod refund;
 mod stored_money;
 mod sums;
 pub(crate) mod transfer;

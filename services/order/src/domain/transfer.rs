@@ -429,6 +429,25 @@ mod tests {
         }
     }
 
+    /// Kept for ever with what an operator did, so this literal never changes.
+    #[test]
+    fn what_is_stored_of_a_transfer_stays_as_it_is() {
+        let now = TransferNow {
+            state: State::Cancelling,
+            reason: Some(Reason::CancelledByOperator),
+            needs_operator: true,
+            updated_at: OffsetDateTime::UNIX_EPOCH,
+        };
+        let stored = serde_json::json!({
+            "state": "cancelling",
+            "reason": "CANCELLED_BY_OPERATOR",
+            "needs_operator": true,
+            "updated_at": "1970-01-01T00:00:00Z",
+        });
+        assert_eq!(serde_json::to_value(now).unwrap(), stored);
+        assert_eq!(serde_json::from_value::<TransferNow>(stored).unwrap(), now);
+    }
+
     /// Every sequence of up to six inputs, each on time or late: no path leads from one decision to the
     /// other, none leaves a final state, and the wallet's answers always find an end.
     #[test]

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::transfers::first;
 use super::{Store, Tx};
 use crate::domain::account::{Account, AccountKey};
-use crate::domain::refund::OrderFunds;
+use crate::domain::order_funds::OrderFunds;
 use crate::error::{Error, Result};
 
 macro_rules! columns {

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::Coordinator;
 use super::messages::headers;
 use super::waiters::Moved;
-use super::work::{Applied, Happening, Work};
+use super::work::{Applied, TransferInput, Work};
 use crate::domain::transfer::{Decision, Input, Transfer};
 use crate::error::Result;
 use crate::storage::{Finished, Tx};
@@ -35,11 +35,11 @@ pub(super) struct Lease {
 impl Coordinator {
     /// Answers a participant with this mark. Past the transfer's deadline this itself decides CANCEL.
     pub(crate) async fn decision(&self, id: TransferId, mark: &Mark) -> Result<Decided> {
-        let happening = Happening { transfer_id: id, input: Input::Expiry, headers: headers(None) };
+        let input = TransferInput { transfer_id: id, input: Input::Expiry, headers: headers(None) };
         let (decided, moved) = self
             .store
             .transaction("get_decision", async |mut tx: Tx| {
-                let (applied, transfer) = self.apply_one(&mut tx, &happening, None).await?;
+                let (applied, transfer) = self.apply_one(&mut tx, &input, None).await?;
                 // Read under the locks, on the same session: the answer holds for this history and no other.
                 let present = tx.stream_epoch(mark).await?;
                 let moved = transfer.as_ref().map(Moved::to);
@@ -61,13 +61,13 @@ impl Coordinator {
     pub(super) async fn act(
         &self,
         name: &'static str,
-        happening: &Happening,
+        input: &TransferInput,
         lease: Option<Lease>,
     ) -> Result<(Applied, Option<Transfer>)> {
         let acted = self
             .store
             .transaction(name, async |mut tx: Tx| {
-                let (applied, transfer) = self.apply_one(&mut tx, happening, lease).await?;
+                let (applied, transfer) = self.apply_one(&mut tx, input, lease).await?;
                 Ok(finish(tx, applied, (applied, transfer)))
             })
             .await?;
@@ -80,18 +80,18 @@ impl Coordinator {
     async fn apply_one(
         &self,
         tx: &mut Tx,
-        happening: &Happening,
+        input: &TransferInput,
         lease: Option<Lease>,
     ) -> Result<(Applied, Option<Transfer>)> {
-        let id = happening.transfer_id;
+        let id = input.transfer_id;
         let ids = self.ids.clone();
-        let mut work = Work::lock(tx, ids, self.config, slice::from_ref(happening)).await?;
+        let mut work = Work::lock(tx, ids, self.config, slice::from_ref(input)).await?;
         if let Some(Lease { owner, fence }) = lease
             && !tx.claim_holds(id, owner, fence).await?
         {
             return Ok((Applied::Unknown, None));
         }
-        let applied = work.apply(happening).await?;
+        let applied = work.apply(input).await?;
         let transfer = work.transfer(id).cloned();
         work.save(tx).await?;
         Ok((applied, transfer))
@@ -102,6 +102,6 @@ impl Coordinator {
 fn finish<T>(tx: Tx, applied: Applied, value: T) -> Finished<T> {
     match applied {
         Applied::Changed | Applied::Alarmed => tx.commit(value),
-        Applied::Nothing | Applied::AlreadyDecided | Applied::Unknown => tx.abandon(value),
+        Applied::Unchanged | Applied::AlreadyDecided | Applied::Unknown => tx.abandon(value),
     }
 }

@@ -11,7 +11,7 @@ use prost::Name;
 use time::OffsetDateTime;
 use types::{Call, EventId};
 
-use crate::domain::refund::OrderFunds;
+use crate::domain::order_funds::OrderFunds;
 use crate::domain::transfer::{Kind, Reason, Transfer};
 
 /// What every event of one change has in common.

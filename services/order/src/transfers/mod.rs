@@ -3,9 +3,10 @@
 //! compare-and-set in this database, and after it a transfer only goes forward.
 //!
 //! - `pay_order`, `refund_order`: start one, which appends the command to reserve.
-//! - `answers`: what the wallet's owner says, as events; most transfers move by these alone.
+//! - `answers`: what the wallet's owner answers; most transfers move by these alone.
 //! - `decide`: one transfer at a time, for whoever asks: participants, operators, the recovery worker.
 //! - `recovery`: cancels what nobody decided in time, and calls an operator for what does not end.
+//! - `operator`: what operators do to a transfer.
 //! - `work`: the rows under their locks, which all of them change in the same way.
 //! - `wait`, `waiters`: calls that wait for a transfer, without a connection to the database.
 
@@ -27,12 +28,12 @@ use std::sync::Arc;
 
 use types::IdSource;
 
-pub(crate) use answers::{Answers, CONSUMER};
 pub(crate) use decide::Decided;
 pub(crate) use messages::Origin;
 pub(crate) use recovery::Recovery;
 pub(crate) use refund_order::RefundOrder;
 pub(crate) use waiters::{Moved, Waiters};
+pub(crate) use work::TransferInput;
 
 use crate::config::TransferConfig;
 use crate::storage::Store;

@@ -6,7 +6,7 @@ use types::{Answer, Call, Keep, TransferId};
 use super::Coordinator;
 use super::messages::{Origin, headers};
 use super::waiters::Moved;
-use super::work::{Applied, Happening, Work};
+use super::work::{Applied, TransferInput, Work};
 use crate::domain::TransferRefused;
 use crate::domain::transfer::{Input, State, Transfer, TransferNow};
 use crate::error::{Error, Result};
@@ -30,16 +30,16 @@ impl Coordinator {
     }
 
     async fn cancel_in(&self, mut tx: Tx, call: &Call, id: TransferId) -> Result<Finished<Acted>> {
-        let happening =
-            Happening { transfer_id: id, input: Input::OperatorCancel, headers: headers(Some(call)) };
+        let input =
+            TransferInput { transfer_id: id, input: Input::OperatorCancel, headers: headers(Some(call)) };
         let ids = self.ids.clone();
-        let mut work = Work::lock(&mut tx, ids, self.config, std::slice::from_ref(&happening)).await?;
+        let mut work = Work::lock(&mut tx, ids, self.config, std::slice::from_ref(&input)).await?;
         let before = work.transfer(id).cloned();
         if let Some(acted) = earlier(&mut tx, call, before.as_ref()).await? {
             return Ok(tx.abandon(acted));
         }
         let before = before.ok_or(TransferRefused::NotFound(id))?;
-        match work.apply(&happening).await? {
+        match work.apply(&input).await? {
             Applied::Changed => {}
             Applied::AlreadyDecided => return Err(TransferRefused::AlreadyDecided(id).into()),
             applied => return Err(Error::internal(format!("a cancel of {id} became {applied:?}"))),

@@ -11,7 +11,7 @@ use super::messages::Origin;
 use super::start::{Started, overtaken, refused};
 use crate::domain::OrderRefused;
 use crate::domain::account::Account;
-use crate::domain::refund::OrderFunds;
+use crate::domain::order_funds::OrderFunds;
 use crate::domain::transfer::{Kind, Reason, Transfer};
 use crate::error::{Error, Result};
 use crate::storage::{PaymentView, Retries};

@@ -15,7 +15,7 @@ use super::decide::Lease;
 use super::looks::delay;
 use super::messages::headers;
 use super::waiters::Moved;
-use super::work::Happening;
+use super::work::TransferInput;
 use crate::domain::transfer::{Decision, Input};
 use crate::error::{Error, Result};
 use crate::storage::{Claim, Look};
@@ -97,9 +97,9 @@ impl Recovery {
         match transfer.decision() {
             None if claim.late => {
                 let (transfer_id, headers) = (transfer.id, headers(None));
-                let happening = Happening { transfer_id, input: Input::Expiry, headers };
+                let input = TransferInput { transfer_id, input: Input::Expiry, headers };
                 let lease = Lease { owner: self.owner, fence: claim.fence };
-                let (_, acted_on) = self.coordinator.act("recover_transfer", &happening, Some(lease)).await?;
+                let (_, acted_on) = self.coordinator.act("recover_transfer", &input, Some(lease)).await?;
                 if acted_on.is_none() {
                     tracing::info!(transfer.id = %transfer.id, "another worker has the transfer by now");
                 }

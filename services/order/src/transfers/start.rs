@@ -5,7 +5,7 @@ use types::{Call, Fingerprint, Money, TransferId, UserId};
 
 use super::Coordinator;
 use super::waiters::Registration;
-use crate::domain::refund::OrderFunds;
+use crate::domain::order_funds::OrderFunds;
 use crate::domain::transfer::{Kind, Reason, State, Transfer};
 use crate::error::{Error, Result};
 

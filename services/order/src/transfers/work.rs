@@ -16,29 +16,27 @@ use super::messages::Origin;
 use super::own_side::OwnSide;
 use crate::config::TransferConfig;
 use crate::domain::account::{AccountKey, Posting};
-use crate::domain::refund::OrderFunds;
+use crate::domain::order_funds::OrderFunds;
 use crate::domain::transfer::{Action, Input, Kind, Reason, State, Transfer, step};
 use crate::error::{Error, Result};
 use crate::storage::Tx;
 
-/// One thing that happened to one transfer.
+/// An input to one transfer.
 #[derive(Debug, Clone)]
-pub(crate) struct Happening {
-    /// Which transfer.
+pub(crate) struct TransferInput {
     pub(crate) transfer_id: TransferId,
-    /// What.
     pub(crate) input: Input,
     /// The trace and the request that led to it.
     pub(crate) headers: Headers,
 }
 
-/// What became of it.
+/// What an input did to its transfer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Applied {
     /// The transfer changed.
     Changed,
-    /// A duplicate, a late answer, or too early.
-    Nothing,
+    /// It was a duplicate, a late answer, or too early.
+    Unchanged,
     /// The decision was made before and stays.
     AlreadyDecided,
     /// It contradicts the protocol; an operator is called.
@@ -64,15 +62,15 @@ pub(crate) struct Work {
 }
 
 impl Work {
-    /// Locks and loads what `happenings` may change.
+    /// Locks and loads what `inputs` may change.
     pub(crate) async fn lock(
         tx: &mut Tx,
         ids: Arc<dyn IdSource>,
         config: TransferConfig,
-        happenings: &[Happening],
+        inputs: &[TransferInput],
     ) -> Result<Self> {
         let with = |may: fn(&Input) -> bool| -> BTreeSet<TransferId> {
-            happenings.iter().filter(|each| may(&each.input)).map(|each| each.transfer_id).collect()
+            inputs.iter().filter(|each| may(&each.input)).map(|each| each.transfer_id).collect()
         };
         let (all, deciding, confirming) = (with(|_| true), with(may_decide), with(may_confirm));
 
@@ -116,14 +114,14 @@ impl Work {
         self.transfers.get(&id)
     }
 
-    /// Applies one of the happenings that were announced to [`Work::lock`].
-    pub(crate) async fn apply(&mut self, happening: &Happening) -> Result<Applied> {
-        let id = happening.transfer_id;
+    /// Applies one of the inputs that were announced to [`Work::lock`].
+    pub(crate) async fn apply(&mut self, given: &TransferInput) -> Result<Applied> {
+        let id = given.transfer_id;
         let Some(transfer) = self.transfers.get(&id) else { return Ok(Applied::Unknown) };
         let late = transfer.deadline <= self.now;
-        let origin = Origin { headers: happening.headers.clone(), at: self.now };
-        match step(transfer.state, late, &happening.input) {
-            Action::Nothing => Ok(Applied::Nothing),
+        let origin = Origin { headers: given.headers.clone(), at: self.now };
+        match step(transfer.state, late, &given.input) {
+            Action::Nothing => Ok(Applied::Unchanged),
             Action::AlreadyDecided => Ok(Applied::AlreadyDecided),
             Action::Alarm(what) => self.alarm(id, what),
             Action::Confirm => self.confirm(id, &origin).await,

@@ -84,19 +84,19 @@ impl From<Explanation> for v1::ExplainTransferResponse {
         Self {
             last_error: transfer.last_error.clone(),
             transfer: Some(transfer.into()),
-            steps: steps.into_iter().map(|(source, told)| step(source, told)).collect(),
+            steps: steps.into_iter().map(|(source, step)| history_step(source, step)).collect(),
             unreachable_sources: unreachable_sources.into_iter().map(str::to_owned).collect(),
         }
     }
 }
 
-fn step(source: &str, told: HistoryStep) -> Step {
+fn history_step(source: &str, step: HistoryStep) -> Step {
     Step {
-        time: Some(timestamp(told.at)),
+        time: Some(timestamp(step.at)),
         source: source.to_owned(),
-        description: told.description,
-        event_id: told.event_id.map(|id| id.to_string()).unwrap_or_default(),
-        trace_id: told.traceparent.as_deref().and_then(trace_id).unwrap_or_default().to_owned(),
+        description: step.description,
+        event_id: step.event_id.map(|id| id.to_string()).unwrap_or_default(),
+        trace_id: step.traceparent.as_deref().and_then(trace_id).unwrap_or_default().to_owned(),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::storage::Store;
 use crate::storage::backbone::headers_from_json;
 
-/// One thing that happened.
+/// One thing that happened to a transfer, or because of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HistoryStep {
     /// When.

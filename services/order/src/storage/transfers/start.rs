@@ -6,7 +6,7 @@ use sqlx::postgres::{PgArguments, Postgres};
 use sqlx::query::Query;
 use types::Call;
 
-use crate::domain::refund::OrderFunds;
+use crate::domain::order_funds::OrderFunds;
 use crate::domain::transfer::{Reason, Transfer};
 use crate::error::Result;
 use crate::storage::backbone::bind_event;

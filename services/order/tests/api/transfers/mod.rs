@@ -1,5 +1,11 @@
 //! Transfers in every order of what may happen to them, and `GetTransfer`, `WatchTransfer`.
 
+mod decision;
+mod operator;
+mod pay;
+mod recovery;
+mod refund;
+
 use api::auth::v1::Role;
 use api::order::v1::order::State as OrderState;
 use api::order::v1::transfer::{Decision, State};

@@ -1,6 +1,8 @@
 //! How an audit goes on its way: in short steps however long a chain is, one at a time, and with no end that nobody
 //! hears of. What it says of the other book needs that: tests/e2e/audit.
 
+mod drift;
+
 use std::time::Duration;
 
 use api::auth::v1::Role;
@@ -177,7 +179,10 @@ async fn where_a_full_audit_fails_what_is_new_is_audited_and_the_failure_is_told
     let ended = ended.await.unwrap();
     let failure = ended.failure.unwrap();
     assert_eq!(ended.audit.unwrap().verdict(), Verdict::Conserved);
-    assert_eq!((failure.full, &*failure.description), (true, "something that is needed does not answer"));
+    assert_eq!(
+        (failure.full, &*failure.description),
+        (true, "something that the call needs does not answer; whether it took effect is unknown")
+    );
     assert!(failure.fail_time.is_some() && ended.age_duration.is_some());
 
     harness.peers.audits.set(Book::Conserved);

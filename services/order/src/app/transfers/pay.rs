@@ -1,12 +1,13 @@
-//! Paying an order: starts the transfer or joins it, and waits for its end.
+//! Paying an order and refunding part of it: the transfer is started or joined, and its end is waited for.
 
 use auth::Person;
 use types::{Answer, Call, OrderId};
 
-use super::App;
+use crate::app::App;
 use crate::domain::transfer::Transfer;
 use crate::domain::{Order, TransferRefused};
 use crate::error::{Error, Result};
+use crate::transfers::RefundOrder;
 
 /// A completed transfer, and its order as the transfer left it.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,9 +28,20 @@ impl App {
         self.settled(transfer).await
     }
 
+    /// Refunds part of an order to the wallet that paid, for its seller or an admin.
+    pub(crate) async fn refund_order(
+        &self,
+        call: &Call,
+        caller: Person,
+        wish: RefundOrder,
+    ) -> Result<Answer<Settled>> {
+        let transfer = self.transfers.refund(call, caller, wish).await?;
+        self.settled(transfer).await
+    }
+
     /// What is answered when a transfer has ended. It depends on nothing that changes afterwards, so every call with
     /// the request is answered the same.
-    pub(super) async fn settled(&self, ended: Answer<Transfer>) -> Result<Answer<Settled>> {
+    async fn settled(&self, ended: Answer<Transfer>) -> Result<Answer<Settled>> {
         let Answer { value: transfer, is_replay } = ended;
         let (transfer_id, order_id, wallet_user_id) =
             (transfer.id, transfer.order_id, transfer.wallet_user_id);

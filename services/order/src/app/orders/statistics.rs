@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use events::Mark;
 use types::UserId;
 
-use super::App;
-use super::events::{PLACE_ORDER, sums_changed};
+use crate::app::App;
+use crate::app::events::{PLACE_ORDER, sums_changed};
 use crate::domain::Sums;
 use crate::error::Result;
 use crate::storage::SumsSnapshot;

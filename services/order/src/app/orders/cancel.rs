@@ -3,7 +3,7 @@
 use auth::Person;
 use types::{Answer, Call, Keep, OrderId, Role};
 
-use super::App;
+use crate::app::App;
 use crate::domain::{Order, OrderOutcome, OrderRefused};
 use crate::error::Result;
 use crate::storage::{Finished, Tx};

@@ -6,7 +6,7 @@
 use auth::Person;
 use types::{Answer, Call, Failure, Keep};
 
-use super::App;
+use crate::app::App;
 use crate::domain::{Order, OrderOutcome, OrderRefused, Placement, Shortage, Wanted};
 use crate::error::{Error, Result};
 use crate::storage::{Placed, Retries};

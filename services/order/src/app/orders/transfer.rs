@@ -3,7 +3,7 @@
 use auth::Person;
 use types::{Answer, Call, Keep, OrderId, UserId};
 
-use super::App;
+use crate::app::App;
 use crate::domain::{CustomerRefused, Order, OrderOutcome, OrderRefused};
 use crate::error::Result;
 use crate::storage::{Finished, Tx};

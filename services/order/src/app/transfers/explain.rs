@@ -1,18 +1,13 @@
-//! Transfers for those whom they concern, for participants, and for operators.
+//! All that both services know of a transfer, for operators.
 
-use auth::Person;
-use events::Mark;
-use futures_util::Stream;
-use futures_util::stream;
-use types::{Answer, Call, Role, TransferId};
+use types::TransferId;
 
-use super::App;
+use crate::app::App;
 use crate::clients::WalletHold;
 use crate::domain::TransferRefused;
 use crate::domain::transfer::Transfer;
 use crate::error::Result;
 use crate::storage::HistoryStep;
-use crate::transfers::Decided;
 
 /// This service, and the other one that knows of transfers.
 const HERE: &str = "order-service";
@@ -28,39 +23,6 @@ pub(crate) struct Explanation {
 }
 
 impl App {
-    /// A transfer that concerns the caller.
-    pub(crate) async fn get_transfer(&self, caller: Person, id: TransferId) -> Result<Transfer> {
-        let transfer = self.store.transfer_fetch(id).await?;
-        let transfer =
-            transfer.filter(|transfer| caller.role == Role::Admin || transfer.is_of(caller.user_id));
-        Ok(transfer.ok_or(TransferRefused::NotFound(id))?)
-    }
-
-    /// A transfer now and after each change, until its end.
-    pub(crate) async fn watch_transfer(
-        &self,
-        caller: Person,
-        id: TransferId,
-    ) -> Result<impl Stream<Item = Result<Transfer>> + Send + 'static> {
-        let first = self.get_transfer(caller, id).await?;
-        let transfers = self.transfers.clone();
-        Ok(stream::unfold(Next::Tell(Box::new(first)), move |next| {
-            let transfers = transfers.clone();
-            async move {
-                let transfer = match next {
-                    Next::Tell(transfer) => *transfer,
-                    Next::After(version) => match transfers.changed(id, version).await {
-                        Ok(transfer) => transfer,
-                        Err(error) => return Some((Err(error), Next::End)),
-                    },
-                    Next::End => return None,
-                };
-                let next = if transfer.state.is_final() { Next::End } else { Next::After(transfer.version) };
-                Some((Ok(transfer), next))
-            }
-        }))
-    }
-
     /// What both services know of a transfer.
     pub(crate) async fn explain_transfer(&self, id: TransferId) -> Result<Explanation> {
         let transfer = self.store.transfer_fetch(id).await?.ok_or(TransferRefused::NotFound(id))?;
@@ -82,28 +44,6 @@ impl App {
         steps.sort_by_key(|(_, step)| step.at);
         Ok(Explanation { transfer, steps, unreachable_sources })
     }
-
-    /// The decision, for a participant whose hold is past its time, and whose mark on our stream is this.
-    pub(crate) async fn get_decision(&self, id: TransferId, mark: Mark) -> Result<Decided> {
-        self.transfers.decision(id, &mark).await
-    }
-
-    /// Sends the present step's command once more.
-    pub(crate) async fn retry_transfer(&self, call: &Call, id: TransferId) -> Result<Answer<Transfer>> {
-        self.transfers.retry(call, id).await
-    }
-
-    /// Cancels an undecided transfer.
-    pub(crate) async fn cancel_transfer(&self, call: &Call, id: TransferId) -> Result<Answer<Transfer>> {
-        self.transfers.cancel(call, id).await
-    }
-}
-
-/// What a watcher is told next.
-enum Next {
-    Tell(Box<Transfer>),
-    After(i64),
-    End,
 }
 
 fn started(transfer: &Transfer) -> HistoryStep {
@@ -128,9 +68,9 @@ fn decided(transfer: &Transfer) -> Option<HistoryStep> {
 }
 
 fn held(hold: &WalletHold) -> Vec<HistoryStep> {
-    let told = |at, description| HistoryStep { at, description, event_id: None, traceparent: None };
-    let made = hold.created_at.map(|at| told(at, "the wallet's hold was made".to_owned()));
-    let now = hold.updated_at.map(|at| told(at, format!("the wallet's hold is {}", hold.state)));
+    let step = |at, description| HistoryStep { at, description, event_id: None, traceparent: None };
+    let made = hold.created_at.map(|at| step(at, "the wallet's hold was made".to_owned()));
+    let now = hold.updated_at.map(|at| step(at, format!("the wallet's hold is {}", hold.state)));
     let events = hold.events.iter().map(|event| {
         let place = event
             .position
@@ -142,6 +82,6 @@ fn held(hold: &WalletHold) -> Vec<HistoryStep> {
             traceparent: event.traceparent.clone(),
         }
     });
-    let posted = hold.posting.as_ref().map(|(what, at)| told(*at, what.clone()));
+    let posted = hold.posting.as_ref().map(|(what, at)| step(*at, what.clone()));
     made.into_iter().chain(now).chain(events).chain(posted).collect()
 }

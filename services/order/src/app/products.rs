@@ -1,10 +1,10 @@
-//! Putting a product on sale.
+//! Products: putting one on sale, and reading it.
 
 use auth::Person;
-use types::{Answer, Call, Keep, Money};
+use types::{Answer, Call, Keep, Money, ProductId};
 
 use super::App;
-use crate::domain::Product;
+use crate::domain::{Product, ProductRefused};
 use crate::error::{Error, Result};
 use crate::storage::Saved;
 
@@ -17,6 +17,11 @@ pub(crate) struct CreateProduct {
 }
 
 impl App {
+    /// A product.
+    pub(crate) async fn get_product(&self, id: ProductId) -> Result<Product> {
+        Ok(self.store.product_fetch(id).await?.ok_or(ProductRefused::NotFound(id))?)
+    }
+
     /// Puts a product of the caller on sale.
     pub(crate) async fn create_product(
         &self,

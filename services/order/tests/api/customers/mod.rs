@@ -1,5 +1,7 @@
 //! The read model of users: kept up to date by events, mended by an operator.
 
+mod deactivated;
+
 use api::auth::v1::Role;
 use api::event::v1::{ListParkedRequest, ResyncRequest, SkipParkedRequest};
 use api::user::v1::{UserCreated, UserDeactivated, UserRoleChanged, user};

@@ -1,0 +1,7 @@
+//! Orders: each changing call, several at once, and what they add up to.
+
+mod cancel;
+mod concurrency;
+mod place;
+mod statistics;
+mod transfer;
