@@ -48,7 +48,7 @@ impl OrderService {
     /// A service of this configuration; nothing is connected yet.
     ///
     /// # Errors
-    /// When the configuration is no good.
+    /// When the configuration cannot be used.
     pub fn new(config: Config) -> anyhow::Result<Self> {
         Self::with_time_and_ids(config, Arc::new(SystemClock), Arc::new(SystemIds))
     }
@@ -56,7 +56,7 @@ impl OrderService {
     /// As [`OrderService::new`], with time and ids from elsewhere.
     ///
     /// # Errors
-    /// When the configuration is no good.
+    /// When the configuration cannot be used.
     pub fn with_time_and_ids(
         config: Config,
         clock: Arc<dyn Clock>,
@@ -81,7 +81,7 @@ impl OrderService {
     /// Starts it on one core: connects, checks, and gives what to serve. The first core gets the workers too.
     ///
     /// # Errors
-    /// When the configuration is no good, or PostgreSQL does not come up or may lose what it acknowledges.
+    /// When the configuration cannot be used, or PostgreSQL does not come up or may lose what it acknowledges.
     pub async fn start(self, core: Core) -> anyhow::Result<Service<CachingVerifier<RemoteVerifier>>> {
         let config = &*self.config;
         let store = self.store(Use::Calls)?;
@@ -161,7 +161,7 @@ impl OrderService {
     /// The database, for the runtime that this is called in.
     ///
     /// # Errors
-    /// When the configuration is no good.
+    /// When the configuration cannot be used.
     pub fn store(&self, usage: Use) -> anyhow::Result<Store> {
         Store::open(&self.config.postgres, usage, Arc::clone(&self.signals)).context("--postgres-url")
     }

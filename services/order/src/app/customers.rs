@@ -1,4 +1,4 @@
-//! Who may be a customer: asked of the read model, and of user service about users that it has not heard of yet.
+//! Who may be a customer. The read model says so; user service is asked about users that the read model lacks.
 
 use types::UserId;
 
@@ -7,7 +7,7 @@ use crate::domain::CustomerRefused;
 use crate::error::Result;
 
 impl App {
-    /// The caller is an active customer. `known` is what the read model says.
+    /// Refuses a user who is not active. `known` is what the read model says.
     pub(super) async fn require_active(&self, user_id: UserId, known: Option<bool>) -> Result<()> {
         let is_active = match known {
             Some(is_active) => is_active,

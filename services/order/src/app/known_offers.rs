@@ -1,5 +1,5 @@
-//! What products were like when they were last read. An order is put together from that without reading them again;
-//! the statement that places it finds out under their locks whether it is still so. So nothing in here has to be right.
+//! What products were like when they were last read. An order is put together from that without reading them again, and
+//! the statement that places it checks under their locks whether it is still so. So what is kept here may be outdated.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -8,7 +8,7 @@ use types::ProductId;
 
 use crate::domain::{Offer, Wanted};
 
-/// Some megabytes. When there are more, all are forgotten.
+/// These take some megabytes. When there are more, all are forgotten.
 const OFFERS_MAX: usize = 10_000;
 
 /// The offers of products; of one core, and cheap to clone.
@@ -16,7 +16,7 @@ const OFFERS_MAX: usize = 10_000;
 pub(super) struct KnownOffers(Arc<Mutex<HashMap<ProductId, Offer>>>);
 
 impl KnownOffers {
-    /// The offers of all these, if all are known. How much is in stock is not: as much as anybody may want.
+    /// The offers of all these products, if all are known. The stock is not kept, so it counts as unlimited.
     pub(super) fn of(&self, wanted: &[Wanted]) -> Option<Vec<Offer>> {
         let known = self.known();
         let offer = |item: &Wanted| Some(Offer { stock: i64::MAX, ..known.get(&item.product_id)?.clone() });

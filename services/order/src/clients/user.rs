@@ -1,4 +1,4 @@
-//! User service, as far as orders need it: whether a user exists and is active; or all of them.
+//! User service, as far as orders need it: one user, or all of them.
 
 use api::user::v1::user::State;
 use api::user::v1::user_service_client::UserServiceClient;
@@ -82,7 +82,7 @@ fn head(first: &SnapshotUsersResponse) -> Option<Head> {
     };
     let epoch = first.epoch.parse().ok()?;
     let is_whole = first.position >= 0 && (first.position == 0) == event_id.is_none();
-    // How far back the stream can be replayed is not told here, and nobody asks.
+    // The snapshot does not say how far back the stream can be replayed, and no reader needs it.
     is_whole.then_some(Head {
         stream: STREAM.to_owned(),
         epoch,

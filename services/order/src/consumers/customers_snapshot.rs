@@ -1,7 +1,7 @@
 //! Rebuilding the read model of users from user service's snapshot, when its events cannot be replayed.
 //!
 //! What is known here may be newer than the snapshot and wrong: of a future that a restore of user service's
-//! database took back. So versions decide nothing in here, and who is not in the snapshot goes.
+//! database took back. So versions decide nothing here, and users that are not in the snapshot are removed.
 
 use events::admin::{BoxFuture, Rebuild, Snapshot};
 use events::{ConsumerTx as _, Mark, RESYNC_HOLD, StoreError};

@@ -51,7 +51,6 @@ pub(crate) struct Posting {
     /// The transfer: it has one posting in this book at the most, so its id names the posting too.
     pub(crate) transfer_id: TransferId,
     pub(crate) order_id: OrderId,
-    /// What it is for.
     pub(crate) kind: Kind,
     pub(crate) at: OffsetDateTime,
 }

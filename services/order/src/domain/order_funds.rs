@@ -10,15 +10,11 @@ use super::{OrderNow, OrderState};
 /// What a transfer sees of its order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct OrderFunds {
-    /// The order.
     pub(crate) id: OrderId,
     /// Who owns it now.
     pub(crate) customer_id: UserId,
-    /// The merchant.
     pub(crate) seller_id: UserId,
-    /// How far it is.
     pub(crate) state: OrderState,
-    /// What it costs.
     pub(crate) total: Money,
     /// What was paid: nothing or all, in minor units.
     pub(crate) paid: i64,
@@ -32,7 +28,6 @@ pub(crate) struct OrderFunds {
     pub(crate) version: i64,
     /// Counts the order's events.
     pub(crate) event_version: i64,
-    /// When it changed last.
     pub(crate) updated_at: OffsetDateTime,
 }
 

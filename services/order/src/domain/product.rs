@@ -6,7 +6,7 @@ use types::{Money, ProductId, UserId};
 
 use super::stored_money;
 
-/// Why nothing is told or sold of a product.
+/// Why a product is neither shown nor sold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ProductRefused {
     /// No such product.

@@ -21,7 +21,7 @@ use super::OrderNow;
 macro_rules! names {
     ($type:ident, $($variant:ident => $name:literal),* $(,)?) => {
         impl $type {
-            /// All of them.
+            /// All values.
             pub(crate) const ALL: &[Self] = &[$(Self::$variant),*];
 
             /// Its name in the database.
@@ -29,7 +29,7 @@ macro_rules! names {
                 match self { $(Self::$variant => $name),* }
             }
 
-            /// The one of this name.
+            /// The value with this name.
             pub(crate) fn from_name(name: &str) -> Option<Self> {
                 Self::ALL.iter().copied().find(|each| each.as_str() == name)
             }
@@ -54,7 +54,7 @@ pub(crate) enum Kind {
 
 names!(Kind, Pay => "pay", Refund => "refund");
 
-/// How far it is.
+/// How far a transfer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum State {
@@ -203,37 +203,31 @@ pub enum TransferRefused {
 /// A movement of credit between a wallet (user service) and an account (here).
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Transfer {
-    /// Made by the server.
     pub(crate) id: TransferId,
     /// Who started it.
     pub(crate) principal: String,
-    /// What it is for.
     pub(crate) kind: Kind,
-    /// The order.
     pub(crate) order_id: OrderId,
     /// Whose wallet takes part.
     pub(crate) wallet_user_id: UserId,
     /// Whose account takes part.
     pub(crate) account_owner_id: UserId,
-    /// How much.
     pub(crate) amount: Money,
     /// How far it is; the decision is part of it.
     pub(crate) state: State,
     /// Why it was cancelled.
     pub(crate) reason: Option<Reason>,
-    /// Undecided until then, it is cancelled.
+    /// A transfer that is undecided by then is cancelled.
     pub(crate) deadline: OffsetDateTime,
-    /// When it was decided.
     pub(crate) decided_at: Option<OffsetDateTime>,
-    /// When it was started.
     pub(crate) created_at: OffsetDateTime,
     /// When its state changed last.
     pub(crate) updated_at: OffsetDateTime,
-    /// Somebody should look; retries go on.
+    /// An operator should look at it. The recovery worker goes on looking, too.
     pub(crate) needs_operator: bool,
     /// What went wrong last; empty when nothing did.
     pub(crate) last_error: String,
-    /// When the recovery worker looks next; never once it has ended.
+    /// When the recovery worker looks at it next; `None` once it has ended.
     pub(crate) next_attempt_at: Option<OffsetDateTime>,
     /// How often it has looked since the state changed.
     pub(crate) attempts: i32,

@@ -62,7 +62,7 @@ impl Tx {
         self.customers_write(customers, false).await
     }
 
-    /// Makes each user what is told of it, whatever was known. Each user at most once.
+    /// Keeps these descriptions, whatever was known before. Each user at most once.
     pub(crate) async fn customers_replace(&mut self, customers: &[Customer]) -> Result<()> {
         self.customers_write(customers, true).await
     }
@@ -88,7 +88,7 @@ impl Tx {
         self.execute(query).await.map(drop)
     }
 
-    /// Removes whoever was not written since a rebuild began: the producer has no such user.
+    /// Removes the users that were not written since a rebuild began: user service does not have them.
     pub(crate) async fn customers_remove_untouched(&mut self, since: OffsetDateTime) -> Result<()> {
         let query = sqlx::query("DELETE FROM customers WHERE updated_at < $1").bind(since);
         self.execute(query).await.map(drop)

@@ -61,7 +61,7 @@ impl TryFrom<Row> for OrderFunds {
     }
 }
 
-/// What the database knows of a wish to pay an order, in one snapshot and without locks.
+/// All that the beginning of a payment needs, read in one snapshot and without locks.
 #[derive(Debug)]
 pub(crate) struct PaymentView {
     /// The transfer that the request has started before, and what that request said.
@@ -101,7 +101,7 @@ impl TryFrom<ViewRow> for PaymentView {
 }
 
 impl Store {
-    /// Reads all that the beginning of a payment needs; `None` when there is no such order.
+    /// Reads a [`PaymentView`]; `None` when there is no such order.
     pub(crate) async fn payment_view(
         &self,
         key: &RequestKey,

@@ -15,7 +15,7 @@ use super::{Saved, Store};
 use crate::domain::{Offer, Order, OrderOutcome};
 use crate::error::{Error, Result};
 
-/// What the database knows of a wish to place an order, in one snapshot and without locks.
+/// All that the decision about an order needs, read in one snapshot and without locks.
 #[derive(Debug)]
 pub(crate) struct PlacementView {
     /// What is kept of the first call with the request id, if that has ended.
@@ -33,7 +33,7 @@ pub(crate) enum Placed {
     Done,
     /// The request id has another outcome already. Nothing changed.
     RequestTaken,
-    /// A product or the customer is not, or not any more, as the order supposes. Nothing changed.
+    /// A product or the customer is no longer as it was when the order was put together. Nothing changed.
     Outdated,
 }
 

@@ -1,12 +1,12 @@
 //! sqlx connections in a deadpool: sqlx's own pool pings the server after every use.
 //!
-//! What that ping did is done on purpose here: [`Connection`] knows whether a statement or a transaction is
+//! What that ping would find out is known here: [`Connection`] knows whether a statement or a transaction is
 //! unfinished when it is dropped (the client hung up, the deadline passed), and then the connection leaves the
 //! pool and its socket is closed. PostgreSQL looks at its clients' sockets every 250 ms, so locks are free again
 //! soon after.
 //!
-//! A server that is cut off says nothing at all, and its own limits end nothing here: so each exchange has an end
-//! on our side too.
+//! A server that is cut off answers nothing, and its own time limits do not help then. So each statement has a time
+//! limit on our side too.
 //!
 //! **Invariant:** a connection in the pool has no statement in flight and no transaction open.
 
@@ -39,7 +39,7 @@ const CALLS_IDLE_IN_TRANSACTION: Duration = Duration::from_secs(5);
 const WORKER_CONNECTIONS: usize = 8;
 /// Longer than a wait for a free connection: under load, opening one is slow because many are opened.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How much longer than a statement may take its answer is waited for.
+/// An answer is waited for this much longer than its statement may take.
 const ANSWER_DELAY: Duration = Duration::from_secs(1);
 
 /// An open session with the server.
@@ -51,7 +51,7 @@ pub(super) struct Session {
     answers_within: Duration,
 }
 
-/// Which history of which server a session is with: another one may lack what this one committed.
+/// Which server a session is with, and on which timeline. Another one may lack what this one committed.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub(super) struct ServerIdentity {
     pub(super) system_identifier: String,
@@ -92,7 +92,7 @@ impl Manager for Connector {
     }
 }
 
-/// Makes the pool; connects to nothing yet.
+/// Makes the pool, without connecting yet.
 pub(super) fn open(config: &PostgresConfig, usage: Use) -> Result<Pool<Connector>> {
     let (name, idle, size) = match usage {
         Use::Calls => ("order-service", CALLS_IDLE_IN_TRANSACTION, config.postgres_connections),
@@ -236,7 +236,7 @@ impl Connection {
 
 const PRESENT: &str = "only drop takes the session";
 
-/// No answer is a broken connection.
+/// An answer that does not come in time means that the connection is broken.
 async fn within<T>(limit: Duration, answer: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
     match timeout(limit, answer).await {
         Ok(answer) => answer,
@@ -244,7 +244,7 @@ async fn within<T>(limit: Duration, answer: impl Future<Output = sqlx::Result<T>
     }
 }
 
-/// Whether the session is over: the server said so, or nobody knows what it will say next.
+/// Whether the session is over: the server said so, or its next answers could not be trusted.
 fn ends_the_session(error: &sqlx::Error) -> bool {
     let severity = error
         .as_database_error()

@@ -72,7 +72,7 @@ impl Tx {
         self.execute(query).await.map(drop)
     }
 
-    /// Gives back what an order took. Locks in the order of the products' ids, as whoever takes stock does.
+    /// Gives back what an order took. Locks in the order of the products' ids, as taking stock does.
     pub(crate) async fn stock_give_back(&mut self, items: &[OrderItem], now: OffsetDateTime) -> Result<()> {
         let query = sqlx::query(
             "WITH returned AS (

@@ -33,7 +33,7 @@ pub async fn migrate_when_up(config: &PostgresConfig) -> anyhow::Result<usize> {
     migrate(config).await
 }
 
-/// Gives every stream a new epoch, once the database has come up, and takes it from whoever stamps it: a restored
+/// Gives every stream a new epoch, once the database has come up, and ends the lease of its sequencer: a restored
 /// backup may be of the same server and timeline, so that nothing else tells its history from the one that was lost.
 ///
 /// # Errors
@@ -89,7 +89,7 @@ pub async fn migrate(config: &PostgresConfig) -> anyhow::Result<usize> {
 /// Whether the database has what this binary was built with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Schema {
-    /// It has.
+    /// Every migration is applied.
     Complete,
     /// These versions are not applied.
     Incomplete(Vec<i64>),

@@ -1,7 +1,7 @@
 //! What the orders of each user add up to, read in one snapshot of the database.
 //!
-//! Events that are committed and not stamped yet have no position: the sums count them, and whoever goes on from the
-//! head would count them again. So they are read in the same snapshot, for the sums to be taken back by.
+//! Events that are committed and not stamped yet have no position. The sums include them, and a reader that goes on from
+//! the head would count them again. So they are read in the same snapshot, and taken off the sums.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ pub(crate) struct SumsSnapshot {
     tx: Tx,
     /// Where the stream stood.
     pub(crate) head: Mark,
-    /// What the sums count beyond it.
+    /// Events that the sums include and that have no position yet.
     pub(crate) pending: Vec<PendingEvent>,
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Full jitter: anywhere below a bound that doubles with every look, but never at once.
+/// With full jitter: any time below a bound that doubles with every look, but never at once.
 pub(super) fn delay(first: Duration, cap: Duration, attempts: i32) -> Duration {
     let doublings = u32::try_from(attempts.clamp(0, 16)).unwrap_or_default();
     let bound = first.saturating_mul(1 << doublings).min(cap);

@@ -4,7 +4,7 @@
 //!
 //! - `pay_order`, `refund_order`: start one, which appends the command to reserve.
 //! - `answers`: what the wallet's owner answers; most transfers move by these alone.
-//! - `decide`: one transfer at a time, for whoever asks: participants, operators, the recovery worker.
+//! - `decide`: one transfer at a time, for participants and the recovery worker.
 //! - `recovery`: cancels what nobody decided in time, and calls an operator for what does not end.
 //! - `operator`: what operators do to a transfer.
 //! - `work`: the rows under their locks, which all of them change in the same way.

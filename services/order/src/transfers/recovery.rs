@@ -26,8 +26,8 @@ const BATCH: i64 = 16;
 const CONCURRENCY: usize = 4;
 /// The time for one of them, so that one that waits for a lock does not keep the others waiting.
 const EACH_WITHIN: Duration = Duration::from_secs(1);
-/// Longer than a whole batch can take, in which each claim fails to be recovered and then to be given back. Who is
-/// slower than that is stopped by the fence.
+/// Longer than a whole batch can take, even when each claim fails to be recovered and then to be given back. A worker
+/// that is slower than that is stopped by the fence.
 const LEASE: Duration = Duration::from_secs(10);
 const _: () = {
     let rounds = BATCH.cast_unsigned().div_ceil(CONCURRENCY as u64);

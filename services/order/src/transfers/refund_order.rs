@@ -58,7 +58,7 @@ impl Coordinator {
         let (mut order, now) = order
             .filter(|(order, _)| order.seller_id == caller.user_id || caller.role == Role::Admin)
             .ok_or(OrderRefused::NotFound(wish.order_id))?;
-        // An order that nobody has paid is refused in a moment; its customer stands in for the payer.
+        // The refund of an unpaid order is refused below; its row needs a wallet all the same.
         let wallet = order.payer_id.unwrap_or(order.customer_id);
         let mut transfer = self.transfer(call, Kind::Refund, &order, wallet, wish.amount, now);
         let read_version = order.version;

@@ -75,8 +75,8 @@ impl Coordinator {
     }
 }
 
-/// A transfer that is refused before anybody was asked for anything: its row is the outcome that every repeat of the
-/// request is told. Nobody has heard of it, so no event tells of its end.
+/// A transfer that is refused before the wallet's owner was asked: its row is the outcome that repeats of the request are
+/// answered with. No event has told of its beginning, so none tells of its end.
 pub(super) fn refused(transfer: Transfer, reason: Reason) -> Transfer {
     Transfer {
         state: State::Cancelled,
@@ -87,7 +87,7 @@ pub(super) fn refused(transfer: Transfer, reason: Reason) -> Transfer {
     }
 }
 
-/// Another call was faster; done again, this one finds what that one did.
+/// Another call was faster. Tried again, this call finds what that one did.
 pub(super) fn overtaken() -> Error {
     Error::contention("the order has changed, or another call has the same request_id")
 }

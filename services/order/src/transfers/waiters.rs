@@ -1,6 +1,6 @@
-//! Calls that wait for a transfer. They hold no connection: they are woken when this process has moved it, or stream
-//! `order` tells that another replica has, and look again every 250 ms, because both may fail them. The stream is heard
-//! only while somebody waits for what another replica may do: else Redis would send every event to each replica.
+//! Calls that wait for a transfer. They hold no connection: they are woken when this process has moved the transfer, or
+//! when stream `order` tells that another replica has. The stream is listened to only while a call waits for what another
+//! replica may do: else Redis would send every event to each replica.
 //!
 //! Shared by all cores of the process: the consumer and the listener run on the first one, calls on all.
 
@@ -14,10 +14,10 @@ use types::TransferId;
 
 use crate::domain::transfer::Transfer;
 
-/// A process that has applied an answer within this time is the one that applies them all: it has nothing to hear.
+/// A process that has applied an answer within this time applies all answers, so it need not listen to the stream.
 const APPLIES_HERE: Duration = Duration::from_secs(1);
 
-/// Who waits for which transfer.
+/// The calls that wait, by transfer.
 #[derive(Debug, Default)]
 pub(crate) struct Waiters(Mutex<Waiting>);
 
@@ -27,7 +27,7 @@ struct Waiting {
     applied_at: Option<Instant>,
 }
 
-/// What is known of a transfer's moves: they are only counted, because its row says where it is.
+/// How often a transfer was moved. Its row says how far it is, so its moves are only counted.
 #[derive(Debug, Default, Clone, Copy)]
 struct Moves {
     all: u64,
@@ -37,21 +37,21 @@ struct Moves {
 /// How far a transfer was moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Moved {
-    /// Perhaps to its end. Whoever waits for that looks.
+    /// Perhaps to its end: calls that wait for the end look at its row.
     ToItsEnd,
-    /// On, and more has to happen. Only a watcher wants to know.
+    /// On, but not to its end: only watchers are woken.
     On,
 }
 
 impl Moved {
-    /// What became of a transfer, where its row is at hand.
+    /// How far a transfer was moved whose row was read.
     pub(crate) const fn to(transfer: &Transfer) -> Self {
         if transfer.state.is_final() { Self::ToItsEnd } else { Self::On }
     }
 }
 
 impl Waiters {
-    /// Wakes whoever waits for these.
+    /// Wakes the calls that wait for these transfers.
     pub(crate) fn wake(&self, transfers: impl IntoIterator<Item = (TransferId, Moved)>) {
         let waiting = self.lock();
         for (id, moved) in transfers {
@@ -87,7 +87,7 @@ impl Waiters {
     }
 }
 
-/// Somebody who waits.
+/// A call that waits for a transfer.
 #[derive(Debug)]
 pub(crate) struct Registration {
     waiters: Arc<Waiters>,
@@ -102,7 +102,7 @@ impl Registration {
         self.id
     }
 
-    /// The row is about to be read: only what moves it after that is news.
+    /// To be called before the row is read: only later moves wake.
     pub(super) fn look(&mut self) {
         self.seen = *self.moves.borrow_and_update();
     }

@@ -14,7 +14,7 @@ use crate::storage::SumsSnapshot;
 /// Sums that are being read.
 pub(crate) struct Statistics {
     snapshot: SumsSnapshot,
-    /// What the sums count beyond the position that they are to be of.
+    /// What the sums include of events that are behind the head of the stream.
     ahead: BTreeMap<UserId, Sums>,
     is_over: bool,
 }
@@ -51,7 +51,7 @@ impl Statistics {
     }
 }
 
-/// Takes out what is not above `end`; everything without one.
+/// Takes out what is not above `end`, or everything if there is no `end`.
 fn take_through(ahead: &mut BTreeMap<UserId, Sums>, end: Option<UserId>) -> BTreeMap<UserId, Sums> {
     let Some(end) = end else { return std::mem::take(ahead) };
     let mut above = ahead.split_off(&end);

@@ -36,8 +36,7 @@ pub(in crate::storage) fn headers_from_json(json: &Value) -> Headers {
     }
 }
 
-/// Binds the columns of an event's row: stream, event_id, aggregate_type, aggregate_id, aggregate_version, type,
-/// schema_version, payload, headers, created_at.
+/// Binds the ten columns of an event's row, in the order in which [`Tx::events_append`] lists them.
 pub(in crate::storage) fn bind_event<'q>(
     query: Query<'q, Postgres, PgArguments>,
     event: &'q NewEvent,

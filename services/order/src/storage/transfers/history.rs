@@ -14,9 +14,7 @@ use crate::storage::backbone::headers_from_json;
 /// One thing that happened to a transfer, or because of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HistoryStep {
-    /// When.
     pub(crate) at: OffsetDateTime,
-    /// What, in words.
     pub(crate) description: String,
     /// The event that tells of it.
     pub(crate) event_id: Option<Uuid>,

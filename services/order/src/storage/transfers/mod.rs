@@ -32,7 +32,7 @@ macro_rules! columns {
 }
 use columns;
 
-/// A row as it is.
+/// A row of the table.
 #[derive(Debug, FromRow)]
 pub(super) struct Row {
     pub(super) id: Uuid,
@@ -181,7 +181,7 @@ impl Tx {
     }
 
     /// Writes transfers that this transaction has locked, each with the version that it was read with: a
-    /// compare-and-set that a forgotten lock cannot get past. A transfer that has moved is no worker's any more.
+    /// compare-and-set, which notices when a lock was forgotten. A transfer that has moved loses its worker's claim.
     pub(crate) async fn transfers_update(&mut self, transfers: &[(&Transfer, i64)]) -> Result<()> {
         fn each<T>(transfers: &[(&Transfer, i64)], column: impl Fn(&Transfer) -> T) -> Vec<T> {
             transfers.iter().map(|(transfer, _)| column(transfer)).collect()
