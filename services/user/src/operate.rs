@@ -5,10 +5,11 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail};
 use runtime::retry::{START_UP_WITHIN, start_up};
 use secrecy::{ExposeSecret as _, SecretString};
-use types::{SystemClock, SystemIds};
+use types::{Failure, SystemClock, SystemIds};
 
 use crate::app::{App, Bootstrapped, Hasher};
 use crate::config::{MongoConfig, PasswordConfig};
+use crate::domain::user::UserRefused;
 use crate::error::Error;
 use crate::grpc;
 use crate::serve::require_migrated;
@@ -54,20 +55,19 @@ pub async fn bootstrap_admin(
     admin: NewAdmin,
 ) -> anyhow::Result<Bootstrapped> {
     let NewAdmin { email: address, display_name, password } = admin;
-    let (email, display_name, password) =
-        match grpc::new_admin(&address, &display_name, password.expose_secret()) {
-            Err(Error::Invalid(violations)) => {
-                let broken: Vec<_> =
-                    violations.iter().map(|rule| format!("{} {}", rule.field, rule.description)).collect();
-                bail!("{}", broken.join("; "))
-            }
-            checked => checked?,
-        };
+    let admin = match grpc::new_admin(&address, &display_name, password.expose_secret()) {
+        Err(Failure::Invalid(violations)) => {
+            let broken: Vec<_> =
+                violations.iter().map(|rule| format!("{} {}", rule.field, rule.description)).collect();
+            bail!("{}", broken.join("; "))
+        }
+        checked => checked?,
+    };
     let store = connect(mongo).await?;
     require_migrated(&store).await?;
     let app = App::new(store, Hasher::new(passwords)?, Arc::new(SystemClock), Arc::new(SystemIds));
-    match app.bootstrap_admin(email, display_name, password).await {
-        Err(Error::EmailTaken) => {
+    match app.bootstrap_admin(admin).await {
+        Err(Error::User(UserRefused::EmailTaken)) => {
             bail!("{address} belongs to a user who is not an active admin; nothing was changed")
         }
         outcome => Ok(outcome?),

@@ -87,8 +87,8 @@ impl UserService {
         let app =
             App::new(store.clone(), self.hasher.clone(), Arc::clone(&self.clock), Arc::clone(&self.ids));
         let audits = Audits::new(store.clone(), OrderClient::new(&order_service));
-        let events = EventServer::new(store.clone(), grpc::DOMAIN, core.shutdown.clone())
-            .with_stamped(self.stamped.clone());
+        let events =
+            EventServer::new(store.clone(), core.shutdown.clone()).with_stamped(self.stamped.clone());
         let workers = Workers {
             store: store.clone(),
             config: Arc::clone(&self.config),
@@ -98,7 +98,7 @@ impl UserService {
             clock: Arc::clone(&self.clock),
             ids: Arc::clone(&self.ids),
         };
-        let admin = EventAdminServer::new(grpc::DOMAIN, workers.consumers(), grpc::auditable).with_resyncs(
+        let admin = EventAdminServer::new(workers.consumers(), grpc::auditable).with_resyncs(
             self.resyncs.clone(),
             core.tracker.clone(),
             core.workers_stop.clone(),

@@ -377,6 +377,7 @@ mod tests {
         assert_eq!(violations.user_or_caller("of", ""), Some(ann));
         assert_eq!(violations.user_or_caller("of", &ben.to_string()), Some(ben));
         assert!(violations.is_empty());
+        assert_eq!(violations.caller(), Some(ann));
         violations.another_user("to", &ann.to_string(), "SAME_USER");
         assert_eq!(Violations::new().user_or_caller("of", ""), None, "there is no caller");
         let Err(Failure::Invalid(listed)) = violations.finish(None::<()>) else { panic!("a rule is broken") };

@@ -1,62 +1,64 @@
 //! Giving a user another role.
 
-use time::OffsetDateTime;
-use types::{Role, UserId};
+use auth::Person;
+use types::{Answer, Call, Keep, Role, UserId};
 
-use super::{Answer, App, Idempotency};
-use crate::domain::user::Profile;
-use crate::error::{Error, Result};
-use crate::storage::{Keep, Outcome, Tx};
+use super::{App, or_first_answer};
+use crate::domain::user::{Profile, UserRefused};
+use crate::error::Result;
+use crate::storage::Tx;
 
-/// Which admin gives whom which role.
+/// Who shall have which role.
 #[derive(Debug)]
 pub(crate) struct ChangeUserRole {
-    pub(crate) idempotency: Idempotency,
-    pub(crate) caller: UserId,
     pub(crate) user_id: UserId,
     pub(crate) role: Role,
     pub(crate) etag: Option<i64>,
 }
 
 impl App {
-    /// Changes a user's role, which ends their sessions. The caller is an admin, and never changes the own role.
-    pub(crate) async fn change_user_role(&self, request: ChangeUserRole) -> Result<Answer<Profile>> {
-        let now = self.now();
-        let outcome = self
-            .store
-            .transaction("change_user_role", (self, &request, now), |tx, (app, request, now)| {
-                Box::pin(app.change_user_role_in(tx, request, *now))
-            })
-            .await;
-        self.or_first_answer(outcome, &request.idempotency, Outcome::into_profile).await
+    /// Changes a user's role, which ends their sessions. The caller is an admin, and never changes their own role.
+    pub(crate) async fn change_user_role(
+        &self,
+        call: &Call,
+        caller: Person,
+        wish: ChangeUserRole,
+    ) -> Result<Answer<Profile>> {
+        let changed = self.store.transaction(
+            "change_user_role",
+            (self, call, caller, wish),
+            |tx, (app, call, caller, wish)| Box::pin(app.change_user_role_in(tx, call, *caller, wish)),
+        );
+        or_first_answer(changed.await, || self.first_answer(call)).await
     }
 
     async fn change_user_role_in(
         &self,
         tx: &mut Tx,
-        request: &ChangeUserRole,
-        now: OffsetDateTime,
+        call: &Call,
+        caller: Person,
+        wish: &ChangeUserRole,
     ) -> Result<Answer<Profile>> {
-        let Idempotency { key, fingerprint } = &request.idempotency;
-        if let Some(saved) = tx.request_fetch(key).await? {
-            return saved.replay(key, fingerprint)?.into_profile().map(Answer::again);
+        if let Some(saved) = tx.request_fetch(&call.key).await? {
+            return saved.replay(call);
         }
-        if request.caller == request.user_id {
-            return Err(Error::OwnRole);
+        if caller.user_id == wish.user_id {
+            return Err(UserRefused::OwnRole.into());
         }
-        let before = tx.user_fetch(request.user_id).await?.ok_or(Error::UserNotFound(request.user_id))?;
-        let mut user = before.with_role(request.role, now)?;
-        before.require_version(request.etag)?;
-        if before.role == request.role {
+        let now = self.now();
+        let before = tx.user_fetch(wish.user_id).await?.ok_or(UserRefused::NotFound(wish.user_id))?;
+        let mut user = before.with_role(wish.role, now)?;
+        before.require_version(wish.etag)?;
+        if before.role == wish.role {
             // Nothing changes, so nobody is logged out.
             user = before;
         } else {
             tx.user_update(&user)?;
-            tx.event_append(&self.user_role_changed(&user, key.request_id))?;
+            tx.event_append(&self.user_role_changed(&user, call.key.request_id))?;
         }
         let statistics = tx.statistics_fetch(user.id).await?;
         let profile = Profile { user, statistics };
-        tx.request_insert(key, fingerprint, &Outcome::User(profile.clone()), now, Keep::ThirtyDays)?;
+        tx.request_insert(call, &profile, now, Keep::ThirtyDays)?;
         Ok(Answer::first(profile))
     }
 }

@@ -1,60 +1,53 @@
 //! Writing a post.
 
-use types::UserId;
+use auth::Person;
+use types::{Answer, Call, Keep};
 
-use super::{Answer, App, Idempotency};
+use super::{App, or_first_answer};
 use crate::domain::post::Post;
 use crate::error::Result;
-use crate::storage::{Keep, Outcome, Tx};
+use crate::storage::Tx;
 
-/// Who writes what.
+/// What the post shall say.
 #[derive(Debug)]
 pub(crate) struct CreatePost {
-    pub(crate) idempotency: Idempotency,
-    pub(crate) caller: UserId,
     pub(crate) title: String,
     pub(crate) body: String,
 }
 
 impl App {
     /// Writes a post of the caller.
-    pub(crate) async fn create_post(&self, request: CreatePost) -> Result<Answer<Post>> {
+    pub(crate) async fn create_post(
+        &self,
+        call: &Call,
+        caller: Person,
+        wish: CreatePost,
+    ) -> Result<Answer<Post>> {
         let now = self.now();
         let post = Post {
             id: self.next_id(),
-            author_id: request.caller,
-            title: request.title,
-            body: request.body,
+            author_id: caller.user_id,
+            title: wish.title,
+            body: wish.body,
             version: 1,
             create_time: now,
             update_time: now,
         };
-        let outcome = self
-            .store
-            .transaction(
-                "create_post",
-                (self, &request.idempotency, &post),
-                |tx, (app, idempotency, post)| Box::pin(app.create_post_in(tx, idempotency, post)),
-            )
-            .await;
-        self.or_first_answer(outcome, &request.idempotency, Outcome::into_post).await
+        let created = self.store.transaction("create_post", (self, call, &post), |tx, (app, call, post)| {
+            Box::pin(app.create_post_in(tx, call, post))
+        });
+        or_first_answer(created.await, || self.first_answer(call)).await
     }
 
-    async fn create_post_in(
-        &self,
-        tx: &mut Tx,
-        idempotency: &Idempotency,
-        post: &Post,
-    ) -> Result<Answer<Post>> {
-        let Idempotency { key, fingerprint } = idempotency;
-        if let Some(saved) = tx.request_fetch(key).await? {
-            return saved.replay(key, fingerprint)?.into_post().map(Answer::again);
+    async fn create_post_in(&self, tx: &mut Tx, call: &Call, post: &Post) -> Result<Answer<Post>> {
+        if let Some(saved) = tx.request_fetch(&call.key).await? {
+            return saved.replay(call);
         }
         let now = post.create_time;
         tx.user_post_count_add(post.author_id, 1, now);
         tx.post_insert(post)?;
-        tx.event_append(&self.post_created(post, key.request_id))?;
-        tx.request_insert(key, fingerprint, &Outcome::Post(post.clone()), now, Keep::ThirtyDays)?;
+        tx.event_append(&self.post_created(post, call.key.request_id))?;
+        tx.request_insert(call, post, now, Keep::ThirtyDays)?;
         Ok(Answer::first(post.clone()))
     }
 }

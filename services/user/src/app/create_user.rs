@@ -1,89 +1,74 @@
 //! Signing up.
 
-use std::sync::Arc;
+use types::{Answer, Call, Failure, Keep};
 
-use super::{Answer, App, Idempotency};
+use super::{App, or_first_answer};
 use crate::domain::email::Email;
 use crate::domain::password::{Password, PasswordHash};
 use crate::domain::user::{OrderStatistics, Profile, User};
-use crate::error::{Error, Result};
-use crate::storage::{Keep, Outcome, Saved};
+use crate::error::Result;
+use crate::storage::Tx;
 
-/// The request's field that is left out of its fingerprint, since people choose passwords and a hash of one can be
-/// guessed. A repeat's password is compared with the stored hash instead.
-pub(crate) const PASSWORD_FIELD: u32 = 4;
-
-/// Who signs up.
+/// Somebody who is to be a user.
 #[derive(Debug)]
-pub(crate) struct CreateUser {
-    pub(crate) idempotency: Idempotency,
+pub(crate) struct NewUser {
     pub(crate) email: Email,
     pub(crate) display_name: String,
     pub(crate) password: Password,
 }
 
-/// What a transaction needs, whichever try it is.
-struct Draft {
-    app: App,
-    idempotency: Idempotency,
-    user: User,
-    hash: PasswordHash,
+/// Who signs up.
+#[derive(Debug)]
+pub(crate) struct CreateUser {
+    pub(crate) user: NewUser,
+    /// The numbers of the request's fields that its fingerprint leaves out: people choose passwords, and a hash of one
+    /// can be guessed. A repeat's password is compared with the stored hash instead.
+    pub(crate) secret: &'static [u32],
 }
 
 impl App {
     /// Signs a person up as a customer: nobody chooses a role here.
-    pub(crate) async fn create_user(&self, request: CreateUser) -> Result<Answer<Profile>> {
-        let CreateUser { idempotency, email, display_name, password } = request;
-        if let Some(saved) = self.store.request_fetch(&idempotency.key).await? {
-            return self.create_user_again(saved, &idempotency, password).await;
-        }
-        let hash = self.hasher.hash(password.clone()).await?;
-        let user = User::sign_up(self.next_id(), email, display_name, self.now());
-        let draft = Arc::new(Draft { app: self.clone(), idempotency, user, hash });
-        let inserted = self
-            .store
-            .transaction("create_user", Arc::clone(&draft), |tx, draft| {
-                Box::pin(async move {
-                    let Draft { app, idempotency, user, hash } = draft.as_ref();
-                    if let Some(saved) = tx.request_fetch(&idempotency.key).await? {
-                        return Ok(Err(saved));
-                    }
-                    let profile = Profile { user: user.clone(), statistics: OrderStatistics::default() };
-                    let now = user.create_time;
-                    let outcome = Outcome::User(profile.clone());
-                    let Idempotency { key, fingerprint } = idempotency;
-                    tx.request_insert(key, fingerprint, &outcome, now, Keep::ThirtyDays)?;
-                    tx.user_insert(user)?;
-                    tx.credential_insert(user.id, hash, now)?;
-                    tx.event_append(&app.user_created(user, Some(key.request_id)))?;
-                    Ok(Ok(profile))
-                })
-            })
-            .await;
-        let saved = match inserted {
-            Ok(Ok(profile)) => return Ok(Answer::first(profile)),
-            Ok(Err(saved)) => saved,
-            Err(Error::Contention) => {
-                let saved = self.store.request_fetch(&draft.idempotency.key).await?;
-                saved.ok_or(Error::RequestInProgress)?
-            }
-            Err(error) => return Err(error),
+    pub(crate) async fn create_user(&self, call: &Call, wish: CreateUser) -> Result<Answer<Profile>> {
+        let CreateUser { user: NewUser { email, display_name, password }, secret } = wish;
+        let answer = if let Some(answer) = self.first_answer(call).await? {
+            answer
+        } else {
+            let hash = self.hasher.hash(password.clone()).await?;
+            let user = User::sign_up(self.next_id(), email, display_name, self.now());
+            let context = (self, call, user, hash);
+            let created = self.store.transaction("create_user", context, |tx, (app, call, user, hash)| {
+                Box::pin(app.create_user_in(tx, call, user, hash))
+            });
+            or_first_answer(created.await, || self.first_answer(call)).await?
         };
-        self.create_user_again(saved, &draft.idempotency, password).await
+        // A repeat says the same only if the password is the same.
+        if answer.is_replay && !self.has_password(&answer.value.user, password).await? {
+            return Err(Failure::RequestIdReused { method: call.key.method, fields: secret.to_vec() }.into());
+        }
+        Ok(answer)
     }
 
-    /// A repeat says the same only if the password is the same.
-    async fn create_user_again(
+    async fn create_user_in(
         &self,
-        saved: Saved,
-        idempotency: &Idempotency,
-        password: Password,
+        tx: &mut Tx,
+        call: &Call,
+        user: &User,
+        hash: &PasswordHash,
     ) -> Result<Answer<Profile>> {
-        let profile = saved.replay(&idempotency.key, &idempotency.fingerprint)?.into_profile()?;
-        let hash = self.store.credential_fetch(profile.user.id).await?;
-        if self.hasher.verify(password, hash).await?.is_match {
-            return Ok(Answer::again(profile));
+        if let Some(saved) = tx.request_fetch(&call.key).await? {
+            return saved.replay(call);
         }
-        Err(Error::RequestIdReused { method: idempotency.key.method, fields: vec![PASSWORD_FIELD] })
+        let now = user.create_time;
+        let profile = Profile { user: user.clone(), statistics: OrderStatistics::default() };
+        tx.request_insert(call, &profile, now, Keep::ThirtyDays)?;
+        tx.user_insert(user)?;
+        tx.credential_insert(user.id, hash, now)?;
+        tx.event_append(&self.user_created(user, Some(call.key.request_id)))?;
+        Ok(Answer::first(profile))
+    }
+
+    async fn has_password(&self, user: &User, password: Password) -> Result<bool> {
+        let hash = self.store.credential_fetch(user.id).await?;
+        Ok(self.hasher.verify(password, hash).await?.is_match)
     }
 }

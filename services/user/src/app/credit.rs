@@ -6,21 +6,24 @@
 //! conflicts, tries again, and finds what the other left. Only a grant to nobody writes no wallet: ids of users are
 //! made here, so whoever was no user in one call's snapshot is none in the other's, and the two rows meet.
 
-use super::{Answer, App, Idempotency};
+use types::{Answer, Call, Keep};
+
+use super::{App, or_first_answer};
 use crate::domain::ledger::{Kind, WalletEntry};
 use crate::domain::wallet::CreditRefused;
 use crate::error::{Error, Result};
-use crate::storage::{Claim, Keep, Outcome, Tx};
+use crate::storage::Tx;
 
-/// The entry of whoever asked, or why there is none. The inner error is an outcome that commits.
-pub(super) type Moved = Result<Answer<WalletEntry>, Answer<CreditRefused>>;
+/// The entry of whoever asked, or why there is none. Both are outcomes that commit.
+pub(super) type Outcome = Result<WalletEntry, CreditRefused>;
 
 /// What the caller is told.
-pub(super) fn told(moved: Moved) -> Result<Answer<WalletEntry>> {
-    moved.map_err(|Answer { value, is_replay }| {
-        let refused = Error::from(value);
-        if is_replay { Error::Replayed(Box::new(refused)) } else { refused }
-    })
+fn told(Answer { value, is_replay }: Answer<Outcome>) -> Result<Answer<WalletEntry>> {
+    match value {
+        Ok(value) => Ok(Answer { value, is_replay }),
+        Err(refused) if is_replay => Err(Error::Replayed(Box::new(refused.into()))),
+        Err(refused) => Err(refused.into()),
+    }
 }
 
 impl App {
@@ -28,40 +31,40 @@ impl App {
     pub(super) async fn credit_outcome(
         &self,
         tx: &mut Tx,
-        Idempotency { key, fingerprint }: &Idempotency,
+        call: &Call,
         answer: Kind,
-    ) -> Result<Option<Moved>> {
-        if let Some(entry) = tx.posting_replay(Claim { key, fingerprint }, answer).await? {
-            return Ok(Some(Ok(Answer::again(entry))));
+    ) -> Result<Option<Answer<Outcome>>> {
+        if let Some(entry) = tx.posting_replay(call, answer).await? {
+            return Ok(Some(Answer::replay(Ok(entry))));
         }
-        let Some(saved) = tx.request_fetch(key).await? else { return Ok(None) };
-        let refused = saved.replay(key, fingerprint)?.into_credit_refused()?;
-        Ok(Some(Err(Answer::again(refused))))
+        let Some(saved) = tx.request_fetch(&call.key).await? else { return Ok(None) };
+        Ok(Some(saved.replay(call)?.map(Err)))
     }
 
     /// Keeps a refusal.
     pub(super) fn credit_refuse(
         &self,
         tx: &mut Tx,
-        Idempotency { key, fingerprint }: &Idempotency,
+        call: &Call,
         refused: CreditRefused,
-    ) -> Result<Moved> {
-        let outcome = Outcome::CreditRefused(refused);
-        tx.request_insert(key, fingerprint, &outcome, self.now(), Keep::Forever)?;
-        Ok(Err(Answer::first(refused)))
+    ) -> Result<Answer<Outcome>> {
+        tx.request_insert(call, &refused, self.now(), Keep::Forever)?;
+        Ok(Answer::first(Err(refused)))
     }
 
-    /// As [`App::or_first_answer`], for credit.
-    pub(super) async fn or_first_outcome(
+    /// What the caller of a grant or a sending is told, given what its transaction came to.
+    pub(super) async fn credit_answer(
         &self,
-        moved: Result<Moved>,
-        idempotency: &Idempotency,
+        call: &Call,
         answer: Kind,
-    ) -> Result<Moved> {
-        let Err(Error::Contention) = moved else { return moved };
-        let mut tx = self.store.begin("credit_outcome").await?;
-        let outcome = self.credit_outcome(&mut tx, idempotency, answer).await;
-        tx.rollback().await;
-        outcome?.ok_or(Error::RequestInProgress)
+        outcome: Result<Answer<Outcome>>,
+    ) -> Result<Answer<WalletEntry>> {
+        let first = async || {
+            let mut tx = self.store.begin("credit_outcome").await?;
+            let outcome = self.credit_outcome(&mut tx, call, answer).await;
+            tx.rollback().await;
+            outcome
+        };
+        told(or_first_answer(outcome, first).await?)
     }
 }

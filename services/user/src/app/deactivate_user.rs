@@ -1,58 +1,59 @@
 //! Deactivating a user.
 
 use auth::Person;
-use time::OffsetDateTime;
-use types::{Role, UserId};
+use types::{Answer, Call, Keep, Role, UserId};
 
-use super::{Answer, App, Idempotency};
-use crate::domain::user::Profile;
-use crate::error::{Error, Result};
-use crate::storage::{Keep, Outcome, Tx};
+use super::{App, or_first_answer};
+use crate::domain::user::{Profile, UserRefused};
+use crate::error::Result;
+use crate::storage::Tx;
 
-/// Who deactivates whom.
+/// Who shall be deactivated.
 #[derive(Debug)]
 pub(crate) struct DeactivateUser {
-    pub(crate) idempotency: Idempotency,
-    pub(crate) caller: Person,
     pub(crate) user_id: UserId,
     pub(crate) etag: Option<i64>,
 }
 
 impl App {
     /// Deactivates a user, by the user or an admin. To anybody else the user is not there.
-    pub(crate) async fn deactivate_user(&self, request: DeactivateUser) -> Result<Answer<Profile>> {
-        let now = self.now();
-        let outcome = self
-            .store
-            .transaction("deactivate_user", (self, &request, now), |tx, (app, request, now)| {
-                Box::pin(app.deactivate_user_in(tx, request, *now))
-            })
-            .await;
-        self.or_first_answer(outcome, &request.idempotency, Outcome::into_profile).await
+    pub(crate) async fn deactivate_user(
+        &self,
+        call: &Call,
+        caller: Person,
+        wish: DeactivateUser,
+    ) -> Result<Answer<Profile>> {
+        let deactivated = self.store.transaction(
+            "deactivate_user",
+            (self, call, caller, wish),
+            |tx, (app, call, caller, wish)| Box::pin(app.deactivate_user_in(tx, call, *caller, wish)),
+        );
+        or_first_answer(deactivated.await, || self.first_answer(call)).await
     }
 
     async fn deactivate_user_in(
         &self,
         tx: &mut Tx,
-        request: &DeactivateUser,
-        now: OffsetDateTime,
+        call: &Call,
+        caller: Person,
+        wish: &DeactivateUser,
     ) -> Result<Answer<Profile>> {
-        let Idempotency { key, fingerprint } = &request.idempotency;
-        if let Some(saved) = tx.request_fetch(key).await? {
-            return saved.replay(key, fingerprint)?.into_profile().map(Answer::again);
+        if let Some(saved) = tx.request_fetch(&call.key).await? {
+            return saved.replay(call);
         }
-        let not_found = || Error::UserNotFound(request.user_id);
-        if request.caller.user_id != request.user_id && request.caller.role != Role::Admin {
-            return Err(not_found());
+        let not_found = UserRefused::NotFound(wish.user_id);
+        if caller.user_id != wish.user_id && caller.role != Role::Admin {
+            return Err(not_found.into());
         }
-        let before = tx.user_fetch(request.user_id).await?.ok_or_else(not_found)?;
+        let now = self.now();
+        let before = tx.user_fetch(wish.user_id).await?.ok_or(not_found)?;
         let user = before.deactivated(now)?;
-        before.require_version(request.etag)?;
+        before.require_version(wish.etag)?;
         tx.user_update(&user)?;
-        tx.event_append(&self.user_deactivated(&user, key.request_id))?;
+        tx.event_append(&self.user_deactivated(&user, call.key.request_id))?;
         let statistics = tx.statistics_fetch(user.id).await?;
         let profile = Profile { user, statistics };
-        tx.request_insert(key, fingerprint, &Outcome::User(profile.clone()), now, Keep::ThirtyDays)?;
+        tx.request_insert(call, &profile, now, Keep::ThirtyDays)?;
         Ok(Answer::first(profile))
     }
 }

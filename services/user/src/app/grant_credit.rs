@@ -1,62 +1,56 @@
 //! New credit for a user, by an admin.
 
-use types::{Money, UserId};
+use types::{Answer, Call, Money, UserId};
 
-use super::credit::{Moved, told};
-use super::{Answer, App, Idempotency};
+use super::App;
+use super::credit::Outcome;
 use crate::domain::ledger::{Kind, Memo, Posting, Side, WalletEntry};
 use crate::domain::user::UserState;
 use crate::domain::wallet::{CreditRefused, WalletKey};
 use crate::error::{Error, Result};
-use crate::storage::{Claim, Tx};
+use crate::storage::Tx;
 
-/// What is asked for.
+/// Who shall have how much.
 #[derive(Debug, Clone)]
 pub(crate) struct GrantCredit {
-    pub(crate) idempotency: Idempotency,
     pub(crate) to: UserId,
     pub(crate) amount: Money,
 }
 
 impl App {
     /// Grants credit; a repeat gets the entry that the first call made, or its refusal.
-    pub(crate) async fn grant_credit(&self, request: GrantCredit) -> Result<Answer<WalletEntry>> {
-        let granted = self.store.transaction("grant_credit", (self, &request), |tx, (app, request)| {
-            Box::pin(app.grant_credit_in(tx, request))
+    pub(crate) async fn grant_credit(&self, call: &Call, wish: GrantCredit) -> Result<Answer<WalletEntry>> {
+        let granted = self.store.transaction("grant_credit", (self, call, wish), |tx, (app, call, wish)| {
+            Box::pin(app.grant_credit_in(tx, call, wish))
         });
-        let granted = self.or_first_outcome(granted.await, &request.idempotency, Kind::Grant).await;
-        told(granted?)
+        self.credit_answer(call, Kind::Grant, granted.await).await
     }
 
-    async fn grant_credit_in(&self, tx: &mut Tx, request: &GrantCredit) -> Result<Moved> {
-        let Idempotency { key, fingerprint } = &request.idempotency;
-        if let Some(moved) = self.credit_outcome(tx, &request.idempotency, Kind::Grant).await? {
-            return Ok(moved);
+    async fn grant_credit_in(&self, tx: &mut Tx, call: &Call, wish: &GrantCredit) -> Result<Answer<Outcome>> {
+        if let Some(outcome) = self.credit_outcome(tx, call, Kind::Grant).await? {
+            return Ok(outcome);
         }
-        let wallet_key = WalletKey::of(request.to, request.amount);
-        let refused = match tx.user_state_list(&[request.to]).await?.first() {
-            None => {
-                let refused = CreditRefused::UserNotFound(request.to);
-                return self.credit_refuse(tx, &request.idempotency, refused);
-            }
-            Some((_, UserState::Deactivated)) => Some(CreditRefused::UserDeactivated(request.to)),
+        let wallet_key = WalletKey::of(wish.to, wish.amount);
+        let refused = match tx.user_state_list(&[wish.to]).await?.first() {
+            None => return self.credit_refuse(tx, call, CreditRefused::UserNotFound(wish.to)),
+            Some((_, UserState::Deactivated)) => Some(CreditRefused::UserDeactivated(wish.to)),
             Some((_, UserState::Active)) => None,
         };
         let before = tx.wallet_read(wallet_key).await?;
-        let has_room = before.has_room(request.amount.minor_units);
-        let full = (!has_room).then_some(CreditRefused::BalanceLimit(request.to));
+        let has_room = before.has_room(wish.amount.minor_units);
+        let full = (!has_room).then_some(CreditRefused::BalanceLimit(wish.to));
         if let Some(refused) = refused.or(full) {
             tx.wallet_claim(wallet_key);
-            return self.credit_refuse(tx, &request.idempotency, refused);
+            return self.credit_refuse(tx, call, refused);
         }
-        let memo = Memo::new(self.next_id(), request.amount, self.now());
+        let memo = Memo::new(self.next_id(), wish.amount, self.now());
         let mut wallet = before.clone();
         let posting = Posting::grant(memo, &mut wallet);
         wallet.event_version += 1;
-        tx.posting_claim(&posting, Claim { key, fingerprint }, &[(&before, &wallet)]);
-        tx.event_append(&self.credit_granted(&posting, &wallet, key.request_id))?;
+        tx.posting_claim(&posting, call, &[(&before, &wallet)]);
+        tx.event_append(&self.credit_granted(&posting, &wallet, call.key.request_id))?;
         match posting.credit {
-            Side::Wallet(entry) => Ok(Ok(Answer::first(entry))),
+            Side::Wallet(entry) => Ok(Answer::first(Ok(entry))),
             Side::System(_) => Err(Error::internal("a grant was credited to a system account")),
         }
     }

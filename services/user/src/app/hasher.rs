@@ -5,12 +5,12 @@
 
 use std::num::NonZero;
 use std::sync::Arc;
-use std::time::Duration;
 
 use argon2::password_hash::phc::{Output, ParamsString, PasswordHash as Phc, Salt};
 use argon2::{Algorithm, Argon2, Params, Version};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 use tokio_util::sync::CancellationToken;
+use types::{Failure, RETRY_AFTER};
 use uuid::Uuid;
 
 use super::memory::Memory;
@@ -18,7 +18,6 @@ use crate::config::PasswordConfig;
 use crate::domain::password::{Password, PasswordHash};
 use crate::error::{Error, Result};
 
-const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// KiB and passes with one lane, as OWASP's password storage cheat sheet gives them: each about as hard as the others.
 const OWASP: [(u32, u32); 5] = [(47_104, 1), (19_456, 2), (12_288, 3), (9_216, 4), (7_168, 5)];
 
@@ -176,7 +175,7 @@ fn compute(memory: &Memory, argon2: &Argon2<'_>, password: &[u8], salt: &[u8]) -
 }
 
 fn full(_: TryAcquireError) -> Error {
-    Error::Overloaded { retry_after: RETRY_AFTER }
+    Failure::Overloaded { what: "passwords", retry_after: RETRY_AFTER }.into()
 }
 
 fn broken(error: impl std::fmt::Display) -> Error {
@@ -277,7 +276,7 @@ mod tests {
         let _flood = Arc::clone(&hasher.0.new_passwords).acquire_many_owned(places).await;
         let _their_places = Arc::clone(&hasher.0.admitted).acquire_many_owned(places).await;
         let refused = hasher.hash(password("an evening in the garden")).await;
-        assert!(matches!(refused, Err(Error::Overloaded { .. })), "{refused:?}");
+        assert!(matches!(refused, Err(Error::Failure(Failure::Overloaded { .. }))), "{refused:?}");
         let login = hasher.verify(password("an evening in the garden"), None).await;
         assert!(login.is_ok(), "{login:?}");
     }
@@ -289,6 +288,6 @@ mod tests {
         let _all =
             places.acquire_many_owned(u32::try_from(hasher.0.admitted.available_permits()).unwrap()).await;
         let refused = hasher.hash(password("an evening in the garden")).await;
-        assert!(matches!(refused, Err(Error::Overloaded { .. })), "{refused:?}");
+        assert!(matches!(refused, Err(Error::Failure(Failure::Overloaded { .. }))), "{refused:?}");
     }
 }

@@ -22,12 +22,12 @@ mod wallet_queries;
 use std::sync::Arc;
 
 use time::OffsetDateTime;
-use types::{Clock, Fingerprint, IdSource, RequestKey};
+use types::{Answer, Call, Clock, Failure, IdSource};
 
 pub use bootstrap_admin::Bootstrapped;
 pub(crate) use change_user_role::ChangeUserRole;
 pub(crate) use create_post::CreatePost;
-pub(crate) use create_user::{CreateUser, PASSWORD_FIELD};
+pub(crate) use create_user::{CreateUser, NewUser};
 pub(crate) use deactivate_user::DeactivateUser;
 pub(crate) use grant_credit::GrantCredit;
 pub(crate) use hasher::Hasher;
@@ -35,7 +35,8 @@ pub(crate) use send_credit::SendCredit;
 pub(crate) use statistics::{CONSUMER as STATISTICS_CONSUMER, Statistics};
 pub(crate) use statistics_snapshot::StatisticsSnapshot;
 pub(crate) use transfer_post::TransferPost;
-pub(crate) use wallet_queries::WalletView;
+pub(crate) use verify_password::VerifyPassword;
+pub(crate) use wallet_queries::ListWalletEntries;
 
 use crate::error::{Error, Result};
 use crate::storage::{Outcome, Store};
@@ -61,18 +62,10 @@ impl App {
         now.replace_millisecond(now.millisecond()).unwrap_or(now)
     }
 
-    /// What a call under a request id comes to whose tries are used up by conflicts: another call with the id may
-    /// have got through meanwhile, and then its answer is this one's as well. Else that call may still be at it, so
-    /// nobody can say that nothing changes.
-    async fn or_first_answer<T>(
-        &self,
-        outcome: Result<Answer<T>>,
-        Idempotency { key, fingerprint }: &Idempotency,
-        read: fn(Outcome) -> Result<T>,
-    ) -> Result<Answer<T>> {
-        let Err(Error::Contention) = outcome else { return outcome };
-        let saved = self.store.request_fetch(key).await?.ok_or(Error::RequestInProgress)?;
-        saved.replay(key, fingerprint).and_then(read).map(Answer::again)
+    /// What a request id was answered first.
+    async fn first_answer<T: Outcome>(&self, call: &Call) -> Result<Option<Answer<T>>> {
+        let saved = self.store.request_fetch(&call.key).await?;
+        saved.map(|saved| saved.replay(call)).transpose()
     }
 
     /// A new id.
@@ -87,30 +80,13 @@ impl std::fmt::Debug for App {
     }
 }
 
-/// What makes a changing call repeatable.
-#[derive(Debug, Clone)]
-pub(crate) struct Idempotency {
-    /// Names the intent.
-    pub(crate) key: RequestKey,
-    /// What the call says.
-    pub(crate) fingerprint: Fingerprint,
-}
-
-/// An answer, and whether it was given before.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Answer<T> {
-    pub(crate) value: T,
-    pub(crate) is_replay: bool,
-}
-
-impl<T> Answer<T> {
-    /// The answer of a call that did it.
-    pub(crate) fn first(value: T) -> Self {
-        Self { value, is_replay: false }
-    }
-
-    /// The answer of the call that did it, given again.
-    pub(crate) fn again(value: T) -> Self {
-        Self { value, is_replay: true }
-    }
+/// What a call under a request id comes to whose tries are used up by conflicts: another call with the id may have got
+/// through meanwhile, and then its answer is this one's as well. Else that call may still be at it, so nobody can say
+/// that nothing changes.
+async fn or_first_answer<T, F>(outcome: Result<T>, first: impl FnOnce() -> F) -> Result<T>
+where
+    F: Future<Output = Result<Option<T>>>,
+{
+    let Err(Error::Failure(Failure::Contention(_))) = outcome else { return outcome };
+    Ok(first().await?.ok_or(Failure::RequestInProgress)?)
 }

@@ -4,27 +4,27 @@ use events::Head;
 use types::{PostId, UserId};
 
 use super::App;
-use crate::domain::post::Post;
-use crate::domain::user::{Profile, User};
+use crate::domain::post::{Post, PostRefused};
+use crate::domain::user::{Profile, User, UserRefused};
 use crate::error::{Error, Result};
 use crate::storage::STREAM;
 
 impl App {
     /// A user as everybody may see one.
     pub(crate) async fn get_user(&self, id: UserId) -> Result<User> {
-        self.store.user_fetch(id).await?.ok_or(Error::UserNotFound(id))
+        Ok(self.store.user_fetch(id).await?.ok_or(UserRefused::NotFound(id))?)
     }
 
     /// A user with everything.
     pub(crate) async fn get_profile(&self, id: UserId) -> Result<Profile> {
         let (user, statistics) =
             tokio::try_join!(self.store.user_fetch(id), self.store.statistics_fetch(id))?;
-        Ok(Profile { user: user.ok_or(Error::UserNotFound(id))?, statistics })
+        Ok(Profile { user: user.ok_or(UserRefused::NotFound(id))?, statistics })
     }
 
     /// A post.
     pub(crate) async fn get_post(&self, id: PostId) -> Result<Post> {
-        self.store.post_fetch(id).await?.ok_or(Error::PostNotFound(id))
+        Ok(self.store.post_fetch(id).await?.ok_or(PostRefused::NotFound(id))?)
     }
 
     /// Where this service's stream stands: what a snapshot is taken after.

@@ -1,80 +1,91 @@
 //! Credit from the caller's wallet to another user's, in one transaction.
 
-use types::{Money, UserId};
+use auth::Person;
+use types::{Answer, Call, Money, UserId};
 
-use super::credit::{Moved, told};
-use super::{Answer, App, Idempotency};
+use super::App;
+use super::credit::Outcome;
 use crate::domain::ledger::{Kind, Memo, Posting, Side, WalletEntry};
 use crate::domain::user::UserState;
 use crate::domain::wallet::{CreditRefused, Wallet, WalletKey};
 use crate::error::{Error, Result};
-use crate::storage::{Claim, Tx};
+use crate::storage::Tx;
 
-/// What is asked for. The two users are not the same.
+/// Who shall be sent how much.
 #[derive(Debug, Clone)]
 pub(crate) struct SendCredit {
-    pub(crate) idempotency: Idempotency,
-    pub(crate) from: UserId,
+    /// Somebody else than the caller.
     pub(crate) to: UserId,
     pub(crate) amount: Money,
 }
 
 impl App {
-    /// Sends credit; a repeat gets the entry that the first call made, or its refusal.
-    pub(crate) async fn send_credit(&self, request: SendCredit) -> Result<Answer<WalletEntry>> {
-        let sent = self.store.transaction("send_credit", (self, &request), |tx, (app, request)| {
-            Box::pin(app.send_credit_in(tx, request))
-        });
-        let sent = self.or_first_outcome(sent.await, &request.idempotency, Kind::Send).await;
-        told(sent?)
+    /// Sends credit of the caller; a repeat gets the entry that the first call made, or its refusal.
+    pub(crate) async fn send_credit(
+        &self,
+        call: &Call,
+        caller: Person,
+        wish: SendCredit,
+    ) -> Result<Answer<WalletEntry>> {
+        let sent = self.store.transaction(
+            "send_credit",
+            (self, call, caller, wish),
+            |tx, (app, call, caller, wish)| Box::pin(app.send_credit_in(tx, call, *caller, wish)),
+        );
+        self.credit_answer(call, Kind::Send, sent.await).await
     }
 
-    async fn send_credit_in(&self, tx: &mut Tx, request: &SendCredit) -> Result<Moved> {
-        let Idempotency { key, fingerprint } = &request.idempotency;
-        if let Some(moved) = self.credit_outcome(tx, &request.idempotency, Kind::Send).await? {
-            return Ok(moved);
+    async fn send_credit_in(
+        &self,
+        tx: &mut Tx,
+        call: &Call,
+        caller: Person,
+        wish: &SendCredit,
+    ) -> Result<Answer<Outcome>> {
+        if let Some(outcome) = self.credit_outcome(tx, call, Kind::Send).await? {
+            return Ok(outcome);
         }
-        let states = tx.user_state_list(&[request.from, request.to]).await?;
-        let keys = [WalletKey::of(request.from, request.amount), WalletKey::of(request.to, request.amount)];
+        let states = tx.user_state_list(&[caller.user_id, wish.to]).await?;
+        let keys = [WalletKey::of(caller.user_id, wish.amount), WalletKey::of(wish.to, wish.amount)];
         let before = tx.wallet_pair(keys).await?;
         let [mut from, mut to] = before.clone();
-        if let Err(refused) = may_send(request, &states, &from, &to) {
+        if let Err(refused) = may_send(wish.amount, &states, &from, &to) {
             tx.wallet_claim(from.key);
-            return self.credit_refuse(tx, &request.idempotency, refused);
+            return self.credit_refuse(tx, call, refused);
         }
-        let memo = Memo::new(self.next_id(), request.amount, self.now());
+        let memo = Memo::new(self.next_id(), wish.amount, self.now());
         let posting = Posting::send(memo, &mut from, &mut to);
         from.event_version += 1;
         let mut moved = [(&before[0], &from), (&before[1], &to)];
         moved.sort_unstable_by_key(|(wallet, _)| wallet.key);
-        tx.posting_claim(&posting, Claim { key, fingerprint }, &moved);
-        tx.event_append(&self.credit_sent(&posting, &from, to.key.owner, key.request_id))?;
+        tx.posting_claim(&posting, call, &moved);
+        tx.event_append(&self.credit_sent(&posting, &from, to.key.owner, call.key.request_id))?;
         match posting.debit {
-            Side::Wallet(entry) => Ok(Ok(Answer::first(entry))),
+            Side::Wallet(entry) => Ok(Answer::first(Ok(entry))),
             Side::System(_) => Err(Error::internal("a sending was debited to a system account")),
         }
     }
 }
 
 fn may_send(
-    request: &SendCredit,
+    amount: Money,
     states: &[(UserId, UserState)],
     from: &Wallet,
     to: &Wallet,
 ) -> Result<(), CreditRefused> {
-    for user in [request.from, request.to] {
+    for user in [from.key.owner, to.key.owner] {
         match states.iter().find(|(id, _)| *id == user) {
             None => return Err(CreditRefused::UserNotFound(user)),
             Some((_, UserState::Deactivated)) => return Err(CreditRefused::UserDeactivated(user)),
             Some((_, UserState::Active)) => {}
         }
     }
-    if !from.covers(request.amount.minor_units) {
-        let available = Money::new(request.amount.currency, from.available());
-        return Err(CreditRefused::InsufficientCredit { owner: request.from, available });
+    if !from.covers(amount.minor_units) {
+        let available = Money::new(amount.currency, from.available());
+        return Err(CreditRefused::InsufficientCredit { owner: from.key.owner, available });
     }
-    if !to.has_room(request.amount.minor_units) {
-        return Err(CreditRefused::BalanceLimit(request.to));
+    if !to.has_room(amount.minor_units) {
+        return Err(CreditRefused::BalanceLimit(to.key.owner));
     }
     Ok(())
 }

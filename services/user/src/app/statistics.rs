@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use events::{ConsumerId, EffectError, Effects, Event, StoreError};
+use events::{ConsumerId, EffectError, Effects, Event};
 use types::UserId;
 
 use super::events::{OrderChange, order_change};
@@ -20,7 +20,7 @@ pub(crate) struct Statistics;
 impl Effects<Tx> for Statistics {
     async fn apply(&self, tx: &mut Tx, run: &[Event]) -> Result<(), EffectError> {
         let sums = add_up(run)?;
-        tx.statistics_add(sums.into_iter()).await.map_err(StoreError::from)?;
+        tx.statistics_add(sums.into_iter()).await?;
         Ok(())
     }
 

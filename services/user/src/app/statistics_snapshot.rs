@@ -125,7 +125,7 @@ mod tests {
         store.migrate().await.unwrap();
         let begun = Instant::now();
         let outcome = replace(&store, "another's", Vec::new()).await;
-        assert!(matches!(outcome, Err(Error::Unavailable { .. })), "{outcome:?}");
+        assert!(matches!(outcome, Err(Error::Failure(types::Failure::Unavailable { .. }))), "{outcome:?}");
         assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
     }
 }

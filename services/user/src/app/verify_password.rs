@@ -6,8 +6,15 @@ use uuid::Uuid;
 use super::App;
 use crate::domain::email::Email;
 use crate::domain::password::{Password, PasswordHash};
-use crate::domain::user::UserState;
-use crate::error::{Error, Result};
+use crate::domain::user::{UserRefused, UserState};
+use crate::error::Result;
+
+/// What is compared: `None` for what nobody can have.
+#[derive(Debug)]
+pub(crate) struct VerifyPassword {
+    pub(crate) email: Option<Email>,
+    pub(crate) password: Option<Password>,
+}
 
 /// Who may log in, and as what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,19 +30,19 @@ impl App {
     /// Whether the password is that of the user with this address. An unknown address takes the same look-ups as a
     /// known one, a hash of the present parameters, and the same answer; a deactivated user has the answer of an
     /// unknown one.
-    pub(crate) async fn verify_password(
-        &self,
-        email: Option<Email>,
-        password: Option<Password>,
-    ) -> Result<Login> {
+    pub(crate) async fn verify_password(&self, wish: VerifyPassword) -> Result<Login> {
         // What nobody can have as an address or a password needs no pretence: it tells nothing about anybody.
-        let (Some(email), Some(password)) = (email, password) else { return Err(Error::InvalidCredentials) };
+        let (Some(email), Some(password)) = (wish.email, wish.password) else {
+            return Err(UserRefused::InvalidCredentials.into());
+        };
         let user = self.store.user_fetch_by_email(email.key()).await?;
         let owner = user.as_ref().map_or(UserId::from_uuid(Uuid::nil()), |user| user.id);
         let hash = self.store.credential_fetch(owner).await?;
         let verdict = self.hasher.verify(password.clone(), hash.clone()).await?;
         let user = user.filter(|user| verdict.is_match && user.state == UserState::Active);
-        let Some(user) = user else { return Err(Error::InvalidCredentials) };
+        let Some(user) = user else {
+            return Err(UserRefused::InvalidCredentials.into());
+        };
         if let (true, Some(hash)) = (verdict.is_outdated, hash) {
             self.rehash(user.id, &hash, password).await;
         }

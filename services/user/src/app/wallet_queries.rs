@@ -1,54 +1,45 @@
 //! Reading wallets, their books, holds, and the sums over all of it.
 
-use types::{Currency, TransferId, UserId};
+use auth::Person;
+use types::{Role, TransferId, UserId};
 
 use super::App;
 use crate::domain::ledger::{TrialBalanceLine, WalletEntry};
-use crate::domain::wallet::{Wallet, WalletKey};
-use crate::error::{Error, Result};
+use crate::domain::user::UserRefused;
+use crate::domain::wallet::{HoldNotFound, Wallet, WalletKey};
+use crate::error::Result;
 use crate::storage::{HoldHistory, StoredHold};
 
-/// Who wants to see whose wallet.
+/// A page of a wallet's book.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct WalletView {
-    /// The caller.
-    pub(crate) viewer: UserId,
-    /// Whether the caller may see everybody's.
-    pub(crate) viewer_is_admin: bool,
-    /// Whose wallet.
-    pub(crate) owner: UserId,
-    /// Of which currency.
-    pub(crate) currency: Currency,
-}
-
-impl WalletView {
-    fn key(&self) -> WalletKey {
-        WalletKey { owner: self.owner, currency: self.currency }
-    }
+pub(crate) struct ListWalletEntries {
+    pub(crate) wallet: WalletKey,
+    /// The sequence that the page before ended with.
+    pub(crate) below: Option<i64>,
+    pub(crate) size: u32,
 }
 
 impl App {
     /// A wallet; one that nothing ever touched reads as empty.
-    pub(crate) async fn get_wallet(&self, view: WalletView) -> Result<Wallet> {
-        self.require_visible(view).await?;
-        let wallet = self.store.wallet_fetch(view.key()).await?;
-        Ok(wallet.unwrap_or_else(|| Wallet::empty(view.key())))
+    pub(crate) async fn get_wallet(&self, caller: Person, wish: WalletKey) -> Result<Wallet> {
+        self.require_visible(caller, wish.owner).await?;
+        let wallet = self.store.wallet_fetch(wish).await?;
+        Ok(wallet.unwrap_or_else(|| Wallet::empty(wish)))
     }
 
-    /// At most `limit` entries below a sequence, newest first.
+    /// The entries of a page, newest first, and one more if there is a next page.
     pub(crate) async fn list_wallet_entries(
         &self,
-        view: WalletView,
-        below: Option<i64>,
-        limit: i64,
+        caller: Person,
+        wish: ListWalletEntries,
     ) -> Result<Vec<WalletEntry>> {
-        self.require_visible(view).await?;
-        self.store.wallet_entry_list(view.key(), below, limit).await
+        self.require_visible(caller, wish.wallet.owner).await?;
+        self.store.wallet_entry_list(wish.wallet, wish.below, i64::from(wish.size) + 1).await
     }
 
     /// What this service reserved for a transfer, and what is known of that.
     pub(crate) async fn get_hold(&self, transfer_id: TransferId) -> Result<(StoredHold, HoldHistory)> {
-        let hold = self.store.hold_fetch(transfer_id).await?.ok_or(Error::HoldNotFound(transfer_id))?;
+        let hold = self.store.hold_fetch(transfer_id).await?.ok_or(HoldNotFound(transfer_id))?;
         Ok((hold, self.store.hold_history(transfer_id).await?))
     }
 
@@ -58,14 +49,10 @@ impl App {
         sums.await
     }
 
-    /// Another's wallet looks like that of a user who does not exist.
-    async fn require_visible(&self, view: WalletView) -> Result<()> {
-        if view.viewer == view.owner {
-            return Ok(());
-        }
-        if view.viewer_is_admin && self.store.user_fetch(view.owner).await?.is_some() {
-            return Ok(());
-        }
-        Err(Error::UserNotFound(view.owner))
+    /// Another's wallet looks like that of a user who does not exist, but to admins.
+    async fn require_visible(&self, caller: Person, owner: UserId) -> Result<()> {
+        let is_visible = caller.user_id == owner
+            || (caller.role == Role::Admin && self.store.user_fetch(owner).await?.is_some());
+        if is_visible { Ok(()) } else { Err(UserRefused::NotFound(owner).into()) }
     }
 }

@@ -128,8 +128,7 @@ impl BookAudit {
     /// Audits on; `None` behind the end. After an error there is no going on.
     ///
     /// # Errors
-    /// When the book, or order service, cannot be read; [`crate::error::Error::Contention`] when another audit is on
-    /// its way.
+    /// When the book, or order service, cannot be read; contention when another audit is on its way.
     pub(crate) async fn next_page(&mut self) -> Result<Option<Page>> {
         let mut page = Page::default();
         self.place = match std::mem::replace(&mut self.place, Place::End) {

@@ -51,7 +51,7 @@ impl OrderClient {
     /// What was decided about a transfer, in the history that our mark on the stream `order` is in.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] for whatever is no answer.
+    /// Unavailable for whatever is no answer.
     pub async fn decision(&self, transfer_id: TransferId, mark: &Mark) -> Result<Answer> {
         let request = GetDecisionRequest {
             transfer_id: transfer_id.to_string(),
@@ -74,7 +74,7 @@ impl OrderClient {
     /// What order service has of these transfers, at most 500.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] for whatever is no answer.
+    /// Unavailable for whatever is no answer.
     pub(crate) async fn postings(&self, transfers: &[TransferId]) -> Result<BTreeMap<TransferId, OtherBook>> {
         let transfer_ids = transfers.iter().map(TransferId::to_string).collect();
         let request = GetPostingsRequest { transfer_ids };

@@ -3,7 +3,19 @@
 use time::OffsetDateTime;
 use types::{PostId, UserId};
 
-use crate::error::{Error, Result};
+/// Why a call about a post was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PostRefused {
+    /// No such post.
+    #[error("there is no post {0}")]
+    NotFound(PostId),
+    /// Only the author may hand a post over.
+    #[error("only the author of post {0} can hand it over")]
+    NotAuthor(PostId),
+    /// The caller's etag is not the present one.
+    #[error("the post has changed since it was read")]
+    VersionMismatch(PostId),
+}
 
 /// A text by a user.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,16 +38,14 @@ impl Post {
     }
 
     /// Refuses whoever is not the author.
-    pub(crate) fn require_author(&self, user: UserId) -> Result<()> {
-        if self.author_id == user { Ok(()) } else { Err(Error::NotPostAuthor(self.id)) }
+    pub(crate) fn require_author(&self, user: UserId) -> Result<(), PostRefused> {
+        if self.author_id == user { Ok(()) } else { Err(PostRefused::NotAuthor(self.id)) }
     }
 
     /// Refuses an etag that is not the present one.
-    pub(crate) fn require_version(&self, etag: Option<i64>) -> Result<()> {
+    pub(crate) fn require_version(&self, etag: Option<i64>) -> Result<(), PostRefused> {
         match etag {
-            Some(version) if version != self.version => {
-                Err(Error::VersionMismatch { resource: "post", id: self.id.to_string() })
-            }
+            Some(version) if version != self.version => Err(PostRefused::VersionMismatch(self.id)),
             Some(_) | None => Ok(()),
         }
     }

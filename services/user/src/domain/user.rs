@@ -4,7 +4,29 @@ use time::OffsetDateTime;
 use types::{Role, UserId};
 
 use super::email::Email;
-use crate::error::{Error, Result};
+
+/// Why a call about a user was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum UserRefused {
+    /// No such user, or not for this caller.
+    #[error("there is no user {0}")]
+    NotFound(UserId),
+    /// Another user has the e-mail address.
+    #[error("another user has this e-mail address")]
+    EmailTaken,
+    /// The user is deactivated.
+    #[error("user {0} is deactivated")]
+    Deactivated(UserId),
+    /// Admins change each other's roles, never their own.
+    #[error("you cannot change your own role")]
+    OwnRole,
+    /// The e-mail address or the password is wrong; which of them is not told.
+    #[error("the e-mail address or the password is wrong")]
+    InvalidCredentials,
+    /// The caller's etag is not the present one.
+    #[error("the user has changed since it was read")]
+    VersionMismatch(UserId),
+}
 
 /// What a user may do at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,31 +86,29 @@ impl User {
     }
 
     /// The user after being deactivated: sessions end.
-    pub(crate) fn deactivated(&self, now: OffsetDateTime) -> Result<Self> {
+    pub(crate) fn deactivated(&self, now: OffsetDateTime) -> Result<Self, UserRefused> {
         self.require_active()?;
         Ok(Self { state: UserState::Deactivated, ..self.with_sessions_ended(now) })
     }
 
     /// The user with another role: sessions end, because each carries the role that it was made with.
-    pub(crate) fn with_role(&self, role: Role, now: OffsetDateTime) -> Result<Self> {
+    pub(crate) fn with_role(&self, role: Role, now: OffsetDateTime) -> Result<Self, UserRefused> {
         self.require_active()?;
         Ok(Self { role, ..self.with_sessions_ended(now) })
     }
 
     /// Refuses whoever is deactivated.
-    pub(crate) fn require_active(&self) -> Result<()> {
+    pub(crate) fn require_active(&self) -> Result<(), UserRefused> {
         match self.state {
             UserState::Active => Ok(()),
-            UserState::Deactivated => Err(Error::UserDeactivated(self.id)),
+            UserState::Deactivated => Err(UserRefused::Deactivated(self.id)),
         }
     }
 
     /// Refuses an etag that is not the present one.
-    pub(crate) fn require_version(&self, etag: Option<i64>) -> Result<()> {
+    pub(crate) fn require_version(&self, etag: Option<i64>) -> Result<(), UserRefused> {
         match etag {
-            Some(version) if version != self.version => {
-                Err(Error::VersionMismatch { resource: "user", id: self.id.to_string() })
-            }
+            Some(version) if version != self.version => Err(UserRefused::VersionMismatch(self.id)),
             Some(_) | None => Ok(()),
         }
     }
@@ -144,16 +164,16 @@ mod tests {
     #[test]
     fn a_deactivated_user_stays_so() {
         let gone = ann().deactivated(OffsetDateTime::UNIX_EPOCH).unwrap();
-        assert!(matches!(gone.deactivated(OffsetDateTime::UNIX_EPOCH), Err(Error::UserDeactivated(_))));
+        assert!(matches!(gone.deactivated(OffsetDateTime::UNIX_EPOCH), Err(UserRefused::Deactivated(_))));
         assert!(matches!(
             gone.with_role(Role::Admin, OffsetDateTime::UNIX_EPOCH),
-            Err(Error::UserDeactivated(_))
+            Err(UserRefused::Deactivated(_))
         ));
     }
 
     #[test]
     fn only_the_present_etag_is_good() {
         assert!(ann().require_version(None).is_ok() && ann().require_version(Some(1)).is_ok());
-        assert!(matches!(ann().require_version(Some(2)), Err(Error::VersionMismatch { .. })));
+        assert!(matches!(ann().require_version(Some(2)), Err(UserRefused::VersionMismatch(_))));
     }
 }

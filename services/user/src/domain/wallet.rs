@@ -4,7 +4,7 @@
 
 use bookkeeping::{Chain, GENESIS, Hash};
 use time::OffsetDateTime;
-use types::{BALANCE_MAX, Currency, Money, UserId};
+use types::{BALANCE_MAX, Currency, Money, TransferId, UserId};
 
 /// Names a wallet: a user has one for each currency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -123,22 +123,31 @@ impl Wallet {
 }
 
 /// Why a grant or a sending was refused: for good, under its request id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum CreditRefused {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CreditRefused {
     /// Less is available than the amount.
+    #[error("less credit is available than the amount")]
     InsufficientCredit {
         /// The sender.
         owner: UserId,
-        /// What was available then.
+        /// What was available then; the owner may know.
         available: Money,
     },
     /// This user's balance would pass its limit.
+    #[error("the balance of user {0} would pass its limit")]
     BalanceLimit(UserId),
     /// No such user.
+    #[error("there is no user {0}")]
     UserNotFound(UserId),
     /// This user may neither send nor be given credit.
+    #[error("user {0} is deactivated")]
     UserDeactivated(UserId),
 }
+
+/// This service never heard of the transfer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("there is no hold of transfer {0}")]
+pub struct HoldNotFound(pub(crate) TransferId);
 
 /// How a wallet's numbers move.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -240,7 +240,7 @@ impl Store {
         match bounded_raw(self.collection::<MarkRow>(COLLECTION).insert_one(row)).await {
             Ok(_) => Ok(true),
             Err(error) if is_duplicate_key(&error) => Ok(false),
-            Err(error) => Err(classify(error)),
+            Err(error) => Err(classify(error).into()),
         }
     }
 }

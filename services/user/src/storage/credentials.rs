@@ -7,7 +7,6 @@ use time::OffsetDateTime;
 use types::UserId;
 
 use super::driver::bounded;
-use super::writes::Duplicate;
 use super::{Store, Tx, from_time};
 use crate::domain::password::PasswordHash;
 use crate::error::{Error, Result};
@@ -46,7 +45,7 @@ impl Tx {
             update_time: from_time(now),
         };
         let row = bson::serialize_to_document(&row).map_err(Error::internal)?;
-        self.insert(COLLECTION, row, Duplicate::Defect);
+        self.insert(COLLECTION, row, None);
         Ok(())
     }
 

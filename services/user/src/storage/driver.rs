@@ -6,8 +6,9 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use mongodb::error::{Error as DriverError, ErrorKind, TRANSIENT_TRANSACTION_ERROR, WriteFailure};
 use tokio::time::timeout;
+use types::Failure;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// The longest that one exchange with the server may take. A paused server answers nothing at all, so the
 /// server's own limits are not enough. Longer than a transaction lives whose client died: what waits for its locks,
@@ -34,7 +35,7 @@ where
     O: IntoFuture<Output = Result<T, DriverError>, IntoFuture: Send + 'a>,
 {
     let operation = bounded_raw(operation);
-    Box::pin(async move { operation.await.map_err(classify) })
+    Box::pin(async move { operation.await.map_err(|error| classify(error).into()) })
 }
 
 /// As [`bounded`], for callers that tell driver errors apart themselves. Silence is an I/O error.
@@ -60,21 +61,21 @@ where
 }
 
 /// What a driver error means to us.
-pub(crate) fn classify(error: DriverError) -> Error {
+pub(crate) fn classify(error: DriverError) -> Failure {
     let code = code(&error);
     match (&*error.kind, code) {
-        (_, Some(WRITE_CONFLICT | NO_SUCH_TRANSACTION | LOCK_TIMEOUT)) => Error::Contention,
-        (_, Some(OUT_OF_DISK_SPACE)) => Error::StorageUnavailable(error.into()),
-        (_, Some(code)) if AWAY.contains(&code) => Error::unavailable(error),
+        (_, Some(WRITE_CONFLICT | NO_SUCH_TRANSACTION | LOCK_TIMEOUT)) => Failure::contention(error),
+        (_, Some(OUT_OF_DISK_SPACE)) => Failure::StorageUnavailable(error.into()),
+        (_, Some(code)) if AWAY.contains(&code) => Failure::unavailable(error),
         (
             ErrorKind::Io(_)
             | ErrorKind::ServerSelection { .. }
             | ErrorKind::ConnectionPoolCleared { .. }
             | ErrorKind::DnsResolve { .. },
             _,
-        ) => Error::unavailable(error),
-        _ if error.contains_label(TRANSIENT_TRANSACTION_ERROR) => Error::Contention,
-        _ => Error::internal(error),
+        ) => Failure::unavailable(error),
+        _ if error.contains_label(TRANSIENT_TRANSACTION_ERROR) => Failure::contention(error),
+        _ => Failure::internal(error),
     }
 }
 

@@ -14,7 +14,7 @@ use mongodb::event::EventHandler;
 use mongodb::event::cmap::CmapEvent;
 use mongodb::options::ReturnDocument;
 use serde::{Deserialize, Serialize};
-use types::EventId;
+use types::{EventId, Failure};
 use uuid::Uuid;
 
 use super::driver::{bounded, bounded_raw, classify, is_duplicate_key};
@@ -113,7 +113,7 @@ pub(super) async fn stream_create(store: &Store, stream: &str) -> Result<()> {
     match bounded_raw(store.collection::<StreamRow>(LEASES).insert_one(row)).await {
         Ok(_) => Ok(()),
         Err(error) if is_duplicate_key(&error) => Ok(()),
-        Err(error) => Err(classify(error)),
+        Err(error) => Err(classify(error).into()),
     }
 }
 
@@ -211,13 +211,13 @@ async fn server_identity(store: &Store) -> Result<String> {
             }
         }
         Err(error) => match classify(error) {
-            Error::Internal(error) => TOLD.call_once(|| {
+            Failure::Internal(error) => TOLD.call_once(|| {
                 tracing::warn!(
                     error = error.as_ref(),
                     "the replica set's id cannot be read; its name has to do"
                 );
             }),
-            error => return Err(error),
+            failure => return Err(failure.into()),
         },
     }
     let hello = bounded(admin.run_command(doc! { "hello": 1 })).await?;

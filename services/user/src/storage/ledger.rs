@@ -4,10 +4,10 @@
 use bson::{Binary, Document, doc};
 use futures_util::TryStreamExt as _;
 use serde::Deserialize;
-use types::{Fingerprint, PostingId, RequestKey, UserId};
+use types::{Call, Fingerprint, PostingId, RequestKey, UserId};
 
 use super::wallets::{WALLETS, binary, currency, hash, wallet_id, wallet_write};
-use super::writes::Duplicate;
+use super::writes::conflict;
 use super::{SERVER_TIME, Store, Tx, bounded, from_time, to_time};
 use crate::domain::audit::WALLETS as WALLET_ACCOUNT;
 use crate::domain::ledger::{Kind, Posting, Side, WalletEntry};
@@ -18,15 +18,6 @@ pub(super) const POSTINGS: &str = "posting";
 pub(super) const ENTRIES: &str = "entry";
 pub(super) const DEBIT: &str = "DEBIT";
 pub(super) const CREDIT: &str = "CREDIT";
-
-/// What makes a posting the one answer to a call.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Claim<'a> {
-    /// Unique among all postings.
-    pub(crate) key: &'a RequestKey,
-    /// What the call said.
-    pub(crate) fingerprint: &'a Fingerprint,
-}
 
 #[derive(Debug, Deserialize)]
 pub(super) struct EntryRow {
@@ -84,7 +75,7 @@ impl TryFrom<EntryRow> for WalletEntry {
     }
 }
 
-fn posting_row(posting: &Posting, claim: Option<Claim<'_>>) -> Document {
+fn posting_row(posting: &Posting, claim: Option<&Call>) -> Document {
     let mut row = doc! {
         "_id": bson::Uuid::from(posting.id.uuid()),
         "currency": posting.amount.currency.code(),
@@ -94,9 +85,9 @@ fn posting_row(posting: &Posting, claim: Option<Claim<'_>>) -> Document {
     if let Some(order_id) = posting.order_id {
         row.insert("order_id", bson::Uuid::from(order_id.uuid()));
     }
-    if let Some(claim) = claim {
-        let mut request = claim_filter(claim.key);
-        let fingerprint = claim.fingerprint.as_bytes().to_vec();
+    if let Some(call) = claim {
+        let mut request = claim_filter(&call.key);
+        let fingerprint = call.fingerprint.as_bytes().to_vec();
         request.insert(
             "fingerprint",
             Binary { subtype: bson::spec::BinarySubtype::Generic, bytes: fingerprint },
@@ -153,43 +144,33 @@ fn entry_row(posting: &Posting, side: &Side, name: &str) -> Document {
 }
 
 impl Tx {
-    /// Writes a wallet over the one that it was made of. When that is not what is there any more, this comes to
-    /// [`Error::Contention`].
+    /// Writes a wallet over the one that it was made of. When that is not what is there any more, this comes to a
+    /// conflict.
     pub(super) fn wallet_update(&mut self, before: &Wallet, after: &Wallet) {
         let wallets = self.namespace(WALLETS);
         self.update(wallet_write(wallets, before, after));
     }
 
-    /// Writes a posting with its entries. When its request id was claimed meanwhile, this comes to
-    /// [`Error::Contention`].
-    pub(super) fn posting_insert(&mut self, posting: &Posting, claim: Option<Claim<'_>>) {
-        self.insert(POSTINGS, posting_row(posting, claim), Duplicate::Conflict);
-        self.insert(ENTRIES, entry_row(posting, &posting.debit, DEBIT), Duplicate::Conflict);
-        self.insert(ENTRIES, entry_row(posting, &posting.credit, CREDIT), Duplicate::Conflict);
+    /// Writes a posting with its entries. When its request id was claimed meanwhile, this comes to a conflict.
+    pub(super) fn posting_insert(&mut self, posting: &Posting, claim: Option<&Call>) {
+        self.insert(POSTINGS, posting_row(posting, claim), Some(conflict));
+        self.insert(ENTRIES, entry_row(posting, &posting.debit, DEBIT), Some(conflict));
+        self.insert(ENTRIES, entry_row(posting, &posting.credit, CREDIT), Some(conflict));
     }
 
     /// Writes the posting that is the answer to a call, and the wallets that it moved: each as it was and as it is.
-    pub(crate) fn posting_claim(
-        &mut self,
-        posting: &Posting,
-        claim: Claim<'_>,
-        wallets: &[(&Wallet, &Wallet)],
-    ) {
+    pub(crate) fn posting_claim(&mut self, posting: &Posting, call: &Call, wallets: &[(&Wallet, &Wallet)]) {
         for (before, after) in wallets {
             self.wallet_update(before, after);
         }
-        self.posting_insert(posting, Some(claim));
+        self.posting_insert(posting, Some(call));
     }
 
     /// The answer to a call whose request id made a posting before this transaction began, if this call says
     /// the same. A grant is answered with the entry that received, a sending with the one that sent.
-    pub(crate) async fn posting_replay(
-        &mut self,
-        claim: Claim<'_>,
-        answer: Kind,
-    ) -> Result<Option<WalletEntry>> {
+    pub(crate) async fn posting_replay(&mut self, call: &Call, answer: Kind) -> Result<Option<WalletEntry>> {
         let (postings, session) = self.on::<ClaimedRow>(POSTINGS);
-        let Some(claimed) = bounded(postings.find_one(claimed_by(claim.key)).session(session)).await? else {
+        let Some(claimed) = bounded(postings.find_one(claimed_by(&call.key)).session(session)).await? else {
             return Ok(None);
         };
         let side = if answer == Kind::Send { DEBIT } else { CREDIT };
@@ -200,11 +181,8 @@ impl Tx {
             .ok_or_else(|| Error::internal(format!("posting {} has no {side} entry", claimed.id)))?;
         let fingerprint = Fingerprint::from_bytes(claimed.request.fingerprint.bytes)
             .ok_or_else(|| Error::internal("a fingerprint in the book is none"))?;
-        if fingerprint.same_content(claim.fingerprint) {
-            return entry.try_into().map(Some);
-        }
-        let fields = fingerprint.differing_fields(claim.fingerprint);
-        Err(Error::RequestIdReused { method: claim.key.method, fields })
+        call.require_same(&fingerprint)?;
+        entry.try_into().map(Some)
     }
 }
 

@@ -172,7 +172,7 @@ mod tests {
         let store = store(&mongo).await;
         let impossible = TEXT.replace("\"text\"", "\"no such kind\"").replace(", \"optional\": true", "");
         let refused = store.migrate_with(&[Migration::parse("0009_notes.json", &impossible).unwrap()]).await;
-        assert!(matches!(refused, Err(Error::Internal(_))), "{refused:?}");
+        assert!(matches!(refused, Err(Error::Failure(types::Failure::Internal(_)))), "{refused:?}");
         assert!(store.migrations_applied().await.unwrap().is_empty());
     }
 

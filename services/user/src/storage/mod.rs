@@ -45,9 +45,8 @@ pub(crate) use driver::{SERVER_TIME, bounded};
 pub use event_log::STREAM;
 pub(crate) use hold_history::{HoldEvent, HoldHistory};
 pub(crate) use holds::StoredHold;
-pub(crate) use ledger::Claim;
 pub use migrations::{Applied, Schema};
-pub(crate) use requests::{Keep, Outcome, Saved};
+pub(crate) use requests::Outcome;
 pub use tx::Tx;
 
 use self::lease::Connections;

@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 use types::EventId;
 use uuid::Uuid;
 
-use super::writes::Duplicate;
 use super::{Tx, from_time, to_time};
 use crate::error::{Error, Result};
 
@@ -127,7 +126,7 @@ impl Tx {
     /// When the event cannot be a document.
     pub fn event_append(&mut self, event: &NewEvent) -> Result<()> {
         let row = bson::serialize_to_document(&EventRow::from(event)).map_err(Error::internal)?;
-        self.insert(OUTBOX, row, Duplicate::Defect);
+        self.insert(OUTBOX, row, None);
         self.appended = true;
         Ok(())
     }

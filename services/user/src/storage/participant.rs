@@ -19,7 +19,7 @@ use time::OffsetDateTime;
 use types::{PostingId, TransferId, UserId};
 
 use super::holds::{HOLDS, HoldRow, StoredHold, by_id, hold_change, hold_row};
-use super::writes::Duplicate;
+use super::writes::conflict;
 use super::{Tx, bounded};
 use crate::domain::ledger::{Memo, Posting};
 use crate::domain::user::UserState;
@@ -114,7 +114,7 @@ impl Tx {
             match copy.stored {
                 None => {
                     let row = hold_row(hold, copy.event_version, now)?;
-                    self.insert(HOLDS, row, Duplicate::Conflict);
+                    self.insert(HOLDS, row, Some(conflict));
                 }
                 Some((version, event_version)) => {
                     let mut before = by_id(*id);

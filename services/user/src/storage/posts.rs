@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use types::{PostId, UserId};
 
 use super::driver::bounded;
-use super::writes::Duplicate;
+use super::requests::Outcome;
 use super::{SERVER_TIME, Store, Tx, from_time, to_time};
 use crate::domain::post::Post;
 use crate::error::{Error, Result};
@@ -15,7 +15,7 @@ const COLLECTION: &str = "post";
 
 /// A post as the database has it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct PostRow {
+pub(crate) struct PostRow {
     #[serde(rename = "_id")]
     id: bson::Uuid,
     author_id: bson::Uuid,
@@ -54,6 +54,19 @@ impl From<PostRow> for Post {
     }
 }
 
+impl Outcome for Post {
+    const KIND: &'static str = "post";
+    type Row = PostRow;
+
+    fn to_row(&self) -> PostRow {
+        self.into()
+    }
+
+    fn from_row(row: PostRow) -> Result<Self> {
+        Ok(row.into())
+    }
+}
+
 impl Store {
     /// A post by id.
     pub(crate) async fn post_fetch(&self, id: PostId) -> Result<Option<Post>> {
@@ -74,7 +87,7 @@ impl Tx {
     /// Inserts a new post.
     pub(crate) fn post_insert(&mut self, post: &Post) -> Result<()> {
         let row = bson::serialize_to_document(&PostRow::from(post)).map_err(Error::internal)?;
-        self.insert(COLLECTION, row, Duplicate::Defect);
+        self.insert(COLLECTION, row, None);
         Ok(())
     }
 

@@ -2,88 +2,51 @@
 //! first answer, whatever has become of the thing since.
 
 use bson::spec::BinarySubtype;
-use bson::{Binary, doc};
+use bson::{Binary, Document, doc};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
-use types::{Fingerprint, RequestKey};
+use types::{Answer, Call, Fingerprint, Keep, RequestKey};
 
 use super::driver::bounded;
-use super::posts::PostRow;
-use super::statistics::SumsRow;
-use super::users::UserRow;
-use super::wallets::CreditRefusedRow;
-use super::writes::Duplicate;
+use super::writes::conflict;
 use super::{SERVER_TIME, Store, Tx, from_time};
-use crate::domain::post::Post;
-use crate::domain::user::Profile;
-use crate::domain::wallet::CreditRefused;
 use crate::error::{Error, Result};
 
 const COLLECTION: &str = "request";
 /// How long an answer is kept that no money and no order hangs on. A TTL index deletes it then.
 const KEPT: Duration = Duration::days(30);
 
-/// An answer that can be given again.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Outcome {
-    /// A user as it was then.
-    User(Profile),
-    /// A post as it was then.
-    Post(Post),
-    /// A grant or a sending of credit that was refused.
-    CreditRefused(CreditRefused),
-}
+/// What a call is answered with, as it is kept for the repeats of the call.
+pub(crate) trait Outcome: Sized {
+    /// What answers of this kind are called in the database.
+    const KIND: &'static str;
+    /// How one is stored.
+    type Row: Serialize + DeserializeOwned;
 
-impl Outcome {
-    /// The user that a call was answered with.
-    pub(crate) fn into_profile(self) -> Result<Profile> {
-        match self {
-            Self::User(profile) => Ok(profile),
-            _ => Err(Error::internal("a call that answers with a user was answered with something else")),
-        }
-    }
+    fn to_row(&self) -> Self::Row;
 
-    /// The post that a call was answered with.
-    pub(crate) fn into_post(self) -> Result<Post> {
-        match self {
-            Self::Post(post) => Ok(post),
-            _ => Err(Error::internal("a call that answers with a post was answered with something else")),
-        }
-    }
-
-    /// The refusal that a grant or a sending was answered with.
-    pub(crate) fn into_credit_refused(self) -> Result<CreditRefused> {
-        match self {
-            Self::CreditRefused(refused) => Ok(refused),
-            _ => Err(Error::internal("a call that was refused credit was answered with something else")),
-        }
-    }
-}
-
-/// For how long a repeat gets the first answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Keep {
-    /// As long as a client may still be trying.
-    ThirtyDays,
-    /// For ever: money hangs on it.
-    Forever,
+    /// Reads back what was stored.
+    fn from_row(row: Self::Row) -> Result<Self>;
 }
 
 /// What the first call said, and what it was answered.
 #[derive(Debug)]
 pub(crate) struct Saved {
     fingerprint: Fingerprint,
-    outcome: Outcome,
+    outcome: Document,
 }
 
 impl Saved {
     /// The first answer, if this call says the same.
-    pub(crate) fn replay(self, key: &RequestKey, fingerprint: &Fingerprint) -> Result<Outcome> {
-        if self.fingerprint.same_content(fingerprint) {
-            return Ok(self.outcome);
-        }
-        let fields = self.fingerprint.differing_fields(fingerprint);
-        Err(Error::RequestIdReused { method: key.method, fields })
+    pub(crate) fn replay<T: Outcome>(mut self, call: &Call) -> Result<Answer<T>> {
+        call.require_same(&self.fingerprint)?;
+        let Some(row) = self.outcome.remove(T::KIND) else {
+            let (kinds, wanted) = (self.outcome.keys().collect::<Vec<_>>(), T::KIND);
+            return Err(Error::internal(format!("a call was answered with {kinds:?} instead of {wanted}")));
+        };
+        let row = bson::deserialize_from_bson(row).map_err(Error::internal)?;
+        T::from_row(row).map(Answer::replay)
     }
 }
 
@@ -92,7 +55,8 @@ struct RequestRow {
     #[serde(rename = "_id")]
     id: KeyRow,
     fingerprint: Binary,
-    outcome: OutcomeRow,
+    /// The answer, under what its kind is called.
+    outcome: Document,
     create_time: bson::DateTime,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     expire_time: Option<bson::DateTime>,
@@ -106,18 +70,6 @@ struct KeyRow {
     request_id: bson::Uuid,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum OutcomeRow {
-    User {
-        user: UserRow,
-        statistics: SumsRow,
-    },
-    Post(PostRow),
-    #[serde(rename = "send_refused")]
-    CreditRefused(CreditRefusedRow),
-}
-
 impl From<&RequestKey> for KeyRow {
     fn from(key: &RequestKey) -> Self {
         Self {
@@ -128,43 +80,17 @@ impl From<&RequestKey> for KeyRow {
     }
 }
 
-impl From<&Outcome> for OutcomeRow {
-    fn from(outcome: &Outcome) -> Self {
-        match outcome {
-            Outcome::User(profile) => {
-                Self::User { user: (&profile.user).into(), statistics: profile.statistics.into() }
-            }
-            Outcome::Post(post) => Self::Post(post.into()),
-            Outcome::CreditRefused(refused) => Self::CreditRefused(refused.into()),
-        }
-    }
-}
-
-impl TryFrom<OutcomeRow> for Outcome {
-    type Error = Error;
-
-    fn try_from(row: OutcomeRow) -> Result<Self> {
-        match row {
-            OutcomeRow::User { user, statistics } => {
-                Ok(Self::User(Profile { user: user.try_into()?, statistics: statistics.into() }))
-            }
-            OutcomeRow::Post(post) => Ok(Self::Post(post.into())),
-            OutcomeRow::CreditRefused(refused) => refused.try_into().map(Self::CreditRefused),
-        }
-    }
-}
-
 impl TryFrom<RequestRow> for Saved {
     type Error = Error;
 
     fn try_from(row: RequestRow) -> Result<Self> {
         let fingerprint = Fingerprint::from_bytes(row.fingerprint.bytes)
             .ok_or_else(|| Error::internal("a fingerprint in `request` is none"))?;
-        Ok(Self { fingerprint, outcome: row.outcome.try_into()? })
+        Ok(Self { fingerprint, outcome: row.outcome })
     }
 }
 
-fn filter(key: &RequestKey) -> Result<bson::Document> {
+fn filter(key: &RequestKey) -> Result<Document> {
     let id = bson::serialize_to_bson(&KeyRow::from(key)).map_err(Error::internal)?;
     Ok(doc! { "_id": id })
 }
@@ -186,25 +112,165 @@ impl Tx {
         row.map(Saved::try_from).transpose()
     }
 
-    /// Claims a request id and keeps its answer. When another call has claimed it meanwhile this comes to
-    /// [`Error::Contention`]: the next try of the transaction finds that call's answer.
-    pub(crate) fn request_insert(
+    /// Claims a request id and keeps its answer. When another call has claimed it meanwhile this comes to a conflict: the
+    /// next try of the transaction finds that call's answer.
+    pub(crate) fn request_insert<T: Outcome>(
         &mut self,
-        key: &RequestKey,
-        fingerprint: &Fingerprint,
-        outcome: &Outcome,
+        call: &Call,
+        outcome: &T,
         now: OffsetDateTime,
         keep: Keep,
     ) -> Result<()> {
-        let row = RequestRow {
-            id: key.into(),
-            fingerprint: Binary { subtype: BinarySubtype::Generic, bytes: fingerprint.as_bytes().to_vec() },
-            outcome: outcome.into(),
-            create_time: from_time(now),
-            expire_time: (keep == Keep::ThirtyDays).then(|| from_time(now + KEPT)),
-        };
-        let row = bson::serialize_to_document(&row).map_err(Error::internal)?;
-        self.insert(COLLECTION, row, Duplicate::Conflict);
+        let row = request_row(call, outcome, now, keep)?;
+        self.insert(COLLECTION, row, Some(conflict));
         Ok(())
+    }
+}
+
+fn request_row<T: Outcome>(call: &Call, outcome: &T, now: OffsetDateTime, keep: Keep) -> Result<Document> {
+    let stored = bson::serialize_to_bson(&outcome.to_row()).map_err(Error::internal)?;
+    let fingerprint = call.fingerprint.as_bytes().to_vec();
+    let row = RequestRow {
+        id: (&call.key).into(),
+        fingerprint: Binary { subtype: BinarySubtype::Generic, bytes: fingerprint },
+        outcome: doc! { T::KIND: stored },
+        create_time: from_time(now),
+        expire_time: (keep == Keep::ThirtyDays).then(|| from_time(now + KEPT)),
+    };
+    bson::serialize_to_document(&row).map_err(Error::internal)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Debug;
+
+    use types::{Money, PostId, Role, UserId};
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::domain::post::Post;
+    use crate::domain::user::{OrderStatistics, Profile, User, UserState};
+    use crate::domain::wallet::CreditRefused;
+
+    const ID: Uuid = Uuid::from_u128(7);
+
+    fn call() -> Call {
+        let key = RequestKey {
+            principal: "ann".to_owned(),
+            method: "user.v1.PostService/CreatePost",
+            request_id: ID,
+        };
+        Call { key, fingerprint: Fingerprint::new([3; 32], &[(2, [1; 4])]) }
+    }
+
+    /// How this answer lies in the database, and that it is read back from there.
+    fn is_stored_as<T: Outcome + Debug + PartialEq>(outcome: &T, keep: Keep, stored: Document) {
+        let fingerprint = [vec![3; 32], vec![0, 0, 0, 2], vec![1; 4]].concat();
+        let mut row = doc! {
+            "_id": {
+                "principal": "ann",
+                "method": "user.v1.PostService/CreatePost",
+                "request_id": bson::Uuid::from(ID),
+            },
+            "fingerprint": Binary { subtype: BinarySubtype::Generic, bytes: fingerprint },
+            "outcome": stored,
+            "create_time": bson::DateTime::from_millis(0),
+        };
+        if keep == Keep::ThirtyDays {
+            row.insert("expire_time", bson::DateTime::from_millis(30 * 24 * 60 * 60 * 1000));
+        }
+        assert_eq!(request_row(&call(), outcome, OffsetDateTime::UNIX_EPOCH, keep).unwrap(), row);
+        let read: RequestRow = bson::deserialize_from_document(row).unwrap();
+        assert_eq!(Saved::try_from(read).unwrap().replay::<T>(&call()).unwrap().value, *outcome);
+    }
+
+    #[test]
+    fn answers_are_stored_as_they_have_been_from_the_first() {
+        let (id, time) = (bson::Uuid::from(ID), bson::DateTime::from_millis(5));
+        let at = super::super::to_time(time);
+        let user = User {
+            id: UserId::from_uuid(ID),
+            email: "Ann@example.com".parse().unwrap(),
+            display_name: "Ann".to_owned(),
+            role: Role::Customer,
+            state: UserState::Active,
+            auth_epoch: 1,
+            post_count: 2,
+            version: 3,
+            event_version: 4,
+            create_time: at,
+            update_time: at,
+        };
+        let statistics =
+            OrderStatistics { placed_count: 4, paid_count: 3, cancelled_count: 2, owned_count: 1 };
+        let stored = doc! { "user": {
+            "user": {
+                "_id": id,
+                "email": "Ann@example.com",
+                "email_key": "ann@example.com",
+                "display_name": "Ann",
+                "role": "customer",
+                "state": "active",
+                "auth_epoch": 1_i64,
+                "post_count": 2_i64,
+                "version": 3_i64,
+                "event_version": 4_i64,
+                "create_time": time,
+                "update_time": time,
+            },
+            "statistics": {
+                "placed_count": 4_i64,
+                "paid_count": 3_i64,
+                "cancelled_count": 2_i64,
+                "owned_count": 1_i64,
+            },
+        } };
+        is_stored_as(&Profile { user, statistics }, Keep::ThirtyDays, stored);
+
+        let post = Post {
+            id: PostId::from_uuid(ID),
+            author_id: UserId::from_uuid(ID),
+            title: "Tea".to_owned(),
+            body: "Water".to_owned(),
+            version: 1,
+            create_time: at,
+            update_time: at,
+        };
+        let stored = doc! { "post": {
+            "_id": id,
+            "author_id": id,
+            "title": "Tea",
+            "body": "Water",
+            "version": 1_i64,
+            "create_time": time,
+            "update_time": time,
+        } };
+        is_stored_as(&post, Keep::ThirtyDays, stored);
+
+        let user = UserId::from_uuid(ID);
+        let available = Money::new("EUR".parse().unwrap(), 5);
+        let insufficient = CreditRefused::InsufficientCredit { owner: user, available };
+        let stored = doc! { "insufficient_credit": { "user": id, "currency": "EUR", "available": 5_i64 } };
+        is_stored_as(&insufficient, Keep::Forever, doc! { "send_refused": stored });
+        for (refused, name) in [
+            (CreditRefused::BalanceLimit(user), "balance_limit"),
+            (CreditRefused::UserNotFound(user), "user_not_found"),
+            (CreditRefused::UserDeactivated(user), "user_deactivated"),
+        ] {
+            is_stored_as(&refused, Keep::Forever, doc! { "send_refused": { name: { "user": id } } });
+        }
+    }
+
+    #[test]
+    fn another_content_under_the_id_and_an_answer_of_another_kind_are_no_replay() {
+        let refused = CreditRefused::BalanceLimit(UserId::from_uuid(ID));
+        let saved = || {
+            let row = request_row(&call(), &refused, OffsetDateTime::UNIX_EPOCH, Keep::Forever).unwrap();
+            Saved::try_from(bson::deserialize_from_document::<RequestRow>(row).unwrap()).unwrap()
+        };
+        let other = Call { fingerprint: Fingerprint::new([4; 32], &[(2, [2; 4])]), ..call() };
+        let reused = saved().replay::<CreditRefused>(&other).unwrap_err().to_string();
+        assert_eq!(reused, "this request_id was used before for another request");
+        assert!(saved().replay::<Post>(&call()).is_err());
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::time::{Instant, sleep, timeout_at};
+use types::Failure;
 
 use super::{Store, Tx};
 use crate::error::{Error, Result};
@@ -76,19 +77,15 @@ impl Store {
                         fault::point!("business.committed", name);
                         Attempt::Done(Ok(value))
                     }
-                    Err(Error::Contention) => Attempt::Nothing(Error::Contention),
+                    Err(error) if is_contention(&error) => Attempt::Nothing(error),
                     Err(error) => Attempt::Done(Err(error)),
                 }
             }
             // Whoever does not answer would not answer an abort: that is left to the driver.
-            Err(error @ Error::Unavailable { .. }) => Attempt::Nothing(error),
+            Err(error @ Error::Failure(Failure::Unavailable { .. })) => Attempt::Nothing(error),
             Err(error) => {
                 tx.rollback().await;
-                if matches!(error, Error::Contention) {
-                    Attempt::Nothing(error)
-                } else {
-                    Attempt::Done(Err(error))
-                }
+                if is_contention(&error) { Attempt::Nothing(error) } else { Attempt::Done(Err(error)) }
             }
         }
     }
@@ -100,6 +97,10 @@ enum Attempt<T> {
     Done(Result<T>),
     /// Nothing was committed, and the same may work in a moment.
     Nothing(Error),
+}
+
+const fn is_contention(error: &Error) -> bool {
+    matches!(error, Error::Failure(Failure::Contention(_)))
 }
 
 /// Full jitter over the growth that MongoDB's drivers agree on.

@@ -94,7 +94,7 @@ impl Tx {
     /// Sends what is still to be sent and commits; asks again while the outcome is unknown.
     ///
     /// # Errors
-    /// Those of [`Tx::flush`]; [`crate::Error::Contention`] when nothing was committed and the same may work;
+    /// Those of [`Tx::flush`]; a conflict when nothing was committed and the same may work;
     /// `Unavailable` when the outcome stays unknown.
     pub async fn commit(mut self) -> Result<()> {
         if let Err(error) = self.flush().await {
@@ -109,7 +109,7 @@ impl Tx {
             let unknown = error.contains_label(UNKNOWN_TRANSACTION_COMMIT_RESULT)
                 || (is_silence(&error) && !error.contains_label(TRANSIENT_TRANSACTION_ERROR));
             if !unknown || Instant::now() >= give_up {
-                return Err(classify(error));
+                return Err(classify(error).into());
             }
             sleep(COMMIT_PAUSE).await;
         }

@@ -8,17 +8,18 @@ use time::OffsetDateTime;
 use types::UserId;
 
 use super::driver::bounded;
-use super::writes::Duplicate;
+use super::requests::Outcome;
+use super::statistics::SumsRow;
 use super::{SERVER_TIME, Store, Tx, from_time, to_time};
 use crate::domain::email::{Email, EmailKey};
-use crate::domain::user::{User, UserState};
+use crate::domain::user::{Profile, User, UserRefused, UserState};
 use crate::error::{Error, Result};
 
 const COLLECTION: &str = "user";
 
 /// A user as the database has it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct UserRow {
+struct UserRow {
     #[serde(rename = "_id")]
     id: bson::Uuid,
     email: String,
@@ -99,6 +100,26 @@ impl TryFrom<UserRow> for User {
     }
 }
 
+/// A user as a call was answered with one.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ProfileRow {
+    user: UserRow,
+    statistics: SumsRow,
+}
+
+impl Outcome for Profile {
+    const KIND: &'static str = "user";
+    type Row = ProfileRow;
+
+    fn to_row(&self) -> ProfileRow {
+        ProfileRow { user: (&self.user).into(), statistics: self.statistics.into() }
+    }
+
+    fn from_row(row: ProfileRow) -> Result<Self> {
+        Ok(Self { user: row.user.try_into()?, statistics: row.statistics.into() })
+    }
+}
+
 impl Store {
     /// A user by id.
     pub(crate) async fn user_fetch(&self, id: UserId) -> Result<Option<User>> {
@@ -154,9 +175,9 @@ impl Tx {
         row.map(User::try_from).transpose()
     }
 
-    /// Inserts a new user; comes to [`Error::EmailTaken`] when somebody has the address.
+    /// Inserts a new user; comes to [`UserRefused::EmailTaken`] when somebody has the address.
     pub(crate) fn user_insert(&mut self, user: &User) -> Result<()> {
-        self.insert(COLLECTION, document(user)?, Duplicate::EmailTaken);
+        self.insert(COLLECTION, document(user)?, Some(|| UserRefused::EmailTaken.into()));
         Ok(())
     }
 
@@ -168,7 +189,7 @@ impl Tx {
     }
 
     /// Adds to the number of posts that a user owns, who must be active: anything else comes to
-    /// [`Error::UserNotFound`] or [`Error::UserDeactivated`].
+    /// [`UserRefused::NotFound`] or [`UserRefused::Deactivated`].
     pub(crate) fn user_post_count_add(&mut self, id: UserId, more: i64, now: OffsetDateTime) {
         let active = doc! { "_id": bson::Uuid::from(id.uuid()), "state": "active" };
         let change = doc! {

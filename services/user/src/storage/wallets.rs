@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use types::{Currency, Money, UserId};
 
 use super::driver::{classify, is_duplicate_key};
+use super::requests::Outcome;
+use super::writes::conflict;
 use super::{SERVER_TIME, Store, Tx, bounded, from_time, to_time};
 use crate::domain::wallet::{CreditRefused, Wallet, WalletKey};
 use crate::error::{Error, Result};
@@ -69,7 +71,7 @@ impl TryFrom<WalletRow> for Wallet {
 /// A refused grant or sending, as it is kept with its request id.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum CreditRefusedRow {
+pub(crate) enum CreditRefusedRow {
     InsufficientCredit { user: bson::Uuid, currency: String, available: i64 },
     BalanceLimit { user: bson::Uuid },
     UserNotFound { user: bson::Uuid },
@@ -105,6 +107,19 @@ impl TryFrom<CreditRefusedRow> for CreditRefused {
             CreditRefusedRow::UserNotFound { user } => Self::UserNotFound(id(user)),
             CreditRefusedRow::UserDeactivated { user } => Self::UserDeactivated(id(user)),
         })
+    }
+}
+
+impl Outcome for CreditRefused {
+    const KIND: &'static str = "send_refused";
+    type Row = CreditRefusedRow;
+
+    fn to_row(&self) -> CreditRefusedRow {
+        self.into()
+    }
+
+    fn from_row(row: CreditRefusedRow) -> Result<Self> {
+        row.try_into()
     }
 }
 
@@ -214,5 +229,5 @@ impl Tx {
 
 /// A duplicate that the transaction could not see when it began: the next try sees it.
 pub(super) fn conflict_on_duplicate<T>(outcome: Result<T, mongodb::error::Error>) -> Result<T> {
-    outcome.map_err(|error| if is_duplicate_key(&error) { Error::Contention } else { classify(error) })
+    outcome.map_err(|error| if is_duplicate_key(&error) { conflict() } else { classify(error).into() })
 }

@@ -59,7 +59,7 @@ impl Store {
         match bounded_raw(rows.insert_one(row)).await {
             Ok(_) => take().await,
             Err(error) if is_duplicate_key(&error) => Ok(None),
-            Err(error) => Err(classify(error)),
+            Err(error) => Err(classify(error).into()),
         }
     }
 }

@@ -8,42 +8,39 @@ use types::UserId;
 
 use super::Tx;
 use super::driver::{DUPLICATE_KEY, bounded_raw, classify};
-use crate::domain::user::UserState;
+use crate::domain::user::{UserRefused, UserState};
 use crate::error::{Error, Result};
 
 /// What it means that a unique index refuses a write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Duplicate {
-    /// Another call was faster: the next try sees what it left.
-    Conflict,
-    /// Somebody has the e-mail address.
-    EmailTaken,
-    /// Nobody else can have written this.
-    Defect,
+pub(super) type OnDuplicate = fn() -> Error;
+
+/// Another call was faster: the next try sees what it left.
+pub(super) fn conflict() -> Error {
+    Error::contention("another call has written the same key")
 }
 
 /// What is still to be sent, in order.
 #[derive(Debug, Default)]
 pub(super) struct Writes {
     models: Vec<WriteModel>,
-    /// One for each model.
-    duplicates: Vec<Duplicate>,
+    /// One for each model; `None` where nobody else can have written the key, so that a duplicate is a defect.
+    duplicates: Vec<Option<OnDuplicate>>,
     /// Whose documents are updated only while they are active.
     active: Vec<UserId>,
 }
 
 impl Writes {
-    fn push(&mut self, model: impl Into<WriteModel>, duplicate: Duplicate) {
+    fn push(&mut self, model: impl Into<WriteModel>, on_duplicate: Option<OnDuplicate>) {
         self.models.push(model.into());
-        self.duplicates.push(duplicate);
+        self.duplicates.push(on_duplicate);
     }
 }
 
 impl Tx {
     /// Inserts a document.
-    pub(super) fn insert(&mut self, collection: &str, document: Document, duplicate: Duplicate) {
+    pub(super) fn insert(&mut self, collection: &str, document: Document, on_duplicate: Option<OnDuplicate>) {
         let insert = self.insert_model(collection, document);
-        self.writes.push(insert, duplicate);
+        self.writes.push(insert, on_duplicate);
     }
 
     /// The insert of a document, for a caller that sends it.
@@ -54,7 +51,7 @@ impl Tx {
 
     /// Updates the one document that the filter finds. Where there is none, this is a conflict.
     pub(super) fn update(&mut self, update: UpdateOneModel) {
-        self.writes.push(update, Duplicate::Conflict);
+        self.writes.push(update, Some(conflict));
     }
 
     /// Updates the document of a user, which the filter finds only while the user is active.
@@ -68,7 +65,7 @@ impl Tx {
         let namespace = self.namespace(collection);
         let replace =
             ReplaceOneModel::builder().namespace(namespace).filter(filter).replacement(document).build();
-        self.writes.push(replace, Duplicate::Conflict);
+        self.writes.push(replace, Some(conflict));
     }
 
     /// Sends what was collected. The commit does it as well; a caller that wants to meet the conflicts before does
@@ -76,8 +73,8 @@ impl Tx {
     /// of a transaction.
     ///
     /// # Errors
-    /// [`Error::Contention`] when a document is not what it was, [`Error::EmailTaken`] when somebody has the e-mail
-    /// address, [`Error::UserNotFound`] or [`Error::UserDeactivated`] for a user who had to be active.
+    /// A conflict when a document is not what it was, what the write says when its key is there already, and a refusal
+    /// for a user who had to be active.
     pub async fn flush(&mut self) -> Result<()> {
         self.participant_write()?;
         let Writes { models, duplicates, active } = std::mem::take(&mut self.writes);
@@ -93,7 +90,7 @@ impl Tx {
             return Ok(());
         }
         self.require_active(&active).await?;
-        Err(Error::Contention)
+        Err(Error::contention("a document is not what it was"))
     }
 
     /// Says what is wrong with the first of these users who is not active, in this transaction's snapshot.
@@ -104,8 +101,8 @@ impl Tx {
         let states = self.user_state_list(users).await?;
         for user in users {
             match states.iter().find(|(id, _)| id == user) {
-                None => return Err(Error::UserNotFound(*user)),
-                Some((_, UserState::Deactivated)) => return Err(Error::UserDeactivated(*user)),
+                None => return Err(UserRefused::NotFound(*user).into()),
+                Some((_, UserState::Deactivated)) => return Err(UserRefused::Deactivated(*user).into()),
                 Some((_, UserState::Active)) => {}
             }
         }
@@ -114,13 +111,12 @@ impl Tx {
 }
 
 /// What the server's refusal means, by the write that it is of.
-fn refused(error: DriverError, duplicates: &[Duplicate]) -> Error {
-    let ErrorKind::BulkWrite(bulk) = &*error.kind else { return classify(error) };
+fn refused(error: DriverError, duplicates: &[Option<OnDuplicate>]) -> Error {
+    let ErrorKind::BulkWrite(bulk) = &*error.kind else { return classify(error).into() };
     // In order, so that there is one at most.
     let duplicate = bulk.write_errors.iter().find(|(_, error)| error.code == DUPLICATE_KEY);
-    match duplicate.and_then(|(at, _)| duplicates.get(*at)) {
-        Some(Duplicate::Conflict) => Error::Contention,
-        Some(Duplicate::EmailTaken) => Error::EmailTaken,
-        Some(Duplicate::Defect) | None => classify(error),
+    match duplicate.and_then(|(at, _)| duplicates.get(*at).copied().flatten()) {
+        Some(on_duplicate) => on_duplicate(),
+        None => classify(error).into(),
     }
 }

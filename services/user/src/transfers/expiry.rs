@@ -13,7 +13,7 @@ use fault::Flaw;
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
-use types::{Clock, EventId, IdSource, TransferId};
+use types::{Clock, EventId, Failure, IdSource, TransferId};
 use uuid::Uuid;
 
 use super::CONSUMER;
@@ -108,7 +108,7 @@ impl Expiry {
                     }
                     Ok(false) => self.complain(hold, now, None),
                     Err(error) => {
-                        unanswered += u32::from(matches!(error, Error::Unavailable { .. }));
+                        unanswered += u32::from(matches!(error, Error::Failure(Failure::Unavailable { .. })));
                         self.complain(hold, now, Some(&error));
                     }
                 }

@@ -78,16 +78,16 @@ impl Effects<Tx> for TransferEffects {
         }
         let steps: Vec<&Step> = commands.iter().map(|command| &command.step).collect();
         let now = self.clock.now();
-        tx.participant_read(&steps, now).await.map_err(StoreError::from)?;
+        tx.participant_read(&steps, now).await?;
         let mut answers = Vec::with_capacity(commands.len());
         for command in &commands {
             answers.push(self.apply_one(tx, command, now).await?);
         }
-        tx.participant_write().map_err(StoreError::from)?;
+        tx.participant_write()?;
         for answer in &answers {
-            tx.event_append(answer).map_err(StoreError::from)?;
+            tx.event_append(answer)?;
         }
-        tx.flush().await.map_err(StoreError::from)?;
+        tx.flush().await?;
         for step in steps {
             fault::point!("hold.changing", step.as_str());
         }

@@ -302,7 +302,7 @@ impl Peer {
 
     async fn serve(self) {
         let listener = tokio::net::TcpListener::from_std(self.listener).unwrap();
-        let events = EventServer::new(self.orders, "order.tristore", CancellationToken::new());
+        let events = EventServer::new(self.orders, CancellationToken::new());
         tonic::transport::Server::builder()
             .add_service(SessionServiceServer::new(self.sessions))
             .add_service(events.into_service())
@@ -337,7 +337,7 @@ impl SessionService for Sessions {
         let token = request.into_inner().access_token;
         let Some((user_id, role)) = self.0.lock().unwrap().get(&token).copied() else {
             let reason = Common::InvalidCredentials;
-            return Err(Refusal::new(Code::Unauthenticated, &reason, "session.tristore", "no").into_status());
+            return Err(Refusal::new(Code::Unauthenticated, &reason, "no").into_status());
         };
         let expires = std::time::UNIX_EPOCH + Duration::from_secs(4_000_000_000);
         Ok(Response::new(ValidateSessionResponse {

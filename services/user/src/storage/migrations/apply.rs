@@ -52,7 +52,7 @@ async fn make(store: &Store, collection: &Collection) -> Result<()> {
     match within(SCHEMA_TIME, create).await {
         Ok(()) => return Ok(()),
         Err(error) if code(&error) == Some(NAMESPACE_EXISTS) => {}
-        Err(error) => return Err(classify(error)),
+        Err(error) => return Err(classify(error).into()),
     }
     let Some(validator) = &collection.validator else {
         return Ok(());
@@ -63,7 +63,8 @@ async fn make(store: &Store, collection: &Collection) -> Result<()> {
         "validationLevel": "strict",
         "validationAction": "error",
     };
-    within(SCHEMA_TIME, store.database.run_command(change)).await.map(drop).map_err(classify)
+    within(SCHEMA_TIME, store.database.run_command(change)).await.map_err(classify)?;
+    Ok(())
 }
 
 /// The inner error is why an optional index was not built.
@@ -81,7 +82,7 @@ async fn build(store: &Store, collection: &str, index: &Index) -> Result<Result<
         Err(error) if index.optional && code(&error).is_some_and(|code| CANNOT.contains(&code)) => {
             Ok(Err(error.to_string()))
         }
-        Err(error) => Err(classify(error)),
+        Err(error) => Err(classify(error).into()),
     }
 }
 

@@ -58,6 +58,6 @@ async fn try_take(store: &Store, owner: Uuid) -> Result<bool> {
     match bounded_raw(made).await {
         Ok(_) => Ok(true),
         Err(error) if is_duplicate_key(&error) => Ok(false),
-        Err(error) => Err(classify(error)),
+        Err(error) => Err(classify(error).into()),
     }
 }

@@ -1,5 +1,6 @@
-//! Wallets between protobuf and the words of this crate. All broken rules of a request are told at once.
+//! Wallets between protobuf and the words of this crate.
 
+use api::call::Rpc as _;
 use api::page_token;
 use api::user::v1::wallet_entry::Kind as WireKind;
 use api::user::v1::{
@@ -9,70 +10,41 @@ use api::user::v1::{
     WalletEntry as EntryMessage, hold,
 };
 use api::violations::{Violations, timestamp};
-use auth::{Person, Principal};
 use events::{Direction, HoldState};
-use types::{Money, Role, TransferId};
+use types::{Money, TransferId, UserId};
 
-use super::call::idempotency;
-use crate::app::{GrantCredit, SendCredit, WalletView};
+use crate::app::{GrantCredit, ListWalletEntries, SendCredit};
 use crate::domain::ledger::{Kind, TrialBalanceLine, WalletEntry};
-use crate::domain::wallet::Wallet;
-use crate::error::{Error, Result};
+use crate::domain::wallet::{Wallet, WalletKey};
 use crate::storage::{HoldEvent, HoldHistory, StoredHold};
 
-const LIST_WALLET_ENTRIES: &str = "user.v1.WalletService/ListWalletEntries";
-const GRANT_CREDIT: &str = "user.v1.WalletService/GrantCredit";
-const SEND_CREDIT: &str = "user.v1.WalletService/SendCredit";
-
-/// A page of a wallet's book that is asked for.
-#[derive(Debug)]
-pub(super) struct EntryPage {
-    pub(super) view: WalletView,
-    /// The sequence that the page before ended with.
-    pub(super) below: Option<i64>,
-    pub(super) size: u32,
+pub(super) fn get_wallet(v: &mut Violations, request: &GetWalletRequest) -> Option<WalletKey> {
+    wallet_key(v, &request.user_id, &request.currency_code)
 }
 
-pub(super) fn get_wallet(request: &GetWalletRequest, person: &Person) -> Result<WalletView> {
-    let mut violations = Violations::new();
-    let view = view(&mut violations, &request.user_id, &request.currency_code, person);
-    violations.finish(view).map_err(Error::Invalid)
-}
-
-pub(super) fn list_wallet_entries(request: &ListWalletEntriesRequest, person: &Person) -> Result<EntryPage> {
-    let mut violations = Violations::new();
-    let view = view(&mut violations, &request.user_id, &request.currency_code, person);
-    let size = violations.page_size(request.page_size);
-    let below = match view {
-        None => None,
-        Some(_) if request.page_token.is_empty() => Some(None),
-        Some(view) => {
-            let sequence = page_token::decode_number(
-                &list_of(&view).each_ref().map(String::as_str),
-                &request.page_token,
-            )
-            .and_then(|sequence| i64::try_from(sequence).ok());
-            if sequence.is_none() {
-                violations.add(
-                    "page_token",
-                    "INVALID_PAGE_TOKEN",
-                    "must be the next_page_token of the same list",
-                );
-            }
-            sequence.map(Some)
-        }
-    };
-    let page = view.zip(size).zip(below).map(|((view, size), below)| EntryPage { view, below, size });
-    violations.finish(page).map_err(Error::Invalid)
+pub(super) fn list_wallet_entries(
+    v: &mut Violations,
+    request: &ListWalletEntriesRequest,
+) -> Option<ListWalletEntries> {
+    let wallet = wallet_key(v, &request.user_id, &request.currency_code);
+    let size = v.page_size(request.page_size);
+    let (viewer, wallet) = v.caller().zip(wallet)?;
+    let list = list_of(viewer, wallet);
+    let below = v.page_start(&list.each_ref().map(String::as_str), &request.page_token);
+    Some(ListWalletEntries { wallet, below: below?, size: size? })
 }
 
 /// One more entry than the page has was read: it tells whether there is a next page.
-pub(super) fn entry_page(mut entries: Vec<WalletEntry>, page: &EntryPage) -> ListWalletEntriesResponse {
+pub(super) fn entry_page(
+    mut entries: Vec<WalletEntry>,
+    viewer: UserId,
+    page: &ListWalletEntries,
+) -> ListWalletEntriesResponse {
     let size = usize::try_from(page.size).unwrap_or(usize::MAX);
     let has_more = entries.len() > size;
     entries.truncate(size);
     let last = entries.last().filter(|_| has_more).and_then(|entry| u64::try_from(entry.sequence).ok());
-    let list = list_of(&page.view);
+    let list = list_of(viewer, page.wallet);
     let token = |sequence| page_token::encode_number(&list.each_ref().map(String::as_str), sequence);
     ListWalletEntriesResponse {
         next_page_token: last.map(token).unwrap_or_default(),
@@ -81,69 +53,35 @@ pub(super) fn entry_page(mut entries: Vec<WalletEntry>, page: &EntryPage) -> Lis
 }
 
 /// What a page token is good for: this method, this caller, this wallet.
-fn list_of(view: &WalletView) -> [String; 4] {
+fn list_of(viewer: UserId, wallet: WalletKey) -> [String; 4] {
     [
-        LIST_WALLET_ENTRIES.to_owned(),
-        view.viewer.to_string(),
-        view.owner.to_string(),
-        view.currency.to_string(),
+        ListWalletEntriesRequest::METHOD.to_owned(),
+        viewer.to_string(),
+        wallet.owner.to_string(),
+        wallet.currency.to_string(),
     ]
 }
 
-fn view(
-    violations: &mut Violations,
-    user_id: &str,
-    currency_code: &str,
-    person: &Person,
-) -> Option<WalletView> {
-    let owner = violations.optional_id("user_id", user_id);
-    let currency = violations.currency("currency_code", currency_code);
-    owner.zip(currency).map(|(owner, currency)| WalletView {
-        viewer: person.user_id,
-        viewer_is_admin: person.role == Role::Admin,
-        owner: owner.unwrap_or(person.user_id),
-        currency,
-    })
+fn wallet_key(v: &mut Violations, user_id: &str, currency_code: &str) -> Option<WalletKey> {
+    let owner = v.user_or_caller("user_id", user_id);
+    let currency = v.currency("currency_code", currency_code);
+    Some(WalletKey { owner: owner?, currency: currency? })
 }
 
-pub(super) fn grant_credit(request: &GrantCreditRequest, principal: &Principal) -> Result<GrantCredit> {
-    let mut violations = Violations::new();
-    let request_id = violations.request_id(&request.request_id);
-    let to = violations.id("user_id", &request.user_id);
-    let amount = violations.amount("amount", request.amount.as_ref());
-    let grant = request_id.zip(to).zip(amount).map(|((request_id, to), amount)| GrantCredit {
-        idempotency: idempotency(principal, GRANT_CREDIT, request_id, request, &[]),
-        to,
-        amount,
-    });
-    violations.finish(grant).map_err(Error::Invalid)
+pub(super) fn grant_credit(v: &mut Violations, request: &GrantCreditRequest) -> Option<GrantCredit> {
+    let to = v.id("user_id", &request.user_id);
+    let amount = v.amount("amount", request.amount.as_ref());
+    Some(GrantCredit { to: to?, amount: amount? })
 }
 
-pub(super) fn send_credit(
-    request: &SendCreditRequest,
-    person: &Person,
-    principal: &Principal,
-) -> Result<SendCredit> {
-    let mut violations = Violations::new();
-    let request_id = violations.request_id(&request.request_id);
-    let to = violations.id("to_user_id", &request.to_user_id);
-    if to == Some(person.user_id) {
-        violations.add("to_user_id", "SAME_ACCOUNT", "must be another user than the caller");
-    }
-    let amount = violations.amount("amount", request.amount.as_ref());
-    let send = request_id.zip(to).zip(amount).map(|((request_id, to), amount)| SendCredit {
-        idempotency: idempotency(principal, SEND_CREDIT, request_id, request, &[]),
-        from: person.user_id,
-        to,
-        amount,
-    });
-    violations.finish(send).map_err(Error::Invalid)
+pub(super) fn send_credit(v: &mut Violations, request: &SendCreditRequest) -> Option<SendCredit> {
+    let to = v.another_user("to_user_id", &request.to_user_id, "SAME_ACCOUNT");
+    let amount = v.amount("amount", request.amount.as_ref());
+    Some(SendCredit { to: to?, amount: amount? })
 }
 
-pub(super) fn get_hold(request: &GetHoldRequest) -> Result<TransferId> {
-    let mut violations = Violations::new();
-    let transfer_id = violations.id("transfer_id", &request.transfer_id);
-    violations.finish(transfer_id).map_err(Error::Invalid)
+pub(super) fn get_hold(v: &mut Violations, request: &GetHoldRequest) -> Option<TransferId> {
+    v.id("transfer_id", &request.transfer_id)
 }
 
 pub(super) fn wallet(wallet: &Wallet) -> WalletMessage {
@@ -232,22 +170,33 @@ pub(super) fn line(line: TrialBalanceLine) -> LineMessage {
 
 #[cfg(test)]
 mod tests {
-    use types::{SessionId, UserId};
+    use auth::{Person, Principal};
+    use runtime::rpc::{accept, check};
+    use tonic::{Request, Status};
+    use tonic_types::StatusExt as _;
+    use types::{Role, SessionId};
     use uuid::Uuid;
 
     use super::*;
 
-    fn person() -> Person {
-        Person {
-            user_id: UserId::from_uuid(Uuid::from_u128(1)),
+    const ANN: UserId = UserId::from_uuid(Uuid::from_u128(1));
+
+    fn from<R>(user_id: UserId, message: R) -> Request<R> {
+        let session_id = SessionId::from_uuid(Uuid::from_u128(2));
+        let mut request = Request::new(message);
+        request.extensions_mut().insert(Principal::User(Person {
+            user_id,
             role: Role::Customer,
-            session_id: SessionId::from_uuid(Uuid::from_u128(2)),
-        }
+            session_id,
+        }));
+        request
     }
 
-    fn broken<T>(outcome: Result<T>) -> Vec<(String, String)> {
-        let Err(Error::Invalid(violations)) = outcome else { panic!("the request was accepted") };
-        violations.into_iter().map(|violation| (violation.field, violation.reason)).collect()
+    /// The broken rules that a request was refused for.
+    fn broken<T>(outcome: Result<T, Status>) -> Vec<(String, String)> {
+        let Err(status) = outcome else { panic!("the request was accepted") };
+        let details = status.get_details_bad_request().unwrap();
+        details.field_violations.into_iter().map(|violation| (violation.field, violation.reason)).collect()
     }
 
     fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -256,19 +205,18 @@ mod tests {
 
     #[test]
     fn everything_that_is_wrong_with_a_sending_is_told_at_once() {
-        let principal = Principal::User(person());
-        let empty = broken(send_credit(&SendCreditRequest::default(), &person(), &principal));
+        let empty = broken(accept(&from(ANN, SendCreditRequest::default()), send_credit));
         assert_eq!(
             empty,
             pairs(&[("request_id", "REQUIRED"), ("to_user_id", "REQUIRED"), ("amount", "REQUIRED")])
         );
         let to_oneself = SendCreditRequest {
             request_id: Uuid::from_u128(3).to_string(),
-            to_user_id: person().user_id.to_string(),
+            to_user_id: ANN.to_string(),
             amount: Some(api::common::v1::Money { currency_code: "EUR".to_owned(), minor_units: -1 }),
         };
         assert_eq!(
-            broken(send_credit(&to_oneself, &person(), &principal)),
+            broken(accept(&from(ANN, to_oneself), send_credit)),
             pairs(&[("to_user_id", "SAME_ACCOUNT"), ("amount.minor_units", "AMOUNT_NOT_POSITIVE")])
         );
     }
@@ -284,9 +232,11 @@ mod tests {
 
     #[test]
     fn a_page_token_goes_on_where_the_page_ended_and_nowhere_else() {
-        let page = list_wallet_entries(&list("", "EUR"), &person()).unwrap();
+        let asked =
+            |caller, token: &str, currency| check(&from(caller, list(token, currency)), list_wallet_entries);
+        let page = asked(ANN, "", "EUR").unwrap();
         let entry = |sequence| WalletEntry {
-            wallet: crate::domain::wallet::WalletKey { owner: page.view.owner, currency: page.view.currency },
+            wallet: page.wallet,
             sequence,
             kind: Kind::Grant,
             amount: 1,
@@ -296,16 +246,15 @@ mod tests {
             created_at: time::OffsetDateTime::UNIX_EPOCH,
             hash: [0; 32],
         };
-        let answer = entry_page(vec![entry(5), entry(4)], &page);
+        let answer = entry_page(vec![entry(5), entry(4)], ANN, &page);
         assert_eq!(answer.entries.len(), 1);
-        let next = list_wallet_entries(&list(&answer.next_page_token, "EUR"), &person()).unwrap();
+        let next = asked(ANN, &answer.next_page_token, "EUR").unwrap();
         assert_eq!(next.below, Some(5));
-        assert_eq!(entry_page(vec![entry(4)], &next).next_page_token, "");
+        assert_eq!(entry_page(vec![entry(4)], ANN, &next).next_page_token, "");
 
         let invalid = pairs(&[("page_token", "INVALID_PAGE_TOKEN")]);
-        assert_eq!(broken(list_wallet_entries(&list(&answer.next_page_token, "USD"), &person())), invalid);
-        assert_eq!(broken(list_wallet_entries(&list("00", "EUR"), &person())), invalid);
-        let other = Person { user_id: Uuid::from_u128(8).into(), ..person() };
-        assert_eq!(broken(list_wallet_entries(&list(&answer.next_page_token, "EUR"), &other)), invalid);
+        assert_eq!(broken(asked(ANN, &answer.next_page_token, "USD")), invalid);
+        assert_eq!(broken(asked(ANN, "00", "EUR")), invalid);
+        assert_eq!(broken(asked(Uuid::from_u128(8).into(), &answer.next_page_token, "EUR")), invalid);
     }
 }

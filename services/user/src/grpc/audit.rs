@@ -1,6 +1,4 @@
-//! `user.v1.AuditService`.
-
-use std::pin::Pin;
+//! `user.v1.AuditService`: the audit of the wallets' book.
 
 use api::user::v1::audit_service_server::AuditService;
 use api::user::v1::hold::State as WireState;
@@ -11,13 +9,14 @@ use api::user::v1::{
 use api::violations::Violations;
 use bookkeeping::Finding;
 use events::HoldState;
-use futures_util::stream::{self, Stream};
+use futures_util::stream;
+use runtime::rpc::{self, Messages, check};
 use tonic::{Request, Response, Status};
 use types::{Money, TransferId};
 
 use crate::audit::{Audits, Page, TransferPosting};
 use crate::domain::audit::Sums;
-use crate::error::{Error, Result};
+use crate::error::Error;
 
 const TRANSFERS_MAX: usize = 500;
 
@@ -27,13 +26,13 @@ pub(super) struct Audit(pub(super) Audits);
 
 #[tonic::async_trait]
 impl AuditService for Audit {
-    type AuditBookStream = Pin<Box<dyn Stream<Item = Result<AuditBookResponse, Status>> + Send>>;
+    type AuditBookStream = Messages<AuditBookResponse>;
 
     async fn get_postings(
         &self,
         request: Request<GetPostingsRequest>,
     ) -> Result<Response<GetPostingsResponse>, Status> {
-        let (mark, postings) = self.0.postings(&transfer_ids(request.get_ref())?).await?;
+        let (mark, postings) = self.0.postings(&check(&request, transfer_ids)?).await?;
         Ok(Response::new(GetPostingsResponse {
             postings: postings.into_iter().map(posting).collect(),
             epoch: mark.epoch.to_string(),
@@ -47,27 +46,22 @@ impl AuditService for Audit {
     ) -> Result<Response<Self::AuditBookStream>, Status> {
         let audit = self.0.start(request.get_ref().full);
         let pages = stream::try_unfold(audit, |mut audit| async move {
-            // In the middle of a stream the status' source would reach no log.
-            let stopped = |error: &Error| {
-                tracing::warn!(error = error as &dyn std::error::Error, "the audit of this book has stopped");
-            };
-            let page = audit.next_page().await.inspect_err(stopped)?;
-            Ok(page.map(|page| (message(page), audit)))
+            let page = audit.next_page().await?;
+            Ok::<_, Error>(page.map(|page| (message(page), audit)))
         });
-        Ok(Response::new(Box::pin(pages)))
+        Ok(rpc::stream(pages))
     }
 }
 
-fn transfer_ids(request: &GetPostingsRequest) -> Result<Vec<TransferId>> {
-    let mut violations = Violations::new();
+fn transfer_ids(v: &mut Violations, request: &GetPostingsRequest) -> Option<Vec<TransferId>> {
     let ids = &request.transfer_ids;
     if ids.len() > TRANSFERS_MAX {
-        violations.add("transfer_ids", "TOO_MANY", format!("must be at most {TRANSFERS_MAX}"));
-        return violations.finish(None).map_err(Error::Invalid);
+        v.add("transfer_ids", "TOO_MANY", format!("must be at most {TRANSFERS_MAX}"));
+        return None;
     }
-    let read = ids.iter().enumerate().map(|(at, id)| violations.id(&format!("transfer_ids[{at}]"), id));
-    let read: Vec<Option<TransferId>> = read.collect();
-    violations.finish(read.into_iter().collect()).map_err(Error::Invalid)
+    let ids = ids.iter().enumerate().map(|(at, id)| v.id(&format!("transfer_ids[{at}]"), id));
+    let ids: Vec<Option<TransferId>> = ids.collect();
+    ids.into_iter().collect()
 }
 
 fn posting(posting: TransferPosting) -> PostingMessage {
