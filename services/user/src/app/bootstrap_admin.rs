@@ -6,7 +6,7 @@ use super::{App, NewUser};
 use crate::domain::password::PasswordHash;
 use crate::domain::user::{User, UserRefused, UserState};
 use crate::error::Result;
-use crate::storage::Tx;
+use crate::storage::{Finished, Tx};
 
 /// What became of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,28 +24,24 @@ impl App {
         let NewUser { email, display_name, password } = admin;
         let hash = self.hasher.hash(password).await?;
         let admin = User::bootstrap_admin(self.next_id(), email, display_name, self.now());
-        let made =
-            self.store.transaction("bootstrap_admin", (self, admin, hash), |tx, (app, admin, hash)| {
-                Box::pin(app.bootstrap_admin_in(tx, admin, hash))
-            });
-        made.await
+        self.store.transaction("bootstrap_admin", |tx| self.bootstrap_admin_in(tx, &admin, &hash)).await
     }
 
     async fn bootstrap_admin_in(
         &self,
-        tx: &mut Tx,
+        mut tx: Tx,
         admin: &User,
         hash: &PasswordHash,
-    ) -> Result<Bootstrapped> {
+    ) -> Result<Finished<Bootstrapped>> {
         if let Some(user) = tx.user_fetch_by_email(admin.email.key()).await? {
             if user.role == Role::Admin && user.state == UserState::Active {
-                return Ok(Bootstrapped::AlreadyAdmin(user.id));
+                return Ok(tx.abandon(Bootstrapped::AlreadyAdmin(user.id)));
             }
             return Err(UserRefused::EmailTaken.into());
         }
         tx.user_insert(admin)?;
         tx.credential_insert(admin.id, hash, admin.create_time)?;
         tx.event_append(&self.user_created(admin, None))?;
-        Ok(Bootstrapped::Created(admin.id))
+        Ok(tx.commit(Bootstrapped::Created(admin.id)))
     }
 }

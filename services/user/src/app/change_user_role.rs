@@ -6,7 +6,7 @@ use types::{Answer, Call, Keep, Role, UserId};
 use super::{App, or_first_answer};
 use crate::domain::user::{Profile, UserRefused};
 use crate::error::Result;
-use crate::storage::Tx;
+use crate::storage::{Finished, Tx};
 
 /// Who shall have which role.
 #[derive(Debug)]
@@ -24,23 +24,21 @@ impl App {
         caller: Person,
         wish: ChangeUserRole,
     ) -> Result<Answer<Profile>> {
-        let changed = self.store.transaction(
-            "change_user_role",
-            (self, call, caller, wish),
-            |tx, (app, call, caller, wish)| Box::pin(app.change_user_role_in(tx, call, *caller, wish)),
-        );
+        let changed = self
+            .store
+            .transaction("change_user_role", |tx| self.change_user_role_in(tx, call, caller, &wish));
         or_first_answer(changed.await, || self.first_answer(call)).await
     }
 
     async fn change_user_role_in(
         &self,
-        tx: &mut Tx,
+        mut tx: Tx,
         call: &Call,
         caller: Person,
         wish: &ChangeUserRole,
-    ) -> Result<Answer<Profile>> {
+    ) -> Result<Finished<Answer<Profile>>> {
         if let Some(saved) = tx.request_fetch(&call.key).await? {
-            return saved.replay(call);
+            return Ok(tx.commit(saved.replay(call)?));
         }
         if caller.user_id == wish.user_id {
             return Err(UserRefused::OwnRole.into());
@@ -59,6 +57,6 @@ impl App {
         let statistics = tx.statistics_fetch(user.id).await?;
         let profile = Profile { user, statistics };
         tx.request_insert(call, &profile, now, Keep::ThirtyDays)?;
-        Ok(Answer::first(profile))
+        Ok(tx.commit(Answer::first(profile)))
     }
 }

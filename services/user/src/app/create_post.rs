@@ -6,7 +6,7 @@ use types::{Answer, Call, Keep};
 use super::{App, or_first_answer};
 use crate::domain::post::Post;
 use crate::error::Result;
-use crate::storage::Tx;
+use crate::storage::{Finished, Tx};
 
 /// What the post shall say.
 #[derive(Debug)]
@@ -33,21 +33,19 @@ impl App {
             create_time: now,
             update_time: now,
         };
-        let created = self.store.transaction("create_post", (self, call, &post), |tx, (app, call, post)| {
-            Box::pin(app.create_post_in(tx, call, post))
-        });
+        let created = self.store.transaction("create_post", |tx| self.create_post_in(tx, call, &post));
         or_first_answer(created.await, || self.first_answer(call)).await
     }
 
-    async fn create_post_in(&self, tx: &mut Tx, call: &Call, post: &Post) -> Result<Answer<Post>> {
+    async fn create_post_in(&self, mut tx: Tx, call: &Call, post: &Post) -> Result<Finished<Answer<Post>>> {
         if let Some(saved) = tx.request_fetch(&call.key).await? {
-            return saved.replay(call);
+            return Ok(tx.commit(saved.replay(call)?));
         }
         let now = post.create_time;
         tx.user_post_count_add(post.author_id, 1, now);
         tx.post_insert(post)?;
         tx.event_append(&self.post_created(post, call.key.request_id))?;
         tx.request_insert(call, post, now, Keep::ThirtyDays)?;
-        Ok(Answer::first(post.clone()))
+        Ok(tx.commit(Answer::first(post.clone())))
     }
 }

@@ -7,7 +7,7 @@ use crate::domain::email::Email;
 use crate::domain::password::{Password, PasswordHash};
 use crate::domain::user::{OrderStatistics, Profile, User};
 use crate::error::Result;
-use crate::storage::Tx;
+use crate::storage::{Finished, Tx};
 
 /// Somebody who is to be a user.
 #[derive(Debug)]
@@ -35,10 +35,8 @@ impl App {
         } else {
             let hash = self.hasher.hash(password.clone()).await?;
             let user = User::sign_up(self.next_id(), email, display_name, self.now());
-            let context = (self, call, user, hash);
-            let created = self.store.transaction("create_user", context, |tx, (app, call, user, hash)| {
-                Box::pin(app.create_user_in(tx, call, user, hash))
-            });
+            let created =
+                self.store.transaction("create_user", |tx| self.create_user_in(tx, call, &user, &hash));
             or_first_answer(created.await, || self.first_answer(call)).await?
         };
         // A repeat says the same only if the password is the same.
@@ -50,13 +48,13 @@ impl App {
 
     async fn create_user_in(
         &self,
-        tx: &mut Tx,
+        mut tx: Tx,
         call: &Call,
         user: &User,
         hash: &PasswordHash,
-    ) -> Result<Answer<Profile>> {
+    ) -> Result<Finished<Answer<Profile>>> {
         if let Some(saved) = tx.request_fetch(&call.key).await? {
-            return saved.replay(call);
+            return Ok(tx.commit(saved.replay(call)?));
         }
         let now = user.create_time;
         let profile = Profile { user: user.clone(), statistics: OrderStatistics::default() };
@@ -64,7 +62,7 @@ impl App {
         tx.user_insert(user)?;
         tx.credential_insert(user.id, hash, now)?;
         tx.event_append(&self.user_created(user, Some(call.key.request_id)))?;
-        Ok(Answer::first(profile))
+        Ok(tx.commit(Answer::first(profile)))
     }
 
     async fn has_password(&self, user: &User, password: Password) -> Result<bool> {

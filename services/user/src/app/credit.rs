@@ -12,7 +12,7 @@ use super::{App, or_first_answer};
 use crate::domain::ledger::{Kind, WalletEntry};
 use crate::domain::wallet::CreditRefused;
 use crate::error::{Error, Result};
-use crate::storage::Tx;
+use crate::storage::{Finished, Tx};
 
 /// The entry of whoever asked, or why there is none. Both are outcomes that commit.
 pub(super) type Outcome = Result<WalletEntry, CreditRefused>;
@@ -44,12 +44,12 @@ impl App {
     /// Keeps a refusal.
     pub(super) fn credit_refuse(
         &self,
-        tx: &mut Tx,
+        mut tx: Tx,
         call: &Call,
         refused: CreditRefused,
-    ) -> Result<Answer<Outcome>> {
+    ) -> Result<Finished<Answer<Outcome>>> {
         tx.request_insert(call, &refused, self.now(), Keep::Forever)?;
-        Ok(Answer::first(Err(refused)))
+        Ok(tx.commit(Answer::first(Err(refused))))
     }
 
     /// What the caller of a grant or a sending is told, given what its transaction came to.

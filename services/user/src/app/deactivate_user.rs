@@ -6,7 +6,7 @@ use types::{Answer, Call, Keep, Role, UserId};
 use super::{App, or_first_answer};
 use crate::domain::user::{Profile, UserRefused};
 use crate::error::Result;
-use crate::storage::Tx;
+use crate::storage::{Finished, Tx};
 
 /// Who shall be deactivated.
 #[derive(Debug)]
@@ -23,23 +23,20 @@ impl App {
         caller: Person,
         wish: DeactivateUser,
     ) -> Result<Answer<Profile>> {
-        let deactivated = self.store.transaction(
-            "deactivate_user",
-            (self, call, caller, wish),
-            |tx, (app, call, caller, wish)| Box::pin(app.deactivate_user_in(tx, call, *caller, wish)),
-        );
+        let deactivated =
+            self.store.transaction("deactivate_user", |tx| self.deactivate_user_in(tx, call, caller, &wish));
         or_first_answer(deactivated.await, || self.first_answer(call)).await
     }
 
     async fn deactivate_user_in(
         &self,
-        tx: &mut Tx,
+        mut tx: Tx,
         call: &Call,
         caller: Person,
         wish: &DeactivateUser,
-    ) -> Result<Answer<Profile>> {
+    ) -> Result<Finished<Answer<Profile>>> {
         if let Some(saved) = tx.request_fetch(&call.key).await? {
-            return saved.replay(call);
+            return Ok(tx.commit(saved.replay(call)?));
         }
         let not_found = UserRefused::NotFound(wish.user_id);
         if caller.user_id != wish.user_id && caller.role != Role::Admin {
@@ -54,6 +51,6 @@ impl App {
         let statistics = tx.statistics_fetch(user.id).await?;
         let profile = Profile { user, statistics };
         tx.request_insert(call, &profile, now, Keep::ThirtyDays)?;
-        Ok(Answer::first(profile))
+        Ok(tx.commit(Answer::first(profile)))
     }
 }

@@ -8,7 +8,7 @@ use crate::domain::ledger::{Kind, Memo, Posting, Side, WalletEntry};
 use crate::domain::user::UserState;
 use crate::domain::wallet::{CreditRefused, WalletKey};
 use crate::error::{Error, Result};
-use crate::storage::Tx;
+use crate::storage::{Finished, Tx};
 
 /// Who shall have how much.
 #[derive(Debug, Clone)]
@@ -20,15 +20,18 @@ pub(crate) struct GrantCredit {
 impl App {
     /// Grants credit; a repeat gets the entry that the first call made, or its refusal.
     pub(crate) async fn grant_credit(&self, call: &Call, wish: GrantCredit) -> Result<Answer<WalletEntry>> {
-        let granted = self.store.transaction("grant_credit", (self, call, wish), |tx, (app, call, wish)| {
-            Box::pin(app.grant_credit_in(tx, call, wish))
-        });
+        let granted = self.store.transaction("grant_credit", |tx| self.grant_credit_in(tx, call, &wish));
         self.credit_answer(call, Kind::Grant, granted.await).await
     }
 
-    async fn grant_credit_in(&self, tx: &mut Tx, call: &Call, wish: &GrantCredit) -> Result<Answer<Outcome>> {
-        if let Some(outcome) = self.credit_outcome(tx, call, Kind::Grant).await? {
-            return Ok(outcome);
+    async fn grant_credit_in(
+        &self,
+        mut tx: Tx,
+        call: &Call,
+        wish: &GrantCredit,
+    ) -> Result<Finished<Answer<Outcome>>> {
+        if let Some(outcome) = self.credit_outcome(&mut tx, call, Kind::Grant).await? {
+            return Ok(tx.commit(outcome));
         }
         let wallet_key = WalletKey::of(wish.to, wish.amount);
         let refused = match tx.user_state_list(&[wish.to]).await?.first() {
@@ -50,7 +53,7 @@ impl App {
         tx.posting_claim(&posting, call, &[(&before, &wallet)]);
         tx.event_append(&self.credit_granted(&posting, &wallet, call.key.request_id))?;
         match posting.credit {
-            Side::Wallet(entry) => Ok(Answer::first(Ok(entry))),
+            Side::Wallet(entry) => Ok(tx.commit(Answer::first(Ok(entry)))),
             Side::System(_) => Err(Error::internal("a grant was credited to a system account")),
         }
     }

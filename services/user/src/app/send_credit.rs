@@ -9,7 +9,7 @@ use crate::domain::ledger::{Kind, Memo, Posting, Side, WalletEntry};
 use crate::domain::user::UserState;
 use crate::domain::wallet::{CreditRefused, Wallet, WalletKey};
 use crate::error::{Error, Result};
-use crate::storage::Tx;
+use crate::storage::{Finished, Tx};
 
 /// Who shall be sent how much.
 #[derive(Debug, Clone)]
@@ -27,23 +27,19 @@ impl App {
         caller: Person,
         wish: SendCredit,
     ) -> Result<Answer<WalletEntry>> {
-        let sent = self.store.transaction(
-            "send_credit",
-            (self, call, caller, wish),
-            |tx, (app, call, caller, wish)| Box::pin(app.send_credit_in(tx, call, *caller, wish)),
-        );
+        let sent = self.store.transaction("send_credit", |tx| self.send_credit_in(tx, call, caller, &wish));
         self.credit_answer(call, Kind::Send, sent.await).await
     }
 
     async fn send_credit_in(
         &self,
-        tx: &mut Tx,
+        mut tx: Tx,
         call: &Call,
         caller: Person,
         wish: &SendCredit,
-    ) -> Result<Answer<Outcome>> {
-        if let Some(outcome) = self.credit_outcome(tx, call, Kind::Send).await? {
-            return Ok(outcome);
+    ) -> Result<Finished<Answer<Outcome>>> {
+        if let Some(outcome) = self.credit_outcome(&mut tx, call, Kind::Send).await? {
+            return Ok(tx.commit(outcome));
         }
         let states = tx.user_state_list(&[caller.user_id, wish.to]).await?;
         let keys = [WalletKey::of(caller.user_id, wish.amount), WalletKey::of(wish.to, wish.amount)];
@@ -61,7 +57,7 @@ impl App {
         tx.posting_claim(&posting, call, &moved);
         tx.event_append(&self.credit_sent(&posting, &from, to.key.owner, call.key.request_id))?;
         match posting.debit {
-            Side::Wallet(entry) => Ok(Answer::first(Ok(entry))),
+            Side::Wallet(entry) => Ok(tx.commit(Answer::first(Ok(entry)))),
             Side::System(_) => Err(Error::internal("a sending was debited to a system account")),
         }
     }

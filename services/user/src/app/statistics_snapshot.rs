@@ -35,8 +35,6 @@ struct Rebuilding {
     store: Store,
 }
 
-type Sums = Vec<(UserId, OrderStatistics)>;
-
 impl Rebuilding {
     async fn run(mut self, held: String) -> Result<u64> {
         let (mut users, mut after) = (0, None);
@@ -45,7 +43,7 @@ impl Rebuilding {
             users += page.len() as u64;
             let known = page.iter().map(|(user_id, _)| *user_id).collect();
             self.remove_others(&held, after, Some(end), known).await?;
-            replace(&self.store, &held, page).await?;
+            replace(&self.store, &held, &page).await?;
             after = Some(end);
         }
         self.remove_others(&held, after, None, Vec::new()).await?;
@@ -60,16 +58,14 @@ impl Rebuilding {
         through: Option<UserId>,
         known: Vec<UserId>,
     ) -> Result<()> {
-        let context = (held.to_owned(), after, through, known);
+        let known = &known;
         loop {
-            let is_done = self.store.transaction("remove_statistics", context.clone(), |tx, context| {
-                Box::pin(async move {
-                    let (held, after, through, known) = context;
-                    if !tx.resync_holds(STATISTICS_CONSUMER, held, RESYNC_HOLD).await? {
-                        return Ok(None);
-                    }
-                    tx.statistics_remove_some(*after, *through, known).await.map(Some)
-                })
+            let is_done = self.store.transaction("remove_statistics", |mut tx| async move {
+                if !tx.resync_holds(STATISTICS_CONSUMER, held, RESYNC_HOLD).await? {
+                    return Ok(tx.abandon(None));
+                }
+                let is_done = tx.statistics_remove_some(after, through, known).await?;
+                Ok(tx.commit(Some(is_done)))
             });
             if is_done.await?.ok_or_else(taken_over)? {
                 return Ok(());
@@ -79,15 +75,13 @@ impl Rebuilding {
 }
 
 /// Makes these users' sums what the snapshot says.
-async fn replace(store: &Store, held: &str, page: Sums) -> Result<()> {
-    let context = (held.to_owned(), page);
-    let replaced = store.transaction("rebuild_statistics", context, |tx, (held, page)| {
-        Box::pin(async move {
-            if !tx.resync_holds(STATISTICS_CONSUMER, held, RESYNC_HOLD).await? {
-                return Ok(None);
-            }
-            tx.statistics_replace(page).await.map(Some)
-        })
+async fn replace(store: &Store, held: &str, page: &[(UserId, OrderStatistics)]) -> Result<()> {
+    let replaced = store.transaction("rebuild_statistics", |mut tx| async move {
+        if !tx.resync_holds(STATISTICS_CONSUMER, held, RESYNC_HOLD).await? {
+            return Ok(tx.abandon(None));
+        }
+        tx.statistics_replace(page).await?;
+        Ok(tx.commit(Some(())))
     });
     replaced.await?.ok_or_else(taken_over)
 }
@@ -124,7 +118,7 @@ mod tests {
         let store = Store::connect(&config, Shared::default()).await.unwrap();
         store.migrate().await.unwrap();
         let begun = Instant::now();
-        let outcome = replace(&store, "another's", Vec::new()).await;
+        let outcome = replace(&store, "another's", &[]).await;
         assert!(matches!(outcome, Err(Error::Failure(types::Failure::Unavailable { .. }))), "{outcome:?}");
         assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
     }

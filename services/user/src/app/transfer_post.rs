@@ -7,7 +7,7 @@ use types::{Answer, Call, Keep, PostId, UserId};
 use super::{App, or_first_answer};
 use crate::domain::post::{Post, PostRefused};
 use crate::error::Result;
-use crate::storage::Tx;
+use crate::storage::{Finished, Tx};
 
 /// Which post shall go to whom.
 #[derive(Debug)]
@@ -26,23 +26,20 @@ impl App {
         caller: Person,
         wish: TransferPost,
     ) -> Result<Answer<Post>> {
-        let transferred = self.store.transaction(
-            "transfer_post",
-            (self, call, caller, wish),
-            |tx, (app, call, caller, wish)| Box::pin(app.transfer_post_in(tx, call, *caller, wish)),
-        );
+        let transferred =
+            self.store.transaction("transfer_post", |tx| self.transfer_post_in(tx, call, caller, &wish));
         or_first_answer(transferred.await, || self.first_answer(call)).await
     }
 
     async fn transfer_post_in(
         &self,
-        tx: &mut Tx,
+        mut tx: Tx,
         call: &Call,
         caller: Person,
         wish: &TransferPost,
-    ) -> Result<Answer<Post>> {
+    ) -> Result<Finished<Answer<Post>>> {
         if let Some(saved) = tx.request_fetch(&call.key).await? {
-            return saved.replay(call);
+            return Ok(tx.commit(saved.replay(call)?));
         }
         let before = tx.post_fetch(wish.post_id).await?.ok_or(PostRefused::NotFound(wish.post_id))?;
         before.require_author(caller.user_id)?;
@@ -54,6 +51,6 @@ impl App {
         tx.user_post_count_add(caller.user_id, -1, now);
         tx.event_append(&self.post_transferred(&post, caller.user_id, call.key.request_id))?;
         tx.request_insert(call, &post, now, Keep::ThirtyDays)?;
-        Ok(Answer::first(post))
+        Ok(tx.commit(Answer::first(post)))
     }
 }

@@ -53,11 +53,12 @@ impl App {
     /// again.
     async fn rehash(&self, user_id: UserId, before: &PasswordHash, password: Password) {
         let rehashed = async {
-            let after = self.hasher.hash(password).await?;
+            let after = &self.hasher.hash(password).await?;
             let now = self.now();
             self.store
-                .transaction("rehash", (user_id, before, after, now), |tx, (user_id, before, after, now)| {
-                    Box::pin(tx.credential_rehash(*user_id, before, after, *now))
+                .transaction("rehash", |mut tx| async move {
+                    let is_done = tx.credential_rehash(user_id, before, after, now).await?;
+                    Ok(tx.commit(is_done))
                 })
                 .await
         };

@@ -45,7 +45,10 @@ impl App {
 
     /// Sums the book in one snapshot.
     pub(crate) async fn get_trial_balance(&self) -> Result<Vec<TrialBalanceLine>> {
-        let sums = self.store.transaction("get_trial_balance", (), |tx, ()| Box::pin(tx.trial_balance()));
+        let sums = self.store.transaction("get_trial_balance", |mut tx| async move {
+            let sums = tx.trial_balance().await?;
+            Ok(tx.commit(sums))
+        });
         sums.await
     }
 

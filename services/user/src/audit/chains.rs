@@ -92,11 +92,12 @@ impl Book for BookAudit {
     }
 
     async fn keep(&self, advances: Vec<Advance<WalletKey>>, sums: Sums) -> Result<()> {
-        let context = (advances, sums);
-        let saved = self.store.transaction("audit_advance", context, |tx, (advances, sums)| {
-            Box::pin(tx.audit_advance(advances, sums))
+        let (advances, sums) = (&advances, &sums);
+        let saved = self.store.transaction("audit_advance", |mut tx| async move {
+            let is_saved = tx.audit_advance(advances, sums).await?;
+            Ok(if is_saved { tx.commit(true) } else { tx.abandon(false) })
         });
-        if saved.await? { Ok(()) } else { Err(Error::Contention) }
+        if saved.await? { Ok(()) } else { Err(Error::contention("another audit is on its way")) }
     }
 }
 

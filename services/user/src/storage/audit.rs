@@ -316,7 +316,7 @@ impl Tx {
             return Ok(true);
         }
         let write = namespace.client().clone();
-        let write = write.bulk_write(models).session(&mut self.session);
+        let write = write.bulk_write(models).session(&mut *self.session);
         let done = conflict_on_duplicate(bounded_raw(write).await)?;
         let hit = usize::try_from(done.matched_count + done.upserted_count);
         // Read in this transaction: whoever else moves one now makes it start over.

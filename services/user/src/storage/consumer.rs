@@ -360,7 +360,7 @@ impl ConsumerTx for Tx {
     }
 
     async fn commit(self) -> Result<(), StoreError> {
-        Ok(Self::commit(self).await?)
+        Ok(self.commit_now().await?)
     }
 
     async fn rollback(self) {

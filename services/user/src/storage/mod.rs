@@ -47,6 +47,7 @@ pub(crate) use hold_history::{HoldEvent, HoldHistory};
 pub(crate) use holds::StoredHold;
 pub use migrations::{Applied, Schema};
 pub(crate) use requests::Outcome;
+pub use transaction::Finished;
 pub use tx::Tx;
 
 use self::lease::Connections;

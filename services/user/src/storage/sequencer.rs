@@ -49,8 +49,9 @@ impl OutboxStore for Store {
 
     async fn prune(&self, lease: &Lease, retention: Duration, limit: usize) -> Result<u64, StoreError> {
         let limit = limit.clamp(1, BATCH_MAX);
-        let pruned = self.transaction("prune", (lease, retention, limit), |tx, (lease, retention, limit)| {
-            Box::pin(tx.prune(lease, *retention, *limit))
+        let pruned = self.transaction("prune", |mut tx| async move {
+            let count = tx.prune(lease, retention, limit).await?;
+            Ok(tx.commit(count))
         });
         Ok(pruned.await?)
     }
@@ -119,8 +120,9 @@ impl Store {
             return Ok(Stamp::LeaseLost);
         }
         // What was published is noted in the lease's document as well, so a conflict need not be a successor's.
-        let stamped = self.transaction("stamp", (lease, limit, duration), |tx, (lease, limit, duration)| {
-            Box::pin(tx.stamp(lease, *limit, *duration))
+        let stamped = self.transaction("stamp", |mut tx| async move {
+            let stamp = tx.stamp(lease, limit, duration).await?;
+            Ok(tx.commit(stamp))
         });
         match stamped.await? {
             Stamp::Stamped(events) if events.is_empty() => self.renew(lease, duration).await,

@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
 use tokio::time::{Instant, sleep, timeout_at};
 use types::Failure;
 
@@ -18,28 +17,62 @@ const FIRST_PAUSE_MS: f64 = 5.0;
 const LONGEST_PAUSE_MS: f64 = 200.0;
 const GROWTH: f64 = 1.5;
 
+/// What the work of a transaction came to: made by [`Tx::commit`] and [`Tx::abandon`], and by nothing else.
+#[derive(Debug)]
+#[must_use]
+pub struct Finished<T> {
+    tx: Tx,
+    value: T,
+    is_to_commit: bool,
+}
+
+impl Tx {
+    /// What was done shall be committed, which [`Store::transaction`] does.
+    pub fn commit<T>(self, value: T) -> Finished<T> {
+        Finished { tx: self, value, is_to_commit: true }
+    }
+
+    /// Nothing shall be left of what was done; [`Store::transaction`] rolls it back.
+    pub fn abandon<T>(self, value: T) -> Finished<T> {
+        Finished { tx: self, value, is_to_commit: false }
+    }
+}
+
 impl Store {
-    /// Runs `work` in a transaction and commits it. Conflicts with others, and a server that goes away before the
-    /// commit, are tried again with jitter for a bounded time; beyond it the outcome is what the last try met.
-    /// Whether a commit took effect that the server said nothing about is asked of the server, never guessed.
+    /// Runs `work` in a transaction and ends it as the work says. Conflicts with others, and a server that goes away
+    /// before the commit, are tried again with jitter for a bounded time; beyond it the outcome is what the last try
+    /// met. Whether a commit took effect that the server said nothing about is asked of the server, never guessed.
     /// `work` may run several times: all that it does must be done through the transaction.
     ///
-    /// `work` takes what it needs from `context`, not from its surroundings: that is what lets the compiler see
-    /// that its future can be sent.
+    /// ```no_run
+    /// # use user_service::{Result, storage::Store};
+    /// # async fn answer(store: &Store) -> Result<i32> {
+    /// store.transaction("answer", |tx| async move { Ok(tx.commit(42)) }).await
+    /// # }
+    /// ```
+    ///
+    /// Work that forgets to say how the transaction ends does not compile:
+    ///
+    /// ```compile_fail
+    /// # use user_service::{Result, storage::Store};
+    /// # async fn answer(store: &Store) -> Result<i32> {
+    /// store.transaction("answer", |tx| async move { Ok(42) }).await
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// Those of `work` and of the commit.
-    pub async fn transaction<C, T, F>(&self, name: &'static str, context: C, work: F) -> Result<T>
+    pub async fn transaction<T, F, Fut>(&self, name: &'static str, mut work: F) -> Result<T>
     where
-        C: Sync,
-        F: for<'t> Fn(&'t mut Tx, &'t C) -> BoxFuture<'t, Result<T>>,
+        F: FnMut(Tx) -> Fut,
+        Fut: Future<Output = Result<Finished<T>>>,
     {
         let give_up = Instant::now() + TRY_WITHIN;
         let mut tries = 0;
         loop {
-            let error = match self.attempt(name, &context, &work).await {
-                Attempt::Done(outcome) => return outcome,
-                Attempt::Nothing(error) => error,
+            let error = match self.attempt(name, &mut work).await {
+                Attempt::Over(outcome) => return outcome,
+                Attempt::NothingDone(error) => error,
             };
             let pause = pause(tries);
             if Instant::now() + pause >= give_up {
@@ -51,41 +84,49 @@ impl Store {
         }
     }
 
-    async fn attempt<C, T, F>(&self, name: &'static str, context: &C, work: &F) -> Attempt<T>
+    async fn attempt<T, F, Fut>(&self, name: &'static str, work: &mut F) -> Attempt<T>
     where
-        C: Sync,
-        F: for<'t> Fn(&'t mut Tx, &'t C) -> BoxFuture<'t, Result<T>>,
+        F: FnMut(Tx) -> Fut,
+        Fut: Future<Output = Result<Finished<T>>>,
     {
         fault::point!("business.beginning", name);
-        let mut tx = match self.begin(name).await {
+        let tx = match self.begin(name).await {
             Ok(tx) => tx,
-            Err(error) => return Attempt::Nothing(error),
+            Err(error) => return Attempt::NothingDone(error),
         };
+        // Work that fails drops the transaction; its session is rolled back here, before the next try.
+        let session = tx.session_shared();
         let worked = async {
-            let value = work(&mut tx, context).await?;
-            tx.flush().await?;
-            Ok(value)
+            let mut finished = work(tx).await?;
+            if finished.is_to_commit {
+                finished.tx.flush().await?;
+            }
+            Ok(finished)
         };
         let outcome = timeout_at(Instant::now() + ATTEMPT_TIME, worked)
             .await
             .unwrap_or_else(|_| Err(Error::unavailable("a transaction took too long")));
         match outcome {
-            Ok(value) => {
+            Ok(Finished { tx, value, is_to_commit: true }) => {
                 fault::point!("business.committing", name);
-                match tx.commit().await {
+                match tx.commit_now().await {
                     Ok(()) => {
                         fault::point!("business.committed", name);
-                        Attempt::Done(Ok(value))
+                        Attempt::Over(Ok(value))
                     }
-                    Err(error) if is_contention(&error) => Attempt::Nothing(error),
-                    Err(error) => Attempt::Done(Err(error)),
+                    Err(error) if is_contention(&error) => Attempt::NothingDone(error),
+                    Err(error) => Attempt::Over(Err(error)),
                 }
             }
-            // Whoever does not answer would not answer an abort: that is left to the driver.
-            Err(error @ Error::Failure(Failure::Unavailable { .. })) => Attempt::Nothing(error),
-            Err(error) => {
+            Ok(Finished { tx, value, is_to_commit: false }) => {
                 tx.rollback().await;
-                if is_contention(&error) { Attempt::Nothing(error) } else { Attempt::Done(Err(error)) }
+                Attempt::Over(Ok(value))
+            }
+            // Whoever does not answer would not answer an abort: that is left to the driver.
+            Err(error @ Error::Failure(Failure::Unavailable { .. })) => Attempt::NothingDone(error),
+            Err(error) => {
+                session.abort().await;
+                if is_contention(&error) { Attempt::NothingDone(error) } else { Attempt::Over(Err(error)) }
             }
         }
     }
@@ -93,10 +134,10 @@ impl Store {
 
 /// What came of one try.
 enum Attempt<T> {
-    /// It is over, one way or the other.
-    Done(Result<T>),
+    /// The transaction is over, one way or the other.
+    Over(Result<T>),
     /// Nothing was committed, and the same may work in a moment.
-    Nothing(Error),
+    NothingDone(Error),
 }
 
 const fn is_contention(error: &Error) -> bool {

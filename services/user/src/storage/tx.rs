@@ -1,12 +1,14 @@
 //! A multi-document transaction. Writes exist only here, and so does [`Tx::event_append`]: state cannot change
 //! outside the transaction that records the event.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bson::{Document, doc};
 use mongodb::error::{TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT};
 use mongodb::options::ReadConcern;
 use mongodb::{Client, ClientSession, Collection, Namespace};
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::{Instant, sleep};
 
 use super::driver::{bounded, bounded_raw, classify, within};
@@ -26,7 +28,8 @@ const COMMIT_PAUSE: Duration = Duration::from_millis(50);
 /// it keeps for each session); should that get lost, the server ends it after `transactionLifetimeLimitSeconds`.
 #[derive(Debug)]
 pub struct Tx {
-    pub(crate) session: ClientSession,
+    /// Locked for as long as the transaction lives: whoever shares it gets at it when the transaction is gone.
+    pub(crate) session: OwnedMutexGuard<ClientSession>,
     store: Store,
     /// Whether there is something for the sequencer.
     pub(super) appended: bool,
@@ -34,6 +37,24 @@ pub struct Tx {
     pub(super) working: Working,
     /// What is still to be sent.
     pub(super) writes: Writes,
+}
+
+/// The session of a transaction, for whoever has to end it after the work has dropped it.
+pub(super) struct SharedSession(Arc<Mutex<ClientSession>>);
+
+impl SharedSession {
+    /// Rolls back, and waits for it: what follows does not meet the locks of this one. A transaction that is still
+    /// held somewhere is left to its holder.
+    pub(super) async fn abort(self) {
+        if let Ok(mut session) = self.0.try_lock_owned() {
+            abort(&mut session).await;
+        }
+    }
+}
+
+/// Whatever comes of it, the server's own limit ends the transaction.
+async fn abort(session: &mut ClientSession) {
+    let _ = bounded_raw(session.abort_transaction()).await;
 }
 
 impl Store {
@@ -48,6 +69,7 @@ impl Store {
         let start =
             session.start_transaction().read_concern(ReadConcern::snapshot()).write_concern(durable());
         bounded(start).await?;
+        let session = Arc::new(Mutex::new(session)).lock_owned().await;
         Ok(Tx {
             session,
             store: self.clone(),
@@ -72,6 +94,10 @@ impl Tx {
         self.store.collection::<Document>(collection).namespace()
     }
 
+    pub(super) fn session_shared(&self) -> SharedSession {
+        SharedSession(Arc::clone(OwnedMutexGuard::mutex(&self.session)))
+    }
+
     /// The driver's session, for statements that there is no method for; tests have such.
     pub fn session(&mut self) -> &mut ClientSession {
         &mut self.session
@@ -82,7 +108,7 @@ impl Tx {
         let count = updates.len();
         let command = doc! { "update": collection, "updates": updates, "ordered": true };
         let database = self.store.database.clone();
-        let answer = bounded(database.run_command(command).session(&mut self.session)).await?;
+        let answer = bounded(database.run_command(command).session(&mut *self.session)).await?;
         let hit = answer.get_i32("n").ok().and_then(|hit| usize::try_from(hit).ok());
         if hit == Some(count) {
             return Ok(());
@@ -91,12 +117,13 @@ impl Tx {
         Err(Error::internal(format!("{hit:?} of {count} updates of {collection} were done: {errors:?}")))
     }
 
-    /// Sends what is still to be sent and commits; asks again while the outcome is unknown.
+    /// Sends what is still to be sent and commits; asks again while the outcome is unknown. For whoever began the
+    /// transaction: the work of [`Store::transaction`] says [`Tx::commit`].
     ///
     /// # Errors
     /// Those of [`Tx::flush`]; a conflict when nothing was committed and the same may work;
     /// `Unavailable` when the outcome stays unknown.
-    pub async fn commit(mut self) -> Result<()> {
+    pub async fn commit_now(mut self) -> Result<()> {
         if let Err(error) = self.flush().await {
             self.rollback().await;
             return Err(error);
@@ -121,8 +148,7 @@ impl Tx {
 
     /// Rolls back, and waits for it: what follows does not meet the locks of this one.
     pub async fn rollback(mut self) {
-        // Whatever comes of it, the server's own limit ends the transaction.
-        let _ = bounded_raw(self.session.abort_transaction()).await;
+        abort(&mut self.session).await;
     }
 
     fn shared(&self) -> &Shared {

@@ -84,7 +84,7 @@ impl Tx {
         let is_update = |model: &&WriteModel| !matches!(model, WriteModel::InsertOne(_));
         let updates = models.iter().filter(is_update).count();
         let client = self.client();
-        let sent = bounded_raw(client.bulk_write(models).session(&mut self.session)).await;
+        let sent = bounded_raw(client.bulk_write(models).session(&mut *self.session)).await;
         let done = sent.map_err(|error| refused(error, &duplicates))?;
         if usize::try_from(done.matched_count + done.upserted_count) == Ok(updates) {
             return Ok(());

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use events::{ConsumerStore as _, Headers, Hold, Mark, Standing, Step, StoreError, participant};
+use events::{ConsumerStore as _, Headers, Hold, Mark, Standing, Step, participant};
 use fault::Flaw;
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
@@ -20,7 +20,7 @@ use super::CONSUMER;
 use super::answer::Answer;
 use crate::clients::order::{Decision, OrderClient};
 use crate::error::{Error, Result};
-use crate::storage::{Store, Tx};
+use crate::storage::{Finished, Store, Tx};
 
 const WORKER: &str = "hold_expiry";
 /// Longer than one page of holds takes.
@@ -137,11 +137,7 @@ impl Expiry {
             Some(Decision::Confirm) => Step::Confirm(transfer_id),
             Some(Decision::Cancel) => Step::Cancel(transfer_id),
         };
-        let context = (self.clone(), step, mark.epoch);
-        let ended = self.store.transaction("hold_expire", context, |tx, (expiry, step, epoch)| {
-            Box::pin(async move { Ok(expiry.apply(tx, step, *epoch).await?) })
-        });
-        ended.await
+        self.store.transaction("hold_expire", |tx| self.apply(tx, &step, mark.epoch)).await
     }
 
     /// What the coordinator has decided, in the history that this service follows.
@@ -154,13 +150,13 @@ impl Expiry {
     /// Applies the answer. The mark is locked first, as the consumer of the commands does, so that the two
     /// never work on a hold at once; and the answer counts only in the history that it was asked in, while the
     /// consumer goes on in it.
-    async fn apply(&self, tx: &mut Tx, step: &Step, epoch: Uuid) -> Result<bool, StoreError> {
+    async fn apply(&self, mut tx: Tx, step: &Step, epoch: Uuid) -> Result<Finished<bool>> {
         if tx.mark_lock_running(CONSUMER).await?.is_none_or(|mark| mark.epoch != epoch) {
-            return Ok(false);
+            return Ok(tx.abandon(false));
         }
         let now = self.clock.now();
         tx.participant_read(&[step], now).await?;
-        let applied = participant::apply(tx, step).await?;
+        let applied = participant::apply(&mut tx, step).await?;
         let answer = Answer::to(step, &applied);
         let impossible = matches!(answer, Answer::Impossible { .. });
         if impossible {
@@ -175,11 +171,11 @@ impl Expiry {
             let id = EventId::from_uuid(self.ids.next());
             let headers =
                 Headers { traceparent: runtime::telemetry::current_traceparent(), ..Headers::default() };
-            let event = answer.event(tx, id, headers, id, now)?;
+            let event = answer.event(&mut tx, id, headers, id, now)?;
             tx.participant_write()?;
             tx.event_append(&event)?;
         }
-        Ok(!impossible)
+        Ok(tx.commit(!impossible))
     }
 
     fn complain(&self, hold: &Hold, now: OffsetDateTime, error: Option<&Error>) {

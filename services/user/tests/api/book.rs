@@ -93,7 +93,7 @@ impl Book {
         loop {
             let mut tx = self.begin().await;
             let outcome = match participant::apply(&mut tx, step).await {
-                Ok(applied) => tx.commit().await.map(|()| applied).map_err(StoreError::from),
+                Ok(applied) => tx.commit_now().await.map(|()| applied).map_err(StoreError::from),
                 Err(error) => {
                     tx.rollback().await;
                     Err(error)

@@ -67,7 +67,7 @@ impl OutboxHarness for Mongo {
     }
 
     async fn commit(&self, tx: Tx) -> Result<(), StoreError> {
-        Ok(tx.commit().await?)
+        Ok(tx.commit_now().await?)
     }
 
     async fn rollback(&self, tx: Tx) {

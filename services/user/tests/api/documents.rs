@@ -143,7 +143,7 @@ async fn a_transaction_that_its_owner_dropped_holds_nothing() {
     testkit::wait_until(within, "the dropped transaction's end", async || {
         let mut tx = store.begin("test").await?;
         append(&mut tx, &event).await?;
-        Ok::<_, events::StoreError>(tx.commit().await?)
+        Ok::<_, events::StoreError>(tx.commit_now().await?)
     })
     .await
     .unwrap();

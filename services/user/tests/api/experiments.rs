@@ -45,7 +45,7 @@ impl Experiment {
     async fn write(&self, clock: u8, aggregate: &str, version: i64) {
         let mut tx = self.begin().await;
         append(&mut tx, clock, aggregate, version).await;
-        tx.commit().await.unwrap();
+        tx.commit_now().await.unwrap();
     }
 
     fn outbox(&self) -> Collection<Document> {
@@ -162,7 +162,7 @@ async fn a_cursor_over_ids_loses_what_commits_late_and_the_sequencer_does_not() 
     experiment.write(2, "FAST", 1).await;
     assert_eq!(naive.poll().await, ["FAST1"]);
     assert_eq!(ours.poll().await, ["FAST1"]);
-    slow.commit().await.unwrap();
+    slow.commit_now().await.unwrap();
     experiment.write(3, "LATER", 1).await;
     assert_eq!(naive.poll().await, ["LATER1"], "the slow one is lost");
     assert_eq!(ours.poll().await, ["SLOW1", "LATER1"]);
@@ -237,7 +237,7 @@ async fn a_counter_in_the_transaction_makes_writers_conflict_and_appending_event
     let (mut one, mut two) = (experiment.begin().await, experiment.begin().await);
     append(&mut one, 1, "A", 1).await;
     append(&mut two, 2, "B", 1).await;
-    two.commit().await.unwrap();
-    one.commit().await.unwrap();
+    two.commit_now().await.unwrap();
+    one.commit_now().await.unwrap();
     assert_eq!(experiment.ours(100).await.poll().await, ["A1", "B1"]);
 }

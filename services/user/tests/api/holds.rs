@@ -22,7 +22,7 @@ async fn a_hold_is_told_with_its_events_and_with_what_it_entered_into_the_book()
     let after = async |command: Event| {
         let mut tx = store.begin("test").await.unwrap();
         effects().apply(&mut tx, &[command]).await.unwrap();
-        tx.commit().await.unwrap();
+        tx.commit_now().await.unwrap();
         let request = GetHoldRequest { transfer_id: pay.transfer_id.to_string() };
         harness.order_service().wallets().get_hold(request).await.unwrap().into_inner()
     };

@@ -23,7 +23,7 @@ impl ParticipantHarness for Harness {
     }
 
     async fn commit(&self, tx: Tx) -> Result<(), StoreError> {
-        Ok(tx.commit().await?)
+        Ok(tx.commit_now().await?)
     }
 
     async fn rollback(&self, tx: Tx) {
@@ -138,8 +138,8 @@ async fn of_two_inserts_of_one_hold_one_conflicts() {
     {
         assert_eq!(events::participant::apply(tx, step).await.unwrap().outcome, expected);
     }
-    one.commit().await.unwrap();
-    let met = two.commit().await.map_err(StoreError::from);
+    one.commit_now().await.unwrap();
+    let met = two.commit_now().await.map_err(StoreError::from);
     assert!(matches!(met, Err(StoreError::Transient(_))), "{met:?}");
     // The next try sees the hold.
     assert_eq!(outcome(&book, cancel).await, Outcome::Released);

@@ -86,7 +86,7 @@ impl Book {
     pub(crate) async fn consume(&self, run: &[Event]) -> Result<(), EffectError> {
         let mut tx = self.begin().await;
         match effects().apply(&mut tx, run).await {
-            Ok(()) => tx.commit().await.map_err(|error| StoreError::from(error).into()),
+            Ok(()) => tx.commit_now().await.map_err(|error| StoreError::from(error).into()),
             Err(error) => {
                 tx.rollback().await;
                 Err(error)
@@ -150,7 +150,7 @@ async fn a_step_is_made_at_the_time_of_the_injected_clock() {
     for command in [reserve(&pay), confirm(pay.transfer_id)] {
         let mut tx = book.store.begin("test").await.unwrap();
         effects.apply(&mut tx, &[command]).await.unwrap();
-        tx.commit().await.unwrap();
+        tx.commit_now().await.unwrap();
     }
     let at = bson::DateTime::from_time_0_3(at);
     let id = bson::Uuid::from(pay.transfer_id.uuid());
@@ -298,7 +298,7 @@ async fn a_run_that_meets_another_transaction_on_a_wallet_may_be_tried_again() {
     effects().apply(&mut open, &theirs).await.unwrap();
     let met = book.consume(&run).await;
     assert!(matches!(met, Err(EffectError::Transient(_))), "{met:?}");
-    open.commit().await.unwrap();
+    open.commit_now().await.unwrap();
     book.consume(&run).await.unwrap();
     assert_eq!((book.numbers(ann).await.held, book.numbers(bob).await.held), (1, 2));
 }
