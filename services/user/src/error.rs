@@ -51,6 +51,11 @@ impl Error {
         Failure::contention(cause).into()
     }
 
+    /// Whether a concurrent change got in the way.
+    pub(crate) const fn is_contention(&self) -> bool {
+        matches!(self, Self::Failure(Failure::Contention(_)))
+    }
+
     /// Whether the same may work in a moment.
     const fn is_transient(&self) -> bool {
         matches!(self, Self::Failure(failure) if failure.is_transient())

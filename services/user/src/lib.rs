@@ -1,17 +1,20 @@
 //! User service: users, their posts and their credit, on MongoDB.
 //!
-//! `grpc/` decodes and encodes, `app/` decides (one file for each changing rpc), `storage/` keeps; `domain/` is
-//! what holds anywhere. A change and the event that tells of it are one transaction, because writes exist on
-//! [`storage::Tx`] only. `workers.rs` starts what runs in the background.
+//! `grpc/` decodes and encodes, `app/` decides, `storage/` keeps, `domain/` is what holds anywhere: each of them by
+//! noun. `consumers/` and `transfers/` are what this service makes of the events of others. A change and the event that
+//! tells of it are one transaction, because writes exist on [`storage::Tx`] only. `workers.rs` starts what runs in the
+//! background.
 
 mod app;
 mod audit;
 pub mod clients;
 pub mod config;
+mod consumers;
 mod domain;
 pub mod error;
 mod grpc;
 mod operate;
+mod passwords;
 mod serve;
 pub mod storage;
 pub mod transfers;

@@ -7,11 +7,12 @@ use runtime::retry::{START_UP_WITHIN, start_up};
 use secrecy::{ExposeSecret as _, SecretString};
 use types::{Failure, SystemClock, SystemIds};
 
-use crate::app::{App, Bootstrapped, Hasher};
+use crate::app::{App, Bootstrapped};
 use crate::config::{MongoConfig, PasswordConfig};
 use crate::domain::user::UserRefused;
 use crate::error::Error;
 use crate::grpc;
+use crate::passwords::Hasher;
 use crate::serve::require_migrated;
 use crate::storage::{Applied, Shared, Store};
 

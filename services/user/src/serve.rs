@@ -13,10 +13,11 @@ use runtime::server::{Core, Service};
 use runtime::sessions::RemoteVerifier;
 use types::{Clock, IdSource};
 
-use crate::app::{App, Hasher};
+use crate::app::App;
 use crate::audit::Audits;
 use crate::clients::order::OrderClient;
 use crate::config::Config;
+use crate::passwords::Hasher;
 use crate::storage::{Schema, Shared, Store};
 use crate::workers::{self, Workers};
 use crate::{Error, grpc};

@@ -19,10 +19,10 @@ use secrecy::ExposeSecret as _;
 use tokio_util::sync::CancellationToken;
 use types::{Clock, IdSource};
 
-use crate::app::{STATISTICS_CONSUMER, Statistics, StatisticsSnapshot};
 use crate::clients::order::OrderClient;
 use crate::clients::order_statistics::StatisticsClient;
 use crate::config::Config;
+use crate::consumers::{STATISTICS_CONSUMER, Statistics, StatisticsSnapshot};
 use crate::serve::require_migrated;
 use crate::storage::{STREAM, Store, Tx};
 use crate::transfers::expiry::{Expiry, ExpiryOptions};

@@ -1,11 +1,9 @@
-//! Domain changes as events, and order service's events as domain changes: the only file of `app/` that knows their
-//! messages.
+//! Domain changes as events: the only file of `app/` that knows their messages.
 
-use api::order::v1::{OrderCancelled, OrderPaid, OrderPlaced, OrderTransferred};
 use api::user::v1::{
     CreditGranted, CreditSent, PostCreated, PostTransferred, UserCreated, UserDeactivated, UserRoleChanged,
 };
-use events::{Aggregate, EffectError, Event, Headers, NewEvent};
+use events::{Aggregate, Headers, NewEvent};
 use prost::{Message, Name};
 use types::{EventId, UserId};
 use uuid::Uuid;
@@ -112,39 +110,4 @@ impl App {
             Headers { traceparent: runtime::telemetry::current_traceparent(), tracestate: None, request_id };
         NewEvent::new(self.next_id::<EventId>(), aggregate, version, payload, headers, self.now())
     }
-}
-
-/// What an order's event means for the users' sums.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum OrderChange {
-    Placed { customer: UserId },
-    Paid { customer: UserId },
-    Cancelled { customer: UserId },
-    HandedOver { from: UserId, to: UserId },
-}
-
-/// Reads an event; `None` when it is of a type that changes no sum.
-pub(super) fn order_change(event: &Event) -> Result<Option<OrderChange>, EffectError> {
-    if let Some(placed) = read::<OrderPlaced>(event)? {
-        return Ok(Some(OrderChange::Placed { customer: user(&placed.customer_id)? }));
-    }
-    if let Some(paid) = read::<OrderPaid>(event)? {
-        return Ok(Some(OrderChange::Paid { customer: user(&paid.customer_id)? }));
-    }
-    if let Some(cancelled) = read::<OrderCancelled>(event)? {
-        return Ok(Some(OrderChange::Cancelled { customer: user(&cancelled.customer_id)? }));
-    }
-    if let Some(handed) = read::<OrderTransferred>(event)? {
-        let (from, to) = (user(&handed.from_user_id)?, user(&handed.to_user_id)?);
-        return Ok(Some(OrderChange::HandedOver { from, to }));
-    }
-    Ok(None)
-}
-
-fn read<M: Message + Name + Default>(event: &Event) -> Result<Option<M>, EffectError> {
-    event.decode::<M>().transpose().map_err(|error| EffectError::Permanent(error.into()))
-}
-
-fn user(text: &str) -> Result<UserId, EffectError> {
-    text.parse().map_err(|_| EffectError::Permanent(format!("{text:?} is not a user's id").into()))
 }

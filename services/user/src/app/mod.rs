@@ -1,44 +1,23 @@
-//! What can be asked of this service: one file for each use case that changes something, `queries.rs` for the
-//! rest. Callers come authenticated; whether an object is theirs is decided here.
+//! What can be asked of this service, by noun. Callers come authenticated; whether an object is theirs is decided
+//! here.
 
-mod bootstrap_admin;
-mod change_user_role;
-mod create_post;
-mod create_user;
-mod credit;
-mod deactivate_user;
 mod events;
-mod grant_credit;
-mod hasher;
-mod memory;
-mod queries;
-mod send_credit;
-mod statistics;
-mod statistics_snapshot;
-mod transfer_post;
-mod verify_password;
-mod wallet_queries;
+mod posts;
+mod users;
+mod wallets;
 
 use std::sync::Arc;
 
 use time::OffsetDateTime;
 use types::{Answer, Call, Clock, Failure, IdSource};
 
-pub use bootstrap_admin::Bootstrapped;
-pub(crate) use change_user_role::ChangeUserRole;
-pub(crate) use create_post::CreatePost;
-pub(crate) use create_user::{CreateUser, NewUser};
-pub(crate) use deactivate_user::DeactivateUser;
-pub(crate) use grant_credit::GrantCredit;
-pub(crate) use hasher::Hasher;
-pub(crate) use send_credit::SendCredit;
-pub(crate) use statistics::{CONSUMER as STATISTICS_CONSUMER, Statistics};
-pub(crate) use statistics_snapshot::StatisticsSnapshot;
-pub(crate) use transfer_post::TransferPost;
-pub(crate) use verify_password::VerifyPassword;
-pub(crate) use wallet_queries::ListWalletEntries;
+pub(crate) use posts::{CreatePost, TransferPost};
+pub use users::Bootstrapped;
+pub(crate) use users::{ChangeUserRole, CreateUser, DeactivateUser, NewUser, VerifyPassword};
+pub(crate) use wallets::{GrantCredit, ListWalletEntries, SendCredit};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::passwords::Hasher;
 use crate::storage::{Outcome, Store};
 
 /// The use cases. Cheap to clone.
@@ -87,6 +66,8 @@ async fn or_first_answer<T, F>(outcome: Result<T>, first: impl FnOnce() -> F) ->
 where
     F: Future<Output = Result<Option<T>>>,
 {
-    let Err(Error::Failure(Failure::Contention(_))) = outcome else { return outcome };
-    Ok(first().await?.ok_or(Failure::RequestInProgress)?)
+    match outcome {
+        Err(error) if error.is_contention() => Ok(first().await?.ok_or(Failure::RequestInProgress)?),
+        outcome => outcome,
+    }
 }

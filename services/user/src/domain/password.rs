@@ -83,7 +83,7 @@ impl fmt::Debug for Password {
 }
 
 /// A password's hash as a PHC string: the only thing that the database takes, so that no write path can store a
-/// password itself. Made by `app::hasher` alone, and read back from the database.
+/// password itself. Made by `passwords::Hasher` alone, and read back from the database.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct PasswordHash(String);
 

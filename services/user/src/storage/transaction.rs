@@ -46,8 +46,8 @@ impl Store {
     ///
     /// ```no_run
     /// # use user_service::{Result, storage::Store};
-    /// # async fn answer(store: &Store) -> Result<i32> {
-    /// store.transaction("answer", |tx| async move { Ok(tx.commit(42)) }).await
+    /// # async fn answer(store: &Store, name: &'static str) -> Result<i32> {
+    /// store.transaction(name, |tx| async move { Ok(tx.commit(42)) }).await
     /// # }
     /// ```
     ///
@@ -55,8 +55,8 @@ impl Store {
     ///
     /// ```compile_fail
     /// # use user_service::{Result, storage::Store};
-    /// # async fn answer(store: &Store) -> Result<i32> {
-    /// store.transaction("answer", |tx| async move { Ok(42) }).await
+    /// # async fn answer(store: &Store, name: &'static str) -> Result<i32> {
+    /// store.transaction(name, |tx| async move { Ok(42) }).await
     /// # }
     /// ```
     ///
@@ -114,7 +114,7 @@ impl Store {
                         fault::point!("business.committed", name);
                         Attempt::Over(Ok(value))
                     }
-                    Err(error) if is_contention(&error) => Attempt::NothingDone(error),
+                    Err(error) if error.is_contention() => Attempt::NothingDone(error),
                     Err(error) => Attempt::Over(Err(error)),
                 }
             }
@@ -126,7 +126,7 @@ impl Store {
             Err(error @ Error::Failure(Failure::Unavailable { .. })) => Attempt::NothingDone(error),
             Err(error) => {
                 session.abort().await;
-                if is_contention(&error) { Attempt::NothingDone(error) } else { Attempt::Over(Err(error)) }
+                if error.is_contention() { Attempt::NothingDone(error) } else { Attempt::Over(Err(error)) }
             }
         }
     }
@@ -138,10 +138,6 @@ enum Attempt<T> {
     Over(Result<T>),
     /// Nothing was committed, and the same may work in a moment.
     NothingDone(Error),
-}
-
-const fn is_contention(error: &Error) -> bool {
-    matches!(error, Error::Failure(Failure::Contention(_)))
 }
 
 /// Full jitter over the growth that MongoDB's drivers agree on.

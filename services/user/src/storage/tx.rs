@@ -12,9 +12,8 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::{Instant, sleep};
 
 use super::driver::{bounded, bounded_raw, classify, within};
-use super::participant::Working;
+use super::store::{Store, durable};
 use super::writes::Writes;
-use super::{Shared, Store, durable};
 use crate::error::{Error, Result};
 
 /// How long an unknown outcome of a commit is asked after. The server ends a transaction that was not committed
@@ -33,8 +32,6 @@ pub struct Tx {
     store: Store,
     /// Whether there is something for the sequencer.
     pub(super) appended: bool,
-    /// What the participant of transfers has read and not yet written.
-    pub(super) working: Working,
     /// What is still to be sent.
     pub(super) writes: Writes,
 }
@@ -70,13 +67,7 @@ impl Store {
             session.start_transaction().read_concern(ReadConcern::snapshot()).write_concern(durable());
         bounded(start).await?;
         let session = Arc::new(Mutex::new(session)).lock_owned().await;
-        Ok(Tx {
-            session,
-            store: self.clone(),
-            appended: false,
-            working: Working::default(),
-            writes: Writes::default(),
-        })
+        Ok(Tx { session, store: self.clone(), appended: false, writes: Writes::default() })
     }
 }
 
@@ -141,7 +132,7 @@ impl Tx {
             sleep(COMMIT_PAUSE).await;
         }
         if self.appended {
-            self.shared().appended.notify_one();
+            self.store.shared.appended.notify_one();
         }
         Ok(())
     }
@@ -149,10 +140,6 @@ impl Tx {
     /// Rolls back, and waits for it: what follows does not meet the locks of this one.
     pub async fn rollback(mut self) {
         abort(&mut self.session).await;
-    }
-
-    fn shared(&self) -> &Shared {
-        &self.store.shared
     }
 }
 

@@ -188,8 +188,8 @@ impl Tx {
         Ok(())
     }
 
-    /// Adds to the number of posts that a user owns, who must be active: anything else comes to
-    /// [`UserRefused::NotFound`] or [`UserRefused::Deactivated`].
+    /// Adds to the number of posts that a user owns, who must be active. [`Tx::flush_for_active`] says what else the
+    /// user is.
     pub(crate) fn user_post_count_add(&mut self, id: UserId, more: i64, now: OffsetDateTime) {
         let active = doc! { "_id": bson::Uuid::from(id.uuid()), "state": "active" };
         let change = doc! {
@@ -198,7 +198,24 @@ impl Tx {
         };
         let users = self.namespace(COLLECTION);
         let add = UpdateOneModel::builder().namespace(users).filter(active).update(change).build();
-        self.update_active(id, add);
+        self.update(add);
+    }
+
+    /// Sends what was collected. What comes to a conflict because one of these users is not active is refused with that.
+    pub(crate) async fn flush_for_active(&mut self, users: &[UserId]) -> Result<()> {
+        let Err(error) = self.flush().await else { return Ok(()) };
+        if !error.is_contention() {
+            return Err(error);
+        }
+        let states = self.user_state_list(users).await?;
+        for user in users {
+            match states.iter().find(|(id, _)| id == user) {
+                None => return Err(UserRefused::NotFound(*user).into()),
+                Some((_, UserState::Deactivated)) => return Err(UserRefused::Deactivated(*user).into()),
+                Some((_, UserState::Active)) => {}
+            }
+        }
+        Err(error)
     }
 }
 

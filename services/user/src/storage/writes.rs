@@ -4,11 +4,9 @@
 use bson::Document;
 use mongodb::error::{Error as DriverError, ErrorKind};
 use mongodb::options::{InsertOneModel, ReplaceOneModel, UpdateOneModel, WriteModel};
-use types::UserId;
 
 use super::Tx;
 use super::driver::{DUPLICATE_KEY, bounded_raw, classify};
-use crate::domain::user::{UserRefused, UserState};
 use crate::error::{Error, Result};
 
 /// What it means that a unique index refuses a write.
@@ -25,8 +23,6 @@ pub(super) struct Writes {
     models: Vec<WriteModel>,
     /// One for each model; `None` where nobody else can have written the key, so that a duplicate is a defect.
     duplicates: Vec<Option<OnDuplicate>>,
-    /// Whose documents are updated only while they are active.
-    active: Vec<UserId>,
 }
 
 impl Writes {
@@ -54,12 +50,6 @@ impl Tx {
         self.writes.push(update, Some(conflict));
     }
 
-    /// Updates the document of a user, which the filter finds only while the user is active.
-    pub(super) fn update_active(&mut self, user: UserId, update: UpdateOneModel) {
-        self.writes.active.push(user);
-        self.update(update);
-    }
-
     /// Replaces the one document that the filter finds. Where there is none, this is a conflict.
     pub(super) fn replace(&mut self, collection: &str, filter: Document, document: Document) {
         let namespace = self.namespace(collection);
@@ -73,11 +63,9 @@ impl Tx {
     /// of a transaction.
     ///
     /// # Errors
-    /// A conflict when a document is not what it was, what the write says when its key is there already, and a refusal
-    /// for a user who had to be active.
+    /// A conflict when a document is not what it was; what the write says when its key is there already.
     pub async fn flush(&mut self) -> Result<()> {
-        self.participant_write()?;
-        let Writes { models, duplicates, active } = std::mem::take(&mut self.writes);
+        let Writes { models, duplicates } = std::mem::take(&mut self.writes);
         if models.is_empty() {
             return Ok(());
         }
@@ -89,24 +77,7 @@ impl Tx {
         if usize::try_from(done.matched_count + done.upserted_count) == Ok(updates) {
             return Ok(());
         }
-        self.require_active(&active).await?;
         Err(Error::contention("a document is not what it was"))
-    }
-
-    /// Says what is wrong with the first of these users who is not active, in this transaction's snapshot.
-    async fn require_active(&mut self, users: &[UserId]) -> Result<()> {
-        if users.is_empty() {
-            return Ok(());
-        }
-        let states = self.user_state_list(users).await?;
-        for user in users {
-            match states.iter().find(|(id, _)| id == user) {
-                None => return Err(UserRefused::NotFound(*user).into()),
-                Some((_, UserState::Deactivated)) => return Err(UserRefused::Deactivated(*user).into()),
-                Some((_, UserState::Active)) => {}
-            }
-        }
-        Ok(())
     }
 }
 

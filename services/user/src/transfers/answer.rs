@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 use types::{EventId, TransferId};
 
 use crate::error::Result;
-use crate::storage::Tx;
+use crate::storage::{Participant, Tx};
 
 /// An answer to a step.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,7 +53,7 @@ impl Answer {
     /// The answer's event. `cause` names the step when the event cannot be the hold's.
     pub(super) fn event(
         &self,
-        tx: &mut Tx,
+        participant: &mut Participant<&mut Tx>,
         cause: EventId,
         headers: Headers,
         id: EventId,
@@ -64,7 +64,7 @@ impl Answer {
             // No tombstone, no hold to be an event of.
             Self::Released(_) if Flaw::NoTombstone.is_in() => (Aggregate::new("step", cause), 1),
             Self::Reserved(id) | Self::Refused(id, _) | Self::Posted(id) | Self::Released(id) => {
-                (Aggregate::new("hold", id), tx.hold_count_event(*id)?)
+                (Aggregate::new("hold", id), participant.hold_count_event(*id)?)
             }
         };
         let (event_type, payload) = self.message();

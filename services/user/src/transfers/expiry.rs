@@ -20,7 +20,7 @@ use super::CONSUMER;
 use super::answer::Answer;
 use crate::clients::order::{Decision, OrderClient};
 use crate::error::{Error, Result};
-use crate::storage::{Finished, Store, Tx};
+use crate::storage::{Finished, Participant, Store, Tx};
 
 const WORKER: &str = "hold_expiry";
 /// Longer than one page of holds takes.
@@ -155,8 +155,8 @@ impl Expiry {
             return Ok(tx.abandon(false));
         }
         let now = self.clock.now();
-        tx.participant_read(&[step], now).await?;
-        let applied = participant::apply(&mut tx, step).await?;
+        let mut participant = Participant::read(&mut tx, &[step], now).await?;
+        let applied = participant::apply(&mut participant, step).await?;
         let answer = Answer::to(step, &applied);
         let impossible = matches!(answer, Answer::Impossible { .. });
         if impossible {
@@ -171,8 +171,8 @@ impl Expiry {
             let id = EventId::from_uuid(self.ids.next());
             let headers =
                 Headers { traceparent: runtime::telemetry::current_traceparent(), ..Headers::default() };
-            let event = answer.event(&mut tx, id, headers, id, now)?;
-            tx.participant_write()?;
+            let event = answer.event(&mut participant, id, headers, id, now)?;
+            participant.write()?;
             tx.event_append(&event)?;
         }
         Ok(tx.commit(!impossible))

@@ -12,12 +12,12 @@ pub mod expiry;
 use std::fmt;
 use std::sync::Arc;
 
-use events::participant::{self, Step};
+use events::participant::Step;
 use events::{ConsumerId, EffectError, Effects, Event, Headers, NewEvent, StoreError};
 use time::OffsetDateTime;
 use types::{Clock, EventId, IdSource};
 
-use crate::storage::Tx;
+use crate::storage::{Participant, Tx};
 use answer::Answer;
 use command::Command;
 
@@ -48,11 +48,11 @@ impl TransferEffects {
     /// an operator who has a step sent again is waiting for one.
     async fn apply_one(
         &self,
-        tx: &mut Tx,
+        participant: &mut Participant<&mut Tx>,
         command: &Command<'_>,
         now: OffsetDateTime,
     ) -> Result<NewEvent, StoreError> {
-        let applied = participant::apply(tx, &command.step).await?;
+        let applied = events::participant::apply(participant, &command.step).await?;
         let answer = Answer::to(&command.step, &applied);
         if matches!(answer, Answer::Impossible { .. }) {
             tracing::error!(
@@ -65,7 +65,7 @@ impl TransferEffects {
         let (cause, asked) = (command.event.new.id, &command.event.new.headers);
         let traceparent = runtime::telemetry::continued(asked.traceparent.as_deref());
         let headers = Headers { traceparent, ..asked.clone() };
-        Ok(answer.event(tx, cause, headers, EventId::from_uuid(self.ids.next()), now)?)
+        Ok(answer.event(participant, cause, headers, EventId::from_uuid(self.ids.next()), now)?)
     }
 }
 
@@ -78,12 +78,12 @@ impl Effects<Tx> for TransferEffects {
         }
         let steps: Vec<&Step> = commands.iter().map(|command| &command.step).collect();
         let now = self.clock.now();
-        tx.participant_read(&steps, now).await?;
+        let mut participant = Participant::read(&mut *tx, &steps, now).await?;
         let mut answers = Vec::with_capacity(commands.len());
         for command in &commands {
-            answers.push(self.apply_one(tx, command, now).await?);
+            answers.push(self.apply_one(&mut participant, command, now).await?);
         }
-        tx.participant_write()?;
+        participant.write()?;
         for answer in &answers {
             tx.event_append(answer)?;
         }

@@ -10,8 +10,14 @@ use time::OffsetDateTime;
 use time::macros::datetime;
 use types::{Clock as _, Currency, Money, OrderId, SystemClock, TransferId, UserId};
 use user_service::config::MongoConfig;
-use user_service::storage::{Shared, Store, Tx};
+use user_service::storage::{Participant, Shared, Store, Tx};
 use uuid::Uuid;
+
+/// Commits what steps came to.
+pub(crate) async fn commit_steps(mut steps: Participant<Tx>) -> Result<(), StoreError> {
+    steps.write()?;
+    Ok(steps.into_tx().commit_now().await?)
+}
 
 /// A migrated database of its own.
 pub(crate) struct Book {
@@ -40,9 +46,12 @@ impl Book {
     }
 
     pub(crate) async fn begin(&self) -> Tx {
-        let mut tx = self.store.begin("test").await.unwrap();
-        tx.participant_begin(SystemClock.now());
-        tx
+        self.store.begin("test").await.unwrap()
+    }
+
+    /// Begins a transaction for steps of transfers.
+    pub(crate) async fn begin_steps(&self) -> Participant<Tx> {
+        Participant::new(self.begin().await, SystemClock.now())
     }
 
     /// Somebody who signed up. `state` is `active` or `deactivated`.
@@ -91,11 +100,11 @@ impl Book {
     /// One step in a transaction of its own, tried again while others are in the way.
     pub(crate) async fn apply(&self, step: &Step) -> Result<Applied, StoreError> {
         loop {
-            let mut tx = self.begin().await;
-            let outcome = match participant::apply(&mut tx, step).await {
-                Ok(applied) => tx.commit_now().await.map(|()| applied).map_err(StoreError::from),
+            let mut steps = self.begin_steps().await;
+            let outcome = match participant::apply(&mut steps, step).await {
+                Ok(applied) => commit_steps(steps).await.map(|()| applied),
                 Err(error) => {
-                    tx.rollback().await;
+                    steps.into_tx().rollback().await;
                     Err(error)
                 }
             };
@@ -118,9 +127,9 @@ impl Book {
     }
 
     pub(crate) async fn hold(&self, transfer_id: TransferId) -> Option<events::Hold> {
-        let mut tx = self.begin().await;
-        let hold = tx.hold_fetch(transfer_id).await.unwrap();
-        tx.rollback().await;
+        let mut steps = self.begin_steps().await;
+        let hold = steps.hold_fetch(transfer_id).await.unwrap();
+        steps.into_tx().rollback().await;
         hold
     }
 
@@ -170,7 +179,8 @@ pub(crate) fn eur() -> Currency {
 /// Appends an event and sends it, so that it lies in a transaction that is not committed. A read goes before it, as in
 /// the service: the stand-in for MongoDB takes no bulk write as the first statement of a transaction.
 pub(crate) async fn append(tx: &mut Tx, event: &NewEvent) -> Result<(), StoreError> {
-    tx.hold_fetch(TransferId::from_uuid(Uuid::nil())).await?;
+    let mut steps = Participant::new(&mut *tx, SystemClock.now());
+    steps.hold_fetch(TransferId::from_uuid(Uuid::nil())).await?;
     tx.event_append(event)?;
     Ok(tx.flush().await?)
 }

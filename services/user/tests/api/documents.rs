@@ -3,7 +3,7 @@
 use bson::{Document, doc};
 use testkit::TestMongo;
 use user_service::config::MongoConfig;
-use user_service::storage::{Schema, Shared, Store};
+use user_service::storage::{Participant, Schema, Shared, Store};
 use uuid::Uuid;
 
 use crate::book::append;
@@ -62,9 +62,9 @@ async fn reads_are_the_primarys_whatever_the_url_says() {
     let store = Store::connect(&config, Shared::default()).await.unwrap();
     // A transaction with any other read preference is refused by the driver.
     let mut tx = store.begin("test").await.unwrap();
-    tx.participant_begin(time::OffsetDateTime::UNIX_EPOCH);
+    let mut participant = Participant::new(&mut tx, time::OffsetDateTime::UNIX_EPOCH);
     let transfer_id = types::TransferId::from_uuid(Uuid::now_v7());
-    assert_eq!(events::ParticipantTx::hold_fetch(&mut tx, transfer_id).await.unwrap(), None);
+    assert_eq!(events::ParticipantTx::hold_fetch(&mut participant, transfer_id).await.unwrap(), None);
     tx.rollback().await;
 }
 

@@ -3,9 +3,9 @@
 use events::conformance::participant::{Balance, ParticipantHarness};
 use events::{Direction, Hold, HoldSpec, HoldState, Outcome, Refusal, Step, StoreError};
 use types::{BALANCE_MAX, Money, TransferId, UserId};
-use user_service::storage::Tx;
+use user_service::storage::{Participant, Tx};
 
-use crate::book::{Book, Numbers, spec};
+use crate::book::{Book, Numbers, commit_steps, spec};
 
 pub(crate) struct Harness(Book);
 
@@ -16,18 +16,18 @@ impl Harness {
 }
 
 impl ParticipantHarness for Harness {
-    type Tx = Tx;
+    type Tx = Participant<Tx>;
 
-    async fn begin(&self) -> Result<Tx, StoreError> {
-        Ok(self.0.begin().await)
+    async fn begin(&self) -> Result<Participant<Tx>, StoreError> {
+        Ok(self.0.begin_steps().await)
     }
 
-    async fn commit(&self, tx: Tx) -> Result<(), StoreError> {
-        Ok(tx.commit_now().await?)
+    async fn commit(&self, steps: Participant<Tx>) -> Result<(), StoreError> {
+        commit_steps(steps).await
     }
 
-    async fn rollback(&self, tx: Tx) {
-        tx.rollback().await;
+    async fn rollback(&self, steps: Participant<Tx>) {
+        steps.into_tx().rollback().await;
     }
 
     async fn open(&self, funds: Money) -> UserId {
@@ -130,7 +130,7 @@ async fn of_two_inserts_of_one_hold_one_conflicts() {
     let book = Book::open().await;
     let ann = book.rich(100).await;
     let reserve = spec(ann, Direction::Debit, 10);
-    let (mut one, mut two) = (book.begin().await, book.begin().await);
+    let (mut one, mut two) = (book.begin_steps().await, book.begin_steps().await);
     // The wallet is not what they meet on: a cancel of a transfer that is not there touches none.
     let cancel = Step::Cancel(reserve.transfer_id);
     for (tx, step, expected) in
@@ -138,8 +138,8 @@ async fn of_two_inserts_of_one_hold_one_conflicts() {
     {
         assert_eq!(events::participant::apply(tx, step).await.unwrap().outcome, expected);
     }
-    one.commit_now().await.unwrap();
-    let met = two.commit_now().await.map_err(StoreError::from);
+    commit_steps(one).await.unwrap();
+    let met = commit_steps(two).await;
     assert!(matches!(met, Err(StoreError::Transient(_))), "{met:?}");
     // The next try sees the hold.
     assert_eq!(outcome(&book, cancel).await, Outcome::Released);

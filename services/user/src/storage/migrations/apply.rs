@@ -9,8 +9,9 @@ use uuid::Uuid;
 
 use super::file::{Collection, Consumer, Index, Migration};
 use crate::error::Result;
+use crate::storage::Store;
+use crate::storage::backbone::lease;
 use crate::storage::driver::{bounded, classify, code, within};
-use crate::storage::{Store, lease};
 
 const NAMESPACE_EXISTS: i32 = 48;
 /// `CannotCreateIndex` and `CommandNotSupported`: what a server says that lacks a kind of index.

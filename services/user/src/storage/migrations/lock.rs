@@ -7,8 +7,9 @@ use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
+use crate::storage::backbone::lease;
 use crate::storage::driver::{bounded, bounded_raw, classify, is_duplicate_key};
-use crate::storage::{SERVER_TIME, Store, lease};
+use crate::storage::{SERVER_TIME, Store};
 
 const COLLECTION: &str = "migration_lock";
 const ID: &str = "migrations";

@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 
+use api::order::v1::{OrderCancelled, OrderPaid, OrderPlaced, OrderTransferred};
 use events::{ConsumerId, EffectError, Effects, Event};
+use prost::{Message, Name};
 use types::UserId;
 
-use super::events::{OrderChange, order_change};
 use crate::domain::user::OrderStatistics;
 use crate::storage::Tx;
 
@@ -52,4 +53,39 @@ fn add_up(run: &[Event]) -> Result<BTreeMap<UserId, OrderStatistics>, EffectErro
         }
     }
     Ok(sums)
+}
+
+/// What an order's event means for the users' sums.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OrderChange {
+    Placed { customer: UserId },
+    Paid { customer: UserId },
+    Cancelled { customer: UserId },
+    HandedOver { from: UserId, to: UserId },
+}
+
+/// Reads an event; `None` when it is of a type that changes no sum.
+fn order_change(event: &Event) -> Result<Option<OrderChange>, EffectError> {
+    if let Some(placed) = read::<OrderPlaced>(event)? {
+        return Ok(Some(OrderChange::Placed { customer: user(&placed.customer_id)? }));
+    }
+    if let Some(paid) = read::<OrderPaid>(event)? {
+        return Ok(Some(OrderChange::Paid { customer: user(&paid.customer_id)? }));
+    }
+    if let Some(cancelled) = read::<OrderCancelled>(event)? {
+        return Ok(Some(OrderChange::Cancelled { customer: user(&cancelled.customer_id)? }));
+    }
+    if let Some(handed) = read::<OrderTransferred>(event)? {
+        let (from, to) = (user(&handed.from_user_id)?, user(&handed.to_user_id)?);
+        return Ok(Some(OrderChange::HandedOver { from, to }));
+    }
+    Ok(None)
+}
+
+fn read<M: Message + Name + Default>(event: &Event) -> Result<Option<M>, EffectError> {
+    event.decode::<M>().transpose().map_err(|error| EffectError::Permanent(error.into()))
+}
+
+fn user(text: &str) -> Result<UserId, EffectError> {
+    text.parse().map_err(|_| EffectError::Permanent(format!("{text:?} is not a user's id").into()))
 }

@@ -9,9 +9,10 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::driver::{bounded, bounded_raw, classify, is_duplicate_key};
-use super::{SERVER_TIME, Store, lease, to_time};
+use super::lease;
 use crate::error::Result;
+use crate::storage::driver::{bounded, bounded_raw, classify, is_duplicate_key};
+use crate::storage::{SERVER_TIME, Store, to_time};
 
 const COLLECTION: &str = "worker_lease";
 

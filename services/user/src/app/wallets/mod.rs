@@ -1,9 +1,17 @@
-//! Reading wallets, their books, holds, and the sums over all of it.
+//! Wallets: what moves credit has a file of its own; reading wallets, their books, holds, and the sums over all of it is
+//! here.
+
+mod credit;
+mod grant_credit;
+mod send_credit;
 
 use auth::Person;
 use types::{Role, TransferId, UserId};
 
-use super::App;
+pub(crate) use grant_credit::GrantCredit;
+pub(crate) use send_credit::SendCredit;
+
+use super::{App, or_first_answer};
 use crate::domain::ledger::{TrialBalanceLine, WalletEntry};
 use crate::domain::user::UserRefused;
 use crate::domain::wallet::{HoldNotFound, Wallet, WalletKey};

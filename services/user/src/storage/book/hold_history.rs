@@ -9,10 +9,10 @@ use uuid::Uuid;
 
 use super::audit::sides_of;
 use super::ledger::{DEBIT, ENTRIES, EntryId};
-use super::outbox::OUTBOX;
 use super::wallets::currency;
-use super::{SERVER_TIME, Store, bounded, to_time};
 use crate::error::{Error, Result};
+use crate::storage::backbone::outbox::OUTBOX;
+use crate::storage::{SERVER_TIME, Store, bounded, to_time};
 
 /// What is known of a hold's past.
 #[derive(Debug, Clone, PartialEq, Eq)]

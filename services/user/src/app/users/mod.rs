@@ -1,10 +1,21 @@
-//! What is read and changes nothing.
+//! Users: one file for each use case that changes something; reading them is here.
+
+mod bootstrap;
+mod change_role;
+mod create;
+mod deactivate;
+mod verify_password;
 
 use events::Head;
-use types::{PostId, UserId};
+use types::UserId;
 
-use super::App;
-use crate::domain::post::{Post, PostRefused};
+pub use bootstrap::Bootstrapped;
+pub(crate) use change_role::ChangeUserRole;
+pub(crate) use create::{CreateUser, NewUser};
+pub(crate) use deactivate::DeactivateUser;
+pub(crate) use verify_password::VerifyPassword;
+
+use super::{App, or_first_answer};
 use crate::domain::user::{Profile, User, UserRefused};
 use crate::error::{Error, Result};
 use crate::storage::STREAM;
@@ -20,11 +31,6 @@ impl App {
         let (user, statistics) =
             tokio::try_join!(self.store.user_fetch(id), self.store.statistics_fetch(id))?;
         Ok(Profile { user: user.ok_or(UserRefused::NotFound(id))?, statistics })
-    }
-
-    /// A post.
-    pub(crate) async fn get_post(&self, id: PostId) -> Result<Post> {
-        Ok(self.store.post_fetch(id).await?.ok_or(PostRefused::NotFound(id))?)
     }
 
     /// Where this service's stream stands: what a snapshot is taken after.

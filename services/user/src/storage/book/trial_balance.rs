@@ -12,11 +12,11 @@ use types::{Currency, PostingId};
 use super::audit::{CHECKPOINTS, SideRow, SumRow, sides_of, sums_of};
 use super::ledger::{CREDIT, DEBIT, ENTRIES, EntryId};
 use super::wallets::{KeyRow, WALLETS, wallet_id};
-use super::{Tx, bounded};
 use crate::domain::audit::{StoredSide, Sums, WALLETS as WALLET_ACCOUNT};
 use crate::domain::ledger::{Kind, TrialBalanceLine};
 use crate::domain::wallet::WalletKey;
 use crate::error::Result;
+use crate::storage::{Tx, bounded};
 
 /// Wallets whose new entries are asked for at once, and postings whose sides are.
 const AT_ONCE: usize = 200;

@@ -11,12 +11,12 @@ use mongodb::options::{Hint, ReturnDocument};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::driver::bounded;
-use super::event_log::STREAM;
 use super::lease::{self, CONSUMERS, LEASES, StreamRow, owned, until};
+use super::log::STREAM;
 use super::outbox::{EventRow, OUTBOX};
-use super::{SERVER_TIME, Store, Tx};
 use crate::error::{Error, Result};
+use crate::storage::driver::bounded;
+use crate::storage::{SERVER_TIME, Store, Tx};
 
 /// More statements than this are not sent in one command, so that a step stays far from the server's time limit
 /// for a transaction.

@@ -12,15 +12,15 @@ use mongodb::options::{UpdateOneModel, WriteModel};
 use serde::Deserialize;
 use types::{Money, OrderId, PostingId, TransferId, UserId};
 
-use super::driver::bounded_raw;
 use super::holds::{HOLDS, HoldRow, StoredHold};
 use super::ledger::{CREDIT, DEBIT, ENTRIES, EntryId, EntryRow, POSTINGS};
 use super::wallets::{KeyRow, WALLETS, WalletRow, binary, conflict_on_duplicate, currency, hash, wallet_id};
-use super::{SERVER_TIME, Store, Tx, bounded};
 use crate::domain::audit::{StoredPosting, StoredSide, Sums};
 use crate::domain::ledger::WalletEntry;
 use crate::domain::wallet::{Wallet, WalletKey};
 use crate::error::{Error, Result};
+use crate::storage::driver::bounded_raw;
+use crate::storage::{SERVER_TIME, Store, Tx, bounded};
 
 pub(super) const CHECKPOINTS: &str = "audit_wallet";
 const SUMS: &str = "audit_sum";

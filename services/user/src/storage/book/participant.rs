@@ -1,13 +1,14 @@
 //! The participant's side of `events::participant`, on MongoDB.
 //!
-//! A run of commands reads what it needs at once ([`Tx::participant_read`]), works on that, and writes what has
-//! become of it with the transaction's other writes ([`Tx::participant_write`], at the latest when they are sent): a
+//! A run of commands reads what it needs at once ([`Participant::read`]), works on that, and writes what has
+//! become of it with the transaction's other writes ([`Participant::write`]): a
 //! handful of exchanges with the server, however many commands. Nothing is lost by it, because here a lock is a write
 //! and conflicts are found when the transaction writes, whatever came before: two transactions that change one hold or
 //! one wallet both write its document, on the condition that it is as they read it, and two that find none both insert
 //! it. One of them conflicts and tries again on what the other left. Wallets are written before holds, each by id, and
 //! both before their events: whoever comes second has to meet a conflict and no event that is there already.
 
+use std::borrow::BorrowMut;
 use std::collections::BTreeMap;
 
 use bson::doc;
@@ -19,23 +20,24 @@ use time::OffsetDateTime;
 use types::{PostingId, TransferId, UserId};
 
 use super::holds::{HOLDS, HoldRow, StoredHold, by_id, hold_change, hold_row};
-use super::writes::conflict;
-use super::{Tx, bounded};
 use crate::domain::ledger::{Memo, Posting};
 use crate::domain::user::UserState;
 use crate::domain::wallet::{Change, Wallet, WalletKey};
 use crate::error::{Error, Result};
+use crate::storage::writes::conflict;
+use crate::storage::{Tx, bounded};
 
-/// What a transaction has read and not yet written.
-#[derive(Debug, Default)]
-pub(super) struct Working {
+/// The steps of transfers in one transaction: what they have read and not yet written.
+#[derive(Debug)]
+pub struct Participant<T> {
+    tx: T,
+    /// When the steps are made.
+    now: OffsetDateTime,
     holds: BTreeMap<TransferId, HoldCopy>,
     wallets: BTreeMap<WalletKey, WalletCopy>,
     /// `None` for somebody who is no user.
     users: BTreeMap<UserId, Option<UserState>>,
     postings: Vec<Posting>,
-    /// When the steps are made.
-    now: Option<OffsetDateTime>,
 }
 
 /// A hold, or that there is none.
@@ -59,17 +61,19 @@ impl HoldCopy {
     }
 }
 
-impl Tx {
-    /// Steps are made at this time from now on. None can be before it is told.
-    pub fn participant_begin(&mut self, now: OffsetDateTime) {
-        self.working.now = Some(now);
+impl<T: BorrowMut<Tx>> Participant<T> {
+    /// Steps that are made at this time.
+    pub fn new(tx: T, now: OffsetDateTime) -> Self {
+        let (holds, wallets, users) = Default::default();
+        Self { tx, now, holds, wallets, users, postings: Vec::new() }
     }
 
-    /// Begins steps at this time, and reads all that they are about, in one exchange for each collection.
-    pub(crate) async fn participant_read(&mut self, steps: &[&Step], now: OffsetDateTime) -> Result<()> {
-        self.participant_begin(now);
+    /// Steps that are made at this time, with all that they are about, which is read in one exchange for each
+    /// collection.
+    pub(crate) async fn read(tx: T, steps: &[&Step], now: OffsetDateTime) -> Result<Self> {
+        let mut participant = Self::new(tx, now);
         let transfers: Vec<TransferId> = steps.iter().map(|step| step.transfer_id()).collect();
-        self.holds_read(&transfers).await?;
+        participant.holds_read(&transfers).await?;
         let (mut wallets, mut users) = (Vec::new(), Vec::new());
         for step in steps {
             if let Step::Reserve(spec) = step {
@@ -77,15 +81,16 @@ impl Tx {
                 wallets.push(WalletKey::of(spec.owner, spec.amount));
             }
         }
-        let held = transfers.iter().filter_map(|id| self.working.holds.get(id)?.hold.as_ref()?.spec.as_ref());
+        let held = transfers.iter().filter_map(|id| participant.holds.get(id)?.hold.as_ref()?.spec.as_ref());
         wallets.extend(held.map(|spec| WalletKey::of(spec.owner, spec.amount)));
-        self.users_read(&users).await?;
-        self.wallets_read(&wallets).await
+        participant.users_read(&users).await?;
+        participant.wallets_read(&wallets).await?;
+        Ok(participant)
     }
 
     /// Counts one more event of a hold, and tells which it is.
     pub(crate) fn hold_count_event(&mut self, transfer_id: TransferId) -> Result<i64> {
-        match self.working.holds.get_mut(&transfer_id) {
+        match self.holds.get_mut(&transfer_id) {
             Some(copy) if copy.hold.is_some() => {
                 copy.event_version += 1;
                 Ok(copy.event_version)
@@ -95,92 +100,89 @@ impl Tx {
     }
 
     /// Writes all that has changed. What was written can go on changing.
-    pub(crate) fn participant_write(&mut self) -> Result<()> {
-        let mut working = std::mem::take(&mut self.working);
-        let outcome = self.working_write(&mut working);
-        self.working = working;
-        outcome
-    }
-
-    fn working_write(&mut self, working: &mut Working) -> Result<()> {
-        for copy in working.wallets.values_mut().filter(|copy| copy.before != copy.now) {
-            self.wallet_update(&copy.before, &copy.now);
+    pub fn write(&mut self) -> Result<()> {
+        let tx = self.tx.borrow_mut();
+        for copy in self.wallets.values_mut().filter(|copy| copy.before != copy.now) {
+            tx.wallet_update(&copy.before, &copy.now);
             copy.before = copy.now.clone();
         }
-        let now = working.now;
-        for (id, copy) in &mut working.holds {
+        for (id, copy) in &mut self.holds {
             let Some(hold) = copy.hold.as_ref().filter(|_| !copy.is_written()) else { continue };
-            let now = now.ok_or_else(timeless)?;
             match copy.stored {
                 None => {
-                    let row = hold_row(hold, copy.event_version, now)?;
-                    self.insert(HOLDS, row, Some(conflict));
+                    let row = hold_row(hold, copy.event_version, self.now)?;
+                    tx.insert(HOLDS, row, Some(conflict));
                 }
                 Some((version, event_version)) => {
                     let mut before = by_id(*id);
                     before.extend(doc! { "version": version, "event_version": event_version });
-                    let changed_at = (version != hold.version).then_some(now);
+                    let changed_at = (version != hold.version).then_some(self.now);
                     let change = hold_change(hold, copy.event_version, changed_at);
-                    let holds = self.namespace(HOLDS);
+                    let holds = tx.namespace(HOLDS);
                     let update = UpdateOneModel::builder().namespace(holds).filter(before).update(change);
-                    self.update(update.build());
+                    tx.update(update.build());
                 }
             }
             copy.stored = Some((hold.version, copy.event_version));
         }
-        for posting in working.postings.drain(..) {
-            self.posting_insert(&posting, None);
+        for posting in self.postings.drain(..) {
+            tx.posting_insert(&posting, None);
         }
         Ok(())
     }
 
+    /// The transaction, for what else is done in it. What has changed is to be written before.
+    pub fn into_tx(self) -> T {
+        self.tx
+    }
+
     async fn holds_read(&mut self, ids: &[TransferId]) -> Result<()> {
-        let unread = unread(ids, &self.working.holds);
+        let unread = unread(ids, &self.holds);
         if unread.is_empty() {
             return Ok(());
         }
         let filter: Vec<bson::Uuid> = unread.iter().map(|id| id.uuid().into()).collect();
-        let (holds, session) = self.on::<HoldRow>(HOLDS);
+        let (holds, session) = self.tx.borrow_mut().on::<HoldRow>(HOLDS);
         let mut rows = bounded(holds.find(doc! { "_id": { "$in": filter } }).session(&mut *session)).await?;
         let rows: Vec<HoldRow> = bounded(rows.stream(session).try_collect()).await?;
-        self.working.holds.extend(unread.into_iter().map(|id| (id, HoldCopy::default())));
+        self.holds.extend(unread.into_iter().map(|id| (id, HoldCopy::default())));
         for row in rows {
             let event_version = row.event_version;
             let hold = StoredHold::try_from(row)?.hold;
             let stored = Some((hold.version, event_version));
             let copy = HoldCopy { stored, event_version, hold: Some(hold.clone()) };
-            self.working.holds.insert(hold.transfer_id, copy);
+            self.holds.insert(hold.transfer_id, copy);
         }
         Ok(())
     }
 
     async fn wallets_read(&mut self, keys: &[WalletKey]) -> Result<()> {
-        let unread = unread(keys, &self.working.wallets);
+        let unread = unread(keys, &self.wallets);
         if unread.is_empty() {
             return Ok(());
         }
-        for wallet in self.wallet_list(&unread).await? {
+        for wallet in self.tx.borrow_mut().wallet_list(&unread).await? {
             let copy = WalletCopy { before: wallet.clone(), now: wallet };
-            self.working.wallets.insert(copy.now.key, copy);
+            self.wallets.insert(copy.now.key, copy);
         }
         Ok(())
     }
 
     async fn users_read(&mut self, ids: &[UserId]) -> Result<()> {
-        let unread = unread(ids, &self.working.users);
+        let unread = unread(ids, &self.users);
         if unread.is_empty() {
             return Ok(());
         }
-        let states = self.user_state_list(&unread).await?;
-        self.working.users.extend(unread.into_iter().map(|id| (id, None)));
-        self.working.users.extend(states.into_iter().map(|(id, state)| (id, Some(state))));
+        let states = self.tx.borrow_mut().user_state_list(&unread).await?;
+        self.users.extend(unread.into_iter().map(|id| (id, None)));
+        self.users.extend(states.into_iter().map(|(id, state)| (id, Some(state))));
         Ok(())
     }
 
     async fn wallet_of(&mut self, spec: &HoldSpec) -> Result<&mut Wallet> {
         let key = WalletKey::of(spec.owner, spec.amount);
         self.wallets_read(&[key]).await?;
-        let copy = self.working.wallets.get_mut(&key);
+        let copy = self.wallets.get_mut(&key);
         copy.map(|copy| &mut copy.now).ok_or_else(|| Error::internal(format!("wallet {key:?} was not read")))
     }
 
@@ -188,7 +190,7 @@ impl Tx {
     /// arrive somewhere.
     async fn wallet_reserve(&mut self, spec: &HoldSpec) -> Result<Result<(), Refusal>> {
         self.users_read(&[spec.owner]).await?;
-        let Some(state) = self.working.users.get(&spec.owner).copied().flatten() else {
+        let Some(state) = self.users.get(&spec.owner).copied().flatten() else {
             return Ok(Err(Refusal::UserNotFound));
         };
         let amount = spec.amount.minor_units;
@@ -210,7 +212,7 @@ impl Tx {
     }
 
     async fn wallet_post(&mut self, spec: &HoldSpec) -> Result<()> {
-        let now = self.working.now.ok_or_else(timeless)?;
+        let now = self.now;
         let wallet = self.wallet_of(spec).await?;
         require_held(wallet, spec)?;
         let id = PostingId::from_uuid(spec.transfer_id.uuid());
@@ -219,13 +221,9 @@ impl Tx {
             Direction::Debit => Posting::payment(memo, wallet, spec.order_id),
             Direction::Credit => Posting::refund(memo, wallet, spec.order_id),
         };
-        self.working.postings.push(posting);
+        self.postings.push(posting);
         Ok(())
     }
-}
-
-fn timeless() -> Error {
-    Error::internal("a step of a transfer was made before its time was told")
 }
 
 /// Those of `wanted` that were not read yet, each once, in order.
@@ -256,10 +254,10 @@ fn require_held(wallet: &Wallet, spec: &HoldSpec) -> Result<()> {
     Err(Error::internal(format!("transfer {} is held and its wallet has not set it aside", spec.transfer_id)))
 }
 
-impl ParticipantTx for Tx {
+impl<T: BorrowMut<Tx> + Send> ParticipantTx for Participant<T> {
     async fn hold_fetch(&mut self, transfer_id: TransferId) -> Result<Option<Hold>, StoreError> {
         self.holds_read(&[transfer_id]).await?;
-        Ok(self.working.holds.get(&transfer_id).and_then(|copy| copy.hold.clone()))
+        Ok(self.holds.get(&transfer_id).and_then(|copy| copy.hold.clone()))
     }
 
     async fn hold_insert(&mut self, hold: &Hold) -> Result<(), StoreError> {
@@ -268,7 +266,7 @@ impl ParticipantTx for Tx {
 
     async fn hold_update(&mut self, hold: &Hold) -> Result<(), StoreError> {
         self.holds_read(&[hold.transfer_id]).await?;
-        self.working.holds.entry(hold.transfer_id).or_default().hold = Some(hold.clone());
+        self.holds.entry(hold.transfer_id).or_default().hold = Some(hold.clone());
         Ok(())
     }
 

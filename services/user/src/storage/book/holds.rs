@@ -8,8 +8,8 @@ use time::OffsetDateTime;
 use types::{Money, OrderId, TransferId, UserId};
 
 use super::wallets::currency;
-use super::{SERVER_TIME, Store, bounded, from_time, to_time};
 use crate::error::{Error, Result};
+use crate::storage::{SERVER_TIME, Store, bounded, from_time, to_time};
 
 pub(super) const HOLDS: &str = "hold";
 

@@ -14,10 +14,10 @@ use serde::{Deserialize, Serialize};
 use types::EventId;
 use uuid::Uuid;
 
-use super::driver::{bounded, bounded_raw, classify, is_duplicate_key};
 use super::lease::until;
-use super::{SERVER_TIME, Store, Tx};
 use crate::error::Result;
+use crate::storage::driver::{bounded, bounded_raw, classify, is_duplicate_key};
+use crate::storage::{SERVER_TIME, Store, Tx};
 
 const COLLECTION: &str = "consumer_mark";
 

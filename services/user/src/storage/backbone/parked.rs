@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 use types::EventId;
 use uuid::Uuid;
 
-use super::driver::bounded;
 use super::outbox::EventRow;
-use super::{SERVER_TIME, Store, Tx, to_time};
 use crate::error::{Error, Result};
+use crate::storage::driver::bounded;
+use crate::storage::{SERVER_TIME, Store, Tx, to_time};
 
 const COLLECTION: &str = "parked_event";
 /// Events that operators dropped; documents are only ever added.

@@ -51,6 +51,7 @@ impl App {
         tx.user_post_count_add(caller.user_id, -1, now);
         tx.event_append(&self.post_transferred(&post, caller.user_id, call.key.request_id))?;
         tx.request_insert(call, &post, now, Keep::ThirtyDays)?;
+        tx.flush_for_active(&[wish.to, caller.user_id]).await?;
         Ok(tx.commit(Answer::first(post)))
     }
 }

@@ -7,12 +7,12 @@ use serde::Deserialize;
 use types::{Call, Fingerprint, PostingId, RequestKey, UserId};
 
 use super::wallets::{WALLETS, binary, currency, hash, wallet_id, wallet_write};
-use super::writes::conflict;
-use super::{SERVER_TIME, Store, Tx, bounded, from_time, to_time};
 use crate::domain::audit::WALLETS as WALLET_ACCOUNT;
 use crate::domain::ledger::{Kind, Posting, Side, WalletEntry};
 use crate::domain::wallet::{Wallet, WalletKey};
 use crate::error::{Error, Result};
+use crate::storage::writes::conflict;
+use crate::storage::{SERVER_TIME, Store, Tx, bounded, from_time, to_time};
 
 pub(super) const POSTINGS: &str = "posting";
 pub(super) const ENTRIES: &str = "entry";
@@ -209,9 +209,9 @@ mod tests {
     use testkit::TestMongo;
     use uuid::Uuid;
 
-    use super::super::Shared;
     use super::*;
     use crate::config::MongoConfig;
+    use crate::storage::Shared;
 
     #[tokio::test]
     async fn the_posting_of_a_request_is_found_by_its_index() {

@@ -17,13 +17,13 @@ use serde::{Deserialize, Serialize};
 use types::{EventId, Failure};
 use uuid::Uuid;
 
-use super::driver::{bounded, bounded_raw, classify, is_duplicate_key};
-use super::event_log::STREAM;
-use super::{SERVER_TIME, Store};
+use super::log::STREAM;
 use crate::error::{Error, Result};
+use crate::storage::driver::{bounded, bounded_raw, classify, is_duplicate_key};
+use crate::storage::{SERVER_TIME, Store};
 
 pub(super) const LEASES: &str = "outbox_lease";
-pub(super) const CONSUMERS: &str = "outbox_consumer";
+pub(in crate::storage) const CONSUMERS: &str = "outbox_consumer";
 
 /// A stream: who stamps it, and how far it is.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -64,7 +64,7 @@ impl From<StreamRow> for Lease {
 
 /// Counts a client's connections: each may have led to another replica set than those before it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Connections(Arc<Counts>);
+pub(in crate::storage) struct Connections(Arc<Counts>);
 
 #[derive(Debug, Default)]
 struct Counts {
@@ -74,7 +74,7 @@ struct Counts {
 
 impl Connections {
     /// What the driver tells of new ones.
-    pub(super) fn handler(&self) -> EventHandler<CmapEvent> {
+    pub(in crate::storage) fn handler(&self) -> EventHandler<CmapEvent> {
         let counts = Arc::clone(&self.0);
         EventHandler::callback(move |event| {
             if matches!(event, CmapEvent::ConnectionReady(_)) {
@@ -98,7 +98,7 @@ impl Connections {
 }
 
 /// Makes a stream if it is not there.
-pub(super) async fn stream_create(store: &Store, stream: &str) -> Result<()> {
+pub(in crate::storage) async fn stream_create(store: &Store, stream: &str) -> Result<()> {
     let row = StreamRow {
         stream: stream.to_owned(),
         epoch: Uuid::new_v4().into(),
@@ -188,7 +188,7 @@ pub(super) fn owned(lease: &Lease) -> Document {
 }
 
 /// When a lease that is taken now runs out, as an expression.
-pub(super) fn until(duration: Duration) -> Document {
+pub(in crate::storage) fn until(duration: Duration) -> Document {
     let amount = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
     doc! { "$dateAdd": { "startDate": "$$NOW", "unit": "millisecond", "amount": amount } }
 }

@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 use types::EventId;
 use uuid::Uuid;
 
-use super::{Tx, from_time, to_time};
 use crate::error::{Error, Result};
+use crate::storage::{Tx, from_time, to_time};
 
-pub(super) const OUTBOX: &str = "outbox";
+pub(in crate::storage) const OUTBOX: &str = "outbox";
 
 /// An event as it lies in the outbox, and inside a parked one.
 #[derive(Debug, Clone, Serialize, Deserialize)]

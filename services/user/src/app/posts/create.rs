@@ -46,6 +46,7 @@ impl App {
         tx.post_insert(post)?;
         tx.event_append(&self.post_created(post, call.key.request_id))?;
         tx.request_insert(call, post, now, Keep::ThirtyDays)?;
+        tx.flush_for_active(&[post.author_id]).await?;
         Ok(tx.commit(Answer::first(post.clone())))
     }
 }

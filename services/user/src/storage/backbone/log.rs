@@ -8,11 +8,11 @@ use serde::Deserialize;
 use types::EventId;
 use uuid::Uuid;
 
-use super::driver::bounded;
 use super::lease::{CONSUMERS, LEASES, StreamRow};
 use super::outbox::{EventRow, OUTBOX};
-use super::{SERVER_TIME, Store};
 use crate::error::Result;
+use crate::storage::driver::bounded;
+use crate::storage::{SERVER_TIME, Store};
 
 /// The stream of this service. There is one; the outbox would need its name once there are more.
 pub const STREAM: &str = "user";

@@ -13,12 +13,12 @@ use mongodb::options::UpdateOneModel;
 use serde::{Deserialize, Serialize};
 use types::{Currency, Money, UserId};
 
-use super::driver::{classify, is_duplicate_key};
-use super::requests::Outcome;
-use super::writes::conflict;
-use super::{SERVER_TIME, Store, Tx, bounded, from_time, to_time};
 use crate::domain::wallet::{CreditRefused, Wallet, WalletKey};
 use crate::error::{Error, Result};
+use crate::storage::driver::{classify, is_duplicate_key};
+use crate::storage::requests::Outcome;
+use crate::storage::writes::conflict;
+use crate::storage::{SERVER_TIME, Store, Tx, bounded, from_time, to_time};
 
 pub(super) const WALLETS: &str = "wallet";
 

@@ -1,0 +1,13 @@
+//! The stream of this service's events, and how far the service has come in those of others: what `events` asks of a
+//! database.
+
+mod consumer;
+pub(super) mod lease;
+mod log;
+pub(super) mod outbox;
+mod parked;
+mod sequencer;
+mod worker_lease;
+
+pub(super) use lease::Connections;
+pub use log::STREAM;

@@ -1,0 +1,15 @@
+//! The book of the wallets: what they show, the postings that led there, what is reserved for transfers, and what the
+//! audit has seen of it.
+
+mod audit;
+mod hold_history;
+mod holds;
+mod ledger;
+mod participant;
+mod trial_balance;
+mod wallets;
+
+pub(crate) use audit::Advance;
+pub(crate) use hold_history::{HoldEvent, HoldHistory};
+pub(crate) use holds::StoredHold;
+pub use participant::Participant;

@@ -1,0 +1,97 @@
+//! The database as a whole: connecting to it, reading from it, and what is the same in all of its documents.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bson::doc;
+use mongodb::options::{ClientOptions, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern};
+use mongodb::{Client, Collection, Database};
+use secrecy::ExposeSecret as _;
+use tokio::sync::Notify;
+
+use super::backbone::Connections;
+use super::bounded;
+use crate::config::MongoConfig;
+use crate::error::{Error, Result};
+
+/// How long a call waits for a primary before it is told that there is none.
+const SERVER_SELECTION_TIME: Duration = Duration::from_secs(2);
+const CONNECT_TIME: Duration = Duration::from_secs(2);
+const IDLE_TIME: Duration = Duration::from_secs(300);
+const APPLICATION: &str = "user-service";
+
+/// What the stores of all cores of this process share.
+#[derive(Debug, Clone, Default)]
+pub struct Shared {
+    /// Tells the sequencer that there is something to stamp.
+    pub(super) appended: Arc<Notify>,
+}
+
+/// The database, for reads and to begin transactions. Cheap to clone; made once on each core, because a client
+/// answers on the runtime that made it.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pub(super) client: Client,
+    pub(super) database: Database,
+    pub(super) shared: Shared,
+    pub(super) connections: Connections,
+}
+
+impl Store {
+    /// Gets ready to connect; connections come with the first use, so a database that is away is no error yet.
+    ///
+    /// # Errors
+    /// When the URL is none or names no database.
+    pub async fn connect(config: &MongoConfig, shared: Shared) -> Result<Self> {
+        let url = config.url.expose_secret();
+        // The driver's error may quote the URL with its password.
+        let unusable = |_| Error::internal("MONGODB_URL is not a MongoDB URL");
+        let mut options = ClientOptions::parse(url).await.map_err(unusable)?;
+        options.app_name = Some(APPLICATION.to_owned());
+        options.server_selection_timeout = Some(SERVER_SELECTION_TIME);
+        options.connect_timeout = Some(CONNECT_TIME);
+        options.max_idle_time = Some(IDLE_TIME);
+        options.max_pool_size = Some(config.connections);
+        options.selection_criteria = Some(SelectionCriteria::ReadPreference(ReadPreference::Primary));
+        options.read_concern = Some(ReadConcern::majority());
+        options.write_concern = Some(durable());
+        let name = options.default_database.clone().ok_or_else(|| {
+            Error::internal("MONGODB_URL names no database: mongodb://host:port/<database>")
+        })?;
+        let connections = Connections::default();
+        options.cmap_event_handler = Some(connections.handler());
+        let client = Client::with_options(options).map_err(unusable)?;
+        let database = client.database(&name);
+        Ok(Self { client, database, shared, connections })
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn ping(&self) -> Result<()> {
+        bounded(self.database.run_command(doc! { "ping": 1 })).await.map(drop)
+    }
+
+    /// A collection whose documents are read as `T`.
+    pub(crate) fn collection<T: Send + Sync>(&self, name: &str) -> Collection<T> {
+        self.database.collection(name)
+    }
+}
+
+/// Acknowledged by a majority that has it on disk.
+pub(super) fn durable() -> WriteConcern {
+    let mut concern = WriteConcern::majority();
+    concern.journal = Some(true);
+    concern
+}
+
+/// Rows hold milliseconds, so what is written is what is read back.
+pub(crate) fn to_time(time: bson::DateTime) -> time::OffsetDateTime {
+    time.to_time_0_3()
+}
+
+/// Rounds down to what a row can hold.
+pub(crate) fn from_time(time: time::OffsetDateTime) -> bson::DateTime {
+    bson::DateTime::from_time_0_3(time)
+}
