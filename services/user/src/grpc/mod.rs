@@ -90,6 +90,7 @@ impl From<Error> for Status {
 #[cfg(test)]
 mod tests {
     use api::call::REPLAY;
+    use api::refusal::LOGGED;
     use tonic::Code;
     use tonic_types::StatusExt as _;
     use types::UserId;
@@ -119,6 +120,16 @@ mod tests {
     /// What [`wire`] gives.
     pub(super) fn seen(code: Code, reason: &str, subject: impl Into<String>) -> (Code, String, String) {
         (code, reason.to_owned(), subject.into())
+    }
+
+    /// The server logs the source of a status that nobody has marked as logged, once.
+    #[test]
+    fn a_failure_is_left_to_the_server_to_log() {
+        let status = Status::from(Error::internal("a broken book"));
+        assert!(status.metadata().get(LOGGED).is_none());
+        let source = std::error::Error::source(&status).expect("the error is the status' source");
+        assert!(types::chain(source).ends_with("a broken book"));
+        assert!(!status.message().contains("book"), "{status:?}");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use tonic::Code;
 use uuid::Uuid;
 
 use crate::harness::{Harness, Person, refusal, refused};
-use crate::ledger::{assert_balanced, trial_balance};
+use crate::wallets::ledger::{assert_balanced, trial_balance};
 
 /// More than one page of wallets, more than one step of entries.
 const WALLETS: i64 = 203;

@@ -3,17 +3,12 @@
 
 mod audit;
 mod book;
-mod bootstrap_admin;
 mod conformance;
-mod create_user;
 mod documents;
 mod experiments;
 mod expiry;
 mod faults;
-mod grants;
 mod harness;
-mod holds;
-mod ledger;
 mod order_stream;
 mod participant;
 mod posts;
@@ -21,5 +16,4 @@ mod streams;
 mod teeth;
 mod transfers;
 mod users;
-mod verify_password;
 mod wallets;

@@ -1,5 +1,9 @@
 //! Wallets over gRPC: granting, sending, reading.
 
+mod grants;
+mod holds;
+pub(crate) mod ledger;
+
 use std::collections::HashSet;
 
 use api::common::v1::Money;
@@ -18,8 +22,8 @@ use tonic_types::StatusExt as _;
 use types::BALANCE_MAX;
 use uuid::Uuid;
 
+use self::ledger::{assert_balanced, trial_balance};
 use crate::harness::{Harness, Person, is_replay, refusal, refused};
-use crate::ledger::{assert_balanced, trial_balance};
 
 pub(crate) fn eur(minor_units: i64) -> Option<Money> {
     Some(Money { currency_code: "EUR".to_owned(), minor_units })

@@ -1,5 +1,9 @@
 //! Reading users, deactivating them, changing their roles.
 
+mod bootstrap;
+mod create;
+mod verify_password;
+
 use api::auth::v1::Role;
 use api::user::v1::{
     ChangeUserRoleRequest, DeactivateUserRequest, GetUserRequest, User, UserDeactivated, UserRoleChanged,

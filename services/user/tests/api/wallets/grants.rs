@@ -9,7 +9,7 @@ use tonic::{Code, Response, Status};
 use uuid::Uuid;
 
 use crate::harness::{Harness, Person, refusal, refused};
-use crate::ledger::{assert_balanced, trial_balance};
+use crate::wallets::ledger::{assert_balanced, trial_balance};
 use crate::wallets::{balance, deactivate, eur, grant, grant_of, is_to_be_repeated, nearly_full};
 
 /// Claim: whatever becomes of the user, a grant that was refused makes no credit any more, not even when a copy of the
