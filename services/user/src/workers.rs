@@ -79,7 +79,7 @@ impl Workers {
 /// Starts all of them; those that need the schema wait for it.
 ///
 /// # Errors
-/// When the event Redis' URL is none.
+/// When the URL of the event Redis is not one.
 pub(crate) fn spawn(core: &Core, workers: &Workers) -> anyhow::Result<()> {
     let url = workers.config.event_bus.redis_events_url.expose_secret();
     let bus = Bus::connect(url).context("--redis-events-url")?;

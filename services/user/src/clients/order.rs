@@ -84,7 +84,8 @@ impl OrderClient {
 }
 
 fn other_book(posting: &TransferPosting) -> Result<(TransferId, OtherBook)> {
-    let unreadable = || Error::unavailable(format!("order service tells of a transfer {posting:?}"));
+    let unreadable =
+        || Error::unavailable(format!("order service sent a transfer that cannot be read: {posting:?}"));
     let money = |amount: &api::common::v1::Money| -> Option<Money> {
         Some(Money::new(amount.currency_code.parse().ok()?, amount.minor_units))
     };

@@ -68,19 +68,18 @@ impl Kind {
 /// One line of a wallet's book.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct WalletEntry {
-    /// Whose book.
     pub(crate) wallet: WalletKey,
     /// Counts the wallet's entries from 1, without holes.
     pub(crate) sequence: i64,
     pub(crate) kind: Kind,
-    /// How much, in minor units; negative when credit leaves.
+    /// In minor units; negative when credit leaves.
     pub(crate) amount: i64,
     pub(crate) balance_after: i64,
     /// The posting that it is a side of.
     pub(crate) posting_id: PostingId,
     /// The other user of a sending.
     pub(crate) counterparty: Option<UserId>,
-    /// When, to the millisecond: that is what the database keeps.
+    /// To the millisecond: that is what the database keeps.
     pub(crate) created_at: OffsetDateTime,
     /// Its link to the entry before it.
     pub(crate) hash: Hash,
@@ -165,7 +164,7 @@ pub(crate) enum Side {
 pub(crate) struct Posting {
     /// Its id. That of a side of a transfer is the transfer's.
     pub(crate) id: PostingId,
-    /// How much; above zero.
+    /// Above zero.
     pub(crate) amount: Money,
     /// Where it leaves.
     pub(crate) debit: Side,
@@ -180,9 +179,9 @@ pub(crate) struct Posting {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Memo {
     pub(crate) id: PostingId,
-    /// How much; above zero.
+    /// Above zero.
     pub(crate) amount: Money,
-    /// When, to the millisecond.
+    /// To the millisecond.
     pub(crate) created_at: OffsetDateTime,
 }
 

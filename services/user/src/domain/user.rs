@@ -20,7 +20,7 @@ pub enum UserRefused {
     /// Admins change each other's roles, never their own.
     #[error("you cannot change your own role")]
     OwnRole,
-    /// The e-mail address or the password is wrong; which of them is not told.
+    /// The e-mail address or the password is wrong; the caller does not hear which.
     #[error("the e-mail address or the password is wrong")]
     InvalidCredentials,
     /// The caller's etag is not the present one.
@@ -132,7 +132,7 @@ pub(crate) struct Profile {
     pub(crate) statistics: OrderStatistics,
 }
 
-/// A user's orders, as told by order service's events.
+/// How many orders a user has, counted from order service's events.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct OrderStatistics {
     pub(crate) placed_count: i64,

@@ -154,6 +154,7 @@ pub struct HoldNotFound(pub(crate) TransferId);
 pub(crate) struct Change {
     pub(crate) balance: i64,
     pub(crate) held: i64,
+    /// What is on its way in.
     pub(crate) incoming: i64,
 }
 

@@ -150,8 +150,8 @@ fn change_user_role(v: &mut Violations, request: &ChangeUserRoleRequest) -> Opti
     Some(ChangeUserRole { user_id: user_id?, role: role?, etag: etag? })
 }
 
-/// What cannot be an address or a password is wrong, like any other that does not fit, and not malformed: which rules
-/// there are is nobody's business at a login.
+/// Text that can be no address or no password is a wrong one, like any other that does not fit: a login does not tell
+/// which rules there are.
 fn verify_password(v: &mut Violations, request: &VerifyPasswordRequest) -> Option<VerifyPassword> {
     for (field, text) in [("email", &request.email), ("password", &request.password)] {
         if text.is_empty() {

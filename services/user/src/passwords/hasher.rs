@@ -74,7 +74,7 @@ impl Hasher {
         OWASP.iter().all(|(memory_kib, passes)| params.m_cost() < *memory_kib || params.t_cost() < *passes)
     }
 
-    /// Gives the memory of hashes back whenever no password has come for a while, until it is told to stop.
+    /// Gives the memory of hashes back whenever no password has come for a while, until `stop` is cancelled.
     pub(crate) async fn give_back_memory(self, stop: CancellationToken) {
         let _stopped = stop.run_until_cancelled(self.0.memory.give_back_when_idle()).await;
     }

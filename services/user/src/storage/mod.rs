@@ -8,6 +8,7 @@
 
 mod backbone;
 mod book;
+mod connections;
 mod credentials;
 mod driver;
 mod migrations;

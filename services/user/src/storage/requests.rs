@@ -1,5 +1,5 @@
-//! What was answered to a `request_id`: in the transaction of the effect, claimed by the insert. A repeat gets the
-//! first answer, whatever has become of the thing since.
+//! What was answered to each `request_id`. The answer is inserted in the transaction of the effect, and the insert claims
+//! the id: a repeat gets the first answer, whatever has become of the thing since.
 
 use bson::spec::BinarySubtype;
 use bson::{Binary, Document, doc};
@@ -85,7 +85,7 @@ impl TryFrom<RequestRow> for Saved {
 
     fn try_from(row: RequestRow) -> Result<Self> {
         let fingerprint = Fingerprint::from_bytes(row.fingerprint.bytes)
-            .ok_or_else(|| Error::internal("a fingerprint in `request` is none"))?;
+            .ok_or_else(|| Error::internal("a stored request has bytes that are no fingerprint"))?;
         Ok(Self { fingerprint, outcome: row.outcome })
     }
 }

@@ -1,5 +1,6 @@
-//! What users' orders add up to, told by order service's events. Beside the user rather than in it: these writes
-//! would get in the way of those to the user, and change an etag that nobody's edit depends on.
+//! How many orders each user has placed, paid, cancelled and owns, counted from order service's events. They are kept
+//! beside the user and not in it: their writes would conflict with those to the user, and change the user's etag though
+//! nothing that an editor sees has changed.
 
 use bson::{Document, doc};
 use futures_util::TryStreamExt as _;

@@ -9,8 +9,8 @@ use mongodb::{Client, Collection, Database};
 use secrecy::ExposeSecret as _;
 use tokio::sync::Notify;
 
-use super::backbone::Connections;
-use super::bounded;
+use super::connections::Connections;
+use super::driver::bounded;
 use crate::config::MongoConfig;
 use crate::error::{Error, Result};
 
@@ -41,7 +41,7 @@ impl Store {
     /// Gets ready to connect; connections come with the first use, so a database that is away is no error yet.
     ///
     /// # Errors
-    /// When the URL is none or names no database.
+    /// When the URL is not one of MongoDB, or names no database.
     pub async fn connect(config: &MongoConfig, shared: Shared) -> Result<Self> {
         let url = config.url.expose_secret();
         // The driver's error may quote the URL with its password.

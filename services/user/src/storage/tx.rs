@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use bson::{Document, doc};
 use mongodb::error::{TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT};
-use mongodb::options::ReadConcern;
-use mongodb::{Client, ClientSession, Collection, Namespace};
+use mongodb::options::{InsertOneModel, ReadConcern, ReplaceOneModel, UpdateOneModel, WriteModel};
+use mongodb::{ClientSession, Collection, Namespace};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::{Instant, sleep};
 
 use super::driver::{bounded, bounded_raw, classify, within};
 use super::store::{Store, durable};
-use super::writes::Writes;
+use super::writes::{OnDuplicate, Writes, conflict};
 use crate::error::{Error, Result};
 
 /// How long an unknown outcome of a commit is asked after. The server ends a transaction that was not committed
@@ -33,10 +33,10 @@ pub struct Tx {
     /// Whether there is something for the sequencer.
     pub(super) appended: bool,
     /// What is still to be sent.
-    pub(super) writes: Writes,
+    writes: Writes,
 }
 
-/// The session of a transaction, for whoever has to end it after the work has dropped it.
+/// The session of a transaction, for whoever has to end the transaction after the work has dropped it.
 pub(super) struct SharedSession(Arc<Mutex<ClientSession>>);
 
 impl SharedSession {
@@ -77,10 +77,6 @@ impl Tx {
         (self.store.collection(name), &mut self.session)
     }
 
-    pub(super) fn client(&self) -> Client {
-        self.store.client.clone()
-    }
-
     pub(super) fn namespace(&self, collection: &str) -> Namespace {
         self.store.collection::<Document>(collection).namespace()
     }
@@ -106,6 +102,42 @@ impl Tx {
         }
         let errors = answer.get_array("writeErrors").ok();
         Err(Error::internal(format!("{hit:?} of {count} updates of {collection} were done: {errors:?}")))
+    }
+
+    /// Inserts a document.
+    pub(super) fn insert(&mut self, collection: &str, document: Document, on_duplicate: Option<OnDuplicate>) {
+        let insert = self.insert_model(collection, document);
+        self.writes.push(insert, on_duplicate);
+    }
+
+    /// The insert of a document, for a caller that sends it.
+    pub(super) fn insert_model(&self, collection: &str, document: Document) -> WriteModel {
+        let namespace = self.namespace(collection);
+        InsertOneModel::builder().namespace(namespace).document(document).build().into()
+    }
+
+    /// Updates the one document that the filter finds. Where there is none, this is a conflict.
+    pub(super) fn update(&mut self, update: UpdateOneModel) {
+        self.writes.push(update, Some(conflict));
+    }
+
+    /// Replaces the one document that the filter finds. Where there is none, this is a conflict.
+    pub(super) fn replace(&mut self, collection: &str, filter: Document, document: Document) {
+        let namespace = self.namespace(collection);
+        let replace =
+            ReplaceOneModel::builder().namespace(namespace).filter(filter).replacement(document).build();
+        self.writes.push(replace, Some(conflict));
+    }
+
+    /// Sends what was collected. The commit does it as well; a caller that wants to meet the conflicts before does
+    /// it here. Something has to be read before: the stand-in for MongoDB takes no bulk write as the first statement
+    /// of a transaction.
+    ///
+    /// # Errors
+    /// A conflict when a document is not what it was; what the write says when its key is there already.
+    pub async fn flush(&mut self) -> Result<()> {
+        let writes = std::mem::take(&mut self.writes);
+        writes.send(&self.store.client, &mut self.session).await
     }
 
     /// Sends what is still to be sent and commits; asks again while the outcome is unknown. For whoever began the

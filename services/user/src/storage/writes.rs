@@ -1,11 +1,10 @@
 //! What a transaction writes: collected, and sent in one exchange with the server, however many collections it is
 //! about. Nothing is lost by it: on MongoDB conflicts are found when a transaction writes, whatever came before.
 
-use bson::Document;
 use mongodb::error::{Error as DriverError, ErrorKind};
-use mongodb::options::{InsertOneModel, ReplaceOneModel, UpdateOneModel, WriteModel};
+use mongodb::options::WriteModel;
+use mongodb::{Client, ClientSession};
 
-use super::Tx;
 use super::driver::{DUPLICATE_KEY, bounded_raw, classify};
 use crate::error::{Error, Result};
 
@@ -26,53 +25,20 @@ pub(super) struct Writes {
 }
 
 impl Writes {
-    fn push(&mut self, model: impl Into<WriteModel>, on_duplicate: Option<OnDuplicate>) {
+    pub(super) fn push(&mut self, model: impl Into<WriteModel>, on_duplicate: Option<OnDuplicate>) {
         self.models.push(model.into());
         self.duplicates.push(on_duplicate);
     }
-}
 
-impl Tx {
-    /// Inserts a document.
-    pub(super) fn insert(&mut self, collection: &str, document: Document, on_duplicate: Option<OnDuplicate>) {
-        let insert = self.insert_model(collection, document);
-        self.writes.push(insert, on_duplicate);
-    }
-
-    /// The insert of a document, for a caller that sends it.
-    pub(super) fn insert_model(&self, collection: &str, document: Document) -> WriteModel {
-        let namespace = self.namespace(collection);
-        InsertOneModel::builder().namespace(namespace).document(document).build().into()
-    }
-
-    /// Updates the one document that the filter finds. Where there is none, this is a conflict.
-    pub(super) fn update(&mut self, update: UpdateOneModel) {
-        self.writes.push(update, Some(conflict));
-    }
-
-    /// Replaces the one document that the filter finds. Where there is none, this is a conflict.
-    pub(super) fn replace(&mut self, collection: &str, filter: Document, document: Document) {
-        let namespace = self.namespace(collection);
-        let replace =
-            ReplaceOneModel::builder().namespace(namespace).filter(filter).replacement(document).build();
-        self.writes.push(replace, Some(conflict));
-    }
-
-    /// Sends what was collected. The commit does it as well; a caller that wants to meet the conflicts before does
-    /// it here. Something has to be read before: the stand-in for MongoDB takes no bulk write as the first statement
-    /// of a transaction.
-    ///
-    /// # Errors
-    /// A conflict when a document is not what it was; what the write says when its key is there already.
-    pub async fn flush(&mut self) -> Result<()> {
-        let Writes { models, duplicates } = std::mem::take(&mut self.writes);
+    /// Sends them in one exchange, as part of the session's transaction.
+    pub(super) async fn send(self, client: &Client, session: &mut ClientSession) -> Result<()> {
+        let Self { models, duplicates } = self;
         if models.is_empty() {
             return Ok(());
         }
         let is_update = |model: &&WriteModel| !matches!(model, WriteModel::InsertOne(_));
         let updates = models.iter().filter(is_update).count();
-        let client = self.client();
-        let sent = bounded_raw(client.bulk_write(models).session(&mut *self.session)).await;
+        let sent = bounded_raw(client.bulk_write(models).session(session)).await;
         let done = sent.map_err(|error| refused(error, &duplicates))?;
         if usize::try_from(done.matched_count + done.upserted_count) == Ok(updates) {
             return Ok(());

@@ -1,5 +1,5 @@
-//! What the coordinator is told of a step: an event of the hold, or of the step alone when the table has none
-//! such and the hold must not be touched.
+//! The answers to the coordinator's steps: an event of the hold, or one of the step alone when the table has no such
+//! step and the hold must not be touched.
 
 use api::user::v1::{CreditPosted, CreditRefused, CreditReleased, CreditReserved, StepImpossible};
 use bytes::Bytes;

@@ -65,7 +65,7 @@ pub struct Expiry {
 }
 
 impl Expiry {
-    /// Looks again and again, until it is told to stop. One replica at a time does.
+    /// Looks again and again until `stop` is cancelled. One replica at a time does.
     pub async fn run(self, stop: CancellationToken) {
         let owner = self.ids.next();
         loop {

@@ -44,7 +44,7 @@ impl TransferEffects {
         Self { clock, ids }
     }
 
-    /// Applies one command, and tells the event that answers it. Every command gets an answer, a duplicate too:
+    /// Applies one command, and returns the event that answers it. Every command gets an answer, a duplicate too:
     /// an operator who has a step sent again is waiting for one.
     async fn apply_one(
         &self,

@@ -8,7 +8,7 @@ use types::PostId;
 pub(crate) use create::CreatePost;
 pub(crate) use transfer::TransferPost;
 
-use super::{App, or_first_answer};
+use super::App;
 use crate::domain::post::{Post, PostRefused};
 use crate::error::Result;
 

@@ -2,7 +2,8 @@
 
 use types::{Role, UserId};
 
-use super::{App, NewUser};
+use super::create::NewUser;
+use crate::app::App;
 use crate::domain::password::PasswordHash;
 use crate::domain::user::{User, UserRefused, UserState};
 use crate::error::Result;

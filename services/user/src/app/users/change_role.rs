@@ -3,7 +3,7 @@
 use auth::Person;
 use types::{Answer, Call, Keep, Role, UserId};
 
-use super::{App, or_first_answer};
+use crate::app::{App, or_first_answer};
 use crate::domain::user::{Profile, UserRefused};
 use crate::error::Result;
 use crate::storage::{Finished, Tx};

@@ -2,7 +2,7 @@
 
 use types::{Answer, Call, Failure, Keep};
 
-use super::{App, or_first_answer};
+use crate::app::{App, or_first_answer};
 use crate::domain::email::Email;
 use crate::domain::password::{Password, PasswordHash};
 use crate::domain::user::{OrderStatistics, Profile, User};

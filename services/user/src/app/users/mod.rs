@@ -15,7 +15,7 @@ pub(crate) use create::{CreateUser, NewUser};
 pub(crate) use deactivate::DeactivateUser;
 pub(crate) use verify_password::VerifyPassword;
 
-use super::{App, or_first_answer};
+use super::App;
 use crate::domain::user::{Profile, User, UserRefused};
 use crate::error::{Error, Result};
 use crate::storage::STREAM;

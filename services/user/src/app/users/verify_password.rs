@@ -3,7 +3,7 @@
 use types::{Role, UserId};
 use uuid::Uuid;
 
-use super::App;
+use crate::app::App;
 use crate::domain::email::Email;
 use crate::domain::password::{Password, PasswordHash};
 use crate::domain::user::{UserRefused, UserState};

@@ -8,17 +8,17 @@
 
 use types::{Answer, Call, Keep};
 
-use super::{App, or_first_answer};
+use crate::app::{App, or_first_answer};
 use crate::domain::ledger::{Kind, WalletEntry};
 use crate::domain::wallet::CreditRefused;
 use crate::error::{Error, Result};
 use crate::storage::{Finished, Tx};
 
-/// The entry of whoever asked, or why there is none. Both are outcomes that commit.
+/// The entry of whoever asked, or why there is none. Both are committed.
 pub(super) type Outcome = Result<WalletEntry, CreditRefused>;
 
-/// What the caller is told.
-fn told(Answer { value, is_replay }: Answer<Outcome>) -> Result<Answer<WalletEntry>> {
+/// What the caller is answered.
+fn answer_of(Answer { value, is_replay }: Answer<Outcome>) -> Result<Answer<WalletEntry>> {
     match value {
         Ok(value) => Ok(Answer { value, is_replay }),
         Err(refused) if is_replay => Err(Error::Replayed(Box::new(refused.into()))),
@@ -52,7 +52,7 @@ impl App {
         Ok(tx.commit(Answer::first(Err(refused))))
     }
 
-    /// What the caller of a grant or a sending is told, given what its transaction came to.
+    /// The answer to a grant or a sending, given what its transaction came to.
     pub(super) async fn credit_answer(
         &self,
         call: &Call,
@@ -65,6 +65,6 @@ impl App {
             tx.rollback().await;
             outcome
         };
-        told(or_first_answer(outcome, first).await?)
+        answer_of(or_first_answer(outcome, first).await?)
     }
 }

@@ -11,7 +11,7 @@ use types::{Role, TransferId, UserId};
 pub(crate) use grant_credit::GrantCredit;
 pub(crate) use send_credit::SendCredit;
 
-use super::{App, or_first_answer};
+use super::App;
 use crate::domain::ledger::{TrialBalanceLine, WalletEntry};
 use crate::domain::user::UserRefused;
 use crate::domain::wallet::{HoldNotFound, Wallet, WalletKey};

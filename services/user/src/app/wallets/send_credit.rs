@@ -3,8 +3,8 @@
 use auth::Person;
 use types::{Answer, Call, Money, UserId};
 
-use super::App;
 use super::credit::Outcome;
+use crate::app::App;
 use crate::domain::ledger::{Kind, Memo, Posting, Side, WalletEntry};
 use crate::domain::user::UserState;
 use crate::domain::wallet::{CreditRefused, Wallet, WalletKey};

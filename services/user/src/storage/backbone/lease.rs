@@ -4,24 +4,22 @@
 //! restored elsewhere) gets a new epoch, so that no position of the old history is taken for one of the new. It is looked
 //! at when the lease is taken, and again before a step that comes after a new connection.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Once};
+use std::sync::Once;
 use std::time::Duration;
 
 use bson::{Document, doc};
 use events::{Lease, Position};
-use mongodb::event::EventHandler;
-use mongodb::event::cmap::CmapEvent;
 use mongodb::options::ReturnDocument;
 use serde::{Deserialize, Serialize};
 use types::{EventId, Failure};
 use uuid::Uuid;
 
-use super::log::STREAM;
 use crate::error::{Error, Result};
 use crate::storage::driver::{bounded, bounded_raw, classify, is_duplicate_key};
 use crate::storage::{SERVER_TIME, Store};
 
+/// The stream of this service. There is one; the outbox would need its name once there are more.
+pub const STREAM: &str = "user";
 pub(super) const LEASES: &str = "outbox_lease";
 pub(in crate::storage) const CONSUMERS: &str = "outbox_consumer";
 
@@ -59,41 +57,6 @@ impl From<StreamRow> for Lease {
             head: row.position,
             published_through: row.published_through,
         }
-    }
-}
-
-/// Counts a client's connections: each may have led to another replica set than those before it.
-#[derive(Debug, Clone, Default)]
-pub(in crate::storage) struct Connections(Arc<Counts>);
-
-#[derive(Debug, Default)]
-struct Counts {
-    made: AtomicU64,
-    checked: AtomicU64,
-}
-
-impl Connections {
-    /// What the driver tells of new ones.
-    pub(in crate::storage) fn handler(&self) -> EventHandler<CmapEvent> {
-        let counts = Arc::clone(&self.0);
-        EventHandler::callback(move |event| {
-            if matches!(event, CmapEvent::ConnectionReady(_)) {
-                counts.made.fetch_add(1, Ordering::Relaxed);
-            }
-        })
-    }
-
-    pub(super) fn are_checked(&self) -> bool {
-        self.made() == self.0.checked.load(Ordering::Relaxed)
-    }
-
-    fn made(&self) -> u64 {
-        self.0.made.load(Ordering::Relaxed)
-    }
-
-    /// The server was looked at after so many were made.
-    fn check(&self, made: u64) {
-        self.0.checked.store(made, Ordering::Relaxed);
     }
 }
 

@@ -8,14 +8,11 @@ use serde::Deserialize;
 use types::EventId;
 use uuid::Uuid;
 
-use super::lease::{CONSUMERS, LEASES, StreamRow};
+use super::lease::{CONSUMERS, LEASES, STREAM, StreamRow};
 use super::outbox::{EventRow, OUTBOX};
 use crate::error::Result;
 use crate::storage::driver::bounded;
 use crate::storage::{SERVER_TIME, Store};
-
-/// The stream of this service. There is one; the outbox would need its name once there are more.
-pub const STREAM: &str = "user";
 
 /// Where an event stands, and nothing else of it.
 #[derive(Debug, Deserialize)]

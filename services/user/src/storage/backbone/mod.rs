@@ -9,5 +9,4 @@ mod parked;
 mod sequencer;
 mod worker_lease;
 
-pub(super) use lease::Connections;
-pub use log::STREAM;
+pub use lease::STREAM;

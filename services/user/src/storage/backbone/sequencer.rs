@@ -11,8 +11,7 @@ use mongodb::options::{Hint, ReturnDocument};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::lease::{self, CONSUMERS, LEASES, StreamRow, owned, until};
-use super::log::STREAM;
+use super::lease::{self, CONSUMERS, LEASES, STREAM, StreamRow, owned, until};
 use super::outbox::{EventRow, OUTBOX};
 use crate::error::{Error, Result};
 use crate::storage::driver::bounded;
@@ -146,7 +145,7 @@ struct ConsumerRow {
     acknowledged: Position,
 }
 
-/// A consumer that is told of by its name.
+/// A consumer and how far it has come.
 #[derive(Debug, Deserialize)]
 struct SilentRow {
     #[serde(rename = "_id")]

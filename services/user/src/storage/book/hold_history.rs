@@ -17,18 +17,16 @@ use crate::storage::{SERVER_TIME, Store, bounded, to_time};
 /// What is known of a hold's past.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HoldHistory {
-    /// The events that tell of it, oldest first, as long as they are kept.
+    /// Its events, oldest first, as long as they are kept.
     pub(crate) events: Vec<HoldEvent>,
     /// What it entered into the book.
     pub(crate) posting: Option<HoldPosting>,
 }
 
-/// An event that tells of a hold.
+/// An event of a hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HoldEvent {
-    /// Its id.
     pub(crate) id: Uuid,
-    /// Its type.
     pub(crate) event_type: String,
     /// When it was appended.
     pub(crate) created_at: OffsetDateTime,
@@ -41,13 +39,9 @@ pub(crate) struct HoldEvent {
 /// What a posted hold entered into the book.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HoldPosting {
-    /// The account that was debited.
     pub(crate) debit: String,
-    /// The account that was credited.
     pub(crate) credit: String,
-    /// How much.
     pub(crate) amount: Money,
-    /// When.
     pub(crate) created_at: OffsetDateTime,
 }
 

@@ -16,11 +16,8 @@ pub(super) const HOLDS: &str = "hold";
 /// A hold, and when it came to be and changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StoredHold {
-    /// The hold.
     pub(crate) hold: Hold,
-    /// When it was made.
     pub(crate) created_at: OffsetDateTime,
-    /// When it last changed.
     pub(crate) updated_at: OffsetDateTime,
 }
 

@@ -180,7 +180,7 @@ impl Tx {
             .await?
             .ok_or_else(|| Error::internal(format!("posting {} has no {side} entry", claimed.id)))?;
         let fingerprint = Fingerprint::from_bytes(claimed.request.fingerprint.bytes)
-            .ok_or_else(|| Error::internal("a fingerprint in the book is none"))?;
+            .ok_or_else(|| Error::internal("a posting has bytes that are no fingerprint"))?;
         call.require_same(&fingerprint)?;
         entry.try_into().map(Some)
     }

@@ -9,7 +9,6 @@ mod participant;
 mod trial_balance;
 mod wallets;
 
-pub(crate) use audit::Advance;
 pub(crate) use hold_history::{HoldEvent, HoldHistory};
 pub(crate) use holds::StoredHold;
 pub use participant::Participant;
