@@ -14,6 +14,7 @@ mod participant;
 mod posts;
 mod streams;
 mod teeth;
+mod transaction;
 mod transfers;
 mod users;
 mod wallets;
