@@ -13,7 +13,6 @@ use crate::domain::user::UserRefused;
 use crate::error::Error;
 use crate::grpc;
 use crate::passwords::Hasher;
-use crate::serve::require_migrated;
 use crate::storage::{Applied, Shared, Store};
 
 /// Applies the migrations that the database lacks, and tells which.
@@ -65,7 +64,7 @@ pub async fn bootstrap_admin(
         checked => checked?,
     };
     let store = connect(mongo).await?;
-    require_migrated(&store).await?;
+    store.require_migrated().await?;
     let app = App::new(store, Hasher::new(passwords)?, Arc::new(SystemClock), Arc::new(SystemIds));
     match app.bootstrap_admin(admin).await {
         Err(Error::User(UserRefused::EmailTaken)) => {

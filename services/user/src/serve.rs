@@ -17,10 +17,10 @@ use crate::app::App;
 use crate::audit::Audits;
 use crate::clients::order::OrderClient;
 use crate::config::Config;
+use crate::grpc;
 use crate::passwords::Hasher;
-use crate::storage::{Schema, Shared, Store};
+use crate::storage::{Shared, Store};
 use crate::workers::{self, Workers};
-use crate::{Error, grpc};
 
 /// How this service verifies sessions.
 pub type Verifier = CachingVerifier<RemoteVerifier>;
@@ -135,22 +135,9 @@ fn readiness(store: Store) -> Readiness {
             if migrated.load(std::sync::atomic::Ordering::Relaxed) {
                 return store.ping().await;
             }
-            require_migrated(&store).await?;
+            store.require_migrated().await?;
             migrated.store(true, std::sync::atomic::Ordering::Relaxed);
             Ok(())
         }
     })
-}
-
-/// Refuses a database that lacks a migration.
-pub(crate) async fn require_migrated(store: &Store) -> Result<(), Error> {
-    match store.schema().await? {
-        Schema::Migrated => Ok(()),
-        Schema::Behind(missing) => {
-            let missing = missing.join(", ");
-            Err(Error::unavailable(format!(
-                "the database lacks migrations ({missing}); run `user-service migrate`"
-            )))
-        }
-    }
 }

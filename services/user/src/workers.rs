@@ -23,7 +23,6 @@ use crate::clients::order::OrderClient;
 use crate::clients::order_statistics::StatisticsClient;
 use crate::config::Config;
 use crate::consumers::{STATISTICS_CONSUMER, Statistics, StatisticsSnapshot};
-use crate::serve::require_migrated;
 use crate::storage::{STREAM, Store, Tx};
 use crate::transfers::expiry::{Expiry, ExpiryOptions};
 use crate::transfers::{self, TransferEffects};
@@ -127,7 +126,7 @@ where
     let (store, stop) = (workers.store.clone(), core.workers_stop.clone());
     core.spawn(name, async move {
         let waits = async {
-            while require_migrated(&store).await.is_err() {
+            while store.require_migrated().await.is_err() {
                 tokio::time::sleep(SCHEMA_POLL).await;
             }
         };

@@ -75,6 +75,22 @@ impl Store {
         Ok(Schema::Behind(missing.into_iter().map(|migration| migration.name.clone()).collect()))
     }
 
+    /// Refuses a database that lacks a migration.
+    ///
+    /// # Errors
+    /// When one is missing, or [`Self::schema`] cannot be told.
+    pub(crate) async fn require_migrated(&self) -> Result<()> {
+        match self.schema().await? {
+            Schema::Migrated => Ok(()),
+            Schema::Behind(missing) => {
+                let missing = missing.join(", ");
+                Err(Error::unavailable(format!(
+                    "the database lacks migrations ({missing}); run `user-service migrate`"
+                )))
+            }
+        }
+    }
+
     async fn migrate_with(&self, migrations: &[Migration]) -> Result<Vec<Applied>> {
         let owner = Uuid::new_v4();
         lock::take(self, owner, LOCK_WITHIN).await?;
