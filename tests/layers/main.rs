@@ -1,0 +1,159 @@
+//! The dependency rules of the workspace, checked by reading its source files. A violation prints the rule.
+
+mod crates;
+mod known_circles;
+mod modules;
+mod rules;
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use crates::{Circle, Crate, Need};
+use known_circles::KNOWN_CIRCLES;
+use modules::Files;
+use rules::{APART, DOWN, ENGINES, PURE, WIRE, broken, reaching_the_wire};
+
+/// The source files of the workspace, and the manifests of its crates.
+fn files() -> Files {
+    let root = testkit::state::workspace();
+    let mut files = Files::new();
+    let mut unread: Vec<_> = ["services", "shared", "tools"].map(|folder| root.join(folder)).into();
+    while let Some(path) = unread.pop() {
+        if path.is_dir() {
+            let entries = fs::read_dir(&path).expect("the folder can be read");
+            unread.extend(entries.map(|entry| entry.expect("the folder can be read").path()));
+            continue;
+        }
+        let name = path.strip_prefix(&root).expect("the path is below the root").display().to_string();
+        if name.ends_with("Cargo.toml") || (name.contains("/src/") && name.ends_with(".rs")) {
+            files.insert(name, fs::read_to_string(&path).expect("source files are text"));
+        }
+    }
+    files
+}
+
+#[test]
+fn every_source_file_keeps_the_rules() {
+    let files = files();
+    let shipped = files.iter().filter(|(path, _)| !path.starts_with("tools/"));
+    let broken = shipped
+        .flat_map(|(path, text)| broken(path, text).into_iter().map(move |rule| format!("{path}: {rule}")));
+    let crates = Crate::all(&files);
+    let reaching = crates.iter().flat_map(reaching_the_wire);
+    let reaching = reaching.map(|(file, other)| format!("{file}, through {other}: {PURE}"));
+    let found: Vec<String> = broken.chain(reaching).collect();
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+/// Claim: the files of a crate can be put in an order in which each needs only those before it.
+#[test]
+fn no_two_files_of_a_crate_need_each_other() {
+    let mut known: BTreeSet<(String, BTreeSet<String>)> = BTreeSet::new();
+    for (name, files) in KNOWN_CIRCLES {
+        let path = |file: &&str| format!("{name}/src/{file}");
+        known.insert(((*name).to_owned(), files.iter().map(path).collect()));
+    }
+    let mut new = Vec::new();
+    for krate in Crate::all(&files()) {
+        for circle in krate.circles() {
+            if !known.remove(&(krate.name.clone(), circle.files.clone())) {
+                new.push(format!("{} has a circle:\n{}", krate.name, told(&circle)));
+            }
+        }
+    }
+    assert!(new.is_empty(), "{}", new.join("\n"));
+    assert!(known.is_empty(), "these circles are gone or smaller, mend known_circles.rs: {known:#?}");
+}
+
+/// The imports that close a circle, one in each line.
+fn told(circle: &Circle) -> String {
+    let line = |need: &Need| format!("    {} needs {} for {}\n", need.from, need.to, need.path);
+    circle.needs.iter().map(line).collect()
+}
+
+#[test]
+#[rustfmt::skip]
+fn a_file_that_breaks_a_rule_is_caught() {
+    for (path, text, rules) in [
+        ("services/user/Cargo.toml", "name = \"user-service\"\n[dependencies]\ntestkit = 1", vec![APART]),
+        ("services/user/src/app/get.rs", "use order_service::Config; use sqlx::PgPool;", vec![APART, ENGINES]),
+        ("services/order/src/app/pay.rs", "fn f() -> tonic::Status {}", vec![WIRE]),
+        ("services/user/src/domain/user.rs", "use tokio::time;", vec![PURE]),
+        ("services/user/src/domain/user.rs", "use tonic_types::FieldViolation;", vec![PURE]),
+        ("services/user/src/domain/user.rs", "async fn f() {}", vec![PURE]),
+        ("services/user/src/storage/users.rs", "use crate::{error::Error,\n  app::App};", vec![DOWN]),
+        ("services/user/src/storage/users.rs", "use super::super::app::App;", vec![DOWN]),
+        ("services/user/src/clients/order.rs", "fn f() { crate::storage::get() }", vec![DOWN]),
+        ("services/user/src/clients/order.rs", "fn f() { log!(\"{}\", crate::storage::get()) }", vec![DOWN]),
+        ("services/order/src/storage/orders.rs", "use crate::consumers::Customers;", vec![DOWN]),
+        ("services/order/src/consumers/moves.rs", "use crate::grpc::DOMAIN;", vec![DOWN]),
+        ("services/order/src/consumers/moves.rs", "use crate::{app::App, storage::Tx};", vec![]),
+        ("services/user/src/app/get.rs", "use crate::{domain, storage::Store}; // sqlx::x, crate::grpc", vec![]),
+        ("services/user/src/app/get.rs", "#[cfg(test)] mod tests { use crate::grpc::X; }", vec![]),
+    ] {
+        assert_eq!(broken(path, text), rules, "{path}: {text}");
+    }
+}
+
+/// The files of a small crate.
+fn small_crate(files: &[(&str, &str)]) -> Crate {
+    let files = files.iter().map(|(file, text)| (format!("services/user/src/{file}"), (*text).to_owned()));
+    Crate::all(&files.collect()).pop().expect("it has a root")
+}
+
+#[test]
+fn a_domain_that_reaches_the_wire_through_another_file_is_caught() {
+    let found = |error: &str| {
+        reaching_the_wire(&small_crate(&[
+            ("lib.rs", "mod domain; mod error; pub use error::Error;"),
+            ("domain/mod.rs", "mod user; mod post;"),
+            ("domain/user.rs", "use crate::Error;"),
+            ("domain/post.rs", "use super::user::User;"),
+            ("error.rs", error),
+        ]))
+    };
+    let through =
+        |file: &str| (format!("services/user/src/domain/{file}"), "services/user/src/error.rs".to_owned());
+    assert_eq!(found("use tonic_types::FieldViolation;"), [through("post.rs"), through("user.rs")]);
+    assert_eq!(found("use types::UserId;"), []);
+}
+
+#[test]
+fn files_that_need_each_other_are_caught() {
+    let root = ("lib.rs", "mod a; mod b; mod c; pub use a::A;");
+    for (a, b, c, circle) in [
+        ("use crate::b::B;", "use crate::a::A;", "", vec!["a.rs", "b.rs"]),
+        (
+            "use super::b::B;",
+            "use super::c::{self, C};",
+            "fn f() { crate::a::f() }",
+            vec!["a.rs", "b.rs", "c.rs"],
+        ),
+        // Through the name that the root shows, in a macro, and in a module that is written inside another.
+        ("use crate::b::B;", "log!(crate::A::new());", "", vec!["a.rs", "b.rs"]),
+        ("use crate::b::B;", "mod inner { use super::super::a::A; }", "", vec!["a.rs", "b.rs"]),
+        // Tests, comments, other crates and one direction are no circle.
+        ("use crate::b::B;", "#[cfg(test)] mod tests { use crate::a::A; }", "", vec![]),
+        ("use crate::b::B;", "// crate::a::A\n use ::a::A; use types::a;", "", vec![]),
+        ("use crate::{b::B, c::C};", "use crate::c::C;", "", vec![]),
+    ] {
+        let circles = small_crate(&[root, ("a.rs", a), ("b.rs", b), ("c.rs", c)]).circles();
+        let files: Vec<&str> = circles
+            .iter()
+            .flat_map(|circle| &circle.files)
+            .map(|file| file.rsplit('/').next().unwrap())
+            .collect();
+        assert_eq!(files, circle, "{a} | {b} | {c}");
+    }
+}
+
+#[test]
+fn a_module_that_only_re_exports_its_children_does_not_need_them() {
+    let with = |parent: &str| {
+        let files = [("lib.rs", "mod room;"), ("room/mod.rs", parent), ("room/a.rs", "use super::ROOM;")];
+        small_crate(&files).circles().len()
+    };
+    assert_eq!(with("mod a; pub(crate) use a::A; const ROOM: u8 = 1;"), 0);
+    assert_eq!(with("mod a; use a::A; const ROOM: u8 = 1;"), 1);
+    assert_eq!(with("mod a; const ROOM: u8 = a::A;"), 1);
+}
