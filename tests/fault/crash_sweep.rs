@@ -1,6 +1,6 @@
 //! Claim: a service killed at any named moment and started again leaves nothing behind but the one effect that was
 //! asked for. Every run of the tests has one case for each crash point of the design; `cargo xtask sweep` has all.
-//! And the cases are all that there are: no point in the sources is left out, and no shipped binary has one.
+//! The cases are complete: every point in the sources has one. And no shipped binary contains a point.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,16 +9,16 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use testkit::{Profile, ServiceName, state};
-use tests::sweep::{self, EXEMPT, Kind, OF_WHOM, Stage};
+use tests::sweep::{self, EXEMPT, OF_WHOM, Stage};
 use tokio::process::Command;
 
 /// A case whose effect does not carry a key of its own: the mark alone keeps it from happening twice.
-const TWICE: (&str, &str, Kind) = ("consumer.applying", "user.statistics", Kind::CancelOrder);
+const TWICE: (&str, &str, &str) = ("consumer.applying", "user.statistics", "CancelOrder");
 
 #[tokio::test]
 async fn a_service_killed_at_a_crash_point_leaves_one_effect() -> Result<()> {
     let cases = sweep::short();
-    assert_eq!(cases.len(), sweep::SHORT.len(), "each chosen case is in the table");
+    assert_eq!(cases.len(), sweep::SHORT.len(), "each chosen case is one of the sweep's");
     assert!(sweep::SHORT.contains(&TWICE));
     let mut failed = Vec::new();
     let sum = Box::pin(sweep::run(cases, 1, |line| {
@@ -34,18 +34,15 @@ async fn a_service_killed_at_a_crash_point_leaves_one_effect() -> Result<()> {
 
 /// Claim: the sweep would see an effect that happened twice. The same case passes without the flaw, above.
 #[tokio::test]
-async fn the_sweep_catches_a_mark_that_moves_apart_from_its_effects() -> Result<()> {
+async fn the_sweep_catches_an_effect_that_happens_twice() -> Result<()> {
     let stage = Box::pin(Stage::open(&[(fault::Flaw::VARIABLE, "mark-apart")])).await?;
-    let case = sweep::all()
-        .into_iter()
-        .find(|case| (case.point, case.part, case.operation) == TWICE)
-        .context("the case is in the table")?;
+    let case = sweep::all().into_iter().find(|case| case.key() == TWICE).context("there is such a case")?;
     let caught = Box::pin(sweep::run_case(&stage, &case)).await.expect_err("the effect happened twice");
     assert_eq!(caught.to_string(), "orders cancelled changed by 2, one effect changes it by 1..=1");
     Ok(())
 }
 
-/// What the sources name.
+/// The points and transactions that the sources name.
 #[derive(Debug, Default)]
 struct Named {
     /// Points, by name.
@@ -119,7 +116,7 @@ fn every_point_in_the_sources_has_a_case_and_every_case_has_its_point() -> Resul
     let named = Named::read()?;
     let cases = sweep::all();
     let points: BTreeSet<String> = cases.iter().map(|case| case.point.to_owned()).collect();
-    assert_eq!(named.points, points, "points in the sources (left) and in the table (right)");
+    assert_eq!(named.points, points, "points in the sources (left) and in the sweep (right)");
     let parts: BTreeSet<_> = cases.iter().map(|case| (case.point.to_owned(), case.part.to_owned())).collect();
     let missing: Vec<_> = named.parts.difference(&parts).collect();
     assert!(missing.is_empty(), "no case for {missing:?}");
@@ -133,24 +130,24 @@ fn every_point_in_the_sources_has_a_case_and_every_case_has_its_point() -> Resul
         .map(|case| in_folder(case.victim, case.part))
         .collect();
     operations.extend(EXEMPT.iter().map(|&(service, name, _)| in_folder(service, name)));
-    assert_eq!(named.operations, operations, "transactions in the sources (left) and in the table (right)");
+    assert_eq!(named.operations, operations, "transactions in the sources (left) and in the sweep (right)");
     Ok(())
 }
 
-/// Claim: whatever passes a point of a stream, of a consumer or of a transfer's step has a case there.
+/// Claim: every operation has a case at each point of the streams, consumers and steps that it passes.
 #[test]
-fn every_point_of_the_way_meets_every_operation_that_passes_it() {
+fn every_operation_has_a_case_at_each_point_that_it_passes() {
     let cases = sweep::all();
-    let has = |point: &str, part: &str, operation: Kind| {
-        cases.iter().any(|case| (case.point, case.part, case.operation) == (point, part, operation))
+    let has = |point: &str, part: &str, operation: &str| {
+        cases.iter().any(|case| case.key() == (point, part, operation))
     };
     let stream_points: &[&str] = &["sequencer.stamping", "sequencer.stamped", "relay.published"];
     let session_points: &[&str] = &["relay.read"];
     let consumer_points: &[&str] = &["consumer.received", "consumer.applying", "consumer.applied"];
     let hold_points: &[&str] = &["hold.changing", "hold.changed"];
     let transfer_points: &[&str] = &["transfer.moving", "transfer.moved"];
-    for kind in Kind::ALL {
-        let way = kind.way();
+    for kind in sweep::operations() {
+        let way = &kind.way;
         let streams = way
             .streams
             .iter()
@@ -162,13 +159,13 @@ fn every_point_of_the_way_meets_every_operation_that_passes_it() {
         let passed =
             streams.chain(steps).flat_map(|(points, part)| points.iter().map(move |&point| (point, part)));
         for (point, part) in passed {
-            assert!(has(point, part, kind), "no case for {point}/{part} {kind:?}");
+            assert!(has(point, part, kind.name), "no case for {point}/{part} {}", kind.name);
         }
     }
 }
 
 #[test]
-fn every_consumer_and_stream_dies_at_each_of_its_points() {
+fn each_consumer_and_each_stream_has_a_case_at_all_of_its_points() {
     let cases = sweep::all();
     let has = |point: &str, part: &str| cases.iter().any(|case| case.point == point && case.part == part);
     for (_, consumer) in sweep::CONSUMERS {
@@ -193,7 +190,7 @@ fn every_consumer_and_stream_dies_at_each_of_its_points() {
 /// Claim: the points cost a shipped binary nothing and cannot be found in it. The build with them shows that the
 /// search would find them.
 #[tokio::test]
-async fn a_binary_without_the_feature_has_no_point() -> Result<()> {
+async fn a_shipped_binary_contains_no_crash_point() -> Result<()> {
     tests::build(Profile::Debug).await?;
     tests::build(Profile::Faults).await?;
     let mut names: BTreeSet<&str> = sweep::all().iter().map(|case| case.point).collect();
@@ -217,7 +214,7 @@ async fn a_binary_without_the_feature_has_no_point() -> Result<()> {
 /// Claim: building with points leaves the plain binaries as they are, at any moment: another process may be about to
 /// start one, and none may wait for the other's build.
 #[tokio::test]
-async fn a_build_with_points_has_a_place_of_its_own() -> Result<()> {
+async fn building_with_points_leaves_the_plain_binaries_alone() -> Result<()> {
     tests::build(Profile::Debug).await?;
     let plain = Profile::Debug.binary(ServiceName::User.binary());
     let link = || -> Result<_> {

@@ -60,7 +60,7 @@ impl<'a> Place<'a> {
     }
 
     fn may_name_wire(&self) -> bool {
-        let serves = self.path.starts_with("shared/") && self.package != "types";
+        let serves = self.path.starts_with("shared/") && !["types", "bookkeeping"].contains(&self.package);
         serves
             || self.is_wiring()
             || ENCODING.contains(&self.file)

@@ -4,6 +4,7 @@
 pub mod books;
 pub mod people;
 pub mod rest;
+pub mod stamps;
 pub mod status;
 pub mod streams;
 pub mod sweep;

@@ -1,12 +1,13 @@
-//! What people do in most tests, as short calls.
+//! What users do in most tests, as short calls.
 
 use anyhow::{Context, Result};
 use api::auth::v1::Role;
+use api::common::v1::Money;
 use api::order::v1::{
-    CreateProductRequest, GetAccountRequest, GetOrderRequest, GetProductRequest, GetTransferRequest, Order,
-    OrderItem, PayOrderRequest, PlaceOrderRequest, RefundOrderRequest, Transfer,
+    CancelOrderRequest, CreateProductRequest, GetAccountRequest, GetOrderRequest, GetProductRequest,
+    GetTransferRequest, Order, OrderItem, PayOrderRequest, PlaceOrderRequest, RefundOrderRequest, Transfer,
 };
-use api::user::v1::{GetWalletRequest, Wallet};
+use api::user::v1::{GetWalletRequest, SendCreditRequest, Wallet};
 use testkit::client::{Person, eur, request_id};
 
 use crate::System;
@@ -37,14 +38,7 @@ impl Market {
         if credit > 0 {
             system.admin.grant(&buyer, eur(credit)).await?;
         }
-        let request = CreateProductRequest {
-            request_id: request_id(),
-            name: "Thing".to_owned(),
-            unit_price: Some(eur(PRICE)),
-            stock,
-        };
-        let product = seller.caller.catalog().create_product(request).await.context("CreateProduct")?;
-        let product_id = product.into_inner().product.context("a product")?.id;
+        let product_id = product(&seller, "Thing", eur(PRICE), stock).await?;
         Ok(Self { buyer, seller, product_id })
     }
 
@@ -58,7 +52,17 @@ impl Market {
         answer.into_inner().order.context("an order")
     }
 
-    /// What the buyer orders with.
+    /// The buyer orders and pays.
+    ///
+    /// # Errors
+    /// When order service refuses.
+    pub async fn paid_order(&self, quantity: i64) -> Result<Order> {
+        let order = self.order(quantity).await?;
+        self.buyer.caller.transfers().pay_order(pay(&order)).await.context("PayOrder")?;
+        Ok(order)
+    }
+
+    /// The buyer's request for an order.
     #[must_use]
     pub fn order_request(&self, quantity: i64) -> PlaceOrderRequest {
         let item = OrderItem { product_id: self.product_id.clone(), quantity, ..OrderItem::default() };
@@ -76,6 +80,21 @@ impl Market {
     }
 }
 
+/// Creates a product of a merchant and returns its id.
+///
+/// # Errors
+/// When order service refuses.
+pub async fn product(seller: &Person, name: &str, unit_price: Money, stock: i64) -> Result<String> {
+    let request = CreateProductRequest {
+        request_id: request_id(),
+        name: name.to_owned(),
+        unit_price: Some(unit_price),
+        stock,
+    };
+    let answer = seller.caller.catalog().create_product(request).await.context("CreateProduct")?;
+    Ok(answer.into_inner().product.context("a product")?.id)
+}
+
 /// A request to pay an order.
 #[must_use]
 pub fn pay(order: &Order) -> PayOrderRequest {
@@ -86,6 +105,18 @@ pub fn pay(order: &Order) -> PayOrderRequest {
 #[must_use]
 pub fn refund(order: &Order, cents: i64) -> RefundOrderRequest {
     RefundOrderRequest { request_id: request_id(), order_id: order.id.clone(), amount: Some(eur(cents)) }
+}
+
+/// A request to cancel an order.
+#[must_use]
+pub fn cancel(order_id: &str) -> CancelOrderRequest {
+    CancelOrderRequest { request_id: request_id(), order_id: order_id.to_owned(), etag: String::new() }
+}
+
+/// A request to send somebody cents.
+#[must_use]
+pub fn send(to: &Person, cents: i64) -> SendCreditRequest {
+    SendCreditRequest { request_id: request_id(), to_user_id: to.user_id.clone(), amount: Some(eur(cents)) }
 }
 
 /// Somebody's wallet in euros.

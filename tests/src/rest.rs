@@ -1,5 +1,5 @@
-//! When nothing is under way any more: every event is stamped, every consumer has applied its stream to the end, and
-//! parked nothing of it. That an event waits for its stamp no API tells, so the databases are asked.
+//! Waiting until a system is at rest: every event is stamped, and every consumer has applied its stream to the end and
+//! parked nothing of it. No API tells that an event waits for its stamp, so the databases are asked.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use sqlx::{Connection as _, PgConnection};
 use testkit::{ServiceName, wait_until};
 
 use crate::System;
+use crate::stamps::count_unstamped;
 use crate::streams::head;
 
 const WITHIN: Duration = Duration::from_secs(60);
@@ -28,8 +29,8 @@ impl System {
         self.nothing_parked().await
     }
 
-    /// Nothing is applied once all marks are at their heads, unless a head moves; so what is asked last, whether the
-    /// heads are where they were, makes one moment of all that was asked.
+    /// The answers come one after the other, but they must be true at one moment. So the heads are read once more at
+    /// the end: when they have not moved, nothing was applied meanwhile either.
     async fn check_rest(&self) -> Result<()> {
         let heads = self.heads().await?;
         self.check_marks(&heads).await?;
@@ -51,9 +52,7 @@ impl System {
         let unstamped = counted.get_i32("n").map(i64::from).or_else(|_| counted.get_i64("n"))?;
         ensure!(unstamped == 0, "{unstamped} events of user service are not stamped");
         let mut orders = PgConnection::connect(&urls.postgres).await.context("connecting to PostgreSQL")?;
-        let unstamped: i64 = sqlx::query_scalar("SELECT count(*) FROM outbox WHERE position IS NULL")
-            .fetch_one(&mut orders)
-            .await?;
+        let unstamped = count_unstamped(&mut orders).await?;
         ensure!(unstamped == 0, "{unstamped} events of order service are not stamped");
         Ok(())
     }

@@ -1,4 +1,5 @@
-//! One case: arm, do, die, start again, look.
+//! Runs one case: arms the point, performs the operation until the service dies, starts the service again, and checks
+//! what the crash has left.
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::sync::Arc;
@@ -7,11 +8,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use testkit::{FaultAct, LogMark, Service, ServiceName, wait_until};
 
+use super::cases::Case;
 use super::operation::{Changes, Measures, Operation, answer, check_answer, check_effect};
-use super::operations::{Kind, prepare};
-use super::passing::STREAMS;
+use super::operations::Kind;
 use super::stage::Stage;
-use super::table::{Case, OF_WHOM};
+use super::way::{OF_WHOM, STREAMS};
 
 /// Some points are passed by a worker that looks every few seconds.
 const BITES_WITHIN: Duration = Duration::from_secs(60);
@@ -19,24 +20,24 @@ const BITES_WITHIN: Duration = Duration::from_secs(60);
 /// Runs one case; tells how long the system took to be at rest after the service died.
 ///
 /// # Errors
-/// When the point was not reached, or anything is not as if nothing had happened.
+/// When the point was not reached, or the crash has left more or less than one effect.
 pub async fn run(stage: &Arc<Stage>, case: &Case) -> Result<Duration> {
     stage.system.at_rest().await.context("before the case")?;
-    let operation = prepare(case.operation, stage).await.context("preparing")?;
+    let operation = (case.operation.prepare)(Arc::clone(stage)).await.context("preparing")?;
     check_way(case.operation, &operation.effect())?;
     let outcome = Box::pin(attempt(stage, case, &*operation)).await;
     operation.finish().await.context("after the case")?;
     let (before, marks, died) = outcome?;
-    look(stage, &*operation, &before, &marks).await?;
+    check_aftermath(stage, &*operation, &before, &marks).await?;
     Ok(died.elapsed())
 }
 
-/// The table's streams of an operation are those whose heads one effect moves.
-fn check_way(kind: Kind, effect: &Changes) -> Result<()> {
+/// Fails unless the streams in an operation's way are those to which one effect appends.
+fn check_way(kind: &Kind, effect: &Changes) -> Result<()> {
     for (_, stream) in STREAMS {
         let appends = effect.iter().any(|(measure, _)| measure.strip_prefix("events of ") == Some(stream));
-        let said = kind.way().streams.contains(&stream);
-        ensure!(appends == said, "{kind:?} appends to {stream}: {appends}; the table says {said}");
+        let said = kind.way.streams.contains(&stream);
+        ensure!(appends == said, "{} appends to {stream}: {appends}; its kind says {said}", kind.name);
     }
     Ok(())
 }
@@ -74,7 +75,7 @@ async fn attempt(
     Ok((before, marks, died))
 }
 
-/// Waits for the point and for the death that it brings, and starts the service again.
+/// Waits until the service has reached the point and is dead, and starts it again.
 async fn revive(victim: &Service) -> Result<Instant> {
     wait_until(BITES_WITHIN, "the point to be reached", async || {
         if victim.has_fired() { Ok(()) } else { Err("the fault has not bitten") }
@@ -96,8 +97,13 @@ async fn measure(stage: &Stage, operation: &dyn Operation) -> Result<Measures> {
     Ok(measures)
 }
 
-/// Everything is as if nothing had happened.
-async fn look(stage: &Stage, operation: &dyn Operation, before: &Measures, marks: &Marks) -> Result<()> {
+/// Fails unless everything is as if the service had not died.
+async fn check_aftermath(
+    stage: &Stage,
+    operation: &dyn Operation,
+    before: &Measures,
+    marks: &Marks,
+) -> Result<()> {
     stage.system.at_rest().await?;
     let after = measure(stage, operation).await?;
     check_effect(before, &after, &operation.effect())?;

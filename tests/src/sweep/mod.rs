@@ -3,15 +3,15 @@
 //! again, and then everything must be as if nothing had happened: one effect, the same answer for every repeat, each
 //! consumer at its stream's head, nothing parked, balanced books, and no ERROR in any log.
 //!
-//! A moment that was never reached fails its case: a fault that does not bite proves nothing.
+//! A case fails when its moment is never reached: a fault that has no effect proves nothing.
 
 mod case;
+mod cases;
 mod operation;
 mod operations;
-mod passing;
 mod rest;
 mod stage;
-mod table;
+mod way;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -22,15 +22,15 @@ use anyhow::Result;
 use tokio::task::{JoinSet, LocalSet};
 
 pub use case::run as run_case;
-pub use operations::Kind;
-pub use passing::{CONSUMERS, STREAMS, Way};
+pub use cases::{Case, EXEMPT, SHORT, all, short};
+pub use operations::{Kind, all as operations};
 pub use stage::Stage;
-pub use table::{Case, EXEMPT, OF_WHOM, SHORT, all, short};
+pub use way::{CONSUMERS, Commit, OF_WHOM, Point, STREAMS, Way};
 
-/// What became of one case.
+/// The result of one case.
 #[derive(Debug)]
 pub struct Line {
-    /// Which.
+    /// The case.
     pub case: Case,
     /// The time from the death of the service until the system was at rest, or what went wrong.
     pub outcome: Result<Duration>,
@@ -46,7 +46,7 @@ impl std::fmt::Display for Line {
     }
 }
 
-/// What became of all of them.
+/// The results of all cases, counted.
 #[derive(Debug, Default)]
 pub struct Sum {
     recovered: Vec<Duration>,
@@ -54,7 +54,7 @@ pub struct Sum {
 }
 
 impl Sum {
-    /// Whether nothing failed, and there was something to fail.
+    /// Whether at least one case was run and none failed.
     #[must_use]
     pub fn is_good(&self) -> bool {
         self.failed == 0 && !self.recovered.is_empty()

@@ -21,34 +21,38 @@ pub(super) type Measures = Vec<(&'static str, i64)>;
 /// How much one effect changes a measure; what is not named does not change.
 pub(super) type Changes = Vec<(&'static str, RangeInclusive<i64>)>;
 
-/// Something to be done once.
+/// An operation whose effect must happen once.
 pub(super) trait Operation {
-    /// Asks for it, each time with the same request.
+    /// Calls it, each time with the same request.
     fn call(&self) -> Doing<'_, Result<String, Status>>;
 
-    /// Counts what there is of it.
-    fn measure(&self) -> Doing<'_, Result<Measures>>;
+    /// Counts what its effect changes, besides the events of each stream.
+    fn measure(&self) -> Doing<'_, Result<Measures>> {
+        Box::pin(async { Ok(Measures::new()) })
+    }
 
     /// What one effect changes.
-    fn effect(&self) -> Changes;
+    fn effect(&self) -> Changes {
+        Changes::new()
+    }
 
     /// The reason with which it is refused, if it is to be refused.
     fn refusal(&self) -> Option<&'static str> {
         None
     }
 
-    /// The part of the point, where it depends on who does it.
+    /// The part of the point, if that depends on the user.
     fn part(&self) -> Option<String> {
         None
     }
 
-    /// Ends what it needed to make its moment, whatever came of it.
+    /// Undoes what it needed to reach its point, whether the case has passed or not.
     fn finish(&self) -> Doing<'_, Result<()>> {
         Box::pin(async { Ok(()) })
     }
 }
 
-/// What a caller hears in the end.
+/// A definite answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Answer {
     Done(String),
@@ -68,7 +72,7 @@ pub(super) async fn answer(operation: &dyn Operation) -> Result<Answer> {
     .await
 }
 
-/// Whether it surely did not happen and will not: only a status of our own says so.
+/// Whether an error says for certain that nothing has happened and nothing will. Only a status of our services can.
 fn is_definite(status: &Status) -> bool {
     let open = [
         Code::Unavailable,
@@ -82,7 +86,7 @@ fn is_definite(status: &Status) -> bool {
     has_common_details(status) && !open.contains(&status.code())
 }
 
-/// Fails when the answer is of another kind than the operation is to have.
+/// Fails unless the operation was done, or was refused for the reason that it should be.
 pub(super) fn check_answer(operation: &dyn Operation, answer: &Answer) -> Result<()> {
     let right = match (operation.refusal(), answer) {
         (None, Answer::Done(_)) => true,
@@ -93,7 +97,7 @@ pub(super) fn check_answer(operation: &dyn Operation, answer: &Answer) -> Result
     Ok(())
 }
 
-/// Fails when not exactly one effect is between two counts.
+/// Fails unless two counts differ by exactly one effect.
 pub(super) fn check_effect(before: &Measures, after: &Measures, expected: &Changes) -> Result<()> {
     for ((name, before), (same, after)) in before.iter().zip(after) {
         ensure!(name == same, "{name} and {same} are not the same measure");
@@ -107,7 +111,7 @@ pub(super) fn check_effect(before: &Measures, after: &Measures, expected: &Chang
     Ok(())
 }
 
-/// Exactly so much.
+/// A change by exactly this much.
 pub(super) fn by(change: i64) -> RangeInclusive<i64> {
     change..=change
 }

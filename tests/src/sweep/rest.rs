@@ -1,4 +1,4 @@
-//! What a stage is compared by when nothing is under way any more.
+//! What a case reads of its stage before and after, when nothing is running.
 
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ use crate::streams::head;
 const WITHIN: Duration = Duration::from_secs(60);
 
 impl Stage {
-    /// Waits until session service publishes what comes: a relay begins at the head, after the lease of one that died
-    /// has run out, and leaves what came before to its listeners' next heartbeat.
+    /// Waits until session service publishes new events. After a crash its relay must first wait until the lease of the
+    /// dead one has run out. Then it begins at the head; listeners get what came before with their next heartbeat.
     pub(super) async fn session_relay(&self) -> Result<()> {
         let log = self.system.stack.services.session.log();
         wait_until(WITHIN, "the relay of the session streams", async || {

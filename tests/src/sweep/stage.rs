@@ -1,4 +1,4 @@
-//! A system built with the points, and the people who are on it in every case.
+//! A system whose services are built with crash points, and the people who are there in every case.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ const ENVIRONMENT: [(&str, &str); 5] = [
     ("SESSION_IDLE_LIFE", "11h"),
 ];
 
-/// Where the cases of one lane happen.
+/// The system and the people of one lane of cases.
 #[derive(Debug)]
 pub struct Stage {
     /// All services with their points.

@@ -10,7 +10,7 @@ use testkit::state;
 #[derive(ClapArgs)]
 pub(crate) struct Args {
     /// `--only TEXT` (cases whose line contains it; may be repeated), `--repeats N`, `--short` (as in CI), `--systems
-    /// N` (that run side by side).
+    /// N` (that run side by side), `--list` (prints the cases and runs none).
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
     sweep: Vec<String>,
 }

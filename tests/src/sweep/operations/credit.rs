@@ -4,12 +4,40 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use api::user::v1::{GrantCreditRequest, ListWalletEntriesRequest, SendCreditRequest};
+use testkit::ServiceName::User;
 use testkit::client::{Person, eur, request_id};
 use tonic::Status;
 
-use crate::people::PRICE;
+use super::{Kind, prepared};
+use crate::people::{PRICE, send};
 use crate::sweep::operation::{Changes, Doing, Measures, Operation, by};
 use crate::sweep::stage::Stage;
+use crate::sweep::way::{Commit, Way, point};
+
+pub(super) const KINDS: &[Kind] = &[
+    // Whatever is old enough is pruned, whoever's it is.
+    Kind {
+        name: "Grant",
+        commits: &[Commit::Transaction(User, "grant_credit")],
+        way: Way::of(&["user"], &[]),
+        moments: &[point(User, "pruner.pruning", "user"), point(User, "pruner.pruned", "user")],
+        prepare: |stage| prepared(async move { Ok(Grant::new(stage)) }),
+    },
+    Kind {
+        name: "Send",
+        commits: &[Commit::Transaction(User, "send_credit")],
+        way: Way::of(&["user"], &[]),
+        moments: &[],
+        prepare: |stage| prepared(async move { Ok(Send::new(stage, false)) }),
+    },
+    Kind {
+        name: "SendTooMuch",
+        commits: &[Commit::Transaction(User, "send_credit")],
+        way: Way::NONE,
+        moments: &[],
+        prepare: |stage| prepared(async move { Ok(Send::new(stage, true)) }),
+    },
+];
 
 pub(super) struct Grant {
     stage: Arc<Stage>,
@@ -53,8 +81,7 @@ pub(super) struct Send {
 
 impl Send {
     pub(super) fn new(stage: Arc<Stage>, too_much: bool) -> Self {
-        let to_user_id = stage.friend.user_id.clone();
-        let request = SendCreditRequest { request_id: request_id(), to_user_id, amount: Some(eur(7)) };
+        let request = send(&stage.friend, 7);
         Self { stage, too_much, request }
     }
 

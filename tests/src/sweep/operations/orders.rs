@@ -3,15 +3,55 @@
 use std::sync::Arc;
 
 use anyhow::Result;
-use api::order::v1::{
-    CancelOrderRequest, CreateProductRequest, OrderItem, PlaceOrderRequest, TransferOrderRequest,
-};
+use api::order::v1::{CancelOrderRequest, CreateProductRequest, PlaceOrderRequest, TransferOrderRequest};
+use testkit::ServiceName::Order;
 use testkit::client::{eur, request_id};
 use tonic::Status;
 
-use crate::people::PRICE;
+use super::{Kind, prepared};
+use crate::people::{PRICE, cancel};
 use crate::sweep::operation::{Changes, Doing, Measures, Operation, by};
 use crate::sweep::stage::Stage;
+use crate::sweep::way::{Commit, Way, point};
+
+pub(super) const KINDS: &[Kind] = &[
+    Kind {
+        name: "CreateProduct",
+        commits: &[Commit::Transaction(Order, "create_product")],
+        way: Way::of(&["order"], &[]),
+        moments: &[],
+        prepare: |stage| prepared(async move { Ok(CreateProduct::new(stage)) }),
+    },
+    // Whatever is old enough is pruned, whoever's it is.
+    Kind {
+        name: "Place",
+        commits: &[Commit::Statement(Order, "place_order")],
+        way: Way::of(&["order"], &["user.statistics"]),
+        moments: &[point(Order, "pruner.pruned", "order")],
+        prepare: |stage| prepared(async move { Ok(Place::new(stage, 1)) }),
+    },
+    Kind {
+        name: "PlaceTooMany",
+        commits: &[Commit::Statement(Order, "place_order_refused")],
+        way: Way::NONE,
+        moments: &[],
+        prepare: |stage| prepared(async move { Ok(Place::new(stage, 10_000)) }),
+    },
+    Kind {
+        name: "CancelOrder",
+        commits: &[Commit::Transaction(Order, "cancel_order")],
+        way: Way::of(&["order"], &["user.statistics"]),
+        moments: &[],
+        prepare: |stage| prepared(Cancel::new(stage)),
+    },
+    Kind {
+        name: "HandOver",
+        commits: &[Commit::Transaction(Order, "transfer_order")],
+        way: Way::of(&["order"], &["user.statistics"]),
+        moments: &[],
+        prepare: |stage| prepared(HandOver::new(stage)),
+    },
+];
 
 pub(super) struct CreateProduct {
     stage: Arc<Stage>,
@@ -38,10 +78,6 @@ impl Operation for CreateProduct {
         })
     }
 
-    fn measure(&self) -> Doing<'_, Result<Measures>> {
-        Box::pin(async { Ok(Vec::new()) })
-    }
-
     fn effect(&self) -> Changes {
         vec![("events of order", by(1))]
     }
@@ -64,9 +100,8 @@ pub(super) struct Place {
 
 impl Place {
     pub(super) fn new(stage: Arc<Stage>, quantity: i64) -> Self {
-        let product_id = stage.market.product_id.clone();
-        let items = vec![OrderItem { product_id, quantity, ..OrderItem::default() }];
-        Self { stage, quantity, request: PlaceOrderRequest { request_id: request_id(), items } }
+        let request = stage.market.order_request(quantity);
+        Self { stage, quantity, request }
     }
 
     fn is_possible(&self) -> bool {
@@ -105,8 +140,7 @@ pub(super) struct Cancel {
 
 impl Cancel {
     pub(super) async fn new(stage: Arc<Stage>) -> Result<Self> {
-        let order_id = stage.market.order(1).await?.id;
-        let request = CancelOrderRequest { request_id: request_id(), order_id, etag: String::new() };
+        let request = cancel(&stage.market.order(1).await?.id);
         Ok(Self { stage, request })
     }
 }

@@ -8,14 +8,34 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use api::order::v1::PayOrderRequest;
 use api::order::v1::transfer::Decision;
+use testkit::ServiceName::{Order, User};
 use tonic::Status;
 
 use super::held_stream::{HeldStream, Stream};
 use super::payments::balances;
+use super::{Kind, prepared};
 use crate::people::{pay, transfer};
 use crate::status::metadata;
 use crate::sweep::operation::{Changes, Doing, Measures, Operation, by};
 use crate::sweep::stage::Stage;
+use crate::sweep::way::{Commit, Way, point};
+
+pub(super) const KINDS: &[Kind] = &[
+    Kind {
+        name: "Overdue",
+        commits: &[Commit::Transaction(Order, "recover_transfer")],
+        way: Way::CANCELLED,
+        moments: &[point(Order, "recovery.claimed", "order")],
+        prepare: |stage| prepared(Late::recovered(stage)),
+    },
+    Kind {
+        name: "HoldOverdue",
+        commits: &[Commit::Transaction(User, "hold_expire"), Commit::Transaction(Order, "get_decision")],
+        way: Way::CANCELLED,
+        moments: &[point(User, "expiry.answered", "hold")],
+        prepare: |stage| prepared(Late::asked(stage)),
+    },
+];
 
 const DEADLINE: (&str, &str) = ("TRANSFER_DEADLINE", "2s");
 /// So that nobody but the participant asks for the decision.

@@ -3,14 +3,49 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use api::order::v1::{OrderItem, PayOrderRequest, PlaceOrderRequest, RefundOrderRequest};
-use testkit::client::{Person, request_id};
+use api::order::v1::{PayOrderRequest, RefundOrderRequest};
+use testkit::ServiceName::{Order, User};
+use testkit::client::Person;
 use tokio::task::JoinSet;
 use tonic::Status;
 
+use super::{Kind, prepared};
 use crate::people::{PRICE, earned, pay, refund};
 use crate::sweep::operation::{Changes, Doing, Measures, Operation, by};
 use crate::sweep::stage::Stage;
+use crate::sweep::way::{Commit, Way, point};
+
+pub(super) const KINDS: &[Kind] = &[
+    Kind {
+        name: "Pay",
+        commits: &[Commit::Statement(Order, "pay_order")],
+        way: Way::PAID,
+        moments: &[point(Order, "relay.published_one", "order")],
+        prepare: |stage| prepared(Pay::new(stage)),
+    },
+    Kind {
+        name: "PayTooMuch",
+        commits: &[],
+        way: Way::REFUSED,
+        moments: &[],
+        prepare: |stage| prepared(Pay::too_much(stage)),
+    },
+    // Only many at once make user service publish several events together.
+    Kind {
+        name: "PayMany",
+        commits: &[],
+        way: Way::PAID,
+        moments: &[point(User, "relay.published_one", "user"), point(Order, "relay.published_one", "order")],
+        prepare: |stage| prepared(PayMany::new(stage)),
+    },
+    Kind {
+        name: "Refund",
+        commits: &[Commit::Transaction(Order, "refund_order")],
+        way: Way::POSTED,
+        moments: &[point(Order, "relay.published_one", "order")],
+        prepare: |stage| prepared(Refund::new(stage)),
+    },
+];
 
 /// How many payments are many: so that some of their events share a transaction.
 const MANY: i64 = 8;
@@ -47,10 +82,8 @@ impl Pay {
     }
 
     pub(super) async fn too_much(stage: Arc<Stage>) -> Result<Self> {
-        let product_id = stage.market.product_id.clone();
-        let items = vec![OrderItem { product_id, quantity: 1, ..OrderItem::default() }];
-        let request = PlaceOrderRequest { request_id: request_id(), items };
-        let placed = stage.poor.caller.orders().place_order(request).await.context("PlaceOrder")?;
+        let order = stage.market.order_request(1);
+        let placed = stage.poor.caller.orders().place_order(order).await.context("PlaceOrder")?;
         let request = pay(&placed.into_inner().order.context("an order")?);
         Ok(Self { stage, too_much: true, request })
     }
@@ -134,8 +167,7 @@ pub(super) struct Refund {
 
 impl Refund {
     pub(super) async fn new(stage: Arc<Stage>) -> Result<Self> {
-        let order = stage.market.order(1).await?;
-        stage.market.buyer.caller.transfers().pay_order(pay(&order)).await.context("PayOrder")?;
+        let order = stage.market.paid_order(1).await?;
         Ok(Self { stage, request: refund(&order, PRICE / 2) })
     }
 }

@@ -4,11 +4,31 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use api::user::v1::{CreatePostRequest, TransferPostRequest};
+use testkit::ServiceName::User;
 use testkit::client::request_id;
 use tonic::Status;
 
+use super::{Kind, prepared};
 use crate::sweep::operation::{Changes, Doing, Measures, Operation, by};
 use crate::sweep::stage::Stage;
+use crate::sweep::way::{Commit, Way};
+
+pub(super) const KINDS: &[Kind] = &[
+    Kind {
+        name: "CreatePost",
+        commits: &[Commit::Transaction(User, "create_post")],
+        way: Way::of(&["user"], &[]),
+        moments: &[],
+        prepare: |stage| prepared(async move { Ok(Create::new(stage)) }),
+    },
+    Kind {
+        name: "TransferPost",
+        commits: &[Commit::Transaction(User, "transfer_post")],
+        way: Way::of(&["user"], &[]),
+        moments: &[],
+        prepare: |stage| prepared(Transfer::new(stage)),
+    },
+];
 
 fn a_post() -> CreatePostRequest {
     CreatePostRequest { request_id: request_id(), title: "Title".to_owned(), body: "Body".to_owned() }

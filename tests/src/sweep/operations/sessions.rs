@@ -5,12 +5,48 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use api::session::v1::{RefreshSessionRequest, RevokeAllSessionsRequest, RevokeSessionRequest};
+use testkit::ServiceName::Session;
 use testkit::client::{PASSWORD, Person, request_id};
 use tonic::{Code, Status};
 use uuid::Uuid;
 
+use super::{Kind, prepared};
 use crate::sweep::operation::{Changes, Doing, Measures, Operation, by};
 use crate::sweep::stage::Stage;
+use crate::sweep::way::{Commit, OF_WHOM, Way, point};
+
+pub(super) const KINDS: &[Kind] = &[
+    // A login that nobody settles.
+    Kind {
+        name: "Login",
+        commits: &[Commit::Script("login")],
+        way: Way::of(&[OF_WHOM], &[]),
+        moments: &[point(Session, "login.counted", "session"), point(Session, "login.checked", "session")],
+        prepare: |stage| prepared(Login::new(stage)),
+    },
+    Kind {
+        name: "Refresh",
+        commits: &[Commit::Script("refresh_session")],
+        way: Way::of(&[OF_WHOM], &[]),
+        moments: &[],
+        prepare: |stage| prepared(Refresh::new(stage)),
+    },
+    Kind {
+        name: "Revoke",
+        commits: &[Commit::Script("revoke_session")],
+        way: Way::of(&[OF_WHOM], &[]),
+        moments: &[],
+        prepare: |stage| prepared(Revoke::new(stage)),
+    },
+    // A request that is claimed and not done.
+    Kind {
+        name: "RevokeAll",
+        commits: &[Commit::Script("revoke_all_sessions")],
+        way: Way::of(&[OF_WHOM], &[]),
+        moments: &[point(Session, "request.claimed", "session.v1.SessionService/RevokeAllSessions")],
+        prepare: |stage| prepared(RevokeAll::new(stage)),
+    },
+];
 
 /// The stream that a user's sessions are in.
 pub(super) fn stream_of(user_id: &str) -> Option<String> {

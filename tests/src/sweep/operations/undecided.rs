@@ -5,18 +5,43 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use api::order::v1::{
-    CancelTransferRequest, OrderItem, PayOrderRequest, PlaceOrderRequest, RetryTransferRequest,
-};
+use api::order::v1::{CancelTransferRequest, PayOrderRequest, PlaceOrderRequest, RetryTransferRequest};
+use testkit::ServiceName::Order;
 use testkit::client::{Person, request_id};
 use tonic::Status;
 
 use super::held_stream::{HeldStream, Stream};
 use super::payments::balances;
+use super::{Kind, prepared};
 use crate::people::{PRICE, pay};
 use crate::status::metadata;
 use crate::sweep::operation::{Changes, Doing, Measures, Operation, by};
 use crate::sweep::stage::Stage;
+use crate::sweep::way::{Commit, Way};
+
+pub(super) const KINDS: &[Kind] = &[
+    Kind {
+        name: "CancelTransfer",
+        commits: &[Commit::Transaction(Order, "cancel_transfer")],
+        way: Way::CANCELLED,
+        moments: &[],
+        prepare: |stage| prepared(Operator::new(stage, Act::Cancel)),
+    },
+    Kind {
+        name: "RetryTransfer",
+        commits: &[Commit::Transaction(Order, "retry_transfer")],
+        way: Way::PAID,
+        moments: &[],
+        prepare: |stage| prepared(Operator::new(stage, Act::Retry)),
+    },
+    Kind {
+        name: "PlaceUnheard",
+        commits: &[Commit::Transaction(Order, "learn_customer")],
+        way: Way::of(&["user", "order"], &["order.customers", "user.statistics"]),
+        moments: &[],
+        prepare: |stage| prepared(async move { Ok(PlaceUnheard::new(stage)) }),
+    },
+];
 
 /// What an operator does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,9 +144,7 @@ pub(super) struct PlaceUnheard {
 
 impl PlaceUnheard {
     pub(super) fn new(stage: Arc<Stage>) -> Self {
-        let product_id = stage.market.product_id.clone();
-        let items = vec![OrderItem { product_id, quantity: 1, ..OrderItem::default() }];
-        let request = PlaceOrderRequest { request_id: request_id(), items };
+        let request = stage.market.order_request(1);
         Self { stage, request, customer: tokio::sync::OnceCell::new(), stream: HeldStream::new(Stream::User) }
     }
 

@@ -6,11 +6,54 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use nix::sys::signal::Signal;
 use testkit::ServiceName;
+use testkit::ServiceName::{Order, Session, User};
 use tonic::Status;
 
+use super::{Kind, prepared};
 use crate::people::pay;
-use crate::sweep::operation::{Changes, Doing, Measures, Operation};
+use crate::sweep::operation::{Doing, Operation};
 use crate::sweep::stage::Stage;
+use crate::sweep::way::{Commit, Way, point};
+
+pub(super) const KINDS: &[Kind] = &[
+    Kind {
+        name: "Audit",
+        commits: &[Commit::Transaction(User, "audit_advance"), Commit::Transaction(Order, "audit_advance")],
+        way: Way::NONE,
+        moments: &[],
+        prepare: |stage| prepared(Audit::new(stage)),
+    },
+    // While leaving, the leases still held.
+    Kind {
+        name: "StopUser",
+        commits: &[],
+        way: Way::NONE,
+        moments: &[
+            point(User, "sequencer.leaving", "user"),
+            point(User, "consumer.leaving", "user.transfers"),
+            point(User, "consumer.leaving", "user.statistics"),
+        ],
+        prepare: |stage| prepared(async move { Ok(Stop::new(stage, User)) }),
+    },
+    Kind {
+        name: "StopOrder",
+        commits: &[],
+        way: Way::NONE,
+        moments: &[
+            point(Order, "sequencer.leaving", "order"),
+            point(Order, "consumer.leaving", "order.customers"),
+            point(Order, "consumer.leaving", "order.transfers"),
+        ],
+        prepare: |stage| prepared(async move { Ok(Stop::new(stage, Order)) }),
+    },
+    Kind {
+        name: "StopSession",
+        commits: &[],
+        way: Way::NONE,
+        moments: &[point(Session, "consumer.leaving", "session.revocations")],
+        prepare: |stage| prepared(async move { Ok(Stop::new(stage, Session)) }),
+    },
+];
 
 /// An audit of both books, which have something new.
 pub(super) struct Audit {
@@ -28,14 +71,6 @@ impl Audit {
 impl Operation for Audit {
     fn call(&self) -> Doing<'_, Result<String, Status>> {
         Box::pin(async { Ok(format!("{:?}", self.stage.audit().await?)) })
-    }
-
-    fn measure(&self) -> Doing<'_, Result<Measures>> {
-        Box::pin(async { Ok(Vec::new()) })
-    }
-
-    fn effect(&self) -> Changes {
-        Changes::new()
     }
 }
 
@@ -61,13 +96,5 @@ impl Operation for Stop {
             }
             Ok("told to stop".to_owned())
         })
-    }
-
-    fn measure(&self) -> Doing<'_, Result<Measures>> {
-        Box::pin(async { Ok(Vec::new()) })
-    }
-
-    fn effect(&self) -> Changes {
-        Changes::new()
     }
 }

@@ -6,12 +6,39 @@ use anyhow::Result;
 use api::auth::v1::Role;
 use api::user::v1::user::State;
 use api::user::v1::{ChangeUserRoleRequest, CreateUserRequest, DeactivateUserRequest};
+use testkit::ServiceName::User;
 use testkit::client::{PASSWORD, Person, request_id};
 use tonic::{Code, Status};
 
 use super::sessions::stream_of;
+use super::{Kind, prepared};
 use crate::sweep::operation::{Changes, Doing, Measures, Operation, by};
 use crate::sweep::stage::Stage;
+use crate::sweep::way::{Commit, OF_WHOM, Way};
+
+pub(super) const KINDS: &[Kind] = &[
+    Kind {
+        name: "SignUp",
+        commits: &[Commit::Transaction(User, "create_user")],
+        way: Way::of(&["user"], &["order.customers"]),
+        moments: &[],
+        prepare: |stage| prepared(async move { Ok(SignUp::new(stage)) }),
+    },
+    Kind {
+        name: "Deactivate",
+        commits: &[Commit::Transaction(User, "deactivate_user"), Commit::Script("revoke_below")],
+        way: Way::of(&["user", OF_WHOM], &["order.customers", "session.revocations"]),
+        moments: &[],
+        prepare: |stage| prepared(Deactivate::new(stage)),
+    },
+    Kind {
+        name: "ChangeRole",
+        commits: &[Commit::Transaction(User, "change_user_role")],
+        way: Way::of(&["user", OF_WHOM], &["order.customers", "session.revocations"]),
+        moments: &[],
+        prepare: |stage| prepared(ChangeRole::new(stage)),
+    },
+];
 
 pub(super) struct SignUp {
     stage: Arc<Stage>,
@@ -57,6 +84,17 @@ impl Operation for SignUp {
     }
 }
 
+/// What a change of state or role changes of somebody.
+async fn standing(stage: &Stage, whom: &Person) -> Result<Measures> {
+    let user = stage.user(&whom.user_id).await?;
+    Ok(vec![
+        ("active", i64::from(user.state() == State::Active)),
+        ("merchants", i64::from(user.role() == Role::Merchant)),
+        ("version", user.version),
+        ("sessions", stage.session_count(&whom.user_id).await?),
+    ])
+}
+
 pub(super) struct Deactivate {
     stage: Arc<Stage>,
     whom: Person,
@@ -84,14 +122,7 @@ impl Operation for Deactivate {
     }
 
     fn measure(&self) -> Doing<'_, Result<Measures>> {
-        Box::pin(async {
-            let user = self.stage.user(&self.whom.user_id).await?;
-            Ok(vec![
-                ("active", i64::from(user.state() == State::Active)),
-                ("version", user.version),
-                ("sessions", self.stage.session_count(&self.whom.user_id).await?),
-            ])
-        })
+        Box::pin(standing(&self.stage, &self.whom))
     }
 
     fn effect(&self) -> Changes {
@@ -131,14 +162,7 @@ impl Operation for ChangeRole {
     }
 
     fn measure(&self) -> Doing<'_, Result<Measures>> {
-        Box::pin(async {
-            let user = self.stage.user(&self.whom.user_id).await?;
-            Ok(vec![
-                ("merchants", i64::from(user.role() == Role::Merchant)),
-                ("version", user.version),
-                ("sessions", self.stage.session_count(&self.whom.user_id).await?),
-            ])
-        })
+        Box::pin(standing(&self.stage, &self.whom))
     }
 
     fn effect(&self) -> Changes {
