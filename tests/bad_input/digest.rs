@@ -1,4 +1,4 @@
-//! What everything is, for comparing before and after: where each stream stands, and what is in both databases.
+//! A digest of all state, for comparing before and after: where each stream stands, and what is in both databases.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};

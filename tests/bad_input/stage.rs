@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use api::auth::v1::Role;
+use api::common::v1::Money;
 use api::event::v1::HeadRequest;
+use api::order::v1::PlaceOrderRequest;
 use api::user::v1::{CreatePostRequest, GetUserRequest};
 use serde_json::Value;
 use testkit::ServiceName;
 use testkit::client::{PASSWORD, Person, eur, request_id};
 use tests::System;
-use tests::people::{Market, PRICE, pay};
+use tests::people::{Market, PRICE, cancel, pay, product};
 use tokio::sync::{Mutex, MutexGuard};
 use tonic::Code;
 use uuid::Uuid;
@@ -40,41 +42,17 @@ impl Stage {
     async fn set(turn: MutexGuard<'static, ()>) -> Result<Self> {
         let system = System::shared().await?;
         let market = Market::open(&system, 10 * PRICE, 5).await?;
-        let yen = api::order::v1::CreateProductRequest {
-            request_id: request_id(),
-            name: "In yen".to_owned(),
-            unit_price: Some(api::common::v1::Money { currency_code: "JPY".to_owned(), minor_units: 100 }),
-            stock: 5,
-        };
-        let dear = api::order::v1::CreateProductRequest {
-            request_id: request_id(),
-            name: "Dear".to_owned(),
-            unit_price: Some(eur(1_000_000_000_000)),
-            stock: 1_000_000_000,
-        };
-        let mut products = Vec::new();
-        for request in [yen, dear] {
-            let product = market.seller.caller.catalog().create_product(request).await?.into_inner().product;
-            products.push(product.context("a product")?.id);
-        }
+        let seller = &market.seller;
+        let yen = Money { currency_code: "JPY".to_owned(), minor_units: 100 };
+        let yen_product = product(seller, "In yen", yen, 5).await?;
+        let dear_product = product(seller, "Dear", eur(1_000_000_000_000), 1_000_000_000).await?;
         let other_seller = system.admin.make(&system.api.sign_up("Other").await?, Role::Merchant).await?;
-        let other = api::order::v1::CreateProductRequest {
-            request_id: request_id(),
-            name: "Of another seller".to_owned(),
-            unit_price: Some(eur(PRICE)),
-            stock: 5,
-        };
-        let other = other_seller.caller.catalog().create_product(other).await?.into_inner().product;
+        let other_product = product(&other_seller, "Of another seller", eur(PRICE), 5).await?;
         let (placed, paid, cancelled) =
             (market.order(1).await?, market.order(1).await?, market.order(1).await?);
         let payment = market.buyer.caller.transfers().pay_order(pay(&paid)).await.context("PayOrder")?;
         let transfer = payment.into_inner().transfer.context("a transfer")?.id;
-        let cancel = api::order::v1::CancelOrderRequest {
-            request_id: request_id(),
-            order_id: cancelled.id.clone(),
-            etag: String::new(),
-        };
-        market.buyer.caller.orders().cancel_order(cancel).await.context("CancelOrder")?;
+        market.buyer.caller.orders().cancel_order(cancel(&cancelled.id)).await.context("CancelOrder")?;
         let post = CreatePostRequest {
             request_id: request_id(),
             title: "A post".to_owned(),
@@ -83,25 +61,13 @@ impl Stage {
         let post =
             market.buyer.caller.posts().create_post(post).await?.into_inner().post.context("a post")?;
         let used = request_id();
-        let place = api::order::v1::PlaceOrderRequest {
-            request_id: used.clone(),
-            items: vec![api::order::v1::OrderItem {
-                product_id: market.product_id.clone(),
-                quantity: 1,
-                ..Default::default()
-            }],
-        };
+        let place = PlaceOrderRequest { request_id: used.clone(), ..market.order_request(1) };
         market.buyer.caller.orders().place_order(place).await?;
 
         let stranger = system.api.sign_up("Stranger").await?;
         let gone = system.api.sign_up("Gone").await?;
         let ended = system.api.log_in(&gone.email, PASSWORD).await?;
-        let deactivate = api::user::v1::DeactivateUserRequest {
-            request_id: request_id(),
-            user_id: gone.user_id.clone(),
-            etag: String::new(),
-        };
-        system.admin.caller.users().deactivate_user(deactivate).await.context("DeactivateUser")?;
+        system.admin.deactivate(&gone).await?;
         let head = HeadRequest { stream: "order".to_owned() };
         let head = system.admin.caller.events(ServiceName::Order).head(head).await.context("Head")?;
         let names = BTreeMap::from([
@@ -116,9 +82,9 @@ impl Stage {
             ("$gone_email", gone.email.clone()),
             ("$admin", system.admin.user_id.clone()),
             ("$product", market.product_id.clone()),
-            ("$yen_product", products[0].clone()),
-            ("$dear_product", products[1].clone()),
-            ("$other_product", other.context("a product")?.id),
+            ("$yen_product", yen_product),
+            ("$dear_product", dear_product),
+            ("$other_product", other_product),
             ("$placed_order", placed.id),
             ("$paid_order", paid.id),
             ("$cancelled_order", cancelled.id),
@@ -190,7 +156,8 @@ impl Stage {
         })
     }
 
-    /// What everything is, once what was committed is stamped and has arrived: equal digests mean that nothing changed.
+    /// The digest once everything that was committed is stamped and has arrived. Equal digests mean that nothing
+    /// changed.
     pub(crate) async fn settled_digest(&self) -> Result<Digest> {
         self.system.at_rest().await?;
         Digest::of(&self.system).await

@@ -35,7 +35,7 @@ fn get_user(stage: &Stage) -> Result<Bytes> {
 }
 
 #[tokio::test]
-async fn bodies_that_are_no_message() -> Result<()> {
+async fn bodies_that_are_no_message_are_refused() -> Result<()> {
     let stage = &Stage::get().await?;
     let before = stage.settled_digest().await?;
     let good = get_user(stage)?;

@@ -1,14 +1,13 @@
-//! However often and however concurrently something is asked for, it happens once.
+//! A request takes effect once, however often and however concurrently it is sent.
 
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, ensure};
 use api::order::v1::order::State;
-use api::order::v1::{CancelOrderRequest, PlaceOrderRequest};
-use api::user::v1::{GrantCreditRequest, SendCreditRequest};
+use api::user::v1::GrantCreditRequest;
 use testkit::client::{eur, request_id};
 use tests::System;
-use tests::people::{Market, PRICE, credit, earned, order, pay};
+use tests::people::{Market, PRICE, cancel, credit, earned, order, pay, send};
 use tests::status::{code_and_reason, violations};
 use tokio::task::JoinSet;
 use tonic::Code;
@@ -16,7 +15,7 @@ use tonic::Code;
 const CALLERS: usize = 50;
 
 #[tokio::test]
-async fn fifty_payments_with_one_request_id_are_one_payment_with_fifty_equal_answers() -> Result<()> {
+async fn fifty_calls_with_one_request_id_make_one_payment_and_get_equal_answers() -> Result<()> {
     let system = &System::shared().await?;
     let market = Market::open(system, 10 * PRICE, 10).await?;
     let placed = market.order(2).await?;
@@ -37,7 +36,7 @@ async fn fifty_payments_with_one_request_id_are_one_payment_with_fifty_equal_ans
 }
 
 #[tokio::test]
-async fn of_two_payments_of_one_order_one_is_taken() -> Result<()> {
+async fn only_one_of_two_concurrent_payments_of_an_order_succeeds() -> Result<()> {
     let system = &System::shared().await?;
     let market = Market::open(system, 10 * PRICE, 20).await?;
     for _ in 0..5 {
@@ -63,19 +62,17 @@ async fn of_two_payments_of_one_order_one_is_taken() -> Result<()> {
 }
 
 #[tokio::test]
-async fn of_a_payment_and_a_cancellation_one_wins() -> Result<()> {
+async fn a_payment_and_a_cancellation_at_once_never_both_succeed() -> Result<()> {
     let system = &System::shared().await?;
     let market = Market::open(system, 100 * PRICE, 100).await?;
     let (mut paid, mut cancelled) = (0, 0);
     for _ in 0..10 {
         let before = (credit(&market.buyer).await?, market.stock().await?);
         let placed = market.order(1).await?;
-        let cancel =
-            CancelOrderRequest { request_id: request_id(), order_id: placed.id.clone(), etag: String::new() };
         let (payer, canceller) = (market.buyer.caller.clone(), market.buyer.caller.clone());
         let (mut transfers, mut orders) = (payer.transfers(), canceller.orders());
         let (payment, cancellation) =
-            tokio::join!(transfers.pay_order(pay(&placed)), orders.cancel_order(cancel));
+            tokio::join!(transfers.pay_order(pay(&placed)), orders.cancel_order(cancel(&placed.id)));
         let state = order(&market.buyer, &placed.id).await?.state();
         let after = (credit(&market.buyer).await?, market.stock().await?);
         match (payment, cancellation) {
@@ -97,7 +94,7 @@ async fn of_a_payment_and_a_cancellation_one_wins() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_request_id_is_not_reused_for_something_else() -> Result<()> {
+async fn a_request_id_cannot_be_reused_for_another_request() -> Result<()> {
     let system = &System::shared().await?;
     let market = Market::open(system, PRICE, 10).await?;
     let placed = market.order(1).await?;
@@ -119,12 +116,7 @@ async fn the_same_request_id_of_another_person_is_another_request() -> Result<()
     let system = &System::shared().await?;
     let one = Market::open(system, PRICE, 5).await?;
     let two = Market::open(system, PRICE, 5).await?;
-    let item = |market: &Market| api::order::v1::OrderItem {
-        product_id: market.product_id.clone(),
-        quantity: 1,
-        ..Default::default()
-    };
-    let request = PlaceOrderRequest { request_id: request_id(), items: vec![item(&one)] };
+    let request = one.order_request(1);
     let first = one.buyer.caller.orders().place_order(request.clone()).await?.into_inner();
     let second = two.buyer.caller.orders().place_order(request).await?.into_inner();
     assert_ne!(first.order.context("an order")?.id, second.order.context("an order")?.id);
@@ -158,11 +150,7 @@ async fn credit_sent_both_ways_at_once_is_conserved() -> Result<()> {
     let mut calls = JoinSet::new();
     for number in 0..CALLERS {
         let (from, to) = if number % 2 == 0 { (&ann, &ben) } else { (&ben, &ann) };
-        let request = SendCreditRequest {
-            request_id: request_id(),
-            to_user_id: to.user_id.clone(),
-            amount: Some(eur(7)),
-        };
+        let request = send(to, 7);
         let caller = from.caller.clone();
         calls.spawn(async move {
             // A lost race is ABORTED or UNAVAILABLE: the same id again is the documented answer.

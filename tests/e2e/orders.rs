@@ -1,15 +1,15 @@
-//! Orders: the last unit, the way of an order between people, and what user service learns of it.
+//! Orders: who gets the last unit, how an order changes hands, and what user service learns of it.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use api::order::v1::order::State;
-use api::order::v1::{CancelOrderRequest, OrderItem, PlaceOrderRequest, TransferOrderRequest};
+use api::order::v1::{CancelOrderRequest, TransferOrderRequest};
 use api::user::v1::{GetUserRequest, OrderStatistics};
 use testkit::client::{Person, request_id};
 use testkit::wait_until;
 use tests::System;
-use tests::people::{Market, PRICE, earned, order, pay};
+use tests::people::{Market, PRICE, cancel, earned, order, pay};
 use tests::status::code_and_reason;
 use tokio::task::JoinSet;
 use tonic::Code;
@@ -32,8 +32,7 @@ async fn the_last_unit_goes_to_one_of_many_buyers() -> Result<()> {
     let mut calls = JoinSet::new();
     for _ in 0..30 {
         let caller = market.buyer.caller.clone();
-        let item = OrderItem { product_id: market.product_id.clone(), quantity: 1, ..OrderItem::default() };
-        let request = PlaceOrderRequest { request_id: request_id(), items: vec![item] };
+        let request = market.order_request(1);
         calls.spawn(async move { caller.orders().place_order(request).await });
     }
     let answers = calls.join_all().await;
@@ -63,11 +62,7 @@ async fn statistics_in_mongodb_follow_orders_in_postgresql() -> Result<()> {
     let first = market.buyer.caller.orders().transfer_order(hand_over.clone()).await?.into_inner();
     let repeat = market.buyer.caller.orders().transfer_order(hand_over).await?.into_inner();
     assert_eq!(first, repeat, "the repeat of a hand-over hears no NOT_FOUND");
-    let cancel = CancelOrderRequest {
-        request_id: request_id(),
-        order_id: dropped.id.clone(),
-        etag: dropped.etag.clone(),
-    };
+    let cancel = CancelOrderRequest { etag: dropped.etag.clone(), ..cancel(&dropped.id) };
     market.buyer.caller.orders().cancel_order(cancel).await?;
     assert_eq!(order(&friend, &handed.id).await?.customer_id, friend.user_id);
     let mine = OrderStatistics { placed_count: 3, paid_count: 1, cancelled_count: 1, owned_count: 1 };

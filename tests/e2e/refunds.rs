@@ -1,19 +1,18 @@
 //! Refunds: never more than was paid, however many run at once.
 
 use anyhow::{Context, Result};
-use testkit::client::request_id;
+use api::user::v1::GetWalletRequest;
 use tests::System;
-use tests::people::{Market, PRICE, credit, earned, order, pay, refund};
+use tests::people::{Market, PRICE, credit, earned, order, refund};
 use tests::status::code_and_reason;
 use tokio::task::JoinSet;
 use tonic::Code;
 
 #[tokio::test]
-async fn refunds_at_once_never_exceed_the_payment() -> Result<()> {
+async fn concurrent_refunds_never_exceed_the_payment() -> Result<()> {
     let system = &System::shared().await?;
     let market = Market::open(system, PRICE, 1).await?;
-    let placed = market.order(1).await?;
-    market.buyer.caller.transfers().pay_order(pay(&placed)).await.context("PayOrder")?;
+    let placed = market.paid_order(1).await?;
     let mut calls = JoinSet::new();
     for _ in 0..10 {
         let (caller, request) = (market.seller.caller.clone(), refund(&placed, PRICE / 4));
@@ -37,19 +36,11 @@ async fn refunds_at_once_never_exceed_the_payment() -> Result<()> {
 async fn a_deactivated_buyer_still_gets_the_refund() -> Result<()> {
     let system = &System::shared().await?;
     let market = Market::open(system, PRICE, 1).await?;
-    let placed = market.order(1).await?;
-    market.buyer.caller.transfers().pay_order(pay(&placed)).await.context("PayOrder")?;
-    let deactivate = api::user::v1::DeactivateUserRequest {
-        request_id: request_id(),
-        user_id: market.buyer.user_id.clone(),
-        etag: String::new(),
-    };
-    system.admin.caller.users().deactivate_user(deactivate).await.context("DeactivateUser")?;
+    let placed = market.paid_order(1).await?;
+    system.admin.deactivate(&market.buyer).await?;
     market.seller.caller.transfers().refund_order(refund(&placed, PRICE)).await.context("RefundOrder")?;
-    let request = api::user::v1::GetWalletRequest {
-        user_id: market.buyer.user_id.clone(),
-        currency_code: "EUR".to_owned(),
-    };
+    let (user_id, currency_code) = (market.buyer.user_id.clone(), "EUR".to_owned());
+    let request = GetWalletRequest { user_id, currency_code };
     let wallet = system.admin.caller.wallets().get_wallet(request).await?.into_inner().wallet;
     assert_eq!(wallet.context("a wallet")?.balance.context("a balance")?.minor_units, PRICE);
     system.books_balance().await
@@ -61,8 +52,7 @@ async fn only_the_seller_or_an_admin_refunds() -> Result<()> {
     let market = Market::open(system, PRICE, 1).await?;
     let stranger = system.api.sign_up("Stranger").await?;
     let stranger = system.admin.make(&stranger, api::auth::v1::Role::Merchant).await?;
-    let placed = market.order(1).await?;
-    market.buyer.caller.transfers().pay_order(pay(&placed)).await.context("PayOrder")?;
+    let placed = market.paid_order(1).await?;
     let buyer =
         market.buyer.caller.transfers().refund_order(refund(&placed, 1)).await.expect_err("a customer");
     assert_eq!(code_and_reason(&buyer), (Code::PermissionDenied, "PERMISSION_DENIED".to_owned()));

@@ -1,12 +1,12 @@
-//! Nobody reads or changes what is not theirs, and another's thing looks as if it did not exist.
+//! Nobody reads or changes what belongs to others, which looks as if it did not exist.
 
 use anyhow::{Context, Result};
-use api::order::v1::{CancelOrderRequest, GetAccountRequest, GetOrderRequest, GetTransferRequest};
+use api::order::v1::{GetAccountRequest, GetOrderRequest, GetTransferRequest};
 use api::session::v1::RevokeSessionRequest;
 use api::user::v1::{GetUserRequest, GetWalletRequest};
 use testkit::client::request_id;
 use tests::System;
-use tests::people::{Market, PRICE, pay};
+use tests::people::{Market, PRICE, cancel, pay};
 use tests::status::code_and_reason;
 use tonic::Code;
 use uuid::Uuid;
@@ -16,7 +16,7 @@ fn not_found(reason: &str) -> (Code, String) {
 }
 
 #[tokio::test]
-async fn anothers_private_things_are_not_found() -> Result<()> {
+async fn what_belongs_to_another_user_is_not_found() -> Result<()> {
     let system = &System::shared().await?;
     let market = Market::open(system, PRICE, 2).await?;
     let stranger = system.api.sign_up("Stranger").await?;
@@ -30,9 +30,7 @@ async fn anothers_private_things_are_not_found() -> Result<()> {
         let read = GetOrderRequest { order_id: order_id.clone() };
         let status = stranger.caller.orders().get_order(read).await.expect_err("a stranger");
         assert_eq!(code_and_reason(&status), not_found("ORDER_NOT_FOUND"));
-        let cancel =
-            CancelOrderRequest { request_id: request_id(), order_id: order_id.clone(), etag: String::new() };
-        let status = stranger.caller.orders().cancel_order(cancel).await.expect_err("a stranger");
+        let status = stranger.caller.orders().cancel_order(cancel(order_id)).await.expect_err("a stranger");
         assert_eq!(code_and_reason(&status), not_found("ORDER_NOT_FOUND"));
         let request =
             api::order::v1::PayOrderRequest { request_id: request_id(), order_id: order_id.clone() };
@@ -67,7 +65,7 @@ async fn anothers_private_things_are_not_found() -> Result<()> {
 }
 
 #[tokio::test]
-async fn others_see_a_name_and_nothing_more() -> Result<()> {
+async fn other_users_see_only_the_display_name() -> Result<()> {
     let system = &System::shared().await?;
     let (ann, ben) = (system.api.sign_up("Ann").await?, system.api.sign_up("Ben").await?);
     let request = GetUserRequest { user_id: ann.user_id.clone() };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use api::session::v1::{RefreshSessionRequest, RevokeAllSessionsRequest};
-use api::user::v1::{DeactivateUserRequest, GetUserRequest};
+use api::user::v1::GetUserRequest;
 use testkit::client::{PASSWORD, Person, request_id};
 use testkit::wait_until;
 use tests::System;
@@ -58,12 +58,7 @@ async fn deactivation_ends_sessions_and_stops_logins_orders_and_credit() -> Resu
     let system = &System::shared().await?;
     let market = Market::open(system, 0, 5).await?;
     reaches_both(&market.buyer).await?;
-    let request = DeactivateUserRequest {
-        request_id: request_id(),
-        user_id: market.buyer.user_id.clone(),
-        etag: String::new(),
-    };
-    market.buyer.caller.users().deactivate_user(request).await.context("one's own account")?;
+    market.buyer.deactivate(&market.buyer).await.context("one's own account")?;
     ends_everywhere(&market.buyer).await?;
     let refused = system.api.log_in(&market.buyer.email, PASSWORD).await.expect_err("deactivated");
     let status = refused.downcast_ref::<Status>().context("a status")?;
@@ -75,7 +70,7 @@ async fn deactivation_ends_sessions_and_stops_logins_orders_and_credit() -> Resu
 }
 
 #[tokio::test]
-async fn a_refresh_token_is_good_once() -> Result<()> {
+async fn a_refresh_token_works_once() -> Result<()> {
     let system = &System::shared().await?;
     let ann = system.api.sign_up("Ann").await?;
     let refresh = |token: &str| RefreshSessionRequest { refresh_token: token.to_owned() };

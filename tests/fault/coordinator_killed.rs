@@ -14,6 +14,7 @@ use sqlx::{Connection as _, PgConnection};
 use testkit::{DatabaseOptions, wait_until};
 use tests::System;
 use tests::people::{Market, PRICE, credit, earned, order, pay, refund, transfer};
+use tests::stamps::HeldStamps;
 use tests::status::metadata;
 
 const SOON: Duration = Duration::from_secs(20);
@@ -25,22 +26,13 @@ where
 {
     let url = system.stack.databases.urls_for_services().await?.postgres;
     let mut watcher = PgConnection::connect(&url).await.context("connecting to PostgreSQL")?;
-    let mut holder = PgConnection::connect(&url).await.context("connecting to PostgreSQL")?;
 
     system.stack.services.user.process().pause()?;
     let unknown = start().await?;
     let transfer_id =
         metadata(&unknown, "transfer_id").with_context(|| format!("no transfer in {unknown:?}"))?;
-    wait_until(SOON, "the command to reserve to be stamped", async || {
-        let pending: i64 = sqlx::query_scalar("SELECT count(*) FROM outbox WHERE position IS NULL")
-            .fetch_one(&mut watcher)
-            .await
-            .map_err(|error| error.to_string())?;
-        if pending == 0 { Ok(()) } else { Err(format!("{pending} events are not stamped")) }
-    })
-    .await?;
-    sqlx::query("BEGIN").execute(&mut holder).await?;
-    sqlx::query("SELECT 1 FROM outbox_lease FOR UPDATE").execute(&mut holder).await?;
+    // With the stamp of the command to reserve.
+    let held = HeldStamps::once_all_are_stamped(system).await?;
     system.stack.services.user.process().resume()?;
 
     wait_until(SOON, "the decision", async || {
@@ -52,7 +44,7 @@ where
     })
     .await?;
     system.stack.services.order.process().kill().await?;
-    sqlx::query("ROLLBACK").execute(&mut holder).await?;
+    held.release().await?;
     let left = transfer_state(&mut watcher, &transfer_id).await?;
     assert_eq!(left, "confirming", "killed too late: the transfer had ended");
 
@@ -91,8 +83,7 @@ async fn a_decided_payment_completes_once_after_the_coordinator_was_killed() -> 
 async fn a_decided_refund_completes_once_after_the_coordinator_was_killed() -> Result<()> {
     let system = System::start(DatabaseOptions::default()).await?;
     let market = Market::open(&system, PRICE, 2).await?;
-    let placed = market.order(1).await?;
-    market.buyer.caller.transfers().pay_order(pay(&placed)).await.context("PayOrder")?;
+    let placed = market.paid_order(1).await?;
     let request = refund(&placed, PRICE / 4);
     killed_between_decision_and_completion(&system, async || {
         let patient = market.seller.caller.within(Duration::from_secs(1));

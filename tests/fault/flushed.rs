@@ -7,11 +7,11 @@ use api::auth::v1::Role;
 use api::order::v1::order::State;
 use api::order::v1::{CreateProductRequest, GetAccountRequest};
 use api::session::v1::{ListSessionsRequest, RevokeSessionRequest};
-use api::user::v1::{DeactivateUserRequest, GetUserRequest};
+use api::user::v1::GetUserRequest;
 use testkit::client::{PASSWORD, Person, eur, request_id};
 use testkit::{DatabaseOptions, wait_until};
 use tests::System;
-use tests::people::{Market, PRICE, credit, earned, order, pay};
+use tests::people::{Market, PRICE, credit, earned, order};
 use tests::status::code_and_reason;
 use tests::streams::{caught_up, head};
 use tonic::{Code, Status};
@@ -39,12 +39,6 @@ async fn refused_everywhere(person: &Person) -> Result<()> {
     .await
 }
 
-async fn deactivate(admin: &Person, whom: &Person) -> Result<()> {
-    let (request_id, user_id) = (request_id(), whom.user_id.clone());
-    let request = DeactivateUserRequest { request_id, user_id, ..DeactivateUserRequest::default() };
-    admin.caller.users().deactivate_user(request).await.context("DeactivateUser").map(drop)
-}
-
 /// The code and the reason that a login is refused with.
 async fn login_refused(system: &System, person: &Person) -> Result<(Code, String)> {
     let Err(error) = system.api.log_in(&person.email, PASSWORD).await else {
@@ -65,7 +59,7 @@ impl Gone {
         let demoted = system.admin.make(&system.api.sign_up("Demoted").await?, Role::Merchant).await?;
         system.admin.make(&demoted, Role::Customer).await?;
         let deactivated = system.api.sign_up("Deactivated").await?;
-        deactivate(&system.admin, &deactivated).await?;
+        system.admin.deactivate(&deactivated).await?;
         let left = system.api.sign_up("Left").await?;
         let logout = RevokeSessionRequest {
             request_id: request_id(),
@@ -94,8 +88,7 @@ impl Gone {
 async fn a_flush_of_the_sessions_logs_everybody_out_and_changes_nothing_else() -> Result<()> {
     let mut system = System::start(DatabaseOptions::default()).await?;
     let market = Market::open(&system, 2 * PRICE, 10).await?;
-    let placed = market.order(1).await?;
-    market.buyer.caller.transfers().pay_order(pay(&placed)).await.context("PayOrder")?;
+    let placed = market.paid_order(1).await?;
     let gone = Gone::see_off(&system).await?;
     caught_up(&system.admin.caller, REVOCATIONS).await?;
     let heads = [head(&system.admin.caller, "user").await?, head(&system.admin.caller, "order").await?];
@@ -151,6 +144,6 @@ async fn no_stale_rights(system: &System, admin: &Person, gone: &Gone) -> Result
     let refused =
         demoted.caller.catalog().create_product(product).await.expect_err("a customer sells nothing");
     assert_eq!(code_and_reason(&refused), (Code::PermissionDenied, "PERMISSION_DENIED".to_owned()));
-    deactivate(admin, &demoted).await?;
+    admin.deactivate(&demoted).await?;
     refused_everywhere(&demoted).await
 }

@@ -13,7 +13,7 @@ use tests::status::{code_and_reason, metadata};
 use tonic::Code;
 
 #[tokio::test]
-async fn a_payment_outlives_user_service() -> Result<()> {
+async fn a_payment_completes_after_user_service_was_away() -> Result<()> {
     let system = System::start(DatabaseOptions::default()).await?;
     let market = Market::open(&system, PRICE, 1).await?;
     let placed = market.order(1).await?;

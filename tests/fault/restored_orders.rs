@@ -228,7 +228,7 @@ impl Lost {
 /// streams go on. Resync heals the read model and is refused for money. A logical restore into the same cluster, and
 /// a history that is already past the mark when the consumer first looks, are caught the same way.
 #[tokio::test]
-async fn consumers_stop_when_the_order_database_is_put_back_and_go_on_after_a_resync() -> Result<()> {
+async fn consumers_stop_when_the_order_database_is_restored_and_go_on_after_a_resync() -> Result<()> {
     let story = Story::begin().await?;
     let admin = story.admin().caller.clone();
     let databases = &story.system.stack.databases;

@@ -5,9 +5,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use api::auth::v1::Role;
 use api::event::v1::ConsumerState;
-use api::user::v1::{DeactivateUserRequest, GetUserRequest};
+use api::user::v1::GetUserRequest;
 use sqlx::{Connection as _, PgConnection};
-use testkit::client::{PASSWORD, Person, request_id};
+use testkit::client::{PASSWORD, Person};
 use testkit::{DatabaseOptions, wait_until};
 use tests::System;
 use tests::people::{Market, PRICE, credit, earned, pay};
@@ -45,16 +45,6 @@ impl Story {
     async fn all_known(&mut self) -> Result<Vec<(String, String, String, i64)>> {
         let query = "SELECT user_id::text, state, role, version FROM customers ORDER BY user_id";
         Ok(sqlx::query_as(query).fetch_all(&mut self.order_database).await?)
-    }
-
-    async fn deactivate(&self, person: &Person) -> Result<()> {
-        let request = DeactivateUserRequest {
-            request_id: request_id(),
-            user_id: person.user_id.clone(),
-            ..DeactivateUserRequest::default()
-        };
-        self.system.admin.caller.users().deactivate_user(request).await.context("DeactivateUser")?;
-        Ok(())
     }
 
     async fn all_halted(&self, admin: &Person) -> Result<Vec<ConsumerState>> {
@@ -104,7 +94,7 @@ async fn pay_one(market: &Market) -> Result<()> {
 /// it knew a newer version of it, ends all sessions, and is refused for money. Documents that were restored into the
 /// running server, under the same epoch, are caught the same way.
 #[tokio::test]
-async fn consumers_stop_when_the_user_database_is_put_back_and_go_on_after_a_resync() -> Result<()> {
+async fn consumers_stop_when_the_user_database_is_restored_and_go_on_after_a_resync() -> Result<()> {
     let mut story = Story::begin().await?;
     let admin = story.system.admin.clone();
     let market = Market::open(&story.system, 4 * PRICE, 100).await?;
@@ -159,7 +149,7 @@ async fn lost_future(story: &mut Story, market: &Market, carol: &Person) -> Resu
     })
     .await?;
     let dora = story.system.api.sign_up("Dora").await?;
-    story.deactivate(carol).await?;
+    story.system.admin.deactivate(carol).await?;
     pay_one(market).await?;
     let mut marks = Vec::new();
     for consumer in [CUSTOMERS, ANSWERS, REVOCATIONS] {

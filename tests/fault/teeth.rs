@@ -1,6 +1,6 @@
-//! Claim: what these suites call balanced could be unbalanced, and once could be twice. Each history here ends well
-//! with the services as they are; the very same history, with a known mistake in the services (`shared/fault`), ends
-//! with money that was made or is held for ever, or with an effect that happened twice, and the check says so.
+//! Claim: the checks of these suites can fail. Each history here ends well with the services as they are. The very same
+//! history, with a known mistake in the services (`shared/fault`), ends with money that was created or is held for
+//! ever, or with an effect that happened twice, and the check says so.
 //!
 //! The databases' own suites catch the same mistakes step by step (`teeth.rs` of each service).
 

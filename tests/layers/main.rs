@@ -78,6 +78,7 @@ fn a_file_that_breaks_a_rule_is_caught() {
         ("services/user/Cargo.toml", "name = \"user-service\"\n[dependencies]\ntestkit = 1", vec![APART]),
         ("services/user/src/app/get.rs", "use order_service::Config; use sqlx::PgPool;", vec![APART, ENGINES]),
         ("services/order/src/app/pay.rs", "fn f() -> tonic::Status {}", vec![WIRE]),
+        ("shared/bookkeeping/src/chain.rs", "use api::user::v1::WalletEntry;", vec![WIRE]),
         ("services/user/src/domain/user.rs", "use tokio::time;", vec![PURE]),
         ("services/user/src/domain/user.rs", "use tonic_types::FieldViolation;", vec![PURE]),
         ("services/user/src/domain/user.rs", "async fn f() {}", vec![PURE]),

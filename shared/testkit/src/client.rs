@@ -19,7 +19,7 @@ use api::user::v1::audit_service_client::AuditServiceClient as WalletAuditServic
 use api::user::v1::post_service_client::PostServiceClient;
 use api::user::v1::user_service_client::UserServiceClient;
 use api::user::v1::wallet_service_client::WalletServiceClient;
-use api::user::v1::{ChangeUserRoleRequest, CreateUserRequest, GrantCreditRequest};
+use api::user::v1::{ChangeUserRoleRequest, CreateUserRequest, DeactivateUserRequest, GrantCreditRequest};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
@@ -162,6 +162,20 @@ impl Person {
         };
         self.caller.users().change_user_role(request).await.context("ChangeUserRole")?;
         whom.caller.api.log_in(&whom.email, PASSWORD).await
+    }
+
+    /// Deactivates somebody: as an admin, or oneself.
+    ///
+    /// # Errors
+    /// When user service refuses.
+    pub async fn deactivate(&self, whom: &Person) -> Result<()> {
+        let request = DeactivateUserRequest {
+            request_id: request_id(),
+            user_id: whom.user_id.clone(),
+            etag: String::new(),
+        };
+        self.caller.users().deactivate_user(request).await.context("DeactivateUser")?;
+        Ok(())
     }
 
     /// As an admin: gives somebody new credit.

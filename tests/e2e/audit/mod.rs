@@ -1,8 +1,8 @@
-//! Claim: the audit finds one cent that is wrong in either book, and blames nobody while credit moves.
+//! Claim: the audit finds a single cent that is wrong in either book, and reports nothing while credit only moves.
 //!
 //! Payments, refunds and sendings run all the time; audits run in a loop, and each says that nothing drifts, though
-//! transfers are in flight at the cut. What somebody naive would do, reading one trial balance after the other, is
-//! done beside it, and cries drift. Then one cent is put into one database after the other.
+//! transfers are in flight at the cut. A naive audit beside it, which reads one trial
+//! balance after the other, does report a drift. Then one cent is put into one database after the other.
 
 mod seeds;
 
@@ -124,7 +124,7 @@ async fn audit_in_traffic(system: &System) -> Result<(usize, usize)> {
 }
 
 #[tokio::test]
-async fn audits_in_traffic_find_nothing_and_then_every_seeded_cent() -> Result<()> {
+async fn audits_find_nothing_in_traffic_and_every_cent_that_is_seeded() -> Result<()> {
     let system = Box::pin(system()).await?;
     let mut markets = Vec::new();
     for _ in 0..MARKETS {
@@ -165,11 +165,10 @@ async fn audits_in_traffic_find_nothing_and_then_every_seeded_cent() -> Result<(
 
 /// Claim: while user service is away nothing is known, and `tristore audit` says so instead of guessing.
 #[tokio::test]
-async fn without_user_service_an_audit_ends_with_two_and_tells_no_drift() -> Result<()> {
+async fn without_user_service_an_audit_exits_with_two_and_reports_no_drift() -> Result<()> {
     let system = Box::pin(system()).await?;
     let market = Market::open(&system, 2 * PRICE, 2).await?;
-    let order = market.order(1).await?;
-    market.buyer.caller.transfers().pay_order(pay(&order)).await.context("PayOrder")?;
+    market.paid_order(1).await?;
     assert_eq!(tristore(&system, &["--last"]).await?.0, 2, "there is no last audit yet");
     let (code, printed) = tristore(&system, &[]).await?;
     assert_eq!(code, 0, "{printed}");
@@ -198,9 +197,9 @@ async fn without_user_service_an_audit_ends_with_two_and_tells_no_drift() -> Res
     Ok(())
 }
 
-/// Claim: nobody has to ask. The auditor that works by itself says nothing of traffic, and cries when a cent is wrong.
+/// Claim: the background auditor reports nothing during traffic, and logs an error when a cent is wrong.
 #[tokio::test]
-async fn the_auditor_that_works_by_itself_finds_a_cent_and_logs_it() -> Result<()> {
+async fn the_background_auditor_finds_a_wrong_cent_and_logs_it() -> Result<()> {
     let system = Box::pin(system_that_audits("1s")).await?;
     let market = Market::open(&system, 1_000 * PRICE, 1_000).await?;
     let friend = Market::open(&system, 0, 1).await?;

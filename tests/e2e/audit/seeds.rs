@@ -1,5 +1,5 @@
-//! One cent that somebody put into a database, past the services: each is found, named with its amount by
-//! `tristore audit`, which ends with 1, found again until it is mended, and then not any more.
+//! One cent that was put into a database past the services. `tristore audit` finds each of them, names it with its
+//! amount, exits with 1, and does so again until the cent is mended.
 
 use anyhow::{Context, Result, ensure};
 use api::order::v1::Audit;
@@ -25,7 +25,7 @@ pub(super) fn lines_of(audit: &Audit) -> Vec<Line> {
     lines
 }
 
-/// Both databases, reached as nobody should.
+/// Access to both databases past the services.
 pub(super) struct Backdoor {
     mongo: MongoAdmin,
     database: String,
@@ -186,8 +186,7 @@ async fn set_aside(system: &System, market: &Market, backdoor: &mut Backdoor) ->
     backdoor.plain(&held(-1)).await?;
     conserved(system).await?;
 
-    let order = market.order(1).await?;
-    market.buyer.caller.transfers().pay_order(pay(&order)).await.context("PayOrder")?;
+    let order = market.paid_order(1).await?;
     let back =
         market.seller.caller.transfers().refund_order(refund(&order, 5)).await.context("RefundOrder")?;
     let transfer = back.into_inner().transfer.context("a transfer")?.id;
@@ -263,8 +262,8 @@ async fn what_cancels_out(system: &System, market: &Market, backdoor: &mut Backd
     conserved(system).await
 }
 
-/// An entry that was in order when it was audited and is not any more: a full audit sees it, and from then on
-/// every one does, until it is mended.
+/// An entry that was right when it was audited and was changed later: a full audit sees it, and from then on every
+/// audit does, until it is mended.
 async fn old_entries(system: &System, market: &Market, backdoor: &mut Backdoor) -> Result<()> {
     let transfer = payment(market).await?;
     let subject = format!("transfer {transfer}");

@@ -28,8 +28,8 @@ pub(super) type Variables = HashMap<OsString, OsString>;
 /// pastes it from top to bottom needs to know nothing else. (Here `localhost:5005x` are the ports of this `up`, so
 /// that it can run beside another.)
 #[tokio::test]
-async fn what_is_printed_for_people_works_as_it_is_printed() -> Result<()> {
-    let name = "what_is_printed_for_people_works_as_it_is_printed";
+async fn every_command_in_the_documents_works_as_it_is_printed() -> Result<()> {
+    let name = "every_command_in_the_documents_works_as_it_is_printed";
     if TOOLS.iter().any(|program| tool::find(program, name).is_none()) {
         return Ok(());
     }
@@ -60,9 +60,9 @@ async fn read_everything(up: Arc<Up>) -> Result<()> {
     Ok(())
 }
 
-/// TEETH: a README that promises what does not exist, in each of the ways that it can, is found out.
+/// TEETH: a README is caught when it prints something that does not exist, in each of the ways that this can happen.
 #[tokio::test]
-async fn a_readme_that_promises_too_much_is_found_out() -> Result<()> {
+async fn a_readme_with_a_command_that_does_not_work_is_caught() -> Result<()> {
     tests::build(Profile::Debug).await?;
     Profile::Debug.build(&["xtask"]).await?;
     for (readme, found_out) in [

@@ -36,7 +36,7 @@ pub(super) fn proof_of(command: &str) -> Option<Proof> {
     EXCEPTIONS.iter().find(|(start, ..)| starts(start)).map(|(.., proof)| *proof)
 }
 
-/// Fails when an exception is for a command that does not exist any more.
+/// Fails when an exception is for a command that is printed nowhere.
 pub(super) async fn none_is_stale() -> Result<()> {
     for (start, ..) in EXCEPTIONS.iter().filter(|(start, ..)| start.starts_with("cargo xtask ")) {
         is_known(&Printed { place: "the list of exceptions".to_owned(), text: (*start).to_owned() }).await?;

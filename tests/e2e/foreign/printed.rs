@@ -156,7 +156,7 @@ fn walk(workspace: &Path, folder: &Path, files: &mut Vec<String>) -> Result<()> 
 }
 
 #[test]
-fn no_command_hides_from_the_tests() {
+fn every_command_in_a_document_is_found() {
     let readme = "text `cargo xtask up`\n```sh\none \\\n  --more   # why\n\n# only a comment\ntwo\n```\n```rust\nfn no() {}\n```\n";
     let commands = in_readme("README.md", readme).unwrap();
     let [one, two] = commands.as_slice() else { panic!("{commands:?}") };

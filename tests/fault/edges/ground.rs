@@ -1,5 +1,5 @@
-//! What each of these tests begins and ends with: people whose calls go through proxies, callers that repeat what is
-//! unknown, and the state that every fault must leave.
+//! How each of these tests begins and ends: with people whose calls go through proxies, callers that repeat a call whose
+//! outcome is unknown, and the state that must be left after every fault.
 
 use std::time::Duration;
 
@@ -15,10 +15,10 @@ use tests::streams::caught_up;
 use tonic::{Code, Response, Status};
 use tonic_types::StatusExt as _;
 
-/// How long anything may take on a machine that does much else.
+/// How long anything may take on a busy machine.
 pub(crate) const SOON: Duration = Duration::from_secs(40);
 
-/// Every edge over which anything goes.
+/// All edges of the system.
 pub(crate) const EDGES: [Edge; 14] = {
     use ServiceName::{Order, Session, User};
     [

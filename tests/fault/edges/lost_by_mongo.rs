@@ -2,19 +2,19 @@
 //! it hears nothing, callers hear that the outcome is unknown. Repeating is safe: one effect, one answer.
 
 use anyhow::{Context, Result};
-use api::order::v1::order::State;
-use api::user::v1::{CreatePostRequest, GetUserRequest, GrantCreditRequest, SendCreditRequest};
+use api::user::v1::{CreatePostRequest, GetUserRequest, GrantCreditRequest};
 use testkit::ServiceName;
 use testkit::client::{Person, eur, request_id};
 use testkit::proxy::{Acknowledgements, Edge, Then};
-use tests::people::{PRICE, credit, earned, order, pay};
+use tests::people::{PRICE, credit, send};
 
-use super::ground::{Ground, answered, bitten, is_unknown};
+use super::ground::{Ground, answered, is_unknown};
+use super::payments::pays_once_whatever_is_lost;
 
 const MONGO: Edge = Edge::Database(ServiceName::User);
 /// More than user service asks for in the time that a call has.
 const ALL: u64 = 1_000;
-/// Postings of grants and sendings, and posts, are written with these.
+/// The commands that write the posting of a grant or of a sending, and a post.
 const POSTING: &str = "bulkWrite(wallet,posting,";
 const POST: &str = "bulkWrite(user,post,";
 
@@ -25,7 +25,7 @@ async fn posts(person: &Person) -> Result<i64> {
 }
 
 #[tokio::test]
-async fn an_acknowledgement_that_is_lost_once_is_asked_for_again() -> Result<()> {
+async fn user_service_asks_again_when_an_acknowledgement_is_lost() -> Result<()> {
     let ground = Ground::take().await?;
     let author = ground.system.api.sign_up("Author").await?;
     let caller = ground.caller(&author)?;
@@ -43,7 +43,7 @@ async fn an_acknowledgement_that_is_lost_once_is_asked_for_again() -> Result<()>
 }
 
 #[tokio::test]
-async fn a_call_whose_commit_is_never_acknowledged_is_unknown_and_has_one_effect() -> Result<()> {
+async fn a_call_whose_commit_is_never_acknowledged_is_answered_unknown_and_has_one_effect() -> Result<()> {
     let ground = Ground::take().await?;
     let (sender, receiver) =
         (ground.system.api.sign_up("Sender").await?, ground.system.api.sign_up("Receiver").await?);
@@ -53,11 +53,7 @@ async fn a_call_whose_commit_is_never_acknowledged_is_unknown_and_has_one_effect
         user_id: sender.user_id.clone(),
         amount: Some(eur(10 * PRICE)),
     };
-    let send = SendCreditRequest {
-        request_id: request_id(),
-        to_user_id: receiver.user_id.clone(),
-        amount: Some(eur(PRICE)),
-    };
+    let sending = send(&receiver, PRICE);
     let post =
         CreatePostRequest { request_id: request_id(), title: "Once".to_owned(), body: "Once.".to_owned() };
     let lost = ground.edge(MONGO).lose(Acknowledgements::of(POSTING).times(ALL));
@@ -67,14 +63,14 @@ async fn a_call_whose_commit_is_never_acknowledged_is_unknown_and_has_one_effect
     let granted = answered(async || admin.wallets().grant_credit(grant.clone()).await).await?;
     assert_eq!(granted, answered(async || admin.wallets().grant_credit(grant.clone()).await).await?);
     let lost = ground.edge(MONGO).lose(Acknowledgements::of(POSTING).times(ALL).then(Then::Silence));
-    is_unknown(&caller.wallets().send_credit(send.clone()).await.expect_err("no acknowledgement"))?;
+    is_unknown(&caller.wallets().send_credit(sending.clone()).await.expect_err("no acknowledgement"))?;
     assert!(lost.count() > 0);
     let lost = ground.edge(MONGO).lose(Acknowledgements::of(POST).times(ALL));
     is_unknown(&caller.posts().create_post(post.clone()).await.expect_err("no acknowledgement"))?;
     assert!(lost.count() > 0);
     ground.edge(MONGO).heal();
-    let sent = answered(async || caller.wallets().send_credit(send.clone()).await).await?;
-    assert_eq!(sent, answered(async || caller.wallets().send_credit(send.clone()).await).await?);
+    let sent = answered(async || caller.wallets().send_credit(sending.clone()).await).await?;
+    assert_eq!(sent, answered(async || caller.wallets().send_credit(sending.clone()).await).await?);
     let posted = answered(async || caller.posts().create_post(post.clone()).await).await?;
     assert_eq!(posted, answered(async || caller.posts().create_post(post.clone()).await).await?);
     assert_eq!((credit(&sender).await?, credit(&receiver).await?), (9 * PRICE, PRICE));
@@ -82,37 +78,16 @@ async fn a_call_whose_commit_is_never_acknowledged_is_unknown_and_has_one_effect
     ground.settled().await
 }
 
-/// The command in the transaction whose acknowledgement is lost, which one of them, and what it does.
-const STEPS_OF_A_PAYMENT: [(&str, u64, &str); 3] = [
-    ("update(consumer_mark)", 1, "the reservation"),
-    ("update(consumer_mark)", 2, "the confirmation, or the statistics"),
-    ("update(outbox)", 1, "the stamp"),
+/// What of a payment is lost, the command in its transaction, and which one of those commands it is.
+const STEPS_OF_A_PAYMENT: [(&str, &str, u64); 3] = [
+    ("the reservation", "update(consumer_mark)", 1),
+    ("the confirmation, or the statistics", "update(consumer_mark)", 2),
+    ("the stamp", "update(outbox)", 1),
 ];
 
 #[tokio::test]
-async fn a_payment_completes_once_whichever_commit_of_its_wallet_is_not_acknowledged() -> Result<()> {
+async fn a_payment_completes_once_when_any_commit_of_its_wallet_is_not_acknowledged() -> Result<()> {
     let ground = Ground::take().await?;
-    let steps = 2 * STEPS_OF_A_PAYMENT.len() as i64;
-    let market = ground.market(steps * PRICE, steps).await?;
-    let buyer = ground.caller(&market.buyer)?;
-    let mut paid = 0;
-    for (text, k, step) in STEPS_OF_A_PAYMENT {
-        for then in [Then::Reset, Then::Silence] {
-            let placed = market.order(1).await?;
-            let request = pay(&placed);
-            let lost = ground.edge(MONGO).lose(Acknowledgements::of(text).from(k).then(then));
-            let first = answered(async || buyer.transfers().pay_order(request.clone()).await)
-                .await
-                .with_context(|| format!("{step}, {then:?}"))?;
-            bitten(&lost).await.with_context(|| format!("{step}, {then:?}"))?;
-            ground.edge(MONGO).heal();
-            let again = answered(async || buyer.transfers().pay_order(request.clone()).await).await?;
-            assert_eq!(first.transfer, again.transfer, "{step}");
-            paid += 1;
-            assert_eq!(order(&market.buyer, &placed.id).await?.state(), State::Paid, "{step}");
-            let sums = (credit(&market.buyer).await?, earned(&market.seller).await?);
-            assert_eq!(sums, ((steps - paid) * PRICE, paid * PRICE), "{step}");
-        }
-    }
-    ground.settled().await
+    let steps = STEPS_OF_A_PAYMENT.map(|(step, text, from)| (step, Acknowledgements::of(text).from(from)));
+    pays_once_whatever_is_lost(&ground, MONGO, &steps).await
 }

@@ -7,18 +7,18 @@ use anyhow::{Context, Result};
 use api::order::v1::order::State;
 use api::user::v1::GetHoldRequest;
 use api::user::v1::hold;
-use sqlx::{Connection as _, PgConnection};
 use testkit::proxy::{Acknowledgements, Edge, Then};
 use testkit::{DatabaseOptions, ServiceName, ServiceOptions, wait_until};
 use tests::System;
 use tests::people::{PRICE, credit, earned, order, pay};
+use tests::stamps::HeldStamps;
 use tests::status::metadata;
 
-use super::ground::{Ground, SOON, answered, bitten, is_unknown};
+use super::ground::{Ground, answered, bitten, is_unknown};
 use super::traffic::log_in;
 
 #[tokio::test]
-async fn a_payment_whose_answer_never_reached_the_client_happened_once() -> Result<()> {
+async fn a_payment_whose_answer_is_lost_happens_once() -> Result<()> {
     let ground = Ground::take().await?;
     let market = ground.market(2 * PRICE, 2).await?;
     let buyer = ground.caller(&market.buyer)?;
@@ -43,7 +43,7 @@ async fn a_payment_whose_answer_never_reached_the_client_happened_once() -> Resu
 }
 
 #[tokio::test]
-async fn a_login_survives_the_loss_of_user_services_word() -> Result<()> {
+async fn a_login_succeeds_when_user_services_answer_is_lost() -> Result<()> {
     let ground = Ground::take().await?;
     let person = ground.system.api.sign_up("Ann").await?;
     let edge = ground.edge(Edge::Peer { from: ServiceName::Session, to: ServiceName::User });
@@ -68,25 +68,14 @@ async fn a_hold_asks_again_when_the_coordinators_answer_is_lost() -> Result<()> 
     let ground = Ground::on(System::start_with(DatabaseOptions::default(), services).await?)?;
     let market = ground.market(PRICE, 1).await?;
     let placed = market.order(1).await?;
-    let url = ground.system.stack.databases.urls_for_services().await?.postgres;
-    let mut watcher = PgConnection::connect(&url).await.context("connecting to PostgreSQL")?;
-    let mut holder = PgConnection::connect(&url).await.context("connecting to PostgreSQL")?;
     let user_service = ground.system.stack.services.user.process();
     user_service.pause()?;
     let impatient = market.buyer.caller.within(Duration::from_secs(1));
     let request = pay(&placed);
     let unknown = impatient.transfers().pay_order(request.clone()).await.expect_err("nobody can reserve");
     let transfer_id = metadata(&unknown, "transfer_id").context("the transfer's id")?;
-    wait_until(SOON, "the command to reserve to be stamped", async || {
-        let pending: i64 = sqlx::query_scalar("SELECT count(*) FROM outbox WHERE position IS NULL")
-            .fetch_one(&mut watcher)
-            .await
-            .map_err(|error| error.to_string())?;
-        if pending == 0 { Ok(()) } else { Err(format!("{pending} events are not stamped")) }
-    })
-    .await?;
-    sqlx::query("BEGIN").execute(&mut holder).await?;
-    sqlx::query("SELECT 1 FROM outbox_lease FOR UPDATE").execute(&mut holder).await?;
+    // With the stamp of the command to reserve.
+    let held = HeldStamps::once_all_are_stamped(&ground.system).await?;
     let edge = ground.edge(Edge::Peer { from: ServiceName::User, to: ServiceName::Order });
     let lost = edge.lose(Acknowledgements::of("/GetDecision").times(2));
     user_service.resume()?;
@@ -99,7 +88,7 @@ async fn a_hold_asks_again_when_the_coordinators_answer_is_lost() -> Result<()> 
     })
     .await?;
     assert_eq!(lost.count(), 2);
-    sqlx::query("ROLLBACK").execute(&mut holder).await?;
+    held.release().await?;
     answered(async || market.buyer.caller.transfers().pay_order(request.clone()).await).await?;
     assert_eq!((credit(&market.buyer).await?, earned(&market.seller).await?), (0, PRICE));
     ground.settled().await

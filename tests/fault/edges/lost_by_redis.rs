@@ -95,7 +95,7 @@ async fn a_refresh_whose_reply_was_lost_costs_the_session_and_nothing_else() -> 
 }
 
 #[tokio::test]
-async fn a_session_whose_end_was_not_acknowledged_is_over_and_the_repeat_says_so() -> Result<()> {
+async fn a_revocation_that_was_not_acknowledged_is_done_and_its_repeat_says_so() -> Result<()> {
     let ground = Ground::take().await?;
     let person = ground.system.api.sign_up("Cid").await?;
     for then in [Then::Reset, Then::Silence] {

@@ -6,6 +6,7 @@ mod lost_by_mongo;
 mod lost_by_peers;
 mod lost_by_postgres;
 mod lost_by_redis;
+mod payments;
 mod resets;
 mod silences;
 mod teeth;

@@ -1,5 +1,5 @@
-//! Claim: connections that are reset in the middle of traffic, on whichever edge, cost some callers an unknown outcome,
-//! and nothing else: what is repeated with the same request id has one effect and one answer.
+//! Claim: when connections of any edge are reset in the middle of traffic, some callers get an unknown outcome, and
+//! nothing else happens: a call that is repeated with the same request id has one effect and one answer.
 
 use std::time::Duration;
 
@@ -7,17 +7,15 @@ use anyhow::{Context, Result, ensure};
 use testkit::proxy::{Direction, Edge};
 use testkit::wait_until;
 
-use super::ground::{EDGES, Ground, SOON, bitten};
-use super::traffic::Traffic;
+use super::ground::{EDGES, SOON, bitten};
+use super::traffic::buying_survives;
 
-/// In the middle of something, whatever the protocol.
+/// So many bytes end in the middle of a message, whatever the protocol.
 const BYTES: usize = 77;
 
 #[tokio::test]
-async fn buying_survives_resets_of_all_connections_of_every_edge() -> Result<()> {
-    let ground = Ground::take().await?;
-    let traffic = Traffic::new(&ground).await?;
-    Box::pin(traffic.during(async |traffic| {
+async fn buying_survives_resets_of_every_connection() -> Result<()> {
+    buying_survives(async |ground, traffic| {
         for edge in EDGES {
             let reset = wait_until(SOON, "a connection to reset", async || match ground.edge(edge).reset() {
                 0 => Err("there is none"),
@@ -28,16 +26,13 @@ async fn buying_survives_resets_of_all_connections_of_every_edge() -> Result<()>
             traffic.goes_on().await.with_context(|| format!("{edge:?} was reset"))?;
         }
         Ok(())
-    }))
-    .await?;
-    ground.settled().await
+    })
+    .await
 }
 
 #[tokio::test]
-async fn buying_survives_connections_that_break_in_the_middle_of_what_is_said() -> Result<()> {
-    let ground = Ground::take().await?;
-    let traffic = Traffic::new(&ground).await?;
-    Box::pin(traffic.during(async |traffic| {
+async fn buying_survives_connections_that_break_in_the_middle_of_a_message() -> Result<()> {
+    buying_survives(async |ground, traffic| {
         for edge in EDGES {
             for direction in [Direction::ToServer, Direction::ToClient] {
                 let cut = ground.edge(edge).cut_after(direction, BYTES);
@@ -46,16 +41,13 @@ async fn buying_survives_connections_that_break_in_the_middle_of_what_is_said() 
             traffic.goes_on().await.with_context(|| format!("{edge:?} was cut"))?;
         }
         Ok(())
-    }))
-    .await?;
-    ground.settled().await
+    })
+    .await
 }
 
 #[tokio::test]
-async fn buying_survives_edges_that_are_refused_or_slow_and_goes_on_when_they_are_healed() -> Result<()> {
-    let ground = Ground::take().await?;
-    let traffic = Traffic::new(&ground).await?;
-    Box::pin(traffic.during(async |traffic| {
+async fn buying_survives_refused_and_slow_connections() -> Result<()> {
+    buying_survives(async |ground, traffic| {
         for edge in EDGES {
             let refused = ground.edge(edge).refuse();
             bitten(&refused).await.with_context(|| format!("{edge:?}"))?;
@@ -70,7 +62,6 @@ async fn buying_survives_edges_that_are_refused_or_slow_and_goes_on_when_they_ar
             ensure!(!is_database || bites.count() > 0, "{edge:?} was not slow");
         }
         Ok(())
-    }))
-    .await?;
-    ground.settled().await
+    })
+    .await
 }

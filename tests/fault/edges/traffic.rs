@@ -4,17 +4,15 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use anyhow::{Context, Result, ensure};
-use api::order::v1::{OrderItem, PlaceOrderRequest};
-use api::user::v1::SendCreditRequest;
-use testkit::client::{PASSWORD, Person, eur, request_id};
+use testkit::client::{PASSWORD, Person};
 use testkit::wait_until;
-use tests::people::{Market, PRICE, credit, earned, pay};
+use tests::people::{Market, PRICE, credit, earned, pay, send};
 
 use super::ground::{Ground, SOON, answered, is_unknown};
 
-/// In cents.
+/// What a tip is, in cents.
 const TIP: i64 = 1;
-/// What the buyers have.
+/// How many rounds the buyers have credit for.
 const ROUNDS_MAX: i64 = 10_000;
 
 pub(crate) struct Traffic<'a> {
@@ -24,15 +22,26 @@ pub(crate) struct Traffic<'a> {
     is_over: AtomicBool,
 }
 
+/// Lets the buyers buy while `nemesis` works, and then checks that each round had its effect once and that nothing else
+/// is left of the faults.
+pub(crate) async fn buying_survives(
+    nemesis: impl AsyncFnOnce(&Ground, &Traffic<'_>) -> Result<()>,
+) -> Result<()> {
+    let ground = Ground::take().await?;
+    let traffic = Traffic::new(&ground).await?;
+    Box::pin(traffic.during(async |traffic| nemesis(&ground, traffic).await)).await?;
+    ground.settled().await
+}
+
 impl<'a> Traffic<'a> {
-    pub(crate) async fn new(ground: &'a Ground) -> Result<Self> {
+    async fn new(ground: &'a Ground) -> Result<Self> {
         let market = || ground.market(ROUNDS_MAX * (PRICE + TIP), ROUNDS_MAX);
         let markets = [market().await?, market().await?];
         Ok(Self { ground, markets, rounds: AtomicU64::new(0), is_over: AtomicBool::new(false) })
     }
 
     /// Lets the buyers buy while `nemesis` works; then checks that each round had its effect once.
-    pub(crate) async fn during(self, nemesis: impl AsyncFnOnce(&Self) -> Result<()>) -> Result<()> {
+    async fn during(self, nemesis: impl AsyncFnOnce(&Self) -> Result<()>) -> Result<()> {
         let working = async {
             let result = nemesis(&self).await;
             self.is_over.store(true, Ordering::SeqCst);
@@ -50,7 +59,7 @@ impl<'a> Traffic<'a> {
         Ok(())
     }
 
-    /// Waits until the buyers have got on.
+    /// Waits until the buyers have finished two more rounds.
     pub(crate) async fn goes_on(&self) -> Result<()> {
         let before = self.rounds.load(Ordering::SeqCst);
         wait_until(SOON, "the buyers to get on", async || {
@@ -72,18 +81,13 @@ impl<'a> Traffic<'a> {
 
     async fn buy(&self, market: &Market) -> Result<()> {
         let buyer = self.ground.caller(&log_in(self.ground, &market.buyer).await?)?;
-        let item = OrderItem { product_id: market.product_id.clone(), quantity: 1, ..OrderItem::default() };
-        let request = PlaceOrderRequest { request_id: request_id(), items: vec![item] };
+        let request = market.order_request(1);
         let placed = answered(async || buyer.orders().place_order(request.clone()).await).await?;
         let request = pay(&placed.order.context("an order")?);
         let first = answered(async || buyer.transfers().pay_order(request.clone()).await).await?;
         let again = answered(async || buyer.transfers().pay_order(request.clone()).await).await?;
         ensure!(first == again, "{first:?}, then {again:?}");
-        let request = SendCreditRequest {
-            request_id: request_id(),
-            to_user_id: market.seller.user_id.clone(),
-            amount: Some(eur(TIP)),
-        };
+        let request = send(&market.seller, TIP);
         answered(async || buyer.wallets().send_credit(request.clone()).await).await.map(drop)
     }
 }

@@ -1,6 +1,6 @@
-//! Claim: a process that is paused is not dead, and it makes no difference. Whatever it was doing when it was stopped,
-//! and whatever it held, another replica goes on with its work within the time of its lease; and when it wakes, it
-//! writes nothing more of what it had begun.
+//! Claim: a process that is paused does no harm. Whatever it was doing and whatever it held when it was stopped, another
+//! replica goes on with its work within the time of its lease. When it wakes, it writes nothing more of what it had
+//! begun.
 //!
 //! A pause is SIGSTOP, at the named moments of `shared/fault`: inside a stamp (the transaction is open, the lease's row
 //! and the events' are locked), inside an apply (the same with the mark), right after the recovery worker's claim; and

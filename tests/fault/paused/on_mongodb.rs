@@ -1,5 +1,5 @@
-//! User service's owners. MongoDB lets nobody wait: a successor that meets what the paused transaction has written
-//! conflicts, until the server ends the transaction.
+//! The workers of user service, each paused while it owns a lease. MongoDB lets nobody wait for a lock: a successor that
+//! meets what the paused transaction has written gets a conflict, until the server ends that transaction.
 
 use anyhow::{Context as _, Result};
 use api::user::v1::{GetUserRequest, GrantCreditRequest};
@@ -15,12 +15,12 @@ use super::pair::{ON_MONGODB, Pair, SOON};
 use super::postgres::text;
 use super::traffic::traffic;
 
-/// What an owner says that finds another in its place.
+/// What a worker logs when it finds another one in its place.
 const SEQUENCER_LOST: [&str; 2] = ["cannot stamp events now", "another replica stamps the stream's events"];
 
-/// One after the other on one system: each is a claim of its own.
+/// Each step is a claim of its own; they run one after the other on one system.
 #[tokio::test]
-async fn whoever_is_paused_in_user_service_is_succeeded_and_writes_nothing_more() -> Result<()> {
+async fn a_paused_worker_of_user_service_is_replaced_and_writes_nothing_more() -> Result<()> {
     let services = ServiceOptions { profile: Profile::Faults, ..ServiceOptions::default() };
     let system = System::start_with(DatabaseOptions::default(), services).await?;
     let pair = Pair::of(&system, ServiceName::User).await?;
@@ -92,7 +92,7 @@ async fn consumer(system: &System, pair: &Pair<'_>, market: &Market) -> Result<(
     Ok(())
 }
 
-/// Stopped at no moment of anybody's choice, one replica and then the other, while orders are placed and paid.
+/// Stopped at an arbitrary moment, one replica and then the other, while orders are placed and paid.
 async fn anywhere(system: &System, pair: &Pair<'_>, market: &Market) -> Result<()> {
     for which in [0, 1] {
         let stopped = pair.stop_anywhere(which).await?;

@@ -1,4 +1,4 @@
-//! Order service's owners.
+//! The workers of order service, each paused while it owns a lease.
 
 use anyhow::{Context as _, Result};
 use api::order::v1::transfer::State;
@@ -15,12 +15,12 @@ use super::traffic::traffic;
 /// The bound that order service's README states: the lease of a claim, longer than that of the others because a whole
 /// batch must be done in it, and the next look.
 const RECOVERY: std::time::Duration = std::time::Duration::from_secs(12);
-/// What an owner says that finds another in its place.
+/// What a worker logs when it finds another one in its place.
 const SEQUENCER_LOST: [&str; 2] = ["cannot stamp events now", "another replica stamps the stream's events"];
 
-/// One after the other on one system: each is a claim of its own.
+/// Each step is a claim of its own; they run one after the other on one system.
 #[tokio::test]
-async fn whoever_is_paused_in_order_service_is_succeeded_and_writes_nothing_more() -> Result<()> {
+async fn a_paused_worker_of_order_service_is_replaced_and_writes_nothing_more() -> Result<()> {
     let services = ServiceOptions { profile: Profile::Faults, ..ServiceOptions::default() };
     let system = System::start_with(DatabaseOptions::default(), services).await?;
     let pair = Pair::of(&system, ServiceName::Order).await?;
@@ -133,7 +133,7 @@ async fn recovery(system: &System, pair: &Pair<'_>, market: &Market) -> Result<(
     .await
 }
 
-/// Stopped at no moment of anybody's choice, one replica and then the other, while orders are placed and paid.
+/// Stopped at an arbitrary moment, one replica and then the other, while orders are placed and paid.
 async fn anywhere(system: &System, pair: &Pair<'_>, market: &Market) -> Result<()> {
     let mut watch = Watch::open(system).await?;
     for which in [0, 1] {

@@ -1,4 +1,4 @@
-//! Two processes of one service, of which whoever comes to a point first is stopped there.
+//! Two replicas of one service. The one that comes to a point first is stopped there.
 
 use std::time::{Duration, Instant};
 
@@ -7,12 +7,12 @@ use testkit::client::{Api, Caller, Person};
 use testkit::{FaultAct, LogMark, Service, ServiceName, wait_until};
 use tests::System;
 
-/// Generous: how long a thing takes is printed, that it comes at all is asserted.
+/// A generous limit: the test asserts that something happens, and prints how long it took.
 pub(super) const SOON: Duration = Duration::from_secs(60);
 /// The bounds of a takeover that `shared/events/README.md` states.
 pub(super) const ON_POSTGRESQL: Duration = Duration::from_secs(5);
 pub(super) const ON_MONGODB: Duration = Duration::from_secs(7);
-/// What a machine may add that builds and runs other tests meanwhile.
+/// How much longer it may take on a machine that builds and runs other tests meanwhile.
 pub(super) const BUSY: Duration = Duration::from_secs(5);
 
 /// Both replicas.
@@ -47,7 +47,7 @@ impl<'a> Pair<'a> {
         tails.map(|service| format!("{}:\n{}\n", service.url(), service.log().tail(60))).collect()
     }
 
-    /// Fails if one has logged an ERROR: to be paused is none.
+    /// Fails if one has logged an ERROR. Being paused is no error.
     pub(super) fn no_errors_logged(&self) -> Result<()> {
         for service in self.both() {
             let lines = service.log().errors_since(LogMark::default());
