@@ -87,9 +87,9 @@ pub(crate) fn broken(path: &str, text: &str) -> Vec<&'static str> {
     }
     let modules = Module::read(&place.module(), path, text);
     let names = |krate: &&str| modules.iter().any(|module| names_crate(module, krate));
-    let names_room = |room: &&str| modules.iter().any(|module| names_room(module, room));
     let other_services = SERVICES.iter().filter(|(package, _)| *package != place.package);
     let names_service = other_services.map(|(_, krate)| krate).any(names);
+    let names_above = |room: &&str| modules.iter().any(|module| names_room(module, room));
     let names_redis = names(&"redis") && !path.starts_with("shared/events/src/bus");
     let is_impure = NOT_PURE.iter().any(names) || modules.iter().any(|module| module.is_async);
 
@@ -98,7 +98,7 @@ pub(crate) fn broken(path: &str, text: &str) -> Vec<&'static str> {
         (ENGINES, !place.may_name_drivers() && (names_redis || DRIVERS.iter().any(names))),
         (WIRE, !place.may_name_wire() && WIRE_CRATES.iter().any(names)),
         (PURE, place.room == "domain" && is_impure),
-        (DOWN, place.rooms_above().iter().any(names_room)),
+        (DOWN, place.rooms_above().iter().any(names_above)),
     ];
     rules.into_iter().filter(|(_, is_broken)| *is_broken).map(|(rule, _)| rule).collect()
 }
