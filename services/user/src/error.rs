@@ -4,10 +4,10 @@
 use events::{EffectError, StoreError};
 use types::{Cause, Failure};
 
-use bookkeeping::SumTooLarge;
 use crate::domain::post::PostRefused;
 use crate::domain::user::UserRefused;
 use crate::domain::wallet::{CreditRefused, HoldNotFound};
+use bookkeeping::SumTooLarge;
 
 /// `std::result::Result` with this service's error.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

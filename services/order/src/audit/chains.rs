@@ -64,6 +64,10 @@ impl Book for Audits {
             let is_kept = tx.audit_advance(&advances, &sums).await?;
             Ok(if is_kept { tx.commit(true) } else { tx.abandon(false) })
         });
-        if advance.await? { Ok(()) } else { Err(Error::contention("another audit has followed the same chains")) }
+        if advance.await? {
+            Ok(())
+        } else {
+            Err(Error::contention("another audit has followed the same chains"))
+        }
     }
 }
