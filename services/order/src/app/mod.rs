@@ -3,13 +3,13 @@
 //! A call that changes something has a [`types::Call`]; repeated, it gives the first [`types::Answer`] again. Everything
 //! is checked in the same order: what became of the request id, then whose the thing is, then its state.
 
-mod accounts;
+pub(crate) mod accounts;
 mod customers;
 mod events;
 mod known_offers;
-mod orders;
-mod products;
-mod transfers;
+pub(crate) mod orders;
+pub(crate) mod products;
+pub(crate) mod transfers;
 
 use std::sync::Arc;
 
@@ -20,13 +20,6 @@ use crate::clients::{Users, Wallets};
 use crate::storage::Store;
 use crate::transfers::Coordinator;
 use known_offers::KnownOffers;
-
-pub(crate) use accounts::ListEntries;
-pub(crate) use orders::{CancelOrder, TransferOrder};
-pub(crate) use products::CreateProduct;
-pub(crate) use transfers::Explanation;
-
-pub(crate) use crate::transfers::RefundOrder;
 
 /// The use cases with all that they need. Cheap to clone.
 #[derive(Clone)]

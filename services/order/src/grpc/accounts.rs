@@ -13,7 +13,8 @@ use runtime::rpc::{check, person};
 use tonic::{Code, Request, Response, Status};
 use types::Money;
 
-use crate::app::{App, ListEntries};
+use crate::app::App;
+use crate::app::accounts::ListEntries;
 use crate::domain::AccountRefused;
 use crate::domain::account::{Account, AccountKey, Entry};
 use crate::domain::transfer::Kind;

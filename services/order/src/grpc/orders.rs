@@ -16,7 +16,8 @@ use runtime::rpc::{self, Messages, accept, check, person, respond};
 use tonic::{Code, Request, Response, Status};
 use types::{AMOUNT_MAX, ProductId, UserId, Violation};
 
-use crate::app::{App, CancelOrder, TransferOrder};
+use crate::app::App;
+use crate::app::orders::{CancelOrder, TransferOrder};
 use crate::domain::{ITEMS_MAX, Order, OrderRefused, OrderState, QUANTITY_MAX, Sums, Wanted};
 use crate::error::Error;
 

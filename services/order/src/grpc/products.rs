@@ -9,7 +9,8 @@ use api::violations::{Violations, timestamp};
 use runtime::rpc::{accept, check, person, respond};
 use tonic::{Code, Request, Response, Status};
 
-use crate::app::{App, CreateProduct};
+use crate::app::App;
+use crate::app::products::CreateProduct;
 use crate::domain::{NAME_MAX, Product, ProductRefused, STOCK_MAX};
 
 /// The products.

@@ -1,8 +1,6 @@
 //! What callers can do: the use cases, by noun.
 
-mod sessions;
-
-pub(crate) use sessions::{ListSessions, Login, RevokeSession, SessionCursor, SessionPage};
+pub(crate) mod sessions;
 
 use events::Headers;
 use tokio_util::task::TaskTracker;

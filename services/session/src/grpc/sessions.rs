@@ -21,7 +21,8 @@ use tonic::{Code, Request, Response, Status};
 use types::{SessionId, Source, UserId};
 use uuid::Uuid;
 
-use crate::app::{App, ListSessions, Login, RevokeSession, SessionCursor, SessionPage};
+use crate::app::App;
+use crate::app::sessions::{ListSessions, Login, RevokeSession, SessionCursor, SessionPage};
 use crate::domain::{Session, SessionRefused};
 use crate::error::Error;
 

@@ -2,19 +2,16 @@
 //! here.
 
 mod events;
-mod posts;
-mod users;
-mod wallets;
+pub(crate) mod posts;
+pub(crate) mod users;
+pub(crate) mod wallets;
 
 use std::sync::Arc;
 
 use time::OffsetDateTime;
 use types::{Answer, Call, Clock, Failure, IdSource};
 
-pub(crate) use posts::{CreatePost, TransferPost};
 pub use users::Bootstrapped;
-pub(crate) use users::{ChangeUserRole, CreateUser, DeactivateUser, NewUser, VerifyPassword};
-pub(crate) use wallets::{GrantCredit, ListWalletEntries, SendCredit};
 
 use crate::error::Result;
 use crate::passwords::Hasher;

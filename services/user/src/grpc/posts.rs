@@ -12,7 +12,8 @@ use runtime::rpc::{accept, check, person, respond};
 use tonic::{Code, Request, Response, Status};
 use types::PostId;
 
-use crate::app::{App, CreatePost, TransferPost};
+use crate::app::App;
+use crate::app::posts::{CreatePost, TransferPost};
 use crate::domain::post::{Post, PostRefused};
 
 const TITLE_MAX: usize = 200;

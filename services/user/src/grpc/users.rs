@@ -17,7 +17,8 @@ use runtime::rpc::{self, Messages, accept, check, person, respond};
 use tonic::{Code, Request, Response, Status};
 use types::{Role, UserId};
 
-use crate::app::{App, ChangeUserRole, CreateUser, DeactivateUser, NewUser, VerifyPassword};
+use crate::app::App;
+use crate::app::users::{ChangeUserRole, CreateUser, DeactivateUser, NewUser, VerifyPassword};
 use crate::domain::email::Email;
 use crate::domain::password::{Password, PasswordError};
 use crate::domain::user::{OrderStatistics, Profile, User, UserRefused, UserState};

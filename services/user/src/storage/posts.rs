@@ -91,18 +91,20 @@ impl Tx {
         Ok(())
     }
 
-    /// Gives a post its next author, guarded by the present one and the version before.
-    pub(crate) fn post_hand_over(&mut self, from: UserId, post: &Post) {
-        let before = doc! {
-            "_id": bson::Uuid::from(post.id.uuid()),
-            "author_id": bson::Uuid::from(from.uuid()),
-            "version": post.version - 1,
-        };
+    /// Writes what a change made of a post, guarded by the author and the version before it.
+    pub(crate) fn post_update(&mut self, before: &Post, post: &Post) {
         let change = doc! { "$set": {
             "author_id": bson::Uuid::from(post.author_id.uuid()),
+            "title": &post.title,
+            "body": &post.body,
             "version": post.version,
             "update_time": from_time(post.update_time),
         } };
+        let before = doc! {
+            "_id": bson::Uuid::from(before.id.uuid()),
+            "author_id": bson::Uuid::from(before.author_id.uuid()),
+            "version": before.version,
+        };
         let posts = self.namespace(COLLECTION);
         self.update(UpdateOneModel::builder().namespace(posts).filter(before).update(change).build());
     }

@@ -15,6 +15,7 @@ use crate::domain::transfer::Transfer;
 use crate::error::Result;
 use crate::transfers::Decided;
 
+pub(crate) use crate::transfers::RefundOrder;
 pub(crate) use explain::Explanation;
 
 impl App {

@@ -7,7 +7,7 @@ use api::violations::{Violations, timestamp};
 use events::Mark;
 use types::{EventId, TransferId};
 
-use crate::app::{Explanation, RefundOrder};
+use crate::app::transfers::{Explanation, RefundOrder};
 use crate::domain::transfer::{Decision, Kind, State, Transfer};
 use crate::storage::HistoryStep;
 

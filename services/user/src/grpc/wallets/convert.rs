@@ -13,7 +13,7 @@ use api::violations::{Violations, timestamp};
 use events::{Direction, HoldState};
 use types::{Money, TransferId, UserId};
 
-use crate::app::{GrantCredit, ListWalletEntries, SendCredit};
+use crate::app::wallets::{GrantCredit, ListWalletEntries, SendCredit};
 use crate::domain::ledger::{Kind, TrialBalanceLine, WalletEntry};
 use crate::domain::wallet::{Wallet, WalletKey};
 use crate::storage::{HoldEvent, HoldHistory, StoredHold};
