@@ -3,7 +3,7 @@
 //! those that it does not know.
 
 use prost::Name;
-use prost_types::FieldMask;
+pub use prost_types::FieldMask;
 
 use crate::descriptor;
 use crate::violations::Violations;

@@ -1,7 +1,8 @@
 //! Domain changes as events: the only file of `app/` that knows their messages.
 
 use api::user::v1::{
-    CreditGranted, CreditSent, PostCreated, PostTransferred, UserCreated, UserDeactivated, UserRoleChanged,
+    CreditGranted, CreditSent, PostCreated, PostTransferred, PostUpdated, UserCreated, UserDeactivated,
+    UserRoleChanged,
 };
 use events::{Aggregate, Headers, NewEvent};
 use prost::{Message, Name};
@@ -44,6 +45,12 @@ impl App {
     /// A post was written.
     pub(super) fn post_created(&self, post: &Post, request_id: Uuid) -> NewEvent {
         let payload = PostCreated { post_id: post.id.to_string(), author_id: post.author_id.to_string() };
+        self.of_post(post, &payload, request_id)
+    }
+
+    /// The title or the body of a post was changed.
+    pub(super) fn post_updated(&self, post: &Post, request_id: Uuid) -> NewEvent {
+        let payload = PostUpdated { post_id: post.id.to_string(), author_id: post.author_id.to_string() };
         self.of_post(post, &payload, request_id)
     }
 

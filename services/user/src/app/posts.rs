@@ -1,8 +1,8 @@
-//! Posts: reading one, writing one, and handing one over: the post, both users' counts and the event in one transaction,
+//! Posts: reading, writing and changing one, and handing one over: the post, both users' counts and the event in one transaction,
 //! guarded by the present author.
 
 use auth::Person;
-use types::{Answer, Call, Keep, PostId, UserId};
+use types::{Answer, Call, Keep, PostId, Role, UserId};
 
 use super::{App, or_first_answer};
 use crate::domain::post::{Post, PostRefused};
@@ -14,6 +14,15 @@ use crate::storage::{Finished, Tx};
 pub(crate) struct CreatePost {
     pub(crate) title: String,
     pub(crate) body: String,
+}
+
+/// Which post shall say what; what is `None` stays.
+#[derive(Debug)]
+pub(crate) struct UpdatePost {
+    pub(crate) post_id: PostId,
+    pub(crate) title: Option<String>,
+    pub(crate) body: Option<String>,
+    pub(crate) etag: Option<i64>,
 }
 
 /// Which post shall go to whom.
@@ -63,6 +72,41 @@ impl App {
         tx.request_insert(call, post, now, Keep::ThirtyDays)?;
         tx.flush_for_active(&[post.author_id]).await?;
         Ok(tx.commit(Answer::first(post.clone())))
+    }
+
+    /// Changes a post, for its author or an admin.
+    pub(crate) async fn update_post(
+        &self,
+        call: &Call,
+        caller: Person,
+        wish: UpdatePost,
+    ) -> Result<Answer<Post>> {
+        let updated =
+            self.store.transaction("update_post", |tx| self.update_post_in(tx, call, caller, &wish));
+        or_first_answer(updated.await, || self.first_answer(call)).await
+    }
+
+    async fn update_post_in(
+        &self,
+        mut tx: Tx,
+        call: &Call,
+        caller: Person,
+        wish: &UpdatePost,
+    ) -> Result<Finished<Answer<Post>>> {
+        if let Some(saved) = tx.request_fetch(&call.key).await? {
+            return Ok(tx.commit(saved.replay(call)?));
+        }
+        let before = tx.post_fetch(wish.post_id).await?.ok_or(PostRefused::NotFound(wish.post_id))?;
+        if caller.role != Role::Admin {
+            before.require_author(caller.user_id)?;
+        }
+        before.require_version(wish.etag)?;
+        let now = self.now();
+        let post = before.updated(wish.title.clone(), wish.body.clone(), now);
+        tx.post_update(&before, &post);
+        tx.event_append(&self.post_updated(&post, call.key.request_id))?;
+        tx.request_insert(call, &post, now, Keep::ThirtyDays)?;
+        Ok(tx.commit(Answer::first(post)))
     }
 
     /// Hands a post of the caller to another active user.

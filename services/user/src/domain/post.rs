@@ -9,8 +9,8 @@ pub enum PostRefused {
     /// No such post.
     #[error("there is no post {0}")]
     NotFound(PostId),
-    /// Only the author may hand a post over.
-    #[error("only the author of post {0} can hand it over")]
+    /// The post belongs to somebody else.
+    #[error("post {0} belongs to another author")]
     NotAuthor(PostId),
     /// The caller's etag is not the present one.
     #[error("the post has changed since it was read")]
@@ -35,6 +35,14 @@ impl Post {
     /// The post in other hands.
     pub(crate) fn handed_over(&self, to: UserId, now: OffsetDateTime) -> Self {
         Self { author_id: to, version: self.version + 1, update_time: now, ..self.clone() }
+    }
+
+    /// The post with another title or body; what is `None` stays.
+    pub(crate) fn updated(&self, title: Option<String>, body: Option<String>, now: OffsetDateTime) -> Self {
+        let mut post = Self { version: self.version + 1, update_time: now, ..self.clone() };
+        post.title = title.unwrap_or(post.title);
+        post.body = body.unwrap_or(post.body);
+        post
     }
 
     /// Refuses whoever is not the author.

@@ -5,7 +5,7 @@ use api::refusal::Refusal;
 use api::user::v1::post_service_server::PostService;
 use api::user::v1::{
     self as wire, CreatePostRequest, CreatePostResponse, ErrorReason, GetPostRequest, GetPostResponse,
-    TransferPostRequest, TransferPostResponse,
+    TransferPostRequest, TransferPostResponse, UpdatePostRequest, UpdatePostResponse,
 };
 use api::violations::{Violations, timestamp};
 use runtime::rpc::{accept, check, person, respond};
@@ -13,7 +13,7 @@ use tonic::{Code, Request, Response, Status};
 use types::PostId;
 
 use crate::app::App;
-use crate::app::posts::{CreatePost, TransferPost};
+use crate::app::posts::{CreatePost, TransferPost, UpdatePost};
 use crate::domain::post::{Post, PostRefused};
 
 const TITLE_MAX: usize = 200;
@@ -40,6 +40,15 @@ impl PostService for Posts {
         Ok(Response::new(GetPostResponse { post: Some(post.into()) }))
     }
 
+    async fn update_post(
+        &self,
+        request: Request<UpdatePostRequest>,
+    ) -> Result<Response<UpdatePostResponse>, Status> {
+        let (caller, (call, wish)) = (person(&request)?, accept(&request, update_post)?);
+        let answer = self.0.update_post(&call, caller, wish).await?;
+        Ok(respond(answer, |post| UpdatePostResponse { post: Some(post.into()) }))
+    }
+
     async fn transfer_post(
         &self,
         request: Request<TransferPostRequest>,
@@ -58,6 +67,16 @@ fn create_post(v: &mut Violations, request: &CreatePostRequest) -> Option<Create
 
 fn get_post(v: &mut Violations, request: &GetPostRequest) -> Option<PostId> {
     v.id("post_id", &request.post_id)
+}
+
+fn update_post(v: &mut Violations, request: &UpdatePostRequest) -> Option<UpdatePost> {
+    let post_id = v.id("post_id", &request.post_id);
+    let mask = v.update_mask::<wire::Post>(request.update_mask.as_ref(), &["title", "body"]);
+    let post = request.post.clone().unwrap_or_default();
+    let title = mask.value("title", || v.line("post.title", &post.title, TITLE_MAX));
+    let body = mask.value("body", || v.paragraphs("post.body", &post.body, BODY_MAX));
+    let etag = v.etag(&request.etag);
+    Some(UpdatePost { post_id: post_id?, title: title?, body: body?, etag: etag? })
 }
 
 fn transfer_post(v: &mut Violations, request: &TransferPostRequest) -> Option<TransferPost> {

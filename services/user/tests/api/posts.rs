@@ -1,6 +1,9 @@
-//! Writing posts and handing them over.
+//! Writing posts, changing them, and handing them over.
 
-use api::user::v1::{CreatePostRequest, DeactivateUserRequest, GetPostRequest, Post, TransferPostRequest};
+use api::update_mask::FieldMask;
+use api::user::v1::{
+    CreatePostRequest, DeactivateUserRequest, GetPostRequest, Post, TransferPostRequest, UpdatePostRequest,
+};
 use bson::doc;
 use futures_util::future::join_all;
 use testkit::client::request_id;
@@ -36,6 +39,22 @@ async fn hand_over(by: &Person, request: TransferPostRequest) -> Result<(Post, b
     Ok((response.get_ref().post.clone().unwrap(), is_replay(&response)))
 }
 
+fn renaming(post: &Post, title: &str) -> UpdatePostRequest {
+    UpdatePostRequest {
+        request_id: request_id(),
+        post_id: post.id.clone(),
+        // The body is not in the mask, so it stays.
+        post: Some(Post { title: title.to_owned(), body: "Ignored.".to_owned(), ..Post::default() }),
+        update_mask: Some(FieldMask { paths: vec!["title".to_owned()] }),
+        etag: String::new(),
+    }
+}
+
+async fn update(by: &Person, request: UpdatePostRequest) -> Result<(Post, bool), Status> {
+    let response = by.caller.posts().update_post(request).await?;
+    Ok((response.get_ref().post.clone().unwrap(), is_replay(&response)))
+}
+
 /// Whoever's count is not that of the posts that name them was counted wrong.
 async fn assert_counts(harness: &Harness, people: &[&Person]) {
     for person in people {
@@ -59,6 +78,48 @@ async fn a_post_is_written_once_and_counted() {
     assert_eq!(harness.user(&ann.id).await.post_count, 1);
     assert_eq!(harness.events("user.v1.PostCreated").await, 1);
     assert_counts(&harness, &[&ann]).await;
+}
+
+#[tokio::test]
+async fn an_update_changes_what_its_mask_names_and_tells_of_it_once() {
+    let harness = Harness::start().await;
+    let ann = harness.customer().await;
+    let (post, _) = write(&ann, draft()).await.unwrap();
+    let request = renaming(&post, "Coffee");
+    let answers = join_all((0..10).map(|_| update(&ann, request.clone()))).await;
+    assert_eq!(answers.iter().filter(|answer| !answer.as_ref().unwrap().1).count(), 1);
+    let updated = read(&ann, &post).await;
+    for answer in answers {
+        assert_eq!(answer.unwrap().0, updated);
+    }
+    let expected =
+        Post { title: "Coffee".into(), etag: "2".into(), update_time: updated.update_time, ..post.clone() };
+    assert_eq!(updated, expected);
+    assert_eq!(harness.events("user.v1.PostUpdated").await, 1);
+    let both = UpdatePostRequest {
+        post: Some(Post { title: "Milk".into(), body: "White.".into(), ..Post::default() }),
+        update_mask: Some(FieldMask { paths: vec!["body".into(), "title".into()] }),
+        etag: updated.etag,
+        ..renaming(&post, "")
+    };
+    let (updated, _) = update(&ann, both).await.unwrap();
+    assert_eq!((&*updated.title, &*updated.body, &*updated.etag), ("Milk", "White.", "3"));
+}
+
+#[tokio::test]
+async fn a_post_is_changed_by_its_author_or_an_admin_and_never_over_a_newer_version() {
+    let harness = Harness::start().await;
+    let (ann, bob, admin) = (harness.customer().await, harness.customer().await, harness.admin().await);
+    let (post, _) = write(&ann, draft()).await.unwrap();
+    let mine = update(&bob, renaming(&post, "Mine")).await;
+    assert_eq!(refusal(mine), refused(Code::PermissionDenied, "NOT_POST_AUTHOR", &[]));
+    let (updated, _) = update(&admin, renaming(&post, "Moderated")).await.unwrap();
+    assert_eq!((&*updated.title, updated.author_id.as_str()), ("Moderated", ann.id.as_str()));
+    let stale = UpdatePostRequest { etag: post.etag.clone(), ..renaming(&post, "Late") };
+    let expected = refused(Code::Aborted, "VERSION_MISMATCH", &[&format!("post {}", post.id)]);
+    assert_eq!(refusal(update(&ann, stale).await), expected);
+    assert_eq!(read(&bob, &post).await, updated);
+    assert_eq!(harness.events("user.v1.PostUpdated").await, 1);
 }
 
 #[tokio::test]

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use api::user::v1::{CreatePostRequest, TransferPostRequest};
+use api::update_mask::FieldMask;
+use api::user::v1::{CreatePostRequest, Post, TransferPostRequest, UpdatePostRequest};
 use testkit::ServiceName::User;
 use testkit::client::request_id;
 use tonic::Status;
@@ -20,6 +21,13 @@ pub(super) const KINDS: &[Kind] = &[
         way: Way::of(&["user"], &[]),
         moments: &[],
         prepare: |stage| prepared(async move { Ok(Create::new(stage)) }),
+    },
+    Kind {
+        name: "UpdatePost",
+        commits: &[Commit::Transaction(User, "update_post")],
+        way: Way::of(&["user"], &[]),
+        moments: &[],
+        prepare: |stage| prepared(Update::new(stage)),
     },
     Kind {
         name: "TransferPost",
@@ -68,6 +76,46 @@ impl Operation for Create {
     }
 }
 
+async fn written(stage: &Stage) -> Result<Post> {
+    let created = stage.market.buyer.caller.posts().create_post(a_post()).await.context("CreatePost")?;
+    created.into_inner().post.context("a post")
+}
+
+pub(super) struct Update {
+    stage: Arc<Stage>,
+    request: UpdatePostRequest,
+}
+
+impl Update {
+    pub(super) async fn new(stage: Arc<Stage>) -> Result<Self> {
+        let request = UpdatePostRequest {
+            request_id: request_id(),
+            post_id: written(&stage).await?.id,
+            post: Some(Post { title: "Another title".to_owned(), ..Post::default() }),
+            update_mask: Some(FieldMask { paths: vec!["title".to_owned()] }),
+            etag: String::new(),
+        };
+        Ok(Self { stage, request })
+    }
+}
+
+impl Operation for Update {
+    fn call(&self) -> Doing<'_, Result<String, Status>> {
+        Box::pin(async {
+            let author = &self.stage.market.buyer.caller;
+            Ok(format!("{:?}", author.posts().update_post(self.request.clone()).await?.into_inner()))
+        })
+    }
+
+    fn measure(&self) -> Doing<'_, Result<Measures>> {
+        Box::pin(counts(&self.stage))
+    }
+
+    fn effect(&self) -> Changes {
+        vec![("events of user", by(1))]
+    }
+}
+
 pub(super) struct Transfer {
     stage: Arc<Stage>,
     request: TransferPostRequest,
@@ -75,10 +123,9 @@ pub(super) struct Transfer {
 
 impl Transfer {
     pub(super) async fn new(stage: Arc<Stage>) -> Result<Self> {
-        let created = stage.market.buyer.caller.posts().create_post(a_post()).await.context("CreatePost")?;
         let request = TransferPostRequest {
             request_id: request_id(),
-            post_id: created.into_inner().post.context("a post")?.id,
+            post_id: written(&stage).await?.id,
             to_user_id: stage.friend.user_id.clone(),
             ..TransferPostRequest::default()
         };
