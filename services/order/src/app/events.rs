@@ -3,6 +3,7 @@
 use api::call::Rpc as _;
 use api::order::v1::{
     OrderCancelled, OrderPaid, OrderPlaced, OrderTransferred, PlaceOrderRequest, ProductCreated,
+    ProductUpdated,
 };
 use events::{Aggregate, NewEvent};
 use prost::{Message, Name};
@@ -22,6 +23,13 @@ impl App {
         let payload =
             ProductCreated { product_id: product.id.to_string(), seller_id: product.seller_id.to_string() };
         self.event(Aggregate::new("product", product.id), 1, &payload, call, product.created_at)
+    }
+
+    pub(super) fn product_updated(&self, product: &Product, event_version: i64, call: &Call) -> NewEvent {
+        let payload =
+            ProductUpdated { product_id: product.id.to_string(), seller_id: product.seller_id.to_string() };
+        let aggregate = Aggregate::new("product", product.id);
+        self.event(aggregate, event_version, &payload, call, product.updated_at)
     }
 
     pub(super) fn order_placed(&self, order: &Order, call: &Call) -> NewEvent {

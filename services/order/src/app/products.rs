@@ -1,12 +1,12 @@
-//! Products: putting one on sale, and reading it.
+//! Products: putting one on sale, changing and reading it.
 
 use auth::Person;
-use types::{Answer, Call, Keep, Money, ProductId};
+use types::{Answer, Call, Keep, Money, ProductId, Role};
 
 use super::App;
 use crate::domain::{Product, ProductRefused};
 use crate::error::{Error, Result};
-use crate::storage::Saved;
+use crate::storage::{Finished, Saved, Tx};
 
 /// What a merchant says about a product; checked already.
 #[derive(Debug, Clone)]
@@ -14,6 +14,15 @@ pub(crate) struct CreateProduct {
     pub(crate) name: String,
     pub(crate) unit_price: Money,
     pub(crate) stock: i64,
+}
+
+/// Which product shall have which name and price; what is `None` stays.
+#[derive(Debug, Clone)]
+pub(crate) struct UpdateProduct {
+    pub(crate) product_id: ProductId,
+    pub(crate) name: Option<String>,
+    pub(crate) unit_price: Option<Money>,
+    pub(crate) version: Option<i64>,
 }
 
 impl App {
@@ -56,9 +65,55 @@ impl App {
                 Ok(tx.commit(true))
             })
             .await?;
-        if is_first {
-            return Ok(Answer::first(product));
+        if is_first { Ok(Answer::first(product)) } else { self.replay_product_of_first(call).await }
+    }
+
+    /// Changes a product, for its merchant or an admin.
+    pub(crate) async fn update_product(
+        &self,
+        call: &Call,
+        caller: Person,
+        wish: UpdateProduct,
+    ) -> Result<Answer<Product>> {
+        if let Some(saved) = self.store.request_fetch(&call.key).await? {
+            return replay(saved, call);
         }
+        let work = |tx| self.update_product_in(tx, call, caller, &wish);
+        match self.store.transaction("update_product", work).await? {
+            Some(product) => Ok(Answer::first(product)),
+            None => self.replay_product_of_first(call).await,
+        }
+    }
+
+    /// `None` when another call with this request id was faster.
+    async fn update_product_in(
+        &self,
+        mut tx: Tx,
+        call: &Call,
+        caller: Person,
+        wish: &UpdateProduct,
+    ) -> Result<Finished<Option<Product>>> {
+        let product = tx.product_lock(wish.product_id).await?;
+        // Calls with this id that waited for the lock find here what the first one did.
+        if tx.request_fetch(&call.key).await?.is_some() {
+            return Ok(tx.abandon(None));
+        }
+        let mut product = product.ok_or(ProductRefused::NotFound(wish.product_id))?;
+        if caller.role != Role::Admin {
+            product.require_seller(caller.user_id)?;
+        }
+        product.require_version(wish.version)?;
+        product.update(wish.name.clone(), wish.unit_price, self.now());
+        if !tx.request_insert(call, &product, Keep::ThirtyDays).await? {
+            return Ok(tx.abandon(None));
+        }
+        let event_version = tx.product_update(&product).await?;
+        tx.event_append(&self.product_updated(&product, event_version, call)).await?;
+        Ok(tx.commit(Some(product)))
+    }
+
+    /// The answer of the call that claimed a request id first, which has ended.
+    async fn replay_product_of_first(&self, call: &Call) -> Result<Answer<Product>> {
         let saved = self.store.request_fetch(&call.key).await?;
         replay(saved.ok_or_else(|| Error::internal("a request id was claimed and has no outcome"))?, call)
     }

@@ -6,12 +6,18 @@ use types::{Money, ProductId, UserId};
 
 use super::stored_money;
 
-/// Why a product is neither shown nor sold.
+/// Why a call about a product was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ProductRefused {
     /// No such product.
     #[error("there is no such product")]
     NotFound(ProductId),
+    /// Another merchant sells it.
+    #[error("product {0} belongs to another merchant")]
+    NotSeller(ProductId),
+    /// The etag is not the present one.
+    #[error("the product has changed since it was read")]
+    VersionMismatch(ProductId),
 }
 
 /// The longest name, in characters.
@@ -33,4 +39,29 @@ pub(crate) struct Product {
     pub(crate) created_at: OffsetDateTime,
     #[serde(with = "time::serde::rfc3339")]
     pub(crate) updated_at: OffsetDateTime,
+}
+
+impl Product {
+    /// Refuses whoever does not sell it.
+    pub(crate) fn require_seller(&self, user: UserId) -> Result<(), ProductRefused> {
+        if self.seller_id == user { Ok(()) } else { Err(ProductRefused::NotSeller(self.id)) }
+    }
+
+    /// Refuses a version that is not the present one.
+    pub(crate) fn require_version(&self, version: Option<i64>) -> Result<(), ProductRefused> {
+        match version {
+            Some(version) if version != self.version => Err(ProductRefused::VersionMismatch(self.id)),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Takes another name or price; what is `None` stays.
+    pub(crate) fn update(&mut self, name: Option<String>, unit_price: Option<Money>, now: OffsetDateTime) {
+        if let Some(name) = name {
+            self.name = name;
+        }
+        self.unit_price = unit_price.unwrap_or(self.unit_price);
+        self.version += 1;
+        self.updated_at = now;
+    }
 }

@@ -1,8 +1,10 @@
 //! Products: `order.v1.CatalogService`, its conversions and its refusals.
 
+use api::common::v1::ErrorReason as Common;
 use api::order::v1::catalog_service_server::CatalogService;
 use api::order::v1::{
     self, CreateProductRequest, CreateProductResponse, ErrorReason, GetProductRequest, GetProductResponse,
+    UpdateProductRequest, UpdateProductResponse,
 };
 use api::refusal::Refusal;
 use api::violations::{Violations, timestamp};
@@ -10,7 +12,7 @@ use runtime::rpc::{accept, check, person, respond};
 use tonic::{Code, Request, Response, Status};
 
 use crate::app::App;
-use crate::app::products::CreateProduct;
+use crate::app::products::{CreateProduct, UpdateProduct};
 use crate::domain::{NAME_MAX, Product, ProductRefused, STOCK_MAX};
 
 /// The products.
@@ -26,6 +28,15 @@ impl CatalogService for Catalog {
         let (caller, (call, wish)) = (person(&request)?, accept(&request, create_product)?);
         let answer = self.0.create_product(&call, caller, wish).await?;
         Ok(respond(answer, |product| CreateProductResponse { product: Some(product.into()) }))
+    }
+
+    async fn update_product(
+        &self,
+        request: Request<UpdateProductRequest>,
+    ) -> Result<Response<UpdateProductResponse>, Status> {
+        let (caller, (call, wish)) = (person(&request)?, accept(&request, update_product)?);
+        let answer = self.0.update_product(&call, caller, wish).await?;
+        Ok(respond(answer, |product| UpdateProductResponse { product: Some(product.into()) }))
     }
 
     async fn get_product(
@@ -46,6 +57,16 @@ fn create_product(v: &mut Violations, request: &CreateProductRequest) -> Option<
         v.add("stock", "STOCK_OUT_OF_RANGE", format!("must be 0 to {STOCK_MAX}"));
     }
     Some(CreateProduct { name: name?, unit_price: unit_price?, stock: stock? })
+}
+
+fn update_product(v: &mut Violations, request: &UpdateProductRequest) -> Option<UpdateProduct> {
+    let product_id = v.id("product_id", &request.product_id);
+    let mask = v.update_mask::<v1::Product>(request.update_mask.as_ref(), &["name", "unit_price"]);
+    let product = request.product.clone().unwrap_or_default();
+    let name = mask.value("name", || v.line("product.name", &product.name, NAME_MAX));
+    let unit_price = mask.value("unit_price", || v.amount("product.unit_price", product.unit_price.as_ref()));
+    let version = v.etag(&request.etag);
+    Some(UpdateProduct { product_id: product_id?, name: name?, unit_price: unit_price?, version: version? })
 }
 
 impl From<Product> for v1::Product {
@@ -70,6 +91,14 @@ impl From<&ProductRefused> for Refusal {
                 Self::new(Code::NotFound, &ErrorReason::ProductNotFound, refused.to_string())
                     .resource("product", id.to_string())
             }
+            ProductRefused::NotSeller(id) => {
+                Self::new(Code::PermissionDenied, &Common::PermissionDenied, refused.to_string())
+                    .with("product_id", id.to_string())
+            }
+            ProductRefused::VersionMismatch(id) => {
+                Self::new(Code::Aborted, &Common::VersionMismatch, refused.to_string())
+                    .resource("product", id.to_string())
+            }
         }
     }
 }
@@ -83,7 +112,12 @@ mod tests {
     #[test]
     fn every_refusal_has_its_code_reason_and_detail() {
         let id = offer(1, "EUR", 1, 1).product_id;
-        let refused = wire(ProductRefused::NotFound(id));
-        assert_eq!(refused, (Code::NotFound, "PRODUCT_NOT_FOUND".to_owned(), format!("product {id}")));
+        for (refused, code, reason, subject) in [
+            (ProductRefused::NotFound(id), Code::NotFound, "PRODUCT_NOT_FOUND", format!("product {id}")),
+            (ProductRefused::NotSeller(id), Code::PermissionDenied, "PERMISSION_DENIED", String::new()),
+            (ProductRefused::VersionMismatch(id), Code::Aborted, "VERSION_MISMATCH", format!("product {id}")),
+        ] {
+            assert_eq!(wire(refused), (code, reason.to_owned(), subject), "{refused}");
+        }
     }
 }

@@ -53,6 +53,34 @@ impl Store {
 }
 
 impl Tx {
+    /// A product, locked against buyers and other changes until the transaction ends.
+    pub(crate) async fn product_lock(&mut self, id: ProductId) -> Result<Option<Product>> {
+        let query = sqlx::query(
+            "SELECT id, seller_id, name, currency, unit_price_minor_units, stock, version, created_at, updated_at
+             FROM products WHERE id = $1 FOR NO KEY UPDATE",
+        )
+        .bind(id.uuid());
+        let row: Option<Row> = self.row(query).await?;
+        row.map(Product::try_from).transpose()
+    }
+
+    /// Writes the name and the price of a product that is locked; tells the version of the event about it.
+    pub(crate) async fn product_update(&mut self, product: &Product) -> Result<i64> {
+        let query = sqlx::query(
+            "UPDATE products SET name = $2, currency = $3, unit_price_minor_units = $4, version = $5, updated_at = $6,
+                                 event_version = event_version + 1
+             WHERE id = $1 RETURNING event_version",
+        )
+        .bind(product.id.uuid())
+        .bind(&product.name)
+        .bind(product.unit_price.currency.code())
+        .bind(product.unit_price.minor_units)
+        .bind(product.version)
+        .bind(product.updated_at);
+        let row: Option<(i64,)> = self.row(query).await?;
+        row.map(|(version,)| version).ok_or_else(|| Error::internal("a locked product does not exist"))
+    }
+
     /// Adds a new product.
     pub(crate) async fn product_insert(&mut self, product: &Product) -> Result<()> {
         let query = sqlx::query(

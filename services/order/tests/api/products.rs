@@ -2,7 +2,8 @@
 
 use api::auth::v1::Role;
 use api::common::v1::Money;
-use api::order::v1::{CreateProductRequest, GetProductRequest};
+use api::order::v1::{CreateProductRequest, GetProductRequest, Product, UpdateProductRequest};
+use api::update_mask::FieldMask;
 use tonic::Code;
 
 use crate::harness::{Harness, eur, is_replay, request_id};
@@ -119,4 +120,80 @@ async fn customers_sell_nothing_and_a_missing_product_is_not_found() {
     let request = GetProductRequest { product_id: product_id.clone() };
     let status = customer.caller.catalog().get_product(request).await.unwrap_err();
     assert_refused(&status, Code::NotFound, "PRODUCT_NOT_FOUND", &[&format!("product {product_id}")]);
+}
+
+fn pricing(product: &Product, minor_units: i64) -> UpdateProductRequest {
+    UpdateProductRequest {
+        request_id: request_id(),
+        product_id: product.id.clone(),
+        // The name is not in the mask, so it stays.
+        product: Some(Product {
+            name: "Ignored".to_owned(),
+            unit_price: Some(eur(minor_units)),
+            ..Product::default()
+        }),
+        update_mask: Some(FieldMask { paths: vec!["unit_price".to_owned()] }),
+        etag: String::new(),
+    }
+}
+
+#[tokio::test]
+async fn an_update_changes_what_its_mask_names_and_tells_of_it_once() {
+    let harness = Harness::start().await;
+    let seller = harness.person(Role::Merchant);
+    let product = seller.sell(eur(250), 7).await;
+    let request = pricing(&product, 300);
+    let calls = (0..10).map(|_| {
+        let (mut catalog, request) = (seller.caller.catalog(), request.clone());
+        async move { catalog.update_product(request).await.unwrap() }
+    });
+    let answers = futures_util::future::join_all(calls).await;
+    assert_eq!(answers.iter().filter(|answer| !is_replay(answer)).count(), 1);
+    let updated = seller.product(&product.id).await;
+    for answer in answers {
+        assert_eq!(answer.into_inner().product.as_ref(), Some(&updated));
+    }
+    let expected = Product {
+        unit_price: Some(eur(300)),
+        etag: "2".to_owned(),
+        update_time: updated.update_time,
+        ..product
+    };
+    assert_eq!(updated, expected);
+    assert_eq!(harness.events("order.v1.ProductUpdated").await, 1);
+    assert_eq!(
+        harness.count("SELECT aggregate_version FROM outbox WHERE type = 'order.v1.ProductUpdated'").await,
+        2
+    );
+}
+
+#[tokio::test]
+async fn an_order_has_the_price_that_it_was_placed_at() {
+    let harness = Harness::start().await;
+    let (seller, customer) = (harness.person(Role::Merchant), harness.person(Role::Customer));
+    let product = seller.sell(eur(250), 7).await;
+    // The service remembers the product as it was for this order.
+    let before = customer.buy(&product, 2).await;
+    seller.caller.catalog().update_product(pricing(&product, 300)).await.unwrap();
+    let after = customer.buy(&product, 2).await;
+    assert_eq!((before.total, after.total), (Some(eur(500)), Some(eur(600))));
+    assert_eq!(customer.order(&before.id).await.unwrap().total, Some(eur(500)));
+    assert_eq!(seller.product(&product.id).await.stock, 3);
+}
+
+#[tokio::test]
+async fn a_product_is_changed_by_its_merchant_or_an_admin_and_never_over_a_newer_version() {
+    let harness = Harness::start().await;
+    let (seller, other) = (harness.person(Role::Merchant), harness.person(Role::Merchant));
+    let admin = harness.person(Role::Admin);
+    let product = seller.sell(eur(250), 7).await;
+    let status = other.caller.catalog().update_product(pricing(&product, 1)).await.unwrap_err();
+    assert_refused(&status, Code::PermissionDenied, "PERMISSION_DENIED", &[]);
+    admin.caller.catalog().update_product(pricing(&product, 300)).await.unwrap();
+    let stale = UpdateProductRequest { etag: product.etag.clone(), ..pricing(&product, 1) };
+    let status = seller.caller.catalog().update_product(stale).await.unwrap_err();
+    assert_refused(&status, Code::Aborted, "VERSION_MISMATCH", &[&format!("product {}", product.id)]);
+    let now = seller.product(&product.id).await;
+    assert_eq!((now.unit_price, now.seller_id), (Some(eur(300)), product.seller_id));
+    assert_eq!(harness.events("order.v1.ProductUpdated").await, 1);
 }

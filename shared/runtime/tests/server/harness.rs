@@ -11,6 +11,7 @@ use api::order::v1::catalog_service_client::CatalogServiceClient;
 use api::order::v1::catalog_service_server::{CatalogService, CatalogServiceServer};
 use api::order::v1::{
     CreateProductRequest, CreateProductResponse, GetProductRequest, GetProductResponse, Product,
+    UpdateProductRequest, UpdateProductResponse,
 };
 use api::refusal::Refusal;
 use auth::token::AccessToken;
@@ -92,6 +93,13 @@ impl CatalogService for Catalog {
         _: Request<CreateProductRequest>,
     ) -> Result<Response<CreateProductResponse>, Status> {
         Ok(Response::new(CreateProductResponse::default()))
+    }
+
+    async fn update_product(
+        &self,
+        _: Request<UpdateProductRequest>,
+    ) -> Result<Response<UpdateProductResponse>, Status> {
+        Ok(Response::new(UpdateProductResponse::default()))
     }
 
     async fn get_product(

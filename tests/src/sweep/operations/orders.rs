@@ -3,7 +3,11 @@
 use std::sync::Arc;
 
 use anyhow::Result;
-use api::order::v1::{CancelOrderRequest, CreateProductRequest, PlaceOrderRequest, TransferOrderRequest};
+use api::order::v1::{
+    CancelOrderRequest, CreateProductRequest, PlaceOrderRequest, Product, TransferOrderRequest,
+    UpdateProductRequest,
+};
+use api::update_mask::FieldMask;
 use testkit::ServiceName::Order;
 use testkit::client::{eur, request_id};
 use tonic::Status;
@@ -21,6 +25,13 @@ pub(super) const KINDS: &[Kind] = &[
         way: Way::of(&["order"], &[]),
         moments: &[],
         prepare: |stage| prepared(async move { Ok(CreateProduct::new(stage)) }),
+    },
+    Kind {
+        name: "UpdateProduct",
+        commits: &[Commit::Transaction(Order, "update_product")],
+        way: Way::of(&["order"], &[]),
+        moments: &[],
+        prepare: |stage| prepared(async move { Ok(UpdateProduct::new(stage)) }),
     },
     // Whatever is old enough is pruned, whoever's it is.
     Kind {
@@ -75,6 +86,37 @@ impl Operation for CreateProduct {
         Box::pin(async {
             let seller = &self.stage.market.seller.caller;
             Ok(format!("{:?}", seller.catalog().create_product(self.request.clone()).await?.into_inner()))
+        })
+    }
+
+    fn effect(&self) -> Changes {
+        vec![("events of order", by(1))]
+    }
+}
+
+pub(super) struct UpdateProduct {
+    stage: Arc<Stage>,
+    request: UpdateProductRequest,
+}
+
+impl UpdateProduct {
+    pub(super) fn new(stage: Arc<Stage>) -> Self {
+        let request = UpdateProductRequest {
+            request_id: request_id(),
+            product_id: stage.market.product_id.clone(),
+            product: Some(Product { name: "A better thing".to_owned(), ..Product::default() }),
+            update_mask: Some(FieldMask { paths: vec!["name".to_owned()] }),
+            etag: String::new(),
+        };
+        Self { stage, request }
+    }
+}
+
+impl Operation for UpdateProduct {
+    fn call(&self) -> Doing<'_, Result<String, Status>> {
+        Box::pin(async {
+            let seller = &self.stage.market.seller.caller;
+            Ok(format!("{:?}", seller.catalog().update_product(self.request.clone()).await?.into_inner()))
         })
     }
 
