@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use types::Backoff;
-use types::{Cause, Failure};
+use types::{Backoff, Cause, Failure};
 
 use super::pool::Connection;
 use super::store::Store;
