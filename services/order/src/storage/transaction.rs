@@ -29,16 +29,16 @@ impl Store {
     /// back, and when concurrent changes got in the way all is done again, a few times, with jitter. `name` is for logs.
     ///
     /// ```
-    /// # async fn example(store: order_service::storage::Store) -> order_service::Result<()> {
-    /// store.transaction("nothing", |tx| async move { Ok(tx.commit(())) }).await
+    /// # async fn answer(store: order_service::storage::Store, name: &'static str) -> order_service::Result<i32> {
+    /// store.transaction(name, |tx| async move { Ok(tx.commit(42)) }).await
     /// # }
     /// ```
     ///
     /// Work that does not say how its transaction ends does not compile:
     ///
     /// ```compile_fail
-    /// # async fn example(store: order_service::storage::Store) -> order_service::Result<()> {
-    /// store.transaction("nothing", |tx| async move { Ok(()) }).await
+    /// # async fn answer(store: order_service::storage::Store, name: &'static str) -> order_service::Result<i32> {
+    /// store.transaction(name, |tx| async move { Ok(42) }).await
     /// # }
     /// ```
     ///
