@@ -86,7 +86,7 @@ impl Named {
                 }
             }
         }
-        for call in ["transaction(", "self.append(", ".act("] {
+        for call in ["transaction(", ".event_append(", ".act("] {
             for rest in source.split(call).skip(1) {
                 if let Some(name) =
                     rest.trim_start().strip_prefix('"').and_then(|rest| rest.split('"').next())
