@@ -1,5 +1,7 @@
 //! Checking a request's fields: all of them, so that the caller hears of every broken rule at once.
 
+mod text;
+
 use prost_types::Timestamp;
 use std::str::FromStr;
 use time::OffsetDateTime;
@@ -161,7 +163,8 @@ impl Violations {
         uuid
     }
 
-    /// A required currency.
+    /// A required currency, in force or not: whether something may begin in it is asked where the clock is, with
+    /// [`Currency::require_in_force`].
     pub fn currency(&mut self, field: &str, code: &str) -> Option<Currency> {
         if code.is_empty() {
             self.add(field, "REQUIRED", "must be set");
@@ -217,49 +220,6 @@ impl Violations {
         }
         version.map(Some)
     }
-
-    /// One line of text: 1 to `max` characters, no control or invisible formatting characters, not blank.
-    /// White space at the ends is refused and not cut off, so that the text is kept as it was sent.
-    pub fn line(&mut self, field: &str, text: &str, max: usize) -> Option<String> {
-        self.text(field, text, max, |c| c.is_control())
-    }
-
-    /// Text of several lines: as [`Violations::line`], with line feeds and tabs.
-    pub fn paragraphs(&mut self, field: &str, text: &str, max: usize) -> Option<String> {
-        self.text(field, text, max, |c| c.is_control() && c != '\n' && c != '\t')
-    }
-
-    fn text(&mut self, field: &str, text: &str, max: usize, control: fn(char) -> bool) -> Option<String> {
-        let before = self.count;
-        if text.is_empty() {
-            self.add(field, "REQUIRED", "must be set");
-        } else if text.trim().len() != text.len() {
-            self.add(field, "BLANK", "must not be blank or begin or end with white space");
-        }
-        // A character has at most 4 bytes; combining marks count as characters, so length is bounded twice.
-        if text.chars().count() > max {
-            self.add(field, "TOO_LONG", format!("must have at most {max} characters"));
-        }
-        if text.chars().any(control) {
-            self.add(field, "CONTROL_CHARACTER", "must not contain control characters");
-        }
-        if text.chars().any(is_invisible_format) {
-            self.add(
-                field,
-                "DISALLOWED_CHARACTER",
-                "must not contain invisible or direction-changing characters",
-            );
-        }
-        (self.count == before).then(|| text.to_owned())
-    }
-}
-
-/// Bidirectional overrides and isolates, zero-width space, word joiner, byte order mark, tag characters. The
-/// zero-width joiner and non-joiner stay: emoji and several scripts need them.
-fn is_invisible_format(c: char) -> bool {
-    matches!(c,
-        '\u{200B}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2060}'..='\u{2069}'
-        | '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}' | '\u{E0000}'..='\u{E007F}')
 }
 
 /// A time as protobuf has it.
@@ -310,29 +270,6 @@ mod tests {
             check(0, "eur"),
             ["amount.currency_code UNKNOWN_CURRENCY", "amount.minor_units AMOUNT_NOT_POSITIVE"]
         );
-    }
-
-    #[test]
-    fn text_keeps_out_what_cannot_be_seen() {
-        for (bad, reason) in [
-            ("", "REQUIRED"),
-            (" \u{3000}", "BLANK"),
-            ("a ", "BLANK"),
-            ("a\0b", "CONTROL_CHARACTER"),
-            ("a\r\nb", "CONTROL_CHARACTER"),
-            ("a\u{1b}[31mb", "CONTROL_CHARACTER"),
-            ("a\u{202e}b", "DISALLOWED_CHARACTER"),
-            ("aaaaaaaaaaa", "TOO_LONG"),
-        ] {
-            let found = reasons(|v| {
-                v.line("name", bad, 10);
-            });
-            assert_eq!(found, [format!("name {reason}")], "{bad:?}");
-        }
-        for good in ["Ann", "Łódź", "山田", "👨\u{200d}👩\u{200d}👧", "a'b; DROP"] {
-            assert_eq!(Violations::new().line("name", good, 10).as_deref(), Some(good));
-        }
-        assert!(Violations::new().paragraphs("body", "a\nb", 10).is_some());
     }
 
     #[test]

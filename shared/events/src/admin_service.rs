@@ -197,7 +197,7 @@ impl EventAdminService for EventAdminServer {
         let request_id = violations.request_id(&request.request_id);
         let consumer = violations.name("consumer", &request.consumer);
         let event_id = violations.id::<EventId>("event_id", &request.event_id);
-        let why = violations.paragraphs("justification", &request.justification, JUSTIFICATION_MAX);
+        let why = violations.body("justification", &request.justification, JUSTIFICATION_MAX);
         let ((request_id, consumer), (event_id, why)) =
             violations.finish(request_id.zip(consumer).zip(event_id.zip(why))).map_err(refusal::status)?;
         let skipped = self

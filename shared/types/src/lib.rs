@@ -10,6 +10,7 @@ mod ids;
 mod money;
 mod role;
 mod source;
+pub mod text;
 
 pub use backoff::Backoff;
 pub use call::{Answer, Call, Keep, RequestKey};

@@ -61,7 +61,7 @@ impl PostService for Posts {
 
 fn create_post(v: &mut Violations, request: &CreatePostRequest) -> Option<CreatePost> {
     let title = v.line("title", &request.title, TITLE_MAX);
-    let body = v.paragraphs("body", &request.body, BODY_MAX);
+    let body = v.body("body", &request.body, BODY_MAX);
     Some(CreatePost { title: title?, body: body? })
 }
 
@@ -74,7 +74,7 @@ fn update_post(v: &mut Violations, request: &UpdatePostRequest) -> Option<Update
     let mask = v.update_mask::<wire::Post>(request.update_mask.as_ref(), &["title", "body"]);
     let post = request.post.clone().unwrap_or_default();
     let title = mask.value("title", || v.line("post.title", &post.title, TITLE_MAX));
-    let body = mask.value("body", || v.paragraphs("post.body", &post.body, BODY_MAX));
+    let body = mask.value("body", || v.body("post.body", &post.body, BODY_MAX));
     let etag = v.etag(&request.etag);
     Some(UpdatePost { post_id: post_id?, title: title?, body: body?, etag: etag? })
 }
