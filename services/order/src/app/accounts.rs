@@ -19,10 +19,15 @@ pub(crate) struct ListEntries {
 }
 
 impl App {
-    /// An account, for its owner or an admin; one without entries is empty.
+    /// An account, for its owner or an admin. One that nothing ever touched is empty, if something may begin in its
+    /// currency.
     pub(crate) async fn get_account(&self, caller: Person, key: AccountKey) -> Result<Account> {
         require_visible(caller, key)?;
-        self.store.account_fetch(key).await
+        if let Some(account) = self.store.account_fetch(key).await? {
+            return Ok(account);
+        }
+        key.currency.require_in_force(self.now(), "currency_code")?;
+        Ok(Account::empty(key))
     }
 
     /// A page of an account's entries, newest first, and whether there are more; for its owner or an admin.

@@ -42,6 +42,7 @@ impl App {
             return replay(saved, call);
         }
         let now = self.now();
+        wish.unit_price.currency.require_in_force(now, "unit_price.currency_code")?;
         let product = Product {
             id: self.new_id(),
             seller_id: caller.user_id,
@@ -103,7 +104,11 @@ impl App {
             product.require_seller(caller.user_id)?;
         }
         product.require_version(wish.version)?;
-        product.update(wish.name.clone(), wish.unit_price, self.now());
+        let now = self.now();
+        if let Some(unit_price) = wish.unit_price {
+            unit_price.currency.require_in_force(now, "product.unit_price.currency_code")?;
+        }
+        product.update(wish.name.clone(), wish.unit_price, now);
         if !tx.request_insert(call, &product, Keep::ThirtyDays).await? {
             return Ok(tx.abandon(None));
         }

@@ -4,8 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use time::OffsetDateTime;
-use types::{Money, OrderId, ProductId, Role, UserId};
+use time::{Date, OffsetDateTime};
+use types::{Currency, Money, OrderId, ProductId, Role, UserId};
 
 use super::ProductRefused;
 
@@ -34,6 +34,16 @@ pub enum OrderRefused {
     /// The products have prices in different currencies.
     #[error("the products of an order must have one currency; {0} has another")]
     CurrencyMismatch(ProductId),
+    /// The price of a product is in a currency that has been withdrawn since.
+    #[error("the price of product {product_id} is in {currency}, which was withdrawn on {on}")]
+    CurrencyWithdrawn {
+        /// The first such product.
+        product_id: ProductId,
+        /// Its currency.
+        currency: Currency,
+        /// Since when the currency is not in force.
+        on: Date,
+    },
     /// The products cost more together than an order may.
     #[error("the items cost too much together")]
     TotalOverflow,

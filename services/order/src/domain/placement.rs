@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use time::OffsetDateTime;
-use types::{AMOUNT_MAX, Money, OrderId, ProductId, UserId};
+use types::{AMOUNT_MAX, Money, OrderId, ProductId, Standing, UserId};
 
 use super::{Order, OrderItem, OrderNow, OrderRefused, OrderState, ProductRefused};
 
@@ -47,7 +47,8 @@ pub(crate) enum Placement {
 }
 
 impl Placement {
-    /// Puts an order together from offers as they were read, in any order.
+    /// Puts an order together from offers as they were read, in any order. It fixes prices, so it needs a currency that
+    /// is in force; a product may have been priced before its currency was withdrawn.
     pub(crate) fn new(
         id: OrderId,
         customer_id: UserId,
@@ -70,6 +71,9 @@ impl Placement {
         }
         if let Some((_, other)) = wanted.iter().find(|(_, offer)| offer.unit_price.currency != currency) {
             return Err(OrderRefused::CurrencyMismatch(other.product_id));
+        }
+        if let Standing::Withdrawn(on) = currency.standing(now.date()) {
+            return Err(OrderRefused::CurrencyWithdrawn { product_id: first.product_id, currency, on });
         }
         let total = Money::new(currency, total(&wanted)?);
         if let Some((item, offer)) = wanted.iter().find(|(item, offer)| offer.stock < item.quantity) {
@@ -113,6 +117,8 @@ fn total(wanted: &[(&Wanted, &Offer)]) -> Result<i64, OrderRefused> {
 
 #[cfg(test)]
 mod tests {
+    use time::macros::{date, datetime};
+
     use super::*;
     use crate::domain::fixtures::{offer, user};
 
@@ -160,6 +166,17 @@ mod tests {
         let result = place(&wanted, &[tea.clone(), other]);
         assert_eq!(result, Err(OrderRefused::SellerMismatch(cup.product_id)));
         assert_eq!(place(&wanted, &[tea]), Err(ProductRefused::NotFound(cup.product_id).into()));
+    }
+
+    #[test]
+    fn an_order_fixes_no_price_in_a_withdrawn_currency() {
+        let tea = offer(1, "HRK", 1, 10);
+        let id = OrderId::from_uuid(uuid::Uuid::from_u128(1));
+        let place = |now| Placement::new(id, user(1), &[want(&tea, 1)], std::slice::from_ref(&tea), now);
+        assert!(place(datetime!(2022-12-31 23:59:59 UTC)).is_ok());
+        let (product_id, currency) = (tea.product_id, tea.unit_price.currency);
+        let withdrawn = OrderRefused::CurrencyWithdrawn { product_id, currency, on: date!(2023 - 01 - 01) };
+        assert_eq!(place(datetime!(2023-01-01 0:00 UTC)), Err(withdrawn));
     }
 
     #[test]

@@ -202,6 +202,16 @@ impl From<&OrderRefused> for Refusal {
             OrderRefused::CurrencyMismatch(product_id) => unmet(ErrorReason::CurrencyMismatch)
                 .with("product_id", product_id.to_string())
                 .precondition(format!("products/{product_id}"), "order the products of each currency apart"),
+            OrderRefused::CurrencyWithdrawn { product_id, currency, on } => {
+                unmet(ErrorReason::CurrencyWithdrawn)
+                    .with("product_id", product_id.to_string())
+                    .with("currency_code", currency.code())
+                    .with("withdrawn_on", on.to_string())
+                    .precondition(
+                        format!("products/{product_id}"),
+                        "ask the merchant for a price in another currency",
+                    )
+            }
             OrderRefused::TotalOverflow => common(Code::InvalidArgument, CommonReason::InvalidRequest)
                 .bad_request(&[Violation {
                     field: "items".to_owned(),

@@ -46,8 +46,8 @@ macro_rules! columns {
 }
 
 impl Store {
-    /// An account; one without a row is empty.
-    pub(crate) async fn account_fetch(&self, key: AccountKey) -> Result<Account> {
+    /// An account; `None` for one that nothing ever touched.
+    pub(crate) async fn account_fetch(&self, key: AccountKey) -> Result<Option<Account>> {
         let query = sqlx::query(concat!(
             "SELECT ",
             columns!(),
@@ -56,7 +56,7 @@ impl Store {
         .bind(key.owner_id.uuid())
         .bind(key.currency.code());
         let row: Option<Row> = self.read().await?.row(query).await?;
-        row.map_or(Ok(Account::empty(key)), Account::try_from)
+        row.map(Account::try_from).transpose()
     }
 }
 

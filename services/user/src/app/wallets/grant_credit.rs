@@ -18,7 +18,8 @@ pub(crate) struct GrantCredit {
 }
 
 impl App {
-    /// Grants credit; a repeat gets the entry that the first call made, or its refusal.
+    /// Grants credit; a repeat gets the entry that the first call made, or its refusal. No credit is made in a currency
+    /// that is not in force; this refusal is not kept.
     pub(crate) async fn grant_credit(&self, call: &Call, wish: GrantCredit) -> Result<Answer<WalletEntry>> {
         let granted = self.store.transaction("grant_credit", |tx| self.grant_credit_in(tx, call, &wish));
         self.credit_answer(call, Kind::Grant, granted.await).await
@@ -33,6 +34,7 @@ impl App {
         if let Some(outcome) = self.credit_outcome(&mut tx, call, Kind::Grant).await? {
             return Ok(tx.commit(outcome));
         }
+        wish.amount.currency.require_in_force(self.now(), "amount.currency_code")?;
         let wallet_key = WalletKey::of(wish.to, wish.amount);
         let refused = match tx.user_state_list(&[wish.to]).await?.first() {
             None => return self.credit_refuse(tx, call, CreditRefused::UserNotFound(wish.to)),

@@ -28,11 +28,14 @@ pub(crate) struct ListWalletEntries {
 }
 
 impl App {
-    /// A wallet; one that nothing ever touched reads as empty.
+    /// A wallet. One that nothing ever touched reads as empty, if something may begin in its currency.
     pub(crate) async fn get_wallet(&self, caller: Person, wish: WalletKey) -> Result<Wallet> {
         self.require_visible(caller, wish.owner).await?;
-        let wallet = self.store.wallet_fetch(wish).await?;
-        Ok(wallet.unwrap_or_else(|| Wallet::empty(wish)))
+        if let Some(wallet) = self.store.wallet_fetch(wish).await? {
+            return Ok(wallet);
+        }
+        wish.currency.require_in_force(self.now(), "currency_code")?;
+        Ok(Wallet::empty(wish))
     }
 
     /// The entries of a page, newest first, and one more if there is a next page.
