@@ -1,5 +1,6 @@
 //! A whole order service in this process, with people who may call it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use api::auth::v1::Role;
@@ -16,6 +17,7 @@ use sqlx::{Connection as _, PgConnection};
 use testkit::TestPostgres;
 use testkit::client::{Api, Caller};
 use tonic::{Response, Status};
+use types::{Clock, SystemClock, SystemIds};
 use uuid::Uuid;
 
 use crate::peers::Peers;
@@ -70,6 +72,11 @@ impl Harness {
 
     /// With more flags.
     pub(crate) async fn start_with(flags: &[&str]) -> Self {
+        Self::start_by(Arc::new(SystemClock), flags).await
+    }
+
+    /// With more flags, and the time from this clock.
+    pub(crate) async fn start_by(clock: Arc<dyn Clock>, flags: &[&str]) -> Self {
         let database = database().await;
         let peers = Peers::start().await;
         peers.audits.agree_with(database.url());
@@ -94,7 +101,7 @@ impl Harness {
         config.server =
             ServerConfig { request_deadline: config.server.request_deadline, ..ServerConfig::for_tests() };
         let server_config = config.server.clone();
-        let service = OrderService::new(config).unwrap();
+        let service = OrderService::with_time_and_ids(config, clock, Arc::new(SystemIds)).unwrap();
         let starting = service.clone();
         let server = start_in_process(server_config, DOMAIN, move |core| starting.start(core)).await.unwrap();
         let api = Api::new(peers.url(), &server.url(), peers.url()).unwrap();

@@ -8,6 +8,7 @@ mod audit_peer;
 mod book;
 mod conformance;
 mod connections;
+mod currencies;
 mod customers;
 mod experiments;
 mod harness;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use api::auth::v1::Role;
+use api::common::v1::Money;
 use api::order::v1::transfer::State;
 use api::order::v1::*;
 use sqlx::PgConnection;
@@ -17,6 +18,9 @@ use crate::wallet::{Answer, Teller};
 
 /// For what is slow on a busy machine only.
 const PATIENCE: Duration = Duration::from_secs(25);
+
+/// The flag of a service whose calls wait as long as the tests do.
+pub(crate) const PATIENT: &str = "--request-deadline=25s";
 
 /// A seller, a customer with a placed order of 500 cents, and somebody who answers for the wallets.
 pub(crate) struct Scene {
@@ -36,9 +40,13 @@ impl Scene {
 
     /// With more flags.
     pub(crate) async fn with(flags: &[&str]) -> Self {
-        let harness = Box::pin(Harness::start_with(&[&["--request-deadline=25s"], flags].concat())).await;
+        Self::on(Box::pin(Harness::start_with(&[&[PATIENT], flags].concat())).await, eur(250)).await
+    }
+
+    /// On a service that was started with [`PATIENT`], with a product of this price.
+    pub(crate) async fn on(harness: Harness, price: Money) -> Self {
         let (seller, customer) = (harness.person(Role::Merchant), harness.person(Role::Customer));
-        let product = seller.sell(eur(250), 1000).await;
+        let product = seller.sell(price, 1000).await;
         let order = customer.buy(&product, 2).await;
         let (teller, admin) = (Teller::of(&harness).await, harness.person(Role::Admin));
         Self { harness, teller, seller, customer, admin, product, order }

@@ -26,7 +26,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status};
 use tonic_types::StatusExt as _;
-use types::{SystemClock, SystemIds, UserId};
+use types::{Clock, SystemClock, SystemIds, UserId};
 use user_service::config::MongoConfig;
 use user_service::{Config, UserService};
 use uuid::Uuid;
@@ -81,8 +81,19 @@ impl Harness {
         Self { _mongo: Some(mongo), ..harness }
     }
 
+    /// With the time from this clock.
+    pub(crate) async fn start_by(clock: Arc<dyn Clock>) -> Self {
+        let mongo = TestMongo::create().await.unwrap();
+        let harness = Self::start_on_by(clock, mongo.url(), mongo.name(), &[]).await;
+        Self { _mongo: Some(mongo), ..harness }
+    }
+
     /// On a database that the caller keeps.
     pub(crate) async fn start_on(url: &str, name: &str, flags: &[&str]) -> Self {
+        Self::start_on_by(Arc::new(SystemClock), url, name, flags).await
+    }
+
+    async fn start_on_by(clock: Arc<dyn Clock>, url: &str, name: &str, flags: &[&str]) -> Self {
         user_service::migrate(&mongo_config(url)).await.unwrap();
         let (sessions, orders) = (Sessions::default(), OrderStream::default());
         let peer = Peer::bind(sessions.clone(), orders.clone());
@@ -111,7 +122,7 @@ impl Harness {
         let mut config = Arguments::parse_from(arguments.iter().chain(flags)).config;
         config.server =
             ServerConfig { request_deadline: config.server.request_deadline, ..ServerConfig::for_tests() };
-        let server = Server::start(config, peer).await;
+        let server = Server::start(config, clock, peer).await;
         let api = Api::new(&server.url, &peer_url, &peer_url).unwrap();
         let database = mongodb::Client::with_uri_str(url).await.unwrap().database(name);
         Self { database, orders, url: url.to_owned(), sessions, api, _server: server, _mongo: None }
@@ -243,12 +254,12 @@ struct Server {
 }
 
 impl Server {
-    async fn start(config: Config, peer: Peer) -> Self {
+    async fn start(config: Config, clock: Arc<dyn Clock>, peer: Peer) -> Self {
         let (stop, stopped) = oneshot::channel();
         let (started, starts) = oneshot::channel();
         let serve = async move {
             let server_config = config.server.clone();
-            let service = UserService::new(config, Arc::new(SystemClock), Arc::new(SystemIds)).unwrap();
+            let service = UserService::new(config, clock, Arc::new(SystemIds)).unwrap();
             let peers = peer.serve();
             let start = move |core| service.start(core);
             let server = start_in_process(server_config, UserService::domain(), start);

@@ -1,5 +1,6 @@
 //! Wallets over gRPC: granting, sending, reading.
 
+mod currencies;
 mod grants;
 mod holds;
 pub(crate) mod ledger;
