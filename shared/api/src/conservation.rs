@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use types::Decimal;
+
 use crate::{order, user};
 
 /// Whose book a line is in.
@@ -117,6 +119,7 @@ impl Books {
             for book in [Book::User, Book::Order] {
                 let off = self.net(currency, Some(book), None);
                 if off != 0 {
+                    let off = Decimal::of(currency, off);
                     problems.push(format!("{}: the book is off by {off} {currency}", book.service()));
                 }
             }
@@ -124,12 +127,14 @@ impl Books {
                 let off = line.balance - line.net();
                 if off != 0 {
                     let (service, account) = (line.book.service(), &line.account);
+                    let off = Decimal::of(currency, off);
                     problems
                         .push(format!("{service}: {account} show {off} {currency} more than their entries"));
                 }
             }
             let transit = self.net(currency, None, Some("transit"));
             if self.unfinished == 0 && transit != 0 {
+                let transit = Decimal::of(currency, transit);
                 problems.push(format!("{transit} {currency} are in transit, and no transfer is on its way"));
             }
         }
@@ -144,7 +149,8 @@ impl Books {
         }
         for line in self.lines.iter().filter(|line| line.held != 0) {
             let (service, account) = (line.book.service(), &line.account);
-            problems.push(format!("{service}: {account} hold {} {}", line.held, line.currency));
+            let held = Decimal::of(&line.currency, line.held);
+            problems.push(format!("{service}: {account} hold {held} {}", line.currency));
         }
         problems
     }
@@ -195,7 +201,7 @@ mod tests {
         assert_eq!(books.problems(), Vec::<String>::new());
         assert_eq!(books.problems_at_rest(), ["1 transfers are not finished"]);
         books.unfinished = 0;
-        assert_eq!(books.problems(), ["4 EUR are in transit, and no transfer is on its way"]);
+        assert_eq!(books.problems(), ["0.04 EUR are in transit, and no transfer is on its way"]);
     }
 
     #[test]

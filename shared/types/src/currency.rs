@@ -30,6 +30,11 @@ pub enum Standing {
 }
 
 impl Currency {
+    /// All that there are and were, in the order of their codes.
+    pub fn all() -> impl Iterator<Item = Self> {
+        ROWS.iter().map(|row| Self(row.code))
+    }
+
     /// The code, such as `EUR`.
     #[must_use]
     pub fn code(&self) -> &str {

@@ -234,7 +234,7 @@ async fn the_background_auditor_finds_a_wrong_cent_and_logs_it() -> Result<()> {
     let (code, printed) = tristore(&system, &["--last"]).await?;
     assert_eq!(code, 1, "{printed}");
     assert!(
-        printed.contains(&format!("order-service: {named}: ")) && printed.contains("(+1 EUR)"),
+        printed.contains(&format!("order-service: {named}: ")) && printed.contains("(+0.01 EUR)"),
         "{printed}"
     );
     Ok(())

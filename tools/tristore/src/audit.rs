@@ -5,9 +5,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use api::common::v1::Money;
 use api::order::v1::audit::Verdict;
 use api::order::v1::{Audit, AuditFailure, GetAuditRequest, GetAuditResponse, RunAuditRequest};
 use tokio::time::timeout;
+use types::Decimal;
 
 use crate::client::{Client, Service};
 use crate::output::Output;
@@ -104,7 +106,8 @@ fn print(output: &Output, audit: &Audit) {
         .iter()
         .map(|line| {
             let names = [line.source.clone(), line.account.clone(), line.currency_code.clone()];
-            let sums = [line.debit_minor_units, line.credit_minor_units].map(|sum| sum.to_string());
+            let sums = [line.debit_minor_units, line.credit_minor_units]
+                .map(|sum| Decimal::of(&line.currency_code, sum).to_string());
             names.into_iter().chain(sums).collect()
         })
         .collect();
@@ -117,33 +120,33 @@ fn print(output: &Output, audit: &Audit) {
             let (order, user) = (transit.order_minor_units, transit.user_minor_units);
             let sums = [order, user, order + user, transit.beyond_minor_units];
             let currency = transit.currency_code.clone();
-            [currency].into_iter().chain(sums.map(|sum| sum.to_string())).collect()
+            let sums = sums.map(|sum| Decimal::of(&currency, sum).to_string());
+            [currency].into_iter().chain(sums).collect()
         })
         .collect();
     output.line("\ntransit, up to the cut:");
     output.table(&["currency", "order-service", "user-service", "drift", "beyond the cut"], &rows);
     for transit in &audit.transits {
+        let currency = transit.currency_code.as_str();
+        let shown = |minor_units| Decimal::of(currency, minor_units);
         let net = |account: &str| -> i64 {
             let lines = audit.lines.iter();
-            let lines =
-                lines.filter(|line| line.currency_code == transit.currency_code && line.account == account);
+            let lines = lines.filter(|line| line.currency_code == currency && line.account == account);
             lines.map(|line| line.credit_minor_units - line.debit_minor_units).sum()
         };
         output.line(format_args!(
-            "minted {} {}, in wallets {}, in accounts {}, beyond the cut {}",
-            -net("mint"),
-            transit.currency_code,
-            net("wallets"),
-            net("accounts"),
-            transit.beyond_minor_units
+            "minted {} {currency}, in wallets {}, in accounts {}, beyond the cut {}",
+            shown(-net("mint")),
+            shown(net("wallets")),
+            shown(net("accounts")),
+            shown(transit.beyond_minor_units)
         ));
     }
     output.line("");
     for finding in &audit.findings {
-        let difference = finding
-            .difference
-            .as_ref()
-            .map(|difference| format!(" ({:+} {})", difference.minor_units, difference.currency_code));
+        let difference = finding.difference.as_ref().map(|Money { currency_code, minor_units }| {
+            format!(" ({:+} {currency_code})", Decimal::of(currency_code, *minor_units))
+        });
         let difference = difference.unwrap_or_default();
         output.line(format_args!(
             "{}: {}: {}{difference}",

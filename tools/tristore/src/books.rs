@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use api::conservation::{Book, Books, Line};
 use api::{order, user};
+use types::Decimal;
 
 use crate::client::Client;
 use crate::output::Output;
@@ -41,7 +42,8 @@ fn print(output: &Output, lines: &[Line]) {
     let rows: Vec<_> = lines
         .iter()
         .map(|line| {
-            let numbers = [line.debit, line.credit, line.balance, line.held].map(|number| number.to_string());
+            let numbers = [line.debit, line.credit, line.balance, line.held]
+                .map(|minor_units| Decimal::of(&line.currency, minor_units).to_string());
             let names = [line.book.service().to_owned(), line.account.clone(), line.currency.clone()];
             names.into_iter().chain(numbers).collect()
         })

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result};
 use api::order::v1::{CancelTransferRequest, ExplainTransferRequest, RetryTransferRequest, Transfer};
+use types::Decimal;
 use uuid::Uuid;
 
 use crate::Consent;
@@ -80,7 +81,10 @@ fn print(output: &Output, transfer: Option<Transfer>) -> Result<()> {
         ("transfer", transfer.id.clone()),
         ("kind", transfer.kind().as_str_name().to_owned()),
         ("order", transfer.order_id.clone()),
-        ("amount", format!("{} {}", amount.minor_units, amount.currency_code)),
+        (
+            "amount",
+            format!("{} {}", Decimal::of(&amount.currency_code, amount.minor_units), amount.currency_code),
+        ),
         ("wallet of", transfer.wallet_user_id.clone()),
         ("account of", transfer.account_owner_id.clone()),
         ("state", transfer.state().as_str_name().to_owned()),

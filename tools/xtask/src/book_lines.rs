@@ -5,8 +5,9 @@
 //! command lines.
 
 use anyhow::Result;
-use api::conservation::{Book, Books};
+use api::conservation::{Book, Books, Line};
 use testkit::{Mongo, Postgres, Stack, State};
+use types::{Currency, Decimal};
 
 const READER: &str = "reader";
 
@@ -32,10 +33,23 @@ async fn psql(server: &Postgres, state: &State) -> Result<String> {
     let (password, port) = (state.secret("postgres-reader")?, server.port());
     server.admin().ensure_reader(READER, &password).await?;
     let file = state.keep_secret("pgpass", &format!("127.0.0.1:{port}:*:{READER}:{password}\n"))?;
-    let entries = "SELECT currency, CASE account WHEN 'merchant' THEN 'accounts' ELSE account END AS account, \
-                   sum(debit) AS debits, sum(credit) AS credits FROM entries GROUP BY 1, 2 ORDER BY 1, 2";
-    let balances =
-        "SELECT currency, sum(balance) AS balances, sum(held) AS held FROM accounts GROUP BY 1 ORDER BY 1";
+    let [none, three] = [0, 3].map(|digits| with_digits(digits, "', '"));
+    let digits = format!(
+        "LATERAL (SELECT CASE WHEN currency IN ('{none}') THEN 0 WHEN currency IN ('{three}') THEN 3 ELSE 2 END AS n) \
+         AS digits"
+    );
+    let shown = |column: &str| format!("round(sum({column}) / 10::numeric ^ n, n)");
+    let entries = format!(
+        "SELECT currency, CASE account WHEN 'merchant' THEN 'accounts' ELSE account END AS account, {} AS debits, \
+         {} AS credits FROM entries, {digits} GROUP BY 1, 2, n ORDER BY 1, 2",
+        shown("debit"),
+        shown("credit")
+    );
+    let balances = format!(
+        "SELECT currency, {} AS balances, {} AS held FROM accounts, {digits} GROUP BY 1, n ORDER BY 1",
+        shown("balance"),
+        shown("held")
+    );
     Ok(format!(
         r#"PGPASSFILE={} psql -h 127.0.0.1 -p {port} -U {READER} -d order_service -c "{entries}" -c "{balances}""#,
         file.display()
@@ -46,12 +60,23 @@ fn mongosh(server: &Mongo) -> String {
     let side =
         |side: &str| format!(r#"{{$sum: {{$cond: [{{$eq: ["$_id.side", "{side}"]}}, "$amount", 0]}}}}"#);
     let entries = format!(
-        r#"console.table(db.entry.aggregate([{{$group: {{_id: {{currency: "$currency", account: "$account"}}, debits: {}, credits: {}}}}}, {{$sort: {{_id: 1}}}}]).toArray().map(b => ({{...b._id, debits: +b.debits, credits: +b.credits}})))"#,
+        r#"console.table(db.entry.aggregate([{{$group: {{_id: {{currency: "$currency", account: "$account"}}, debits: {}, credits: {}}}}}, {{$sort: {{_id: 1}}}}]).toArray().map(b => ({{...b._id, debits: shown(b._id.currency, b.debits), credits: shown(b._id.currency, b.credits)}})))"#,
         side("DEBIT"),
         side("CREDIT")
     );
-    let balances = r#"console.table(db.wallet.aggregate([{$group: {_id: "$_id.currency", balances: {$sum: "$balance"}, held: {$sum: "$held"}}}, {$sort: {_id: 1}}]).toArray().map(b => ({currency: b._id, balances: +b.balances, held: +b.held})))"#;
-    format!("mongosh --quiet '{}' --eval '{entries}; {balances}'", server.url("user_service"))
+    let balances = r#"console.table(db.wallet.aggregate([{$group: {_id: "$_id.currency", balances: {$sum: "$balance"}, held: {$sum: "$held"}}}, {$sort: {_id: 1}}]).toArray().map(b => ({currency: b._id, balances: shown(b._id, b.balances), held: shown(b._id, b.held)})))"#;
+    let [none, three] = [0, 3].map(|digits| with_digits(digits, " "));
+    // The point is put into the text of the number: JavaScript's numbers are floats.
+    let shown = format!(
+        r#"const shown = (currency, sum) => {{ const n = "{none}".includes(currency) ? 0 : "{three}".includes(currency) ? 3 : 2, text = String(sum).padStart(n + 1, "0"); return n ? text.slice(0, -n) + "." + text.slice(-n) : text }}"#
+    );
+    format!("mongosh --quiet '{}' --eval '{shown}; {entries}; {balances}'", server.url("user_service"))
+}
+
+/// The codes of the currencies whose minor unit has this many digits. Nearly all others have two.
+fn with_digits(digits: u32, between: &str) -> String {
+    let codes = Currency::all().filter(|currency| currency.minor_digits() == digits);
+    codes.map(|currency| currency.to_string()).collect::<Vec<_>>().join(between)
 }
 
 /// The rows of printed tables, each with one space between its cells.
@@ -70,16 +95,28 @@ pub(crate) fn rows(printed: &str) -> Vec<String> {
 /// The rows that a book's command line must print when the services report `books`.
 pub(crate) fn rows_of(books: &Books, book: Book) -> Vec<String> {
     let lines: Vec<_> = books.lines.iter().filter(|line| line.book == book).collect();
-    let entries =
-        lines.iter().map(|line| format!("{} {} {} {}", line.currency, line.account, line.debit, line.credit));
+    let shown = |line: &Line, minor_units| Decimal::of(&line.currency, minor_units);
+    let entries = lines.iter().map(|line| {
+        let [debit, credit] = [line.debit, line.credit].map(|sum| shown(line, sum));
+        format!("{} {} {debit} {credit}", line.currency, line.account)
+    });
     let owners = lines.iter().filter(|line| line.has_owners());
-    let balances = owners.map(|line| format!("{} {} {}", line.currency, line.balance, line.held));
+    let balances = owners.map(|line| {
+        let [balance, held] = [line.balance, line.held].map(|sum| shown(line, sum));
+        format!("{} {balance} {held}", line.currency)
+    });
     entries.chain(balances).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The command lines know none, two and three.
+    #[test]
+    fn no_currency_has_one_digit_or_more_than_three() {
+        assert!(Currency::all().all(|currency| [0, 2, 3].contains(&currency.minor_digits())));
+    }
 
     #[test]
     fn tables_of_psql_and_mongosh_read_the_same() {

@@ -4,8 +4,13 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, ensure};
 use testkit::programs::{self, MongoProgram, POSTGRES_AT_LEAST, REDIS_AT_LEAST};
+use time::{Date, Duration};
+use types::{CURRENCIES_AMENDMENT, CURRENCIES_AS_OF, Clock as _, SystemClock};
 
 use crate::{out, tools};
+
+/// Amendments come about once a year, months before they take effect.
+const CURRENCIES_OLD_AFTER: Duration = Duration::days(365);
 
 /// Shows what is found and what is missing. Fails when something is missing that `up`, `check` or a test needs.
 #[derive(clap::Args)]
@@ -34,9 +39,21 @@ pub(crate) fn run(_: &Args) -> Result<ExitCode> {
             }
         }
     }
+    out::line(currencies(SystemClock.now().date()));
     out::line(format_args!("state    {:<16} {}", "folder", testkit::state::base().display()));
     out::line(format_args!("cache    {:<16} {}", "folder", programs::cache_folder()?.display()));
     Ok(if broken { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// How old the table of currencies is. An old one breaks nothing: a currency that is missing is refused.
+fn currencies(today: Date) -> String {
+    let what = format!("ISO 4217 of {CURRENCIES_AS_OF}, amendment {CURRENCIES_AMENDMENT}");
+    if today - CURRENCIES_AS_OF <= CURRENCIES_OLD_AFTER {
+        format!("ok       {:<16} {what}", "currencies")
+    } else {
+        let how = "see whether there are newer amendments: `shared/types/src/currencies.rs` says where";
+        format!("old      {:<16} {what}; {how}", "currencies")
+    }
 }
 
 /// Looks for everything. This is quick: it runs each program once, for its version.

@@ -6,7 +6,7 @@ use api::user::v1::{GetHoldRequest, GetHoldResponse, HoldEvent, HoldPosting};
 use api::violations;
 use runtime::client::{Outcome, Peer, PeerChannel, RetryPolicy, classify, retry_unavailable};
 use time::OffsetDateTime;
-use types::TransferId;
+use types::{Decimal, TransferId};
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
@@ -98,7 +98,8 @@ fn entered(posting: &HoldPosting) -> Option<(String, OffsetDateTime)> {
     let amount = amount.as_ref()?;
     let what = format!(
         "posted: debit {debit_account}, credit {credit_account}, {} {}",
-        amount.minor_units, amount.currency_code
+        Decimal::of(&amount.currency_code, amount.minor_units),
+        amount.currency_code
     );
     Some((what, create_time.as_ref().and_then(violations::time)?))
 }

@@ -104,7 +104,7 @@ mod tests {
         let event = event(&reserve());
         let command = Command::decode(&event).unwrap().unwrap();
         let Step::Reserve(spec) = command.step else { panic!("{:?}", command.step) };
-        assert_eq!(spec.amount.to_string(), "5 EUR");
+        assert_eq!(spec.amount.to_string(), "0.05 EUR");
         assert_eq!(spec.direction, Direction::Debit);
         assert_eq!(spec.expires_at.unix_timestamp_nanos(), 1_800_000_000_123_456_789);
     }

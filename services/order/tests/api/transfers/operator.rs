@@ -86,16 +86,16 @@ async fn an_operator_is_told_all_that_is_known_and_who_did_not_answer() {
     assert_eq!(told.transfer, Some(scene.transfer(id).await));
     assert!(told.steps.is_sorted_by_key(|step| step.time.map(|time| (time.seconds, time.nanos))));
     let expected = [
-        format!("{} asked to refund 70 EUR for order {}", scene.seller.id, scene.order.id),
+        format!("{} asked to refund 0.70 EUR for order {}", scene.seller.id, scene.order.id),
         "order.v1.CreditReserveRequested".to_owned(),
-        "the account set 70 EUR aside".to_owned(),
+        "the account set 0.70 EUR aside".to_owned(),
         format!(
             "operator {} called order.v1.TransferService/RetryTransfer: reserving to reserving",
             scene.admin.id
         ),
         "decided confirm".to_owned(),
         "the hold of the account became posted".to_owned(),
-        "posted: debit merchant, credit transit, 70 EUR".to_owned(),
+        "posted: debit merchant, credit transit, 0.70 EUR".to_owned(),
         "order.v1.CreditConfirmRequested".to_owned(),
         "order.v1.TransferCompleted".to_owned(),
     ];
@@ -154,7 +154,7 @@ async fn an_operator_is_told_all_that_is_known_and_who_did_not_answer() {
         [
             ("user.v1.CreditReserved at position 17", ids[0].as_str(), trace),
             ("user.v1.CreditReserved, not stamped yet", ids[1].as_str(), trace),
-            ("posted: debit transit, credit wallets, 70 EUR", "", ""),
+            ("posted: debit transit, credit wallets, 0.70 EUR", "", ""),
         ]
     );
     let (first, last) = (told.steps.first().unwrap(), told.steps.last().unwrap());
