@@ -29,8 +29,14 @@ struct Options {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<ExitCode> {
-    let options = Options::parse();
+async fn main() -> ExitCode {
+    run(Options::parse()).await.unwrap_or_else(|error| {
+        eprintln!("sweep: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+async fn run(options: Options) -> Result<ExitCode> {
     let cases = if options.short { sweep::short() } else { sweep::all() };
     let is_wanted =
         |line: &str| options.only.is_empty() || options.only.iter().any(|text| line.contains(text));

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use measurement::Round;
 use sqlx::postgres::PgConnection;
 use sqlx::{Connection as _, Postgres, Transaction};
 use tokio::time::Instant;
@@ -11,7 +12,7 @@ use tokio::time::Instant;
 use crate::bare::{self, Bare};
 use crate::events_way::applied;
 use crate::order_events::{self, Customers, Databases, Marks, Wake};
-use crate::round::{Plan, Round, Tally, Watch, Watched};
+use crate::round::{Plan, Tally, Watch, Watched};
 
 /// Orders in one statement.
 const CHUNK: usize = 5000;

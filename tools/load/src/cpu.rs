@@ -58,7 +58,7 @@ mod tests {
         let me = std::process::id();
         let before = usage(me).unwrap();
         assert!(before.resident_kib > 0);
-        let mut child = std::process::Command::new("sh")
+        let mut child = testkit::tool("sh")
             .args(["-c", "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done"])
             .spawn()
             .unwrap();

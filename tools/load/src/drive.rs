@@ -4,12 +4,13 @@ use std::future::Future;
 use std::time::{Duration, Instant as Clock};
 
 use anyhow::{Context, Result, anyhow};
+use measurement::Round;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 use tonic::{Code, Status};
 
-use crate::round::{Plan, Round, Seen, Tally, Watch};
+use crate::round::{Plan, Seen, Tally, Watch};
 
 /// The most calls in flight at a fixed rate. When there are more, the system is not keeping up, and further calls are
 /// counted as failed instead of being sent.

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use measurement::Round;
 use sqlx::postgres::PgConnection;
 use tokio::sync::Mutex as TurnMutex;
 use tokio::time::sleep;
@@ -19,7 +20,7 @@ use uuid::Uuid;
 use crate::bare::{self, Bare};
 use crate::drive;
 use crate::order_events::{self, Customers, Databases, Marks, Position, Wake};
-use crate::round::{Plan, Round, Tally};
+use crate::round::{Plan, Tally};
 
 /// Connections that write orders.
 const LANES: usize = 16;
@@ -101,7 +102,7 @@ pub async fn run(plan: &Plan, way: &Way) -> Result<Round> {
             tally.count(None, applied_at.saturating_duration_since(*committed_at));
         }
     }
-    Ok(round.with_times(&tally))
+    Ok(tally.in_place_of(round))
 }
 
 async fn run_floor(plan: &Plan, way: &Way) -> Result<Round> {
@@ -133,7 +134,7 @@ async fn run_floor(plan: &Plan, way: &Way) -> Result<Round> {
         let applied_at = applied.get(&event).context("an event was not applied")?;
         tally.count(None, applied_at.saturating_duration_since(committed_at));
     }
-    Ok(round.with_times(&tally))
+    Ok(tally.in_place_of(round))
 }
 
 /// Waits until this many events are stamped, and returns the position of the last one.

@@ -15,6 +15,9 @@ mod order_events;
 pub mod pay;
 pub mod round;
 
+use std::process::ExitCode;
+
+use anyhow::Result;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -22,6 +25,14 @@ use uuid::Uuid;
 /// both send cost the server more.
 pub const POSTGRES_SETTINGS: [(&str, &str); 3] =
     [("plan_cache_mode", "force_generic_plan"), ("enable_seqscan", "off"), ("jit", "off")];
+
+/// How a program of this crate ends. A failure is printed as a message with its causes, without a backtrace.
+pub fn exit_code(program: &str, result: Result<ExitCode>) -> ExitCode {
+    result.unwrap_or_else(|error| {
+        eprintln!("{program}: {error:#}");
+        ExitCode::FAILURE
+    })
+}
 
 /// The time that a UUIDv7 was made at, to a millisecond.
 #[must_use]

@@ -1,16 +1,17 @@
 //! `load`: drives calls at a running system, and prints rate, times and what they cost.
-#![expect(clippy::print_stdout, reason = "the result is printed")]
 
+use std::io::{Write as _, stdout};
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 use load::backlog::Backlog;
 use load::calls::{Bearer, Caller, Service, Target, connect};
 use load::events_way::Way;
 use load::pay::Payments;
-use load::round::{Plan, Round, Tally, Watch};
-use load::{backlog, drive, events_way};
+use load::round::{Plan, Tally, Watch};
+use load::{backlog, drive, events_way, exit_code};
+use measurement::Round;
 use secrecy::{ExposeSecret as _, SecretString};
 
 /// Drives calls at a running Tristore: in a closed loop, or at a fixed rate.
@@ -83,13 +84,17 @@ enum Work {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<ExitCode> {
-    let cli = Cli::parse();
-    let round = run(&cli).await?;
-    match cli.output {
-        Output::Text => round.lines().iter().for_each(|line| println!("{line}")),
-        Output::Json => println!("{}", serde_json::to_string(&round)?),
-    }
+async fn main() -> ExitCode {
+    exit_code("load", measure(&Cli::parse()).await)
+}
+
+async fn measure(cli: &Cli) -> Result<ExitCode> {
+    let round = run(cli).await?;
+    let text = match cli.output {
+        Output::Text => round.lines().join("\n"),
+        Output::Json => serde_json::to_string(&round)?,
+    };
+    writeln!(stdout(), "{text}").context("printing the result")?;
     let is_good = round.is_clean() || matches!(cli.work, Work::Idle);
     Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

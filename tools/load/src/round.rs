@@ -1,12 +1,12 @@
-//! One measured stretch of time: its length, the processes to watch, and the result.
+//! One measured stretch of time: its length, the processes to watch, and how its result comes to be.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
+use measurement::{Round, Used};
 use procfs::ProcResult;
-use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use tonic::Code;
 
@@ -45,73 +45,6 @@ impl FromStr for Watched {
     }
 }
 
-/// The result of a stretch of time.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Round {
-    /// How long it was.
-    pub seconds: f64,
-    /// Calls or events that were done.
-    pub done: u64,
-    /// Calls that failed, by code.
-    pub errors: BTreeMap<String, u64>,
-    /// The time that half of them took at most, in milliseconds.
-    pub p50_ms: f64,
-    /// The time that nine of ten took at most.
-    pub p90_ms: f64,
-    /// The time that 99 of 100 took at most.
-    pub p99_ms: f64,
-    /// The longest.
-    pub longest_ms: f64,
-    /// What the watched processes used.
-    pub processes: BTreeMap<String, Used>,
-}
-
-/// What a process used in a stretch of time.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-pub struct Used {
-    /// CPU time in microseconds.
-    pub cpu_us: f64,
-    /// Memory at its end, in MiB.
-    pub resident_mib: f64,
-}
-
-impl Round {
-    /// Calls or events in a second.
-    #[must_use]
-    pub fn rate(&self) -> f64 {
-        self.done as f64 / self.seconds
-    }
-
-    /// The same result with these times instead.
-    #[must_use]
-    pub fn with_times(self, tally: &Tally) -> Self {
-        let (seconds, processes) = (self.seconds, self.processes);
-        Seen { seconds, processes }.with(tally)
-    }
-
-    /// Whether something was done, and nothing failed.
-    #[must_use]
-    pub fn is_clean(&self) -> bool {
-        self.done > 0 && self.errors.is_empty()
-    }
-
-    /// The result as lines for people.
-    #[must_use]
-    pub fn lines(&self) -> Vec<String> {
-        let Self { p50_ms, p90_ms, p99_ms, longest_ms, .. } = self;
-        let mut lines = vec![format!("done {}  rate {:.0}/s", self.done, self.rate())];
-        lines.push(format!(
-            "p50 {p50_ms:.2} ms  p90 {p90_ms:.2} ms  p99 {p99_ms:.2} ms  max {longest_ms:.2} ms"
-        ));
-        lines.extend(self.processes.iter().map(|(name, used)| {
-            let each = used.cpu_us / self.done.max(1) as f64;
-            format!("{name}: {each:.1} us of CPU each, {:.1} MiB", used.resident_mib)
-        }));
-        lines.extend(self.errors.iter().map(|(code, count)| format!("{code} {count}")));
-        lines
-    }
-}
-
 /// The precision of times: with two figures they are exact to 1 %, and a tally takes less than 40 KiB.
 const SIGNIFICANT_FIGURES: u8 = 2;
 /// A call that takes longer counts as one that takes an hour.
@@ -140,6 +73,12 @@ impl Tally {
             None => self.times.saturating_record(nanos(time)),
             Some(code) => *self.errors.entry(code as i32).or_default() += 1,
         }
+    }
+
+    /// A result with these times instead of its own.
+    #[must_use]
+    pub fn in_place_of(&self, round: Round) -> Round {
+        Seen { seconds: round.seconds, processes: round.processes }.with(self)
     }
 
     /// Adds all of another's.

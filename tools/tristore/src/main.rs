@@ -86,16 +86,18 @@ async fn run(cli: Cli) -> Result<ExitCode> {
     let client = Client::new(cli.endpoints)?;
     let output = Output::new(cli.output);
     let consent = Consent(cli.yes_change_state);
+    let mut code = ExitCode::SUCCESS;
     match cli.command {
         Command::Streams => streams::run(&client, &output).await?,
         Command::Transfer(command) => transfer::run(&client, &output, consent, command).await?,
         Command::Parked(command) => parked::run(&client, &output, consent, command).await?,
         Command::Consumers => consumers::run(&client, &output).await?,
         Command::Resync(what) => consumers::resync(&client, &output, consent, what).await?,
-        Command::Books => return books::run(&client, &output).await,
-        Command::Audit(options) => return audit::run(&client, &output, &options).await,
+        Command::Books => code = books::run(&client, &output).await?,
+        Command::Audit(options) => code = audit::run(&client, &output, &options).await?,
     }
-    Ok(ExitCode::SUCCESS)
+    output.end()?;
+    Ok(code)
 }
 
 #[cfg(test)]

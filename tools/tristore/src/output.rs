@@ -1,5 +1,7 @@
 //! Data on standard output, as a table or as JSON; everything else on standard error.
-#![expect(clippy::print_stdout, reason = "this is where data is printed")]
+
+use std::cell::RefCell;
+use std::io::{self, Write as _, stdout};
 
 use anyhow::{Context, Result};
 use prost::{Message, Name};
@@ -22,11 +24,13 @@ pub(crate) enum Format {
 #[derive(Debug)]
 pub(crate) struct Output {
     format: Format,
+    /// The first failure to print. Nothing is printed after it.
+    failed: RefCell<Option<io::Error>>,
 }
 
 impl Output {
     pub(crate) fn new(format: Format) -> Self {
-        Self { format }
+        Self { format, failed: RefCell::default() }
     }
 
     pub(crate) fn is_json(&self) -> bool {
@@ -39,20 +43,37 @@ impl Output {
         if let Value::Object(fields) = &mut value {
             fields.insert("source".to_owned(), Value::String(source.to_owned()));
         }
-        println!("{value}");
+        self.line(value);
         Ok(())
     }
 
     /// Prints rows below a header, each column as wide as its widest cell.
     pub(crate) fn table(&self, head: &[&str], rows: &[Vec<String>]) {
         for line in table(head, rows) {
-            println!("{line}");
+            self.line(line);
         }
     }
 
     /// Prints one line.
     pub(crate) fn line(&self, line: impl std::fmt::Display) {
-        println!("{line}");
+        let mut failed = self.failed.borrow_mut();
+        if failed.is_none() {
+            *failed = writeln!(stdout(), "{line}").err();
+        }
+    }
+
+    /// Ends the output.
+    ///
+    /// # Errors
+    /// When something could not be printed. A reader who has seen enough, such as `head`, is none.
+    pub(crate) fn end(self) -> Result<()> {
+        let flushed = stdout().flush().err();
+        match self.failed.into_inner().or(flushed) {
+            Some(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                Err(error).context("printing the result")
+            }
+            _ => Ok(()),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use api::order::v1::{OrderItem, PlaceOrderRequest};
-use load::round::Round;
+use measurement::Round;
 use testkit::ServiceName;
 use testkit::client::{PASSWORD, Person, request_id};
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use load::round::Round;
+use measurement::Round;
 use testkit::{ServiceName, Signal, serving};
 use tokio::time::sleep;
 

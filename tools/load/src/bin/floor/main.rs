@@ -10,6 +10,7 @@ mod session;
 mod user;
 
 use std::net::SocketAddr;
+use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -39,8 +40,11 @@ enum Service {
     Order(order::Options),
 }
 
-fn main() -> Result<()> {
-    let cli = Cli::parse();
+fn main() -> ExitCode {
+    load::exit_code("floor", run(Cli::parse()).map(|()| ExitCode::SUCCESS))
+}
+
+fn run(cli: Cli) -> Result<()> {
     let (address, sockets) = serve::bind(cli.listen, cli.threads)?;
     println!("{address}");
     match cli.service {
