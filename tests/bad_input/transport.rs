@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -127,7 +127,7 @@ async fn a_zip_bomb_is_refused_and_not_inflated() -> Result<()> {
 const INFLATED: usize = 48 * 1024 * 1024;
 
 fn gzip(bytes: &[u8]) -> Result<Vec<u8>> {
-    let mut gzip = Command::new("gzip").arg("-9").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    let mut gzip = testkit::tool("gzip").arg("-9").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
     let mut plain = gzip.stdin.take().context("gzip's input")?;
     let output = std::thread::scope(|scope| {
         let written = scope.spawn(move || plain.write_all(bytes));

@@ -196,12 +196,12 @@ async fn a_shipped_binary_contains_no_crash_point() -> Result<()> {
     let mut names: BTreeSet<&str> = sweep::all().iter().map(|case| case.point).collect();
     names.extend([fault::ARMED, fault::Flaw::VARIABLE]);
     for service in ServiceName::ALL {
-        let found = named_in(&Profile::Debug.binary(service.binary()), &names).await?;
+        let found = named_in(&Profile::Debug.binary(service.binary())?, &names).await?;
         ensure!(found.is_empty(), "{service} names {found:?}");
     }
     let mut found = BTreeSet::new();
     for service in ServiceName::ALL {
-        let here = named_in(&Profile::Faults.binary(service.binary()), &names).await?;
+        let here = named_in(&Profile::Faults.binary(service.binary())?, &names).await?;
         for each in [fault::ARMED, fault::Flaw::VARIABLE, "business.committed"] {
             ensure!(here.contains(each), "{service} built with points does not name {each}");
         }
@@ -216,7 +216,7 @@ async fn a_shipped_binary_contains_no_crash_point() -> Result<()> {
 #[tokio::test]
 async fn building_with_points_leaves_the_plain_binaries_alone() -> Result<()> {
     tests::build(Profile::Debug).await?;
-    let plain = Profile::Debug.binary(ServiceName::User.binary());
+    let plain = Profile::Debug.binary(ServiceName::User.binary())?;
     let link = || -> Result<_> {
         let found = fs::metadata(&plain).with_context(|| format!("reading {}", plain.display()))?;
         Ok((found.ino(), found.ctime(), found.ctime_nsec()))
@@ -229,7 +229,7 @@ async fn building_with_points_leaves_the_plain_binaries_alone() -> Result<()> {
 
 /// Which of the names are in a file.
 async fn named_in(file: &Path, names: &BTreeSet<&str>) -> Result<BTreeSet<String>> {
-    let mut grep = Command::new("grep");
+    let mut grep = Command::from(testkit::tool("grep"));
     grep.args(["--text", "--only-matching", "--fixed-strings"]);
     grep.args(names.iter().flat_map(|name| ["-e", name])).arg("--").arg(file);
     let output = grep.output().await.context("running grep")?;
@@ -241,7 +241,7 @@ async fn named_in(file: &Path, names: &BTreeSet<&str>) -> Result<BTreeSet<String
 /// Claim: nobody ships the points by mistake.
 #[tokio::test]
 async fn a_release_build_with_points_does_not_compile() -> Result<()> {
-    let mut command = testkit::cargo();
+    let mut command = Command::from(testkit::cargo());
     command.args([
         "check",
         "--release",

@@ -1,6 +1,7 @@
 //! The dependency rules of the workspace, checked by reading its source files. A violation prints the rule.
 
 mod crates;
+mod everywhere;
 mod known_circles;
 mod modules;
 mod rules;
@@ -9,15 +10,22 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use crates::{Circle, Crate, Need};
+use everywhere::broken_everywhere;
 use known_circles::KNOWN_CIRCLES;
 use modules::Files;
 use rules::{APART, DOWN, ENGINES, PURE, WIRE, broken, reaching_the_wire};
 
-/// The source files of the workspace, and the manifests of its crates.
+/// The source files of the shipped crates and tools, and their manifests.
 fn files() -> Files {
+    let is_one =
+        |name: &str| name.ends_with("Cargo.toml") || (name.contains("/src/") && name.ends_with(".rs"));
+    files_in(&["services", "shared", "tools"], is_one)
+}
+
+fn files_in(folders: &[&str], is_one: impl Fn(&str) -> bool) -> Files {
     let root = testkit::state::workspace();
     let mut files = Files::new();
-    let mut unread: Vec<_> = ["services", "shared", "tools"].map(|folder| root.join(folder)).into();
+    let mut unread: Vec<_> = folders.iter().map(|folder| root.join(folder)).collect();
     while let Some(path) = unread.pop() {
         if path.is_dir() {
             let entries = fs::read_dir(&path).expect("the folder can be read");
@@ -25,7 +33,7 @@ fn files() -> Files {
             continue;
         }
         let name = path.strip_prefix(&root).expect("the path is below the root").display().to_string();
-        if name.ends_with("Cargo.toml") || (name.contains("/src/") && name.ends_with(".rs")) {
+        if is_one(&name) {
             files.insert(name, fs::read_to_string(&path).expect("source files are text"));
         }
     }
@@ -42,6 +50,20 @@ fn every_source_file_keeps_the_rules() {
     let reaching = crates.iter().flat_map(reaching_the_wire);
     let reaching = reaching.map(|(file, other)| format!("{file}, through {other}: {PURE}"));
     let found: Vec<String> = broken.chain(reaching).collect();
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+/// Claim: no program is started with the environment of somebody's shell, and none ends with a backtrace instead of a
+/// message. (Build scripts speak to cargo.)
+#[test]
+fn every_file_keeps_the_rules_for_all() {
+    let files = files_in(&["services", "shared", "tools", "tests"], |name| {
+        name.ends_with(".rs") && !name.ends_with("build.rs")
+    });
+    let broken = files.iter().flat_map(|(path, text)| {
+        broken_everywhere(path, text).into_iter().map(move |rule| format!("{path}: {rule}"))
+    });
+    let found: Vec<String> = broken.collect();
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 

@@ -3,7 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::net::{SocketAddr, TcpListener};
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -11,6 +10,7 @@ use std::time::Duration;
 
 use auth::token::AccessToken;
 use auth::{AuthLayer, PolicyTable, ServiceTokens, SessionVerifier, Verified, VerifyError};
+use nix::sys::signal::Signal;
 use runtime::config::{ServerConfig, TelemetryConfig};
 use runtime::health::Readiness;
 use runtime::retry::start_up;
@@ -72,8 +72,7 @@ fn a_process_serves_on_all_cores_until_it_is_told_to_stop() {
         }
     });
     assert_eq!((started.load(Ordering::SeqCst), ended.load(Ordering::SeqCst)), (2, 0));
-    let pid = std::process::id().to_string();
-    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    nix::sys::signal::raise(Signal::SIGTERM).unwrap();
     process.join().unwrap().unwrap();
     assert_eq!(ended.load(Ordering::SeqCst), 1);
     assert!(std::net::TcpStream::connect(free).is_err(), "nobody listens any more");

@@ -6,9 +6,14 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use nix::sys::signal::Signal;
 use nix::unistd::{Uid, User};
+
+use crate::command;
+use crate::programs::on_path;
 
 /// An account to switch to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,10 +100,25 @@ pub(crate) fn private_file(path: &Path, content: &str, account: Option<&Account>
     account.map_or(Ok(()), |account| account.own(path))
 }
 
-impl Account {
-    /// The arguments of `setpriv` that switch to this account.
-    pub(crate) fn setpriv(&self) -> Vec<std::ffi::OsString> {
-        let Self { uid, gid, .. } = self;
-        vec![format!("--reuid={uid}").into(), format!("--regid={gid}").into(), "--init-groups".into()]
+/// A command that runs a server, or a program beside one, under `account`. The kernel sends it `at_our_end` when we die.
+pub(crate) fn run_as(
+    account: Option<&Account>,
+    at_our_end: Option<Signal>,
+    program: &Path,
+) -> Result<Command> {
+    let mut wrapper = Vec::new();
+    if let Some(signal) = at_our_end {
+        wrapper.extend(["--pdeathsig".to_owned(), signal.as_str().trim_start_matches("SIG").to_owned()]);
     }
+    if let Some(Account { uid, gid, .. }) = account {
+        wrapper.extend([format!("--reuid={uid}"), format!("--regid={gid}"), "--init-groups".to_owned()]);
+    }
+    if wrapper.is_empty() {
+        return Ok(command::server(program));
+    }
+    // setpriv replaces itself by the program, so the child's process number is the program's.
+    let setpriv = on_path("setpriv").context("setpriv is missing: the package util-linux has it")?;
+    let mut command = command::server(setpriv);
+    command.args(wrapper).arg("--").arg(program);
+    Ok(command)
 }

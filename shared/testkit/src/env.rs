@@ -15,8 +15,9 @@ pub fn path(name: &str) -> Option<PathBuf> {
     std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
-/// The names of all variables, except those that are not valid UTF-8.
-pub(crate) fn names() -> Vec<String> {
+/// The names of all variables that are set, except those that are not valid UTF-8.
+#[must_use]
+pub fn names() -> Vec<String> {
     std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect()
 }
 

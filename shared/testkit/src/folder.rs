@@ -1,9 +1,10 @@
 //! Copies of the data folders of stopped servers.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+
+use crate::command::tool;
 
 /// A physical backup: a server's data folder as it was.
 #[derive(Debug)]
@@ -37,7 +38,7 @@ impl Backup {
 /// With the owners and rights of everything in it.
 async fn copy(from: PathBuf, to: PathBuf) -> Result<()> {
     let copying = move || {
-        let output = Command::new("cp").arg("-a").arg(&from).arg(&to).output().context("running cp")?;
+        let output = tool("cp").arg("-a").arg(&from).arg(&to).output().context("running cp")?;
         let error = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "copying {}: {}", from.display(), error.trim());
         Ok(())

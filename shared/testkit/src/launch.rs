@@ -11,7 +11,7 @@ use std::sync::{Mutex, OnceLock, PoisonError, mpsc};
 use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
 
-use crate::account::Account;
+use crate::account::{Account, run_as};
 
 /// What becomes of a child when the process that started it dies without stopping it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub struct Launch {
     pub program: PathBuf,
     /// Arguments.
     pub args: Vec<OsString>,
-    /// The whole environment, apart from `PATH`.
+    /// Its environment, beside what every server gets: `PATH` and the language of messages.
     pub env: Vec<(String, String)>,
     /// Working folder.
     pub folder: PathBuf,
@@ -54,24 +54,10 @@ impl Launch {
             .append(true)
             .open(&self.log)
             .with_context(|| format!("opening {}", self.log.display()))?;
-        let mut wrapper: Vec<OsString> = Vec::new();
-        if self.lifetime == Lifetime::WithParent {
-            wrapper
-                .extend(["--pdeathsig".into(), self.last_signal.as_str().trim_start_matches("SIG").into()]);
-        }
-        if let Some(account) = &self.account {
-            wrapper.extend(account.setpriv());
-        }
-        // setpriv replaces itself by the program, so the child's process number is the program's.
-        let mut command = if wrapper.is_empty() {
-            Command::new(&self.program)
-        } else {
-            let mut command = Command::new("setpriv");
-            command.args(wrapper).arg("--").arg(&self.program);
-            command
-        };
-        command.args(&self.args).env_clear().envs(crate::env::path("PATH").map(|path| ("PATH", path)));
-        command.envs(self.env.iter().map(|(name, value)| (name, value))).current_dir(&self.folder);
+        let at_our_end = (self.lifetime == Lifetime::WithParent).then_some(self.last_signal);
+        let mut command = run_as(self.account.as_ref(), at_our_end, &self.program)?;
+        command.args(&self.args).current_dir(&self.folder);
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0);
         Ok(command)
     }

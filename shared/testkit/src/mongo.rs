@@ -100,7 +100,7 @@ impl Mongo {
             name: NAME.to_owned(),
             program,
             args,
-            env: vec![("LC_ALL".to_owned(), "C.UTF-8".to_owned())],
+            env: Vec::new(),
             folder,
             account,
             lifetime,

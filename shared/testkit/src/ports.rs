@@ -10,6 +10,8 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::{Context, Result, ensure};
 use uuid::Uuid;
 
+use crate::found::Found;
+
 const FIRST: u16 = 20_000;
 const LAST: u16 = 32_000;
 const ATTEMPTS: usize = 200;
@@ -51,8 +53,11 @@ impl ReservedPort {
     /// # Errors
     /// When something listens there.
     pub fn this(port: u16) -> Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
-            .with_context(|| format!("port {port} on 127.0.0.1 is taken"))?;
+        let taken = || match Found::listening_on(port) {
+            Some(holder) => format!("port {port} on 127.0.0.1 is taken by {holder}"),
+            None => format!("port {port} on 127.0.0.1 cannot be taken"),
+        };
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).with_context(taken)?;
         Ok(Self { listener, port })
     }
 
@@ -108,7 +113,7 @@ mod tests {
     fn a_reserved_port_is_refused_to_others_until_released() {
         let held = ReservedPort::any().unwrap();
         let port = held.port();
-        assert!(ReservedPort::this(port).unwrap_err().to_string().contains("is taken"));
+        assert!(ReservedPort::this(port).unwrap_err().to_string().contains("is taken by "));
         assert_eq!(held.release(), port);
         assert_eq!(Port::Fixed(port).choose().unwrap(), port);
     }

@@ -4,12 +4,12 @@ mod backup;
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
 
-use crate::account::{Account, private_file, private_folder};
+use crate::account::{Account, private_file, private_folder, run_as};
+use crate::command::option;
 use crate::launch::{Launch, Lifetime};
 use crate::ports::Port;
 use crate::programs;
@@ -65,13 +65,8 @@ impl Postgres {
         let launch = Launch {
             name: NAME.to_owned(),
             program: bin.join("postgres"),
-            args: vec![
-                "-D".into(),
-                data.into(),
-                "-c".into(),
-                format!("config_file={}", config.display()).into(),
-            ],
-            env: vec![("LC_ALL".to_owned(), "C.UTF-8".to_owned())],
+            args: vec!["-D".into(), data.into(), "-c".into(), option("config_file", &config)],
+            env: Vec::new(),
             folder,
             account,
             lifetime,
@@ -104,16 +99,9 @@ fn initdb(
     if data.exists() {
         fs::remove_dir_all(&data).with_context(|| format!("removing the incomplete {}", data.display()))?;
     }
-    let mut command = match account {
-        Some(account) => {
-            let mut command = Command::new("setpriv");
-            command.args(account.setpriv()).arg("--").arg(bin.join("initdb"));
-            command
-        }
-        None => Command::new(bin.join("initdb")),
-    };
+    let mut command = run_as(account, None, &bin.join("initdb"))?;
     command.arg("--pgdata").arg(&data).arg(format!("--username={USER}"));
-    command.arg(format!("--pwfile={}", password_file.display()));
+    command.arg(option("--pwfile", &password_file));
     command.args([
         "--auth=scram-sha-256",
         "--encoding=UTF8",

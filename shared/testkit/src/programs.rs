@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use crate::env;
+use crate::home;
 
 /// The MongoDB stand-in's crate.
 pub const SECANTUS_CRATE: &str = "secantus-mdb";
@@ -17,17 +18,29 @@ pub const POSTGRES_AT_LEAST: u32 = 15;
 /// The oldest Redis that is recent enough.
 pub const REDIS_AT_LEAST: u32 = 7;
 
+/// The programs that run in a state folder.
+const STARTED: [&str; 8] = [
+    "postgres",
+    "redis-server",
+    "mongod",
+    "secantusd-rs",
+    "user-service",
+    "order-service",
+    "session-service",
+    "floor",
+];
+
 const HINT: &str = "`cargo xtask tools` installs it";
 
-/// Where tools are kept between runs: `TRISTORE_CACHE`, else a folder of the user's cache.
+/// Where tools are kept between runs: `TRISTORE_CACHE`, else a folder of the user's cache. When `HOME` is missing or
+/// read-only, it is in the account's home folder.
 ///
 /// # Errors
-/// When no home folder is known.
+/// When no home folder can be written to.
 pub fn cache_folder() -> Result<PathBuf> {
-    env::path("TRISTORE_CACHE")
-        .or_else(|| env::path("XDG_CACHE_HOME").map(|folder| folder.join("tristore")))
-        .or_else(|| env::path("HOME").map(|folder| folder.join(".cache/tristore")))
-        .context("neither XDG_CACHE_HOME nor HOME names a folder for the cache: set TRISTORE_CACHE")
+    env::path("TRISTORE_CACHE").or_else(home::cache).context(
+        "neither XDG_CACHE_HOME nor HOME nor the account's home folder can be written to: set TRISTORE_CACHE",
+    )
 }
 
 /// Where the MongoDB stand-in is installed (`cargo install --root`).
@@ -85,9 +98,9 @@ pub fn postgres_bin() -> Result<PathBuf> {
 /// # Errors
 /// When there is none.
 pub fn psql() -> Result<PathBuf> {
-    on_path("psql")
-        .or_else(|| postgres_bin().ok().map(|bin| bin.join("psql")).filter(|path| is_program(path)))
-        .with_context(|| format!("no psql on this machine; {HINT}"))
+    // Debian's `psql` on the path is a script that chooses a server of the machine.
+    let beside = postgres_bin().ok().map(|bin| bin.join("psql")).filter(|path| is_program(path));
+    beside.or_else(|| on_path("psql")).with_context(|| format!("no psql on this machine; {HINT}"))
 }
 
 /// The Redis server.
@@ -96,6 +109,15 @@ pub fn psql() -> Result<PathBuf> {
 /// When there is none.
 pub fn redis_server() -> Result<PathBuf> {
     on_path("redis-server").with_context(|| format!("no redis-server on this machine; {HINT}"))
+}
+
+/// Whether a program of this name is one that is started in state folders. The name may have a version behind it.
+pub(crate) fn is_started(name: &str) -> bool {
+    let rest =
+        |known: &&str| name.strip_prefix(*known).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'));
+    let mongod = env::path("MONGOD");
+    STARTED.iter().any(|known| rest(&known))
+        || mongod.and_then(|path| path.file_name().map(|file| file == name)).unwrap_or_default()
 }
 
 /// Which program plays MongoDB.

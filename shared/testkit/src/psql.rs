@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use uuid::Uuid;
 
+use crate::command::tool;
 use crate::programs;
 
 /// Access to a PostgreSQL server that allows us to make databases.
@@ -183,7 +184,7 @@ impl PostgresAdmin {
     fn psql(&self, database: &str) -> Result<Command> {
         // The password is passed in the environment for the same reason.
         let url = format!("postgres://{}@{}/{database}?connect_timeout=5", self.user, self.address);
-        let mut command = Command::new(programs::psql()?);
+        let mut command = tool(programs::psql()?);
         command
             .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", &url])
             .env("PGPASSWORD", &self.password)

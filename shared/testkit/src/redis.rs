@@ -7,9 +7,10 @@ use crate::account::{Account, private_file, private_folder};
 use crate::launch::{Launch, Lifetime};
 use crate::ports::Port;
 use crate::programs;
+use crate::quote;
 use crate::redis_admin::RedisAdmin;
 use crate::server::{Engine, Server};
-use crate::state::State;
+use crate::state::{State, text_of};
 
 /// Enough for each test of a run to have one of its own.
 pub(crate) const DATABASES: u32 = 1024;
@@ -73,7 +74,7 @@ impl Redis {
         let text = format!(
             "bind 127.0.0.1\nport {port}\nprotected-mode yes\nrequirepass {password}\ndir {}\ndatabases {DATABASES}\n\
              daemonize no\nsave \"\"\n{}",
-            folder.display(),
+            quote::redis(text_of(&folder)?),
             kind.settings(),
         );
         private_file(&config, &text, account.as_ref())?;
@@ -81,7 +82,7 @@ impl Redis {
             name: name.to_owned(),
             program,
             args: vec![config.into()],
-            env: vec![("LC_ALL".to_owned(), "C.UTF-8".to_owned())],
+            env: Vec::new(),
             folder,
             account,
             lifetime,

@@ -14,12 +14,14 @@ use nix::sys::signal::Signal;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
+use crate::command::server;
 use crate::env;
 use crate::health::serving;
 use crate::launch::Launch;
 use crate::logs::Log;
 use crate::process::Process;
-use crate::services::{Profile, ServiceName, ServiceOptions};
+use crate::profile::Profile;
+use crate::services::{ServiceName, ServiceOptions};
 use crate::state::State;
 use crate::wait::wait_until;
 
@@ -64,14 +66,14 @@ impl Service {
         env: Vec<(String, String)>,
         state: &State,
         options: &ServiceOptions,
-    ) -> Self {
+    ) -> Result<Self> {
         let armed = state.path(&format!("{name}.armed"));
         let arming = (options.profile == Profile::Faults)
             .then(|| (fault::ARMED.to_owned(), armed.display().to_string()));
         let passed_on = PASSED_ON.iter().filter_map(|&name| Some((name.to_owned(), env::var(name)?)));
         let launch = Launch {
             name: name.to_string(),
-            program: options.profile.binary(name.binary()),
+            program: options.profile.binary(name.binary())?,
             args: Vec::new(),
             env: passed_on.chain(env).chain(arming).collect(),
             folder: state.root().to_path_buf(),
@@ -81,7 +83,7 @@ impl Service {
             log: state.log(name.binary()),
             pid_file: state.pid_file(name.binary()),
         };
-        Self { name, port, launch, armed, process: None }
+        Ok(Self { name, port, launch, armed, process: None })
     }
 
     /// Which service it is.
@@ -148,8 +150,6 @@ impl Service {
 
     /// Starts the process, without waiting for it to serve.
     pub(crate) fn start(&mut self) -> Result<()> {
-        let built = &self.launch.program;
-        ensure!(built.exists(), "{} is missing: run `cargo build -p {}`", built.display(), self.name);
         self.process = Some(Process::start(self.launch.clone())?);
         Ok(())
     }
@@ -209,8 +209,8 @@ impl Service {
     /// When the command fails.
     pub async fn command(&self, args: &[&str], input: &str) -> Result<String> {
         let what = format!("`{} {}`", self.name, args.join(" "));
-        let mut command = Command::new(&self.launch.program);
-        command.args(args).env_clear().envs(self.launch.env.iter().map(|(name, value)| (name, value)));
+        let mut command = Command::from(server(&self.launch.program));
+        command.args(args).envs(self.launch.env.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().with_context(|| format!("running {what}"))?;
         let mut stdin = child.stdin.take().context("standard input")?;

@@ -1,15 +1,10 @@
 //! Which services there are, and what each needs to be started.
 
 use std::fmt;
-use std::path::PathBuf;
 
-use anyhow::{Context, Result, ensure};
-
-use crate::cargo::cargo;
-use crate::env;
 use crate::launch::Lifetime;
 use crate::ports::Port;
-use crate::state;
+use crate::profile::Profile;
 
 /// One of the three.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,65 +42,6 @@ impl fmt::Display for ServiceName {
 /// choice of packages Cargo would unify the features of their dependencies differently, and compile those once more.
 pub const PROGRAMS: [&str; 4] =
     [ServiceName::User.binary(), ServiceName::Order.binary(), ServiceName::Session.binary(), "tristore"];
-
-/// How the binaries are built.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Profile {
-    /// Quick to build.
-    #[default]
-    Debug,
-    /// As shipped.
-    Release,
-    /// Quick to build, with fault points and flaws: `shared/fault`.
-    Faults,
-}
-
-impl Profile {
-    /// The path of a binary of the workspace after `cargo build`.
-    #[must_use]
-    pub fn binary(self, name: &str) -> PathBuf {
-        let folder = match self {
-            Self::Debug => "debug",
-            Self::Release => "release",
-            Self::Faults => "faults/debug",
-        };
-        target().join(folder).join(name)
-    }
-
-    /// Builds packages of the workspace, which is quick when nothing has changed. Cargo's progress goes to standard
-    /// error.
-    ///
-    /// # Errors
-    /// When the build fails.
-    pub async fn build(self, packages: &[&str]) -> Result<()> {
-        let packages = packages.iter().flat_map(|package| ["--package", package]);
-        let mut command = cargo();
-        command.arg("build").current_dir(state::workspace()).args(packages);
-        match self {
-            Self::Debug => {}
-            Self::Release => {
-                command.arg("--release");
-            }
-            Self::Faults => {
-                // Cargo has one place for a binary, whatever its features, and the one without features belongs there.
-                // Only the final binaries get a place of their own; their dependencies are built once for all profiles.
-                let made_of = env::path("CARGO_BUILD_BUILD_DIR").unwrap_or_else(target);
-                command.args(["--features", "faults"]);
-                command
-                    .env("CARGO_BUILD_BUILD_DIR", made_of)
-                    .env("CARGO_TARGET_DIR", target().join("faults"));
-            }
-        }
-        let status = command.status().await.context("running cargo")?;
-        ensure!(status.success(), "cargo build failed");
-        Ok(())
-    }
-}
-
-/// Cargo's folder.
-fn target() -> PathBuf {
-    env::path("CARGO_TARGET_DIR").unwrap_or_else(|| state::workspace().join("target"))
-}
 
 /// The addresses of the databases that the services use.
 #[derive(Debug, Clone)]

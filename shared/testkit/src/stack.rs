@@ -68,7 +68,7 @@ impl Services {
                 env.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
             let more = options.env.iter().filter(|(whose, ..)| *whose == name);
             env.extend(more.map(|(_, name, value)| (name.clone(), value.clone())));
-            Ok(Service::new(name, port, env, state, options))
+            Service::new(name, port, env, state, options)
         };
         Ok(Self {
             user: service(ServiceName::User, ports.0, &[("MONGODB_URL", &urls.mongodb)])?,

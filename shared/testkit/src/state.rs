@@ -7,15 +7,18 @@
 
 use std::fs::{self, File, TryLockError};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use nix::unistd::Uid;
 use uuid::Uuid;
 
 use crate::account::private_file;
 use crate::pid_file::{self, Identity};
+use crate::quote;
+use crate::strays;
 
 const LOCK: &str = "lock";
 const OWNER: &str = "owner.json";
@@ -54,15 +57,19 @@ impl State {
     /// # Errors
     /// When a living run holds the folder, or it cannot be made safely.
     pub async fn open(base: &Path, name: &str) -> Result<(Self, Vec<String>)> {
-        safe_folder(base)?;
-        let root = base.join(name);
+        let root = root(base, name)?;
         safe_folder(&root)?;
         let Some(lock) = try_lock(&root)? else {
             let owner = owner(&root).map(|owner| format!(" by process {}", owner.pid())).unwrap_or_default();
-            bail!("{} is in use{owner}", root.display());
+            let (root, base) = (root.display(), quote::shell(text_of(&absolute(base)?)?));
+            bail!(
+                "{root} is in use{owner}: `cargo xtask down --state {base}` stops what runs there; a second system \
+                 needs a --state and a --port-base of its own"
+            );
         };
         let state = Self { root, lock };
-        let ended = pid_file::end_leftovers(&state.pids()).await?;
+        let mut ended = pid_file::end_leftovers(&state.pids()).await?;
+        ended.extend(strays::end(&state.root, LOCK).await?);
         state.prepare()?;
         Ok((state, ended))
     }
@@ -72,6 +79,7 @@ impl State {
     /// # Errors
     /// When the folder cannot be made safely.
     pub async fn for_run(base: &Path) -> Result<Self> {
+        let base = &absolute(base)?;
         safe_folder(base)?;
         sweep(base).await?;
         let id = Uuid::new_v4().simple().to_string();
@@ -162,6 +170,36 @@ impl Drop for State {
     }
 }
 
+/// Where [`State::open`] puts the folder `name`.
+///
+/// # Errors
+/// When the path cannot be one of a state folder.
+pub fn root(base: &Path, name: &str) -> Result<PathBuf> {
+    Ok(absolute(base)?.join(name))
+}
+
+/// Whether something runs in the folder at `root`, locked or not, there or removed.
+#[must_use]
+pub fn is_used(root: &Path) -> bool {
+    owner(root).is_some() || strays::any(root, LOCK)
+}
+
+/// A path as text, for the configuration files of servers.
+pub(crate) fn text_of(path: &Path) -> Result<&str> {
+    path.to_str().with_context(|| format!("{path:?} is not valid UTF-8"))
+}
+
+/// The same path from the root, since servers work in folders of their own. It can stand in a line of a file.
+fn absolute(path: &Path) -> Result<PathBuf> {
+    let path = std::path::absolute(path).with_context(|| format!("{path:?} is no path"))?;
+    let is_plain = !text_of(&path)?.contains(char::is_control);
+    ensure!(
+        is_plain,
+        "{path:?} cannot be a state folder: its path has a line break or another control character"
+    );
+    Ok(path)
+}
+
 /// The path of a secret in a state folder.
 #[must_use]
 pub fn secret_path(root: &Path, name: &str) -> PathBuf {
@@ -195,8 +233,11 @@ fn try_lock(root: &Path) -> Result<Option<File>> {
     let path = root.join(LOCK);
     let file = File::options().create(true).append(true).open(&path);
     let file = file.with_context(|| format!("opening {}", path.display()))?;
+    let inode = |data: io::Result<fs::Metadata>| data.map(|data| data.ino()).ok();
     match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
+        // The folder may have been removed and made again in between.
+        Ok(()) if inode(file.metadata()) == inode(fs::metadata(&path)) => Ok(Some(file)),
+        Ok(()) => bail!("{} is being removed", root.display()),
         Err(TryLockError::WouldBlock) => Ok(None),
         Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("locking {}", path.display())),
     }
@@ -204,10 +245,17 @@ fn try_lock(root: &Path) -> Result<Option<File>> {
 
 /// Makes a folder that others may enter but not change. Refuses one that somebody else owns or can write to.
 fn safe_folder(path: &Path) -> Result<()> {
-    if !path.exists() {
-        fs::create_dir_all(path).with_context(|| format!("creating {}", path.display()))?;
-        fs::set_permissions(path, fs::Permissions::from_mode(0o755))
-            .with_context(|| format!("opening {} to the databases", path.display()))?;
+    let missing: Vec<&Path> = path.ancestors().take_while(|folder| !folder.exists()).collect();
+    for folder in missing.into_iter().rev() {
+        match fs::create_dir(folder) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                return Err(error).with_context(|| format!("creating {}", folder.display()));
+            }
+            _ => {}
+        }
+        // Whatever the umask: the databases' accounts pass through.
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o755))
+            .with_context(|| format!("opening {} to the databases", folder.display()))?;
     }
     let data = fs::symlink_metadata(path).with_context(|| format!("looking at {}", path.display()))?;
     if !data.is_dir() || data.uid() != Uid::effective().as_raw() || data.mode() & 0o022 != 0 {

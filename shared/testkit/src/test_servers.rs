@@ -4,12 +4,13 @@
 //! `cargo test` each test process starts the servers that it needs, once, and they die with it. When a server is not
 //! available, the test that wants it fails with the command that installs it.
 
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use tokio::sync::OnceCell;
 
+use crate::command::tool;
 use crate::env;
 use crate::launch::Lifetime;
 use crate::mongo::Mongo;
@@ -129,7 +130,7 @@ impl TestServers {
 /// standard input closes when we die.
 fn remove_when_we_die(state: &State) -> Result<()> {
     const SCRIPT: &str = r#"cat; for _ in 1 2 3 4 5; do sleep 1; rm -rf -- "$1" && exit; done"#;
-    let mut command = Command::new("sh");
+    let mut command = tool("sh");
     command.args(["-c", SCRIPT, "tidy"]).arg(state.root()).stdin(Stdio::piped());
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
     let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().context("starting a shell")?;

@@ -1,5 +1,7 @@
 //! Every database comes back from `kill -9` with all that it acknowledged, and nothing outlives its run.
 
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -170,4 +172,47 @@ async fn what_a_killed_run_left_is_ended_by_the_next() {
         .await
         .unwrap();
     std::fs::remove_dir_all(base).unwrap();
+}
+
+/// Claim: a server whose state folder was removed is found without a pid file and ended; somebody else's program in the
+/// same folder, and the same server in a folder with a longer name, are left alone.
+#[tokio::test]
+async fn a_server_whose_folder_was_removed_is_ended_and_nobody_else_is() {
+    let base = std::env::temp_dir().join(format!("testkit-removed-{}", uuid::Uuid::new_v4()));
+    let (state, _) = State::open(&base, "up").await.unwrap();
+    // Any program of that name: what it does is of no matter.
+    let program = base.join("redis-server");
+    std::fs::copy("/bin/sleep", &program).unwrap();
+    let (inside, beside) = (state.path("redis-session"), base.join("up-2"));
+    for folder in [&inside, &beside] {
+        std::fs::create_dir(folder).unwrap();
+    }
+    let start = |program: &Path, folder: &Path| {
+        let mut command = testkit::tool(program);
+        command.arg("600").current_dir(folder).spawn().unwrap()
+    };
+    let mut server = start(&program, &inside);
+    let mut others = [start(Path::new("/bin/sleep"), &inside), start(&program, &beside)];
+    std::fs::remove_dir_all(state.root()).unwrap();
+    drop(state);
+
+    assert!(testkit::state::is_used(&base.join("up")));
+    let (_state, ended) = State::open(&base, "up").await.unwrap();
+    let [ended] = ended.as_slice() else { panic!("{ended:?}") };
+    assert!(ended.starts_with(&format!("redis-server (process {}, which works in ", server.id())), "{ended}");
+    assert!(server.wait().unwrap().signal().is_some());
+    for other in &mut others {
+        assert_eq!(other.try_wait().unwrap(), None, "it runs");
+        other.kill().and_then(|()| other.wait()).unwrap();
+    }
+    std::fs::remove_dir_all(base).unwrap();
+}
+
+/// Claim: a folder that cannot stand in the configuration of a server is refused by name.
+#[tokio::test]
+async fn a_state_folder_with_a_line_break_is_refused() {
+    let base = std::env::temp_dir().join("testkit-line\nbreak");
+    let refused = State::for_run(&base).await.unwrap_err().to_string();
+    assert!(refused.contains("line\\nbreak\" cannot be a state folder"), "{refused}");
+    assert!(!base.exists());
 }

@@ -58,7 +58,7 @@ async fn run(system: &System, full: bool) -> Result<Audit> {
 /// What `tristore audit` prints, and its exit code.
 async fn tristore(system: &System, arguments: &[&str]) -> Result<(i32, String)> {
     let url = |name| system.stack.services.get(name).url();
-    let output = Command::new(Profile::Debug.binary("tristore"))
+    let output = Command::from(testkit::tool(Profile::Debug.binary("tristore")?))
         .arg("audit")
         .args(arguments)
         .env("TRISTORE_TOKEN", &system.admin.access_token)

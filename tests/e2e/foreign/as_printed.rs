@@ -8,13 +8,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use testkit::{Profile, shell, state};
+use testkit::{Profile, quote, shell, state};
 use tests::tool;
+use tokio::process::Command;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::books;
 use super::exceptions::{is_known, none_is_stale, proof_of, prove};
+use super::odd_shell;
 use super::printed::{Printed, Session, in_readme, mentioned, sessions};
 use super::up::Up;
 
@@ -25,7 +27,7 @@ const TOOLS: [&str; 2] = ["grpcurl", "mongosh"];
 pub(super) type Variables = HashMap<OsString, OsString>;
 
 /// CLAIM: everything that `up`, a README or a comment of a proto file prints works as it is printed. A reader who
-/// pastes it from top to bottom needs to know nothing else. (Here `localhost:5005x` are the ports of this `up`, so
+/// pastes it from top to bottom needs to know nothing else, and what `up` prints works in an odd shell too. (Here `localhost:5005x` are the ports of this `up`, so
 /// that it can run beside another.)
 #[tokio::test]
 async fn every_command_in_the_documents_works_as_it_is_printed() -> Result<()> {
@@ -33,6 +35,7 @@ async fn every_command_in_the_documents_works_as_it_is_printed() -> Result<()> {
     if TOOLS.iter().any(|program| tool::find(program, name).is_none()) {
         return Ok(());
     }
+    tests::build(Profile::Debug).await?;
     let up = Arc::new(Up::start().await?);
     // As a task, so that `up` is stopped whatever becomes of it.
     let mut reader = JoinSet::new();
@@ -92,8 +95,9 @@ async fn a_readme_with_a_command_that_does_not_work_is_caught() -> Result<()> {
 /// Pastes the lines that `up` prints, checks what they did, and gives the variables that they set.
 async fn paste(up: &Up) -> Result<Variables> {
     let kept = up.folder.join("variables");
-    let script = format!("set -aeu\n{}\nenv -0 > {}\n", up.lines()?, kept.display());
-    let output = run(&script, &Variables::new()).await?;
+    let to = quote::shell(kept.to_str().context("a path of text")?);
+    let script = format!("set -aeu\n{}\nenv -0 > {to}\n", up.lines()?);
+    let output = run(&script, &in_odd_shell(&Variables::new())).await?;
     let said = String::from_utf8_lossy(&output.stdout);
     ensure!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
 
@@ -111,7 +115,14 @@ async fn paste(up: &Up) -> Result<Variables> {
         let text = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
         Some((text(&pair[..middle]), text(&pair[middle + 1..])))
     });
-    Ok(pairs.collect())
+    let is_odd = |name: &OsString| odd_shell::VARIABLES.iter().any(|(odd, _)| name == odd);
+    Ok(pairs.filter(|(name, _)| !is_odd(name)).collect())
+}
+
+/// The same variables, in a shell that is set up for everything but this system.
+pub(super) fn in_odd_shell(variables: &Variables) -> Variables {
+    let odd = odd_shell::VARIABLES.map(|(name, value)| (name.into(), value.into()));
+    odd.into_iter().chain(variables.clone()).collect()
 }
 
 /// Does what a reader does: the commands in one shell, from top to bottom, those on the list of exceptions proved
@@ -119,8 +130,8 @@ async fn paste(up: &Up) -> Result<Variables> {
 async fn follow(session: &Session, up: Option<(&Up, &Variables)>) -> Result<()> {
     // What the alias `cargo xtask` runs was built by this test: looking each time whether it is fresh, behind whoever
     // else builds, proves nothing. `books` goes by cargo.
-    let xtask = Profile::Debug.binary("xtask");
-    let xtask = xtask.display();
+    let xtask = Profile::Debug.binary("xtask")?;
+    let xtask = quote::shell(xtask.to_str().context("a path of text")?);
     let mut script = format!(
         "set -eu\ncargo() {{ if [ \"$1\" = xtask ]; then shift; {xtask} \"$@\"; else command cargo \"$@\"; fi; }}\n"
     );
@@ -145,7 +156,7 @@ async fn follow(session: &Session, up: Option<(&Up, &Variables)>) -> Result<()> 
 
 /// Runs a script in the workspace.
 pub(super) async fn run(script: &str, variables: &Variables) -> Result<Output> {
-    let mut shell = shell();
+    let mut shell = Command::from(shell());
     shell.args(["-c", script]).envs(variables).current_dir(state::workspace()).kill_on_drop(true);
     timeout(WITHIN, shell.output()).await.context("the commands take too long")?.context("running a shell")
 }

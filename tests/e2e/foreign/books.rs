@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use testkit::state;
 
-use super::as_printed::{Variables, run};
+use super::as_printed::{Variables, in_odd_shell, run};
 use super::up::Up;
 
 /// CLAIM: the lines of `up` for psql and mongosh show, as printed, the figures that `tristore books` has from the
@@ -35,7 +35,7 @@ pub(super) async fn are_told_alike_by_services_and_databases(up: &Up, variables:
             }
         }
         entries.extend(balances);
-        let database = rows(&printed_by(line, variables).await?);
+        let database = rows(&printed_by(line, &in_odd_shell(variables)).await?);
         let database: Vec<_> = database.into_iter().filter(|cells| cells[0] == "EUR").collect();
         assert_eq!(database, entries, "`{line}` tells another story than {service}");
     }

@@ -45,7 +45,8 @@ class Service:
     """A service of which only the address is known."""
 
     def __init__(self, address):
-        self.channel = grpc.insecure_channel(address)
+        # A proxy is for other machines: grpcio would ask it even for 127.0.0.1.
+        self.channel = grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)])
         self.reflection = ProtoReflectionDescriptorDatabase(self.channel)
         self.pool = DescriptorPool(self.reflection)
 

@@ -18,7 +18,7 @@ use tonic_types::pb;
 const WITHIN: Duration = Duration::from_secs(60);
 
 async fn curl(buf: &Path, url: &str, token: &str, message: Value) -> Result<Output> {
-    let mut curl = Command::new(buf);
+    let mut curl = Command::from(testkit::tool(buf));
     curl.args(["curl", "--http2-prior-knowledge", "--protocol", "grpc"]);
     curl.args(["--header", &format!("authorization: Bearer {token}"), "--data", &message.to_string(), url]);
     let output = timeout(WITHIN, curl.kill_on_drop(true).output()).await;
@@ -77,7 +77,7 @@ async fn grpcurl_tells_every_wrong_field_in_words() -> Result<()> {
         return Ok(());
     };
     let system = System::shared().await?;
-    let mut call = Command::new(grpcurl);
+    let mut call = Command::from(testkit::tool(grpcurl));
     call.args(["-plaintext", "-d", r#"{"email":"nobody"}"#, &system.stack.services.user.address()]);
     call.arg("user.v1.UserService/CreateUser").kill_on_drop(true);
     let output = timeout(WITHIN, call.output()).await.context("grpcurl takes too long")??;

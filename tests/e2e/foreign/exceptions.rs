@@ -47,13 +47,14 @@ pub(super) async fn none_is_stale() -> Result<()> {
 /// Proves a command of the list.
 pub(super) async fn prove(proof: Proof, printed: &Printed) -> Result<()> {
     let words: Vec<&str> = printed.command().split_whitespace().collect();
-    let (mut command, args) = match (proof, words.as_slice()) {
+    let (command, args) = match (proof, words.as_slice()) {
         (Proof::Help, ["cargo", "xtask", args @ ..]) => {
-            (Command::new(Profile::Debug.binary("xtask")), [args, &["--help"]].concat())
+            (testkit::task(Profile::Debug.binary("xtask")?), [args, &["--help"]].concat())
         }
         (Proof::Tests, ["cargo", "test", "-p", package, ..]) => (testkit::cargo(), vec!["pkgid", package]),
         _ => bail!("{}: nothing proves `{}`", printed.place, printed.command()),
     };
+    let mut command = Command::from(command);
     let output = command.args(args).current_dir(state::workspace()).kill_on_drop(true).output().await;
     let output = output.with_context(|| format!("{}: {command:?}", printed.place))?;
     let error = String::from_utf8_lossy(&output.stderr);
@@ -70,7 +71,7 @@ pub(super) async fn is_known(printed: &Printed) -> Result<()> {
     };
     let program = program.with_context(|| format!("{}: no program", printed.place))?;
     let subcommand = words.next().with_context(|| format!("{}: no subcommand", printed.place))?;
-    let mut help = Command::new(Profile::Debug.binary(program));
+    let mut help = Command::from(testkit::tool(Profile::Debug.binary(program)?));
     let output = help.args([subcommand, "--help"]).kill_on_drop(true).output().await?;
     ensure!(output.status.success(), "{}: {program} knows no `{subcommand}`", printed.place);
     let help = String::from_utf8_lossy(&output.stdout);

@@ -2,10 +2,12 @@
 //! command that a README or a proto file prints.
 
 mod as_printed;
+mod beside;
 mod books;
 mod command_lines;
 mod down;
 mod exceptions;
+mod odd_shell;
 mod printed;
 mod python;
 mod up;

@@ -21,12 +21,14 @@ async fn a_python_client_goes_from_sign_up_to_a_refund_by_reflection_alone() -> 
     };
     let system = System::shared().await?;
     let services = &system.stack.services;
-    let mut client = Command::new(python);
+    let mut client = Command::from(testkit::tool(python));
     client
         .arg(state::workspace().join("tests/e2e/foreign/client.py"))
         .args([services.user.address(), services.order.address(), services.session.address()])
         .arg(&system.admin.email)
         .env("ADMIN_PASSWORD", PASSWORD)
+        // As somebody runs it behind a proxy, which does not know of this machine's ports.
+        .envs(["http_proxy", "https_proxy", "grpc_proxy"].map(|name| (name, "http://127.0.0.1:9")))
         .kill_on_drop(true);
     let output = timeout(WITHIN, client.output()).await.context("the client takes too long")??;
     let (said, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));

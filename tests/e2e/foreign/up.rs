@@ -1,5 +1,5 @@
-//! A `cargo xtask up` beside whatever else runs: in a state folder and on ports of its own, and `cargo xtask down`,
-//! which stops it.
+//! A `cargo xtask up` beside whatever else runs: in a state folder and on ports of its own, started in an odd shell, and
+//! `cargo xtask down`, which stops it.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -13,6 +13,8 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 use uuid::Uuid;
+
+use super::odd_shell;
 
 const UP_WITHIN: Duration = Duration::from_secs(300);
 const DOWN_WITHIN: Duration = Duration::from_secs(60);
@@ -36,14 +38,16 @@ impl Up {
     /// Starts it and reads what it prints until it is ready.
     pub(super) async fn start() -> Result<Self> {
         Profile::Debug.build(&["xtask"]).await?;
-        let (base, folder) = (port_base()?, format!("/var/tmp/tristore-up-{}", Uuid::new_v4().simple()));
-        let mut child = Command::new(Profile::Debug.binary("xtask"))
-            .args(["up", "--state", &folder, "--port-base", &base.to_string()])
-            .current_dir(state::workspace())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .context("starting xtask up")?;
+        Self::start_at(port_base()?, new_folder()).await
+    }
+
+    /// Starts another in the same folder and on the same ports, and reads what that prints until it is ready.
+    pub(super) async fn start_again(&self) -> Result<Self> {
+        Self::start_at(self.base, self.folder.clone()).await
+    }
+
+    async fn start_at(base: u16, folder: PathBuf) -> Result<Self> {
+        let mut child = up(base, &folder)?.stdout(Stdio::piped()).spawn().context("starting xtask up")?;
         let mut lines = BufReader::new(child.stdout.take().context("standard output")?).lines();
         let mut printed = String::new();
         let ready = async {
@@ -57,12 +61,38 @@ impl Up {
             anyhow::bail!("up ended before it was ready:\n{printed}")
         };
         timeout(UP_WITHIN, ready).await.context("up is not ready in time")??;
-        Ok(Self { child, base, folder: folder.into(), printed })
+        Ok(Self { child, base, folder, printed })
+    }
+
+    /// Starts another on the same ports in `folder`, which ends at once, and gives what it says.
+    pub(super) async fn refused(&self, folder: &Path) -> Result<String> {
+        let mut command = up(self.base, folder)?;
+        let output = timeout(UP_WITHIN, command.env("RUST_BACKTRACE", "full").output()).await??;
+        let said =
+            format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        ensure!(!output.status.success(), "it is not refused: {said}");
+        Ok(said)
+    }
+
+    /// All that it has printed until it was ready.
+    pub(super) fn printed(&self) -> &str {
+        &self.printed
+    }
+
+    /// The number of its process.
+    pub(super) fn pid(&self) -> Result<u32> {
+        self.child.id().context("it has been waited for")
+    }
+
+    /// Waits until it has ended by itself.
+    pub(super) async fn ended(&mut self) -> Result<()> {
+        timeout(DOWN_WITHIN, self.child.wait()).await.context("up does not end")??;
+        Ok(())
     }
 
     /// The lines to paste: from the first call to the end.
     pub(super) fn lines(&self) -> Result<&str> {
-        let starts = ["export PATH=", "# What each service offers."];
+        let starts = ["export PATH=", "# Nothing that is set in this shell"];
         let start = starts.iter().filter_map(|start| self.printed.find(start)).min();
         Ok(&self.printed[start.with_context(|| format!("up printed no calls:\n{}", self.printed))?..])
     }
@@ -119,8 +149,20 @@ impl Up {
     }
 }
 
+/// A state folder that is not there yet.
+pub(super) fn new_folder() -> PathBuf {
+    format!("/var/tmp/tristore-up-{} {}", Uuid::new_v4().simple(), odd_shell::FOLDER).into()
+}
+
+fn up(base: u16, folder: &Path) -> Result<Command> {
+    let mut up = Command::from(testkit::task(Profile::Debug.binary("xtask")?));
+    up.args(["up", "--port-base", &base.to_string(), "--state"]).arg(folder);
+    up.envs(odd_shell::VARIABLES).current_dir(state::workspace()).kill_on_drop(true);
+    Ok(up)
+}
+
 async fn down(folder: &Path, more: &[&str]) -> Result<String> {
-    let mut down = Command::new(Profile::Debug.binary("xtask"));
+    let mut down = Command::from(testkit::task(Profile::Debug.binary("xtask")?));
     down.args(["down", "--state"]).arg(folder).args(more).kill_on_drop(true);
     let output = timeout(DOWN_WITHIN, down.output()).await.context("down does not end")??;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();

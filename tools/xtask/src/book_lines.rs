@@ -6,10 +6,12 @@
 
 use anyhow::Result;
 use api::conservation::{Book, Books, Line};
-use testkit::{Mongo, Postgres, Stack, State};
+use testkit::{Mongo, Postgres, Stack, State, quote};
 use types::{Currency, Decimal};
 
 const READER: &str = "reader";
+/// Before a program in a printed line: nothing that is set in somebody's shell leads it elsewhere.
+pub(crate) const ALONE: &str = r#"env -i PATH="$PATH" HOME="${HOME-/}" LC_ALL=C.UTF-8"#;
 
 /// The command lines.
 #[derive(Debug)]
@@ -50,9 +52,9 @@ async fn psql(server: &Postgres, state: &State) -> Result<String> {
         shown("balance"),
         shown("held")
     );
+    let file = quote::shell(&file.to_string_lossy());
     Ok(format!(
-        r#"PGPASSFILE={} psql -h 127.0.0.1 -p {port} -U {READER} -d order_service -c "{entries}" -c "{balances}""#,
-        file.display()
+        r#"{ALONE} PGPASSFILE={file} psql -X -w -h 127.0.0.1 -p {port} -U {READER} -d order_service -c "{entries}" -c "{balances}""#
     ))
 }
 
@@ -70,7 +72,7 @@ fn mongosh(server: &Mongo) -> String {
     let shown = format!(
         r#"const shown = (currency, sum) => {{ const n = "{none}".includes(currency) ? 0 : "{three}".includes(currency) ? 3 : 2, text = String(sum).padStart(n + 1, "0"); return n ? text.slice(0, -n) + "." + text.slice(-n) : text }}"#
     );
-    format!("mongosh --quiet '{}' --eval '{shown}; {entries}; {balances}'", server.url("user_service"))
+    format!("{ALONE} mongosh --norc --quiet '{}' --eval '{shown}; {entries}; {balances}'", server.url("user_service"))
 }
 
 /// The codes of the currencies whose minor unit has this many digits. Nearly all others have two.

@@ -1,6 +1,5 @@
 //! `check`: everything that must hold before a change is merged and needs no database.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -48,7 +47,7 @@ async fn step(name: &str) -> Result<()> {
         "machete" => {
             let machete = programs::tool("cargo-machete")
                 .context("cargo-machete is missing: run `cargo xtask tools`")?;
-            run_in_workspace(Command::new(machete)).await
+            run_in_workspace(testkit::task(machete).into()).await
         }
         other => bail!("no check is called {other}"),
     }
@@ -57,14 +56,14 @@ async fn step(name: &str) -> Result<()> {
 async fn cargo(args: &[&str]) -> Result<()> {
     let mut command = testkit::cargo();
     command.args(args).env("RUSTDOCFLAGS", "-D warnings");
-    run_in_workspace(command).await
+    run_in_workspace(command.into()).await
 }
 
 async fn buf(args: &[&str]) -> Result<()> {
     let buf = programs::tool("buf").context("buf is missing: run `cargo xtask tools`")?;
-    let mut command = Command::new(buf);
+    let mut command = testkit::tool(buf);
     command.args(args);
-    run_in_workspace(command).await
+    run_in_workspace(command.into()).await
 }
 
 /// Compares with the published protocol: that of `origin/main` on a branch, that of the previous commit on main.
@@ -83,12 +82,11 @@ async fn buf_breaking() -> Result<()> {
         out::line("    nothing to compare with: there was no proto folder");
         return Ok(());
     }
-    let git: PathBuf = workspace().join(".git");
-    buf(&["breaking", "proto", "--against", &format!("{}#ref={against},subdir=proto", git.display())]).await
+    buf(&["breaking", "proto", "--against", &format!(".git#ref={against},subdir=proto")]).await
 }
 
 async fn revision(name: &str) -> Option<String> {
-    let mut git = Command::new("git");
+    let mut git = Command::from(testkit::tool("git"));
     git.args(["rev-parse", "--verify", "--quiet", name]).current_dir(workspace());
     let output = git.output().await.ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())

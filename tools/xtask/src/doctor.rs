@@ -1,6 +1,6 @@
 //! `doctor`: shows which programs this machine has, which are missing, and how to install those.
 
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 use testkit::programs::{self, MongoProgram, POSTGRES_AT_LEAST, REDIS_AT_LEAST};
@@ -84,9 +84,7 @@ pub(crate) fn findings() -> Vec<Finding> {
         ("cargo-machete", "`cargo xtask check`: `cargo xtask tools`"),
         ("mongosh", "tests and queries by hand: `cargo xtask tools`"),
     ] {
-        let program = programs::tool(name).context("not found");
-        let found = program.and_then(|path| version(&path, "--version"));
-        all.push(Finding { name, needed: true, found, hint: what_for });
+        all.push(Finding { name, needed: true, found: by_hand(name), hint: what_for });
     }
     all.push(Finding {
         name: "python grpc",
@@ -104,10 +102,15 @@ pub(crate) fn servers() -> Vec<Finding> {
     let finding = |name, found| Finding { name, needed: true, found, hint };
     vec![
         finding("PostgreSQL", postgres()),
-        finding("psql", programs::psql().and_then(|path| version(&path, "--version"))),
+        finding("psql", by_hand("psql")),
         finding("Redis", redis()),
         finding("MongoDB", mongo()),
     ]
+}
+
+/// A tool that people call by hand.
+pub(crate) fn by_hand(name: &str) -> Result<String> {
+    version(&tools::by_hand(name).context("not found")?, "--version")
 }
 
 fn postgres() -> Result<String> {
@@ -133,8 +136,10 @@ fn on_path(name: &str, flag: &str) -> Result<String> {
 
 /// The first line that a program prints for `flag`, on standard output or standard error.
 fn version(program: &std::path::Path, flag: &str) -> Result<String> {
-    let output =
-        Command::new(program).arg(flag).output().with_context(|| format!("running {}", program.display()))?;
+    let output = testkit::tool(program)
+        .arg(flag)
+        .output()
+        .with_context(|| format!("running {}", program.display()))?;
     ensure!(output.status.success(), "{} {flag} ends with {}", program.display(), output.status);
     let text = if output.stdout.is_empty() { output.stderr } else { output.stdout };
     let line = String::from_utf8_lossy(&text).lines().next().unwrap_or_default().trim().to_owned();

@@ -24,8 +24,9 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     let base = args.state.unwrap_or_else(state::base);
-    let root = base.join("up");
-    if !root.exists() {
+    let root = state::root(&base, "up")?;
+    let was_there = root.exists();
+    if !was_there && !state::is_used(&root) {
         out::line("nothing runs");
         return Ok(ExitCode::SUCCESS);
     }
@@ -45,7 +46,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     for process in &ended {
         out::line(format_args!("    ended {process}"));
     }
-    if args.delete_data {
+    if args.delete_data || !was_there {
         state.remove().context("deleting the data")?;
     }
     out::line("everything is down");

@@ -1,15 +1,16 @@
 //! `env`: lets a shell talk to the system that `up` runs.
 
 use std::fs;
-use std::path::PathBuf;
+use std::io::{Write as _, stdout};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 use testkit::client::Api;
-use testkit::{Stack, state};
+use testkit::{Stack, quote, state};
 
 use crate::local::{ADMIN_EMAIL, ADMIN_PASSWORD, Local, OPERATORS_COMMAND};
-use crate::{out, tools};
+use crate::tools;
 
 /// The secret with the variables, one on each line.
 const ENVIRONMENT: &str = "environment";
@@ -30,7 +31,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
-    let root = args.state.unwrap_or_else(state::base).join("up");
+    let root = state::root(&args.state.unwrap_or_else(state::base), "up")?;
     ensure!(state::owner(&root).is_some(), "nothing runs in {}: run `cargo xtask up`", root.display());
     let secret = |name: &str| {
         let path = state::secret_path(&root, name);
@@ -44,19 +45,37 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     };
     let api = Api::new(value("USER_URL")?, value("ORDER_URL")?, value("SESSION_URL")?)?;
     let admin = api.log_in(ADMIN_EMAIL, &secret(ADMIN_PASSWORD)?).await.context("logging the admin in")?;
-    out::line(format_args!("export PATH=\"{}:$PATH{}\"", value(PROGRAMS)?, tools::path_of_missing(&TOOLS)));
-    for (name, value) in kept.iter().filter(|(name, _)| *name != PROGRAMS) {
-        out::line(format_args!("export {name}='{value}'"));
-    }
-    out::line(format_args!("export TRISTORE_TOKEN='{}'", admin.access_token));
+    let mut lines = led_astray(&testkit::env::names());
+    let programs = quote::shell(value(PROGRAMS)?);
+    lines.push(format!("export PATH={programs}:\"$PATH\"{}", tools::path_of_missing(&TOOLS)));
+    let token = [("TRISTORE_TOKEN", &*admin.access_token)];
+    let variables = kept.into_iter().filter(|(name, _)| *name != PROGRAMS).chain(token);
+    lines.extend(variables.map(|(name, value)| format!("export {name}={}", quote::shell(value))));
+    // Whoever evaluates a part of it would have half an environment.
+    writeln!(stdout(), "{}", lines.join("\n")).context("printing the variables")?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What a shell with these variables must change, so that programs that are called by hand find the local servers:
+/// libpq's variables lead psql to another server, and proxies know nothing of this machine's ports.
+fn led_astray(names: &[String]) -> Vec<String> {
+    let is_set = |wanted: &str| names.iter().any(|name| name.eq_ignore_ascii_case(wanted));
+    let mut lines: Vec<String> =
+        names.iter().filter(|name| name.starts_with("PG")).map(|name| format!("unset {name}")).collect();
+    lines.sort();
+    if ["http_proxy", "https_proxy", "all_proxy", "grpc_proxy"].into_iter().any(is_set) {
+        for name in ["no_proxy", "NO_PROXY"] {
+            lines.push(format!("export {name}=localhost,127.0.0.1${{{name}:+,${name}}}"));
+        }
+    }
+    lines
 }
 
 /// Records the variables for [`run`], as a secret of the running system.
 pub(crate) async fn keep(local: &Local) -> Result<()> {
     let Stack { services, databases, .. } = &local.stack;
-    let programs = local.profile.binary(OPERATORS_COMMAND);
-    let programs = programs.parent().context("a folder of programs")?.display().to_string();
+    let programs = local.profile.binary(OPERATORS_COMMAND)?;
+    let programs = programs.parent().and_then(Path::to_str).context("a folder of programs")?.to_owned();
     let urls = databases.urls_for_services().await?;
     let lines = [
         (PROGRAMS, programs),
@@ -71,4 +90,24 @@ pub(crate) async fn keep(local: &Local) -> Result<()> {
     ];
     let lines = lines.map(|(name, value)| format!("{name}={value}\n")).concat();
     databases.state().keep_secret(ENVIRONMENT, &lines).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shell_that_is_set_up_for_other_servers_is_told_what_to_change() {
+        let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+        assert!(led_astray(&names(&["PATH", "POSTGRES_URL", "no_proxy"])).is_empty());
+        assert_eq!(
+            led_astray(&names(&["PGSSLMODE", "HTTPS_PROXY", "PGHOST"])),
+            [
+                "unset PGHOST",
+                "unset PGSSLMODE",
+                "export no_proxy=localhost,127.0.0.1${no_proxy:+,$no_proxy}",
+                "export NO_PROXY=localhost,127.0.0.1${NO_PROXY:+,$NO_PROXY}",
+            ]
+        );
+    }
 }

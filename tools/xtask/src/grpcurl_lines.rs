@@ -2,16 +2,22 @@
 //!
 //! The calls need only grpcurl and a POSIX shell: ids come from the kernel, and tokens are cut out of the answers.
 
-use crate::book_lines::BookLines;
+use crate::book_lines::{ALONE, BookLines};
 use crate::local::Endpoints;
 
 /// The lines that `up` prints. `path` has the folders that are missing in the shell's `PATH`.
 pub(crate) fn lines(endpoints: &Endpoints, books: &BookLines, path: &str) -> Vec<String> {
     let Endpoints { user, order, session, admin_email, admin_password } = endpoints;
-    let mut lines = vec!["# What each service offers.".to_owned()];
+    let mut lines = Vec::new();
     if !path.is_empty() {
-        lines.insert(0, format!("export PATH=\"$PATH{path}\""));
+        lines.push(format!("export PATH=\"$PATH\"{path}"));
     }
+    lines.extend([
+        "# Nothing that is set in this shell leads grpcurl elsewhere.".to_owned(),
+        format!(r#"grpcurl() {{ {ALONE} grpcurl "$@"; }}"#),
+        String::new(),
+        "# What each service offers.".to_owned(),
+    ]);
     for address in [user, order, session] {
         lines.push(format!("grpcurl -plaintext {address} list"));
     }
@@ -82,9 +88,6 @@ pub(crate) fn lines(endpoints: &Endpoints, books: &BookLines, path: &str) -> Vec
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write as _;
-    use std::process::{Command, Stdio};
-
     use super::*;
 
     #[test]
@@ -98,9 +101,7 @@ mod tests {
         };
         let books = BookLines { order: "psql -c 'SELECT 1'".to_owned(), user: "mongosh --eval 1".to_owned() };
         let script = lines(&endpoints, &books, ":/opt/bin").join("\n");
-        let mut shell = Command::new("sh").arg("-n").stdin(Stdio::piped()).spawn().unwrap();
-        shell.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
-        assert!(shell.wait().unwrap().success(), "{script}");
-        assert!(script.starts_with("export PATH=\"$PATH:/opt/bin\"\n"), "{script}");
+        assert!(testkit::shell().args(["-n", "-c", &script]).status().unwrap().success(), "{script}");
+        assert!(script.starts_with("export PATH=\"$PATH\":/opt/bin\n"), "{script}");
     }
 }

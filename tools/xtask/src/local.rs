@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use testkit::{
-    DatabaseOptions, Lifetime, PROGRAMS, Port, Profile, ServiceName, ServiceOptions, Stack, State, state,
+    DatabaseOptions, Lifetime, PROGRAMS, Port, Profile, ReservedPort, ServiceName, ServiceOptions, Stack,
+    State, state,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -69,6 +70,33 @@ impl LocalArgs {
     }
 }
 
+/// Whose ports they are, in the order of [`LocalArgs::ports`].
+const PORT_OF: [&str; 7] = [
+    "user service",
+    "order service",
+    "session service",
+    "PostgreSQL",
+    "MongoDB",
+    "the Redis for sessions",
+    "the Redis for events",
+];
+
+/// Fails when a port is taken, and names all that are, before anything is built or started.
+fn all_free(ports: [Port; 7]) -> Result<()> {
+    let taken = |(port, of): (Port, &str)| match port {
+        Port::Fixed(port) => Some(format!("  {of}: {:#}", ReservedPort::this(port).err()?)),
+        Port::Free => None,
+    };
+    let taken: Vec<String> = ports.into_iter().zip(PORT_OF).filter_map(taken).collect();
+    ensure!(
+        taken.is_empty(),
+        "something else listens on ports of this system:\n{}\nStop it (another checkout's `up` by `cargo xtask down` \
+         there), or choose other ports with --port-base",
+        taken.join("\n")
+    );
+    Ok(())
+}
+
 /// The addresses of a running system, for people and for the demo.
 #[derive(Debug, Clone)]
 pub(crate) struct Endpoints {
@@ -96,17 +124,18 @@ impl Local {
     /// Builds the services, starts everything in the state folder `name`, and makes the first admin.
     pub(crate) async fn start(args: &LocalArgs, name: &str, ports: Ports) -> Result<Self> {
         tools::ensure_servers().await?;
-        let (state, ended) =
-            State::open(&args.base(), name).await.context("`cargo xtask down` stops what runs")?;
+        let (state, ended) = State::open(&args.base(), name).await?;
         for process in ended {
-            out::line(format_args!("    ended {process}, left by a run that was killed"));
+            out::line(format_args!("    ended {process}: an earlier run had left it"));
         }
+        let ports = args.ports(ports);
+        all_free(ports)?;
         let state = Arc::new(state);
         let profile = if args.release { Profile::Release } else { Profile::Debug };
         out::step("building the services");
         profile.build(&PROGRAMS).await?;
         out::step(format_args!("starting databases and services in {}", state.root().display()));
-        let [user, order, session, postgres, mongo, redis_session, redis_events] = args.ports(ports);
+        let [user, order, session, postgres, mongo, redis_session, redis_events] = ports;
         let databases = DatabaseOptions {
             lifetime: Lifetime::UntilStopped,
             postgres,

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Args as ClapArgs;
 use testkit::state;
+use tokio::process::Command;
 
 /// Kills a service at every named moment. Prints a line for each case and the sum; fails when a case does.
 #[derive(ClapArgs)]
@@ -16,8 +17,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
-    let mut command = testkit::cargo();
-    command.args(["run", "--quiet", "--package", "tests", "--bin", "sweep", "--"]).args(args.sweep);
+    let mut command = Command::from(testkit::cargo());
+    command.args(["run", "--package", "tests", "--bin", "sweep", "--"]).args(args.sweep);
     let status = command.current_dir(state::workspace()).status().await.context("running cargo")?;
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

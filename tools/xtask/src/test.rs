@@ -11,6 +11,7 @@ use testkit::{
     state,
 };
 use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Command;
 
 use crate::local::asked_to_stop;
 use crate::{out, tools};
@@ -76,7 +77,7 @@ async fn sweep_given_servers() -> Result<()> {
 }
 
 async fn cargo_test(databases: &Databases, args: &[String], skips: &Path) -> Result<(u8, Sum)> {
-    let mut command = testkit::cargo();
+    let mut command = Command::from(testkit::cargo());
     command.args(["test", "--no-fail-fast"]).current_dir(state::workspace()).kill_on_drop(true);
     if !picks_packages(args) {
         command.arg("--workspace");

@@ -7,9 +7,11 @@ use anyhow::{Result, bail};
 
 use crate::book_lines::BookLines;
 use crate::local::{Local, LocalArgs, Ports, asked_to_stop};
-use crate::{env, grpcurl_lines, out, tools};
+use crate::{doctor, env, grpcurl_lines, out, tools};
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// The programs that the printed lines call.
+const CALLED: [&str; 3] = ["grpcurl", "mongosh", "psql"];
 
 /// Starts databases and services, prints calls to try, and stays until Ctrl-C. Data is kept for the next `up`.
 #[derive(clap::Args)]
@@ -30,8 +32,11 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     out::line(format_args!("\nMongoDB is {}.", local.stack.databases.mongo.kind()));
     env::keep(&local).await?;
     let books = BookLines::of(&local.stack).await?;
-    let path = tools::path_of_missing(&["grpcurl", "mongosh", "psql"]);
+    let path = tools::path_of_missing(&CALLED);
     for line in grpcurl_lines::lines(&local.endpoints, &books, &path) {
+        out::line(line);
+    }
+    for line in missing(CALLED.map(|name| (name, doctor::by_hand(name)))) {
         out::line(line);
     }
     out::line("\nCtrl-C stops everything.");
@@ -41,6 +46,17 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     }
     local.stop().await?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Says of each program that is missing, or does not run, that the lines above need it, and what installs it.
+fn missing(called: [(&str, Result<String>); 3]) -> Vec<String> {
+    let missing = called.into_iter().filter_map(|(name, found)| {
+        let why = found.err()?;
+        Some(format!(
+            "\n{name} is missing, so the lines above that call it do not work: `cargo xtask tools` installs it ({why:#})"
+        ))
+    });
+    missing.collect()
 }
 
 /// Reports each part that ends by itself, once. The others go on, since somebody may have ended it to try that.
@@ -53,5 +69,27 @@ async fn report_ends(local: &Local) {
         }
         known = ended;
         tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::*;
+
+    #[test]
+    fn a_missing_program_is_named_with_what_installs_it() {
+        let found = || Ok("version 1".to_owned());
+        assert!(missing([("grpcurl", found()), ("mongosh", found()), ("psql", found())]).is_empty());
+        let lines =
+            missing([("grpcurl", Err(anyhow!("not found"))), ("mongosh", found()), ("psql", found())]);
+        assert_eq!(
+            lines,
+            [
+                "\ngrpcurl is missing, so the lines above that call it do not work: `cargo xtask tools` installs it \
+              (not found)"
+            ]
+        );
     }
 }

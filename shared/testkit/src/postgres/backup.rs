@@ -2,13 +2,13 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
 use super::{Postgres, PostgresEngine, USER, settings};
-use crate::account::{Account, private_file};
+use crate::account::{private_file, run_as};
+use crate::command::option;
 use crate::folder::Backup;
 use crate::ports::Port;
 use crate::programs;
@@ -138,14 +138,7 @@ impl Postgres {
     async fn run(&self, program: &str, args: Vec<OsString>) -> Result<()> {
         let (launch, path) = (self.process.launch(), programs::postgres_bin()?.join(program));
         let password = self.admin.password().to_owned();
-        let mut command = match launch.account.as_ref().map(Account::setpriv) {
-            Some(setpriv) => {
-                let mut command = Command::new("setpriv");
-                command.args(setpriv).arg("--").arg(path);
-                command
-            }
-            None => Command::new(path),
-        };
+        let mut command = run_as(launch.account.as_ref(), None, &path)?;
         command.args(args).current_dir(&launch.folder).env("PGPASSWORD", password);
         let output = tokio::task::spawn_blocking(move || command.output()).await?;
         let output = output.with_context(|| format!("running {program}"))?;
@@ -157,11 +150,4 @@ impl Postgres {
 
 fn address(port: u16) -> String {
     format!("127.0.0.1:{port}")
-}
-
-fn option(name: &str, value: &Path) -> OsString {
-    let mut option = OsString::from(name);
-    option.push("=");
-    option.push(value);
-    option
 }

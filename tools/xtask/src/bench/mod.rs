@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use load::round::Round;
+use measurement::Round;
 use testkit::{Profile, ServiceName};
 use tokio::time::sleep;
 
@@ -89,7 +89,9 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
 /// Measures the rows that are asked for.
 async fn measure(args: &Args) -> Result<Vec<Line>> {
     let profile = if args.debug_builds { Profile::Debug } else { Profile::Release };
-    if !args.no_build {
+    if args.no_build {
+        Stage::take_built(profile).await?;
+    } else {
         eprintln!("==> building");
         Stage::build(profile).await?;
     }

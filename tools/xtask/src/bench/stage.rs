@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use api::auth::v1::Role;
 use api::order::v1::CreateProductRequest;
-use load::round::Round;
+use measurement::Round;
 use nix::sys::signal::Signal;
 use testkit::client::{Api, PASSWORD, Person, eur, request_id};
 use testkit::{
@@ -24,6 +24,7 @@ const LIVES: [(&str, &str); 2] = [("ACCESS_TOKEN_LIFE", "4h"), ("SESSION_IDLE_LI
 const STOCK: i64 = 1_000_000;
 /// The package with the load generator and the floors.
 const LOAD: &str = "load";
+const FLOOR: &str = "floor";
 
 /// A bare server beside a service.
 struct Floor {
@@ -81,6 +82,12 @@ impl Stage {
         profile.build(&packages.collect::<Vec<_>>()).await
     }
 
+    /// Takes services and floors as they were built before.
+    pub(crate) async fn take_built(profile: Profile) -> Result<()> {
+        let programs = ServiceName::ALL.iter().map(|name| name.binary()).chain([LOAD, FLOOR]);
+        profile.take_built(&programs.collect::<Vec<_>>()).await
+    }
+
     /// Starts the system.
     pub(crate) async fn start(profile: Profile) -> Result<Self> {
         let state = Arc::new(State::for_run(&state::base()).await?);
@@ -122,7 +129,7 @@ impl Stage {
         let name = Part::Floor(of).name();
         let launch = Launch {
             name: name.clone(),
-            program: self.profile.binary("floor"),
+            program: self.profile.binary(FLOOR)?,
             args,
             env: env.map(|(name, value)| (name.to_owned(), value)).into(),
             folder: self.state.root().to_path_buf(),
@@ -145,7 +152,7 @@ impl Stage {
 
     /// Runs `load` for one round, and returns what it measured.
     pub(crate) async fn load(&self, side: Side, watch: &[Part], args: &[String]) -> Result<Round> {
-        let mut command = Command::new(self.profile.binary(LOAD));
+        let mut command = Command::from(testkit::tool(self.profile.binary(LOAD)?));
         command.args(["--output", "json"]).kill_on_drop(true);
         for (variable, name) in [
             ("USER_URL", ServiceName::User),

@@ -67,8 +67,8 @@ pub(crate) async fn agree(script: &mut Script, stack: &Stack, books: &Books) -> 
 
 async fn asked(script: &Script, line: &str, expected: &[String]) -> Result<()> {
     script.saw(format!("$ {line}"))?;
-    let line = format!("PATH=\"$PATH{}\"\n{line}", tools::path_of_missing(&["mongosh", "psql"]));
-    let output = Command::new("sh").args(["-c", &line]).kill_on_drop(true).output().await?;
+    let line = format!("PATH=\"$PATH\"{}\n{line}", tools::path_of_missing(&["mongosh", "psql"]));
+    let output = Command::from(testkit::shell()).args(["-c", &line]).kill_on_drop(true).output().await?;
     let (printed, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     ensure!(output.status.success(), "it ended with {}: {printed}{said}", output.status);
     for row in printed.lines().filter(|row| !row.trim().is_empty()) {

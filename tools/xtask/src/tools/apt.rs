@@ -1,7 +1,7 @@
 //! Installs packages of Debian and Ubuntu, as root or with sudo. Prints the command to run when neither is possible.
 
 use std::io::{IsTerminal, stdin};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use anyhow::{Result, bail};
 use testkit::programs::on_path;
@@ -45,7 +45,7 @@ pub(super) fn install(packages: &[&str]) -> Result<()> {
         [vec!["install", "-y", "-qq", "--no-install-recommends"], packages.to_vec()].concat(),
     ] {
         let mut words = prefix.iter().copied().chain(["apt-get"]).chain(args);
-        let mut command = Command::new(words.next().unwrap_or("apt-get"));
+        let mut command = testkit::installer(words.next().unwrap_or("apt-get"));
         command.args(words).env("DEBIAN_FRONTEND", "noninteractive");
         run_installer(&mut command)?;
     }
@@ -60,7 +60,7 @@ fn rights() -> Option<&'static [&'static str]> {
     }
     on_path("sudo")?;
     let silent =
-        Command::new("sudo").args(["-n", "true"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        testkit::tool("sudo").args(["-n", "true"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
     let may = stdin().is_terminal() || silent.is_ok_and(|status| status.success());
     may.then_some(&["sudo"])
 }

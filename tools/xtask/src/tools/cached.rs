@@ -46,9 +46,12 @@ fn machete() -> Result<()> {
 }
 
 fn cargo_install(root: &std::path::Path) -> Command {
-    let mut command = Command::new(testkit::env::path("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut command = testkit::cargo();
     // In the workspace, so that its toolchain is used, but not into its target folder.
-    command.current_dir(testkit::state::workspace()).env_remove("CARGO_TARGET_DIR");
+    command.current_dir(testkit::state::workspace());
+    for name in ["CARGO_TARGET_DIR", "CARGO_BUILD_TARGET_DIR", "CARGO_BUILD_BUILD_DIR"] {
+        command.env_remove(name);
+    }
     command.args(["install", "--force", "--root"]).arg(root);
     command
 }
@@ -60,7 +63,7 @@ fn npm(name: &str, package: &str) -> Result<()> {
     }
     needs("npm", "npm")?;
     out::step(format_args!("installing {name} by npm"));
-    let mut command = Command::new("npm");
+    let mut command = testkit::installer("npm");
     command.args(["install", "--no-audit", "--no-fund", "--loglevel=error", "--prefix"]);
     run_installer(command.arg(cache_folder()?.join("npm")).arg(package))?;
     marker.set()
@@ -76,14 +79,14 @@ fn pip(name: &str, packages: &[&str]) -> Result<()> {
     if !folder.join("bin/pip").exists() {
         out::step("making a Python environment");
         let has_venv =
-            Command::new("python3").args(["-c", "import venv, ensurepip"]).output()?.status.success();
+            testkit::tool("python3").args(["-c", "import venv, ensurepip"]).output()?.status.success();
         if !has_venv {
             super::apt::install(&["python3-venv"])?;
         }
-        run_installer(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))?;
+        run_installer(testkit::tool("python3").args(["-m", "venv", "--clear"]).arg(&folder))?;
     }
     out::step(format_args!("installing {name} by pip"));
-    let mut command = Command::new(folder.join("bin/pip"));
+    let mut command = testkit::installer(folder.join("bin/pip"));
     run_installer(command.args(["install", "--quiet", "--disable-pip-version-check"]).args(packages))?;
     marker.set()
 }
@@ -92,7 +95,7 @@ fn pip(name: &str, packages: &[&str]) -> Result<()> {
 pub(crate) fn python_has(module: &str) -> Result<()> {
     let python = cache_folder()?.join("python/bin/python");
     ensure!(python.exists(), "not found");
-    let output = Command::new(&python).args(["-c", &format!("import {module}")]).output();
+    let output = testkit::tool(&python).args(["-c", &format!("import {module}")]).output();
     let output = output.with_context(|| format!("running {}", python.display()))?;
     ensure!(output.status.success(), "{module} is missing");
     Ok(())

@@ -3,11 +3,11 @@
 mod apt;
 mod cached;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail, ensure};
-use testkit::programs;
+use testkit::{programs, quote};
 
 use crate::doctor;
 use crate::out;
@@ -67,16 +67,22 @@ pub(crate) async fn ensure_servers() -> Result<()> {
     Ok(())
 }
 
-/// The folders of those tools that are not on a shell's `PATH`, as `:folder` each; empty when all are on it.
+/// The folders of those tools that are not on a shell's `PATH`, as words of a shell, `:folder` each; empty when all are
+/// on it.
 pub(crate) fn path_of_missing(names: &[&str]) -> String {
     let missing = names.iter().filter(|name| programs::on_path(name).is_none());
-    let found = missing.filter_map(|name| match *name {
-        "psql" => programs::psql().ok(),
-        name => programs::tool(name),
-    });
+    let found = missing.filter_map(|name| by_hand(name));
     let mut folders: Vec<_> = found.filter_map(|path| Some(path.parent()?.to_path_buf())).collect();
     folders.dedup();
-    folders.iter().map(|folder| format!(":{}", folder.display())).collect()
+    folders.iter().map(|folder| format!(":{}", quote::shell(&folder.to_string_lossy()))).collect()
+}
+
+/// Where a tool is that people call by hand.
+pub(crate) fn by_hand(name: &str) -> Option<PathBuf> {
+    match name {
+        "psql" => programs::psql().ok(),
+        name => programs::tool(name),
+    }
 }
 
 /// Runs an installer; its own output is the progress.
