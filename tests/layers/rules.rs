@@ -8,7 +8,7 @@ use crate::modules::{Module, Words};
 pub(crate) const APART: &str =
     "services meet in proto/, never in each other's crates; testkit is for tests only";
 pub(crate) const ENGINES: &str =
-    "database drivers are named in storage/ and testkit only (Redis in events::bus too)";
+    "database drivers are named in storage/ and testkit only (Redis in events::bus and redis_connection too)";
 pub(crate) const WIRE: &str =
     "tonic and api are named in grpc/, clients/, event encoding and shared crates that serve those";
 pub(crate) const PURE: &str =
@@ -90,7 +90,8 @@ pub(crate) fn broken(path: &str, text: &str) -> Vec<&'static str> {
     let other_services = SERVICES.iter().filter(|(package, _)| *package != place.package);
     let names_service = other_services.map(|(_, krate)| krate).any(names);
     let names_above = |room: &&str| modules.iter().any(|module| names_room(module, room));
-    let names_redis = names(&"redis") && !path.starts_with("shared/events/src/bus");
+    let may_name_redis = path.starts_with("shared/events/src/bus") || place.package == "redis_connection";
+    let names_redis = names(&"redis") && !may_name_redis;
     let is_impure = NOT_PURE.iter().any(names) || modules.iter().any(|module| module.is_async);
 
     let rules = [

@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::{self, Stream, StreamExt as _};
-use redis::aio::{ConnectionManager, ConnectionManagerConfig, PubSubStream};
+use redis::aio::PubSubStream;
 use redis::{Client, RedisError};
+use redis_connection::{Connection, Options, error_word};
 use tokio::time::timeout;
 
 use crate::pace::Backoff;
@@ -103,7 +104,7 @@ const PIPELINE_MAX: usize = 500;
 pub struct Bus {
     client: Client,
     prefix: Arc<str>,
-    publisher: Arc<OnceLock<ConnectionManager>>,
+    publisher: Arc<OnceLock<Connection>>,
 }
 
 impl fmt::Debug for Bus {
@@ -144,30 +145,35 @@ impl Bus {
     }
 
     /// Made at the first use, because a connection belongs to the runtime that it was made in.
-    fn publisher(&self) -> Result<ConnectionManager, RedisError> {
+    fn publisher(&self) -> Result<Connection, RedisError> {
         if let Some(publisher) = self.publisher.get() {
             return Ok(publisher.clone());
         }
-        let config = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(CONNECT_TIMEOUT))
-            .set_response_timeout(Some(RESPONSE_TIMEOUT))
-            .set_number_of_retries(0);
-        let manager = ConnectionManager::new_lazy_with_config(self.client.clone(), config)?;
-        Ok(self.publisher.get_or_init(|| manager).clone())
+        let options = Options {
+            answers_within: CONNECT_TIMEOUT + RESPONSE_TIMEOUT,
+            connects_within: CONNECT_TIMEOUT,
+            is_over: is_refused,
+        };
+        let connection = Connection::lazy(self.client.get_connection_info().clone(), options)?;
+        Ok(self.publisher.get_or_init(|| connection).clone())
     }
+}
+
+/// Whether Redis refuses all that we publish: another connection may lead to another server, or with another login.
+fn is_refused(error: &RedisError) -> bool {
+    matches!(error_word(error).as_deref(), Some("NOAUTH" | "WRONGPASS" | "READONLY"))
 }
 
 impl Channel for Bus {
     async fn publish(&self, messages: Vec<Outgoing>) -> Result<(), PublishError> {
-        let refused = |error: RedisError| PublishError(error.into());
-        let mut publisher = self.publisher().map_err(refused)?;
+        let publisher = self.publisher().map_err(|error| PublishError(error.into()))?;
         for chunk in messages.chunks(PIPELINE_MAX) {
             let mut pipeline = redis::pipe();
             for (channel, payload) in chunk {
                 let channel = format!("{}{channel}", self.prefix);
                 pipeline.cmd("PUBLISH").arg(channel).arg(payload.as_ref()).ignore();
             }
-            pipeline.query_async::<()>(&mut publisher).await.map_err(refused)?;
+            publisher.run_all::<()>(&pipeline).await.map_err(|error| PublishError(error.into()))?;
         }
         Ok(())
     }

@@ -1,0 +1,164 @@
+//! A connection to Redis: multiplexed, made when it is first used, and made again when it is lost.
+//!
+//! The driver has a manager for this, `redis::aio::ConnectionManager`, but it only comes back from I/O errors: when the
+//! server refuses the set-up of a connection (a wrong password, a missing privilege, a number that it does not have), the
+//! manager keeps that answer and gives it to everybody for ever. Here no failure to connect is kept for longer than the
+//! pause before the next try, whatever it is.
+//!
+//! **Invariant:** [`SendError::NotConnected`] means that nothing was sent.
+
+mod making;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use redis::aio::MultiplexedConnection;
+use redis::io::tcp::TcpSettings;
+use redis::{
+    Client, Cmd, FromRedisValue, IntoConnectionInfo, Pipeline, ProtocolVersion, RedisError, Script,
+    ScriptInvocation,
+};
+
+use making::{Making, Number};
+
+/// Bytes that are not acknowledged for this long mean that the connection is dead.
+const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(2);
+/// So do commands that are not answered for this long.
+const SILENCE_MAX: Duration = Duration::from_secs(2);
+
+/// How a connection is used.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// The longest time for one command, the wait for a connection included.
+    pub answers_within: Duration,
+    /// The longest time for making a connection: the server's welcome included.
+    pub connects_within: Duration,
+    /// Whether an error means that the connection must be replaced. One that broke is replaced in any case.
+    pub is_over: fn(&RedisError) -> bool,
+}
+
+/// A command was not done, or its answer is not known.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// There is no connection, so nothing was sent.
+    #[error("there is no connection to Redis")]
+    NotConnected(#[source] RedisError),
+    /// Redis, or the connection while the command was under way, failed.
+    #[error(transparent)]
+    Failed(#[from] RedisError),
+}
+
+/// The first word of Redis' answer, by which it tells what went wrong; `None` when it was not Redis that said it. Of
+/// several commands the first that failed speaks for all.
+#[must_use]
+pub fn error_word(error: &RedisError) -> Option<String> {
+    if let Some(word) = error.code() {
+        return Some(word.to_owned());
+    }
+    let errors = error.clone().into_server_errors()?;
+    errors.first().map(|(_, error)| error.code().to_owned())
+}
+
+/// A connection; cheap to clone. It belongs to the tokio runtime that first uses it.
+#[derive(Clone, Debug)]
+pub struct Connection(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    options: Options,
+    making: Mutex<Making>,
+}
+
+impl Connection {
+    /// The Redis at a URL, `redis://user:password@host:port/number`. It is connected to when it is first used.
+    ///
+    /// # Errors
+    /// When the URL is not one of Redis. The error does not show it.
+    pub fn lazy(url: impl IntoConnectionInfo, options: Options) -> Result<Self, RedisError> {
+        let info = url.into_connection_info()?;
+        // With RESP3 the driver notices a lost connection at once, not only with the next command.
+        let redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+        let tcp = TcpSettings::default().set_nodelay(true).set_user_timeout(UNACKNOWLEDGED_MAX);
+        let client = Client::open(info.set_redis_settings(redis).set_tcp_settings(tcp))?;
+        let making = Mutex::new(Making::new(client, options.connects_within, options.answers_within));
+        Ok(Self(Arc::new(Inner { options, making })))
+    }
+
+    /// Runs a command.
+    ///
+    /// # Errors
+    /// See [`SendError`].
+    pub async fn run<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, SendError> {
+        self.send(async |mut redis| command.query_async(&mut redis).await).await
+    }
+
+    /// Runs several commands in one exchange.
+    ///
+    /// # Errors
+    /// See [`SendError`].
+    pub async fn run_all<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, SendError> {
+        self.send(async |mut redis| commands.query_async(&mut redis).await).await
+    }
+
+    /// Runs a script, loading it when the server does not know it yet.
+    ///
+    /// # Errors
+    /// See [`SendError`].
+    pub async fn script<T: FromRedisValue>(&self, script: &ScriptInvocation<'_>) -> Result<T, SendError> {
+        self.send(async |mut redis| script.invoke_async(&mut redis).await).await
+    }
+
+    /// Loads a script ahead of its first use.
+    ///
+    /// # Errors
+    /// See [`SendError`].
+    pub async fn load(&self, script: &Script) -> Result<(), SendError> {
+        self.send(async |mut redis| script.load_async(&mut redis).await.map(drop)).await
+    }
+
+    async fn send<T, F>(&self, work: F) -> Result<T, SendError>
+    where
+        F: AsyncFnOnce(MultiplexedConnection) -> Result<T, RedisError>,
+    {
+        let until = tokio::time::Instant::now() + self.0.options.answers_within;
+        let (number, redis) = self.connected(until).await?;
+        let answer = tokio::time::timeout_at(until, work(redis)).await;
+        let answer = answer.unwrap_or_else(|late| Err(std::io::Error::from(late).into()));
+        self.heard(number, answer.as_ref().err());
+        Ok(answer?)
+    }
+
+    async fn connected(
+        &self,
+        until: tokio::time::Instant,
+    ) -> Result<(Number, MultiplexedConnection), SendError> {
+        let (number, connecting) =
+            self.making(|making| making.connection(Instant::now())).map_err(SendError::NotConnected)?;
+        match tokio::time::timeout_at(until, connecting).await {
+            Ok(Ok(redis)) => {
+                self.making(|making| making.is_made(number));
+                Ok((number, redis))
+            }
+            Ok(Err(error)) => {
+                self.making(|making| making.has_failed(number, &error, Instant::now()));
+                Err(SendError::NotConnected(error))
+            }
+            Err(late) => Err(SendError::NotConnected(std::io::Error::from(late).into())),
+        }
+    }
+
+    /// Notes how a command on this connection ended, and gives the connection up where that is called for.
+    fn heard(&self, number: Number, error: Option<&RedisError>) {
+        self.making(|making| match error {
+            Some(error) if error.is_timeout() => making.is_silent(number, SILENCE_MAX, Instant::now()),
+            Some(error) if error.is_unrecoverable_error() || (self.0.options.is_over)(error) => {
+                making.give_up(number);
+            }
+            _ => making.answers(number),
+        });
+    }
+
+    fn making<T>(&self, look: impl FnOnce(&mut Making) -> T) -> T {
+        look(&mut self.0.making.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
