@@ -8,6 +8,7 @@ pub mod call;
 pub mod codec;
 pub mod conservation;
 pub mod descriptor;
+pub mod failure_table;
 pub mod fingerprint;
 pub mod page_token;
 pub mod refusal;

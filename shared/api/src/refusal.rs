@@ -13,6 +13,9 @@ use types::{Failure, RETRY_AFTER, Violation};
 use crate::common::v1::ErrorReason;
 use crate::{call, common, event, fingerprint, order, session, user};
 
+/// The key in ErrorInfo's metadata that tells whether a call took effect: `none` or `unknown`.
+pub const EFFECT: &str = "effect";
+
 /// A reason of one of the packages' `ErrorReason` enums.
 pub trait Reason {
     /// The reason as it is sent: without the prefix `ERROR_REASON_`.
@@ -107,11 +110,15 @@ impl From<&Failure> for Refusal {
                     .quota(*what, failure.to_string())
                     .retry_after(*retry_after)
             }
-            Failure::Unavailable { retry_after, .. } => {
-                refuse(Code::Unavailable, ErrorReason::DependencyUnavailable).retry_after(*retry_after)
+            Failure::Unavailable { retry_after, effect, .. } => {
+                refuse(Code::Unavailable, ErrorReason::DependencyUnavailable)
+                    .with(EFFECT, effect.as_str())
+                    .retry_after(*retry_after)
             }
-            Failure::StorageUnavailable(_) => {
-                refuse(Code::Unavailable, ErrorReason::StorageUnavailable).retry_after(RETRY_AFTER)
+            Failure::StorageUnavailable { effect, .. } => {
+                refuse(Code::Unavailable, ErrorReason::StorageUnavailable)
+                    .with(EFFECT, effect.as_str())
+                    .retry_after(RETRY_AFTER)
             }
             Failure::Internal(_) => refuse(Code::Internal, ErrorReason::Internal),
         }
@@ -179,6 +186,12 @@ impl Refusal {
         self
     }
 
+    /// The code and the reason.
+    #[must_use]
+    pub fn outcome(&self) -> (Code, &'static str) {
+        (self.code, self.reason)
+    }
+
     /// The status. The server's outermost layer adds the domain, and the RequestInfo with the trace.
     #[must_use]
     pub fn into_status(mut self) -> Status {
@@ -189,6 +202,8 @@ impl Refusal {
 
 #[cfg(test)]
 mod tests {
+    use types::Effect;
+
     use super::*;
 
     /// Code, reason, and the details that tell what it is about.
@@ -220,12 +235,7 @@ mod tests {
             (Failure::contention("away"), Code::Aborted, "CONTENTION", vec!["retry"]),
             (overloaded, Code::ResourceExhausted, "OVERLOADED", vec!["quota", "retry"]),
             (Failure::unavailable("away"), Code::Unavailable, "DEPENDENCY_UNAVAILABLE", vec!["retry"]),
-            (
-                Failure::StorageUnavailable("full".into()),
-                Code::Unavailable,
-                "STORAGE_UNAVAILABLE",
-                vec!["retry"],
-            ),
+            (Failure::storage_unavailable("full"), Code::Unavailable, "STORAGE_UNAVAILABLE", vec!["retry"]),
             (Failure::internal("a defect"), Code::Internal, "INTERNAL", vec![]),
         ] {
             let text = failure.to_string();
@@ -249,5 +259,18 @@ mod tests {
         assert!(!sent.contains("10.0.0.7"), "{sent}");
         let source = Error::source(&status).expect("the error is the status' source");
         assert!(types::chain(source).contains("10.0.0.7"));
+    }
+
+    #[test]
+    fn what_is_away_says_whether_the_call_took_effect() {
+        for (failure, told) in [
+            (Failure::unavailable("away"), "unknown"),
+            (Failure::unavailable("away").with_effect(Effect::None), "none"),
+            (Failure::storage_unavailable("full"), "none"),
+            (Failure::storage_unavailable("full").with_effect(Effect::Unknown), "unknown"),
+        ] {
+            let status = status(failure);
+            assert_eq!(status.get_error_details().error_info().unwrap().metadata[EFFECT], told);
+        }
     }
 }

@@ -10,6 +10,7 @@
 //! the next run, which finds it in a pid file. No process is ever signalled by its name.
 
 mod account;
+mod captured;
 pub mod client;
 mod command;
 mod databases;
@@ -33,6 +34,7 @@ mod psql;
 pub mod quote;
 mod redis;
 mod redis_admin;
+mod reference;
 mod server;
 mod service;
 mod services;
@@ -45,6 +47,7 @@ pub mod test_servers;
 mod wait;
 
 pub use account::Account;
+pub use captured::CapturedLog;
 pub use command::{cargo, installer, shell, task, tool};
 pub use databases::{DatabaseOptions, Databases};
 pub use fault::Flaw;
@@ -62,6 +65,7 @@ pub use profile::Profile;
 pub use psql::PostgresAdmin;
 pub use redis::{Redis, RedisEngine, RedisUse};
 pub use redis_admin::RedisAdmin;
+pub use reference::Reference;
 pub use server::{Engine, Server};
 pub use service::{FaultAct, Service};
 pub use services::{DatabaseUrls, PROGRAMS, ServiceName, ServiceOptions};

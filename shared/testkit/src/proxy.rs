@@ -2,6 +2,7 @@
 //!
 //! - [`Proxy::reset`], [`Proxy::refuse`], [`Proxy::silence`], [`Proxy::delay`], [`Proxy::cut_after`]: the faults of
 //!   networks.
+//! - [`Proxy::answer_instead`]: a refusal that a real server gives too rarely to be waited for.
 //! - [`Proxy::lose`]: the fault that is hardest on software. The work is done, and its acknowledgement is lost.
 //!
 //! Each fault counts its [`Bites`]. A silent direction loses nothing: as in TCP, the bytes arrive when the silence is
@@ -37,7 +38,7 @@ use crate::ports::ReservedPort;
 use connection::{Line, serve};
 use dialogue::Speech;
 use loss::Loss;
-use switches::{Cut, Switches};
+use switches::{Cut, Instead, Switches};
 
 /// The proxy of one edge: clients connect to its port and reach the server behind it.
 #[derive(Debug)]
@@ -125,6 +126,14 @@ impl Proxy {
         let loss = Arc::new(Loss::new(which));
         self.switches.send_modify(|switches| switches.loss = Some(Arc::clone(&loss)));
         loss.bites.clone()
+    }
+
+    /// Replaces the answers to work whose text contains this; `answer` is a whole frame of the protocol. The server has
+    /// done the work all the same. For protocols with one frame an answer: [`Protocol::Redis`].
+    pub fn answer_instead(&self, of: &str, answer: &str) -> Bites {
+        let instead = Arc::new(Instead::new(of, answer));
+        self.switches.send_modify(|switches| switches.instead = Some(Arc::clone(&instead)));
+        instead.bites.clone()
     }
 
     /// Switches all faults off. Connections that have lost something are reset.

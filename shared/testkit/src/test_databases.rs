@@ -26,7 +26,15 @@ impl TestPostgres {
     /// # Errors
     /// When PostgreSQL is not available.
     pub async fn create() -> Result<Self> {
-        let guard = Self::named(TestServers::get().postgres().await?);
+        Self::create_on(TestServers::get().postgres().await?).await
+    }
+
+    /// An empty database on a server of the test's own.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn create_on(server: &PostgresAdmin) -> Result<Self> {
+        let guard = Self::named(server);
         guard.admin.create_database(&guard.name).await?;
         Ok(guard)
     }

@@ -2,6 +2,7 @@
 //! beside the noun in its `domain/`.
 
 use std::error::Error;
+use std::fmt;
 use std::time::Duration;
 
 /// What lies underneath a failure. It is for the log and never for a client.
@@ -19,6 +20,35 @@ pub struct Violation {
     pub reason: &'static str,
     /// What to change, for people.
     pub description: String,
+}
+
+/// Whether what failed took effect all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// It did not, and will not.
+    None,
+    /// Nobody can say.
+    Unknown,
+}
+
+impl Effect {
+    /// As it is sent: the value of the key `effect` in the metadata of ErrorInfo.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl fmt::Display for Effect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "this call changed nothing",
+            Self::Unknown => "whether this call took effect is unknown",
+        })
+    }
 }
 
 /// Why a call was not answered as its caller wanted. The texts are what a client reads: causes stay in the source.
@@ -49,18 +79,26 @@ pub enum Failure {
         /// When to come back.
         retry_after: Duration,
     },
-    /// A database, or a service that is needed, does not answer. Whether something changed is unknown.
-    #[error("something that the call needs does not answer; whether it took effect is unknown")]
+    /// A database, or a service that is needed, does not answer or cannot do it now.
+    #[error("something that the call needs does not answer; {effect}")]
     Unavailable {
         /// When to come back.
         retry_after: Duration,
+        /// Whether something changed.
+        effect: Effect,
         /// What is away.
         #[source]
         source: Cause,
     },
     /// The database takes no writes: it is full, or read-only.
-    #[error("the database takes no writes now")]
-    StorageUnavailable(#[source] Cause),
+    #[error("the database takes no writes now; {effect}")]
+    StorageUnavailable {
+        /// Whether something changed.
+        effect: Effect,
+        /// What it says.
+        #[source]
+        source: Cause,
+    },
     /// A defect, or data that nobody could have written.
     #[error("an internal error; report the request id")]
     Internal(#[source] Cause),
@@ -72,14 +110,33 @@ impl Failure {
         Self::Contention(cause.into())
     }
 
-    /// Something that is needed does not answer; a repeat makes sense after [`RETRY_AFTER`].
+    /// Something that is needed does not answer, and whether something changed is unknown; a repeat makes sense after
+    /// [`RETRY_AFTER`].
     pub fn unavailable(cause: impl Into<Cause>) -> Self {
-        Self::Unavailable { retry_after: RETRY_AFTER, source: cause.into() }
+        Self::Unavailable { retry_after: RETRY_AFTER, effect: Effect::Unknown, source: cause.into() }
+    }
+
+    /// The database takes no writes, and refused this one before it changed anything.
+    pub fn storage_unavailable(cause: impl Into<Cause>) -> Self {
+        Self::StorageUnavailable { effect: Effect::None, source: cause.into() }
     }
 
     /// A defect.
     pub fn internal(cause: impl Into<Cause>) -> Self {
         Self::Internal(cause.into())
+    }
+
+    /// The same failure, of something that is known to have had this effect: none when nothing was sent, or when a
+    /// transaction was not committed; unknown when an earlier step of the same call has changed something.
+    #[must_use]
+    pub fn with_effect(self, effect: Effect) -> Self {
+        match self {
+            Self::Unavailable { retry_after, source, .. } => {
+                Self::Unavailable { retry_after, effect, source }
+            }
+            Self::StorageUnavailable { source, .. } => Self::StorageUnavailable { effect, source },
+            other => other,
+        }
     }
 
     /// Whether the same may work in a moment.
@@ -90,7 +147,7 @@ impl Failure {
             | Self::Contention(_)
             | Self::Overloaded { .. }
             | Self::Unavailable { .. }
-            | Self::StorageUnavailable(_) => true,
+            | Self::StorageUnavailable { .. } => true,
             Self::Invalid(_) | Self::RequestIdReused { .. } | Self::Internal(_) => false,
         }
     }
@@ -117,7 +174,7 @@ mod tests {
         let failures: [fn(&'static str) -> Failure; 4] = [
             |cause| Failure::contention(cause),
             |cause| Failure::unavailable(cause),
-            |cause| Failure::StorageUnavailable(cause.into()),
+            |cause| Failure::storage_unavailable(cause),
             |cause| Failure::internal(cause),
         ];
         for failure in failures {
@@ -125,5 +182,13 @@ mod tests {
             assert!(!failure.to_string().contains("10.0.0.7"), "{failure}");
             assert_eq!(chain(&failure), format!("{failure}: host 10.0.0.7 is down"));
         }
+    }
+
+    #[test]
+    fn a_failure_says_whether_something_changed() {
+        let none = Failure::unavailable("away").with_effect(Effect::None);
+        assert!(none.to_string().ends_with("this call changed nothing"), "{none}");
+        let unknown = Failure::storage_unavailable("full").with_effect(Effect::Unknown);
+        assert!(unknown.to_string().ends_with("is unknown"), "{unknown}");
     }
 }

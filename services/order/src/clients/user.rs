@@ -6,7 +6,7 @@ use api::user::v1::{GetUserRequest, SnapshotUsersRequest, SnapshotUsersResponse,
 use events::Head;
 use runtime::client::{Outcome, Peer, PeerChannel, RetryPolicy, classify, retry_unavailable};
 use tonic::{Status, Streaming};
-use types::{Failure, RETRY_AFTER, UserId};
+use types::{Effect, Failure, RETRY_AFTER, UserId};
 
 use crate::domain::Customer;
 use crate::error::{Error, Result};
@@ -113,8 +113,10 @@ fn failed(status: Status) -> Error {
         Outcome::DidNotHappen { retryable: false, .. } => Error::internal(status),
         Outcome::Unknown { retry_after } => {
             let retry_after = retry_after.unwrap_or(RETRY_AFTER);
-            Failure::Unavailable { retry_after, source: status.into() }.into()
+            Failure::Unavailable { retry_after, effect: Effect::None, source: status.into() }.into()
         }
-        Outcome::DidNotHappen { .. } | Outcome::Happened => Error::unavailable(status),
+        Outcome::DidNotHappen { .. } | Outcome::Happened => {
+            Error::unavailable(status).with_effect(Effect::None)
+        }
     }
 }

@@ -1,10 +1,17 @@
-//! Sorts the driver's errors, once: what a caller can act on, what a repeat may heal, what is a defect.
+//! Sorts the driver's errors, once, by the table in `failures`: what a caller can act on, what a repeat may heal, what is
+//! a defect.
+
+mod failures;
+
+use std::error::Error as _;
 
 use deadpool::managed::PoolError;
-
-use types::Failure;
+use sqlx::postgres::{PgDatabaseError, PgSeverity};
+use types::{Connection, Effect, Failure, Verdict};
 
 use crate::error::Error;
+
+pub use failures::FAILURES;
 
 /// The name of the constraint that a statement violated.
 pub(crate) fn violated(error: &Error) -> Option<&str> {
@@ -12,48 +19,62 @@ pub(crate) fn violated(error: &Error) -> Option<&str> {
     cause.downcast_ref::<sqlx::Error>()?.as_database_error()?.constraint()
 }
 
-impl From<sqlx::Error> for Error {
-    fn from(error: sqlx::Error) -> Self {
-        match &error {
-            sqlx::Error::Database(database) => {
-                let code = database.code().unwrap_or_default().into_owned();
-                by_sqlstate(&code, error).into()
+/// What a driver error means.
+pub(super) fn verdict(error: &sqlx::Error) -> Verdict {
+    match error {
+        sqlx::Error::Database(database) => {
+            let code = database.code().unwrap_or_default();
+            let verdict = FAILURES.verdict(&[&code, code.get(..2).unwrap_or_default()]);
+            let severity = database
+                .try_downcast_ref::<PgDatabaseError>()
+                .map_or(PgSeverity::Error, PgDatabaseError::severity);
+            match severity {
+                PgSeverity::Fatal | PgSeverity::Panic => verdict.on_new_connections(),
+                _ => verdict,
             }
-            // A closed or broken connection, in the middle of whatever was going on.
-            sqlx::Error::Io(_)
-            | sqlx::Error::Tls(_)
-            | sqlx::Error::Protocol(_)
-            | sqlx::Error::WorkerCrashed => Self::unavailable(error),
-            _ => Self::internal(error),
         }
+        sqlx::Error::Io(_) => FAILURES.verdict(&[failures::IO]),
+        sqlx::Error::Tls(_) => FAILURES.verdict(&[failures::TLS]),
+        sqlx::Error::Protocol(_) => FAILURES.verdict(&[failures::PROTOCOL]),
+        sqlx::Error::WorkerCrashed => FAILURES.verdict(&[failures::WORKER_CRASHED]),
+        _ => FAILURES.verdict(&[failures::OTHER]),
     }
 }
 
-fn by_sqlstate(code: &str, error: sqlx::Error) -> Failure {
-    match (code, code.get(..2).unwrap_or_default()) {
-        // Serialization failure, deadlock, lock timeout.
-        ("40001" | "40P01" | "55P03", _) => Failure::contention(error),
-        // Read-only transaction: a standby, or an operator's setting.
-        ("25006", _) => Failure::StorageUnavailable(error.into()),
-        // Statement timeout, idle in transaction too long, the server's own shutdown or start.
-        ("57014" | "25P03" | "57P01" | "57P02" | "57P03" | "57P05", _) => Failure::unavailable(error),
-        // 53: out of memory or connections, disk full; 58: I/O error.
-        ("53100", _) | (_, "58") => Failure::StorageUnavailable(error.into()),
-        (_, "08" | "53") => Failure::unavailable(error),
-        // Also a violated constraint: who expects one asks `violated`.
-        _ => Failure::internal(error),
+/// What becomes of the connection that met an error.
+pub(super) fn connection_after(error: &sqlx::Error) -> Connection {
+    verdict(error).connection
+}
+
+/// Whether a transaction that failed so, and was not committed, is tried again.
+pub(crate) fn is_tried_again(error: &Error) -> bool {
+    let Error::Failure(failure) = error else { return false };
+    if matches!(failure, Failure::Contention(_)) {
+        return true;
+    }
+    let cause = failure.source().and_then(|cause| cause.downcast_ref::<sqlx::Error>());
+    cause.is_some_and(|cause| verdict(cause).is_tried_again)
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        verdict(&error).failure(error).into()
     }
 }
 
 impl From<PoolError<Error>> for Error {
     fn from(error: PoolError<Error>) -> Self {
-        match error {
+        let error = match error {
+            // Whatever the server says to a new session, it is no statement of ours that was wrong.
+            PoolError::Backend(Self::Failure(Failure::Internal(cause))) => Self::unavailable(cause),
             PoolError::Backend(error) => error,
             PoolError::Timeout(_) => Self::unavailable("no connection to the database became free in time"),
             PoolError::Closed => Self::unavailable("the pool is closed: the service is shutting down"),
             PoolError::NoRuntimeSpecified | PoolError::PostCreateHook(_) => {
-                Self::internal("the pool is set up wrongly")
+                return Self::internal("the pool is set up wrongly");
             }
-        }
+        };
+        // There was no connection yet that anything could have been sent over.
+        error.with_effect(Effect::None)
     }
 }

@@ -31,6 +31,8 @@ mod transfers;
 mod tx;
 
 pub(crate) use book::{Audited, TrialBalance, TrialBalanceLine, Turn};
+pub use driver::FAILURES;
+pub(crate) use driver::is_tried_again;
 pub(crate) use order_funds::PaymentView;
 pub(crate) use placements::Placed;
 pub use pool::Use;

@@ -15,13 +15,13 @@ use std::time::{Duration, Instant};
 use deadpool::Runtime;
 use deadpool::managed::{Manager, Metrics, Object, Pool, QueueMode, RecycleError, RecycleResult};
 use secrecy::ExposeSecret as _;
-use sqlx::postgres::{
-    PgArguments, PgConnectOptions, PgConnection, PgDatabaseError, PgRow, PgSeverity, Postgres,
-};
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgRow, Postgres};
 use sqlx::query::Query;
 use sqlx::{ConnectOptions as _, FromRow};
 use tokio::time::timeout;
+use types::Connection as After;
 
+use super::driver::connection_after;
 use crate::config::PostgresConfig;
 use crate::error::{Error, Result};
 
@@ -141,7 +141,8 @@ pub(crate) struct Connection {
     session: Option<Object<Connector>>,
     in_flight: bool,
     in_transaction: bool,
-    broken: bool,
+    /// The worst that an error so far means for the session.
+    after: After,
     answers_within: Duration,
 }
 
@@ -152,7 +153,7 @@ impl Connection {
             session: Some(session),
             in_flight: false,
             in_transaction: false,
-            broken: false,
+            after: After::GoesOn,
             answers_within,
         }
     }
@@ -195,14 +196,14 @@ impl Connection {
         Ok(())
     }
 
-    /// Whether the session is known to be over.
+    /// Whether the session is over, or must not be used further.
     pub(super) fn is_broken(&self) -> bool {
-        self.broken
+        self.after != After::GoesOn
     }
 
     /// Whether it has a transaction open that can be rolled back.
     pub(super) fn has_open_transaction(&self) -> bool {
-        self.in_transaction && !self.in_flight && !self.broken
+        self.in_transaction && !self.in_flight && !self.is_broken()
     }
 
     /// Which server the session is with.
@@ -228,7 +229,7 @@ impl Connection {
     fn end<T>(&mut self, result: sqlx::Result<T>) -> Result<T> {
         self.in_flight = false;
         result.map_err(|error| {
-            self.broken |= ends_the_session(&error);
+            self.after = self.after.max(connection_after(&error));
             error.into()
         })
     }
@@ -244,25 +245,15 @@ async fn within<T>(limit: Duration, answer: impl Future<Output = sqlx::Result<T>
     }
 }
 
-/// Whether the session is over: the server said so, or its next answers could not be trusted.
-fn ends_the_session(error: &sqlx::Error) -> bool {
-    let severity = error
-        .as_database_error()
-        .and_then(|error| error.try_downcast_ref::<PgDatabaseError>())
-        .map(PgDatabaseError::severity);
-    severity != Some(PgSeverity::Error)
-}
-
 impl Drop for Connection {
     fn drop(&mut self) {
         let Some(session) = self.session.take() else { return };
-        if self.broken
+        if self.after == After::AllReplaced
             && let Some(pool) = Object::pool(&session)
         {
-            // A server that ended one session has most likely ended the idle ones too.
             pool.retain(|_, _| false);
         }
-        if self.in_flight || self.in_transaction || self.broken {
+        if self.in_flight || self.in_transaction || self.is_broken() {
             drop(Object::take(session));
         }
     }

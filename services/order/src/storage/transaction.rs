@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use types::{Backoff, Cause, Failure};
+use types::{Backoff, Effect};
 
+use super::driver::is_tried_again;
 use super::pool::Connection;
 use super::store::Store;
 use super::tx::{Finished, Returned, Tx};
@@ -27,6 +28,7 @@ impl Store {
 
     /// Does `work` in a transaction, and ends it as the work says: [`Tx::commit`] or [`Tx::abandon`]. An error rolls it
     /// back, and when concurrent changes got in the way all is done again, a few times, with jitter. `name` is for logs.
+    /// An error of the work says that nothing changed, since nothing was committed; only one of the commit may not know.
     ///
     /// ```
     /// # async fn answer(store: order_service::storage::Store, name: &'static str) -> order_service::Result<i32> {
@@ -43,7 +45,7 @@ impl Store {
     /// ```
     ///
     /// # Errors
-    /// Those of `work`, and of the commit; [`Failure::Contention`] when concurrent changes got in the way every time.
+    /// Those of `work`, and of the commit; [`types::Failure::Contention`] when concurrent changes got in the way every time.
     pub async fn transaction<T, F, Fut>(&self, name: &'static str, mut work: F) -> Result<T>
     where
         F: FnMut(Tx) -> Fut,
@@ -57,11 +59,11 @@ impl Store {
             let tx = Tx::new(connection, Arc::clone(&self.signals), name, Some(returned.clone()));
             let result = match work(tx).await {
                 Ok(finished) => finished.end().await,
-                Err(error) => Err(error),
+                Err(error) => Err(error.with_effect(Effect::None)),
             };
             returned.roll_back().await;
             match result {
-                Err(Error::Failure(Failure::Contention(cause))) => retries.pause(cause).await?,
+                Err(error) if is_tried_again(&error) => retries.pause(error).await?,
                 result => return result,
             }
         }
@@ -72,17 +74,17 @@ impl Store {
         let mut connection = self.read().await?;
         if let Err(error) = connection.begin().await {
             if !connection.is_broken() {
-                return Err(error);
+                return Err(error.with_effect(Effect::None));
             }
             drop(connection);
             connection = self.read().await?;
-            connection.begin().await?;
+            connection.begin().await.map_err(|error| error.with_effect(Effect::None))?;
         }
         Ok(connection)
     }
 }
 
-/// What to do when concurrent changes got in the way of something: again after a pause, but not for ever.
+/// What to do when something got in the way that may be gone in a moment: again after a pause, but not for ever.
 #[derive(Debug)]
 pub(crate) struct Retries {
     name: &'static str,
@@ -99,22 +101,18 @@ impl Retries {
     /// Waits until it is time to try again.
     ///
     /// # Errors
-    /// [`Failure::Contention`] when it was tried often enough.
-    pub(crate) async fn pause(&mut self, cause: Cause) -> Result<()> {
+    /// The error itself when it was tried often enough.
+    pub(crate) async fn pause(&mut self, error: Error) -> Result<()> {
         let name = self.name;
         tracing::debug!(
             name,
-            error = &*cause as &dyn std::error::Error,
-            "a concurrent change got in the way"
+            error = &error as &dyn std::error::Error,
+            "something got in the way; trying again"
         );
         self.left = self.left.saturating_sub(1);
         if self.left == 0 {
-            tracing::warn!(
-                name,
-                attempts = ATTEMPTS,
-                "gave up: concurrent changes got in the way every time"
-            );
-            return Err(Error::contention(cause));
+            tracing::warn!(name, attempts = ATTEMPTS, "gave up: something got in the way every time");
+            return Err(error);
         }
         tokio::time::sleep(self.backoff.next_delay()).await;
         Ok(())
@@ -132,12 +130,12 @@ mod tests {
         let (mut retries, begun) = (Retries::of("test"), Instant::now());
         let mut before = begun;
         for bound in [10, 20, 40, 80, 160] {
-            retries.pause("a deadlock".into()).await.unwrap();
+            retries.pause(Error::contention("a deadlock")).await.unwrap();
             assert!(before.elapsed() <= Duration::from_millis(bound + 1));
             before = Instant::now();
         }
         assert!(begun.elapsed() > Duration::ZERO);
-        let last = retries.pause("a deadlock".into()).await;
-        assert!(matches!(last, Err(Error::Failure(Failure::Contention(_)))), "{last:?}");
+        let last = retries.pause(Error::contention("a deadlock")).await;
+        assert!(matches!(last, Err(Error::Failure(types::Failure::Contention(_)))), "{last:?}");
     }
 }

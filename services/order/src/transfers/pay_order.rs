@@ -4,7 +4,7 @@
 //! One statement reads without a lock all that the decision needs, another writes if the order is still as it was read.
 //! Nothing waits between the two, so nobody holds the order's lock for longer than the second takes.
 
-use types::{Answer, Call, Failure, OrderId, UserId};
+use types::{Answer, Call, OrderId, UserId};
 
 use super::Coordinator;
 use super::messages::Origin;
@@ -13,8 +13,8 @@ use crate::domain::OrderRefused;
 use crate::domain::account::Account;
 use crate::domain::order_funds::OrderFunds;
 use crate::domain::transfer::{Kind, Reason, Transfer};
-use crate::error::{Error, Result};
-use crate::storage::{PaymentView, Retries};
+use crate::error::Result;
+use crate::storage::{PaymentView, Retries, is_tried_again};
 
 impl Coordinator {
     /// Pays an order of `customer_id`: starts the transfer, or joins the one that this request has started, and waits
@@ -28,7 +28,7 @@ impl Coordinator {
         let mut retries = Retries::of("pay_order");
         loop {
             match self.start_payment(call, customer_id, order_id).await {
-                Err(Error::Failure(Failure::Contention(source))) => retries.pause(source).await?,
+                Err(error) if is_tried_again(&error) => retries.pause(error).await?,
                 started => return self.ended(started?).await,
             }
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use runtime::deadline::Deadline;
 use tokio::time::Instant;
-use types::{Answer, TransferId};
+use types::{Answer, Effect, TransferId};
 
 use super::Coordinator;
 use super::start::Started;
@@ -38,7 +38,8 @@ impl Coordinator {
         loop {
             if !std::mem::take(&mut is_known) {
                 waiting.look();
-                let transfer = self.fetch(id).await?;
+                // The transfer has begun, so that the call has taken effect, whatever becomes of it.
+                let transfer = self.fetch(id).await.map_err(|error| error.with_effect(Effect::Unknown))?;
                 if transfer.state.is_final() {
                     return Ok(Answer { value: transfer, is_replay });
                 }

@@ -78,6 +78,12 @@ impl Harness {
     /// With more flags, and the time from this clock.
     pub(crate) async fn start_by(clock: Arc<dyn Clock>, flags: &[&str]) -> Self {
         let database = database().await;
+        let url = database.url().to_owned();
+        Self::start_on(database, &url, flags).await
+    }
+
+    /// With another URL of its database, such as one with another login.
+    pub(crate) async fn start_on(database: TestPostgres, url: &str, flags: &[&str]) -> Self {
         let peers = Peers::start().await;
         peers.audits.agree_with(database.url());
         let tokens = format!("user-service={PEER_TOKEN}");
@@ -89,7 +95,7 @@ impl Harness {
             "--service-tokens",
             &tokens,
             "--postgres-url",
-            database.url(),
+            url,
             "--redis-events-url",
             NO_REDIS,
             "--user-url",
@@ -127,6 +133,11 @@ impl Harness {
 
     pub(crate) fn nobody(&self) -> Caller {
         self.api.anyone()
+    }
+
+    /// Where the service is.
+    pub(crate) fn url(&self) -> String {
+        self.server.url()
     }
 
     /// A connection of the test's own, for looking at rows and holding locks.

@@ -11,6 +11,8 @@ mod connections;
 mod currencies;
 mod customers;
 mod experiments;
+mod failure_table;
+mod failures;
 mod harness;
 mod in_the_way;
 mod logged;

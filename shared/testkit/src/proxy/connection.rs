@@ -145,7 +145,10 @@ impl Connection {
         bytes: &[u8],
     ) -> Result<(Vec<u8>, Option<Then>)> {
         let mut dialogue = dialogue.lock().unwrap_or_else(PoisonError::into_inner);
-        let loss = self.line.switches.borrow().loss.clone();
+        let (loss, instead) = {
+            let switches = self.line.switches.borrow();
+            (switches.loss.clone(), switches.instead.clone())
+        };
         let mut passed = Vec::new();
         frames.push(bytes);
         while let Some(frame) = frames.next(|bytes| dialogue.answer_len(bytes))? {
@@ -154,7 +157,10 @@ impl Connection {
             if let Fate::Lose(then) = fate {
                 return Ok((passed, Some(then)));
             }
-            held.extend(frame);
+            match instead.as_ref().and_then(|instead| instead.of(&heard)) {
+                Some(answer) => held.extend(answer),
+                None => held.extend(frame),
+            }
             if fate == Fate::Pass {
                 passed.append(held);
             }

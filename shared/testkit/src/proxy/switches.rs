@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use super::dialogue::Heard;
 use super::loss::{Bites, Loss};
 
 /// Which way bytes go.
@@ -28,12 +29,36 @@ pub(super) struct Switches {
     pub(super) delay: Option<(Duration, Bites)>,
     pub(super) cut: Option<Arc<Cut>>,
     pub(super) loss: Option<Arc<Loss>>,
+    pub(super) instead: Option<Arc<Instead>>,
 }
 
 impl Switches {
     /// All off.
     pub(super) fn heal(&mut self) {
         *self = Self { resets: self.resets, heals: self.heals + 1, ..Self::default() };
+    }
+}
+
+/// Replaces what completes an answer.
+#[derive(Debug)]
+pub(super) struct Instead {
+    of: String,
+    answer: Vec<u8>,
+    pub(super) bites: Bites,
+}
+
+impl Instead {
+    pub(super) fn new(of: &str, answer: &str) -> Self {
+        Self { of: of.to_owned(), answer: answer.as_bytes().to_vec(), bites: Bites::default() }
+    }
+
+    /// What is sent for a frame that means this.
+    pub(super) fn of(&self, heard: &Heard) -> Option<&[u8]> {
+        let Heard::Done(work) = heard else { return None };
+        work.iter().any(|text| text.contains(&self.of)).then(|| {
+            self.bites.add();
+            &*self.answer
+        })
     }
 }
 
@@ -68,6 +93,16 @@ impl Cut {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_to_other_work_is_not_replaced() {
+        let instead = Instead::new("GET", "-OOM\r\n");
+        let done = |text: &str| Heard::Done(vec![text.into()]);
+        assert_eq!(instead.of(&done("GET key")), Some(&b"-OOM\r\n"[..]));
+        assert_eq!(instead.of(&done("PING")), None);
+        assert_eq!(instead.of(&Heard::Other), None);
+        assert_eq!(instead.bites.count(), 1);
+    }
 
     #[test]
     fn a_cut_counts_bytes_of_one_direction_and_bites_once() {

@@ -4,12 +4,12 @@
 //! order or changes nothing; then everything is read, and what was read decides, also why the order is refused.
 
 use auth::Person;
-use types::{Answer, Call, Failure, Keep};
+use types::{Answer, Call, Keep};
 
 use crate::app::App;
 use crate::domain::{Order, OrderOutcome, OrderRefused, Placement, Shortage, Wanted};
 use crate::error::{Error, Result};
-use crate::storage::{Placed, Retries};
+use crate::storage::{Placed, Retries, is_tried_again};
 
 /// How often the products are read again because others bought them in between.
 const ATTEMPTS: usize = 8;
@@ -58,8 +58,8 @@ impl App {
     async fn try_to_place(&self, order: &Order, call: &Call, retries: &mut Retries) -> Result<Placed> {
         let event = self.order_placed(order, call);
         match self.store.order_place(order, &event, call).await {
-            Err(Error::Failure(Failure::Contention(source))) => {
-                retries.pause(source).await?;
+            Err(error) if is_tried_again(&error) => {
+                retries.pause(error).await?;
                 Ok(Placed::Outdated)
             }
             placed => placed,

@@ -181,7 +181,7 @@ async fn where_a_full_audit_fails_what_is_new_is_audited_and_the_failure_is_told
     assert_eq!(ended.audit.unwrap().verdict(), Verdict::Conserved);
     assert_eq!(
         (failure.full, &*failure.description),
-        (true, "something that the call needs does not answer; whether it took effect is unknown")
+        (true, "something that the call needs does not answer; whether this call took effect is unknown")
     );
     assert!(failure.fail_time.is_some() && ended.age_duration.is_some());
 
