@@ -2,7 +2,7 @@
 //! each its form on the wire, `events` gets it as transient or permanent.
 
 use events::{EffectError, StoreError};
-use types::{Cause, Failure};
+use types::{Cause, Effect, Failure};
 
 use crate::domain::SessionRefused;
 
@@ -27,6 +27,14 @@ impl Error {
     /// A defect.
     pub(crate) fn internal(cause: impl Into<Cause>) -> Self {
         Failure::internal(cause).into()
+    }
+
+    /// The same error, of something that is known to have had this effect: see [`Failure::with_effect`].
+    pub(crate) fn with_effect(self, effect: Effect) -> Self {
+        match self {
+            Self::Failure(failure) => failure.with_effect(effect).into(),
+            refused => refused,
+        }
     }
 }
 

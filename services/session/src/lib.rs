@@ -20,4 +20,4 @@ pub use config::{
     Action, Command, Config, LISTEN, LoginConfig, MigrateConfig, PeerConfig, RedisConfig, SessionConfig,
 };
 pub use serve::{DOMAIN, SessionService, migrate};
-pub use storage::{Store, Tx};
+pub use storage::{FAILURES, Store, Tx};

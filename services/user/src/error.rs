@@ -2,7 +2,7 @@
 //! may meet. Each refusal is beside its noun in `domain/`, and its wire form in `grpc/`.
 
 use events::{EffectError, StoreError};
-use types::{Cause, Failure};
+use types::{Cause, Effect, Failure};
 
 use crate::domain::post::PostRefused;
 use crate::domain::user::UserRefused;
@@ -39,6 +39,14 @@ impl Error {
     /// A defect, or data that nobody could have written.
     pub(crate) fn internal(cause: impl Into<Cause>) -> Self {
         Failure::internal(cause).into()
+    }
+
+    /// The same error, of something that is known to have had this effect: see [`Failure::with_effect`].
+    pub(crate) fn with_effect(self, effect: Effect) -> Self {
+        match self {
+            Self::Failure(failure) => failure.with_effect(effect).into(),
+            refused => refused,
+        }
     }
 
     /// Something that is needed does not answer.

@@ -89,6 +89,7 @@ pub(crate) async fn watch(
             () = stop.cancelled() => break,
             () = tokio::time::sleep(INTERVAL) => {}
         }
+        crate::telemetry::tell_repeats();
     }
     report(&reporter, &services, ServingStatus::NotServing).await;
 }

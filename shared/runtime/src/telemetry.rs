@@ -4,9 +4,11 @@
 //! events carry it, and errors name it.
 
 mod json;
+mod repeats;
 mod trace;
 
 use std::io::IsTerminal as _;
+use std::sync::LazyLock;
 
 use anyhow::Context as _;
 use opentelemetry::KeyValue;
@@ -22,6 +24,7 @@ use tracing_subscriber::{Layer as _, Registry, fmt};
 
 use crate::config::{LogFormat, TelemetryConfig, redact_url};
 
+pub use repeats::{OncePerCause, Repeats};
 pub use trace::{continued, current_traceparent, set_parents, trace_id};
 pub(crate) use trace::{is_exporting, set_foreign_parent, set_parent};
 
@@ -29,6 +32,14 @@ pub(crate) use trace::{is_exporting, set_foreign_parent, set_parent};
 const QUIET: [&str; 6] = ["h2", "hyper", "hyper_util", "tonic", "tower", "opentelemetry"];
 /// The span of a background worker. It lives as long as the process, so it is in the log only.
 pub(crate) const WORKER: &str = "worker";
+
+/// What the log of this process repeats.
+static REPEATS: LazyLock<Repeats> = LazyLock::new(Repeats::default);
+
+/// Tells how often lines were left out whose cause is over. Called every second.
+pub(crate) fn tell_repeats() {
+    REPEATS.tell(false);
+}
 
 /// Exports the remaining spans when it is flushed.
 #[derive(Debug)]
@@ -38,6 +49,7 @@ pub struct Guard(Option<SdkTracerProvider>);
 impl Guard {
     /// Exports the last spans. It blocks inside, so it runs on the blocking pool.
     pub async fn flush(self) {
+        REPEATS.tell(true);
         let Some(provider) = self.0 else { return };
         let flushed = tokio::task::spawn_blocking(move || provider.shutdown()).await;
         if let Ok(Err(error)) = flushed {
@@ -75,12 +87,13 @@ pub fn init(name: &'static str, config: &TelemetryConfig) -> anyhow::Result<Guar
     let logs = match config.log_format {
         LogFormat::Json => fmt::layer()
             .fmt_fields(json::Fields)
-            .event_format(json::Event::new(name))
+            .event_format(REPEATS.format(json::Event::new(name)))
             .with_writer(std::io::stderr)
             .with_filter(filter)
             .boxed(),
         LogFormat::Human => fmt::layer()
             .with_ansi(std::io::stderr().is_terminal())
+            .map_event_format(|format| REPEATS.format(format))
             .with_writer(std::io::stderr)
             .with_filter(filter)
             .boxed(),

@@ -1,33 +1,65 @@
-//! What the Redis driver gives us, in this crate's own words: errors, replies of scripts, times.
+//! What the Redis driver gives us, in this crate's own words: errors, by the table in `failures`, replies of scripts,
+//! times.
 
+mod failures;
+
+use std::error::Error as _;
 use std::time::Duration;
 
-use redis::{ErrorKind, FromRedisValue, RedisError, ServerErrorKind, Value};
+use redis::{ErrorKind, FromRedisValue, RedisError, Value};
+use redis_connection::{SendError, error_word};
 use time::OffsetDateTime;
-use types::Failure;
+use types::{Connection, FailureKind, Verdict};
 
 use crate::error::{Error, Result};
 
-impl From<RedisError> for Error {
-    fn from(error: RedisError) -> Self {
-        let failure = match error.kind() {
-            ErrorKind::Io
-            | ErrorKind::ClusterConnectionNotFound
-            | ErrorKind::Server(
-                ServerErrorKind::BusyLoading
-                | ServerErrorKind::TryAgain
-                | ServerErrorKind::ClusterDown
-                | ServerErrorKind::MasterDown,
-            ) => Failure::unavailable(error),
-            ErrorKind::Server(ServerErrorKind::ReadOnly) => Failure::StorageUnavailable(error.into()),
-            _ => match error.code() {
-                Some("OOM" | "MISCONF" | "NOREPLICAS") => Failure::StorageUnavailable(error.into()),
-                // Another caller's slow command keeps Redis from running scripts.
-                Some("BUSY") => Failure::unavailable(error),
-                _ => Failure::internal(error),
-            },
-        };
-        failure.into()
+pub use failures::FAILURES;
+
+/// What an error of the driver means.
+fn verdict(error: &RedisError) -> Verdict {
+    FAILURES.verdict(&[&said(error)])
+}
+
+/// The word that Redis said, or the kind of the driver's own error.
+fn said(error: &RedisError) -> String {
+    if let Some(word) = error_word(error) {
+        return word;
+    }
+    let kind = match error.kind() {
+        ErrorKind::Io | ErrorKind::ClusterConnectionNotFound => failures::IO,
+        ErrorKind::AuthenticationFailed => failures::AUTHENTICATION,
+        ErrorKind::Parse => failures::PARSE,
+        ErrorKind::RESP3NotSupported => failures::RESP3,
+        _ => failures::OTHER,
+    };
+    kind.to_owned()
+}
+
+/// Whether the connection that heard this must be replaced.
+pub(super) fn is_over(error: &RedisError) -> bool {
+    verdict(error).connection != Connection::GoesOn
+}
+
+/// Whether Redis will not run a command for us, or does not know it.
+pub(super) fn is_forbidden(error: &Error) -> bool {
+    let Error::Failure(failure) = error else { return false };
+    let cause = failure.source().and_then(|cause| cause.downcast_ref::<RedisError>());
+    cause.is_some_and(|cause| [failures::NOPERM, failures::ERR].contains(&said(cause).as_str()))
+}
+
+impl From<SendError> for Error {
+    fn from(error: SendError) -> Self {
+        match error {
+            SendError::Failed(error) => verdict(&error).failure(error).into(),
+            // Whatever the server said to the set-up of a connection, it is no statement of ours that was wrong.
+            SendError::NotConnected(error) => {
+                let mut verdict = verdict(&error);
+                if verdict.kind == FailureKind::Internal {
+                    verdict = FAILURES.verdict(&[failures::NOT_CONNECTED]);
+                }
+                verdict.without_effect().failure(error).into()
+            }
+        }
     }
 }
 
@@ -56,4 +88,53 @@ pub(super) fn millis(duration: Duration) -> u64 {
 /// A time as Redis and the scripts have it: milliseconds since 1970.
 pub(super) fn time_of(millis: i64) -> Result<OffsetDateTime> {
     OffsetDateTime::from_unix_timestamp_nanos(i128::from(millis) * 1_000_000).map_err(Error::internal)
+}
+
+#[cfg(test)]
+mod tests {
+    use types::{Effect, Failure};
+
+    use super::*;
+
+    #[test]
+    fn each_row_is_there_once_and_what_the_driver_itself_says_is_among_them() {
+        assert_eq!(FAILURES.repeated(), [""; 0]);
+        for said in [
+            failures::NOT_CONNECTED,
+            failures::IO,
+            failures::AUTHENTICATION,
+            failures::PARSE,
+            failures::RESP3,
+            failures::OTHER,
+        ] {
+            assert!(FAILURES.row(said).is_some(), "{said}");
+        }
+    }
+
+    #[test]
+    fn what_was_not_sent_has_no_effect_and_is_no_defect() {
+        for row in FAILURES.rows {
+            let error = redis::make_extension_error(row.said.to_owned(), None);
+            let error = Error::from(SendError::NotConnected(error));
+            let Error::Failure(failure) = &error else { panic!("{error:?}") };
+            let is_right = matches!(
+                failure,
+                Failure::Unavailable { effect: Effect::None, .. }
+                    | Failure::StorageUnavailable { effect: Effect::None, .. }
+            );
+            assert!(is_right, "{}: {error:?}", row.said);
+        }
+    }
+
+    #[test]
+    fn a_word_decides_wherever_the_driver_keeps_it() {
+        for row in FAILURES.rows.iter().filter(|row| !row.said.starts_with("driver")) {
+            let error = redis::make_extension_error(row.said.to_owned(), Some("for a test".to_owned()));
+            assert_eq!(said(&error), row.said);
+            assert_eq!(is_over(&error), row.verdict.connection != Connection::GoesOn);
+            let is_defect =
+                matches!(Error::from(SendError::Failed(error)), Error::Failure(Failure::Internal(_)));
+            assert_eq!(is_defect, row.verdict.kind == FailureKind::Internal, "{}", row.said);
+        }
+    }
 }

@@ -22,6 +22,7 @@ mod store;
 mod tx;
 
 pub(crate) use backbone::Appended;
+pub use driver::FAILURES;
 pub(crate) use sessions::{CreateReply, RefreshReply, Tokens};
 pub use store::Store;
 pub(crate) use store::StoreOptions;

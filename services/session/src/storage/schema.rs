@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 
 use redis::InfoDict;
-use types::Failure;
 
+use super::driver::is_forbidden;
 use super::{Store, keys, scripts};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// The layout that this version reads and writes.
 const VERSION: u32 = 1;
@@ -31,8 +31,9 @@ impl Store {
         ask.arg("GET").arg(&SETTINGS.map(|(name, _)| name));
         let settings: HashMap<String, String> = match self.redis.run(&ask).await {
             Ok(settings) => settings,
-            Err(Error::Failure(Failure::Internal(source))) => {
-                unfit.push(format!("its settings cannot be checked: {source}; allow `+config|get`"));
+            Err(error) if is_forbidden(&error) => {
+                let why = types::chain(&error);
+                unfit.push(format!("its settings cannot be checked: {why}; allow `+config|get`"));
                 return Ok(unfit);
             }
             Err(error) => return Err(error),

@@ -5,6 +5,8 @@
 
 mod cluster;
 mod events;
+mod failure_table;
+mod failures;
 mod harness;
 mod log;
 mod peer;

@@ -1,14 +1,20 @@
-//! Every call of the driver goes through [`bounded`]: it has an end, and its failure is classified here, once.
+//! Every call of the driver goes through [`bounded`]: it has an end, and its failure is classified here, once, by the
+//! table in `failures`.
 
+mod failures;
+
+use std::error::Error as _;
 use std::future::IntoFuture;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use mongodb::error::{Error as DriverError, ErrorKind, TRANSIENT_TRANSACTION_ERROR, WriteFailure};
 use tokio::time::timeout;
-use types::Failure;
+use types::{Failure, Verdict};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
+
+pub use failures::FAILURES;
 
 /// The longest that one exchange with the server may take. A paused server answers nothing at all, so the
 /// server's own limits are not enough. Longer than a transaction lives whose client died: what waits for its locks,
@@ -18,13 +24,6 @@ pub(crate) const OPERATION_TIME: Duration = Duration::from_secs(4);
 pub(crate) const SERVER_TIME: Duration = Duration::from_secs(2);
 
 pub(super) const DUPLICATE_KEY: i32 = 11_000;
-const WRITE_CONFLICT: i32 = 112;
-const NO_SUCH_TRANSACTION: i32 = 251;
-const LOCK_TIMEOUT: i32 = 24;
-const OUT_OF_DISK_SPACE: i32 = 14_031;
-/// The server goes away, steps down, or was interrupted while doing so; and the time limits.
-const AWAY: [i32; 16] =
-    [6, 7, 50, 89, 91, 134, 189, 202, 262, 290, 9001, 10_107, 11_600, 11_602, 13_435, 13_436];
 
 /// Runs an exchange with the server.
 ///
@@ -62,21 +61,56 @@ where
 
 /// What a driver error means to us.
 pub(crate) fn classify(error: DriverError) -> Failure {
-    let code = code(&error);
-    match (&*error.kind, code) {
-        (_, Some(WRITE_CONFLICT | NO_SUCH_TRANSACTION | LOCK_TIMEOUT)) => Failure::contention(error),
-        (_, Some(OUT_OF_DISK_SPACE)) => Failure::StorageUnavailable(error.into()),
-        (_, Some(code)) if AWAY.contains(&code) => Failure::unavailable(error),
-        (
-            ErrorKind::Io(_)
-            | ErrorKind::ServerSelection { .. }
-            | ErrorKind::ConnectionPoolCleared { .. }
-            | ErrorKind::DnsResolve { .. },
-            _,
-        ) => Failure::unavailable(error),
-        _ if error.contains_label(TRANSIENT_TRANSACTION_ERROR) => Failure::contention(error),
-        _ => Failure::internal(error),
+    verdict(&error).failure(error)
+}
+
+/// What a driver error means in answer to a commit. Without the label that the transaction can be done again, a server
+/// that does not know it may have committed it at an earlier try.
+pub(super) fn classify_commit(error: DriverError) -> Failure {
+    let is_unknown = code(&error) == Some(failures::NO_SUCH_TRANSACTION)
+        && !error.contains_label(TRANSIENT_TRANSACTION_ERROR);
+    if is_unknown {
+        FAILURES.verdict(&[failures::COMMIT_WITHOUT_TRANSACTION]).failure(error)
+    } else {
+        classify(error)
     }
+}
+
+/// Whether a transaction that failed so, and was not committed, is tried again.
+pub(super) fn is_tried_again(error: &Error) -> bool {
+    let Error::Failure(failure) = error else { return false };
+    if matches!(failure, Failure::Contention(_)) {
+        return true;
+    }
+    let cause = failure.source().and_then(|cause| cause.downcast_ref::<DriverError>());
+    cause.is_some_and(|cause| verdict(cause).is_tried_again)
+}
+
+fn verdict(error: &DriverError) -> Verdict {
+    let code = code(error).map(|code| code.to_string());
+    let labels = failures::LABELS.into_iter().filter(|label| error.contains_label(label));
+    let said: Vec<&str> = code.as_deref().into_iter().chain(kind(error)).chain(labels).collect();
+    FAILURES.verdict(&said)
+}
+
+/// The kind of an error that the driver has made itself; `None` for one of the server's.
+fn kind(error: &DriverError) -> Option<&'static str> {
+    Some(match &*error.kind {
+        ErrorKind::Command(_) | ErrorKind::Write(_) | ErrorKind::InsertMany(_) | ErrorKind::BulkWrite(_) => {
+            // What failed as a whole is the source.
+            return source(error).and_then(kind);
+        }
+        ErrorKind::Io(_) => failures::IO,
+        ErrorKind::ServerSelection { .. } => failures::SERVER_SELECTION,
+        ErrorKind::ConnectionPoolCleared { .. } => failures::POOL_CLEARED,
+        ErrorKind::DnsResolve { .. } => failures::DNS_RESOLVE,
+        ErrorKind::Authentication { .. } => failures::AUTHENTICATION,
+        ErrorKind::InvalidTlsConfig { .. } => failures::TLS_CONFIG,
+        ErrorKind::InvalidResponse { .. } => failures::INVALID_RESPONSE,
+        ErrorKind::IncompatibleServer { .. } | ErrorKind::SessionsNotSupported => failures::INCOMPATIBLE,
+        ErrorKind::Shutdown => failures::SHUTDOWN,
+        _ => failures::OTHER,
+    })
 }
 
 /// Whether a unique index refused a write. It ends the transaction that the write was in.
@@ -103,11 +137,50 @@ pub(crate) fn code(error: &DriverError) -> Option<i32> {
             .map(|error| error.code)
             .next()
             .or_else(|| bulk.write_concern_errors.first().map(|error| error.code))
-            .or_else(|| source_code(error)),
+            .or_else(|| source(error).and_then(code)),
         _ => None,
     }
 }
 
-fn source_code(error: &DriverError) -> Option<i32> {
-    std::error::Error::source(error)?.downcast_ref::<DriverError>().and_then(code)
+fn source(error: &DriverError) -> Option<&DriverError> {
+    error.source()?.downcast_ref::<DriverError>()
+}
+
+#[cfg(test)]
+mod tests {
+    use types::{Effect, FailureKind};
+
+    use super::*;
+
+    #[test]
+    fn each_row_is_there_once_and_contention_is_tried_again() {
+        assert_eq!(FAILURES.repeated(), [""; 0]);
+        for row in FAILURES.rows {
+            let is_contention = row.verdict.kind == FailureKind::Contention;
+            assert!(row.verdict.is_tried_again || !is_contention, "{}", row.said);
+            assert!(!is_contention || row.verdict.effect == Effect::None, "{}", row.said);
+        }
+    }
+
+    #[test]
+    fn what_the_driver_itself_says_has_a_row() {
+        for said in [
+            failures::IO,
+            failures::SERVER_SELECTION,
+            failures::POOL_CLEARED,
+            failures::DNS_RESOLVE,
+            failures::AUTHENTICATION,
+            failures::TLS_CONFIG,
+            failures::INVALID_RESPONSE,
+            failures::INCOMPATIBLE,
+            failures::SHUTDOWN,
+            failures::OTHER,
+            failures::COMMIT_WITHOUT_TRANSACTION,
+        ]
+        .into_iter()
+        .chain(failures::LABELS)
+        {
+            assert!(FAILURES.row(said).is_some(), "{said}");
+        }
+    }
 }

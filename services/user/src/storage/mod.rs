@@ -25,6 +25,7 @@ mod writes;
 pub use backbone::STREAM;
 pub use book::Participant;
 pub(crate) use book::{HoldEvent, HoldHistory, StoredHold};
+pub use driver::FAILURES;
 pub(crate) use driver::{SERVER_TIME, bounded};
 pub use migrations::{Applied, Schema};
 pub(crate) use requests::Outcome;

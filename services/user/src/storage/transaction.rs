@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout_at};
-use types::Failure;
+use types::{Effect, Failure};
 
+use super::driver::is_tried_again;
 use super::{Store, Tx};
 use crate::error::{Error, Result};
 
@@ -92,7 +93,7 @@ impl Store {
         fault::point!("business.beginning", name);
         let tx = match self.begin(name).await {
             Ok(tx) => tx,
-            Err(error) => return Attempt::NothingDone(error),
+            Err(error) => return Attempt::without_commit(error),
         };
         // Work that fails drops the transaction; its session is rolled back here, before the next try.
         let session = tx.session_shared();
@@ -122,11 +123,12 @@ impl Store {
                 tx.rollback().await;
                 Attempt::Over(Ok(value))
             }
-            // Whoever does not answer would not answer an abort: that is left to the driver.
-            Err(error @ Error::Failure(Failure::Unavailable { .. })) => Attempt::NothingDone(error),
             Err(error) => {
-                session.abort().await;
-                if error.is_contention() { Attempt::NothingDone(error) } else { Attempt::Over(Err(error)) }
+                // Whoever does not answer would not answer an abort: that is left to the driver.
+                if !matches!(error, Error::Failure(Failure::Unavailable { .. })) {
+                    session.abort().await;
+                }
+                Attempt::without_commit(error)
             }
         }
     }
@@ -138,6 +140,14 @@ enum Attempt<T> {
     Over(Result<T>),
     /// Nothing was committed, and the same may work in a moment.
     NothingDone(Error),
+}
+
+impl<T> Attempt<T> {
+    /// What failed before anything was committed.
+    fn without_commit(error: Error) -> Self {
+        let error = error.with_effect(Effect::None);
+        if is_tried_again(&error) { Self::NothingDone(error) } else { Self::Over(Err(error)) }
+    }
 }
 
 /// Full jitter over the growth that MongoDB's drivers agree on.

@@ -10,8 +10,9 @@ use mongodb::options::{InsertOneModel, ReadConcern, ReplaceOneModel, UpdateOneMo
 use mongodb::{ClientSession, Collection, Namespace};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::{Instant, sleep};
+use types::Effect;
 
-use super::driver::{bounded, bounded_raw, classify, within};
+use super::driver::{bounded, bounded_raw, classify_commit, within};
 use super::store::{Store, durable};
 use super::writes::{OnDuplicate, Writes, conflict};
 use crate::error::{Error, Result};
@@ -158,8 +159,11 @@ impl Tx {
             };
             let unknown = error.contains_label(UNKNOWN_TRANSACTION_COMMIT_RESULT)
                 || (is_silence(&error) && !error.contains_label(TRANSIENT_TRANSACTION_ERROR));
-            if !unknown || Instant::now() >= give_up {
-                return Err(classify(error).into());
+            if !unknown {
+                return Err(classify_commit(error).into());
+            }
+            if Instant::now() >= give_up {
+                return Err(classify_commit(error).with_effect(Effect::Unknown).into());
             }
             sleep(COMMIT_PAUSE).await;
         }

@@ -7,6 +7,8 @@ mod conformance;
 mod documents;
 mod experiments;
 mod expiry;
+mod failure_table;
+mod failures;
 mod faults;
 mod harness;
 mod order_stream;

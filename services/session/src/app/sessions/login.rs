@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tracing::Instrument as _;
-use types::{Failure, Source};
+use types::{Effect, Failure, Source};
 
 use crate::admission::Admitted;
 use crate::app::{App, headers};
@@ -58,7 +58,8 @@ impl App {
         };
         // The throttle notes the success while the session is made, so both take the time of one exchange with Redis.
         let (created, noted) = tokio::join!(self.create(known, &login), check);
-        noted.map_err(Error::internal)??;
+        // The session may have been made meanwhile.
+        noted.map_err(Error::internal)?.map_err(|error| error.with_effect(Effect::Unknown))?;
         let mut created = created?;
         for _ in 1..CHECKS_MAX {
             if created.is_some() {

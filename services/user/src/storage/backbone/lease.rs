@@ -11,16 +11,18 @@ use bson::{Document, doc};
 use events::{Lease, Position};
 use mongodb::options::ReturnDocument;
 use serde::{Deserialize, Serialize};
-use types::{EventId, Failure};
+use types::EventId;
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
-use crate::storage::driver::{bounded, bounded_raw, classify, is_duplicate_key};
+use crate::storage::driver::{bounded, bounded_raw, classify, code, is_duplicate_key};
 use crate::storage::{SERVER_TIME, Store};
 
 /// The stream of this service. There is one; the outbox would need its name once there are more.
 pub const STREAM: &str = "user";
 pub(super) const LEASES: &str = "outbox_lease";
+/// `Unauthorized` and `CommandNotFound`: what a server says that will not show the replica set's configuration.
+const REFUSES_CONFIG: [i32; 2] = [13, 59];
 pub(in crate::storage) const CONSUMERS: &str = "outbox_consumer";
 
 /// A stream: who stamps it, and how far it is.
@@ -173,15 +175,15 @@ async fn server_identity(store: &Store) -> Result<String> {
                 return Ok(id.to_hex());
             }
         }
-        Err(error) => match classify(error) {
-            Failure::Internal(error) => TOLD.call_once(|| {
+        Err(error) if code(&error).is_some_and(|code| REFUSES_CONFIG.contains(&code)) => {
+            TOLD.call_once(|| {
                 tracing::warn!(
-                    error = error.as_ref(),
+                    error = &error as &dyn std::error::Error,
                     "the replica set's id cannot be read; its name has to do"
                 );
-            }),
-            failure => return Err(failure.into()),
-        },
+            });
+        }
+        Err(error) => return Err(classify(error).into()),
     }
     let hello = bounded(admin.run_command(doc! { "hello": 1 })).await?;
     let name = hello.get_str("setName").map_err(|_| Error::internal("MongoDB is not a replica set"))?;
