@@ -27,6 +27,10 @@ pub struct ServerConfig {
     /// Single-threaded runtimes, each with a listener of its own; by default one for each CPU that the process may use.
     #[arg(long, env = "THREADS", default_value_t = parse::cpus(), value_parser = parse::threads)]
     pub threads: usize,
+    /// Processes of this service that share its database. The start warns when so many may need more connections than the
+    /// database allows.
+    #[arg(long, env = "REPLICAS", default_value_t = 3, value_parser = parse::at_least_one)]
+    pub replicas: usize,
     /// Longest time for a call that is not a stream; a client may ask for less.
     #[arg(long, env = "REQUEST_DEADLINE", default_value = "5s", value_parser = time_span)]
     #[serde(serialize_with = "human")]

@@ -1,5 +1,6 @@
 //! What every binary needs and nobody should write twice: configuration, telemetry, the server with its
-//! limits and its error contract, what every handler does, health, shutdown, calls to peers, retries.
+//! limits and its error contract, what every handler does, health, shutdown, connections to databases, calls to
+//! peers, retries.
 //!
 //! A service hands over routes, an [`auth::AuthLayer`] and a readiness probe ([`server::Service`]) and gets
 //! one single-threaded tokio runtime a core ([`server::run`]). It decides nothing about any domain.
@@ -7,6 +8,7 @@
 pub mod binary;
 pub mod client;
 pub mod config;
+pub mod connections;
 pub mod deadline;
 pub mod health;
 pub mod retry;

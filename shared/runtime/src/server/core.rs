@@ -36,6 +36,8 @@ pub(super) struct Stages {
     pub(super) shutdown: CancellationToken,
     /// No call is left.
     pub(super) workers_stop: CancellationToken,
+    /// No worker is left on any core: nobody uses a connection that answers on another core's runtime.
+    pub(super) over: CancellationToken,
     /// A background worker panicked.
     pub(super) failed: CancellationToken,
 }
@@ -50,6 +52,12 @@ impl Core {
             tracker: TaskTracker::new(),
             stages,
         }
+    }
+
+    /// One of so many, for tests of what cores share.
+    #[cfg(test)]
+    pub(crate) fn of(index: usize, count: usize) -> Self {
+        Self::new(index, count, Stages::default())
     }
 
     /// Whether it is the one that the workers of the process run on.

@@ -69,7 +69,9 @@ enum Report {
     Started,
     /// Its calls are over.
     Drained,
-    /// Its workers are over too, or it failed.
+    /// Its workers are over too.
+    Stopped,
+    /// It is gone, or failed.
     Ended(anyhow::Result<()>),
 }
 
@@ -100,7 +102,7 @@ where
         start,
     });
     let count = sockets.len();
-    let (reports, mut inbox) = mpsc::channel(3 * count);
+    let (reports, mut inbox) = mpsc::channel(4 * count);
     for (index, socket) in sockets.into_iter().enumerate() {
         let (plan, reports) = (Arc::clone(&plan), reports.clone());
         let core = move || {
@@ -133,7 +135,7 @@ async fn conclude(
     Cores { address, count }: Cores,
 ) -> anyhow::Result<()> {
     let mut result = Ok(());
-    let (mut started, mut drained, mut ended) = (0, 0, 0);
+    let (mut started, mut drained, mut stopped, mut ended) = (0, 0, 0, 0);
     let mut shutdown_at: Option<Instant> = None;
     while ended < count {
         let stopping = shutdown_at.is_some();
@@ -170,11 +172,13 @@ async fn conclude(
                     }
                 }
                 Some(Report::Drained) => drained += 1,
+                Some(Report::Stopped) => stopped += 1,
                 Some(Report::Ended(core)) => {
                     ended += 1;
-                    // A core that failed on its way leaves nothing to drain.
+                    // A core that failed on its way leaves nothing to drain or to stop.
                     if let Err(error) = core {
                         drained += 1;
+                        stopped += 1;
                         result = result.and(Err(error));
                     }
                     stages.stopping.cancel();
@@ -185,6 +189,9 @@ async fn conclude(
         }
         if drained >= count {
             stages.workers_stop.cancel();
+        }
+        if stopped >= count {
+            stages.over.cancel();
         }
     }
     tracing::info!("stopped");
@@ -210,6 +217,7 @@ where
         };
         let Some(service) = started else {
             let _nobody_left = reports.send(Report::Drained).await;
+            let _nobody_left = reports.send(Report::Stopped).await;
             return Ok(());
         };
         let prepared = prepare(core, service, Arc::clone(&plan.config), plan.domain, Arc::clone(&plan.limits))?;
@@ -230,6 +238,9 @@ where
         let _nobody_left = reports.send(Report::Drained).await;
         core.workers_stop.cancelled().await;
         prepared.stop_workers(core).await;
+        let _nobody_left = reports.send(Report::Stopped).await;
+        // Other cores may still use what answers on this core's runtime.
+        plan.stages.over.cancelled().await;
         Ok(())
     })
 }
