@@ -1,6 +1,7 @@
 //! Starts and stops real databases and services, for tests and for `cargo xtask`. There are no mocks.
 //!
-//! - A test of one service asks for a database of its own: [`TestPostgres`], [`TestMongo`], [`TestRedis`].
+//! - A test of one service asks for a database of its own: [`TestPostgres`], also through a [`PgBouncer`], [`TestMongo`],
+//!   [`TestRedis`].
 //! - A run of everything starts [`Databases`], or a [`Stack`] with the services too, in a [`State`] folder; each
 //!   [`Process`] can be killed, paused, resumed and started again.
 //! - [`proxy`] puts faults between them.
@@ -23,6 +24,7 @@ mod launch;
 mod logs;
 mod mongo;
 mod mongo_admin;
+mod pgbouncer;
 pub mod pid_file;
 mod ports;
 mod postgres;
@@ -58,6 +60,7 @@ pub use logs::{Log, LogMark};
 pub use mongo::{Documents, Mongo, MongoKind};
 pub use mongo_admin::MongoAdmin;
 pub use nix::sys::signal::Signal;
+pub use pgbouncer::{PgBouncer, PgBouncerEngine, Settings as PoolerSettings};
 pub use ports::{Port, ReservedPort};
 pub use postgres::{Dump, Postgres, PostgresEngine};
 pub use process::Process;

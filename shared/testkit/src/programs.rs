@@ -19,8 +19,9 @@ pub const POSTGRES_AT_LEAST: u32 = 15;
 pub const REDIS_AT_LEAST: u32 = 7;
 
 /// The programs that run in a state folder.
-const STARTED: [&str; 8] = [
+const STARTED: [&str; 9] = [
     "postgres",
+    "pgbouncer",
     "redis-server",
     "mongod",
     "secantusd-rs",
@@ -101,6 +102,16 @@ pub fn psql() -> Result<PathBuf> {
     // Debian's `psql` on the path is a script that chooses a server of the machine.
     let beside = postgres_bin().ok().map(|bin| bin.join("psql")).filter(|path| is_program(path));
     beside.or_else(|| on_path("psql")).with_context(|| format!("no psql on this machine; {HINT}"))
+}
+
+/// PgBouncer. Debian keeps it where only root looks for programs.
+///
+/// # Errors
+/// When there is none.
+pub fn pgbouncer() -> Result<PathBuf> {
+    on_path("pgbouncer")
+        .or_else(|| Some(PathBuf::from("/usr/sbin/pgbouncer")).filter(|path| is_program(path)))
+        .with_context(|| format!("no pgbouncer on this machine; {HINT}"))
 }
 
 /// The Redis server.

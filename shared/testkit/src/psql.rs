@@ -41,6 +41,21 @@ impl PostgresAdmin {
         &self.password
     }
 
+    /// The same at another address, `host:port`.
+    pub(crate) fn at(&self, address: &str) -> Self {
+        Self { address: address.to_owned(), ..self.clone() }
+    }
+
+    /// Host and port.
+    pub(crate) fn place(&self) -> (&str, &str) {
+        self.address.rsplit_once(':').unwrap_or((&self.address, "5432"))
+    }
+
+    /// The login, as a line of PgBouncer's `auth_file`.
+    pub(crate) fn as_users_file(&self) -> String {
+        format!("{} {}\n", quoted(&self.user), quoted(&self.password))
+    }
+
     /// The URL of one of its databases, password included.
     #[must_use]
     pub fn url(&self, database: &str) -> String {
@@ -208,6 +223,9 @@ mod tests {
             PostgresAdmin::new("postgres://app:s3cret@127.0.0.1:55432/postgres?sslmode=disable").unwrap();
         assert_eq!(admin.url("t_1"), "postgres://app:s3cret@127.0.0.1:55432/t_1");
         assert!(PostgresAdmin::new("127.0.0.1:55432").is_err());
+        assert_eq!(admin.place(), ("127.0.0.1", "55432"));
+        assert_eq!(admin.at("other:1").url("t_1"), "postgres://app:s3cret@other:1/t_1");
+        assert_eq!(admin.as_users_file(), "\"app\" \"s3cret\"\n");
         assert_eq!(quoted("a\"b"), "\"a\"\"b\"");
     }
 }

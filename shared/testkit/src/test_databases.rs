@@ -4,6 +4,7 @@ use anyhow::{Context, Result, ensure};
 use uuid::Uuid;
 
 use crate::mongo_admin::MongoAdmin;
+use crate::pgbouncer::Settings;
 use crate::psql::PostgresAdmin;
 use crate::redis_admin::RedisAdmin;
 use crate::test_servers::TestServers;
@@ -64,6 +65,14 @@ impl TestPostgres {
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Its URL through a pooler, password included.
+    ///
+    /// # Errors
+    /// When PgBouncer is not available.
+    pub async fn url_through_pooler(&self, settings: Settings) -> Result<String> {
+        Ok(TestServers::get().pgbouncer(settings).await?.url(&self.name))
     }
 
     /// Its name.

@@ -15,6 +15,7 @@ use crate::env;
 use crate::launch::Lifetime;
 use crate::mongo::Mongo;
 use crate::mongo_admin::MongoAdmin;
+use crate::pgbouncer::{PgBouncer, Settings};
 use crate::ports::Port;
 use crate::postgres::Postgres;
 use crate::psql::PostgresAdmin;
@@ -36,6 +37,8 @@ pub const REDIS_EVENTS_URL: &str = "TRISTORE_TEST_REDIS_EVENTS_URL";
 pub struct TestServers {
     state: OnceCell<Arc<State>>,
     postgres: OnceCell<(PostgresAdmin, Option<Postgres>)>,
+    pgbouncer: OnceCell<PgBouncer>,
+    pgbouncer_ignoring: OnceCell<PgBouncer>,
     mongo: OnceCell<(MongoAdmin, Option<Mongo>)>,
     redis_session: OnceCell<(RedisAdmin, Option<Redis>)>,
     redis_events: OnceCell<(RedisAdmin, Option<Redis>)>,
@@ -47,6 +50,8 @@ impl TestServers {
         static SERVERS: TestServers = TestServers {
             state: OnceCell::const_new(),
             postgres: OnceCell::const_new(),
+            pgbouncer: OnceCell::const_new(),
+            pgbouncer_ignoring: OnceCell::const_new(),
             mongo: OnceCell::const_new(),
             redis_session: OnceCell::const_new(),
             redis_events: OnceCell::const_new(),
@@ -67,6 +72,22 @@ impl TestServers {
             anyhow::Ok((server.admin().clone(), Some(server)))
         };
         Ok(&self.postgres.get_or_try_init(start).await.context("tests need PostgreSQL")?.0)
+    }
+
+    /// A pooler before PostgreSQL. Each test process has its own.
+    ///
+    /// # Errors
+    /// When it is not available, or PostgreSQL is not.
+    pub async fn pgbouncer(&self, settings: Settings) -> Result<&PgBouncer> {
+        let cell = match settings {
+            Settings::Refused => &self.pgbouncer,
+            Settings::Ignored => &self.pgbouncer_ignoring,
+        };
+        let start = async || {
+            let (state, admin) = (self.state().await?, self.postgres().await?);
+            PgBouncer::start(state, admin, settings, Port::Free, Lifetime::WithParent).await
+        };
+        cell.get_or_try_init(start).await.context("tests need PgBouncer")
     }
 
     /// MongoDB.

@@ -103,6 +103,7 @@ pub(crate) fn servers() -> Vec<Finding> {
     vec![
         finding("PostgreSQL", postgres()),
         finding("psql", by_hand("psql")),
+        finding("PgBouncer", programs::pgbouncer().and_then(|path| version(&path, "--version"))),
         finding("Redis", redis()),
         finding("MongoDB", mongo()),
     ]

@@ -17,7 +17,7 @@ pub(crate) use cached::python_has;
 /// Installs the databases and the tools for checks and calls by hand, unless they are installed already.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Only what `up` and `test` need: PostgreSQL, Redis and MongoDB.
+    /// Only what `up` and `test` need: PostgreSQL, PgBouncer, Redis and MongoDB.
     #[arg(long)]
     only_servers: bool,
 }
@@ -48,6 +48,9 @@ pub(crate) async fn ensure_servers() -> Result<()> {
     let mut packages = Vec::new();
     if missing.iter().any(|&name| name == "PostgreSQL" || name == "psql") {
         packages.extend(["postgresql", "postgresql-client"]);
+    }
+    if missing.contains(&"PgBouncer") {
+        packages.push("pgbouncer");
     }
     if missing.contains(&"Redis") {
         packages.push("redis-server");

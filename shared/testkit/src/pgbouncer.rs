@@ -1,0 +1,121 @@
+//! PgBouncer before a PostgreSQL server, in transaction mode: after each transaction a client's session of the server's
+//! goes to whoever comes next.
+
+use anyhow::{Result, ensure};
+use nix::sys::signal::Signal;
+use tokio::net::TcpStream;
+
+use crate::account::{Account, private_file, private_folder};
+use crate::launch::{Launch, Lifetime};
+use crate::ports::Port;
+use crate::programs;
+use crate::psql::PostgresAdmin;
+use crate::server::{Engine, Server};
+use crate::state::State;
+
+/// What a pooler does with settings that a client asks for and that it does not follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settings {
+    /// Refuses the connection, as PgBouncer does unless told otherwise.
+    Refused,
+    /// Takes no notice of them.
+    Ignored,
+}
+
+impl Settings {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Refused => "pgbouncer",
+            Self::Ignored => "pgbouncer-ignoring",
+        }
+    }
+}
+
+/// A running PgBouncer of our own.
+pub type PgBouncer = Server<PgBouncerEngine>;
+
+/// PgBouncer.
+#[derive(Debug)]
+pub struct PgBouncerEngine;
+
+impl Engine for PgBouncerEngine {
+    /// The databases behind it, through it.
+    type Admin = PostgresAdmin;
+    const NAME: &str = "PgBouncer";
+    const STOP: Signal = Signal::SIGTERM;
+
+    async fn answers(server: &PgBouncer) -> Result<()> {
+        ensure!(server.process.is_alive(), "it ended: {:?}", server.process.exit_status());
+        TcpStream::connect(("127.0.0.1", server.port)).await?;
+        Ok(())
+    }
+}
+
+impl PgBouncer {
+    /// Starts it in `state`, before the server that `admin` is for.
+    ///
+    /// # Errors
+    /// When PgBouncer is missing or does not start.
+    pub async fn start(
+        state: &State,
+        admin: &PostgresAdmin,
+        settings: Settings,
+        port: Port,
+        lifetime: Lifetime,
+    ) -> Result<Self> {
+        let name = settings.name();
+        let program = programs::pgbouncer()?;
+        let account = Account::for_server(&["postgres", "nobody"])?;
+        let folder = state.path(name);
+        private_folder(&folder, account.as_ref())?;
+        let port = port.choose()?;
+        private_file(&folder.join("users.txt"), &admin.as_users_file(), account.as_ref())?;
+        let config = folder.join("pgbouncer.ini");
+        private_file(&config, &configuration(admin, settings, port), account.as_ref())?;
+        let launch = Launch {
+            name: name.to_owned(),
+            program,
+            args: vec![config.into()],
+            env: vec![("LC_ALL".to_owned(), "C.UTF-8".to_owned())],
+            folder,
+            account,
+            lifetime,
+            last_signal: Signal::SIGKILL,
+            log: state.log(name),
+            pid_file: state.pid_file(name),
+        };
+        Self::launch(PgBouncerEngine, launch, admin.at(&format!("127.0.0.1:{port}")), port).await
+    }
+
+    /// The URL of one of the databases behind it, password included.
+    #[must_use]
+    pub fn url(&self, database: &str) -> String {
+        self.admin.url(database)
+    }
+}
+
+/// Few sessions, taken in turn: two transactions in a row are hardly ever in the same one.
+fn configuration(admin: &PostgresAdmin, settings: Settings, port: u16) -> String {
+    let (host, server_port) = admin.place();
+    let ignored = match settings {
+        Settings::Refused => "",
+        Settings::Ignored => "options,extra_float_digits",
+    };
+    format!(
+        "[databases]
+* = host={host} port={server_port}
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {port}
+unix_socket_dir =
+auth_type = scram-sha-256
+auth_file = users.txt
+pool_mode = transaction
+default_pool_size = 4
+server_round_robin = 1
+server_idle_timeout = 5
+max_client_conn = 1000
+ignore_startup_parameters = {ignored}
+"
+    )
+}
