@@ -2,16 +2,18 @@
 
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use runtime::config::{
     EventBusConfig, OutboxConfig, ServerConfig, ServiceTokenConfig, TelemetryConfig, duration, human, secret,
-    secret_value,
+    secret_value, time_span,
 };
 use secrecy::SecretString;
 use serde::Serialize;
 
 /// Where the service listens unless told otherwise.
 pub const LISTEN: &str = "0.0.0.0:50052";
+/// Connections to PostgreSQL of one process, unless told otherwise.
+const POSTGRES_CONNECTIONS: usize = 24;
 
 /// What the binary can do.
 #[derive(Debug, Parser)]
@@ -85,9 +87,17 @@ pub struct PostgresConfig {
     #[arg(long, env = "POSTGRES_URL", value_name = "URL", hide_env_values = true, value_parser = secret_value)]
     #[serde(serialize_with = "secret")]
     pub postgres_url: SecretString,
-    /// Connections for calls, for each thread.
-    #[arg(long, env = "POSTGRES_CONNECTIONS", default_value_t = 16)]
+    /// What the URL leads to.
+    #[arg(long, env = "POSTGRES_POOLER", value_enum, default_value_t)]
+    pub postgres_pooler: Pooler,
+    /// Connections of the whole process, at least 2; a third of them, and 8 at the most, are for the background workers.
+    /// Three replicas with the default, and one more during an update, fit the 100 that PostgreSQL allows by default.
+    #[arg(long, env = "POSTGRES_CONNECTIONS", default_value_t = POSTGRES_CONNECTIONS, value_parser = connections)]
     pub postgres_connections: usize,
+    /// A connection that was not used for this time is closed.
+    #[arg(long = "postgres-connection-idle", env = "POSTGRES_CONNECTION_IDLE", default_value = "1m", value_parser = time_span)]
+    #[serde(serialize_with = "human")]
+    pub connection_idle: Duration,
     /// Time to wait for a free connection.
     #[arg(long = "postgres-connection-wait", env = "POSTGRES_CONNECTION_WAIT", default_value = "2s", value_parser = duration)]
     #[serde(serialize_with = "human")]
@@ -106,13 +116,35 @@ pub struct PostgresConfig {
     pub lock_timeout: Duration,
 }
 
+/// Who answers at the database's address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pooler {
+    /// PostgreSQL itself.
+    #[default]
+    None,
+    /// A pooler that gives each transaction any session that is free, such as PgBouncer with `pool_mode = transaction`.
+    /// It need not know prepared statements; each statement takes more round trips.
+    Transaction,
+}
+
+/// What a number of connections must be.
+fn connections(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number @ 2..=10_000) => Ok(number),
+        Ok(_) | Err(_) => Err("not a number from 2 to 10000".to_owned()),
+    }
+}
+
 impl PostgresConfig {
     /// The defaults, for a database at `url`.
     #[must_use]
     pub fn for_tests(url: &str) -> Self {
         Self {
             postgres_url: url.to_owned().into(),
-            postgres_connections: 16,
+            postgres_pooler: Pooler::None,
+            postgres_connections: POSTGRES_CONNECTIONS,
+            connection_idle: Duration::from_secs(60),
             connection_wait: Duration::from_secs(2),
             connection_age: Duration::from_secs(1800),
             statement_timeout: Duration::from_secs(5),

@@ -9,7 +9,6 @@ use events::source::GrpcSource;
 use events::{Bus, ConsumerHandle, Effects, Resyncs, Stamped};
 use runtime::client::Peer;
 use runtime::health::Readiness;
-use runtime::retry::{START_UP_WITHIN, start_up};
 use runtime::server::{Core, Service};
 use runtime::sessions::RemoteVerifier;
 use secrecy::ExposeSecret as _;
@@ -23,7 +22,7 @@ use crate::config::Config;
 use crate::consumers::{CUSTOMERS, Customers, CustomersSnapshot, TRANSFERS, Transfers};
 use crate::grpc;
 use crate::storage::schema::Schema;
-use crate::storage::{Signals, Store, Tx, Use};
+use crate::storage::{Pools, Signals, Store, Tx, Use};
 use crate::transfers::{Coordinator, Waiters};
 use crate::workers::{self, Workers};
 
@@ -36,6 +35,7 @@ pub struct OrderService {
     config: Arc<Config>,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn IdSource>,
+    pools: Pools,
     signals: Arc<Signals>,
     stamped: Stamped,
     resyncs: Resyncs,
@@ -65,10 +65,12 @@ impl OrderService {
         let bus =
             Bus::connect(config.event_bus.redis_events_url.expose_secret()).context("--redis-events-url")?;
         let sessions = SessionCache::new(CacheConfig::default(), Arc::clone(&clock));
+        let pools = Pools::new(&config.postgres, config.server.threads).context("--postgres-url")?;
         Ok(Self {
             config: Arc::new(config),
             clock,
             ids,
+            pools,
             signals: Arc::default(),
             stamped: Stamped::new(),
             resyncs: Resyncs::default(),
@@ -84,11 +86,11 @@ impl OrderService {
     /// When the configuration cannot be used, or PostgreSQL does not come up or may lose what it acknowledges.
     pub async fn start(self, core: Core) -> anyhow::Result<Service<CachingVerifier<RemoteVerifier>>> {
         let config = &*self.config;
-        let store = self.store(Use::Calls)?;
+        let store = self.store(Use::Calls, core.index);
         if core.is_first() {
-            let ping = async || store.ping().await.map_err(|error| chain(&error));
-            start_up("PostgreSQL", START_UP_WITHIN, ping).await?;
+            store.come_up().await?;
             store.assert_durable().await?;
+            store.check_capacity(config.server.replicas, config.postgres.postgres_connections).await?;
         }
         let token = &config.service_tokens.service_token;
         let user = Peer::new(&config.peers.user_url, token).context("--user-url")?;
@@ -97,7 +99,8 @@ impl OrderService {
         let transfers = self.coordinator(store.clone());
         let app = App::new(store.clone(), peers, transfers, Arc::clone(&self.clock), Arc::clone(&self.ids));
         if core.is_first() {
-            let store_of_workers = self.store(Use::Workers)?;
+            let store_of_workers = self.store(Use::Workers, core.index);
+            core.spawn("idle-connections", self.pools.clone().close_idle(core.workers_stop.clone()));
             workers::spawn(
                 &core,
                 Workers {
@@ -158,12 +161,10 @@ impl OrderService {
         Transfers::new(self.coordinator(store))
     }
 
-    /// The database, for the runtime that this is called in.
-    ///
-    /// # Errors
-    /// When the configuration cannot be used.
-    pub fn store(&self, usage: Use) -> anyhow::Result<Store> {
-        Store::open(&self.config.postgres, usage, Arc::clone(&self.signals)).context("--postgres-url")
+    /// The database, for one use on the core of this number.
+    #[must_use]
+    pub fn store(&self, usage: Use, core: usize) -> Store {
+        Store::in_pools(&self.pools, usage, core, Arc::clone(&self.signals))
     }
 }
 

@@ -5,7 +5,6 @@ mod failures;
 
 use std::error::Error as _;
 
-use deadpool::managed::PoolError;
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
 use types::{Connection, Effect, Failure, Verdict};
 
@@ -62,19 +61,12 @@ impl From<sqlx::Error> for Error {
     }
 }
 
-impl From<PoolError<Error>> for Error {
-    fn from(error: PoolError<Error>) -> Self {
-        let error = match error {
-            // Whatever the server says to a new session, it is no statement of ours that was wrong.
-            PoolError::Backend(Self::Failure(Failure::Internal(cause))) => Self::unavailable(cause),
-            PoolError::Backend(error) => error,
-            PoolError::Timeout(_) => Self::unavailable("no connection to the database became free in time"),
-            PoolError::Closed => Self::unavailable("the pool is closed: the service is shutting down"),
-            PoolError::NoRuntimeSpecified | PoolError::PostCreateHook(_) => {
-                return Self::internal("the pool is set up wrongly");
-            }
-        };
-        // There was no connection yet that anything could have been sent over.
-        error.with_effect(Effect::None)
-    }
+/// What it means that no session could be opened. Whatever the server says to a new session, it is no statement of ours
+/// that was wrong, and nothing could have been sent over it.
+pub(super) fn not_opened(error: Error) -> Error {
+    let error = match error {
+        Error::Failure(Failure::Internal(cause)) => Error::unavailable(cause),
+        error => error,
+    };
+    error.with_effect(Effect::None)
 }

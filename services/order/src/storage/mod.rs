@@ -3,26 +3,31 @@
 //! [`Store`] reads; [`Tx`] writes, and appends the events that tell of it ([`Tx::event_append`]), so that a
 //! change and its event commit together. What [`Store`] itself writes is one statement each, a transaction of its own:
 //! either its event is in it (`order_place`, `payment_begin`), or nobody else has to know of it (outcomes of requests,
-//! claims of workers, the auditor's state). Each runtime core has a `Store` of its own; the background workers have one
-//! whose sessions may not pause inside a transaction.
+//! claims of workers, the auditor's state). Each runtime core has a `Store` of its own, on the process' [`Pools`]; the
+//! background workers have one whose sessions may not pause inside a transaction.
 //!
-//! - `store`, `tx`, `transaction`: reading, writing, and what is done again; `pool` has the connections, `driver` sorts
-//!   the driver's errors.
+//! - `store`, `tx`, `transaction`: reading, writing, and what is done again; `driver` sorts the driver's errors.
+//! - `pool`, `session`, `connection`: the sessions of the process, how each is set, and one in use; `pooler` recognises
+//!   what may be in between, `capacity` asks how many the server allows.
 //! - `requests`: the outcomes of changing calls. `schema`: the migrations.
 //! - `backbone/`: outbox, sequencer, log, and consumers. `book/`: accounts, holds, entries, and what the auditor reads.
 //! - Every other file has the statements of the noun that it is named after.
 
 mod backbone;
 mod book;
+mod capacity;
+mod connection;
 mod customers;
 mod driver;
 mod order_funds;
 mod orders;
 mod placements;
 mod pool;
+mod pooler;
 mod products;
 mod requests;
 pub mod schema;
+mod session;
 mod signals;
 mod statistics;
 mod store;
@@ -35,8 +40,9 @@ pub use driver::FAILURES;
 pub(crate) use driver::is_tried_again;
 pub(crate) use order_funds::PaymentView;
 pub(crate) use placements::Placed;
-pub use pool::Use;
+pub use pool::Pools;
 pub(crate) use requests::Saved;
+pub use session::Use;
 pub use signals::Signals;
 pub(crate) use statistics::SumsSnapshot;
 pub use store::Store;

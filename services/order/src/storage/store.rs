@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use deadpool::managed::Pool;
-
-use super::pool::{self, Connection, Connector, Use};
+use super::connection::Connection;
+use super::pool::{Pools, Sessions};
+use super::session::{Session, Use};
 use super::signals::Signals;
 use crate::config::PostgresConfig;
 use crate::error::Result;
@@ -12,22 +12,38 @@ use crate::error::Result;
 /// The database, for reading. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Store {
-    pool: Pool<Connector>,
+    sessions: Sessions,
     pub(super) signals: Arc<Signals>,
 }
 
 impl Store {
-    /// Makes a store that connects when it is needed first.
+    /// A store with a pool of its own, for a process of one core. It connects when it is needed first.
     ///
     /// # Errors
     /// When the configuration cannot be used.
     pub fn open(config: &PostgresConfig, usage: Use, signals: Arc<Signals>) -> Result<Self> {
-        Ok(Self { pool: pool::open(config, usage)?, signals })
+        Ok(Self::in_pools(&Pools::new(config, 1)?, usage, 0, signals))
+    }
+
+    /// A store for one core of a process whose cores share the pools.
+    #[must_use]
+    pub fn in_pools(pools: &Pools, usage: Use, core: usize, signals: Arc<Signals>) -> Self {
+        Self { sessions: pools.sessions(usage, core), signals }
     }
 
     /// A connection for reading. Dropped in the middle of a statement, it is closed.
     pub(crate) async fn read(&self) -> Result<Connection> {
-        Ok(Connection::new(self.pool.get().await?))
+        self.sessions.get().await
+    }
+
+    /// A session besides those of the pool.
+    pub(super) async fn another_session(&self) -> Result<Session> {
+        self.sessions.open_another().await
+    }
+
+    /// Whether the configuration says that there is a pooler.
+    pub(super) fn expects_pooler(&self) -> bool {
+        self.sessions.expect_pooler()
     }
 
     /// Whether the database answers.
@@ -41,7 +57,6 @@ impl Store {
     /// How many connections are open, and how many of them are idle; for tests and metrics.
     #[must_use]
     pub fn connections(&self) -> (usize, usize) {
-        let status = self.pool.status();
-        (status.size, status.available)
+        self.sessions.count()
     }
 }

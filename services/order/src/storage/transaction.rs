@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use types::{Backoff, Effect};
 
+use super::connection::Connection;
 use super::driver::is_tried_again;
-use super::pool::Connection;
 use super::store::Store;
 use super::tx::{Finished, Returned, Tx};
 use crate::error::{Error, Result};

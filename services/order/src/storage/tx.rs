@@ -7,7 +7,8 @@ use sqlx::FromRow;
 use sqlx::postgres::{PgArguments, PgRow, Postgres};
 use sqlx::query::Query;
 
-use super::pool::{Connection, ServerIdentity};
+use super::connection::Connection;
+use super::session::ServerIdentity;
 use super::signals::Signals;
 use crate::error::{Error, Result};
 
@@ -91,8 +92,10 @@ impl Tx {
     }
 
     /// Which server the transaction is on.
-    pub(super) fn server(&mut self) -> &ServerIdentity {
-        self.connection().identity()
+    pub(super) async fn server(&mut self) -> Result<ServerIdentity> {
+        let server = self.connection().server().await;
+        self.failed |= server.is_err();
+        server
     }
 
     /// An event was appended: the commit tells the sequencer.

@@ -13,7 +13,7 @@ use testkit::TestPostgres;
 use types::EventId;
 use uuid::Uuid;
 
-use crate::harness::database;
+use crate::harness::{behind_pooler, database};
 
 pub(crate) struct Harness {
     database: TestPostgres,
@@ -24,7 +24,17 @@ impl Harness {
     pub(crate) async fn start() -> Self {
         let database = database().await;
         let config = PostgresConfig::for_tests(database.url());
-        let store = Store::open(&config, Use::Workers, Arc::<Signals>::default()).unwrap();
+        Self::with(database, &config).await
+    }
+
+    pub(crate) async fn start_behind_pooler() -> Self {
+        let database = database().await;
+        let config = behind_pooler(&database).await;
+        Self::with(database, &config).await
+    }
+
+    async fn with(database: TestPostgres, config: &PostgresConfig) -> Self {
+        let store = Store::open(config, Use::Workers, Arc::<Signals>::default()).unwrap();
         let harness = Self { database, store };
         // The suite registers its own consumers, and counts in a table of its own.
         harness
@@ -134,4 +144,12 @@ mod outbox {
 
 mod consumer {
     events::consumer_suite!(super::Harness::start);
+}
+
+mod outbox_behind_pooler {
+    events::outbox_suite!(super::Harness::start_behind_pooler);
+}
+
+mod consumer_behind_pooler {
+    events::consumer_suite!(super::Harness::start_behind_pooler);
 }

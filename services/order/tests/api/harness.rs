@@ -9,13 +9,13 @@ use api::order::v1::{
     CreateProductRequest, GetOrderRequest, GetProductRequest, Order, OrderItem, PlaceOrderRequest, Product,
 };
 use clap::Parser;
-use order_service::config::{Config, PostgresConfig};
+use order_service::config::{Config, Pooler, PostgresConfig};
 use order_service::{DOMAIN, OrderService, schema};
 use runtime::config::ServerConfig;
 use runtime::server::{Running, start_in_process};
 use sqlx::{Connection as _, PgConnection};
-use testkit::TestPostgres;
 use testkit::client::{Api, Caller};
+use testkit::{PoolerSettings, TestPostgres};
 use tonic::{Response, Status};
 use types::{Clock, SystemClock, SystemIds};
 use uuid::Uuid;
@@ -41,6 +41,12 @@ pub(crate) async fn database() -> TestPostgres {
         anyhow::Ok(())
     };
     TestPostgres::migrated(&key, migrate).await.unwrap()
+}
+
+/// How to reach a database through a pooler that knows no prepared statements.
+pub(crate) async fn behind_pooler(database: &TestPostgres) -> PostgresConfig {
+    let url = database.url_through_pooler(PoolerSettings::Refused).await.unwrap();
+    PostgresConfig { postgres_pooler: Pooler::Transaction, ..PostgresConfig::for_tests(&url) }
 }
 
 /// The service, its database and its peers.
@@ -79,11 +85,22 @@ impl Harness {
     pub(crate) async fn start_by(clock: Arc<dyn Clock>, flags: &[&str]) -> Self {
         let database = database().await;
         let url = database.url().to_owned();
-        Self::start_on(database, &url, flags).await
+        Self::start_at(database, &url, clock, flags).await
+    }
+
+    /// With a pooler between the service and its database; tests look at the database itself.
+    pub(crate) async fn start_behind_pooler(flags: &[&str]) -> Self {
+        let database = database().await;
+        let url = database.url_through_pooler(PoolerSettings::Refused).await.unwrap();
+        Self::start_on(database, &url, &[&["--postgres-pooler=transaction"], flags].concat()).await
     }
 
     /// With another URL of its database, such as one with another login.
     pub(crate) async fn start_on(database: TestPostgres, url: &str, flags: &[&str]) -> Self {
+        Self::start_at(database, url, Arc::new(SystemClock), flags).await
+    }
+
+    async fn start_at(database: TestPostgres, url: &str, clock: Arc<dyn Clock>, flags: &[&str]) -> Self {
         let peers = Peers::start().await;
         peers.audits.agree_with(database.url());
         let tokens = format!("user-service={PEER_TOKEN}");

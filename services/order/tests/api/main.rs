@@ -21,6 +21,7 @@ mod orders;
 mod outbox;
 mod paying;
 mod peers;
+mod pooler;
 mod products;
 mod refusal;
 mod schema;

@@ -43,6 +43,11 @@ impl Scene {
         Self::on(Box::pin(Harness::start_with(&[&[PATIENT], flags].concat())).await, eur(250)).await
     }
 
+    /// With a pooler between the service and its database.
+    pub(crate) async fn behind_pooler() -> Self {
+        Self::on(Box::pin(Harness::start_behind_pooler(&[PATIENT])).await, eur(250)).await
+    }
+
     /// On a service that was started with [`PATIENT`], with a product of this price.
     pub(crate) async fn on(harness: Harness, price: Money) -> Self {
         let (seller, customer) = (harness.person(Role::Merchant), harness.person(Role::Customer));

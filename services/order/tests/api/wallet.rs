@@ -40,7 +40,7 @@ pub(crate) struct Teller {
 
 impl Teller {
     pub(crate) async fn of(harness: &Harness) -> Self {
-        let store = harness.service.store(Use::Workers).unwrap();
+        let store = harness.service.store(Use::Workers, 0);
         Self { store, sql: Mutex::new(harness.sql().await) }
     }
 

@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::log::{Row, limit};
 use crate::error::{Error, Result as AppResult};
 use crate::storage::Store;
-use crate::storage::pool::ServerIdentity;
+use crate::storage::session::ServerIdentity;
 
 #[derive(sqlx::FromRow)]
 struct LeaseRow {
@@ -53,7 +53,7 @@ impl OutboxStore for Store {
         duration: Duration,
     ) -> Result<Option<Lease>, StoreError> {
         let mut connection = self.read().await?;
-        let server = connection.identity().clone();
+        let server = connection.server().await?;
         // A server that the stream was never stamped on may be a restored backup or a promoted standby: its
         // history gets a name of its own. The first stamp of all only writes down which server it is.
         let query = sqlx::query(
@@ -100,7 +100,7 @@ impl OutboxStore for Store {
 
     async fn is_idle(&self, lease: &Lease, duration: Duration) -> Result<bool, StoreError> {
         let mut connection = self.read().await?;
-        let server = connection.identity().clone();
+        let server = connection.server().await?;
         let query = about(
             lease,
             server,
@@ -182,7 +182,7 @@ impl Store {
     /// the events come in no order. Nothing happens if it is another lease by now, or another server.
     async fn pending_stamp(&self, lease: &Lease, limit: usize, duration: Duration) -> AppResult<Vec<Row>> {
         let mut connection = self.read().await?;
-        let server = connection.identity().clone();
+        let server = connection.server().await?;
         let query = about(
             lease,
             server,
@@ -246,7 +246,7 @@ impl Store {
     /// Whether a lease has not become another's, and the server is still its own.
     async fn lease_is_held(&self, lease: &Lease) -> AppResult<bool> {
         let mut connection = self.read().await?;
-        let server = connection.identity().clone();
+        let server = connection.server().await?;
         let query = about(
             lease,
             server,

@@ -290,7 +290,7 @@ impl Store {
     /// Notes all that is committed; `None` while the sequencer has not seen which server this is.
     pub(crate) async fn audit_take(&self) -> Result<Option<Taken>> {
         let mut connection = self.read().await?;
-        let server = connection.identity().clone();
+        let server = connection.server().await?;
         let query = sqlx::query(
             "SELECT epoch,
                     (SELECT coalesce(max(id), 0) FROM outbox WHERE stream = $1 AND position IS NULL) AS pending,

@@ -233,7 +233,7 @@ impl Tx {
     /// while the sequencer has not yet found out that this is another server than the one that the stream was
     /// stamped on. A backup that was restored over its own server has that server's epoch: only the mark tells.
     pub(crate) async fn stream_epoch(&mut self, mark: &Mark) -> Result<Option<Uuid>> {
-        let server = self.server().clone();
+        let server = self.server().await?;
         let query = sqlx::query(
             "SELECT epoch FROM outbox_lease
              WHERE stream = $1 AND system_identifier IN ('', $2) AND timeline IN ('', $3)

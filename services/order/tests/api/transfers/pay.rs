@@ -131,7 +131,7 @@ async fn fifty_calls_with_one_request_id_are_one_payment_and_fifty_equal_answers
 
 #[tokio::test]
 async fn calls_that_wait_hold_no_connection_to_the_database() {
-    let scene = Scene::with(&["--postgres-connections=2"]).await;
+    let scene = Scene::with(&["--postgres-connections=3"]).await;
     let request = scene.paying();
     let calls = join_all((0..20).map(|_| pay(&scene.customer, request.clone())));
     let others = async {
