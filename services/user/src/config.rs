@@ -1,14 +1,21 @@
 //! The configuration, read once at the start. `--help` is the reference.
 
+use std::time::Duration;
+
 use clap::Args;
 use runtime::config::{
-    EventBusConfig, OutboxConfig, ServerConfig, ServiceTokenConfig, TelemetryConfig, secret, secret_value,
+    EventBusConfig, OutboxConfig, ServerConfig, ServiceTokenConfig, TelemetryConfig, human, secret,
+    secret_value, time_span,
 };
 use secrecy::SecretString;
 use serde::Serialize;
 
 /// Where the service listens unless told otherwise.
 pub const LISTEN: &str = "0.0.0.0:50051";
+/// Connections to MongoDB of one process, unless told otherwise.
+const CONNECTIONS: u32 = 64;
+/// A client with fewer would let its cores wait although others have connections to spare.
+pub(crate) const CONNECTIONS_OF_CLIENT: usize = 16;
 
 /// Everything that `serve` needs.
 #[derive(Debug, Clone, Args, Serialize)]
@@ -47,9 +54,32 @@ pub struct MongoConfig {
     #[arg(long = "mongodb-url", env = "MONGODB_URL", value_name = "URL", hide_env_values = true, value_parser = secret_value)]
     #[serde(serialize_with = "secret")]
     pub url: SecretString,
-    /// The most connections of one core.
-    #[arg(long = "mongodb-connections", env = "MONGODB_CONNECTIONS", default_value_t = 32)]
+    /// Connections of the whole process to each member of the replica set, at least 2. They are shared out among clients of
+    /// 16 connections or more, one for each thread or for several; each client has two more for watching a member.
+    #[arg(long = "mongodb-connections", env = "MONGODB_CONNECTIONS", default_value_t = CONNECTIONS, value_parser = clap::value_parser!(u32).range(2..=10_000))]
     pub connections: u32,
+    /// A connection that was not used for this time is closed.
+    #[arg(long = "mongodb-connection-idle", env = "MONGODB_CONNECTION_IDLE", default_value = "1m", value_parser = time_span)]
+    #[serde(serialize_with = "human")]
+    pub connection_idle: Duration,
+}
+
+impl MongoConfig {
+    /// The defaults, for a database at `url`.
+    #[must_use]
+    pub fn for_tests(url: &str) -> Self {
+        Self {
+            url: url.to_owned().into(),
+            connections: CONNECTIONS,
+            connection_idle: Duration::from_secs(60),
+        }
+    }
+
+    /// For one of so many clients, which share the connections.
+    pub(crate) fn of_one_client(&self, clients: usize) -> Self {
+        let clients = u32::try_from(clients).unwrap_or(u32::MAX).max(1);
+        Self { connections: (self.connections / clients).max(1), ..self.clone() }
+    }
 }
 
 /// How passwords are hashed, with Argon2id. After a parameter is raised, each old hash is renewed at the next login.

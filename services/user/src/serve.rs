@@ -7,6 +7,7 @@ use auth::{AuthLayer, CacheConfig, CachingVerifier, PolicyTable, ServiceTokens, 
 use events::service::{EventAdminServer, EventServer};
 use events::{Resyncs, Stamped};
 use runtime::client::Peer;
+use runtime::connections::{Spread, clients};
 use runtime::health::Readiness;
 use runtime::retry::{START_UP_WITHIN, start_up};
 use runtime::server::{Core, Service};
@@ -16,11 +17,15 @@ use types::{Clock, IdSource};
 use crate::app::App;
 use crate::audit::Audits;
 use crate::clients::order::OrderClient;
-use crate::config::Config;
+use crate::config::{CONNECTIONS_OF_CLIENT, Config};
+use crate::error::Result;
 use crate::grpc;
 use crate::passwords::Hasher;
 use crate::storage::{Shared, Store};
 use crate::workers::{self, Workers};
+
+/// The connections of a client, besides those for its users, by which it watches a member of the replica set.
+const WATCHING: usize = 2;
 
 /// How this service verifies sessions.
 pub type Verifier = CachingVerifier<RemoteVerifier>;
@@ -31,6 +36,7 @@ pub struct UserService {
     config: Arc<Config>,
     tokens: ServiceTokens,
     shared: Shared,
+    stores: Spread<Store>,
     hasher: Hasher,
     sessions: SessionCache,
     stamped: Stamped,
@@ -47,7 +53,10 @@ impl UserService {
     pub fn new(config: Config, clock: Arc<dyn Clock>, ids: Arc<dyn IdSource>) -> anyhow::Result<Self> {
         let sessions = SessionCache::new(CacheConfig::default(), Arc::clone(&clock));
         let hasher = Hasher::new(config.passwords).context("--argon2-*")?;
+        let connections = config.mongo.connections as usize;
+        let stores = Spread::new(clients(connections, CONNECTIONS_OF_CLIENT, config.server.threads));
         Ok(Self {
+            stores,
             tokens: config.service_tokens.accepted()?,
             shared: Shared::default(),
             hasher,
@@ -71,7 +80,7 @@ impl UserService {
     /// # Errors
     /// When the database does not come up, or is not one that can be trusted.
     pub async fn start(self, core: Core) -> anyhow::Result<Service<Verifier>> {
-        let store = Store::connect(&self.config.mongo, self.shared.clone()).await.context("--mongodb-url")?;
+        let store = self.stores.get(&core, async || self.connect().await).await.context("--mongodb-url")?;
         start_up("MongoDB", START_UP_WITHIN, || store.ping()).await?;
         if core.is_first() {
             if self.hasher.is_weak() {
@@ -81,6 +90,7 @@ impl UserService {
                 );
             }
             store.settings_check().await?;
+            store.capacity_check(self.config.server.replicas, self.connections()).await;
         }
         let token = &self.config.service_tokens.service_token;
         let session_service = Peer::new(&self.config.peers.session_url, token).context("--session-url")?;
@@ -116,6 +126,18 @@ impl UserService {
             layers: Vec::new(),
             ready: readiness(store),
         })
+    }
+}
+
+impl UserService {
+    /// A client with its share of the connections.
+    async fn connect(&self) -> Result<Store> {
+        Store::connect(&self.config.mongo.of_one_client(self.stores.count()), self.shared.clone()).await
+    }
+
+    /// The most connections of this process to one member of the replica set.
+    fn connections(&self) -> usize {
+        self.config.mongo.connections as usize + self.stores.count() * WATCHING
     }
 }
 

@@ -114,7 +114,7 @@ mod tests {
     #[tokio::test]
     async fn whoever_lost_the_consumer_is_told_at_once() {
         let mongo = TestMongo::create().await.unwrap();
-        let config = MongoConfig { url: mongo.url().into(), connections: 2 };
+        let config = MongoConfig::for_tests(mongo.url());
         let store = Store::connect(&config, Shared::default()).await.unwrap();
         store.migrate().await.unwrap();
         let begun = Instant::now();

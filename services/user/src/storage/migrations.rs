@@ -166,7 +166,7 @@ mod tests {
     }"#;
 
     async fn store(mongo: &TestMongo) -> Store {
-        let config = MongoConfig { url: mongo.url().into(), connections: 8 };
+        let config = MongoConfig::for_tests(mongo.url());
         Store::connect(&config, Shared::default()).await.unwrap()
     }
 

@@ -1,6 +1,7 @@
 //! Whether the server is set up so that what it acknowledges can be trusted, and what its time is.
 
 use bson::{Bson, Document, doc};
+use runtime::connections::Budget;
 use time::OffsetDateTime;
 
 use super::driver::{bounded, bounded_raw};
@@ -52,6 +53,31 @@ impl Store {
         }
         Ok(())
     }
+
+    /// Warns when so many replicas with so many connections each may need more of them than the server allows.
+    pub async fn capacity_check(&self, replicas: usize, each: usize) {
+        let admin = self.client.database("admin");
+        match bounded_raw(admin.run_command(doc! { "serverStatus": 1 })).await {
+            Ok(status) => {
+                if let Some(allowed) = connections_allowed(&status) {
+                    Budget { replicas, each }.check("MongoDB", allowed, "MONGODB_CONNECTIONS");
+                }
+            }
+            // Takes a privilege that the service need not have.
+            Err(error) => tracing::debug!(%error, "the limit of connections cannot be read"),
+        }
+    }
+}
+
+/// The most connections that a server takes, by its status.
+fn connections_allowed(status: &Document) -> Option<usize> {
+    let connections = status.get_document("connections").ok()?;
+    let count = |name| match connections.get(name)? {
+        Bson::Int32(count) => usize::try_from(*count).ok(),
+        Bson::Int64(count) => usize::try_from(*count).ok(),
+        _ => None,
+    };
+    count("current")?.checked_add(count("available")?)
 }
 
 /// Refuses a server, by its greeting, on which no transaction of ours could be done.
@@ -78,6 +104,14 @@ mod tests {
 
     fn refusal(hello: &Document) -> Option<String> {
         require_usable(hello).err().map(|error| error.source().unwrap().to_string())
+    }
+
+    #[test]
+    fn a_servers_limit_is_what_is_used_and_what_is_left() {
+        let status =
+            doc! { "connections": { "current": 12, "available": 838_848_i64, "totalCreated": 40_i64 } };
+        assert_eq!(connections_allowed(&status), Some(838_860));
+        assert_eq!(connections_allowed(&doc! { "ok": 1 }), None);
     }
 
     #[test]

@@ -17,7 +17,6 @@ use crate::error::{Error, Result};
 /// How long a call waits for a primary before it is told that there is none.
 const SERVER_SELECTION_TIME: Duration = Duration::from_secs(2);
 const CONNECT_TIME: Duration = Duration::from_secs(2);
-const IDLE_TIME: Duration = Duration::from_secs(300);
 const APPLICATION: &str = "user-service";
 
 /// What the stores of all cores of this process share.
@@ -27,8 +26,8 @@ pub struct Shared {
     pub(super) appended: Arc<Notify>,
 }
 
-/// The database, for reads and to begin transactions. Cheap to clone; made once on each core, because a client
-/// answers on the runtime that made it.
+/// The database, for reads and to begin transactions. Cheap to clone. Its client answers on the runtime that made it, so
+/// each core has one of its own, or few cores one together: [`runtime::connections::Spread`].
 #[derive(Debug, Clone)]
 pub struct Store {
     pub(super) client: Client,
@@ -50,7 +49,7 @@ impl Store {
         options.app_name = Some(APPLICATION.to_owned());
         options.server_selection_timeout = Some(SERVER_SELECTION_TIME);
         options.connect_timeout = Some(CONNECT_TIME);
-        options.max_idle_time = Some(IDLE_TIME);
+        options.max_idle_time = Some(config.connection_idle);
         options.max_pool_size = Some(config.connections);
         options.selection_criteria = Some(SelectionCriteria::ReadPreference(ReadPreference::Primary));
         options.read_concern = Some(ReadConcern::majority());

@@ -37,7 +37,7 @@ pub(crate) struct Numbers {
 impl Book {
     pub(crate) async fn open() -> Self {
         let mongo = TestMongo::create().await.unwrap();
-        let config = MongoConfig { url: mongo.url().into(), connections: 32 };
+        let config = MongoConfig::for_tests(mongo.url());
         let store = Store::connect(&config, Shared::default()).await.unwrap();
         store.migrate().await.unwrap();
         let client = mongodb::Client::with_uri_str(mongo.url()).await.unwrap();

@@ -26,7 +26,7 @@ pub(crate) struct Mongo {
 impl Mongo {
     pub(crate) async fn start() -> Self {
         let mongo = TestMongo::create().await.unwrap();
-        let config = MongoConfig { url: mongo.url().into(), connections: 32 };
+        let config = MongoConfig::for_tests(mongo.url());
         let store = Store::connect(&config, Shared::default()).await.unwrap();
         store.migrate().await.unwrap();
         let database = mongodb::Client::with_uri_str(mongo.url()).await.unwrap().database(mongo.name());

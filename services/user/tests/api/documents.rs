@@ -48,7 +48,7 @@ async fn the_database_refuses_documents_that_break_the_schema() {
 }
 
 async fn store(mongo: &TestMongo) -> Store {
-    let config = MongoConfig { url: mongo.url().into(), connections: 8 };
+    let config = MongoConfig::for_tests(mongo.url());
     Store::connect(&config, Shared::default()).await.unwrap()
 }
 
@@ -58,7 +58,7 @@ async fn reads_are_the_primarys_whatever_the_url_says() {
     store(&mongo).await.migrate().await.unwrap();
     let separator = if mongo.url().contains('?') { '&' } else { '?' };
     let url = format!("{}{separator}readPreference=secondary", mongo.url());
-    let config = MongoConfig { url: url.into(), connections: 2 };
+    let config = MongoConfig::for_tests(&url);
     let store = Store::connect(&config, Shared::default()).await.unwrap();
     // A transaction with any other read preference is refused by the driver.
     let mut tx = store.begin("test").await.unwrap();

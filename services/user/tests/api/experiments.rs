@@ -30,7 +30,7 @@ struct Experiment {
 impl Experiment {
     async fn open() -> Self {
         let mongo = TestMongo::create().await.unwrap();
-        let config = MongoConfig { url: mongo.url().into(), connections: 8 };
+        let config = MongoConfig::for_tests(mongo.url());
         let store = Store::connect(&config, Shared::default()).await.unwrap();
         store.migrate().await.unwrap();
         let database = mongodb::Client::with_uri_str(mongo.url()).await.unwrap().database(mongo.name());

@@ -199,7 +199,7 @@ impl Harness {
 }
 
 pub(crate) fn mongo_config(url: &str) -> MongoConfig {
-    MongoConfig { url: url.to_owned().into(), connections: 32 }
+    MongoConfig::for_tests(url)
 }
 
 /// A request that nothing is wrong with.

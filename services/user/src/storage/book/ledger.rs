@@ -216,7 +216,7 @@ mod tests {
     #[tokio::test]
     async fn the_posting_of_a_request_is_found_by_its_index() {
         let mongo = TestMongo::create().await.unwrap();
-        let config = MongoConfig { url: mongo.url().into(), connections: 2 };
+        let config = MongoConfig::for_tests(mongo.url());
         let store = Store::connect(&config, Shared::default()).await.unwrap();
         store.migrate().await.unwrap();
         let key = RequestKey {
