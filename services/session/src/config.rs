@@ -86,6 +86,10 @@ pub struct RedisConfig {
     #[arg(long = "redis-session-url", env = "REDIS_SESSION_URL", value_name = "URL", hide_env_values = true, value_parser = secret_value)]
     #[serde(serialize_with = "secret")]
     pub url: SecretString,
+    /// Connections of the whole process, however many threads it has: one for each thread as far as they go, else one for
+    /// several. Each carries any number of commands at a time, and is kept.
+    #[arg(long = "redis-session-connections", env = "REDIS_SESSION_CONNECTIONS", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub connections: u32,
     /// Longest time for one command; a Redis that takes longer counts as unavailable.
     #[arg(long = "redis-command-timeout", env = "REDIS_COMMAND_TIMEOUT", default_value = "200ms", value_parser = time_span)]
     #[serde(serialize_with = "human")]

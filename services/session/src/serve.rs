@@ -8,6 +8,7 @@ use auth::{AuthLayer, PolicyTable};
 use events::service::EventServer;
 use events::{Resyncs, Stamped};
 use runtime::client::Peer;
+use runtime::connections::{Spread, clients};
 use runtime::health::Readiness;
 use runtime::retry::{START_UP_WITHIN, start_up};
 use runtime::server::{Core, Service};
@@ -32,6 +33,7 @@ pub struct SessionService {
     stamped: Stamped,
     resyncs: Resyncs,
     admission: Admission,
+    stores: Spread<Store>,
 }
 
 impl SessionService {
@@ -39,6 +41,7 @@ impl SessionService {
     #[must_use]
     pub fn new(config: Config) -> Self {
         Self {
+            stores: Spread::new(clients(config.redis.connections as usize, 1, config.server.threads)),
             admission: config.admission(),
             config: Arc::new(config),
             appended: Arc::default(),
@@ -63,9 +66,10 @@ impl SessionService {
     /// When the configuration is invalid, or Redis does not answer or is not fit to keep sessions.
     pub async fn start(self, core: Core) -> Result<Service<Store>> {
         let config = &*self.config;
-        let store = self.store()?;
+        let store = self.stores.get(&core, async || self.store()).await?;
         if core.is_first() {
             fit(&store).await?;
+            store.check_capacity(config.server.replicas, self.stores.count()).await?;
         }
         let user =
             Peer::new(&config.peers.user_url, &config.service_tokens.service_token).context("--user-url")?;

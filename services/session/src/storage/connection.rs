@@ -1,5 +1,5 @@
-//! The connection to Redis, with the errors of this service. Every command has a time limit, so that a Redis that does not
-//! answer costs a caller milliseconds and not the whole deadline.
+//! A connection to Redis, with the errors of this service. It is multiplexed, so that several cores may share it. Every
+//! command has a time limit, so that a Redis that does not answer costs a caller milliseconds and not the whole deadline.
 
 use std::time::Duration;
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use redis::InfoDict;
+use runtime::connections::Budget;
 
 use super::driver::is_forbidden;
 use super::{Store, keys, scripts};
@@ -59,6 +60,15 @@ impl Store {
                 Ok(Ok(()))
             }
         }
+    }
+
+    /// Warns when so many replicas with so many connections each may need more of them than Redis allows.
+    pub(crate) async fn check_capacity(&self, replicas: usize, each: usize) -> Result<()> {
+        let info: InfoDict = self.redis.run(redis::cmd("INFO").arg("clients")).await?;
+        if let Some(allowed) = info.get("maxclients") {
+            Budget { replicas, each }.check("the session Redis", allowed, "REDIS_SESSION_CONNECTIONS");
+        }
+        Ok(())
     }
 
     /// Loads all scripts, so that one that Redis cannot compile is found now and not by a user.

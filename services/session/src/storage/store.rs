@@ -12,7 +12,7 @@ use super::connection::Redis;
 use crate::domain::{Lifetimes, LoginLimits};
 use crate::error::Result;
 
-/// The sessions. Cheap to clone; belongs to the tokio runtime that it was made in.
+/// The sessions. Cheap to clone, and usable on every core; its connection answers on the one that connected first.
 #[derive(Clone)]
 pub struct Store {
     pub(super) redis: Redis,
