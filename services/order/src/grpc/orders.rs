@@ -301,7 +301,22 @@ mod tests {
                 "SELLER_MISMATCH",
                 product.clone(),
             ),
-            (Refused::CurrencyMismatch(product_id), Code::FailedPrecondition, "CURRENCY_MISMATCH", product),
+            (
+                Refused::CurrencyMismatch(product_id),
+                Code::FailedPrecondition,
+                "CURRENCY_MISMATCH",
+                product.clone(),
+            ),
+            (
+                Refused::CurrencyWithdrawn {
+                    product_id,
+                    currency: "HRK".parse().unwrap(),
+                    on: time::Date::MIN,
+                },
+                Code::FailedPrecondition,
+                "CURRENCY_WITHDRAWN",
+                product,
+            ),
             (Refused::TotalOverflow, Code::InvalidArgument, "INVALID_REQUEST", "items".to_owned()),
             (
                 Refused::InvalidState { order_id, state: OrderState::Paid },

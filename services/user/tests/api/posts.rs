@@ -217,6 +217,23 @@ async fn of_many_who_get_a_post_at_once_one_has_it() {
     assert_eq!(harness.events("user.v1.PostTransferred").await, 1);
 }
 
+/// Claim: what people paste is kept byte for byte, with all that phones, messengers and word processors put into it.
+#[tokio::test]
+async fn a_body_is_kept_as_it_was_pasted() {
+    let harness = Harness::start().await;
+    let ann = harness.customer().await;
+    for body in [
+        "one\r\ntwo\rthree\u{b}four\u{2028}five\r\n",
+        "Call me: \u{202d}+44 7976 399087\u{202c}, or ask \u{2068}Zoë\u{2069}. \u{2067}unbalanced",
+        "שלום\u{200f} (5) ועוד می\u{200c}خواهم ශ්\u{200d}රී",
+        "\u{feff}\u{1f3f4}\u{e0067}\u{e0062}\u{e0065}\u{e006e}\u{e0067}\u{e007f} \u{2764}\u{fe0f} Donau\u{ad}dampf Zoe\u{308}",
+    ] {
+        let (written, _) = write(&ann, CreatePostRequest { body: body.into(), ..draft() }).await.unwrap();
+        assert_eq!(written.body, body);
+        assert_eq!(read(&ann, &written).await.body, body);
+    }
+}
+
 #[tokio::test]
 async fn a_post_has_a_title_and_a_body_within_their_limits() {
     let harness = Harness::start().await;
