@@ -226,7 +226,7 @@ fn tell(audit: &Audit) {
             subject = finding.subject,
             what = finding.description,
             currency = difference.map(|difference| difference.currency.as_str()),
-            difference = difference.map(|difference| difference.minor_units),
+            difference_minor_units = difference.map(|difference| difference.minor_units),
             "drift"
         );
     }

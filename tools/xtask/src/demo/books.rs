@@ -40,7 +40,10 @@ pub(crate) async fn balance(script: &mut Script, cast: &Cast) -> Result<Books> {
     let (minted, in_wallets, in_accounts) = (-net("mint"), net("wallets"), net("accounts"));
     ensure!(
         minted == in_wallets + in_accounts,
-        "minted {minted}, in wallets {in_wallets}, in accounts {in_accounts}"
+        "minted {}, in wallets {}, in accounts {}",
+        euros(minted),
+        euros(in_wallets),
+        euros(in_accounts)
     );
     script.saw(format!(
         "minted {} = in wallets {} + in accounts {}",
