@@ -1,14 +1,17 @@
-//! Logs on standard error, traces to an OTLP collector when there is one.
+//! Logs on standard error, traces to an OTLP collector when there is one. Nobody waits for either: what the log's reader
+//! or the collector does not take is lost, and lost lines are counted in the log.
 //!
 //! The trace context does not depend on the collector. Whether or not anything is exported, every call has a trace id,
 //! events carry it, and errors name it.
 
 mod json;
+mod log;
 mod repeats;
 mod trace;
 
 use std::io::IsTerminal as _;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use opentelemetry::KeyValue;
@@ -22,6 +25,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, Registry, fmt};
 
+use self::log::{Log, Note};
 use crate::config::{LogFormat, TelemetryConfig, redact_url};
 
 pub use repeats::{OncePerCause, Repeats};
@@ -32,7 +36,11 @@ pub(crate) use trace::{is_exporting, set_foreign_parent, set_parent};
 const QUIET: [&str; 6] = ["h2", "hyper", "hyper_util", "tonic", "tower", "opentelemetry"];
 /// The span of a background worker. It lives as long as the process, so it is in the log only.
 pub(crate) const WORKER: &str = "worker";
+/// How long the end of the process waits for the log's reader.
+pub(crate) const FLUSH_WITHIN: Duration = Duration::from_secs(1);
 
+/// The process has one standard error, so it has one log.
+static LOG: OnceLock<Log> = OnceLock::new();
 /// What the log of this process repeats.
 static REPEATS: LazyLock<Repeats> = LazyLock::new(Repeats::default);
 
@@ -41,20 +49,34 @@ pub(crate) fn tell_repeats() {
     REPEATS.tell(false);
 }
 
-/// Exports the remaining spans when it is flushed.
+/// Exports the remaining spans and writes the remaining lines when it is flushed.
 #[derive(Debug)]
-#[must_use = "spans that were not exported yet are lost without `flush`"]
+#[must_use = "spans and lines that have not left yet are lost without `flush`"]
 pub struct Guard(Option<SdkTracerProvider>);
 
 impl Guard {
-    /// Exports the last spans. It blocks inside, so it runs on the blocking pool.
+    /// Exports the last spans and writes the last lines of the log. The collector gets the exporter's own time limit
+    /// for that, and the log's reader a second.
     pub async fn flush(self) {
-        REPEATS.tell(true);
-        let Some(provider) = self.0 else { return };
-        let flushed = tokio::task::spawn_blocking(move || provider.shutdown()).await;
-        if let Ok(Err(error)) = flushed {
-            tracing::warn!(error = %error, "could not export the last spans");
+        let flush = move || {
+            REPEATS.tell(true);
+            if let Some(Err(error)) = self.0.map(|provider| provider.shutdown()) {
+                tracing::warn!(error = %error, "could not export the last spans");
+            }
+            flush_log();
+        };
+        if let Err(error) = tokio::task::spawn_blocking(flush).await {
+            tracing::error!(error = %error, "could not flush spans and log");
         }
+    }
+}
+
+/// Waits, for a second at most, until the lines that were logged so far are written. What is not written by then is
+/// lost when the process ends.
+pub(crate) fn flush_log() {
+    if let Some(log) = LOG.get() {
+        // Nobody is left to tell.
+        let _in_time = log.flush(FLUSH_WITHIN);
     }
 }
 
@@ -62,7 +84,7 @@ impl Guard {
 /// lives until [`Guard::flush`]. A second call in one process changes nothing.
 ///
 /// # Errors
-/// When the collector's address is not usable.
+/// When the collector's address is not usable, or no thread can be started.
 pub fn init(name: &'static str, config: &TelemetryConfig) -> anyhow::Result<Guard> {
     let provider = provider(name, config)?;
     let spans = QUIET.iter().fold(Targets::new().with_default(LevelFilter::INFO), |targets, target| {
@@ -84,17 +106,18 @@ pub fn init(name: &'static str, config: &TelemetryConfig) -> anyhow::Result<Guar
     // Spans are kept whatever lines the filter wants, so that each line names the call that it belongs to.
     let is_span = filter_fn(|metadata| metadata.is_span()).with_max_level_hint(LevelFilter::INFO);
     let filter = events.or(spans.and(is_span));
+    let log = log(name, config.log_format)?;
     let logs = match config.log_format {
         LogFormat::Json => fmt::layer()
             .fmt_fields(json::Fields)
             .event_format(REPEATS.format(json::Event::new(name)))
-            .with_writer(std::io::stderr)
+            .with_writer(log)
             .with_filter(filter)
             .boxed(),
         LogFormat::Human => fmt::layer()
             .with_ansi(std::io::stderr().is_terminal())
             .map_event_format(|format| REPEATS.format(format))
-            .with_writer(std::io::stderr)
+            .with_writer(log)
             .with_filter(filter)
             .boxed(),
     };
@@ -111,6 +134,28 @@ pub fn init(name: &'static str, config: &TelemetryConfig) -> anyhow::Result<Guar
     Ok(Guard(provider))
 }
 
+/// The process's log, started by whoever asks first.
+fn log(service: &'static str, format: LogFormat) -> anyhow::Result<Log> {
+    if let Some(log) = LOG.get() {
+        return Ok(log.clone());
+    }
+    let log = Log::start(std::io::stderr(), note(service, format)).context("starting the log's thread")?;
+    Ok(LOG.get_or_init(|| log).clone())
+}
+
+/// Tells of lost lines in the format of the others.
+fn note(service: &'static str, format: LogFormat) -> Note {
+    Box::new(move |count| {
+        let (target, message) =
+            (module_path!(), format!("{count} lines were lost: the log's reader did not take them"));
+        let plain = format!("WARN {target}: {message}\n");
+        match format {
+            LogFormat::Json => json::warning(service, target, &message, "lost", count).unwrap_or(plain),
+            LogFormat::Human => plain,
+        }
+    })
+}
+
 fn provider(name: &'static str, config: &TelemetryConfig) -> anyhow::Result<Option<SdkTracerProvider>> {
     let Some(endpoint) = config.otlp_endpoint.as_ref().filter(|endpoint| !endpoint.is_empty()) else {
         return Ok(None);
@@ -119,7 +164,9 @@ fn provider(name: &'static str, config: &TelemetryConfig) -> anyhow::Result<Opti
         .with_tonic()
         .with_endpoint(endpoint)
         .build()
-        .with_context(|| format!("--otlp-endpoint {}", redact_url(endpoint)))?;
+        .with_context(|| {
+        format!("--otlp-endpoint (OTEL_EXPORTER_OTLP_ENDPOINT) {}", redact_url(endpoint))
+    })?;
     let provider = SdkTracerProvider::builder()
         .with_resource(resource(name))
         .with_sampler(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(config.trace_ratio))))

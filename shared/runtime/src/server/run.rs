@@ -143,6 +143,7 @@ async fn conclude(
             name = signals.next() => {
                 if stopping {
                     tracing::warn!(signal = name, "a second signal: exiting at once");
+                    telemetry::flush_log();
                     std::process::exit(1);
                 }
                 tracing::info!(signal = name, "stopping");

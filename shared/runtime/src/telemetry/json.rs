@@ -7,7 +7,7 @@ use std::fmt::{self, Write as _};
 
 use time::format_description::well_known::Rfc3339;
 use tracing::field::{Field, Visit};
-use tracing::{Subscriber, dispatcher};
+use tracing::{Level, Subscriber, dispatcher};
 use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
@@ -57,10 +57,7 @@ where
         event: &tracing::Event<'_>,
     ) -> fmt::Result {
         let mut line = String::with_capacity(256);
-        let time = SystemClock.now().format(&Rfc3339).map_err(|_| fmt::Error)?;
-        let (level, target) = (event.metadata().level(), event.metadata().target());
-        write!(line, r#"{{"time":"{time}","level":"{level}","service":"{}","target":"#, self.service)?;
-        push_text(&mut line, target)?;
+        begin(&mut line, self.service, *event.metadata().level(), event.metadata().target())?;
         let mut visitor = Visitor { out: &mut line, result: Ok(()) };
         event.record(&mut visitor);
         visitor.result?;
@@ -83,6 +80,29 @@ where
         }
         writeln!(writer, "{line}}}")
     }
+}
+
+/// What every line begins with.
+fn begin(line: &mut String, service: &str, level: Level, target: &str) -> fmt::Result {
+    let time = SystemClock.now().format(&Rfc3339).map_err(|_| fmt::Error)?;
+    write!(line, r#"{{"time":"{time}","level":"{level}","service":"{service}","target":"#)?;
+    push_text(line, target)
+}
+
+/// A line that belongs to no event: a warning with a number.
+pub(super) fn warning(
+    service: &str,
+    target: &str,
+    message: &str,
+    name: &str,
+    number: u64,
+) -> Result<String, fmt::Error> {
+    let mut line = String::new();
+    begin(&mut line, service, Level::WARN, target)?;
+    line.push_str(r#","message":"#);
+    push_text(&mut line, message)?;
+    writeln!(line, r#","{name}":{number}}}"#)?;
+    Ok(line)
 }
 
 struct Visitor<'a> {
