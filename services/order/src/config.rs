@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use runtime::config::{
-    EventBusConfig, OutboxConfig, ServerConfig, ServiceTokenConfig, TelemetryConfig, duration, human, secret,
-    secret_value, time_span,
+    EventBusConfig, OutboxConfig, ServerConfig, ServiceTokenConfig, TelemetryConfig, duration, human,
+    peer_url, postgres_url, secret, time_span,
 };
 use secrecy::SecretString;
 use serde::Serialize;
@@ -72,10 +72,10 @@ pub struct Config {
 #[command(next_help_heading = "Peers")]
 pub struct PeerConfig {
     /// User service.
-    #[arg(long, env = "USER_URL", value_name = "URL")]
+    #[arg(long, env = "USER_URL", value_name = "URL", value_parser = peer_url)]
     pub user_url: String,
     /// Session service.
-    #[arg(long, env = "SESSION_URL", value_name = "URL")]
+    #[arg(long, env = "SESSION_URL", value_name = "URL", value_parser = peer_url)]
     pub session_url: String,
 }
 
@@ -84,7 +84,7 @@ pub struct PeerConfig {
 #[command(next_help_heading = "PostgreSQL")]
 pub struct PostgresConfig {
     /// The database, such as `postgres://user:password@host:5432/order`; `file:<path>` reads it from a file.
-    #[arg(long, env = "POSTGRES_URL", value_name = "URL", hide_env_values = true, value_parser = secret_value)]
+    #[arg(long, env = "POSTGRES_URL", value_name = "URL", hide_env_values = true, value_parser = postgres_url)]
     #[serde(serialize_with = "secret")]
     pub postgres_url: SecretString,
     /// What the URL leads to.
@@ -202,5 +202,17 @@ impl Default for TransferConfig {
             attempts_budget: 10,
             recovery_poll: Duration::from_millis(500),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_list_of_all_settings_has_those_of_this_service() {
+        assert_eq!(runtime::config::unlisted(&Command::command()), [""; 0]);
     }
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use mimalloc::MiMalloc;
 use order_service::config::{Action, Command, Config, LISTEN, PostgresConfig};
 use order_service::{DOMAIN, OrderService, schema};
-use runtime::binary::{self, block_on};
+use runtime::binary::{self, block_on, say};
 use runtime::config::masked;
 
 /// Makes a call a tenth cheaper, and takes 2 MiB more of memory.
@@ -34,14 +34,14 @@ fn serve(config: Config) -> anyhow::Result<()> {
 
 fn migrate(config: &PostgresConfig) -> anyhow::Result<()> {
     let applied = block_on(schema::migrate_when_up(config))?;
-    eprintln!("order-service: {applied} migrations applied");
+    say(&format!("order-service: {applied} migrations applied"));
     Ok(())
 }
 
 fn new_epoch(config: &PostgresConfig) -> anyhow::Result<()> {
     let epochs = block_on(schema::new_epoch_when_up(config))?;
     for (stream, epoch) in epochs {
-        eprintln!("order-service: stream {stream} has epoch {epoch} now");
+        say(&format!("order-service: stream {stream} has epoch {epoch} now"));
     }
     Ok(())
 }

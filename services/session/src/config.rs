@@ -6,7 +6,8 @@ use std::time::Duration;
 use anyhow::{Result, anyhow};
 use clap::{Args, Parser, Subcommand};
 use runtime::config::{
-    EventBusConfig, ServerConfig, ServiceTokenConfig, TelemetryConfig, human, secret, secret_value, time_span,
+    EventBusConfig, ServerConfig, ServiceTokenConfig, TelemetryConfig, human, peer_url, redis_url, secret,
+    time_span,
 };
 use secrecy::SecretString;
 use serde::Serialize;
@@ -83,7 +84,7 @@ pub struct Config {
 pub struct RedisConfig {
     /// `redis://user:password@host:port/number`: Redis 7 with `appendonly yes`, `appendfsync always` and
     /// `maxmemory-policy noeviction`. Its own server, or at least its own number.
-    #[arg(long = "redis-session-url", env = "REDIS_SESSION_URL", value_name = "URL", hide_env_values = true, value_parser = secret_value)]
+    #[arg(long = "redis-session-url", env = "REDIS_SESSION_URL", value_name = "URL", hide_env_values = true, value_parser = redis_url)]
     #[serde(serialize_with = "secret")]
     pub url: SecretString,
     /// Connections of the whole process, however many threads it has: one for each thread as far as they go, else one for
@@ -192,7 +193,7 @@ pub struct LoginConfig {
 #[command(next_help_heading = "Peers")]
 pub struct PeerConfig {
     /// User service.
-    #[arg(long, env = "USER_URL", value_name = "URL")]
+    #[arg(long, env = "USER_URL", value_name = "URL", value_parser = peer_url)]
     pub user_url: String,
 }
 
@@ -248,5 +249,17 @@ impl Config {
             clock: Arc::new(SystemClock),
             appended: Arc::clone(appended),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_list_of_all_settings_has_those_of_this_service() {
+        assert_eq!(runtime::config::unlisted(&Command::command()), [""; 0]);
     }
 }

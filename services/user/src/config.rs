@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use clap::Args;
 use runtime::config::{
-    EventBusConfig, OutboxConfig, ServerConfig, ServiceTokenConfig, TelemetryConfig, human, secret,
-    secret_value, time_span,
+    EventBusConfig, OutboxConfig, ServerConfig, ServiceTokenConfig, TelemetryConfig, human, mongodb_url, peer_url,
+    secret, time_span,
 };
 use secrecy::SecretString;
 use serde::Serialize;
@@ -51,7 +51,7 @@ pub struct Config {
 #[command(next_help_heading = "MongoDB")]
 pub struct MongoConfig {
     /// `mongodb://user:password@host:port/database?options`. It must be a replica set, since transactions need one.
-    #[arg(long = "mongodb-url", env = "MONGODB_URL", value_name = "URL", hide_env_values = true, value_parser = secret_value)]
+    #[arg(long = "mongodb-url", env = "MONGODB_URL", value_name = "URL", hide_env_values = true, value_parser = mongodb_url)]
     #[serde(serialize_with = "secret")]
     pub url: SecretString,
     /// Connections of the whole process to each member of the replica set, at least 2. They are shared out among clients of
@@ -106,9 +106,20 @@ pub struct PasswordConfig {
 #[command(next_help_heading = "Peers")]
 pub struct PeerConfig {
     /// Session service.
-    #[arg(long, env = "SESSION_URL", value_name = "URL")]
+    #[arg(long, env = "SESSION_URL", value_name = "URL", value_parser = peer_url)]
     pub session_url: String,
     /// Order service.
-    #[arg(long, env = "ORDER_URL", value_name = "URL")]
+    #[arg(long, env = "ORDER_URL", value_name = "URL", value_parser = peer_url)]
     pub order_url: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_of_all_settings_has_those_of_this_service() {
+        let command = Config::augment_args(clap::Command::new("user-service"));
+        assert_eq!(runtime::config::unlisted(&command), [""; 0]);
+    }
 }

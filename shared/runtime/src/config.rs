@@ -2,10 +2,14 @@
 //! flag and a name in the environment, and `--help` is the reference.
 //!
 //! The environment is read here, once, at the start. Secrets are [`SecretString`]s; [`masked`] prints the
-//! effective configuration without them.
+//! effective configuration without them. A setting that cannot be meant is refused with its flag and its variable, and
+//! a variable that is nearly a setting is told of ([`misnamed`]).
 
 mod mask;
+mod names;
 mod parse;
+mod refused;
+mod url;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -15,7 +19,9 @@ use secrecy::SecretString;
 use serde::Serialize;
 
 pub use mask::{human, masked, redact_url, secret};
+pub use names::{Misnamed, misnamed, unlisted};
 pub use parse::{ParsedSecret, duration, parse_from, secret_value, time_span};
+pub use url::{mongodb_url, peer_url, postgres_url, redis_url};
 
 /// How the server listens, and its limits.
 #[derive(Debug, Clone, Args, Serialize)]
@@ -124,7 +130,7 @@ pub struct TelemetryConfig {
     #[arg(long, env = "LOG_FILTER", default_value = "info", value_parser = parse::filter)]
     pub log_filter: String,
     /// OTLP collector, over gRPC; without one no spans are exported.
-    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL")]
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL", value_parser = url::collector_url)]
     pub otlp_endpoint: Option<String>,
     /// Share of the traces that are exported, from 0 to 1. It counts for traces that begin here or come from an outside
     /// caller; for those that come from another service, that service has decided.
@@ -158,7 +164,7 @@ pub enum LogFormat {
 #[command(next_help_heading = "Events")]
 pub struct EventBusConfig {
     /// Redis whose Pub/Sub carries the events; without it they arrive later.
-    #[arg(long, env = "REDIS_EVENTS_URL", value_name = "URL", hide_env_values = true, value_parser = secret_value)]
+    #[arg(long, env = "REDIS_EVENTS_URL", value_name = "URL", hide_env_values = true, value_parser = redis_url)]
     #[serde(serialize_with = "secret")]
     pub redis_events_url: SecretString,
 }

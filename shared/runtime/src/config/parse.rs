@@ -8,20 +8,26 @@ use api::codec::MESSAGE_SIZE_LIMIT;
 use clap::{Command, Parser};
 use secrecy::SecretString;
 
+use super::names::misnamed;
+use super::refused::explain;
+
 const LISTEN: &str = "listen";
 
 /// Reads these arguments, and the environment. `listen` is the service's default address, wherever
 /// [`super::ServerConfig`] is flattened, subcommands included.
 ///
 /// # Errors
-/// When the arguments are not valid; names the flag.
+/// When the arguments are not valid; names the flag and the variable, and shows no secret.
 pub fn parse_from<C: Parser, A: Into<OsString> + Clone>(
     listen: &'static str,
     arguments: impl IntoIterator<Item = A>,
 ) -> Result<C, clap::Error> {
     let mut command = with_listen(C::command(), listen);
-    let mut matches = command.try_get_matches_from_mut(arguments)?;
-    C::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
+    let matches = command.try_get_matches_from_mut(arguments);
+    let parsed = matches.and_then(|mut matches| {
+        C::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
+    });
+    parsed.map_err(|error| explain(error, &command, &misnamed()))
 }
 
 fn with_listen(mut command: Command, listen: &'static str) -> Command {
@@ -177,6 +183,45 @@ mod tests {
             let error = flat(&[flag, bad]).unwrap_err();
             assert!(error.contains(flag), "{flag}: {error}");
             assert!(!error.contains("s3cret"), "{error}");
+        }
+    }
+
+    #[derive(Debug, Parser)]
+    struct Addresses {
+        #[arg(long, env = "A_PEER_OF_THE_TEST", value_name = "URL", value_parser = super::super::peer_url)]
+        peer_url: String,
+        #[arg(long, env = "A_REDIS_OF_THE_TEST", value_name = "URL", hide_env_values = true, value_parser = super::super::redis_url)]
+        redis_url: SecretString,
+    }
+
+    #[test]
+    fn a_refusal_names_flag_and_variable_and_shows_no_secret() {
+        let told = |arguments: &[&str]| {
+            let arguments = ["test"].iter().chain(arguments);
+            parse_from::<Addresses, _>("127.0.0.1:1", arguments).unwrap_err().to_string()
+        };
+        for (arguments, expected) in [
+            (
+                &["--peer-url", "localhost:1", "--redis-url", "redis://h"][..],
+                "invalid value 'localhost:1' for '--peer-url <URL> (A_PEER_OF_THE_TEST)': has no scheme",
+            ),
+            (
+                &["--peer-url", "http://app:s3cret@h:1", "--redis-url", "redis://h"],
+                "invalid value 'http://app:***@h:1' for '--peer-url <URL> (A_PEER_OF_THE_TEST)'",
+            ),
+            (
+                &["--peer-url", "app:s3cret@h:1", "--redis-url", "redis://h"],
+                "invalid value '***' for '--peer-url",
+            ),
+            (
+                &["--peer-url", "http://h:1", "--redis-url", "http://app:s3cret@h"],
+                "invalid value '***' for '--redis-url <URL> (A_REDIS_OF_THE_TEST)'",
+            ),
+            (&["--peer-url", "http://h:1"], "--redis-url <URL> (A_REDIS_OF_THE_TEST)"),
+        ] {
+            let told = told(arguments);
+            assert!(told.contains(expected), "{told}");
+            assert!(!told.contains("s3cret"), "{told}");
         }
     }
 

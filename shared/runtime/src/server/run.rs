@@ -24,7 +24,7 @@ use super::layers::Layers;
 use super::limits::Limits;
 use super::methods::Methods;
 use super::{Service, listener};
-use crate::config::{ServerConfig, TelemetryConfig};
+use crate::config::{ServerConfig, TelemetryConfig, misnamed};
 use crate::{health, telemetry};
 
 /// Serves until SIGTERM or SIGINT, then drains; a second signal ends the process at once.
@@ -50,6 +50,14 @@ where
     let supervisor = single_threaded()?;
     supervisor.block_on(async {
         let guard = telemetry::init(name, &telemetry)?;
+        for variable in misnamed() {
+            let (name, meant) = (variable.name(), variable.meant());
+            tracing::warn!(
+                name,
+                meant,
+                "a variable of the environment is not known, and looks like a setting"
+            );
+        }
         let result = supervise(server, domain, start).await;
         if let Err(error) = &result {
             tracing::error!(error = format!("{error:#}"), "stopped by an error");
