@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use api::session::v1::session_service_server;
+use api::user::v1::user_service_server;
 use auth::{AuthLayer, CacheConfig, CachingVerifier, PolicyTable, Principal, SessionCache};
 use events::service::{EventAdminServer, EventServer};
 use events::source::GrpcSource;
 use events::{Bus, ConsumerHandle, Effects, Resyncs, Stamped};
-use runtime::client::Peer;
+use runtime::client::{Identities, Peer};
 use runtime::health::Readiness;
 use runtime::server::{Core, Service};
 use runtime::sessions::RemoteVerifier;
@@ -41,6 +43,7 @@ pub struct OrderService {
     resyncs: Resyncs,
     waiters: Arc<Waiters>,
     sessions: SessionCache,
+    identities: Identities,
     bus: Bus,
 }
 
@@ -76,6 +79,7 @@ impl OrderService {
             resyncs: Resyncs::default(),
             waiters: Arc::default(),
             sessions,
+            identities: Identities::default(),
             bus,
         })
     }
@@ -93,12 +97,16 @@ impl OrderService {
             store.check_capacity(config.server.replicas, config.postgres.postgres_connections).await?;
         }
         let token = &config.service_tokens.service_token;
-        let user = Peer::new(&config.peers.user_url, token).context("--user-url")?;
-        let session = Peer::new(&config.peers.session_url, token).context("--session-url")?;
-        let peers = (Users::new(&user), Wallets::new(&user));
+        let peers = &config.peers;
+        let user = Peer::new("--user-url", user_service_server::SERVICE_NAME, &peers.user_url, token)?;
+        let session =
+            Peer::new("--session-url", session_service_server::SERVICE_NAME, &peers.session_url, token)?;
+        let clients = (Users::new(&user), Wallets::new(&user));
         let transfers = self.coordinator(store.clone());
-        let app = App::new(store.clone(), peers, transfers, Arc::clone(&self.clock), Arc::clone(&self.ids));
+        let app = App::new(store.clone(), clients, transfers, Arc::clone(&self.clock), Arc::clone(&self.ids));
         if core.is_first() {
+            let peers = vec![user.clone(), session.clone()];
+            core.spawn("peers", self.identities.clone().watch(peers, core.workers_stop.clone()));
             let store_of_workers = self.store(Use::Workers, core.index);
             core.spawn("idle-connections", self.pools.clone().close_idle(core.workers_stop.clone()));
             workers::spawn(
@@ -129,7 +137,8 @@ impl OrderService {
         let policies = PolicyTable::for_services(&services)?;
         let verifier = CachingVerifier::new(RemoteVerifier::new(&session), self.sessions);
         let auth = AuthLayer::new(policies, config.service_tokens.accepted()?, verifier);
-        Ok(Service { routes, auth, layers: Vec::new(), ready: readiness(store) })
+        let ready = readiness(store).with_peers(self.identities);
+        Ok(Service { routes, auth, layers: Vec::new(), ready })
     }
 
     fn audits(&self, core: &Core, store: Store, user: &Peer) -> Audits {

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use api::user::v1::user_service_server;
 use auth::{AuthLayer, PolicyTable};
 use events::service::EventServer;
 use events::{Resyncs, Stamped};
-use runtime::client::Peer;
+use runtime::client::{Identities, Peer};
 use runtime::connections::{Spread, clients};
 use runtime::health::Readiness;
 use runtime::retry::{START_UP_WITHIN, start_up};
@@ -32,6 +33,7 @@ pub struct SessionService {
     appended: Arc<Appended>,
     stamped: Stamped,
     resyncs: Resyncs,
+    identities: Identities,
     admission: Admission,
     stores: Spread<Store>,
 }
@@ -47,6 +49,7 @@ impl SessionService {
             appended: Arc::default(),
             stamped: Stamped::new(),
             resyncs: Resyncs::default(),
+            identities: Identities::default(),
         }
     }
 
@@ -71,8 +74,11 @@ impl SessionService {
             fit(&store).await?;
             store.check_capacity(config.server.replicas, self.stores.count()).await?;
         }
-        let user =
-            Peer::new(&config.peers.user_url, &config.service_tokens.service_token).context("--user-url")?;
+        let token = &config.service_tokens.service_token;
+        let user = Peer::new("--user-url", user_service_server::SERVICE_NAME, &config.peers.user_url, token)?;
+        if core.is_first() {
+            core.spawn("peers", self.identities.clone().watch(vec![user.clone()], core.workers_stop.clone()));
+        }
         let users = Users::new(&user);
         let app = App::new(store.clone(), users, self.admission, core.tracker.clone());
         let events =
@@ -83,7 +89,8 @@ impl SessionService {
         let routes = grpc::routes(app, events, admin);
         let policies = PolicyTable::for_services(&grpc::SERVICES)?;
         let auth = AuthLayer::new(policies, config.service_tokens.accepted()?, store.clone());
-        Ok(Service { routes, auth, layers: Vec::new(), ready: readiness(store) })
+        let ready = readiness(store).with_peers(self.identities);
+        Ok(Service { routes, auth, layers: Vec::new(), ready })
     }
 }
 

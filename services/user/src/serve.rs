@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use api::order::v1::order_service_server;
+use api::session::v1::session_service_server;
 use auth::{AuthLayer, CacheConfig, CachingVerifier, PolicyTable, ServiceTokens, SessionCache};
 use events::service::{EventAdminServer, EventServer};
 use events::{Resyncs, Stamped};
-use runtime::client::Peer;
+use runtime::client::{Identities, Peer};
 use runtime::connections::{Spread, clients};
 use runtime::health::Readiness;
 use runtime::retry::{START_UP_WITHIN, start_up};
@@ -39,6 +41,7 @@ pub struct UserService {
     stores: Spread<Store>,
     hasher: Hasher,
     sessions: SessionCache,
+    identities: Identities,
     stamped: Stamped,
     resyncs: Resyncs,
     clock: Arc<dyn Clock>,
@@ -61,6 +64,7 @@ impl UserService {
             shared: Shared::default(),
             hasher,
             sessions,
+            identities: Identities::default(),
             stamped: Stamped::new(),
             resyncs: Resyncs::default(),
             config: Arc::new(config),
@@ -93,13 +97,17 @@ impl UserService {
             store.capacity_check(self.config.server.replicas, self.connections()).await;
         }
         let token = &self.config.service_tokens.service_token;
-        let session_service = Peer::new(&self.config.peers.session_url, token).context("--session-url")?;
-        let order_service = Peer::new(&self.config.peers.order_url, token).context("--order-url")?;
+        let peers = &self.config.peers;
+        let session_service =
+            Peer::new("--session-url", session_service_server::SERVICE_NAME, &peers.session_url, token)?;
+        let order_service =
+            Peer::new("--order-url", order_service_server::SERVICE_NAME, &peers.order_url, token)?;
         let app =
             App::new(store.clone(), self.hasher.clone(), Arc::clone(&self.clock), Arc::clone(&self.ids));
         let audits = Audits::new(store.clone(), OrderClient::new(&order_service));
         let events =
             EventServer::new(store.clone(), core.shutdown.clone()).with_stamped(self.stamped.clone());
+        let peers = vec![session_service.clone(), order_service.clone()];
         let workers = Workers {
             store: store.clone(),
             config: Arc::clone(&self.config),
@@ -116,6 +124,7 @@ impl UserService {
         );
         if core.is_first() {
             workers::spawn(&core, &workers)?;
+            core.spawn("peers", self.identities.clone().watch(peers, core.workers_stop.clone()));
             core.spawn("password-memory", self.hasher.give_back_memory(core.workers_stop.clone()));
         }
         let verifier = CachingVerifier::new(RemoteVerifier::new(&session_service), self.sessions.clone());
@@ -124,7 +133,7 @@ impl UserService {
             routes: grpc::routes(&app, audits, events, admin),
             auth: AuthLayer::new(policies, self.tokens.clone(), verifier),
             layers: Vec::new(),
-            ready: readiness(store),
+            ready: readiness(store).with_peers(self.identities),
         })
     }
 }

@@ -4,12 +4,16 @@
 //! Errors are classified here and nowhere else ([`classify`]). A call may be repeated only when it did not take effect,
 //! is idempotent or carries a `request_id` ([`retry_unavailable`]).
 
+mod identity;
 mod outcome;
+mod protocol;
 mod retry;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use http::Uri;
 use secrecy::{ExposeSecret as _, SecretString};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
@@ -17,9 +21,11 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{GrpcMethod, Request, Status};
 
+pub use identity::Identities;
 pub use outcome::{Outcome, classify, outcome, reason};
 pub use retry::{Budget, RetryPolicy, retry_unavailable};
 
+use crate::config::peer_url;
 use crate::deadline::Deadline;
 use crate::telemetry;
 
@@ -35,44 +41,72 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// What a generated client is made of: `UserServiceClient::new(peer.channel())`.
 pub type PeerChannel = InterceptedService<Channel, Authorized>;
 
-/// A channel to `url` that connects when it is first used, and again whenever the connection was lost. It belongs to
-/// the tokio runtime that it is made in, so make one in each.
-///
-/// # Errors
-/// When it is not a URL.
-pub fn channel(url: &str) -> anyhow::Result<Channel> {
-    let shown = crate::config::redact_url(url);
-    let endpoint = Endpoint::from_shared(url.to_owned()).with_context(|| format!("not a URL: {shown}"))?;
-    Ok(endpoint
+/// A channel that connects when it is first used, and again whenever the connection was lost. It belongs to the tokio
+/// runtime that it is made in.
+fn channel(url: Uri) -> Channel {
+    Endpoint::from(url)
         .connect_timeout(CONNECT_TIMEOUT)
         .tcp_nodelay(true)
         .tcp_keepalive(Some(KEEPALIVE_INTERVAL))
         .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
         .keep_alive_while_idle(true)
-        .connect_lazy())
+        .connect_lazy()
 }
 
-/// Another service of this system.
+/// Another service of this system. Make one in each tokio runtime.
 #[derive(Debug, Clone)]
 pub struct Peer {
-    channel: PeerChannel,
+    channel: Channel,
+    authorized: Authorized,
+    meant: Arc<Meant>,
+}
+
+/// Who a peer should be, and who says so.
+#[derive(Debug)]
+struct Meant {
+    /// The flag of its address.
+    setting: &'static str,
+    /// The full name of a service that it serves.
+    service: &'static str,
+    url: String,
+    host: String,
+    port: u16,
 }
 
 impl Peer {
-    /// A peer at `url`, called with our own service token.
+    /// A peer at `url`, called with our own service token. `setting` is the flag of the address, for messages, and
+    /// `service` the full name of a service that is to be found there.
     ///
     /// # Errors
-    /// When it is not a URL, or the token cannot be sent in a header.
-    pub fn new(url: &str, token: &SecretString) -> anyhow::Result<Self> {
-        let authorized = Authorized::new(token)?;
-        Ok(Self { channel: InterceptedService::new(channel(url)?, authorized) })
+    /// When it is not an address of a peer, or the token cannot be sent in a header.
+    pub fn new(
+        setting: &'static str,
+        service: &'static str,
+        url: &str,
+        token: &SecretString,
+    ) -> anyhow::Result<Self> {
+        let url = peer_url(url).map_err(anyhow::Error::msg).context(setting)?;
+        let uri: Uri = url.parse().context(setting)?;
+        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+        let port = uri.port_u16().unwrap_or_default();
+        let meant = Arc::new(Meant { setting, service, url, host, port });
+        Ok(Self { channel: channel(uri), authorized: Authorized::new(token)?, meant })
     }
 
     /// What a generated client is made of.
     #[must_use]
     pub fn channel(&self) -> PeerChannel {
+        InterceptedService::new(self.channel.clone(), self.authorized.clone())
+    }
+
+    /// The same connection, for calls that show no token.
+    fn anonymous(&self) -> Channel {
         self.channel.clone()
+    }
+
+    fn meant(&self) -> &Meant {
+        &self.meant
     }
 }
 

@@ -1,5 +1,6 @@
-//! Whether the service can do its work: its own database answers, and it is not about to stop. Peers do not count,
-//! since services that wait for each other never start.
+//! Whether the service can do its work: its own database answers, and it is not about to stop. Peers that are away do
+//! not count, since services that wait for each other never start. One that is something else than the service that is
+//! meant does ([`Readiness::with_peers`]).
 
 use std::fmt::Display;
 use std::future::Future;
@@ -10,6 +11,8 @@ use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
+
+use crate::client::Identities;
 
 const INTERVAL: Duration = Duration::from_secs(1);
 /// A probe that takes longer has failed.
@@ -32,6 +35,18 @@ impl Readiness {
         Self(Arc::new(move || {
             let probe = probe();
             Box::pin(async move { probe.await.map_err(|error| error.to_string()) })
+        }))
+    }
+
+    /// Not ready, too, while the address of a peer leads to something else and never led to that peer.
+    #[must_use]
+    pub fn with_peers(self, peers: Identities) -> Self {
+        Self(Arc::new(move || {
+            let (own, peers) = ((self.0)(), peers.clone());
+            Box::pin(async move {
+                own.await?;
+                peers.reason().await.map_or(Ok(()), Err)
+            })
         }))
     }
 

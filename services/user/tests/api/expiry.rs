@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use api::order::v1::order_service_server;
 use api::order::v1::transfer::Decision;
 use api::order::v1::transfer_service_server::{TransferService, TransferServiceServer};
 use api::order::v1::{
@@ -142,7 +143,13 @@ impl Bench {
         let adopted = Mark { epoch: EPOCH, ..Mark::START };
         assert!(book.store.mark_adopt(CONSUMER, &Mark::START, &adopted).await.unwrap());
 
-        let peer = Peer::new(url.unwrap_or(&own), &"a-token-that-nobody-checks-here".into()).unwrap();
+        let peer = Peer::new(
+            "--order-url",
+            order_service_server::SERVICE_NAME,
+            url.unwrap_or(&own),
+            &"a-token-that-nobody-checks-here".into(),
+        )
+        .unwrap();
         let counters = Arc::new(ExpiryCounters::default());
         let worker = Expiry {
             store: book.store.clone(),

@@ -7,3 +7,4 @@ mod layers;
 mod lifecycle;
 mod limits;
 mod open;
+mod peers;
