@@ -2,9 +2,11 @@
 
 mod audit;
 mod foreign;
+mod log_reader;
 mod one_effect;
 mod orders;
 mod refunds;
 mod rights;
 mod sessions;
+mod settings;
 mod traces;

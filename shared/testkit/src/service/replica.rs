@@ -3,6 +3,7 @@
 use anyhow::{Context as _, Result};
 
 use super::Service;
+use crate::launch::Launch;
 use crate::ports::Port;
 use crate::services::ServiceName;
 use crate::stack::Services;
@@ -14,6 +15,16 @@ impl Service {
     /// # Errors
     /// When it does not start.
     pub async fn replica(&self) -> Result<Self> {
+        let replica = self.replica_with(|_| {})?;
+        replica.serving().await?;
+        Ok(replica)
+    }
+
+    /// As [`Service::replica`], started in a way that the caller changes, and not waited for.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn replica_with(&self, change: impl FnOnce(&mut Launch)) -> Result<Self> {
         let port = Port::Free.choose()?;
         let beside = |path: &std::path::Path| -> Result<std::path::PathBuf> {
             let name = path.file_name().context("a file")?.to_string_lossy();
@@ -31,9 +42,9 @@ impl Service {
                 _ => {}
             }
         }
+        change(&mut launch);
         let mut replica = Self { name: self.name, port, launch, armed, process: None };
         replica.start()?;
-        replica.serving().await?;
         Ok(replica)
     }
 }
