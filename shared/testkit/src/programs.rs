@@ -127,7 +127,7 @@ pub(crate) fn is_started(name: &str) -> bool {
     let rest =
         |known: &&str| name.strip_prefix(*known).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'));
     let mongod = env::path("MONGOD");
-    STARTED.iter().any(|known| rest(&known))
+    STARTED.iter().any(rest)
         || mongod.and_then(|path| path.file_name().map(|file| file == name)).unwrap_or_default()
 }
 

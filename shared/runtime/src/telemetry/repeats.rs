@@ -167,7 +167,7 @@ impl Fields {
             value = without_numbers(&value);
         }
         // Writing to a string does not fail.
-        let _ = write!(self.text, "{}={value}\n", field.name());
+        let _ = writeln!(self.text, "{}={value}", field.name());
     }
 }
 
