@@ -63,15 +63,24 @@ impl std::fmt::Debug for Readiness {
     }
 }
 
+/// The pause after the first probe of one of so many cores. After it they probe one after the other, and need fewer
+/// connections for that than if all did at the same moment.
+pub(crate) fn first_pause(index: usize, count: usize) -> Duration {
+    let part = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    INTERVAL * part(index + 1) / part(count).max(1)
+}
+
 /// Probes until `stop`, then reports `NOT_SERVING` for good.
 pub(crate) async fn watch(
     readiness: Readiness,
+    first_pause: Duration,
     reporter: HealthReporter,
     services: Vec<String>,
     stop: CancellationToken,
 ) {
     let mut serving = false;
     let mut failures = 0;
+    let mut pause = first_pause;
     loop {
         let probe = tokio::time::timeout(PROBE_TIMEOUT, (readiness.0)());
         let outcome = tokio::select! {
@@ -102,8 +111,9 @@ pub(crate) async fn watch(
         }
         tokio::select! {
             () = stop.cancelled() => break,
-            () = tokio::time::sleep(INTERVAL) => {}
+            () = tokio::time::sleep(pause) => {}
         }
+        pause = INTERVAL;
         crate::telemetry::tell_repeats();
     }
     report(&reporter, &services, ServingStatus::NotServing).await;

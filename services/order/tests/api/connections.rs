@@ -7,9 +7,11 @@ use api::auth::v1::Role;
 use api::order::v1::order::State;
 use api::order::v1::{CancelOrderRequest, Order};
 use order_service::config::PostgresConfig;
-use order_service::storage::{Signals, Store, Use};
-use sqlx::PgConnection;
-use testkit::wait_until;
+use order_service::storage::{Pools, Signals, Store, Use};
+use sqlx::{Connection as _, PgConnection};
+use testkit::{CapturedLog, wait_until};
+use tokio::sync::Barrier;
+use tokio_util::sync::CancellationToken;
 use tonic::Code;
 
 use crate::harness::{Harness, Person, WITHIN, behind_pooler, database, eur, item, placing, request_id};
@@ -154,5 +156,86 @@ async fn no_statement_is_compiled_before_it_runs() {
         let query = "SELECT WHERE NOT current_setting('jit')::boolean";
         assert_eq!(tx.execute(sqlx::query(query)).await.unwrap(), 1, "{usage:?}");
         tx.rollback().await;
+    }
+}
+
+/// What of this thread's log a check of the capacity adds.
+async fn said_about_capacity(store: &Store, replicas: usize, each: usize) -> String {
+    let log = CapturedLog::start(|format| format);
+    store.check_capacity(replicas, each).await.unwrap();
+    log.lines_with("").join("\n")
+}
+
+#[tokio::test]
+async fn replicas_that_may_need_more_sessions_than_the_server_allows_are_warned_of() {
+    let database = database().await;
+    let config = PostgresConfig::for_tests(database.url());
+    let direct = Store::open(&config, Use::Calls, Arc::<Signals>::default()).unwrap();
+    assert_eq!(said_about_capacity(&direct, 3, config.postgres_connections).await, "");
+    let told = said_about_capacity(&direct, 3, 1000).await;
+    for part in ["WARN", "needed=3008", "lower POSTGRES_CONNECTIONS"] {
+        assert!(told.contains(part), "{told}");
+    }
+    // The database's own limit counts if it is lower; a pooler's sessions are its own concern.
+    let mut sql = PgConnection::connect(database.url()).await.unwrap();
+    let limit = format!("ALTER DATABASE \"{}\" CONNECTION LIMIT 20", database.name());
+    sqlx::query(sqlx::AssertSqlSafe(limit)).execute(&mut sql).await.unwrap();
+    assert!(said_about_capacity(&direct, 1, 24).await.contains("allowed=20"));
+    let pooled = Store::open(&behind_pooler(&database).await, Use::Calls, Arc::<Signals>::default()).unwrap();
+    assert_eq!(said_about_capacity(&pooled, 3, 1000).await, "");
+}
+
+/// A process with more cores than connections, in a burst and at rest.
+#[tokio::test]
+async fn forty_eight_cores_stay_within_the_limit_of_the_process_and_give_back_what_is_idle() {
+    const CORES: usize = 48;
+    let database = database().await;
+    let config = PostgresConfig {
+        postgres_connections: 12,
+        connection_idle: Duration::from_millis(400),
+        connection_wait: WITHIN,
+        ..PostgresConfig::for_tests(database.url())
+    };
+    let pools = Pools::new(&config, CORES).unwrap();
+    let (working, stop) = (Arc::new(Barrier::new(CORES + 1)), CancellationToken::new());
+    let threads: Vec<_> = (0..CORES)
+        .map(|core| {
+            let store = Store::in_pools(&pools, Use::Calls, core, Arc::<Signals>::default());
+            let (working, stop) = (Arc::clone(&working), stop.clone());
+            std::thread::spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                runtime.block_on(async {
+                    for _ in 0..10 {
+                        let calls = futures_util::future::join_all((0..4).map(|_| store.ping())).await;
+                        assert!(calls.iter().all(Result::is_ok), "{calls:?}");
+                    }
+                    working.wait().await;
+                    // Until then others may use what answers on this core's runtime.
+                    stop.cancelled().await;
+                });
+            })
+        })
+        .collect();
+    let mut sql = PgConnection::connect(database.url()).await.unwrap();
+    let all = "SELECT count(*) FROM pg_stat_activity
+               WHERE datname = current_database() AND application_name = 'order-service'";
+    let (mut most, mut over) = (0, Box::pin(working.wait()));
+    while futures_util::poll!(&mut over).is_pending() {
+        let seen: i64 = sqlx::query_scalar(all).fetch_one(&mut sql).await.unwrap();
+        most = seen.max(most);
+    }
+    assert!((2..=8).contains(&most), "{most} sessions; a third of the limit is for workers");
+    tokio::select! {
+        () = pools.close_idle(stop.clone()) => unreachable!("nobody stopped it"),
+        rest = wait_until(WITHIN, "idle sessions to be given back", async || {
+            match sqlx::query_scalar::<_, i64>(all).fetch_one(&mut sql).await.unwrap() {
+                0 => Ok(()),
+                left => Err(left),
+            }
+        }) => rest.unwrap(),
+    }
+    stop.cancel();
+    for thread in threads {
+        thread.join().unwrap();
     }
 }

@@ -290,9 +290,10 @@ pub(super) fn prepare<V: SessionVerifier>(
         shutdown: core.shutdown.clone(),
     });
     let stopping = core.stages.stopping.clone();
+    let first_pause = health::first_pause(core.index, core.count);
     core.spawn("health", async move {
         health::report(&reporter, &services, ServingStatus::NotServing).await;
-        health::watch(service.ready, reporter, services, stopping).await;
+        health::watch(service.ready, first_pause, reporter, services, stopping).await;
     });
     let connections = Connections::new(pipeline, Arc::clone(&config), core.shutdown.clone());
     Ok(Prepared { connections, config, limits })
