@@ -2,6 +2,8 @@
 //! not count, since services that wait for each other never start. One that is something else than the service that is
 //! meant does ([`Readiness::with_peers`]).
 
+mod statuses;
+
 use std::fmt::Display;
 use std::future::Future;
 use std::sync::Arc;
@@ -9,8 +11,9 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
-use tonic_health::ServingStatus;
-use tonic_health::server::HealthReporter;
+use tonic_health::pb::health_check_response::ServingStatus;
+
+pub(crate) use self::statuses::Statuses;
 
 use crate::client::Identities;
 
@@ -74,7 +77,7 @@ pub(crate) fn first_pause(index: usize, count: usize) -> Duration {
 pub(crate) async fn watch(
     readiness: Readiness,
     first_pause: Duration,
-    reporter: HealthReporter,
+    statuses: Statuses,
     services: Vec<String>,
     stop: CancellationToken,
 ) {
@@ -94,7 +97,7 @@ pub(crate) async fn watch(
                 if !serving {
                     serving = true;
                     tracing::info!("serving");
-                    report(&reporter, &services, ServingStatus::Serving).await;
+                    statuses.set(&services, ServingStatus::Serving);
                 }
             }
             Err(error) => {
@@ -103,7 +106,7 @@ pub(crate) async fn watch(
                 if serving && failures >= FAILURES_MAX {
                     serving = false;
                     tracing::warn!(error, "not serving: the probe failed {FAILURES_MAX} times in a row");
-                    report(&reporter, &services, ServingStatus::NotServing).await;
+                    statuses.set(&services, ServingStatus::NotServing);
                 } else if !serving && failures == 1 {
                     tracing::warn!(error, "not serving yet");
                 }
@@ -116,12 +119,5 @@ pub(crate) async fn watch(
         pause = INTERVAL;
         crate::telemetry::tell_repeats();
     }
-    report(&reporter, &services, ServingStatus::NotServing).await;
-}
-
-/// Sets the status of the server as a whole (the empty name) and of every service.
-pub(crate) async fn report(reporter: &HealthReporter, services: &[String], status: ServingStatus) {
-    for service in services.iter().map(String::as_str).chain([""]) {
-        reporter.set_service_status(service, status).await;
-    }
+    statuses.set(&services, ServingStatus::NotServing);
 }

@@ -11,6 +11,7 @@ pub mod config;
 pub mod connections;
 pub mod deadline;
 pub mod health;
+mod reflection;
 pub mod retry;
 pub mod rpc;
 pub mod server;

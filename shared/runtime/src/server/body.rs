@@ -36,9 +36,8 @@ pub(super) struct LimitedBody {
 }
 
 impl LimitedBody {
-    /// A body with at most `messages` messages.
-    pub(super) fn new(inner: Incoming, messages: usize, errors: Arc<Errors>) -> Self {
-        let max = errors.message_size_max;
+    /// A body with at most `messages` messages of `max` bytes each.
+    pub(super) fn new(inner: Incoming, messages: usize, max: usize, errors: Arc<Errors>) -> Self {
         Self { inner, errors, max, messages, rest: 0, prefix: [0; PREFIX], prefix_length: 0 }
     }
 

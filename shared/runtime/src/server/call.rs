@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use auth::{Admitted, AuthLayer, Credentials, SessionVerifier};
+use auth::{Admitted, AuthLayer, Credentials, PolicyTable, SessionVerifier};
 use futures_util::FutureExt as _;
 use http::{HeaderMap, Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -27,6 +27,10 @@ use super::limits::{CallSlot, Limits, Pool, StreamSlot};
 use super::methods::{Method, Methods};
 use crate::deadline::{Deadline, parse_timeout};
 use crate::telemetry;
+
+/// The longest message to health or reflection, in bytes. They are open to everybody, ask with a name, and cost what
+/// they say: a watch keeps its message while it lasts, and reflection sends it back with the answer.
+const NAME_MESSAGE_MAX: usize = 16 * 1024;
 
 /// The future of an answer.
 pub(super) type Answer = Pin<Box<dyn Future<Output = Result<Response<CallBody>, Infallible>> + Send>>;
@@ -179,8 +183,10 @@ impl<V: SessionVerifier> Pipeline<V> {
         deadline: Option<Deadline>,
     ) -> Result<Response<Body>, Status> {
         let messages = if method == Method::Streaming { usize::MAX } else { 1 };
+        let max = self.errors.message_size_max;
+        let max = if PolicyTable::is_exempt(request.uri().path()) { max.min(NAME_MESSAGE_MAX) } else { max };
         let mut request =
-            request.map(|body| Body::new(LimitedBody::new(body, messages, Arc::clone(&self.errors))));
+            request.map(|body| Body::new(LimitedBody::new(body, messages, max, Arc::clone(&self.errors))));
         if let Some(deadline) = deadline {
             request.extensions_mut().insert(deadline);
         }

@@ -12,9 +12,6 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::task::TaskTracker;
-use tonic::service::Routes;
-use tonic_health::ServingStatus;
-use tonic_health::server::{HealthReporter, HealthService};
 
 use super::call::{Calls, Pipeline};
 use super::connection::Connections;
@@ -25,7 +22,7 @@ use super::limits::Limits;
 use super::methods::Methods;
 use super::{Service, listener};
 use crate::config::{ServerConfig, TelemetryConfig, misnamed};
-use crate::{health, telemetry};
+use crate::{health, reflection, telemetry};
 
 /// Serves until SIGTERM or SIGINT, then drains; a second signal ends the process at once.
 ///
@@ -270,13 +267,10 @@ pub(super) fn prepare<V: SessionVerifier>(
     limits: Arc<Limits>,
 ) -> anyhow::Result<Prepared> {
     let services = service.auth.policies().services().to_vec();
-    let reporter = HealthReporter::new();
-    let health = tonic_health::pb::health_server::HealthServer::new(HealthService::from_health_reporter(
-        reporter.clone(),
-    ));
-    let mut routes = service.routes.add_service(health);
+    let statuses = health::Statuses::of(&services);
+    let mut routes = service.routes.add_service(statuses.clone());
     if config.reflection {
-        routes = with_reflection(routes, &services)?;
+        routes = reflection::add_to(routes, &services);
     }
     let errors = Errors { domain, message_size_max: config.message_size_max };
     let pipeline: Arc<dyn Calls> = Arc::new(Pipeline {
@@ -291,29 +285,9 @@ pub(super) fn prepare<V: SessionVerifier>(
     });
     let stopping = core.stages.stopping.clone();
     let first_pause = health::first_pause(core.index, core.count);
-    core.spawn("health", async move {
-        health::report(&reporter, &services, ServingStatus::NotServing).await;
-        health::watch(service.ready, first_pause, reporter, services, stopping).await;
-    });
+    core.spawn("health", health::watch(service.ready, first_pause, statuses, services, stopping));
     let connections = Connections::new(pipeline, Arc::clone(&config), core.shutdown.clone());
     Ok(Prepared { connections, config, limits })
-}
-
-/// Both versions: grpcurl asks for v1alpha first. With the messages of `google.rpc`, which no method names: clients
-/// look them up to show the details of an error.
-fn with_reflection(routes: Routes, services: &[String]) -> anyhow::Result<Routes> {
-    let builder = || {
-        let builder = tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(api::descriptor::FILE_DESCRIPTOR_SET)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-            .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
-            .with_service_name("grpc.health.v1.Health")
-            .with_service_name("grpc.reflection.v1.ServerReflection");
-        services.iter().fold(builder, tonic_reflection::server::Builder::with_service_name)
-    };
-    Ok(routes
-        .add_service(builder().build_v1().context("reflection v1")?)
-        .add_service(builder().build_v1alpha().context("reflection v1alpha")?))
 }
 
 impl Prepared {

@@ -8,3 +8,4 @@ mod lifecycle;
 mod limits;
 mod open;
 mod peers;
+mod reflection;

@@ -1,13 +1,11 @@
-//! Health and reflection: open to everybody, without credentials.
+//! What is open to everybody, without credentials: health, and what it has in common with reflection.
 
 use tonic::{Code, Request};
 use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
-use tonic_reflection::pb::{v1, v1alpha};
 
-use crate::harness::{Harness, refusal};
-use runtime::config::ServerConfig;
-use runtime::health::Readiness;
+use crate::harness::{Harness, frame, refusal};
 
 #[tokio::test]
 async fn health_knows_the_server_and_each_service() {
@@ -39,47 +37,38 @@ async fn a_stream_ends_at_its_clients_deadline() {
 }
 
 #[tokio::test]
-async fn reflection_knows_the_services_and_the_details_of_errors() {
+async fn the_watch_of_an_unknown_service_stays_open() {
     let harness = Harness::start().await;
-    let expected =
-        ["grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection", "order.v1.CatalogService"];
-    let request = v1::ServerReflectionRequest {
-        host: String::new(),
-        message_request: Some(v1::server_reflection_request::MessageRequest::ListServices(String::new())),
-    };
-    let mut client = v1::server_reflection_client::ServerReflectionClient::new(harness.channel.clone());
-    let mut answers = client.server_reflection_info(tokio_stream::once(request)).await.unwrap().into_inner();
-    let answer = answers.message().await.unwrap().unwrap().message_response.unwrap();
-    let v1::server_reflection_response::MessageResponse::ListServicesResponse(list) = answer else {
-        panic!("{answer:?}");
-    };
-    let mut names: Vec<_> = list.service.into_iter().map(|service| service.name).collect();
-    names.sort();
-    assert_eq!(names, expected);
-
-    // The details of errors as well, which no method names.
-    for symbol in ["order.v1.CatalogService", "google.rpc.BadRequest", "google.rpc.ErrorInfo"] {
-        let symbol =
-            v1alpha::server_reflection_request::MessageRequest::FileContainingSymbol(symbol.to_owned());
-        let request =
-            v1alpha::ServerReflectionRequest { host: String::new(), message_request: Some(symbol.clone()) };
-        let mut client =
-            v1alpha::server_reflection_client::ServerReflectionClient::new(harness.channel.clone());
-        let mut answers =
-            client.server_reflection_info(tokio_stream::once(request)).await.unwrap().into_inner();
-        let answer = answers.message().await.unwrap().unwrap().message_response.unwrap();
-        assert!(
-            matches!(answer, v1alpha::server_reflection_response::MessageResponse::FileDescriptorResponse(_)),
-            "{symbol:?}: {answer:?}"
-        );
-    }
+    let mut health = HealthClient::new(harness.channel.clone());
+    let unknown = HealthCheckRequest { service: "no.such.Service".to_owned() };
+    let mut watch = health.watch(unknown).await.unwrap().into_inner();
+    assert_eq!(watch.message().await.unwrap().unwrap().status(), ServingStatus::ServiceUnknown);
+    // A known one changes meanwhile, and the server goes away: nothing else is said of the unknown one.
+    harness.server.begin_stop();
+    let (status, _stopped) = tokio::join!(watch.message(), harness.server.stop());
+    assert_eq!(refusal(&status.unwrap_err()).0, Code::Unavailable);
 }
 
+/// What cannot be read is the caller's fault here too, and what is too long is not kept for as long as a watch lasts.
 #[tokio::test]
-async fn reflection_can_be_switched_off() {
-    let config = ServerConfig { reflection: false, ..ServerConfig::for_tests() };
-    let harness = Harness::start_with(config, Readiness::always(), |_| {}).await;
-    let mut client = v1::server_reflection_client::ServerReflectionClient::new(harness.channel.clone());
-    let status = client.server_reflection_info(tokio_stream::empty()).await.unwrap_err();
+async fn a_bad_message_to_health_or_reflection_is_the_callers_fault() {
+    let harness = Harness::start().await;
+    for path in [
+        "/grpc.health.v1.Health/Check",
+        "/grpc.health.v1.Health/Watch",
+        "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+    ] {
+        for (bytes, expected) in [
+            (frame(0, 3, &[0xff; 3]), (Code::InvalidArgument, "MALFORMED_MESSAGE")),
+            (frame(0, 9, &[0xff; 3]), (Code::InvalidArgument, "MALFORMED_MESSAGE")),
+            (frame(0, 16 * 1024 + 1, &[]), (Code::ResourceExhausted, "MESSAGE_TOO_LARGE")),
+        ] {
+            let status = harness.send(path, &[], &bytes).await;
+            let (code, reason) = refusal(&status);
+            assert_eq!((code, reason.as_str()), expected, "{path}");
+        }
+    }
+    let status = harness.send("/grpc.health.v1.Health/List", &[], &frame(0, 0, &[])).await;
     assert_eq!(refusal(&status), (Code::Unimplemented, "UNKNOWN_METHOD".to_owned()));
 }
