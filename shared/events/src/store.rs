@@ -15,5 +15,5 @@ pub use self::consumer::{
     Skip, Standing,
 };
 pub use self::error::StoreError;
-pub use self::log::{EventLog, Head, Resolved};
+pub use self::log::{EventLog, Head, Resolved, consecutive};
 pub use self::outbox::{Lease, OutboxStore, RelayLease, Silent, Stamp};

@@ -140,7 +140,15 @@ async fn an_event_is_found_by_its_id_behind_many_others_and_an_unknown_one_is_no
     let found = harness.store.resolve(first.new.id).await.unwrap();
     let expected = Resolved::At { stream: "session-09".to_owned(), epoch: first.epoch, position: 1 };
     assert_eq!(found, expected);
-    for unknown in [Uuid::now_v7(), Uuid::new_v4()] {
+    // Among them the first and the last times that an id can tell.
+    let ends = [
+        "00000000-0000-7000-8000-000000000000",
+        "ffffffff-ffff-7fff-bfff-ffffffffffff",
+        "00000000-0000-1000-8000-000000000000",
+        "ffffffff-ffff-1fff-bfff-ffffffffffff",
+    ];
+    let ends = ends.map(|id| id.parse().unwrap());
+    for unknown in [Uuid::now_v7(), Uuid::new_v4()].into_iter().chain(ends) {
         assert_eq!(harness.store.resolve(EventId::from_uuid(unknown)).await.unwrap(), Resolved::Unknown);
     }
 }

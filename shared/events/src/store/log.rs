@@ -41,7 +41,20 @@ pub enum Resolved {
     },
 }
 
-/// Reads a producer's streams, for the answers of `EventService`.
+/// The rows that follow `after` one by one: what comes behind a hole is cut off. Whoever asks may name any position, the
+/// largest as well, which nothing follows.
+pub fn consecutive<T>(
+    after: Position,
+    rows: impl IntoIterator<Item = T>,
+    position: impl Fn(&T) -> Option<Position>,
+) -> impl Iterator<Item = T> {
+    let places = std::iter::successors(after.checked_add(1), |place| place.checked_add(1));
+    let fits = move |(row, place): &(T, Position)| position(row) == Some(*place);
+    rows.into_iter().zip(places).take_while(fits).map(|(row, _)| row)
+}
+
+/// Reads a producer's streams, for the answers of `EventService`. Positions come from callers: any of them may be asked
+/// for, above the newest event as well, and none costs more than a look into an index.
 pub trait EventLog: Clone + Send + Sync + 'static {
     /// The head of a stream; `None` when this service has no such stream.
     fn head(&self, stream: &str) -> impl Future<Output = Result<Option<Head>, StoreError>> + Send;
@@ -73,4 +86,26 @@ pub trait EventLog: Clone + Send + Sync + 'static {
         epoch: Uuid,
         position: Position,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_behind_a_hole_are_cut_off_wherever_they_begin() {
+        let read = |after, rows: &[Position]| -> Vec<Position> {
+            consecutive(after, rows.iter().copied(), |row| Some(*row)).collect()
+        };
+        assert_eq!(read(0, &[1, 2, 4]), [1, 2]);
+        assert_eq!(read(2, &[4]), []);
+        assert_eq!(
+            read(Position::MAX - 2, &[Position::MAX - 1, Position::MAX]),
+            [Position::MAX - 1, Position::MAX]
+        );
+        assert_eq!(read(Position::MAX - 1, &[Position::MAX]), [Position::MAX]);
+        assert_eq!(read(Position::MAX, &[]), []);
+        assert_eq!(read(Position::MAX, &[Position::MIN]), [], "nothing follows the largest");
+        assert_eq!(consecutive(0, [1], |_| None).count(), 0, "without a position it is nowhere");
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::result::Result;
 
+use events::store::consecutive;
 use events::{Aggregate, Event, EventLog, Head, NewEvent, Position, Resolved, StoreError};
 use serde_json::Value;
 use sqlx::types::Json;
@@ -98,8 +99,8 @@ impl EventLog for Store {
         .bind(after)
         .bind(self::limit(limit));
         let rows: Vec<RowOfEpoch> = self.read().await?.rows(query).await?;
-        let dense = rows.into_iter().zip(after + 1..).take_while(|(row, place)| row.row.position == *place);
-        Ok(dense.map(|(row, _)| row.row.into_event(stream, row.epoch)).collect())
+        let dense = consecutive(after, rows, |row| Some(row.row.position));
+        Ok(dense.map(|row| row.row.into_event(stream, row.epoch)).collect())
     }
 
     async fn event_id_at(&self, stream: &str, position: Position) -> Result<Option<EventId>, StoreError> {

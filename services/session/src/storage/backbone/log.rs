@@ -36,7 +36,7 @@ impl EventLog for Store {
 
     async fn event_id_at(&self, stream: &str, position: Position) -> Result<Option<EventId>, StoreError> {
         let Some(partition) = Partition::of_stream(stream) else { return Ok(None) };
-        let event = self.stream_read(partition, position - 1, 1).await?.pop();
+        let event = self.stream_read(partition, position.saturating_sub(1), 1).await?.pop();
         Ok(event.filter(|event| event.position == position).map(|event| event.new.id))
     }
 
@@ -92,6 +92,14 @@ impl Store {
         entries.ids.into_iter().map(|entry| entries::event(partition, epoch, entry)).collect()
     }
 
+    /// When the oldest event was appended that a stream still has, in milliseconds of Unix time; the largest number when
+    /// it has none.
+    async fn oldest_time(&self, partition: Partition) -> Result<i64> {
+        let oldest = redis::Cmd::xrange_count(keys::events(partition), "-", "+", 1);
+        let oldest: StreamRangeReply = self.redis.run(&oldest).await?;
+        oldest.ids.into_iter().next().map_or(Ok(i64::MAX), |entry| Ok(entries::id_and_time(entry)?.1))
+    }
+
     /// Searches an event by its id, from the newest one back to those that are certainly older than the id.
     async fn stream_find(&self, partition: Partition, event_id: EventId) -> Result<Option<Position>> {
         let Some(made_at) = event_id.uuid().get_timestamp() else { return Ok(None) };
@@ -102,6 +110,7 @@ impl Store {
             let page = redis::Cmd::xrevrange_count(keys::events(partition), &end, "-", RESOLVE_PAGE);
             let page: StreamRangeReply = self.redis.run(&page).await?;
             let full = page.ids.len() == RESOLVE_PAGE;
+            let is_first = end == "+";
             for entry in page.ids {
                 let position = entries::position(&entry)?;
                 let (id, at) = entries::id_and_time(entry)?;
@@ -113,7 +122,8 @@ impl Store {
                 }
                 end = format!("({position}-0");
             }
-            if !full {
+            // The time in an id is the caller's word: one before everything that is kept must not have all of it read.
+            if !full || is_first && made_at + SKEW_MAX_MS < self.oldest_time(partition).await? {
                 return Ok(None);
             }
         }

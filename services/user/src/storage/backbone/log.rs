@@ -1,6 +1,7 @@
 //! Reading the stream: what `EventService` answers from.
 
 use bson::doc;
+use events::store::consecutive;
 use events::{Event, EventLog, Head, Position, Resolved, StoreError};
 use futures_util::TryStreamExt as _;
 use mongodb::options::Hint;
@@ -135,8 +136,7 @@ impl Store {
             .hint(Hint::Name("position".to_owned()))
             .max_time(SERVER_TIME);
         let rows: Vec<EventRow> = bounded(bounded(find).await?.try_collect()).await?;
-        let consecutive =
-            rows.into_iter().zip(after + 1..).take_while(|(row, position)| row.position == Some(*position));
-        consecutive.map(|(row, _)| row.into_event(stream, epoch.into())).collect()
+        let dense = consecutive(after, rows, |row| row.position);
+        dense.map(|row| row.into_event(stream, epoch.into())).collect()
     }
 }

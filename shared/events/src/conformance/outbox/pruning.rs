@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::super::{aggregate, new_event, until};
 use super::{LONG, OutboxHarness, SHORT, append_many, append_one, head, leased, read, stamp_all};
+use crate::envelope::Position;
 use crate::store::{EventLog as _, OutboxStore as _, Silent};
 
 /// Pages are bounded, in order and without holes, wherever a reader starts.
@@ -24,7 +25,14 @@ pub async fn pages_of_a_replay_join<H: OutboxHarness>(harness: H) {
     }
     assert_eq!(pages, stamped);
     assert_eq!(read(&harness, 7, 3).await, []);
-    assert_eq!(read(&harness, 100, 3).await, []);
+    let store = harness.store();
+    for far in [100, Position::MAX - 3, Position::MAX - 1, Position::MAX] {
+        assert_eq!(read(&harness, far, 3).await, [], "after {far}");
+        assert_eq!(store.event_id_at(&harness.stream(), far).await.expect("answered"), None, "at {far}");
+    }
+    for near in [Position::MIN, -1, 0] {
+        assert_eq!(store.event_id_at(&harness.stream(), near).await.expect("answered"), None, "at {near}");
+    }
 }
 
 /// Only a registered consumer can acknowledge, and so keep events from being pruned.
