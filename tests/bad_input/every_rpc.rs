@@ -34,7 +34,7 @@ fn methods(stage: &Stage) -> Result<Vec<(String, String, MethodDescriptor)>> {
     Ok(all)
 }
 
-fn policy(method: &MethodDescriptor) -> Result<Policy> {
+pub(crate) fn policy(method: &MethodDescriptor) -> Result<Policy> {
     let options = method.options();
     let (_, value) = options
         .extensions()

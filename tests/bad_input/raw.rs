@@ -57,22 +57,38 @@ pub(crate) fn frame_of(flag: u8, length: u32, message: &[u8]) -> Bytes {
     frame.freeze()
 }
 
+/// A connection for many calls. It is closed when its last clone is gone.
+#[derive(Debug, Clone)]
+pub(crate) struct Connection {
+    address: String,
+    sender: http2::SendRequest<Full<Bytes>>,
+}
+
+impl Connection {
+    pub(crate) async fn open(address: &str) -> Result<Self> {
+        let stream = TcpStream::connect(address).await.context("connecting")?;
+        let (sender, connection) =
+            http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.context("the handshake")?;
+        #[expect(clippy::disallowed_methods, reason = "ends with its last sender")]
+        tokio::spawn(connection);
+        Ok(Self { address: address.to_owned(), sender })
+    }
+
+    /// As [`call`], on this connection.
+    pub(crate) async fn call(&self, path: &str, headers: &[(&str, &str)], body: Bytes) -> Result<Answer> {
+        let request = request(&self.address, path, headers, body)?;
+        let mut sender = self.sender.clone();
+        let exchange = async {
+            sender.ready().await.context("the connection is gone")?;
+            answer(sender.send_request(request).await.context("sending the call")?).await
+        };
+        timeout(PATIENCE, exchange).await.context("no answer")?
+    }
+}
+
 /// Makes a call with these very bytes as its body, on a connection of its own. `headers` may repeat a name.
 pub(crate) async fn call(address: &str, path: &str, headers: &[(&str, &str)], body: Bytes) -> Result<Answer> {
-    let mut request = http::Request::post(format!("http://{address}/{path}"))
-        .version(http::Version::HTTP_2)
-        .body(Full::new(body))?;
-    let map = request.headers_mut();
-    map.insert("content-type", HeaderValue::from_static("application/grpc"));
-    map.insert("te", HeaderValue::from_static("trailers"));
-    for (name, value) in headers {
-        let name: http::HeaderName = name.parse()?;
-        if name == "content-type" {
-            map.insert(name, HeaderValue::from_bytes(value.as_bytes())?);
-        } else {
-            map.append(name, HeaderValue::from_bytes(value.as_bytes())?);
-        }
-    }
+    let request = request(address, path, headers, body)?;
     // No client of tonic's: it would read the time-out itself.
     let stream = TcpStream::connect(address).await.context("connecting")?;
     let (mut sender, connection) =
@@ -88,6 +104,29 @@ pub(crate) async fn call(address: &str, path: &str, headers: &[(&str, &str)], bo
         // The connection ends by itself only when the server ends it; what was answered is still there.
         _ = &mut connection => exchange.await.context("no answer")?,
     }
+}
+
+fn request(
+    address: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: Bytes,
+) -> Result<http::Request<Full<Bytes>>> {
+    let mut request = http::Request::post(format!("http://{address}/{path}"))
+        .version(http::Version::HTTP_2)
+        .body(Full::new(body))?;
+    let map = request.headers_mut();
+    map.insert("content-type", HeaderValue::from_static("application/grpc"));
+    map.insert("te", HeaderValue::from_static("trailers"));
+    for (name, value) in headers {
+        let name: http::HeaderName = name.parse()?;
+        if name == "content-type" {
+            map.insert(name, HeaderValue::from_bytes(value.as_bytes())?);
+        } else {
+            map.append(name, HeaderValue::from_bytes(value.as_bytes())?);
+        }
+    }
+    Ok(request)
 }
 
 async fn answer(response: http::Response<Incoming>) -> Result<Answer> {

@@ -21,6 +21,8 @@ use crate::raw::{self, Answer};
 use crate::stage::Stage;
 
 const GET_USER: &str = "user.v1.UserService/GetUser";
+/// Of a transfer that is at its end, the stream ends too.
+const WATCH_TRANSFER: &str = "order.v1.TransferService/WatchTransfer";
 const CREATE_POST: &str = "user.v1.PostService/CreatePost";
 
 async fn call(stage: &Stage, path: &str, headers: &[(&str, &str)], body: Bytes) -> Result<Answer> {
@@ -246,9 +248,19 @@ async fn time_outs_are_read_or_refused() -> Result<()> {
         assert_eq!(code_and_reason(&answer.status), expected, "{over}");
     }
     assert_eq!(stage.settled_digest().await?, before, "a call without time began to write");
-    for good in ["5S", "5000m", "99999999n", "1H"] {
+    // The longest that can be written is eleven thousand years.
+    for good in ["5S", "5000m", "99999999n", "1H", "99999999S", "99999999M", "99999999H"] {
         let answer = call(stage, GET_USER, &[("grpc-timeout", good)], body.clone()).await?;
         assert_eq!(answer.status.code(), Code::Ok, "{good}: {:?}", answer.status);
+    }
+    // A stream is given its caller's time, however long that is.
+    for long in ["99999999S", "99999999M", "99999999H"] {
+        let watch = raw::encode(WATCH_TRANSFER, &stage.fill(&json!({ "transferId": "$transfer" }))?)?;
+        let token = format!("Bearer {}", stage.token("buyer")?.context("a token")?);
+        let headers = [("authorization", token.as_str()), ("grpc-timeout", long)];
+        let order = stage.address(ServiceName::Order);
+        let answer = raw::call(&order, WATCH_TRANSFER, &headers, raw::frame(&watch)).await?;
+        assert_eq!(answer.status.code(), Code::Ok, "a stream, {long}: {:?}", answer.status);
     }
     stage.system.no_errors_logged()
 }

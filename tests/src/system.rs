@@ -120,9 +120,12 @@ async fn first_login(api: &Api) -> Result<Person> {
 /// # Errors
 /// When they do not compile.
 pub async fn build(profile: Profile) -> Result<()> {
-    static BUILT: OnceCell<()> = OnceCell::const_new();
-    static BUILT_WITH_FAULTS: OnceCell<()> = OnceCell::const_new();
-    let built = if profile == Profile::Faults { &BUILT_WITH_FAULTS } else { &BUILT };
+    static BUILT: [OnceCell<()>; 3] = [const { OnceCell::const_new() }; 3];
+    let built = match profile {
+        Profile::Debug => &BUILT[0],
+        Profile::Release => &BUILT[1],
+        Profile::Faults => &BUILT[2],
+    };
     built.get_or_try_init(|| profile.build(&PROGRAMS)).await.map(drop)
 }
 

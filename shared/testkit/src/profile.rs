@@ -29,6 +29,12 @@ pub enum Profile {
 static BUILT: Mutex<BTreeMap<(Profile, String), PathBuf>> = Mutex::new(BTreeMap::new());
 
 impl Profile {
+    /// The profile that this program was built with itself: tests that are built for release start what is shipped.
+    #[must_use]
+    pub const fn own() -> Self {
+        if cfg!(debug_assertions) { Self::Debug } else { Self::Release }
+    }
+
     /// The path of a binary of the workspace that this process has built.
     ///
     /// # Errors

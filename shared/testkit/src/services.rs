@@ -80,10 +80,10 @@ pub struct ServiceOptions {
 }
 
 impl Default for ServiceOptions {
-    /// For tests: free ports, one thread each, and gone when the test process is.
+    /// For tests: built as the test is, free ports, one thread each, and gone when the test process is.
     fn default() -> Self {
         Self {
-            profile: Profile::Debug,
+            profile: Profile::own(),
             lifetime: Lifetime::WithParent,
             user: Port::Free,
             order: Port::Free,
