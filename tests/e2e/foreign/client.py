@@ -10,8 +10,10 @@ import sys
 import uuid
 
 import grpc
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 PASSWORD = "correct horse battery staple"
@@ -68,6 +70,28 @@ class Service:
             raise Refused(self, error) from None
 
 
+def extensions(service):
+    """What reflection tells of the option by which each method says who may call it."""
+    extended, number = "google.protobuf.MethodOptions", 51001
+    asked = [
+        reflection_pb2.ServerReflectionRequest(file_containing_symbol="no.such.Symbol"),
+        reflection_pb2.ServerReflectionRequest(all_extension_numbers_of_type=extended),
+        reflection_pb2.ServerReflectionRequest(
+            file_containing_extension={"containing_type": extended, "extension_number": number}
+        ),
+    ]
+    # On one stream: a miss is an answer and not its end.
+    stub = reflection_pb2_grpc.ServerReflectionStub(service.channel)
+    miss, numbers, found = stub.ServerReflectionInfo(iter(asked), timeout=SECONDS)
+    file = FileDescriptorProto.FromString(found.file_descriptor_response.file_descriptor_proto[0])
+    service.pool.FindExtensionByName("auth.v1.policy")
+    method = service.pool.FindServiceByName("user.v1.UserService").methods_by_name["CreateUser"]
+    options = service.message(extended).FromString(method.GetOptions().SerializeToString())
+    said = [f"{field.full_name} {str(value).strip()}" for field, value in options.ListFields() if field.is_extension]
+    numbers = list(numbers.all_extension_numbers_response.extension_number)
+    return f"{miss.error_response.error_code}, {numbers}, {file.name}, {' '.join(said)}"
+
+
 def refused(call, *arguments, **fields):
     try:
         answer = call(*arguments, **fields)
@@ -88,6 +112,8 @@ def main(user_address, order_address, session_address, admin_email):
     user, order, session = Service(user_address), Service(order_address), Service(session_address)
     for service in (user, order, session):
         print("offers", *sorted(service.reflection.get_services()))
+
+    print("extensions", extensions(user))
 
     def log_in(email, password=PASSWORD):
         return session("session.v1.SessionService/Login", email=email, password=password).access_token

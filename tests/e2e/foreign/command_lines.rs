@@ -94,3 +94,30 @@ async fn grpcurl_tells_every_wrong_field_in_words() -> Result<()> {
     }
     Ok(())
 }
+
+/// CLAIM: a person with grpcurl sees by name who may call a method, and looks up the option itself; what is not there is
+/// told as that.
+#[tokio::test]
+async fn grpcurl_shows_who_may_call_a_method() -> Result<()> {
+    let Some(grpcurl) = tool::find("grpcurl", "grpcurl_shows_who_may_call_a_method") else { return Ok(()) };
+    let system = System::shared().await?;
+    let address = system.stack.services.user.address();
+    let describe = async |symbol: &str| -> Result<Output> {
+        let mut call = Command::new(&grpcurl);
+        call.args(["-plaintext", &address, "describe", symbol]).kill_on_drop(true);
+        timeout(WITHIN, call.output()).await.context("grpcurl takes too long")?.context("running grpcurl")
+    };
+    for (symbol, expected) in [
+        ("user.v1.UserService.CreateUser", "option(.auth.v1.policy)={anyone:true};"),
+        ("auth.v1.policy", "auth.v1.policyisanextension"),
+    ] {
+        let output = describe(symbol).await?;
+        // Go's protobuf varies the white space on purpose.
+        let said: String = String::from_utf8_lossy(&output.stdout).split_whitespace().collect();
+        assert!(said.contains(expected), "{symbol}: {said} {}", String::from_utf8_lossy(&output.stderr));
+    }
+    let output = describe("no.such.Symbol").await?;
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(error.contains("Symbol not found: no.such.Symbol"), "{error}");
+    Ok(())
+}

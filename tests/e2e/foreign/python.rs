@@ -40,6 +40,7 @@ async fn a_python_client_goes_from_sign_up_to_a_refund_by_reflection_alone() -> 
     }
     let steps: Vec<&str> = said.lines().skip(services.len()).collect();
     let expected = [
+        "extensions 5, [51001], auth/v1/policy.proto, auth.v1.policy anyone: true",
         "refused INVALID_ARGUMENT INVALID_REQUEST of user.tristore | request_id REQUIRED email INVALID_EMAIL \
          display_name REQUIRED password WEAK_PASSWORD",
         "refused UNAUTHENTICATED INVALID_CREDENTIALS of session.tristore",
