@@ -168,7 +168,6 @@ async fn each_field_at_its_end_gets_a_plain_answer() -> Result<()> {
         }
     }
 
-    println!("{} methods, {} extremes, {} at told limits", methods.len(), outcomes.len(), answered.len());
     ensure!(outcomes.len() > 2000 && answered.len() > 20, "too few: the descriptors were not read");
     ensure!(failures.is_empty(), "{} answers:\n{}", failures.len(), failures.join("\n"));
     stage.system.books_balance().await?;
