@@ -103,11 +103,15 @@ impl Log {
     }
 
     fn append(&self, line: &[u8]) {
+        // A line that the format has left out.
+        if line.is_empty() {
+            return;
+        }
         let mut queue = self.0.lock();
         if queue.lines.len() + line.len() <= QUEUE_BYTES {
             queue.lines.extend_from_slice(line);
         } else {
-            queue.lost += count(line).max(1);
+            queue.lost += count(line);
         }
         if queue.thread == State::Asleep || queue.lines.len() >= URGENT_BYTES {
             self.0.wake(&mut queue);

@@ -114,7 +114,7 @@ fn what_cannot_be_written_is_counted_and_told_before_the_next_line() {
 #[test]
 fn a_line_longer_than_the_queue_is_lost_alone() {
     let mut stage = Stage::new(&[]);
-    stage.line(&"x".repeat(QUEUE_BYTES + 1));
+    stage.line(&format!("{}\n", "x".repeat(QUEUE_BYTES)));
     stage.line("next\n");
     let read = stage.read_all();
     // Whichever of the two the thread has seen first.
