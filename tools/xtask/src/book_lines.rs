@@ -35,10 +35,9 @@ async fn psql(server: &Postgres, state: &State) -> Result<String> {
     let (password, port) = (state.secret("postgres-reader")?, server.port());
     server.admin().ensure_reader(READER, &password).await?;
     let file = state.keep_secret("pgpass", &format!("127.0.0.1:{port}:*:{READER}:{password}\n"))?;
-    let [none, three] = [0, 3].map(|digits| with_digits(digits, "', '"));
+    let [none, three] = [0, 3].map(with_digits);
     let digits = format!(
-        "LATERAL (SELECT CASE WHEN currency IN ('{none}') THEN 0 WHEN currency IN ('{three}') THEN 3 ELSE 2 END AS n) \
-         AS digits"
+        "LATERAL (SELECT CASE WHEN '{none}' ~ currency THEN 0 WHEN '{three}' ~ currency THEN 3 ELSE 2 END AS n) AS digits"
     );
     let shown = |column: &str| format!("round(sum({column}) / 10::numeric ^ n, n)");
     let entries = format!(
@@ -67,7 +66,7 @@ fn mongosh(server: &Mongo) -> String {
         side("CREDIT")
     );
     let balances = r#"console.table(db.wallet.aggregate([{$group: {_id: "$_id.currency", balances: {$sum: "$balance"}, held: {$sum: "$held"}}}, {$sort: {_id: 1}}]).toArray().map(b => ({currency: b._id, balances: shown(b._id, b.balances), held: shown(b._id, b.held)})))"#;
-    let [none, three] = [0, 3].map(|digits| with_digits(digits, " "));
+    let [none, three] = [0, 3].map(with_digits);
     // The point is put into the text of the number: JavaScript's numbers are floats.
     let shown = format!(
         r#"const shown = (currency, sum) => {{ const n = "{none}".includes(currency) ? 0 : "{three}".includes(currency) ? 3 : 2, text = String(sum).padStart(n + 1, "0"); return n ? text.slice(0, -n) + "." + text.slice(-n) : text }}"#
@@ -76,9 +75,9 @@ fn mongosh(server: &Mongo) -> String {
 }
 
 /// The codes of the currencies whose minor unit has this many digits. Nearly all others have two.
-fn with_digits(digits: u32, between: &str) -> String {
+fn with_digits(digits: u32) -> String {
     let codes = Currency::all().filter(|currency| currency.minor_digits() == digits);
-    codes.map(|currency| currency.to_string()).collect::<Vec<_>>().join(between)
+    codes.map(|currency| currency.to_string()).collect::<Vec<_>>().join(" ")
 }
 
 /// The rows of printed tables, each with one space between its cells.
