@@ -112,7 +112,8 @@ impl Kind {
                 command.envs(env::path("HOME").map(|home| ("HOME", home)));
             }
             Self::Tool | Self::Installer => {
-                command.envs(home::writable().or_else(|| env::path("HOME")).map(|home| ("HOME", home)));
+                command
+                    .envs(home::writable().cloned().or_else(|| env::path("HOME")).map(|home| ("HOME", home)));
             }
         }
         command

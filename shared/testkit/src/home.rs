@@ -1,15 +1,19 @@
 //! Folders of the user for what is kept between runs.
 
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
-use nix::unistd::{AccessFlags, Uid, User, access};
+use nix::unistd::{Uid, User};
+use uuid::Uuid;
 
 use crate::env;
 
 /// The first home folder that programs can write to: `HOME`, else that of the account. A container or a CI machine may
 /// set `HOME` to a folder that is missing or read-only.
-pub(crate) fn writable() -> Option<PathBuf> {
-    homes().find(|home| is_writable(home))
+pub(crate) fn writable() -> Option<&'static PathBuf> {
+    static FOUND: OnceLock<Option<PathBuf>> = OnceLock::new();
+    FOUND.get_or_init(|| homes().find(|home| is_writable(home))).as_ref()
 }
 
 /// The cache: where it is already, though it may be read-only there, else the first place where it can be made.
@@ -28,6 +32,8 @@ fn can_be_made(folder: &Path) -> bool {
     folder.ancestors().find(|above| above.exists()).is_some_and(is_writable)
 }
 
+/// Tries it: root is allowed to write anywhere, even where nothing can be written.
 fn is_writable(folder: &Path) -> bool {
-    folder.is_dir() && access(folder, AccessFlags::W_OK | AccessFlags::X_OK).is_ok()
+    let probe = folder.join(format!(".tristore-{}", Uuid::new_v4().simple()));
+    File::create_new(&probe).and_then(|_| fs::remove_file(&probe)).is_ok()
 }

@@ -124,10 +124,10 @@ pub fn redis_server() -> Result<PathBuf> {
 
 /// Whether a program of this name is one that is started in state folders. The name may have a version behind it.
 pub(crate) fn is_started(name: &str) -> bool {
-    let rest =
+    let is_known =
         |known: &&str| name.strip_prefix(*known).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'));
     let mongod = env::path("MONGOD");
-    STARTED.iter().any(rest)
+    STARTED.iter().any(is_known)
         || mongod.and_then(|path| path.file_name().map(|file| file == name)).unwrap_or_default()
 }
 

@@ -106,6 +106,16 @@ impl State {
         self.root.join(name)
     }
 
+    /// The folder `name` in it, made for this account alone.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn folder(&self, name: &str) -> Result<PathBuf> {
+        let folder = self.path(name);
+        crate::account::private_folder(&folder, None)?;
+        Ok(folder)
+    }
+
     /// The log file of a process.
     #[must_use]
     pub fn log(&self, process: &str) -> PathBuf {

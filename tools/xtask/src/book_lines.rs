@@ -11,7 +11,7 @@ use types::{Currency, Decimal};
 
 const READER: &str = "reader";
 /// Before a program in a printed line: nothing that is set in somebody's shell leads it elsewhere.
-pub(crate) const ALONE: &str = r#"env -i PATH="$PATH" HOME="${HOME-/}" LC_ALL=C.UTF-8"#;
+pub(crate) const ALONE: &str = r#"env -i PATH="$PATH" LC_ALL=C.UTF-8"#;
 
 /// The command lines.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ impl BookLines {
     pub(crate) async fn of(stack: &Stack) -> Result<Self> {
         let databases = &stack.databases;
         let order = psql(&databases.postgres, databases.state()).await?;
-        Ok(Self { order, user: mongosh(&databases.mongo) })
+        Ok(Self { order, user: mongosh(&databases.mongo, databases.state())? })
     }
 }
 
@@ -57,7 +57,7 @@ async fn psql(server: &Postgres, state: &State) -> Result<String> {
     ))
 }
 
-fn mongosh(server: &Mongo) -> String {
+fn mongosh(server: &Mongo, state: &State) -> Result<String> {
     let side =
         |side: &str| format!(r#"{{$sum: {{$cond: [{{$eq: ["$_id.side", "{side}"]}}, "$amount", 0]}}}}"#);
     let entries = format!(
@@ -71,7 +71,10 @@ fn mongosh(server: &Mongo) -> String {
     let shown = format!(
         r#"const shown = (currency, sum) => {{ const n = "{none}".includes(currency) ? 0 : "{three}".includes(currency) ? 3 : 2, text = String(sum).padStart(n + 1, "0"); return n ? text.slice(0, -n) + "." + text.slice(-n) : text }}"#
     );
-    format!("{ALONE} mongosh --norc --quiet '{}' --eval '{shown}; {entries}; {balances}'", server.url("user_service"))
+    // It waits for ever when it cannot write its log into the home folder.
+    let home = quote::shell(&state.folder("home")?.to_string_lossy());
+    let url = server.url("user_service");
+    Ok(format!("{ALONE} HOME={home} mongosh --norc --quiet '{url}' --eval '{shown}; {entries}; {balances}'"))
 }
 
 /// The codes of the currencies whose minor unit has this many digits. Nearly all others have two.
