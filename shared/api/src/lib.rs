@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod call;
+pub mod causes;
 pub mod codec;
 pub mod conservation;
 pub mod descriptor;

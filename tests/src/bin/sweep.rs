@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
+use api::causes::Causes;
 use clap::Parser;
 use tests::sweep;
 
@@ -31,7 +32,7 @@ struct Options {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     run(Options::parse()).await.unwrap_or_else(|error| {
-        eprintln!("sweep: {error:#}");
+        eprintln!("sweep: {}", Causes(error.as_ref()));
         ExitCode::FAILURE
     })
 }

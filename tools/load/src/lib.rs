@@ -18,6 +18,7 @@ pub mod round;
 use std::process::ExitCode;
 
 use anyhow::Result;
+use api::causes::Causes;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -29,7 +30,7 @@ pub const POSTGRES_SETTINGS: [(&str, &str); 3] =
 /// How a program of this crate ends. A failure is printed as a message with its causes, without a backtrace.
 pub fn exit_code(program: &str, result: Result<ExitCode>) -> ExitCode {
     result.unwrap_or_else(|error| {
-        eprintln!("{program}: {error:#}");
+        eprintln!("{program}: {}", Causes(error.as_ref()));
         ExitCode::FAILURE
     })
 }

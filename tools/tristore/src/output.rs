@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::io::{self, Write as _, stdout};
 
 use anyhow::{Context, Result};
+use api::causes::Causes;
 use prost::{Message, Name};
 use prost_reflect::DynamicMessage;
 use serde_json::Value;
@@ -102,7 +103,7 @@ fn table(head: &[&str], rows: &[Vec<String>]) -> Vec<String> {
 
 /// Prints an error and, where a service gave one, its reason and the id to report.
 pub(crate) fn error(error: &anyhow::Error) {
-    eprintln!("tristore: {error:#}");
+    eprintln!("tristore: {}", Causes(error.as_ref()));
     if let Some(status) = error.downcast_ref::<Status>() {
         let details = status.get_error_details();
         if let Some(info) = details.error_info() {

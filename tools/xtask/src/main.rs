@@ -18,6 +18,7 @@ mod up;
 use std::process::ExitCode;
 
 use anyhow::Result;
+use api::causes::Causes;
 use clap::{Parser, Subcommand};
 
 /// Sets up, runs and checks the project. Every command works on a fresh Debian or Ubuntu with Rust.
@@ -48,7 +49,7 @@ async fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             // With the whole chain of causes, since nothing else reports it.
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", Causes(error.as_ref()));
             ExitCode::FAILURE
         }
     }
