@@ -1,1 +1,232 @@
+//! What Redis refuses or fails at: callers hear what it is, nobody hears of a defect or that a good token is bad, and it is
+//! over by itself.
 
+use std::cell::Cell;
+
+use api::refusal::{EFFECT, Refusal};
+use runtime::telemetry::Repeats;
+use session_service::FAILURES;
+use testkit::proxy::{Protocol, Proxy};
+use testkit::{CapturedLog, Lifetime, Port, Redis, RedisAdmin, RedisUse, State, TestRedis};
+use testkit::{serving, state, wait_until};
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+use types::{Effect, FailureKind};
+use uuid::Uuid;
+
+use crate::harness::{Harness, LoggedIn, SOON, refusal, refused};
+
+fn effect(status: &Status) -> Option<String> {
+    status.get_details_error_info()?.metadata.remove(EFFECT)
+}
+
+/// Claim: whatever word Redis says, a caller hears what the table has for it.
+#[tokio::test]
+async fn each_error_word_is_what_the_table_says() {
+    let redis = TestRedis::sessions().await.unwrap();
+    let (login, place) = redis.url().rsplit_once('@').unwrap();
+    let (server, number) = place.split_once('/').unwrap();
+    let edge = Proxy::start(server.parse().unwrap(), Protocol::Redis).await.unwrap();
+    let harness = Harness::start_on(&format!("{login}@127.0.0.1:{}/{number}", edge.port()), &[]).await;
+    let (_, login) = harness.somebody().await;
+    let words = FAILURES.rows.iter().filter(|row| !row.said.starts_with("driver"));
+    let rows = words.map(|row| (row.said, row.verdict)).chain([("NEWWORD", FAILURES.unlisted)]);
+    for (word, verdict) in rows {
+        let bites = edge.answer_instead("access:", &format!("-{word} for a test\r\n"));
+        let status = harness.validate(&login.access_token).await.unwrap_err();
+        assert_eq!(bites.count(), 1, "{word}");
+        let (code, reason) = Refusal::from(&verdict.failure("")).outcome();
+        assert_eq!(refusal(&status), refused(code, reason), "{word}");
+        let is_told = [FailureKind::Unavailable, FailureKind::StorageUnavailable].contains(&verdict.kind);
+        let told = is_told.then(|| verdict.effect.as_str());
+        assert_eq!(effect(&status).as_deref(), told, "{word}: {status:?}");
+        assert!(!status.message().contains("for a test"), "{word}: {status:?}");
+        edge.heal();
+        harness.validate(&login.access_token).await.unwrap();
+    }
+    edge.understood().unwrap();
+}
+
+/// A service that logs in as a user of its own.
+struct WithUser {
+    harness: Harness,
+    admin: RedisAdmin,
+    user: String,
+    login: LoggedIn,
+    _redis: TestRedis,
+}
+
+impl WithUser {
+    const PASSWORD: &str = "the-first-password";
+
+    async fn start() -> Self {
+        let redis = TestRedis::sessions().await.unwrap();
+        let admin = RedisAdmin::new(redis.url()).unwrap();
+        let user = format!("t_{}", Uuid::new_v4().simple());
+        let of_user = format!(">{}", Self::PASSWORD);
+        admin.run(0, &["ACL", "SETUSER", &user, "on", &of_user, "~*", "&*", "+@all"]).await.unwrap();
+        let place = redis.url().rsplit_once('@').unwrap().1;
+        let url = format!("redis://{user}:{}@{place}", Self::PASSWORD);
+        let harness = Harness::start_on(&url, &[]).await;
+        let (_, login) = harness.somebody().await;
+        Self { harness, admin, user, login, _redis: redis }
+    }
+
+    /// Changes the user, and ends its connections if that is wanted.
+    async fn set(&self, rules: &[&str], kill: bool) {
+        let command = [&["ACL", "SETUSER", &self.user], rules].concat();
+        self.admin.run(0, &command).await.unwrap();
+        if kill {
+            self.admin.run(0, &["CLIENT", "KILL", "USER", &self.user]).await.unwrap();
+        }
+    }
+
+    /// Calls until health says that it does not serve; each hears UNAVAILABLE, and in the end that nothing was done.
+    async fn is_away(&self) {
+        let url = self.harness.session.url();
+        let mut last = None;
+        wait_until(SOON, "health to say that it does not serve", async || {
+            if let Err(status) = self.harness.validate(&self.login.access_token).await {
+                assert_eq!(refusal(&status), refused(Code::Unavailable, "DEPENDENCY_UNAVAILABLE"));
+                last = Some(status);
+            }
+            if let Err(status) = self.harness.list(&self.login, Default::default()).await {
+                assert_eq!(refusal(&status), refused(Code::Unavailable, "SESSION_STORE_UNAVAILABLE"));
+            }
+            if serving(&url).await.is_err() { Ok(()) } else { Err("it says that it serves") }
+        })
+        .await
+        .unwrap();
+        assert_eq!(effect(&last.unwrap()).as_deref(), Some("none"));
+    }
+
+    async fn is_back(&self) {
+        let valid = async || self.harness.validate(&self.login.access_token).await;
+        wait_until(SOON, "the session to be there", valid).await.unwrap();
+        wait_until(SOON, "health", async || serving(&self.harness.session.url()).await).await.unwrap();
+    }
+}
+
+/// Claim: with a wrong password, without a privilege, and as long as the set-up of a connection is refused for any other
+/// reason, nobody hears of a defect; health says so; the log has a line for each cause; and all is well again when the
+/// cause is over.
+#[tokio::test]
+async fn a_login_that_is_refused_for_a_while_is_over_by_itself() {
+    let log = CapturedLog::start(|format| Repeats::default().format(format));
+    let of = WithUser::start().await;
+    let password = format!(">{}", WithUser::PASSWORD);
+    for (refused, allowed, kills) in [
+        (&["resetpass", ">another"][..], &["resetpass", &*password][..], true),
+        (&["off"], &["on"], true),
+        // The set-up of a connection selects the database.
+        (&["-select"], &["+@all"], true),
+        // Connections are kept, and so are their rights looked at with each command.
+        (&["-get"], &["+@all"], false),
+    ] {
+        of.set(refused, kills).await;
+        of.is_away().await;
+        of.set(allowed, false).await;
+        of.is_back().await;
+    }
+    let told = log.lines_with("WRONGPASS");
+    let calls = told.iter().filter(|line| line.contains("the call failed")).count();
+    assert_eq!(calls, 1, "{told:#?}");
+    assert!(log.lines_with(WithUser::PASSWORD).is_empty());
+    of.harness.refresh(&of.login.refresh_token).await.unwrap();
+    of.admin.run(0, &["ACL", "DELUSER", &of.user]).await.unwrap();
+}
+
+/// A Redis of the test's own.
+async fn own() -> (State, Redis) {
+    let state = State::for_run(&state::base()).await.unwrap();
+    let redis = Redis::start(&state, RedisUse::Sessions, Port::Free, Lifetime::WithParent).await.unwrap();
+    (state, redis)
+}
+
+/// Claim: a Redis that takes no more clients, or only reads, for a while serves again by itself.
+#[tokio::test]
+async fn a_redis_without_room_or_without_writes_for_a_while_is_itself_again() {
+    let (state, redis) = own().await;
+    let harness = Harness::start_on(&redis.url(0), &["--redis-command-timeout", "500ms"]).await;
+    let (user, login) = harness.somebody().await;
+    // Our own connection takes the only place.
+    let client = redis::Client::open(redis.url(0)).unwrap();
+    let mut place = client.get_multiplexed_async_connection().await.unwrap();
+    let room = |count: &str| {
+        let mut command = redis::cmd("CONFIG");
+        command.arg("SET").arg("maxclients").arg(count);
+        command
+    };
+    room("1").exec_async(&mut place).await.unwrap();
+    redis::cmd("CLIENT").arg("KILL").arg("TYPE").arg("normal").exec_async(&mut place).await.unwrap();
+    let url = harness.session.url();
+    wait_until(SOON, "health to say that it does not serve", async || {
+        if let Err(status) = harness.validate(&login.access_token).await {
+            assert_eq!(refusal(&status), refused(Code::Unavailable, "DEPENDENCY_UNAVAILABLE"));
+        }
+        if serving(&url).await.is_err() { Ok(()) } else { Err("it says that it serves") }
+    })
+    .await
+    .unwrap();
+    room("1000").exec_async(&mut place).await.unwrap();
+    let valid = async || harness.validate(&login.access_token).await;
+    wait_until(SOON, "the session to be there", valid).await.unwrap();
+    wait_until(SOON, "health", async || serving(&url).await).await.unwrap();
+
+    harness.redis(&["REPLICAOF", "127.0.0.1", "1"]).await;
+    wait_until(SOON, "a refused login", async || match harness.log_in(&user).await {
+        Err(status) if refusal(&status) == refused(Code::Unavailable, "STORAGE_UNAVAILABLE") => {
+            assert_eq!(effect(&status).as_deref(), Some(Effect::None.as_str()));
+            Ok(())
+        }
+        other => Err(format!("{other:?}")),
+    })
+    .await
+    .unwrap();
+    wait_until(SOON, "the session to be there", valid).await.unwrap();
+    harness.redis(&["REPLICAOF", "NO", "ONE"]).await;
+    wait_until(SOON, "a login", async || harness.log_in(&user).await).await.unwrap();
+    drop((harness, redis));
+    state.remove().unwrap();
+}
+
+/// Claim: a Redis that is killed and started again under load costs the calls of that moment, all of which hear
+/// UNAVAILABLE, and a line of the log for each cause.
+#[tokio::test]
+async fn a_redis_that_is_started_again_under_load_costs_the_calls_of_that_moment() {
+    let log = CapturedLog::start(|format| Repeats::default().format(format));
+    let (state, redis) = own().await;
+    let harness = Harness::start_on(&redis.url(0), &[]).await;
+    let (_, login) = harness.somebody().await;
+    let is_over = Cell::new(false);
+    let load = async {
+        let mut failed = 0_u32;
+        while !is_over.get() {
+            let calls = (0..8).map(|_| harness.validate(&login.access_token));
+            for answer in futures_util::future::join_all(calls).await {
+                let Err(status) = answer else { continue };
+                assert_eq!(refusal(&status), refused(Code::Unavailable, "DEPENDENCY_UNAVAILABLE"));
+                failed += 1;
+            }
+        }
+        failed
+    };
+    let restart = async {
+        let url = harness.session.url();
+        redis.process().kill().await.unwrap();
+        wait_until(SOON, "health to say that it does not serve", async || {
+            if serving(&url).await.is_err() { Ok(()) } else { Err("it says that it serves") }
+        })
+        .await
+        .unwrap();
+        redis.restart().await.unwrap();
+        wait_until(SOON, "health", async || serving(&url).await).await.unwrap();
+        is_over.set(true);
+    };
+    let (failed, ()) = tokio::join!(load, restart);
+    let lines = log.lines_with("the call failed").len();
+    assert!(failed > 50 && lines < 12, "{failed} calls failed, and {lines} lines tell of it");
+    harness.validate(&login.access_token).await.unwrap();
+    drop((harness, redis));
+    state.remove().unwrap();
+}

@@ -4,6 +4,7 @@
 mod failures;
 
 use std::error::Error as _;
+use std::fmt;
 use std::future::IntoFuture;
 use std::time::Duration;
 
@@ -61,7 +62,37 @@ where
 
 /// What a driver error means to us.
 pub(crate) fn classify(error: DriverError) -> Failure {
-    verdict(&error).failure(error)
+    verdict(&error).failure(Told(error))
+}
+
+/// A driver error as the log may show it: without the server's whole answer, which has documents in it, and a time, so
+/// that no two are the same.
+struct Told(DriverError);
+
+impl fmt::Display for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&without_answers(&self.0.to_string()))
+    }
+}
+
+impl fmt::Debug for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::error::Error for Told {}
+
+/// Takes the servers' answers out of the text of an error, which may have others in it.
+fn without_answers(text: &str) -> String {
+    const BEGIN: &str = ", server response: Some(";
+    const END: &str = "\" })";
+    let mut parts = text.split(BEGIN);
+    let mut short = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        short.push_str(part.split_once(END).map_or("", |(_, rest)| rest));
+    }
+    short.replace(", server response: None", "")
 }
 
 /// What a driver error means in answer to a commit. Without the label that the transaction can be done again, a server
@@ -70,7 +101,7 @@ pub(super) fn classify_commit(error: DriverError) -> Failure {
     let is_unknown = code(&error) == Some(failures::NO_SUCH_TRANSACTION)
         && !error.contains_label(TRANSIENT_TRANSACTION_ERROR);
     if is_unknown {
-        FAILURES.verdict(&[failures::COMMIT_WITHOUT_TRANSACTION]).failure(error)
+        FAILURES.verdict(&[failures::COMMIT_WITHOUT_TRANSACTION]).failure(Told(error))
     } else {
         classify(error)
     }
@@ -82,8 +113,8 @@ pub(super) fn is_tried_again(error: &Error) -> bool {
     if matches!(failure, Failure::Contention(_)) {
         return true;
     }
-    let cause = failure.source().and_then(|cause| cause.downcast_ref::<DriverError>());
-    cause.is_some_and(|cause| verdict(cause).is_tried_again)
+    let cause = failure.source().and_then(|cause| cause.downcast_ref::<Told>());
+    cause.is_some_and(|Told(error)| verdict(error).is_tried_again)
 }
 
 fn verdict(error: &DriverError) -> Verdict {
@@ -160,6 +191,18 @@ mod tests {
             assert!(row.verdict.is_tried_again || !is_contention, "{}", row.said);
             assert!(!is_contention || row.verdict.effect == Effect::None, "{}", row.said);
         }
+    }
+
+    #[test]
+    fn the_log_shows_no_answer_of_a_server_wherever_it_is() {
+        let answer = |data: &str| format!(", server response: Some(RawDocumentBuf {{ data: \"{data}\" }})");
+        let inner = format!("Error: Kind: refused, labels: {{}}, source: None{}", answer("ec01"));
+        let text =
+            format!("Kind: none, Servers: [ {{ {inner} }} ], labels: {{}}, source: None{}", answer("ff"));
+        let short = "Kind: none, Servers: [ { Error: Kind: refused, labels: {}, source: None } ], labels: {}, \
+                     source: None";
+        assert_eq!(without_answers(&text), short);
+        assert_eq!(without_answers("Kind: x, source: None, server response: None"), "Kind: x, source: None");
     }
 
     #[test]

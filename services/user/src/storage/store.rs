@@ -17,6 +17,9 @@ use crate::error::{Error, Result};
 /// How long a call waits for a primary before it is told that there is none.
 const SERVER_SELECTION_TIME: Duration = Duration::from_secs(2);
 const CONNECT_TIME: Duration = Duration::from_secs(2);
+/// How often the driver looks whether a server that it takes for lost is there again. Its own ten seconds would be a long
+/// time after a login was refused.
+const LOOK_FOR_SERVERS: Duration = Duration::from_secs(1);
 const APPLICATION: &str = "user-service";
 
 /// What the stores of all cores of this process share.
@@ -49,6 +52,7 @@ impl Store {
         options.app_name = Some(APPLICATION.to_owned());
         options.server_selection_timeout = Some(SERVER_SELECTION_TIME);
         options.connect_timeout = Some(CONNECT_TIME);
+        options.heartbeat_freq.get_or_insert(LOOK_FOR_SERVERS);
         options.max_idle_time = Some(config.connection_idle);
         options.max_pool_size = Some(config.connections);
         options.selection_criteria = Some(SelectionCriteria::ReadPreference(ReadPreference::Primary));

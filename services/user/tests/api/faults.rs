@@ -17,14 +17,14 @@ use crate::wallets::{balance, grant, grant_of, send, send_of};
 const WITHIN: Duration = Duration::from_secs(20);
 
 /// A private server and a service on it.
-struct Broken {
-    harness: Harness,
-    mongo: Mongo,
+pub(crate) struct Broken {
+    pub(crate) harness: Harness,
+    pub(crate) mongo: Mongo,
     state: State,
 }
 
 impl Broken {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let state = State::for_run(&testkit::state::base()).await.unwrap();
         let mongo = Mongo::start(&state, Port::Free, Lifetime::WithParent, true).await.unwrap();
         let name = format!("t_{}", Uuid::new_v4().simple());
@@ -33,7 +33,7 @@ impl Broken {
     }
 
     /// The next `times` of this command of the service fail so.
-    async fn fail(&self, command: &str, times: i32, how: Document) {
+    pub(crate) async fn fail(&self, command: &str, times: i32, how: Document) {
         let mut data = doc! { "failCommands": [command], "appName": "user-service" };
         data.extend(how);
         let point = doc! { "configureFailPoint": "failCommand", "mode": { "times": times }, "data": data };
@@ -41,12 +41,12 @@ impl Broken {
     }
 
     /// Commands work again.
-    async fn mend(&self) {
+    pub(crate) async fn mend(&self) {
         let point = doc! { "configureFailPoint": "failCommand", "mode": "off" };
         self.mongo.admin().run("admin", point).await.unwrap();
     }
 
-    async fn end(self) {
+    pub(crate) async fn end(self) {
         drop(self.harness);
         self.mongo.stop().await.unwrap();
         drop(self.mongo);
@@ -54,11 +54,14 @@ impl Broken {
     }
 }
 
-async fn write(author: &Person, request: &CreatePostRequest) -> Result<Response<CreatePostResponse>, Status> {
+pub(crate) async fn write(
+    author: &Person,
+    request: &CreatePostRequest,
+) -> Result<Response<CreatePostResponse>, Status> {
     author.caller.posts().create_post(request.clone()).await
 }
 
-fn draft() -> CreatePostRequest {
+pub(crate) fn draft() -> CreatePostRequest {
     CreatePostRequest { request_id: request_id(), title: "Tea".into(), body: "Water".into() }
 }
 
@@ -192,7 +195,7 @@ fn exchanges(reads: &[&str], write: &str) -> Vec<String> {
 }
 
 /// A way to the shared server that can be broken, and the URL that leads along it.
-async fn through_a_proxy(mongo: &TestMongo) -> (Proxy, String) {
+pub(crate) async fn through_a_proxy(mongo: &TestMongo) -> (Proxy, String) {
     let place = mongo.url().split_once("://").unwrap().1.split('/').next().unwrap();
     let server = place.rsplit('@').next().unwrap();
     let edge = Proxy::start(server.parse().unwrap(), Protocol::Mongo).await.unwrap();

@@ -51,7 +51,7 @@ pub(crate) struct Harness {
     sessions: Sessions,
     api: Api,
     // Ended in this order: first whoever uses the database, then the database.
-    _server: Server,
+    server: Server,
     _mongo: Option<TestMongo>,
 }
 
@@ -125,7 +125,12 @@ impl Harness {
         let server = Server::start(config, clock, peer).await;
         let api = Api::new(&server.url, &peer_url, &peer_url).unwrap();
         let database = mongodb::Client::with_uri_str(url).await.unwrap().database(name);
-        Self { database, orders, url: url.to_owned(), sessions, api, _server: server, _mongo: None }
+        Self { database, orders, url: url.to_owned(), sessions, api, server, _mongo: None }
+    }
+
+    /// Where the service is.
+    pub(crate) fn service_url(&self) -> String {
+        self.server.url.clone()
     }
 
     /// Where the database is.
@@ -279,7 +284,10 @@ impl Server {
             }
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let thread = std::thread::spawn(move || runtime.block_on(serve));
+        // What it logs is the test's.
+        let log = tracing::dispatcher::get_default(Clone::clone);
+        let serve = move || tracing::dispatcher::with_default(&log, || runtime.block_on(serve));
+        let thread = std::thread::spawn(serve);
         let url = starts.await.expect("the service starts");
         Self { url, stop: Some(stop), thread: Some(thread) }
     }

@@ -70,6 +70,7 @@ const ROWS: &[FailureRow] = &[
     row("43", "CursorNotFound: the server has closed it meanwhile", REFUSED),
     row("46", "LockBusy", CONTENTION),
     row("50", "MaxTimeMSExpired", AWAY),
+    row("59", "CommandNotFound: the server is too old, or no MongoDB", REFUSED),
     row("64", "WriteConcernTimeout: written, and not acknowledged by a majority in time", UNAVAILABLE),
     row("66", "ImmutableField: the statement is wrong", INTERNAL),
     row("72", "InvalidOptions: the statement is wrong", INTERNAL),
