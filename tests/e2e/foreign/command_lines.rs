@@ -103,7 +103,7 @@ async fn grpcurl_shows_who_may_call_a_method() -> Result<()> {
     let system = System::shared().await?;
     let address = system.stack.services.user.address();
     let describe = async |symbol: &str| -> Result<Output> {
-        let mut call = Command::new(&grpcurl);
+        let mut call = Command::from(testkit::tool(&grpcurl));
         call.args(["-plaintext", &address, "describe", symbol]).kill_on_drop(true);
         timeout(WITHIN, call.output()).await.context("grpcurl takes too long")?.context("running grpcurl")
     };
