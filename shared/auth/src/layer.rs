@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use api::common::v1::ErrorReason;
-use api::refusal::Refusal;
+use api::refusal::{Refusal, logged};
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName};
 use tonic::{Code, Status};
@@ -150,13 +150,16 @@ impl<V: SessionVerifier> AuthLayer<V> {
     fn unverified(&self, error: VerifyError) -> Status {
         match error {
             VerifyError::Invalid => self.invalid(),
-            VerifyError::Unavailable { retry_after } => Refusal::new(
-                Code::Unavailable,
-                &ErrorReason::SessionStoreUnavailable,
-                "sessions cannot be verified now",
-            )
-            .retry_after(retry_after)
-            .into_status(),
+            // The verifier has logged why.
+            VerifyError::Unavailable { retry_after } => logged(
+                Refusal::new(
+                    Code::Unavailable,
+                    &ErrorReason::SessionStoreUnavailable,
+                    "sessions cannot be verified now",
+                )
+                .retry_after(retry_after)
+                .into_status(),
+            ),
         }
     }
 

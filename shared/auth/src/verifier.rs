@@ -21,7 +21,7 @@ pub enum VerifyError {
     /// Unknown, expired or revoked, or its user is deactivated. The caller is not told which.
     #[error("the token is not that of a live session")]
     Invalid,
-    /// The place where sessions are kept does not answer.
+    /// The place where sessions are kept does not answer; the verifier has logged why.
     #[error("sessions cannot be verified now")]
     Unavailable {
         /// When a repeat makes sense.

@@ -162,3 +162,121 @@ impl Connection {
         look(&mut self.0.making.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    /// What a server refuses: a command, and the word that it says.
+    type Refusal = Arc<Mutex<Option<(&'static str, &'static str)>>>;
+
+    /// A server that refuses what it is told to, and counts its connections.
+    #[derive(Clone, Default)]
+    struct Refusing {
+        refusal: Refusal,
+        connections: Arc<AtomicUsize>,
+    }
+
+    impl Refusing {
+        /// Starts it, and gives its URL.
+        async fn start(&self) -> String {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let url = format!("redis://user:password@{}/7", listener.local_addr().unwrap());
+            let server = self.clone();
+            tokio::task::spawn_local(async move {
+                while let Ok((client, _)) = listener.accept().await {
+                    server.connections.fetch_add(1, Ordering::SeqCst);
+                    tokio::task::spawn_local(server.clone().serve(client));
+                }
+            });
+            url
+        }
+
+        async fn serve(self, mut client: TcpStream) {
+            let (mut heard, mut chunk) = (String::new(), [0; 1024]);
+            while let Ok(count @ 1..) = client.read(&mut chunk).await {
+                heard.push_str(&String::from_utf8_lossy(&chunk[..count]));
+                // Each command begins with `*`, which none of ours has in it; the last may not be whole.
+                while heard.ends_with("\r\n") && !heard.is_empty() {
+                    let end = heard[1..].find('*').map_or(heard.len(), |at| at + 1);
+                    let command: String = heard.drain(..end).collect();
+                    let answer = self.answer(command.split("\r\n").nth(2).unwrap_or_default());
+                    if client.write_all(answer.as_bytes()).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+
+        fn answer(&self, command: &str) -> String {
+            match *self.refusal.lock().unwrap() {
+                Some((refused, word)) if refused == command => format!("-{word} for a test\r\n"),
+                _ if command == "HELLO" => "%1\r\n$5\r\nproto\r\n:3\r\n".to_owned(),
+                _ => "+OK\r\n".to_owned(),
+            }
+        }
+
+        fn refuse(&self, refusal: Option<(&'static str, &'static str)>) {
+            *self.refusal.lock().unwrap() = refusal;
+        }
+    }
+
+    fn options() -> Options {
+        let second = Duration::from_secs(5);
+        let is_over = |error: &RedisError| error_word(error).as_deref() == Some("READONLY");
+        Options { answers_within: second, connects_within: second, is_over }
+    }
+
+    /// Claim: whatever a server says to the set-up of a connection, nothing was sent, and it is asked again.
+    #[tokio::test]
+    async fn no_refused_set_up_outlives_its_cause() {
+        let test = async {
+            let server = Refusing::default();
+            let connection = Connection::lazy(server.start().await, options()).unwrap();
+            let ping = redis::cmd("PING");
+            for command in ["HELLO", "SELECT"] {
+                for word in ["WRONGPASS", "NOAUTH", "NOPERM", "ERR", "LOADING", "MASTERDOWN", "ANYTHING"] {
+                    server.refuse(Some((command, word)));
+                    // Whoever comes during the pause hears the same.
+                    for _ in 0..3 {
+                        let error = connection.run::<String>(&ping).await.unwrap_err();
+                        assert!(matches!(error, SendError::NotConnected(_)), "{command} {word}: {error:?}");
+                    }
+                    server.refuse(None);
+                    let answer = testkit::wait_until(Duration::from_secs(10), "an answer", async || {
+                        connection.run::<String>(&ping).await
+                    });
+                    assert_eq!(answer.await.unwrap(), "OK", "{command} {word}");
+                    let number = connection.making(|making| making.connection(Instant::now())).unwrap().0;
+                    connection.making(|making| making.give_up(number));
+                }
+            }
+        };
+        tokio::task::LocalSet::new().run_until(test).await;
+    }
+
+    /// Claim: a connection is kept when a command is refused, but for what means that it is over.
+    #[tokio::test]
+    async fn a_refused_command_keeps_its_connection_unless_it_is_over() {
+        let test = async {
+            let server = Refusing::default();
+            let connection = Connection::lazy(server.start().await, options()).unwrap();
+            let ping = redis::cmd("PING");
+            for (word, connections) in [("OOM", 1), ("NOPERM", 1), ("READONLY", 2), ("OOM", 2)] {
+                server.refuse(Some(("PING", word)));
+                let error = connection.run::<String>(&ping).await.unwrap_err();
+                let SendError::Failed(error) = error else { panic!("{word}: {error:?}") };
+                assert_eq!(error_word(&error).as_deref(), Some(word));
+                server.refuse(None);
+                connection.run::<String>(&ping).await.unwrap();
+                assert_eq!(server.connections.load(Ordering::SeqCst), connections, "{word}");
+            }
+        };
+        tokio::task::LocalSet::new().run_until(test).await;
+    }
+}
