@@ -115,7 +115,22 @@ pub struct PeerConfig {
 
 #[cfg(test)]
 mod tests {
+    use runtime::connections::clients;
+
     use super::*;
+
+    #[test]
+    fn all_clients_together_keep_the_limit_of_the_process() {
+        for (connections, threads, each) in
+            [(64, 1, 64), (64, 2, 32), (64, 48, 16), (40, 48, 20), (10, 48, 10), (2, 2, 2)]
+        {
+            let config = MongoConfig { connections, ..MongoConfig::for_tests("mongodb://host/db") };
+            let count = clients(connections as usize, CONNECTIONS_OF_CLIENT, threads);
+            let share = config.of_one_client(count).connections;
+            assert_eq!(share, each, "{connections} connections, {threads} threads");
+            assert!(share as usize * count <= connections as usize);
+        }
+    }
 
     #[test]
     fn the_list_of_all_settings_has_those_of_this_service() {

@@ -3,8 +3,9 @@
 //! - At most as many connections are open as the limit says, on however many cores. While one is being closed, another
 //!   may be opening: for that moment the server sees one more.
 //! - A core takes a connection of its own first, since another's answers through another thread. With few cores each
-//!   opens its share of the limit before it takes one of another's; with more cores than connections there are no
-//!   shares, and an idle one is taken wherever it is.
+//!   opens one while there is room, and only then takes another's. One that has less than its share of the limit gets
+//!   one for one that is idle on a core with more. With more cores than connections there are no shares, and an idle one is
+//!   taken wherever it is.
 //! - Nobody waits while a connection is idle or could be opened, and those who wait are served in their order.
 //! - A connection that nobody has used for a while is closed by [`Pool::close_idle`].
 
@@ -42,7 +43,7 @@ pub struct Pool<T> {
 
 struct Shared<T> {
     limits: Limits,
-    /// What a core opens before it takes another's.
+    /// What a core may have for certain; none when there are more cores than connections.
     share: usize,
     /// One for each connection in use. Whoever has one finds a connection, idle or not open yet.
     permits: Arc<Semaphore>,
@@ -101,12 +102,19 @@ impl<T> Pool<T> {
     ) -> Result<Lease<T>, E> {
         let permit = self.permit().await?;
         let mut lease = loop {
-            let (core, connection) = self.shared.next(self.core);
-            if connection.as_ref().is_some_and(|connection| !is_good(connection)) {
-                drop(connection);
-                self.shared.closed(core);
-                continue;
-            }
+            let (core, connection) = match self.shared.next(self.core) {
+                Next::Use(core, connection) if is_good(&connection) => (core, Some(connection)),
+                Next::Use(core, connection) => {
+                    drop(connection);
+                    self.shared.closed(core);
+                    continue;
+                }
+                Next::Open => (self.core, None),
+                Next::OpenFor(connection) => {
+                    drop(connection);
+                    (self.core, None)
+                }
+            };
             break Lease { connection, core, shared: Arc::clone(&self.shared), _permit: permit };
         };
         if lease.connection.is_none() {
@@ -155,33 +163,55 @@ impl<T> Pool<T> {
     }
 }
 
+/// What the owner of a permit does.
+enum Next<T> {
+    /// It uses a connection that is idle, and that this core made.
+    Use(usize, T),
+    /// It opens one, which is counted already.
+    Open,
+    /// It opens one, which is counted already, and closes this one, which no longer is.
+    OpenFor(T),
+}
+
 impl<T> Shared<T> {
     /// A panic of another thread leaves the counts as they should be: nothing in between can panic.
     fn lock(&self) -> MutexGuard<'_, Shelves<T>> {
         self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// For the owner of a permit: an idle connection and the core that made it, or a core that may open one, which is
-    /// counted already.
-    fn next(&self, core: usize) -> (usize, Option<T>) {
+    /// What the owner of a permit does on this core.
+    fn next(&self, core: usize) -> Next<T> {
         let mut shelves = self.lock();
         if let Some(idle) = shelves.of[core].idle.pop_back() {
-            return (core, Some(idle.connection));
+            return Next::Use(core, idle.connection);
         }
-        let may_open = shelves.open < self.limits.connections;
-        if !may_open || shelves.of[core].open >= self.share {
+        let is_room = shelves.open < self.limits.connections;
+        if !is_room || self.share == 0 {
+            let is_short = shelves.of[core].open < self.share;
             let cores = shelves.of.len();
-            for other in (core + 1..core + cores).map(|other| other % cores) {
+            let others = (core + 1..core + cores).map(|other| other % cores);
+            // First the other cores that have more than their share, if this one has less.
+            for other in others.clone().filter(|_| is_short) {
+                let shelf = &mut shelves.of[other];
+                if shelf.open > self.share
+                    && let Some(idle) = shelf.idle.pop_front()
+                {
+                    shelf.open -= 1;
+                    shelves.of[core].open += 1;
+                    return Next::OpenFor(idle.connection);
+                }
+            }
+            for other in others {
                 if let Some(idle) = shelves.of[other].idle.pop_back() {
-                    return (other, Some(idle.connection));
+                    return Next::Use(other, idle.connection);
                 }
             }
         }
         // None is idle, so each open one has an owner with a permit, and there is a permit more than those.
-        debug_assert!(may_open, "{} connections are open", shelves.open);
+        debug_assert!(is_room, "{} connections are open", shelves.open);
         shelves.open += 1;
         shelves.of[core].open += 1;
-        (core, None)
+        Next::Open
     }
 
     fn put_back(&self, core: usize, connection: T) {
