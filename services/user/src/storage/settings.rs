@@ -77,7 +77,9 @@ fn connections_allowed(status: &Document) -> Option<usize> {
         Bson::Int64(count) => usize::try_from(*count).ok(),
         _ => None,
     };
-    count("current")?.checked_add(count("available")?)
+    // None can be left only for a server that does not count them: it has just taken ours.
+    let available = count("available").filter(|available| *available > 0)?;
+    count("current")?.checked_add(available)
 }
 
 /// Refuses a server, by its greeting, on which no transaction of ours could be done.
@@ -111,7 +113,9 @@ mod tests {
         let status =
             doc! { "connections": { "current": 12, "available": 838_848_i64, "totalCreated": 40_i64 } };
         assert_eq!(connections_allowed(&status), Some(838_860));
-        assert_eq!(connections_allowed(&doc! { "ok": 1 }), None);
+        for silent in [doc! { "ok": 1 }, doc! { "connections": { "current": 12, "available": 0 } }] {
+            assert_eq!(connections_allowed(&silent), None);
+        }
     }
 
     #[test]
