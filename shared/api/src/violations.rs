@@ -172,7 +172,8 @@ impl Violations {
         }
         let currency = code.parse().ok();
         if currency.is_none() {
-            self.add(field, "UNKNOWN_CURRENCY", "must be an ISO 4217 code in capital letters");
+            let rule = "must be the ISO 4217 code, in capital letters, of a currency that people pay with";
+            self.add(field, "UNKNOWN_CURRENCY", rule);
         }
         currency
     }
