@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use clap::Args;
 use runtime::config::{
-    EventBusConfig, OutboxConfig, ServerConfig, ServiceTokenConfig, TelemetryConfig, human, mongodb_url, peer_url,
-    secret, time_span,
+    EventBusConfig, OutboxConfig, ServerConfig, ServiceTokenConfig, TelemetryConfig, human, mongodb_url,
+    peer_url, secret, time_span,
 };
 use secrecy::SecretString;
 use serde::Serialize;
