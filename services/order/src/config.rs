@@ -13,7 +13,7 @@ use serde::Serialize;
 /// Where the service listens unless told otherwise.
 pub const LISTEN: &str = "0.0.0.0:50052";
 /// Connections to PostgreSQL of one process, unless told otherwise.
-const POSTGRES_CONNECTIONS: usize = 24;
+const POSTGRES_CONNECTIONS: usize = 28;
 
 /// What the binary can do.
 #[derive(Debug, Parser)]
@@ -91,7 +91,7 @@ pub struct PostgresConfig {
     #[arg(long, env = "POSTGRES_POOLER", value_enum, default_value_t)]
     pub postgres_pooler: Pooler,
     /// Connections of the whole process, at least 2; a third of them, and 8 at the most, are for the background workers.
-    /// Three replicas with the default, and one more during an update, fit the 100 that PostgreSQL allows by default.
+    /// Three replicas with the default, and 8 connections of others, fit the 100 that PostgreSQL allows by default.
     #[arg(long, env = "POSTGRES_CONNECTIONS", default_value_t = POSTGRES_CONNECTIONS, value_parser = connections)]
     pub postgres_connections: usize,
     /// A connection that was not used for this time is closed.

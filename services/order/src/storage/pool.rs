@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn calls_and_workers_share_the_limit_and_neither_is_left_without() {
-        for (connections, expected) in [(2, (1, 1)), (3, (2, 1)), (24, (16, 8)), (100, (92, 8))] {
+        for (connections, expected) in [(2, (1, 1)), (3, (2, 1)), (28, (20, 8)), (100, (92, 8))] {
             assert_eq!(shares(connections), expected);
         }
     }
