@@ -232,13 +232,8 @@ impl EventLog for MemoryOutbox {
         let mut state = self.lock();
         state.reads += 1;
         assert_eq!(stream, state.stream);
-        let first = after.checked_add(1);
-        Ok(first
-            .into_iter()
-            .flat_map(|first| first..)
-            .map_while(|position| state.event(position))
-            .take(limit)
-            .collect())
+        let places = std::iter::successors(after.checked_add(1), |place| place.checked_add(1));
+        Ok(places.map_while(|position| state.event(position)).take(limit).collect())
     }
 
     async fn event_id_at(&self, _: &str, position: Position) -> Result<Option<EventId>, StoreError> {
