@@ -1,4 +1,4 @@
-//! Asking a gRPC server whether it serves.
+//! Asking a gRPC server whether it serves, and answering for a peer that a test stands in for.
 
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use tonic_health::ServingStatus;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus as Answer;
 use tonic_health::pb::health_client::HealthClient;
+use tonic_health::pb::health_server::{Health, HealthServer};
 
 const TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -24,4 +25,14 @@ pub async fn serving(url: &str) -> Result<()> {
         Answer::Serving => Ok(()),
         other => bail!("{url} answers {other:?}, not {}", ServingStatus::Serving),
     }
+}
+
+/// Says that these services are served. A peer that a test stands in for needs it: a service that finds something else
+/// at a peer's address does not say that it serves.
+pub async fn stand_in(services: &[&str]) -> HealthServer<impl Health> {
+    let (reporter, server) = tonic_health::server::health_reporter();
+    for service in services {
+        reporter.set_service_status(*service, ServingStatus::Serving).await;
+    }
+    server
 }

@@ -54,7 +54,7 @@ pub use command::{cargo, installer, shell, task, tool};
 pub use databases::{DatabaseOptions, Databases};
 pub use fault::Flaw;
 pub use folder::Backup;
-pub use health::serving;
+pub use health::{serving, stand_in};
 pub use launch::{Launch, Lifetime};
 pub use logs::{Log, LogMark};
 pub use mongo::{Documents, Mongo, MongoKind};

@@ -117,8 +117,10 @@ fn uuid(id: &str) -> Result<Bson> {
     Ok(bson::Uuid::from(Uuid::parse_str(id)?).into())
 }
 
-/// The audit names this with this difference, and ends with 1.
-async fn drifts(system: &System, full: bool, source: &str, subject: &str, difference: &str) -> Result<()> {
+/// The audit names this with a difference of so many cents, and ends with 1.
+async fn drifts(system: &System, full: bool, source: &str, subject: &str, cents: i64) -> Result<()> {
+    let sign = if cents < 0 { '-' } else { '+' };
+    let difference = format!("{sign}{}.{:02}", cents.abs() / 100, cents.abs() % 100);
     let arguments: &[&str] = if full { &["--full"] } else { &[] };
     let (code, printed) = tristore(system, arguments).await?;
     assert_eq!(code, 1, "{source} {subject} {difference}:\n{printed}");
@@ -164,15 +166,15 @@ async fn balances(system: &System, market: &Market, backdoor: &mut Backdoor) -> 
     let more = |cents: i64| doc! { "$inc": { "balance": cents, "available": cents, "reach": cents } };
     backdoor.update("wallet", wallet.clone(), more(1)).await?;
     for _ in 0..2 {
-        drifts(system, false, "user-service", &format!("wallet {buyer} EUR"), "+1").await?;
+        drifts(system, false, "user-service", &format!("wallet {buyer} EUR"), 1).await?;
     }
-    drifts(system, true, "user-service", &format!("wallet {buyer} EUR"), "+1").await?;
+    drifts(system, true, "user-service", &format!("wallet {buyer} EUR"), 1).await?;
     assert!(!run(system, false).await?.full, "every audit sees it");
     backdoor.update("wallet", wallet, more(-1)).await?;
     conserved(system).await?;
 
     backdoor.add_to_account(seller, -1).await?;
-    drifts(system, false, "order-service", &format!("account {seller} EUR"), "-1").await?;
+    drifts(system, false, "order-service", &format!("account {seller} EUR"), -1).await?;
     backdoor.add_to_account(seller, 1).await?;
     conserved(system).await
 }
@@ -182,7 +184,7 @@ async fn set_aside(system: &System, market: &Market, backdoor: &mut Backdoor) ->
     let seller = &market.seller.user_id;
     let held = |cents| format!("UPDATE accounts SET held = held + {cents} WHERE owner_id = '{seller}'");
     backdoor.plain(&held(1)).await?;
-    drifts(system, false, "order-service", &format!("account {seller} EUR"), "+1").await?;
+    drifts(system, false, "order-service", &format!("account {seller} EUR"), 1).await?;
     backdoor.plain(&held(-1)).await?;
     conserved(system).await?;
 
@@ -196,7 +198,7 @@ async fn set_aside(system: &System, market: &Market, backdoor: &mut Backdoor) ->
         format!("UPDATE orders SET {column} = {column} + {cents} WHERE id = '{}'", order.id)
     };
     backdoor.plain(&pending(1)).await?;
-    drifts(system, true, "order-service", &format!("order {}", order.id), "+1").await?;
+    drifts(system, true, "order-service", &format!("order {}", order.id), 1).await?;
     backdoor.plain(&pending(-1)).await?;
     conserved(system).await?;
 
@@ -221,8 +223,8 @@ async fn new_entries(system: &System, market: &Market, backdoor: &mut Backdoor) 
     let subject = format!("transfer {transfer}");
     let more = |cents: i64| doc! { "$inc": { "amount": cents } };
     backdoor.update("entry", wallet_entry(&transfer)?, more(1)).await?;
-    drifts(system, false, "user-service", &subject, "-1").await?;
-    drifts(system, false, "order-service", &subject, "-1").await?;
+    drifts(system, false, "user-service", &subject, -1).await?;
+    drifts(system, false, "order-service", &subject, -1).await?;
     backdoor.update("entry", wallet_entry(&transfer)?, more(-1)).await?;
     conserved(system).await?;
 
@@ -234,8 +236,8 @@ async fn new_entries(system: &System, market: &Market, backdoor: &mut Backdoor) 
         )
     };
     backdoor.sql(&change(1)).await?;
-    drifts(system, false, "order-service", &subject, "+1").await?;
-    drifts(system, false, "user-service", &subject, "+1").await?;
+    drifts(system, false, "order-service", &subject, 1).await?;
+    drifts(system, false, "user-service", &subject, 1).await?;
     backdoor.sql(&change(-1)).await?;
     conserved(system).await
 }
@@ -254,8 +256,8 @@ async fn what_cancels_out(system: &System, market: &Market, backdoor: &mut Backd
         backdoor.sql(&change(transfer, cents)).await?;
     }
     system.books_balance().await.context("the sums are right")?;
-    drifts(system, false, "order-service", &format!("transfer {}", transfers[0]), "+1").await?;
-    drifts(system, false, "order-service", &format!("transfer {}", transfers[1]), "-1").await?;
+    drifts(system, false, "order-service", &format!("transfer {}", transfers[0]), 1).await?;
+    drifts(system, false, "order-service", &format!("transfer {}", transfers[1]), -1).await?;
     for (transfer, cents) in transfers.iter().zip([-1, 1]) {
         backdoor.sql(&change(transfer, cents)).await?;
     }
@@ -271,8 +273,8 @@ async fn old_entries(system: &System, market: &Market, backdoor: &mut Backdoor) 
     let more = |cents: i64| doc! { "$inc": { "amount": cents } };
     backdoor.update("entry", wallet_entry(&transfer)?, more(1)).await?;
     assert!(run(system, false).await?.findings.is_empty(), "it was audited and is not read again");
-    drifts(system, true, "user-service", &subject, "-1").await?;
-    drifts(system, false, "user-service", &subject, "-1").await?;
+    drifts(system, true, "user-service", &subject, -1).await?;
+    drifts(system, false, "user-service", &subject, -1).await?;
     backdoor.update("entry", wallet_entry(&transfer)?, more(-1)).await?;
     conserved(system).await?;
     assert!(!run(system, false).await?.full, "nothing is wrong any more");
@@ -283,7 +285,7 @@ async fn old_entries(system: &System, market: &Market, backdoor: &mut Backdoor) 
         )
     };
     backdoor.sql(&change(1)).await?;
-    drifts(system, true, "order-service", &subject, "+1").await?;
+    drifts(system, true, "order-service", &subject, 1).await?;
     backdoor.sql(&change(-1)).await?;
     conserved(system).await
 }
@@ -295,9 +297,9 @@ async fn removed_postings(system: &System, market: &Market, backdoor: &mut Backd
     conserved(system).await?;
     let entries = backdoor.take("entry", doc! { "_id.posting": uuid(&transfer)? }).await?;
     let posting = backdoor.take("posting", doc! { "_id": uuid(&transfer)? }).await?;
-    drifts(system, true, "order-service", &subject, &format!("+{price}")).await?;
+    drifts(system, true, "order-service", &subject, price).await?;
     let buyer = format!("wallet {} EUR", market.buyer.user_id);
-    drifts(system, true, "user-service", &buyer, &format!("-{price}")).await?;
+    drifts(system, true, "user-service", &buyer, -price).await?;
     backdoor.write(posting).await?;
     backdoor.write(entries).await?;
     conserved(system).await?;
@@ -307,8 +309,8 @@ async fn removed_postings(system: &System, market: &Market, backdoor: &mut Backd
         backdoor.plain(&format!("CREATE TEMP TABLE kept_{table} AS SELECT * FROM {of}")).await?;
         backdoor.sql(&format!("DELETE FROM {of}")).await?;
     }
-    drifts(system, true, "order-service", &subject, &format!("-{price}")).await?;
-    drifts(system, true, "user-service", &subject, &format!("-{price}")).await?;
+    drifts(system, true, "order-service", &subject, -price).await?;
+    drifts(system, true, "user-service", &subject, -price).await?;
     for table in ["postings", "entries"] {
         backdoor.sql(&format!("INSERT INTO {table} SELECT * FROM kept_{table}")).await?;
     }

@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 
 /// Languages of fences that hold nothing to run.
-const NO_COMMANDS: [&str; 3] = ["rust", "mermaid", "json"];
+const NO_COMMANDS: [&str; 4] = ["rust", "mermaid", "json", "ini"];
 /// How a command in a proto comment stands out.
 const INDENTED: &str = "//   ";
 

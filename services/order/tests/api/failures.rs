@@ -46,7 +46,7 @@ async fn session(sql: &mut PgConnection) -> Option<i32> {
 /// says.
 #[tokio::test]
 async fn each_sqlstate_is_what_the_table_says() {
-    let harness = Harness::start_with(&["--postgres-connections=1"]).await;
+    let harness = Harness::start_with(&["--postgres-connections=2"]).await;
     let (seller, customer) = (harness.person(Role::Merchant), harness.person(Role::Customer));
     let tea = seller.sell(eur(250), 1000).await;
     customer.buy(&tea, 1).await;
@@ -275,7 +275,7 @@ async fn a_database_that_is_read_only_for_a_while_takes_writes_again() {
 /// Claim: a migration that changes a table under prepared statements is nobody's defect, and a call later all is well.
 #[tokio::test]
 async fn a_table_that_is_changed_under_prepared_statements_is_no_defect() {
-    let harness = Harness::start_with(&["--postgres-connections=1"]).await;
+    let harness = Harness::start_with(&["--postgres-connections=2"]).await;
     let (seller, customer) = (harness.person(Role::Merchant), harness.person(Role::Customer));
     let tea = seller.sell(eur(250), 1000).await;
     let order = customer.buy(&tea, 1).await;

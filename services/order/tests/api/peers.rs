@@ -7,14 +7,15 @@ use std::time::Duration;
 use api::auth::v1::Role;
 use api::common::v1::ErrorReason as Common;
 use api::refusal::Refusal;
-use api::session::v1::session_service_server::{SessionService, SessionServiceServer};
+use api::session::v1::session_service_server::{self, SessionService, SessionServiceServer};
 use api::session::v1::*;
 use api::user::v1::audit_service_server::AuditServiceServer;
-use api::user::v1::user_service_server::{UserService, UserServiceServer};
+use api::user::v1::user_service_server::{self, UserService, UserServiceServer};
 use api::user::v1::wallet_service_server::{WalletService, WalletServiceServer};
 use api::user::v1::*;
 use auth::token::AccessToken;
 use events::service::EventServer;
+use testkit::stand_in;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::codegen::BoxStream;
@@ -54,7 +55,10 @@ impl Peers {
         let events = EventServer::new(stream.clone(), CancellationToken::new());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
+        let health =
+            stand_in(&[user_service_server::SERVICE_NAME, session_service_server::SERVICE_NAME]).await;
         let router = tonic::transport::Server::builder()
+            .add_service(health)
             .add_service(UserServiceServer::new(server.clone()))
             .add_service(WalletServiceServer::new(server.clone()))
             .add_service(AuditServiceServer::new(audits.clone()))

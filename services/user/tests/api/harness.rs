@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use api::auth::v1::Role;
 use api::common::v1::ErrorReason as Common;
+use api::order::v1::order_service_server;
 use api::refusal::Refusal;
-use api::session::v1::session_service_server::{SessionService, SessionServiceServer};
+use api::session::v1::session_service_server::{self, SessionService, SessionServiceServer};
 use api::session::v1::*;
 use api::user::v1::*;
 use auth::token::AccessToken;
@@ -20,7 +21,7 @@ use mongodb::Database;
 use runtime::config::ServerConfig;
 use runtime::server::start_in_process;
 use testkit::client::{Api, Caller, request_id};
-use testkit::{TestMongo, wait_until};
+use testkit::{TestMongo, stand_in, wait_until};
 use tokio::sync::oneshot;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
@@ -322,7 +323,10 @@ impl Peer {
     async fn serve(self) {
         let listener = tokio::net::TcpListener::from_std(self.listener).unwrap();
         let events = EventServer::new(self.orders, CancellationToken::new());
+        let health =
+            stand_in(&[session_service_server::SERVICE_NAME, order_service_server::SERVICE_NAME]).await;
         tonic::transport::Server::builder()
+            .add_service(health)
             .add_service(SessionServiceServer::new(self.sessions))
             .add_service(events.into_service())
             .serve_with_incoming(TcpListenerStream::new(listener))

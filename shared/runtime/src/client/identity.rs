@@ -2,9 +2,9 @@
 //!
 //! A peer that is away comes back, and calls say UNAVAILABLE meanwhile. One that is there and is something else never
 //! answers rightly, whatever is waited for: somebody has written a wrong address. So each process asks its peers who they
-//! are, once a second until it is known and twice a minute afterwards. A wrong one is named in the log, once, and a process that has never
-//! seen the right one does not say that it serves: whoever rolls the mistake out is stopped there. Once a peer was right
-//! that changes nothing more, because calls that do not need it can still be served.
+//! are, once a second until it is known and twice a minute afterwards. A wrong one is named in the log, once, and a
+//! process that has never seen the right one does not say that it serves: whoever rolls the mistake out is stopped there.
+//! Once a peer was right that changes nothing more, because calls that do not need it can still be served.
 
 use std::sync::Arc;
 use std::time::Duration;
