@@ -108,7 +108,7 @@ async fn without_tombstones_a_late_reserve_holds_the_money() -> Result<()> {
     let market = reserve_after_cancel(&system).await?;
     assert_eq!((credit(&market.buyer).await?, held(&market.buyer).await?), (PRICE, PRICE));
     let said = unbalanced(&system).await?;
-    assert_eq!(said, ["user-service: wallets hold 1000 EUR"]);
+    assert_eq!(said, ["user-service: wallets hold 10.00 EUR"]);
     Ok(())
 }
 
