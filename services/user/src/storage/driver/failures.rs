@@ -73,6 +73,7 @@ const ROWS: &[FailureRow] = &[
     row("59", "CommandNotFound: the server is too old, or no MongoDB", REFUSED),
     row("64", "WriteConcernTimeout: written, and not acknowledged by a majority in time", UNAVAILABLE),
     row("66", "ImmutableField: the statement is wrong", INTERNAL),
+    row("67", "CannotCreateIndex: a migration is wrong, or wants an index that this server lacks", INTERNAL),
     row("72", "InvalidOptions: the statement is wrong", INTERNAL),
     row("79", "UnknownReplWriteConcern: written, and nobody can acknowledge it", UNAVAILABLE),
     row("89", "NetworkTimeout", AWAY),
