@@ -3,7 +3,6 @@
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -27,7 +26,7 @@ struct Pipe(PathBuf);
 impl Pipe {
     fn make(beside: &Service) -> Result<Self> {
         let path = beside.log().path().with_file_name(format!("{}.pipe", uuid::Uuid::new_v4()));
-        let made = Command::new("mkfifo").arg(&path).status().context("running mkfifo")?;
+        let made = testkit::tool("mkfifo").arg(&path).status().context("running mkfifo")?;
         ensure!(made.success(), "mkfifo failed");
         Ok(Self(path))
     }
@@ -174,7 +173,7 @@ async fn a_start_that_fails_ends_though_nobody_reads_why() -> Result<()> {
     let session = &system.stack.services.session;
     let pipe = Pipe::make(session)?;
     let _reader = pipe.reader()?;
-    let filled = Command::new("/bin/sh")
+    let filled = testkit::tool("/bin/sh")
         .args(["-c", r#"head -c 65536 /dev/zero >"$0""#])
         .arg(&pipe.0)
         .status()

@@ -115,6 +115,7 @@ pub struct PeerConfig {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory as _;
     use runtime::connections::clients;
 
     use super::*;
@@ -134,7 +135,11 @@ mod tests {
 
     #[test]
     fn the_list_of_all_settings_has_those_of_this_service() {
-        let command = Config::augment_args(clap::Command::new("user-service"));
-        assert_eq!(runtime::config::unlisted(&command), [""; 0]);
+        #[derive(clap::Parser)]
+        struct Arguments {
+            #[command(flatten)]
+            _config: Config,
+        }
+        assert_eq!(runtime::config::unlisted(&Arguments::command()), [""; 0]);
     }
 }
