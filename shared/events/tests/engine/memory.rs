@@ -164,7 +164,7 @@ impl MemoryOutbox {
 
 impl Outbox {
     fn event(&self, position: Position) -> Option<Event> {
-        let at = usize::try_from(position - 1).ok()?;
+        let at = usize::try_from(position).ok()?.checked_sub(1)?;
         let (new, _) = self.events.get(at)?.clone()?;
         Some(Event {
             stream: self.stream.clone(),
