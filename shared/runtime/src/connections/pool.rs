@@ -124,11 +124,6 @@ impl<T> Pool<T> {
         Ok(lease)
     }
 
-    /// Closes all that are idle.
-    pub fn clear(&self) {
-        self.shared.close_those(|_| true);
-    }
-
     /// Closes connections that stay idle, until `stop`: at the latest when a quarter more than the time for that is
     /// over.
     pub async fn close_idle(self, stop: CancellationToken) {
