@@ -94,7 +94,7 @@ impl OrderService {
         if core.is_first() {
             store.come_up().await?;
             store.assert_durable().await?;
-            store.check_capacity(config.server.replicas, config.postgres.postgres_connections).await?;
+            store.capacity_check(config.server.replicas, config.postgres.postgres_connections).await?;
         }
         let token = &config.service_tokens.service_token;
         let peers = &config.peers;

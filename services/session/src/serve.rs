@@ -72,7 +72,7 @@ impl SessionService {
         let store = self.stores.get(&core, async || self.store()).await?;
         if core.is_first() {
             fit(&store).await?;
-            store.check_capacity(config.server.replicas, self.stores.count()).await?;
+            store.capacity_check(config.server.replicas, self.stores.count()).await?;
         }
         let token = &config.service_tokens.service_token;
         let user = Peer::new("--user-url", user_service_server::SERVICE_NAME, &config.peers.user_url, token)?;

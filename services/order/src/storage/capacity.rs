@@ -11,7 +11,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn check_capacity(&self, replicas: usize, each: usize) -> Result<()> {
+    pub async fn capacity_check(&self, replicas: usize, each: usize) -> Result<()> {
         if !self.expects_pooler() {
             let allowed = self.sessions_allowed().await?;
             Budget { replicas, each }.check("PostgreSQL", allowed, "POSTGRES_CONNECTIONS");

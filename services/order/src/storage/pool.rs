@@ -89,7 +89,7 @@ impl Sessions {
     }
 
     /// Whether there is a pooler between us and the server, as far as we were told.
-    pub(super) fn expect_pooler(&self) -> bool {
+    pub(super) fn expects_pooler(&self) -> bool {
         matches!(self.connector.beginning, Beginning::WithSettings(_))
     }
 

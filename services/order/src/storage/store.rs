@@ -43,7 +43,7 @@ impl Store {
 
     /// Whether the configuration says that there is a pooler.
     pub(super) fn expects_pooler(&self) -> bool {
-        self.sessions.expect_pooler()
+        self.sessions.expects_pooler()
     }
 
     /// Whether the database answers.

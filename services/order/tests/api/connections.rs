@@ -162,7 +162,7 @@ async fn no_statement_is_compiled_before_it_runs() {
 /// What of this thread's log a check of the capacity adds.
 async fn said_about_capacity(store: &Store, replicas: usize, each: usize) -> String {
     let log = CapturedLog::start(|format| format);
-    store.check_capacity(replicas, each).await.unwrap();
+    store.capacity_check(replicas, each).await.unwrap();
     log.lines_with("").join("\n")
 }
 

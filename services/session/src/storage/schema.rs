@@ -63,7 +63,7 @@ impl Store {
     }
 
     /// Warns when so many replicas with so many connections each may need more of them than Redis allows.
-    pub(crate) async fn check_capacity(&self, replicas: usize, each: usize) -> Result<()> {
+    pub(crate) async fn capacity_check(&self, replicas: usize, each: usize) -> Result<()> {
         let info: InfoDict = self.redis.run(redis::cmd("INFO").arg("clients")).await?;
         if let Some(allowed) = info.get("maxclients") {
             Budget { replicas, each }.check("the session Redis", allowed, "REDIS_SESSION_CONNECTIONS");
