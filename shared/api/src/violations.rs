@@ -244,7 +244,7 @@ mod tests {
     use super::*;
     use crate::refusal::Refusal;
 
-    fn reasons(check: impl FnOnce(&mut Violations)) -> Vec<String> {
+    pub(super) fn reasons(check: impl FnOnce(&mut Violations)) -> Vec<String> {
         let mut violations = Violations::new();
         check(&mut violations);
         violations

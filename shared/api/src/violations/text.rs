@@ -50,17 +50,8 @@ impl Violations {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::reasons;
     use super::*;
-
-    fn broken(check: impl FnOnce(&mut Violations) -> Option<String>) -> Vec<String> {
-        let mut violations = Violations::new();
-        assert_eq!(check(&mut violations), None);
-        violations
-            .listed
-            .into_iter()
-            .map(|violation| format!("{} {}", violation.field, violation.reason))
-            .collect()
-    }
 
     #[test]
     fn text_keeps_out_what_cannot_be_seen() {
@@ -75,7 +66,7 @@ mod tests {
             ("a\u{2028}b", "CONTROL_CHARACTER"),
             ("aaaaaaaaaaa", "TOO_LONG"),
         ] {
-            let found = broken(|v| v.line("name", bad, 10));
+            let found = reasons(|v| assert_eq!(v.line("name", bad, 10), None));
             assert_eq!(found, [format!("name {reason}")], "{bad:?}");
         }
         for good in ["Ann", "Łódź", "山田", "👨\u{200d}👩\u{200d}👧", "a'b; DROP"] {
@@ -96,7 +87,7 @@ mod tests {
             ("a\u{ffff}", "DISALLOWED_CHARACTER"),
             ("aaaaaaaaaaa", "TOO_LONG"),
         ] {
-            let found = broken(|v| v.body("body", bad, 10));
+            let found = reasons(|v| assert_eq!(v.body("body", bad, 10), None));
             assert_eq!(found, [format!("body {reason}")], "{bad:?}");
         }
     }
