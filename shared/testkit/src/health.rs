@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use tonic::transport::Endpoint;
 use tonic_health::ServingStatus;
 use tonic_health::pb::HealthCheckRequest;
@@ -25,6 +25,15 @@ pub async fn serving(url: &str) -> Result<()> {
         Answer::Serving => Ok(()),
         other => bail!("{url} answers {other:?}, not {}", ServingStatus::Serving),
     }
+}
+
+/// Fails as long as the server at `url` says that it serves, for waiting until it does not.
+///
+/// # Errors
+/// When it serves.
+pub async fn not_serving(url: &str) -> Result<()> {
+    ensure!(serving(url).await.is_err(), "{url} says that it serves");
+    Ok(())
 }
 
 /// Says that these services are served. A peer that a test stands in for needs it: a service that finds something else

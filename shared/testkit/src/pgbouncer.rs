@@ -76,7 +76,7 @@ impl PgBouncer {
             name: name.to_owned(),
             program,
             args: vec![config.into()],
-            env: vec![("LC_ALL".to_owned(), "C.UTF-8".to_owned())],
+            env: Vec::new(),
             folder,
             account,
             lifetime,

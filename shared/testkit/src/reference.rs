@@ -4,6 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::env;
+
+const WRITE: &str = "TRISTORE_WRITE_REFERENCES";
+
 /// The part of a file between the lines `<!-- begin: NAME -->` and `<!-- end: NAME -->`.
 #[derive(Debug, Clone)]
 pub struct Reference {
@@ -18,26 +22,26 @@ impl Reference {
         Self { file: file.into(), name }
     }
 
-    /// Fails when the section is not this text. `how` says how it is written anew.
+    /// Fails when the section is not this text. Where `TRISTORE_WRITE_REFERENCES` is set, it writes the section instead.
     ///
     /// # Errors
-    /// When it differs, or there is no such section.
-    pub fn assert_is(&self, text: &str, how: &str) -> Result<()> {
+    /// When it differs, when there is no such section, or when the file cannot be written.
+    pub fn check(&self, text: &str) -> Result<()> {
+        if env::var(WRITE).is_some() { self.write(text) } else { self.assert_is(text) }
+    }
+
+    fn assert_is(&self, text: &str) -> Result<()> {
         let whole = self.read()?;
         let (_, section, _) = self.cut(&whole)?;
         let (file, name) = (self.file.display(), self.name);
         ensure!(
             section.trim() == text.trim(),
-            "section `{name}` of {file} is out of date; `{how}` writes it"
+            "section `{name}` of {file} is out of date; the same test with {WRITE}=1 writes it"
         );
         Ok(())
     }
 
-    /// Writes this text into the section.
-    ///
-    /// # Errors
-    /// When there is no such section, or the file cannot be written.
-    pub fn write(&self, text: &str) -> Result<()> {
+    fn write(&self, text: &str) -> Result<()> {
         let whole = self.read()?;
         let (before, _, after) = self.cut(&whole)?;
         let whole = format!("{before}\n{}\n\n{after}", text.trim());
@@ -70,10 +74,10 @@ mod tests {
         let file = std::env::temp_dir().join(format!("testkit-reference-{}", uuid::Uuid::new_v4()));
         std::fs::write(&file, "# A\n\n<!-- begin: table -->\nold\n<!-- end: table -->\n\nrest\n").unwrap();
         let section = Reference::new(&file, "table");
-        let error = section.assert_is("new", "make").unwrap_err().to_string();
-        assert!(error.contains("`make` writes it"), "{error}");
+        let error = section.assert_is("new").unwrap_err().to_string();
+        assert!(error.contains("TRISTORE_WRITE_REFERENCES=1 writes it"), "{error}");
         section.write("new").unwrap();
-        section.assert_is("new\n", "make").unwrap();
+        section.assert_is("new\n").unwrap();
         let whole = std::fs::read_to_string(&file).unwrap();
         assert_eq!(whole, "# A\n\n<!-- begin: table -->\n\nnew\n\n<!-- end: table -->\n\nrest\n");
         assert!(Reference::new(&file, "other").write("new").is_err());

@@ -10,7 +10,8 @@ use order_service::schema;
 use order_service::storage::FAILURES;
 use runtime::telemetry::Repeats;
 use sqlx::{Connection as _, PgConnection};
-use testkit::{CapturedLog, Lifetime, Port, Postgres, State, TestPostgres, serving, wait_until};
+use testkit::{CapturedLog, Lifetime, Port, Postgres, State, TestPostgres};
+use testkit::{not_serving, serving, under_load, wait_until};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 use types::{Connection, Effect, FailureKind, Verdict};
@@ -169,7 +170,7 @@ impl WithRole {
                 assert_refused(&status, Code::Unavailable, "DEPENDENCY_UNAVAILABLE", &[]);
                 last = Some(status);
             }
-            if serving(&url).await.is_err() { Ok(()) } else { Err("it says that it serves") }
+            not_serving(&url).await
         })
         .await
         .unwrap();
@@ -312,33 +313,20 @@ async fn a_server_that_is_started_again_under_load_costs_the_calls_of_that_momen
     let (seller, customer) = (harness.person(Role::Merchant), harness.person(Role::Customer));
     let tea = seller.sell(eur(250), 100_000).await;
     customer.buy(&tea, 1).await;
-    let is_over = std::cell::Cell::new(false);
-    let load = async {
-        let mut failed = 0_u32;
-        while !is_over.get() {
-            let calls = (0..8).map(|_| customer.place(placing(vec![item(&tea, 1)])));
-            for placed in futures_util::future::join_all(calls).await {
-                let Err(status) = placed else { continue };
-                assert_refused(&status, Code::Unavailable, "DEPENDENCY_UNAVAILABLE", &[]);
-                failed += 1;
-            }
-        }
-        failed
-    };
     let restart = async {
         postgres.process().kill().await.unwrap();
         let url = harness.url();
-        wait_until(NOTICED, "health to say that it does not serve", async || {
-            if serving(&url).await.is_err() { Ok(()) } else { Err("it says that it serves") }
-        })
-        .await
-        .unwrap();
+        wait_until(NOTICED, "health to say that it does not serve", async || not_serving(&url).await)
+            .await
+            .unwrap();
         postgres.restart().await.unwrap();
         wait_until(NOTICED, "health", async || serving(&url).await).await.unwrap();
-        is_over.set(true);
     };
-    let (failed, ()) = tokio::join!(load, restart);
-    let lines = log.lines_with("the call failed").len();
+    let failures = under_load(async || customer.place(placing(vec![item(&tea, 1)])).await, restart).await;
+    for status in &failures {
+        assert_refused(status, Code::Unavailable, "DEPENDENCY_UNAVAILABLE", &[]);
+    }
+    let (failed, lines) = (failures.len(), log.lines_with("the call failed").len());
     assert!(failed > 50 && lines < 12, "{failed} calls failed, and {lines} lines tell of it");
     customer.buy(&tea, 1).await;
     drop(harness.stop().await);

@@ -1,14 +1,12 @@
 //! What Redis refuses or fails at: callers hear what it is, nobody hears of a defect or that a good token is bad, and it is
 //! over by itself.
 
-use std::cell::Cell;
-
 use api::refusal::{EFFECT, Refusal};
 use runtime::telemetry::Repeats;
 use session_service::FAILURES;
 use testkit::proxy::{Protocol, Proxy};
 use testkit::{CapturedLog, Lifetime, Port, Redis, RedisAdmin, RedisUse, State, TestRedis};
-use testkit::{serving, state, wait_until};
+use testkit::{not_serving, serving, state, under_load, wait_until};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 use types::{Effect, FailureKind};
@@ -93,7 +91,7 @@ impl WithUser {
             if let Err(status) = self.harness.list(&self.login, Default::default()).await {
                 assert_eq!(refusal(&status), refused(Code::Unavailable, "SESSION_STORE_UNAVAILABLE"));
             }
-            if serving(&url).await.is_err() { Ok(()) } else { Err("it says that it serves") }
+            not_serving(&url).await
         })
         .await
         .unwrap();
@@ -164,7 +162,7 @@ async fn a_redis_without_room_or_without_writes_for_a_while_is_itself_again() {
         if let Err(status) = harness.validate(&login.access_token).await {
             assert_eq!(refusal(&status), refused(Code::Unavailable, "DEPENDENCY_UNAVAILABLE"));
         }
-        if serving(&url).await.is_err() { Ok(()) } else { Err("it says that it serves") }
+        not_serving(&url).await
     })
     .await
     .unwrap();
@@ -198,33 +196,20 @@ async fn a_redis_that_is_started_again_under_load_costs_the_calls_of_that_moment
     let (state, redis) = own().await;
     let harness = Harness::start_on(&redis.url(0), &[]).await;
     let (_, login) = harness.somebody().await;
-    let is_over = Cell::new(false);
-    let load = async {
-        let mut failed = 0_u32;
-        while !is_over.get() {
-            let calls = (0..8).map(|_| harness.validate(&login.access_token));
-            for answer in futures_util::future::join_all(calls).await {
-                let Err(status) = answer else { continue };
-                assert_eq!(refusal(&status), refused(Code::Unavailable, "DEPENDENCY_UNAVAILABLE"));
-                failed += 1;
-            }
-        }
-        failed
-    };
     let restart = async {
         let url = harness.session.url();
         redis.process().kill().await.unwrap();
-        wait_until(SOON, "health to say that it does not serve", async || {
-            if serving(&url).await.is_err() { Ok(()) } else { Err("it says that it serves") }
-        })
-        .await
-        .unwrap();
+        wait_until(SOON, "health to say that it does not serve", async || not_serving(&url).await)
+            .await
+            .unwrap();
         redis.restart().await.unwrap();
         wait_until(SOON, "health", async || serving(&url).await).await.unwrap();
-        is_over.set(true);
     };
-    let (failed, ()) = tokio::join!(load, restart);
-    let lines = log.lines_with("the call failed").len();
+    let failures = under_load(async || harness.validate(&login.access_token).await, restart).await;
+    for status in &failures {
+        assert_eq!(refusal(status), refused(Code::Unavailable, "DEPENDENCY_UNAVAILABLE"));
+    }
+    let (failed, lines) = (failures.len(), log.lines_with("the call failed").len());
     assert!(failed > 50 && lines < 12, "{failed} calls failed, and {lines} lines tell of it");
     harness.validate(&login.access_token).await.unwrap();
     drop((harness, redis));

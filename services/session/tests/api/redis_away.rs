@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use api::session::v1::{RevokeAllSessionsRequest, RevokeSessionRequest};
-use testkit::{Lifetime, Port, Redis, RedisUse, State, serving, state, wait_until};
+use testkit::{Lifetime, Port, Redis, RedisUse, State, not_serving, serving, state, wait_until};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 use types::Role;
@@ -44,9 +44,7 @@ async fn while_redis_is_dead_or_hangs_calls_fail_fast_and_afterwards_sessions_ar
     }
     assert_eq!(harness.peer.checks(), checks, "a password was checked without the throttle");
     let url = harness.session.url();
-    let not_serving =
-        async || if serving(&url).await.is_err() { Ok(()) } else { Err("it says that it serves") };
-    wait_until(SOON, "health to say so", not_serving).await.unwrap();
+    wait_until(SOON, "health to say so", async || not_serving(&url).await).await.unwrap();
 
     redis.restart().await.unwrap();
     let valid = async || harness.validate(&login.access_token).await;

@@ -3,7 +3,7 @@
 use runtime::config::{ServerConfig, parse_from};
 use runtime::server::start_in_process;
 use session_service::{Action, Command, DOMAIN, LISTEN, RedisConfig, migrate};
-use testkit::{RedisAdmin, TestRedis, serving, wait_until};
+use testkit::{RedisAdmin, TestRedis, not_serving, serving, wait_until};
 
 use crate::harness::{Harness, SOON, service};
 
@@ -40,9 +40,7 @@ async fn a_migrated_redis_serves_and_one_of_another_layout_does_not() {
     wait_until(SOON, "health", async || serving(&url).await).await.unwrap();
 
     harness.redis(&["SET", "session:schema", "2"]).await;
-    let not_serving =
-        async || if serving(&url).await.is_err() { Ok(()) } else { Err("it says that it serves") };
-    wait_until(SOON, "health to say so", not_serving).await.unwrap();
+    wait_until(SOON, "health to say so", async || not_serving(&url).await).await.unwrap();
     let told = format!("{:#}", migrate(migration(redis.url())).await.unwrap_err());
     assert!(told.contains("the keys have layout 2; this version knows 1"), "{told}");
 }

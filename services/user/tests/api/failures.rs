@@ -1,14 +1,13 @@
 //! What MongoDB refuses or fails at: callers hear what it is, nobody hears of a defect, and it is over by itself. What the
 //! server of these tests cannot do of itself is done by its fail points, or by a proxy before it.
 
-use std::cell::Cell;
 use std::time::Duration;
 
 use api::refusal::{EFFECT, Refusal};
 use api::user::v1::GetPostRequest;
 use bson::{Document, doc};
 use runtime::telemetry::Repeats;
-use testkit::{CapturedLog, MongoAdmin, TestMongo, serving, wait_until};
+use testkit::{CapturedLog, MongoAdmin, TestMongo, not_serving, serving, under_load, wait_until};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 use types::{Effect, FailureKind, Verdict};
@@ -116,7 +115,7 @@ async fn is_away(harness: &Harness, ann: &Person) {
             assert_eq!((status.code(), &*reason(&status)), (Code::Unavailable, "DEPENDENCY_UNAVAILABLE"));
             last = Some(status);
         }
-        if serving(&url).await.is_err() { Ok(()) } else { Err("it says that it serves") }
+        not_serving(&url).await
     })
     .await
     .unwrap();
@@ -172,37 +171,21 @@ async fn a_server_that_is_started_again_under_load_costs_the_calls_of_that_momen
     let broken = Broken::start().await;
     let ann = broken.harness.customer().await;
     let post = write(&ann, &draft()).await.unwrap().into_inner().post.unwrap();
-    let is_over = Cell::new(false);
-    let load = async {
-        let mut failed = 0_u32;
-        while !is_over.get() {
-            let calls = (0..8).map(|_| read(&ann, &post.id));
-            for answer in futures_util::future::join_all(calls).await {
-                let Err(status) = answer else { continue };
-                assert_eq!(
-                    (status.code(), &*reason(&status)),
-                    (Code::Unavailable, "DEPENDENCY_UNAVAILABLE"),
-                    "{status:?}"
-                );
-                failed += 1;
-            }
-        }
-        failed
-    };
     let restart = async {
         let url = broken.harness.service_url();
         broken.mongo.process().kill().await.unwrap();
-        wait_until(NOTICED, "health to say that it does not serve", async || {
-            if serving(&url).await.is_err() { Ok(()) } else { Err("it says that it serves") }
-        })
-        .await
-        .unwrap();
+        wait_until(NOTICED, "health to say that it does not serve", async || not_serving(&url).await)
+            .await
+            .unwrap();
         broken.mongo.restart().await.unwrap();
         wait_until(NOTICED, "health", async || serving(&url).await).await.unwrap();
-        is_over.set(true);
     };
-    let (failed, ()) = tokio::join!(load, restart);
-    let lines = log.lines_with("the call failed").len();
+    let failures = under_load(async || read(&ann, &post.id).await, restart).await;
+    for status in &failures {
+        let told = (status.code(), &*reason(status));
+        assert_eq!(told, (Code::Unavailable, "DEPENDENCY_UNAVAILABLE"), "{status:?}");
+    }
+    let (failed, lines) = (failures.len(), log.lines_with("the call failed").len());
     assert!(failed > 8 && lines < 12, "{failed} calls failed, and {lines} lines tell of it");
     write(&ann, &draft()).await.unwrap();
     broken.end().await;
