@@ -13,7 +13,7 @@ use crates::{Circle, Crate, Need};
 use everywhere::broken_everywhere;
 use known_circles::KNOWN_CIRCLES;
 use modules::Files;
-use rules::{APART, DOWN, ENGINES, PURE, WIRE, broken, reaching_the_wire};
+use rules::{APART, DOWN, ENGINES, PURE, STATED, WIRE, broken, reaching_the_wire};
 
 /// The source files of the shipped crates and tools, and their manifests.
 fn files() -> Files {
@@ -106,6 +106,11 @@ fn a_file_that_breaks_a_rule_is_caught() {
     for (path, text, rules) in [
         ("services/user/Cargo.toml", "name = \"user-service\"\n[dependencies]\ntestkit = 1", vec![APART]),
         ("services/user/src/app/get.rs", "use order_service::Config; use sqlx::PgPool;", vec![APART, ENGINES]),
+        ("services/order/src/doctor/plans.rs", "use sqlx::PgConnection; use crate::storage::Store;", vec![]),
+        ("services/order/src/storage/orders.rs", "use crate::doctor::CHECKS;", vec![DOWN]),
+        ("services/order/src/storage/orders.rs", "sqlx::query(\n  \"SELECT 1\")", vec![STATED]),
+        ("services/order/src/storage/orders.rs", "sqlx::query(concat!(\"SELECT \", columns!()))", vec![STATED]),
+        ("services/order/src/storage/orders.rs", "sqlx::query(ORDER_FETCH)", vec![]),
         ("services/order/src/app/pay.rs", "fn f() -> tonic::Status {}", vec![WIRE]),
         ("shared/bookkeeping/src/chain.rs", "use api::user::v1::WalletEntry;", vec![WIRE]),
         ("services/user/src/domain/user.rs", "use tokio::time;", vec![PURE]),

@@ -7,19 +7,26 @@ use crate::modules::{Module, Words};
 
 pub(crate) const APART: &str =
     "services meet in proto/, never in each other's crates; testkit is for tests only";
-pub(crate) const ENGINES: &str =
-    "database drivers are named in storage/ and testkit only (Redis in events::bus and redis_connection too)";
+pub(crate) const ENGINES: &str = "database drivers are named in storage/, doctor/ and testkit only (Redis in events::bus and redis_connection too)";
+pub(crate) const STATED: &str =
+    "what storage/ sends to PostgreSQL is said in statements!, so that doctor can have it planned";
 pub(crate) const WIRE: &str =
     "tonic and api are named in grpc/, clients/, event encoding and shared crates that serve those";
 pub(crate) const PURE: &str =
     "domain/ compiles without a runtime and knows no wire: if a rule needs the time, the time is an argument";
 pub(crate) const DOWN: &str =
-    "calls go down: { grpc, consumers }, app, audit, transfers, { storage, clients }, domain";
+    "calls go down: { grpc, consumers, doctor }, app, audit, transfers, { storage, clients }, domain";
 
 /// The rooms of a service from the top to the bottom: a file names rooms below its own only. Those on one floor do not
 /// name each other.
-const FLOORS: [&[&str]; 6] =
-    [&["grpc", "consumers"], &["app"], &["audit"], &["transfers"], &["storage", "clients"], &["domain"]];
+const FLOORS: [&[&str]; 6] = [
+    &["grpc", "consumers", "doctor"],
+    &["app"],
+    &["audit"],
+    &["transfers"],
+    &["storage", "clients"],
+    &["domain"],
+];
 
 /// Files at the top of a service's crate that put it together. They may name anything.
 const WIRING: [&str; 5] = ["main.rs", "lib.rs", "config.rs", "serve.rs", "workers.rs"];
@@ -28,6 +35,8 @@ const ENCODING: [&str; 5] = ["events.rs", "messages.rs", "command.rs", "answer.r
 
 const SERVICES: [(&str, &str); 3] =
     [("user", "user_service"), ("order", "order_service"), ("session", "session_service")];
+/// The rooms that speak to the database.
+const DRIVER_ROOMS: [&str; 2] = ["storage", "doctor"];
 const DRIVERS: [&str; 4] = ["sqlx", "mongodb", "bson", "deadpool"];
 const WIRE_CRATES: [&str; 2] = ["tonic", "api"];
 const NOT_PURE: [&str; 2] = ["tokio", "tonic_types"];
@@ -68,7 +77,7 @@ impl<'a> Place<'a> {
     }
 
     fn may_name_drivers(&self) -> bool {
-        self.is_wiring() || self.room == "storage" || self.package == "testkit"
+        self.is_wiring() || DRIVER_ROOMS.contains(&self.room) || self.package == "testkit"
     }
 
     /// The rooms that a file of this one may not name.
@@ -97,11 +106,20 @@ pub(crate) fn broken(path: &str, text: &str) -> Vec<&'static str> {
     let rules = [
         (APART, !place.is_wiring() && names_service),
         (ENGINES, !place.may_name_drivers() && (names_redis || DRIVERS.iter().any(names))),
+        (STATED, place.room == "storage" && has_unstated(text)),
         (WIRE, !place.may_name_wire() && WIRE_CRATES.iter().any(names)),
         (PURE, place.room == "domain" && is_impure),
         (DOWN, place.rooms_above().iter().any(names_above)),
     ];
     rules.into_iter().filter(|(_, is_broken)| *is_broken).map(|(rule, _)| rule).collect()
+}
+
+/// Whether the text of a statement stands where the statement is sent.
+fn has_unstated(source: &str) -> bool {
+    source.split("sqlx::query(").skip(1).any(|sent| {
+        let text = sent.trim_start();
+        text.starts_with('"') || text.starts_with("concat!")
+    })
 }
 
 /// The files of `domain/` that get to know the wire through other files of their crate, and through which.
