@@ -2,8 +2,19 @@
 
 use runtime::connections::Budget;
 
+use super::statement::statements;
 use super::store::Store;
 use crate::error::{Error, Result};
+
+statements! {
+    SESSIONS_ALLOWED =
+        "SELECT least(
+             current_setting('max_connections')::integer
+                 - current_setting('superuser_reserved_connections')::integer
+                 - coalesce(current_setting('reserved_connections', true)::integer, 0),
+             (SELECT datconnlimit FROM pg_database WHERE datname = current_database() AND datconnlimit >= 0),
+             (SELECT rolconnlimit FROM pg_roles WHERE rolname = current_user AND rolconnlimit >= 0))";
+}
 
 impl Store {
     /// Warns when so many replicas with so many connections each may need more sessions than the server allows. Behind a
@@ -21,14 +32,7 @@ impl Store {
 
     /// The server's limit without what is kept for superusers, or the database's or the role's own limit if that is lower.
     async fn sessions_allowed(&self) -> Result<usize> {
-        let query = sqlx::query(
-            "SELECT least(
-                 current_setting('max_connections')::integer
-                     - current_setting('superuser_reserved_connections')::integer
-                     - coalesce(current_setting('reserved_connections', true)::integer, 0),
-                 (SELECT datconnlimit FROM pg_database WHERE datname = current_database() AND datconnlimit >= 0),
-                 (SELECT rolconnlimit FROM pg_roles WHERE rolname = current_user AND rolconnlimit >= 0))",
-        );
+        let query = sqlx::query(SESSIONS_ALLOWED);
         let row: Option<(i32,)> = self.read().await?.row(query).await?;
         let (allowed,) = row.ok_or_else(|| Error::internal("a SELECT without a row"))?;
         Ok(usize::try_from(allowed).unwrap_or_default())

@@ -4,9 +4,29 @@ use time::OffsetDateTime;
 use types::{Role, UserId};
 use uuid::Uuid;
 
+use super::statement::statements;
 use super::{Store, Tx};
 use crate::domain::Customer;
 use crate::error::{Error, Result};
+
+statements! {
+    CUSTOMERS_FETCH =
+        "SELECT user_id, state = 'active' AS is_active, role, version FROM customers WHERE user_id = ANY ($1)";
+
+    CUSTOMERS_BEGIN_REBUILD = "SELECT clock_timestamp()";
+
+    CUSTOMERS_WRITE =
+        "INSERT INTO customers AS known (user_id, state, role, version)
+         SELECT user_id, CASE WHEN is_active THEN 'active' ELSE 'deactivated' END, role, version
+         FROM unnest($1::uuid[], $2::boolean[], $3::text[], $4::bigint[])
+              AS told (user_id, is_active, role, version)
+         ON CONFLICT (user_id) DO UPDATE
+         SET state = excluded.state, role = excluded.role, version = excluded.version,
+             updated_at = clock_timestamp()
+         WHERE $5 OR known.version < excluded.version";
+
+    CUSTOMERS_REMOVE_UNTOUCHED = "DELETE FROM customers WHERE updated_at < $1";
+}
 
 #[derive(sqlx::FromRow)]
 struct Row {
@@ -30,13 +50,10 @@ impl TryFrom<Row> for Customer {
     }
 }
 
-const SELECT: &str =
-    "SELECT user_id, state = 'active' AS is_active, role, version FROM customers WHERE user_id = ANY ($1)";
-
 impl Store {
     /// A user, if the read model has it.
     pub(crate) async fn customer_fetch(&self, user_id: UserId) -> Result<Option<Customer>> {
-        let query = sqlx::query(SELECT).bind([user_id.uuid()]);
+        let query = sqlx::query(CUSTOMERS_FETCH).bind([user_id.uuid()]);
         let row: Option<Row> = self.read().await?.row(query).await?;
         row.map(Customer::try_from).transpose()
     }
@@ -44,7 +61,7 @@ impl Store {
     /// The database's time, before a rebuild of the read model writes anything.
     pub(crate) async fn customers_begin_rebuild(&self) -> Result<OffsetDateTime> {
         let row: Option<(OffsetDateTime,)> =
-            self.read().await?.row(sqlx::query("SELECT clock_timestamp()")).await?;
+            self.read().await?.row(sqlx::query(CUSTOMERS_BEGIN_REBUILD)).await?;
         row.map(|(now,)| now).ok_or_else(|| Error::internal("the database has no time"))
     }
 }
@@ -53,7 +70,7 @@ impl Tx {
     /// As [`Store::customer_fetch`], for several users, in no order.
     pub(crate) async fn customers_fetch(&mut self, user_ids: &[UserId]) -> Result<Vec<Customer>> {
         let ids: Vec<_> = user_ids.iter().map(|id| id.uuid()).collect();
-        let rows: Vec<Row> = self.rows(sqlx::query(SELECT).bind(ids)).await?;
+        let rows: Vec<Row> = self.rows(sqlx::query(CUSTOMERS_FETCH).bind(ids)).await?;
         rows.into_iter().map(Customer::try_from).collect()
     }
 
@@ -70,27 +87,18 @@ impl Tx {
     async fn customers_write(&mut self, customers: &[Customer], is_replaced: bool) -> Result<()> {
         let mut customers: Vec<_> = customers.iter().collect();
         customers.sort_unstable_by_key(|customer| customer.user_id);
-        let query = sqlx::query(
-            "INSERT INTO customers AS known (user_id, state, role, version)
-             SELECT user_id, CASE WHEN is_active THEN 'active' ELSE 'deactivated' END, role, version
-             FROM unnest($1::uuid[], $2::boolean[], $3::text[], $4::bigint[])
-                  AS told (user_id, is_active, role, version)
-             ON CONFLICT (user_id) DO UPDATE
-             SET state = excluded.state, role = excluded.role, version = excluded.version,
-                 updated_at = clock_timestamp()
-             WHERE $5 OR known.version < excluded.version",
-        )
-        .bind(customers.iter().map(|customer| customer.user_id.uuid()).collect::<Vec<_>>())
-        .bind(customers.iter().map(|customer| customer.is_active).collect::<Vec<_>>())
-        .bind(customers.iter().map(|customer| customer.role.as_str()).collect::<Vec<_>>())
-        .bind(customers.iter().map(|customer| customer.version).collect::<Vec<_>>())
-        .bind(is_replaced);
+        let query = sqlx::query(CUSTOMERS_WRITE)
+            .bind(customers.iter().map(|customer| customer.user_id.uuid()).collect::<Vec<_>>())
+            .bind(customers.iter().map(|customer| customer.is_active).collect::<Vec<_>>())
+            .bind(customers.iter().map(|customer| customer.role.as_str()).collect::<Vec<_>>())
+            .bind(customers.iter().map(|customer| customer.version).collect::<Vec<_>>())
+            .bind(is_replaced);
         self.execute(query).await.map(drop)
     }
 
     /// Removes the users that were not written since a rebuild began: user service does not have them.
     pub(crate) async fn customers_remove_untouched(&mut self, since: OffsetDateTime) -> Result<()> {
-        let query = sqlx::query("DELETE FROM customers WHERE updated_at < $1").bind(since);
+        let query = sqlx::query(CUSTOMERS_REMOVE_UNTOUCHED).bind(since);
         self.execute(query).await.map(drop)
     }
 }

@@ -9,6 +9,7 @@
 //! - `store`, `tx`, `transaction`: reading, writing, and what is done again; `driver` sorts the driver's errors.
 //! - `pool`, `session`, `connection`: the sessions of the process, how each is set, and one in use; `pooler` recognises
 //!   what may be in between, `capacity` asks how many the server allows.
+//! - `statement`: how a file says its statements; `statements`: all of them, for `doctor`.
 //! - `requests`: the outcomes of changing calls. `schema`: the migrations.
 //! - `backbone/`: outbox, sequencer, log, and consumers. `book/`: accounts, holds, entries, and what the auditor reads.
 //! - Every other file has the statements of the noun that it is named after.
@@ -29,6 +30,8 @@ mod requests;
 pub mod schema;
 mod session;
 mod signals;
+mod statement;
+mod statements;
 mod statistics;
 mod store;
 mod transaction;

@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 use types::{Fingerprint, Money, OrderId, RequestKey, TransferId, UserId};
 use uuid::Uuid;
 
+use super::statement::statements;
 use super::transfers::first;
 use super::{Store, Tx};
 use crate::domain::account::{Account, AccountKey};
@@ -19,6 +20,48 @@ macro_rules! columns {
         "id, customer_id, seller_id, state, currency, total_minor_units, paid_minor_units, refunded_minor_units, \
          refund_pending_minor_units, payer_id, version, event_version, updated_at"
     };
+}
+
+statements! {
+    PAYMENT_VIEW =
+        concat!(
+            "SELECT ",
+            columns!(),
+            ", transfer_id, fingerprint, balance, incoming, clock_timestamp() AS seen_at
+             FROM orders
+             LEFT JOIN (SELECT id AS transfer_id, fingerprint FROM transfers
+                        WHERE request_id = $1 AND principal = $2 AND method = $3) AS first ON true
+             LEFT JOIN (SELECT owner_id, currency AS account_currency, balance, incoming FROM accounts) AS account
+                    ON owner_id = seller_id AND account_currency = currency
+             WHERE id = $4"
+        );
+
+    ORDER_FUNDS_LOCK =
+        concat!(
+            "WITH locked AS MATERIALIZED (SELECT * FROM orders WHERE id = $1 FOR UPDATE)
+             SELECT ",
+            columns!(),
+            ", clock_timestamp() AS seen_at FROM locked"
+        );
+
+    ORDERS_OF_TRANSFERS_LOCK =
+        concat!(
+            "SELECT ",
+            columns!(),
+            ", now() AS seen_at FROM orders
+             WHERE id IN (SELECT order_id FROM transfers WHERE id = ANY($1) AND decision IS NULL)
+             ORDER BY id FOR UPDATE"
+        );
+
+    ORDERS_WRITE_FUNDS =
+        "UPDATE orders
+         SET state = new.state, paid_minor_units = new.paid, refunded_minor_units = new.refunded,
+             refund_pending_minor_units = new.pending, payer_id = new.payer_id, version = new.version,
+             event_version = new.event_version, updated_at = new.updated_at
+         FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::uuid[],
+                     $7::bigint[], $8::bigint[], $9::timestamptz[])
+              AS new (id, state, paid, refunded, pending, payer_id, version, event_version, updated_at)
+         WHERE orders.id = new.id";
 }
 
 #[derive(Debug, FromRow)]
@@ -107,21 +150,11 @@ impl Store {
         key: &RequestKey,
         order_id: OrderId,
     ) -> Result<Option<PaymentView>> {
-        let query = sqlx::query(concat!(
-            "SELECT ",
-            columns!(),
-            ", transfer_id, fingerprint, balance, incoming, clock_timestamp() AS seen_at
-             FROM orders
-             LEFT JOIN (SELECT id AS transfer_id, fingerprint FROM transfers
-                        WHERE request_id = $1 AND principal = $2 AND method = $3) AS first ON true
-             LEFT JOIN (SELECT owner_id, currency AS account_currency, balance, incoming FROM accounts) AS account
-                    ON owner_id = seller_id AND account_currency = currency
-             WHERE id = $4"
-        ))
-        .bind(key.request_id)
-        .bind(&key.principal)
-        .bind(key.method)
-        .bind(order_id.uuid());
+        let query = sqlx::query(PAYMENT_VIEW)
+            .bind(key.request_id)
+            .bind(&key.principal)
+            .bind(key.method)
+            .bind(order_id.uuid());
         let row: Option<ViewRow> = self.read().await?.row(query).await?;
         row.map(PaymentView::try_from).transpose()
     }
@@ -133,13 +166,7 @@ impl Tx {
         &mut self,
         order_id: OrderId,
     ) -> Result<Option<(OrderFunds, OffsetDateTime)>> {
-        let query = sqlx::query(concat!(
-            "WITH locked AS MATERIALIZED (SELECT * FROM orders WHERE id = $1 FOR UPDATE)
-             SELECT ",
-            columns!(),
-            ", clock_timestamp() AS seen_at FROM locked"
-        ))
-        .bind(order_id.uuid());
+        let query = sqlx::query(ORDER_FUNDS_LOCK).bind(order_id.uuid());
         let row: Option<Row> = self.row(query).await?;
         row.map(|row| Ok((row.seen_at, OrderFunds::try_from(row)?)).map(|(at, order)| (order, at)))
             .transpose()
@@ -151,14 +178,8 @@ impl Tx {
         &mut self,
         transfers: &BTreeSet<TransferId>,
     ) -> Result<Vec<OrderFunds>> {
-        let query = sqlx::query(concat!(
-            "SELECT ",
-            columns!(),
-            ", now() AS seen_at FROM orders
-             WHERE id IN (SELECT order_id FROM transfers WHERE id = ANY($1) AND decision IS NULL)
-             ORDER BY id FOR UPDATE"
-        ))
-        .bind(transfers.iter().map(|id| id.uuid()).collect::<Vec<_>>());
+        let query = sqlx::query(ORDERS_OF_TRANSFERS_LOCK)
+            .bind(transfers.iter().map(|id| id.uuid()).collect::<Vec<_>>());
         let rows: Vec<Row> = self.rows(query).await?;
         rows.into_iter().map(OrderFunds::try_from).collect()
     }
@@ -168,25 +189,16 @@ impl Tx {
         fn each<T>(orders: &[&OrderFunds], column: impl Fn(&OrderFunds) -> T) -> Vec<T> {
             orders.iter().map(|order| column(order)).collect()
         }
-        let query = sqlx::query(
-            "UPDATE orders
-             SET state = new.state, paid_minor_units = new.paid, refunded_minor_units = new.refunded,
-                 refund_pending_minor_units = new.pending, payer_id = new.payer_id, version = new.version,
-                 event_version = new.event_version, updated_at = new.updated_at
-             FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::uuid[],
-                         $7::bigint[], $8::bigint[], $9::timestamptz[])
-                  AS new (id, state, paid, refunded, pending, payer_id, version, event_version, updated_at)
-             WHERE orders.id = new.id",
-        )
-        .bind(each(orders, |order| order.id.uuid()))
-        .bind(each(orders, |order| order.state.as_str()))
-        .bind(each(orders, |order| order.paid))
-        .bind(each(orders, |order| order.refunded))
-        .bind(each(orders, |order| order.refund_pending))
-        .bind(each(orders, |order| order.payer_id.map(UserId::uuid)))
-        .bind(each(orders, |order| order.version))
-        .bind(each(orders, |order| order.event_version))
-        .bind(each(orders, |order| order.updated_at));
+        let query = sqlx::query(ORDERS_WRITE_FUNDS)
+            .bind(each(orders, |order| order.id.uuid()))
+            .bind(each(orders, |order| order.state.as_str()))
+            .bind(each(orders, |order| order.paid))
+            .bind(each(orders, |order| order.refunded))
+            .bind(each(orders, |order| order.refund_pending))
+            .bind(each(orders, |order| order.payer_id.map(UserId::uuid)))
+            .bind(each(orders, |order| order.version))
+            .bind(each(orders, |order| order.event_version))
+            .bind(each(orders, |order| order.updated_at));
         let changed = self.execute(query).await?;
         if changed == orders.len() as u64 { Ok(()) } else { Err(Error::internal("a locked order is gone")) }
     }

@@ -4,6 +4,7 @@ use time::OffsetDateTime;
 use types::{Currency, Money, OrderId, ProductId, UserId};
 use uuid::Uuid;
 
+use super::statement::statements;
 use super::{Store, Tx};
 use crate::domain::{Order, OrderItem, OrderNow};
 use crate::error::{Error, Result};
@@ -80,10 +81,20 @@ macro_rules! order_by_id {
     };
 }
 
+statements! {
+    ORDER_FETCH = order_by_id!("");
+
+    ORDER_LOCK = order_by_id!("FOR NO KEY UPDATE OF orders");
+
+    ORDER_UPDATE =
+        "UPDATE orders SET customer_id = $3, state = $4, version = $2, event_version = $5, updated_at = $6
+         WHERE id = $1 AND version = $2 - 1";
+}
+
 impl Store {
     /// An order, with its items.
     pub(crate) async fn order_fetch(&self, id: OrderId) -> Result<Option<Order>> {
-        let query = sqlx::query(order_by_id!("")).bind(id.uuid());
+        let query = sqlx::query(ORDER_FETCH).bind(id.uuid());
         let row: Option<Row> = self.read().await?.row(query).await?;
         row.map(Order::try_from).transpose()
     }
@@ -92,23 +103,20 @@ impl Store {
 impl Tx {
     /// An order, locked against changes. Lock it before its transfers, accounts and products.
     pub(crate) async fn order_lock(&mut self, id: OrderId) -> Result<Option<Order>> {
-        let query = sqlx::query(order_by_id!("FOR NO KEY UPDATE OF orders")).bind(id.uuid());
+        let query = sqlx::query(ORDER_LOCK).bind(id.uuid());
         let row: Option<Row> = self.row(query).await?;
         row.map(Order::try_from).transpose()
     }
 
     /// Writes an order that was locked and changed once since.
     pub(crate) async fn order_update(&mut self, order: &Order) -> Result<()> {
-        let query = sqlx::query(
-            "UPDATE orders SET customer_id = $3, state = $4, version = $2, event_version = $5, updated_at = $6
-             WHERE id = $1 AND version = $2 - 1",
-        )
-        .bind(order.id.uuid())
-        .bind(order.now.version)
-        .bind(order.now.customer_id.uuid())
-        .bind(order.now.state.as_str())
-        .bind(order.event_version)
-        .bind(order.now.updated_at);
+        let query = sqlx::query(ORDER_UPDATE)
+            .bind(order.id.uuid())
+            .bind(order.now.version)
+            .bind(order.now.customer_id.uuid())
+            .bind(order.now.state.as_str())
+            .bind(order.event_version)
+            .bind(order.now.updated_at);
         match self.execute(query).await? {
             1 => Ok(()),
             _ => Err(Error::internal("an order was not locked before it was written")),

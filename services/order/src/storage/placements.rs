@@ -11,9 +11,60 @@ use uuid::Uuid;
 use events::NewEvent;
 
 use super::backbone::bind_event;
+use super::statement::statements;
 use super::{Saved, Store};
 use crate::domain::{Offer, Order, OrderOutcome};
 use crate::error::{Error, Result};
+
+statements! {
+    PLACEMENT_VIEW =
+        "SELECT request.fingerprint, request.outcome, customers.state = 'active' AS customer_is_active, offers.*
+         FROM (SELECT coalesce(array_agg(id), '{}') AS product_ids,
+                      coalesce(array_agg(seller_id), '{}') AS seller_ids,
+                      coalesce(array_agg(name), '{}') AS names,
+                      coalesce(array_agg(currency), '{}') AS currencies,
+                      coalesce(array_agg(unit_price_minor_units), '{}') AS unit_prices,
+                      coalesce(array_agg(stock), '{}') AS stocks
+               FROM products WHERE id = ANY ($5)) AS offers
+         LEFT JOIN request ON request_id = $1 AND principal = $2 AND method = $3
+         LEFT JOIN customers ON user_id = $4";
+
+    ORDER_PLACE =
+        "WITH wanted AS (
+             SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::bigint[])
+                  WITH ORDINALITY AS item (product_id, quantity, product_name, unit_price, place)
+         ), locked AS MATERIALIZED (
+             SELECT products.id, quantity,
+                    stock >= quantity AND seller_id = $6 AND currency = $7 AND name = product_name
+                        AND unit_price_minor_units = unit_price AS fine
+             FROM products JOIN wanted ON products.id = product_id
+             ORDER BY products.id FOR NO KEY UPDATE OF products
+         ), verdict AS MATERIALIZED (
+             SELECT coalesce(bool_and(fine), false) AND count(*) = cardinality($1)
+                    AND EXISTS (SELECT FROM customers WHERE user_id = $5 AND state = 'active') AS fine
+             FROM locked
+         ), claim AS (
+             INSERT INTO request (request_id, principal, method, fingerprint, outcome)
+             SELECT $10, $11, $12, $13, $14 FROM verdict WHERE fine
+             ON CONFLICT DO NOTHING RETURNING true
+         ), taken AS (
+             UPDATE products SET stock = stock - quantity, version = version + 1, updated_at = $9
+             FROM locked, claim WHERE products.id = locked.id
+         ), placed AS (
+             INSERT INTO orders (id, customer_id, seller_id, state, currency, total_minor_units, version,
+                                 event_version, created_at, updated_at)
+             SELECT $15, $5, $6, 'placed', $7, $8, 1, 1, $9, $9 FROM claim
+         ), itemised AS (
+             INSERT INTO order_items (order_id, position, product_id, quantity, product_name,
+                                      unit_price_minor_units)
+             SELECT $15, place, product_id, quantity, product_name, unit_price FROM wanted, claim
+         ), told AS (
+             INSERT INTO outbox (stream, event_id, aggregate_type, aggregate_id, aggregate_version, type,
+                                 schema_version, payload, headers, created_at)
+             SELECT $16, $17, $18, $19, $20, $21, $22, $23, $24, $25 FROM claim
+         )
+         SELECT fine, EXISTS (SELECT FROM claim) AS claimed FROM verdict";
+}
 
 /// All that the decision about an order needs, read in one snapshot and without locks.
 #[derive(Debug)]
@@ -85,23 +136,12 @@ impl Store {
         customer_id: UserId,
         product_ids: &[Uuid],
     ) -> Result<PlacementView> {
-        let query = sqlx::query(
-            "SELECT request.fingerprint, request.outcome, customers.state = 'active' AS customer_is_active, offers.*
-             FROM (SELECT coalesce(array_agg(id), '{}') AS product_ids,
-                          coalesce(array_agg(seller_id), '{}') AS seller_ids,
-                          coalesce(array_agg(name), '{}') AS names,
-                          coalesce(array_agg(currency), '{}') AS currencies,
-                          coalesce(array_agg(unit_price_minor_units), '{}') AS unit_prices,
-                          coalesce(array_agg(stock), '{}') AS stocks
-                   FROM products WHERE id = ANY ($5)) AS offers
-             LEFT JOIN request ON request_id = $1 AND principal = $2 AND method = $3
-             LEFT JOIN customers ON user_id = $4",
-        )
-        .bind(key.request_id)
-        .bind(&key.principal)
-        .bind(key.method)
-        .bind(customer_id.uuid())
-        .bind(product_ids);
+        let query = sqlx::query(PLACEMENT_VIEW)
+            .bind(key.request_id)
+            .bind(&key.principal)
+            .bind(key.method)
+            .bind(customer_id.uuid())
+            .bind(product_ids);
         let row: Option<ViewRow> = self.read().await?.row(query).await?;
         row.ok_or_else(|| Error::internal("an aggregate without a row"))?.try_into()
     }
@@ -117,42 +157,7 @@ impl Store {
     ) -> Result<Placed> {
         // Each part takes its rows from the part before: `locked` waits for other buyers and sees what they left,
         // `fine` decides, `claim` waits for another call with this request id, and only a claim writes.
-        let query = sqlx::query(
-            "WITH wanted AS (
-                 SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::bigint[])
-                      WITH ORDINALITY AS item (product_id, quantity, product_name, unit_price, place)
-             ), locked AS MATERIALIZED (
-                 SELECT products.id, quantity,
-                        stock >= quantity AND seller_id = $6 AND currency = $7 AND name = product_name
-                            AND unit_price_minor_units = unit_price AS fine
-                 FROM products JOIN wanted ON products.id = product_id
-                 ORDER BY products.id FOR NO KEY UPDATE OF products
-             ), verdict AS MATERIALIZED (
-                 SELECT coalesce(bool_and(fine), false) AND count(*) = cardinality($1)
-                        AND EXISTS (SELECT FROM customers WHERE user_id = $5 AND state = 'active') AS fine
-                 FROM locked
-             ), claim AS (
-                 INSERT INTO request (request_id, principal, method, fingerprint, outcome)
-                 SELECT $10, $11, $12, $13, $14 FROM verdict WHERE fine
-                 ON CONFLICT DO NOTHING RETURNING true
-             ), taken AS (
-                 UPDATE products SET stock = stock - quantity, version = version + 1, updated_at = $9
-                 FROM locked, claim WHERE products.id = locked.id
-             ), placed AS (
-                 INSERT INTO orders (id, customer_id, seller_id, state, currency, total_minor_units, version,
-                                     event_version, created_at, updated_at)
-                 SELECT $15, $5, $6, 'placed', $7, $8, 1, 1, $9, $9 FROM claim
-             ), itemised AS (
-                 INSERT INTO order_items (order_id, position, product_id, quantity, product_name,
-                                          unit_price_minor_units)
-                 SELECT $15, place, product_id, quantity, product_name, unit_price FROM wanted, claim
-             ), told AS (
-                 INSERT INTO outbox (stream, event_id, aggregate_type, aggregate_id, aggregate_version, type,
-                                     schema_version, payload, headers, created_at)
-                 SELECT $16, $17, $18, $19, $20, $21, $22, $23, $24, $25 FROM claim
-             )
-             SELECT fine, EXISTS (SELECT FROM claim) AS claimed FROM verdict",
-        );
+        let query = sqlx::query(ORDER_PLACE);
         let items = &order.items;
         let query = query
             .bind(items.iter().map(|item| item.product_id.uuid()).collect::<Vec<_>>())

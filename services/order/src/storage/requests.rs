@@ -9,11 +9,24 @@ use sqlx::query::Query;
 use sqlx::types::Json;
 use types::{Call, Fingerprint, Keep, RequestKey};
 
+use super::statement::statements;
 use super::{Store, Tx};
 use crate::error::{Error, Result};
 
-const FETCH: &str =
-    "SELECT fingerprint, outcome FROM request WHERE request_id = $1 AND principal = $2 AND method = $3";
+statements! {
+    REQUEST_FETCH =
+        "SELECT fingerprint, outcome FROM request WHERE request_id = $1 AND principal = $2 AND method = $3";
+
+    REQUESTS_PRUNE =
+        "DELETE FROM request WHERE (request_id, principal, method) IN (
+             SELECT request_id, principal, method FROM request
+             WHERE keep_until < clock_timestamp() ORDER BY keep_until LIMIT $1)";
+
+    REQUEST_INSERT =
+        "INSERT INTO request (request_id, principal, method, fingerprint, outcome, keep_until)
+         VALUES ($1, $2, $3, $4, $5, CASE WHEN $6 THEN clock_timestamp() + interval '30 days' END)
+         ON CONFLICT DO NOTHING";
+}
 
 /// What is kept of the first call with a request id.
 #[derive(Debug, sqlx::FromRow)]
@@ -60,12 +73,7 @@ impl Store {
 
     /// Deletes at most `limit` outcomes whose time is over; tells how many.
     pub(crate) async fn requests_prune(&self, limit: i64) -> Result<u64> {
-        let query = sqlx::query(
-            "DELETE FROM request WHERE (request_id, principal, method) IN (
-                 SELECT request_id, principal, method FROM request
-                 WHERE keep_until < clock_timestamp() ORDER BY keep_until LIMIT $1)",
-        )
-        .bind(limit);
+        let query = sqlx::query(REQUESTS_PRUNE).bind(limit);
         self.read().await?.execute(query).await
     }
 }
@@ -89,7 +97,7 @@ impl Tx {
 }
 
 fn fetch(key: &RequestKey) -> Query<'_, Postgres, PgArguments> {
-    sqlx::query(FETCH).bind(key.request_id).bind(&key.principal).bind(key.method)
+    sqlx::query(REQUEST_FETCH).bind(key.request_id).bind(&key.principal).bind(key.method)
 }
 
 /// Inserts nothing when the id has an outcome, for which it waits if another transaction is about to give it one.
@@ -99,11 +107,7 @@ fn insert<'q>(
     keep: Keep,
 ) -> Result<Query<'q, Postgres, PgArguments>> {
     let outcome = serde_json::to_value(outcome).map_err(Error::internal)?;
-    let query = sqlx::query(
-        "INSERT INTO request (request_id, principal, method, fingerprint, outcome, keep_until)
-         VALUES ($1, $2, $3, $4, $5, CASE WHEN $6 THEN clock_timestamp() + interval '30 days' END)
-         ON CONFLICT DO NOTHING",
-    );
+    let query = sqlx::query(REQUEST_INSERT);
     Ok(query
         .bind(key.request_id)
         .bind(&key.principal)

@@ -9,9 +9,30 @@ use events::Mark;
 use types::{EventId, UserId};
 use uuid::Uuid;
 
+use super::statement::statements;
 use super::{STREAM, Store, Tx};
 use crate::domain::Sums;
 use crate::error::{Error, Result};
+
+statements! {
+    SUMS_HEAD = "SELECT epoch, next_position - 1, last_event_id FROM outbox_lease WHERE stream = $1";
+
+    SUMS_PENDING = "SELECT type, payload FROM outbox WHERE stream = $1 AND position IS NULL";
+
+    SUMS_CURSOR =
+        "DECLARE sums NO SCROLL CURSOR FOR
+         SELECT user_id, sum(placed)::bigint AS placed, sum(paid)::bigint AS paid,
+                sum(cancelled)::bigint AS cancelled, sum(owned)::bigint AS owned
+         FROM (SELECT principal::uuid AS user_id, 1 AS placed, 0 AS paid, 0 AS cancelled, 0 AS owned
+               FROM request WHERE method = $1 AND outcome ? 'done'
+               UNION ALL
+               SELECT order_customer_id, 0, 1, 0, 0
+               FROM transfers WHERE kind = 'pay' AND decision = 'confirm'
+               UNION ALL
+               SELECT customer_id, 0, 0, (state = 'cancelled')::integer, (state <> 'cancelled')::integer
+               FROM orders) AS change
+         GROUP BY user_id ORDER BY user_id";
+}
 
 const PAGE: &str = "FETCH 1000 FROM sums";
 const SNAPSHOT_TIME: Duration = Duration::from_secs(600);
@@ -55,30 +76,15 @@ impl Store {
             tx.execute(sqlx::query(statement).persistent(false)).await?;
         }
         tx.statements_within(SNAPSHOT_TIME).await?;
-        let head =
-            sqlx::query("SELECT epoch, next_position - 1, last_event_id FROM outbox_lease WHERE stream = $1");
+        let head = sqlx::query(SUMS_HEAD);
         let head: Option<(Uuid, i64, Option<Uuid>)> = tx.row(head.bind(STREAM)).await?;
         let (epoch, position, event_id) = head.ok_or_else(|| Error::internal("there is no stream"))?;
         let head = Mark::at(epoch, position, event_id.map(EventId::from_uuid));
-        let pending = sqlx::query("SELECT type, payload FROM outbox WHERE stream = $1 AND position IS NULL");
+        let pending = sqlx::query(SUMS_PENDING);
         let pending = tx.rows(pending.bind(STREAM)).await?;
         // Who placed an order is not in the order, which may have been handed over; the outcomes of these calls are
         // kept for ever.
-        let declare = sqlx::query(
-            "DECLARE sums NO SCROLL CURSOR FOR
-             SELECT user_id, sum(placed)::bigint AS placed, sum(paid)::bigint AS paid,
-                    sum(cancelled)::bigint AS cancelled, sum(owned)::bigint AS owned
-             FROM (SELECT principal::uuid AS user_id, 1 AS placed, 0 AS paid, 0 AS cancelled, 0 AS owned
-                   FROM request WHERE method = $1 AND outcome ? 'done'
-                   UNION ALL
-                   SELECT order_customer_id, 0, 1, 0, 0
-                   FROM transfers WHERE kind = 'pay' AND decision = 'confirm'
-                   UNION ALL
-                   SELECT customer_id, 0, 0, (state = 'cancelled')::integer, (state <> 'cancelled')::integer
-                   FROM orders) AS change
-             GROUP BY user_id ORDER BY user_id",
-        )
-        .bind(place_order);
+        let declare = sqlx::query(SUMS_CURSOR).bind(place_order);
         tx.execute(declare.persistent(false)).await?;
         Ok(SumsSnapshot { tx, head, pending })
     }

@@ -6,8 +6,13 @@ use super::connection::Connection;
 use super::pool::{Pools, Sessions};
 use super::session::{Session, Use};
 use super::signals::Signals;
+use super::statement::statements;
 use crate::config::PostgresConfig;
 use crate::error::Result;
+
+statements! {
+    PING = "SELECT 1";
+}
 
 /// The database, for reading. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -51,7 +56,7 @@ impl Store {
     /// # Errors
     /// When it does not.
     pub async fn ping(&self) -> Result<()> {
-        self.read().await?.execute(sqlx::query("SELECT 1")).await.map(drop)
+        self.read().await?.execute(sqlx::query(PING)).await.map(drop)
     }
 
     /// How many connections are open, and how many of them are idle; for tests and metrics.

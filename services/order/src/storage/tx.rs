@@ -10,7 +10,12 @@ use sqlx::query::Query;
 use super::connection::Connection;
 use super::session::ServerIdentity;
 use super::signals::Signals;
+use super::statement::statements;
 use crate::error::{Error, Result};
+
+statements! {
+    STATEMENT_TIMEOUT = "SELECT set_config('statement_timeout', $1, true)";
+}
 
 /// A transaction. It has no lifetime, so it can be moved into a task or a future.
 #[derive(Debug)]
@@ -85,7 +90,7 @@ impl Tx {
 
     /// Lets this transaction's statements take longer than others.
     pub(crate) async fn statements_within(&mut self, limit: Duration) -> Result<()> {
-        let set = sqlx::query("SELECT set_config('statement_timeout', $1, true)");
+        let set = sqlx::query(STATEMENT_TIMEOUT);
         self.execute(set.bind(limit.as_millis().to_string())).await?;
         self.connection().statements_take(limit);
         Ok(())

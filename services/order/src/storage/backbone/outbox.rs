@@ -10,7 +10,21 @@ use sqlx::query::Query;
 use sqlx::types::Json;
 
 use crate::error::Result;
+use crate::storage::statement::statements;
 use crate::storage::{STREAM, Tx};
+
+statements! {
+    EVENTS_APPEND =
+        "INSERT INTO outbox (stream, event_id, aggregate_type, aggregate_id, aggregate_version, type,
+                             schema_version, payload, headers, created_at)
+         SELECT $1, event_id, aggregate_type, aggregate_id, aggregate_version, type, schema_version, payload,
+                headers, created_at
+         FROM unnest($2::uuid[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::integer[], $8::bytea[],
+                     $9::jsonb[], $10::timestamptz[])
+              WITH ORDINALITY AS event (event_id, aggregate_type, aggregate_id, aggregate_version, type,
+                                        schema_version, payload, headers, created_at, place)
+         ORDER BY place";
+}
 
 /// What the column `headers` holds.
 fn headers_to_json(headers: &Headers) -> Json<Value> {
@@ -69,27 +83,17 @@ impl Tx {
             return Ok(());
         }
         let each = |column: fn(&NewEvent) -> String| events.iter().map(column).collect::<Vec<_>>();
-        let query = sqlx::query(
-            "INSERT INTO outbox (stream, event_id, aggregate_type, aggregate_id, aggregate_version, type,
-                                 schema_version, payload, headers, created_at)
-             SELECT $1, event_id, aggregate_type, aggregate_id, aggregate_version, type, schema_version, payload,
-                    headers, created_at
-             FROM unnest($2::uuid[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::integer[], $8::bytea[],
-                         $9::jsonb[], $10::timestamptz[])
-                  WITH ORDINALITY AS event (event_id, aggregate_type, aggregate_id, aggregate_version, type,
-                                            schema_version, payload, headers, created_at, place)
-             ORDER BY place",
-        )
-        .bind(STREAM)
-        .bind(events.iter().map(|event| event.id.uuid()).collect::<Vec<_>>())
-        .bind(each(|event| event.aggregate.kind.clone()))
-        .bind(each(|event| event.aggregate.id.clone()))
-        .bind(events.iter().map(|event| event.aggregate_version).collect::<Vec<_>>())
-        .bind(each(|event| event.event_type.clone()))
-        .bind(events.iter().map(|event| event.schema_version).collect::<Vec<_>>())
-        .bind(events.iter().map(|event| event.payload.to_vec()).collect::<Vec<_>>())
-        .bind(events.iter().map(|event| headers_to_json(&event.headers)).collect::<Vec<_>>())
-        .bind(events.iter().map(|event| event.created_at).collect::<Vec<_>>());
+        let query = sqlx::query(EVENTS_APPEND)
+            .bind(STREAM)
+            .bind(events.iter().map(|event| event.id.uuid()).collect::<Vec<_>>())
+            .bind(each(|event| event.aggregate.kind.clone()))
+            .bind(each(|event| event.aggregate.id.clone()))
+            .bind(events.iter().map(|event| event.aggregate_version).collect::<Vec<_>>())
+            .bind(each(|event| event.event_type.clone()))
+            .bind(events.iter().map(|event| event.schema_version).collect::<Vec<_>>())
+            .bind(events.iter().map(|event| event.payload.to_vec()).collect::<Vec<_>>())
+            .bind(events.iter().map(|event| headers_to_json(&event.headers)).collect::<Vec<_>>())
+            .bind(events.iter().map(|event| event.created_at).collect::<Vec<_>>());
         self.execute(query).await?;
         self.has_appended();
         Ok(())

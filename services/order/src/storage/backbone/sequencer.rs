@@ -17,6 +17,96 @@ use super::log::{Row, limit};
 use crate::error::{Error, Result as AppResult};
 use crate::storage::Store;
 use crate::storage::session::ServerIdentity;
+use crate::storage::statement::statements;
+
+statements! {
+    IS_IDLE =
+        "SELECT NOT EXISTS (SELECT 1 FROM outbox WHERE stream = $1 AND position IS NULL)
+         FROM outbox_lease
+         WHERE stream = $1 AND owner = $2 AND fence = $3 AND epoch = $4
+           AND system_identifier = $5 AND timeline = $6
+           AND lease_until > clock_timestamp() + make_interval(secs => $7)";
+
+    STAMP =
+        "WITH lease AS MATERIALIZED (
+             SELECT next_position, last_event_id FROM outbox_lease
+             WHERE stream = $1 AND owner = $2 AND fence = $3 AND epoch = $4
+               AND system_identifier = $5 AND timeline = $6
+             FOR UPDATE
+         ), pending AS MATERIALIZED (
+             SELECT event_id, id FROM outbox
+             WHERE stream = $1 AND position IS NULL AND EXISTS (SELECT FROM lease)
+             ORDER BY id LIMIT $7
+             FOR UPDATE
+         ), stamp AS (
+             SELECT event_id,
+                    (SELECT next_position FROM lease) - 1 + row_number() OVER (ORDER BY id) AS position,
+                    coalesce(lag(event_id) OVER (ORDER BY id), (SELECT last_event_id FROM lease)) AS previous
+             FROM pending
+         ), stamped AS (
+             UPDATE outbox
+             SET position = stamp.position, previous = stamp.previous, stamped_at = clock_timestamp()
+             FROM stamp WHERE outbox.event_id = stamp.event_id
+             RETURNING outbox.event_id, aggregate_type, aggregate_id, aggregate_version, type, schema_version,
+                       payload, headers, created_at, outbox.position, outbox.previous
+         ), head AS (
+             SELECT position, event_id FROM stamped ORDER BY position DESC LIMIT 1
+         ), advanced AS (
+             UPDATE outbox_lease
+             SET lease_until = clock_timestamp() + make_interval(secs => $8),
+                 next_position = coalesce((SELECT position + 1 FROM head), next_position),
+                 last_event_id = coalesce((SELECT event_id FROM head), last_event_id)
+             WHERE stream = $1 AND EXISTS (SELECT FROM lease)
+         )
+         SELECT * FROM stamped";
+
+    LEASE_IS_HELD =
+        "SELECT EXISTS (
+             SELECT FROM outbox_lease
+             WHERE stream = $1 AND owner = $2 AND fence = $3 AND epoch = $4
+               AND system_identifier = $5 AND timeline = $6)";
+
+    LEASE =
+        "UPDATE outbox_lease
+         SET owner = $2,
+             lease_until = clock_timestamp() + make_interval(secs => $3),
+             fence = fence + CASE WHEN owner = $2 AND lease_until > clock_timestamp() THEN 0 ELSE 1 END,
+             epoch = CASE WHEN system_identifier IN ('', $4) AND timeline IN ('', $5) THEN epoch
+                          ELSE gen_random_uuid() END,
+             system_identifier = $4,
+             timeline = $5
+         WHERE stream = $1 AND (owner = $2 OR lease_until <= clock_timestamp())
+         RETURNING epoch, fence, next_position, published_through";
+
+    PUBLISHED =
+        "WITH unhurried AS (SELECT set_config('synchronous_commit', 'off', true))
+         UPDATE outbox_lease SET published_through = greatest(published_through, $4)
+         FROM unhurried WHERE stream = $1 AND owner = $2 AND fence = $3";
+
+    PRUNE =
+        "WITH mine AS (
+             SELECT epoch FROM outbox_lease WHERE stream = $1 AND owner = $2 AND fence = $3
+         ), oldest AS (
+             SELECT event_id, position, stamped_at FROM outbox
+             WHERE stream = $1 AND position > 0 ORDER BY position LIMIT $5 + 1
+         ), old AS (
+             SELECT max(position) AS position FROM oldest
+             WHERE stamped_at < clock_timestamp() - make_interval(secs => $4)
+         ), acknowledged AS (
+             SELECT min(CASE WHEN consumer.epoch = mine.epoch THEN acknowledged ELSE 0 END) AS position
+             FROM outbox_consumer AS consumer, mine WHERE stream = $1
+         )
+         DELETE FROM outbox USING mine, oldest, old, acknowledged
+         WHERE outbox.event_id = oldest.event_id AND oldest.position < old.position
+           AND oldest.position < coalesce(acknowledged.position, old.position)";
+
+    SILENT_CONSUMERS =
+        "SELECT consumer, acknowledged, consumer.epoch = lease.epoch
+         FROM outbox_consumer AS consumer JOIN outbox_lease AS lease USING (stream)
+         WHERE stream = $1 AND (consumer.epoch <> lease.epoch
+                                OR acknowledged_at < clock_timestamp() - make_interval(secs => $2))
+         ORDER BY consumer";
+}
 
 #[derive(sqlx::FromRow)]
 struct LeaseRow {
@@ -56,23 +146,12 @@ impl OutboxStore for Store {
         let server = connection.server().await?;
         // A server that the stream was never stamped on may be a restored backup or a promoted standby: its
         // history gets a name of its own. The first stamp of all only writes down which server it is.
-        let query = sqlx::query(
-            "UPDATE outbox_lease
-             SET owner = $2,
-                 lease_until = clock_timestamp() + make_interval(secs => $3),
-                 fence = fence + CASE WHEN owner = $2 AND lease_until > clock_timestamp() THEN 0 ELSE 1 END,
-                 epoch = CASE WHEN system_identifier IN ('', $4) AND timeline IN ('', $5) THEN epoch
-                              ELSE gen_random_uuid() END,
-                 system_identifier = $4,
-                 timeline = $5
-             WHERE stream = $1 AND (owner = $2 OR lease_until <= clock_timestamp())
-             RETURNING epoch, fence, next_position, published_through",
-        )
-        .bind(stream)
-        .bind(owner)
-        .bind(seconds(duration))
-        .bind(server.system_identifier)
-        .bind(server.timeline);
+        let query = sqlx::query(LEASE)
+            .bind(stream)
+            .bind(owner)
+            .bind(seconds(duration))
+            .bind(server.system_identifier)
+            .bind(server.timeline);
         let row: Option<LeaseRow> = connection.row(query).await?;
         drop(connection);
         if row.is_none() && self.head(stream).await?.is_none() {
@@ -101,72 +180,32 @@ impl OutboxStore for Store {
     async fn is_idle(&self, lease: &Lease, duration: Duration) -> Result<bool, StoreError> {
         let mut connection = self.read().await?;
         let server = connection.server().await?;
-        let query = about(
-            lease,
-            server,
-            "SELECT NOT EXISTS (SELECT 1 FROM outbox WHERE stream = $1 AND position IS NULL)
-             FROM outbox_lease
-             WHERE stream = $1 AND owner = $2 AND fence = $3 AND epoch = $4
-               AND system_identifier = $5 AND timeline = $6
-               AND lease_until > clock_timestamp() + make_interval(secs => $7)",
-        )
-        .bind(seconds(duration * 2 / 3));
+        let query = about(lease, server, IS_IDLE).bind(seconds(duration * 2 / 3));
         let row: Option<(bool,)> = connection.row(query).await?;
         Ok(row.is_some_and(|(nothing_pending,)| nothing_pending))
     }
 
     async fn published(&self, lease: &Lease, through: Position) -> Result<bool, StoreError> {
         // Lost in a crash, some events are published again, which consumers expect.
-        let query = sqlx::query(
-            "WITH unhurried AS (SELECT set_config('synchronous_commit', 'off', true))
-             UPDATE outbox_lease SET published_through = greatest(published_through, $4)
-             FROM unhurried WHERE stream = $1 AND owner = $2 AND fence = $3",
-        )
-        .bind(&lease.stream)
-        .bind(lease.owner)
-        .bind(lease.fence)
-        .bind(through);
+        let query =
+            sqlx::query(PUBLISHED).bind(&lease.stream).bind(lease.owner).bind(lease.fence).bind(through);
         Ok(self.read().await?.execute(query).await? == 1)
     }
 
     async fn prune(&self, lease: &Lease, retention: Duration, limit: usize) -> Result<u64, StoreError> {
         // Only the oldest rows are looked at, so that the cost does not grow with the table: of those that are
         // old enough, the newest stays. A consumer that acknowledged in another epoch has acknowledged nothing.
-        let query = sqlx::query(
-            "WITH mine AS (
-                 SELECT epoch FROM outbox_lease WHERE stream = $1 AND owner = $2 AND fence = $3
-             ), oldest AS (
-                 SELECT event_id, position, stamped_at FROM outbox
-                 WHERE stream = $1 AND position > 0 ORDER BY position LIMIT $5 + 1
-             ), old AS (
-                 SELECT max(position) AS position FROM oldest
-                 WHERE stamped_at < clock_timestamp() - make_interval(secs => $4)
-             ), acknowledged AS (
-                 SELECT min(CASE WHEN consumer.epoch = mine.epoch THEN acknowledged ELSE 0 END) AS position
-                 FROM outbox_consumer AS consumer, mine WHERE stream = $1
-             )
-             DELETE FROM outbox USING mine, oldest, old, acknowledged
-             WHERE outbox.event_id = oldest.event_id AND oldest.position < old.position
-               AND oldest.position < coalesce(acknowledged.position, old.position)",
-        )
-        .bind(&lease.stream)
-        .bind(lease.owner)
-        .bind(lease.fence)
-        .bind(seconds(retention))
-        .bind(self::limit(limit));
+        let query = sqlx::query(PRUNE)
+            .bind(&lease.stream)
+            .bind(lease.owner)
+            .bind(lease.fence)
+            .bind(seconds(retention))
+            .bind(self::limit(limit));
         Ok(self.read().await?.execute(query).await?)
     }
 
     async fn silent_consumers(&self, stream: &str, longer_than: Duration) -> Result<Vec<Silent>, StoreError> {
-        let query = sqlx::query(
-            "SELECT consumer, acknowledged, consumer.epoch = lease.epoch
-             FROM outbox_consumer AS consumer JOIN outbox_lease AS lease USING (stream)
-             WHERE stream = $1 AND (consumer.epoch <> lease.epoch
-                                    OR acknowledged_at < clock_timestamp() - make_interval(secs => $2))
-             ORDER BY consumer",
-        )
-        .bind(stream)
-        .bind(seconds(longer_than));
+        let query = sqlx::query(SILENT_CONSUMERS).bind(stream).bind(seconds(longer_than));
         let rows: Vec<(String, i64, bool)> = self.read().await?.rows(query).await?;
         let silent = |(consumer, acknowledged, is_of_epoch)| Silent { consumer, acknowledged, is_of_epoch };
         Ok(rows.into_iter().map(silent).collect())
@@ -183,43 +222,7 @@ impl Store {
     async fn pending_stamp(&self, lease: &Lease, limit: usize, duration: Duration) -> AppResult<Vec<Row>> {
         let mut connection = self.read().await?;
         let server = connection.server().await?;
-        let query = about(
-            lease,
-            server,
-            "WITH lease AS MATERIALIZED (
-                 SELECT next_position, last_event_id FROM outbox_lease
-                 WHERE stream = $1 AND owner = $2 AND fence = $3 AND epoch = $4
-                   AND system_identifier = $5 AND timeline = $6
-                 FOR UPDATE
-             ), pending AS MATERIALIZED (
-                 SELECT event_id, id FROM outbox
-                 WHERE stream = $1 AND position IS NULL AND EXISTS (SELECT FROM lease)
-                 ORDER BY id LIMIT $7
-                 FOR UPDATE
-             ), stamp AS (
-                 SELECT event_id,
-                        (SELECT next_position FROM lease) - 1 + row_number() OVER (ORDER BY id) AS position,
-                        coalesce(lag(event_id) OVER (ORDER BY id), (SELECT last_event_id FROM lease)) AS previous
-                 FROM pending
-             ), stamped AS (
-                 UPDATE outbox
-                 SET position = stamp.position, previous = stamp.previous, stamped_at = clock_timestamp()
-                 FROM stamp WHERE outbox.event_id = stamp.event_id
-                 RETURNING outbox.event_id, aggregate_type, aggregate_id, aggregate_version, type, schema_version,
-                           payload, headers, created_at, outbox.position, outbox.previous
-             ), head AS (
-                 SELECT position, event_id FROM stamped ORDER BY position DESC LIMIT 1
-             ), advanced AS (
-                 UPDATE outbox_lease
-                 SET lease_until = clock_timestamp() + make_interval(secs => $8),
-                     next_position = coalesce((SELECT position + 1 FROM head), next_position),
-                     last_event_id = coalesce((SELECT event_id FROM head), last_event_id)
-                 WHERE stream = $1 AND EXISTS (SELECT FROM lease)
-             )
-             SELECT * FROM stamped",
-        )
-        .bind(self::limit(limit))
-        .bind(seconds(duration));
+        let query = about(lease, server, STAMP).bind(self::limit(limit)).bind(seconds(duration));
         if fault::is_armed!("sequencer.stamping", &lease.stream) {
             drop(connection);
             return self.stamp_in_open_transaction(&lease.stream, query).await;
@@ -247,14 +250,7 @@ impl Store {
     async fn lease_is_held(&self, lease: &Lease) -> AppResult<bool> {
         let mut connection = self.read().await?;
         let server = connection.server().await?;
-        let query = about(
-            lease,
-            server,
-            "SELECT EXISTS (
-                 SELECT FROM outbox_lease
-                 WHERE stream = $1 AND owner = $2 AND fence = $3 AND epoch = $4
-                   AND system_identifier = $5 AND timeline = $6)",
-        );
+        let query = about(lease, server, LEASE_IS_HELD);
         let held: Option<(bool,)> = connection.row(query).await?;
         Ok(held.is_some_and(|(held,)| held))
     }

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::domain::account::{Account, AccountKey};
 use crate::error::{Error, Result};
+use crate::storage::statement::statements;
 use crate::storage::{Store, Tx};
 
 #[derive(Debug, FromRow)]
@@ -45,16 +46,42 @@ macro_rules! columns {
     };
 }
 
-impl Store {
-    /// An account; `None` for one that nothing ever touched.
-    pub(crate) async fn account_fetch(&self, key: AccountKey) -> Result<Option<Account>> {
-        let query = sqlx::query(concat!(
+statements! {
+    ACCOUNT_FETCH =
+        concat!(
             "SELECT ",
             columns!(),
             " FROM accounts WHERE owner_id = $1 AND currency = $2"
-        ))
-        .bind(key.owner_id.uuid())
-        .bind(key.currency.code());
+        );
+
+    ACCOUNTS_LOCK_EXISTING =
+        concat!(
+            "SELECT ",
+            columns!(),
+            " FROM accounts
+              WHERE (owner_id, currency) IN (SELECT * FROM unnest($1::uuid[], $2::text[]))
+              ORDER BY owner_id, currency FOR UPDATE"
+        );
+
+    ACCOUNTS_MAKE =
+        "INSERT INTO accounts (owner_id, currency)
+         SELECT owner_id, currency FROM unnest($1::uuid[], $2::text[]) AS new (owner_id, currency)
+         ORDER BY owner_id, currency ON CONFLICT DO NOTHING";
+
+    ACCOUNTS_WRITE =
+        "UPDATE accounts
+         SET balance = new.balance, held = new.held, incoming = new.incoming, sequence = new.sequence,
+             last_hash = new.last_hash, updated_at = new.updated_at
+         FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[],
+                     $7::bytea[], $8::timestamptz[])
+              AS new (owner_id, currency, balance, held, incoming, sequence, last_hash, updated_at)
+         WHERE accounts.owner_id = new.owner_id AND accounts.currency = new.currency";
+}
+
+impl Store {
+    /// An account; `None` for one that nothing ever touched.
+    pub(crate) async fn account_fetch(&self, key: AccountKey) -> Result<Option<Account>> {
+        let query = sqlx::query(ACCOUNT_FETCH).bind(key.owner_id.uuid()).bind(key.currency.code());
         let row: Option<Row> = self.read().await?.row(query).await?;
         row.map(Account::try_from).transpose()
     }
@@ -74,27 +101,17 @@ impl Tx {
     }
 
     async fn accounts_lock_existing(&mut self, keys: &BTreeSet<AccountKey>) -> Result<Vec<Account>> {
-        let query = sqlx::query(concat!(
-            "SELECT ",
-            columns!(),
-            " FROM accounts
-              WHERE (owner_id, currency) IN (SELECT * FROM unnest($1::uuid[], $2::text[]))
-              ORDER BY owner_id, currency FOR UPDATE"
-        ))
-        .bind(keys.iter().map(|key| key.owner_id.uuid()).collect::<Vec<_>>())
-        .bind(keys.iter().map(|key| key.currency.code().to_owned()).collect::<Vec<_>>());
+        let query = sqlx::query(ACCOUNTS_LOCK_EXISTING)
+            .bind(keys.iter().map(|key| key.owner_id.uuid()).collect::<Vec<_>>())
+            .bind(keys.iter().map(|key| key.currency.code().to_owned()).collect::<Vec<_>>());
         let rows: Vec<Row> = self.rows(query).await?;
         rows.into_iter().map(Account::try_from).collect()
     }
 
     async fn accounts_make(&mut self, keys: &[AccountKey]) -> Result<()> {
-        let query = sqlx::query(
-            "INSERT INTO accounts (owner_id, currency)
-             SELECT owner_id, currency FROM unnest($1::uuid[], $2::text[]) AS new (owner_id, currency)
-             ORDER BY owner_id, currency ON CONFLICT DO NOTHING",
-        )
-        .bind(keys.iter().map(|key| key.owner_id.uuid()).collect::<Vec<_>>())
-        .bind(keys.iter().map(|key| key.currency.code().to_owned()).collect::<Vec<_>>());
+        let query = sqlx::query(ACCOUNTS_MAKE)
+            .bind(keys.iter().map(|key| key.owner_id.uuid()).collect::<Vec<_>>())
+            .bind(keys.iter().map(|key| key.currency.code().to_owned()).collect::<Vec<_>>());
         self.execute(query).await?;
         Ok(())
     }
@@ -104,23 +121,15 @@ impl Tx {
         fn each<T>(accounts: &[&Account], column: impl Fn(&Account) -> T) -> Vec<T> {
             accounts.iter().map(|account| column(account)).collect()
         }
-        let query = sqlx::query(
-            "UPDATE accounts
-             SET balance = new.balance, held = new.held, incoming = new.incoming, sequence = new.sequence,
-                 last_hash = new.last_hash, updated_at = new.updated_at
-             FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[],
-                         $7::bytea[], $8::timestamptz[])
-                  AS new (owner_id, currency, balance, held, incoming, sequence, last_hash, updated_at)
-             WHERE accounts.owner_id = new.owner_id AND accounts.currency = new.currency",
-        )
-        .bind(each(accounts, |account| account.key.owner_id.uuid()))
-        .bind(each(accounts, |account| account.key.currency.code().to_owned()))
-        .bind(each(accounts, |account| account.balance))
-        .bind(each(accounts, |account| account.held))
-        .bind(each(accounts, |account| account.incoming))
-        .bind(each(accounts, |account| account.sequence))
-        .bind(each(accounts, |account| account.last_hash.to_vec()))
-        .bind(each(accounts, |account| account.updated_at));
+        let query = sqlx::query(ACCOUNTS_WRITE)
+            .bind(each(accounts, |account| account.key.owner_id.uuid()))
+            .bind(each(accounts, |account| account.key.currency.code().to_owned()))
+            .bind(each(accounts, |account| account.balance))
+            .bind(each(accounts, |account| account.held))
+            .bind(each(accounts, |account| account.incoming))
+            .bind(each(accounts, |account| account.sequence))
+            .bind(each(accounts, |account| account.last_hash.to_vec()))
+            .bind(each(accounts, |account| account.updated_at));
         let changed = self.execute(query).await?;
         if changed == accounts.len() as u64 {
             Ok(())

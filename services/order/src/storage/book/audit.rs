@@ -12,6 +12,7 @@ use crate::domain::audit::{Decided, Evidence};
 use crate::domain::audit_funds::Reserved;
 use crate::domain::transfer::{Decision, Kind};
 use crate::error::{Error, Result};
+use crate::storage::statement::statements;
 use crate::storage::{STREAM, Store};
 
 /// All that was committed at one moment, as what has to be stamped for it.
@@ -71,6 +72,71 @@ macro_rules! decided {
     };
 }
 pub(super) use decided;
+
+statements! {
+    AUDIT_ACCOUNTS =
+        "SELECT page.*, coalesce(h.held, 0)::bigint AS holds_held,
+                coalesce(h.incoming, 0)::bigint AS holds_incoming
+         FROM (SELECT a.owner_id, a.currency, a.balance, a.held, a.incoming, a.sequence, a.last_hash,
+                      c.sequence AS audited_sequence, c.balance AS audited_balance, c.hash AS audited_hash
+               FROM accounts a
+                    LEFT JOIN audit_accounts c ON c.owner_id = a.owner_id AND c.currency = a.currency
+               WHERE (a.owner_id, a.currency) > ($1, $2)
+                 AND ($4 OR (c.sequence IS NULL AND (a.sequence <> 0 OR a.balance <> 0))
+                         OR (a.sequence, a.balance, a.last_hash) <> (c.sequence, c.balance, c.hash)
+                         OR a.held <> 0 OR a.incoming <> 0
+                         OR (a.owner_id, a.currency) IN (
+                             SELECT owner_id, currency FROM holds WHERE state = 'held'))
+               ORDER BY a.owner_id, a.currency LIMIT $3) AS page
+              LEFT JOIN LATERAL (
+                  SELECT sum(amount) FILTER (WHERE direction = 'debit') AS held,
+                         sum(amount) FILTER (WHERE direction = 'credit') AS incoming
+                  FROM holds
+                  WHERE owner_id = page.owner_id AND currency = page.currency AND state = 'held') AS h ON true
+         ORDER BY page.owner_id, page.currency";
+
+    AUDIT_ENTRIES =
+        concat!(
+            "SELECT e.sequence, e.transfer_id, p.order_id, p.kind, p.created_at, e.credit - e.debit AS amount,
+                    e.balance_after, e.hash, t.credit - t.debit AS transit, ",
+            decided!(),
+            " FROM entries e
+                  LEFT JOIN postings p ON p.transfer_id = e.transfer_id
+                  LEFT JOIN entries t ON t.transfer_id = e.transfer_id AND t.account = 'transit'
+                                     AND t.currency = e.currency
+                  LEFT JOIN transfers x ON x.id = e.transfer_id
+             WHERE e.owner_id = $1 AND e.currency = $2 AND e.sequence > $3 AND e.sequence <= $4
+             ORDER BY e.sequence LIMIT $5"
+        );
+
+    AUDIT_POSTINGS =
+        concat!(
+            "SELECT x.id AS transfer_id, e.credit - e.debit AS amount, ",
+            decided!(),
+            " FROM transfers x LEFT JOIN entries e ON e.transfer_id = x.id AND e.account = 'merchant'
+             WHERE x.id = ANY($1)"
+        );
+
+    AUDIT_TAKE =
+        "SELECT epoch,
+                (SELECT coalesce(max(id), 0) FROM outbox WHERE stream = $1 AND position IS NULL) AS pending,
+                (SELECT count(*) FROM transfers WHERE next_attempt_at IS NOT NULL) AS in_flight
+         FROM outbox_lease
+         WHERE stream = $1 AND system_identifier IN ('', $2) AND timeline IN ('', $3)";
+
+    AUDIT_POSITION =
+        "SELECT next_position - 1 FROM outbox_lease
+         WHERE stream = $1 AND epoch = $3
+           AND NOT EXISTS (SELECT 1 FROM outbox WHERE stream = $1 AND position IS NULL AND id <= $2)";
+
+    AUDIT_LOOSE =
+        "SELECT e.transfer_id, min(e.currency) AS currency, sum(e.credit - e.debit)::bigint AS net,
+                NOT coalesce(bool_or(a.sequence >= e.sequence), false) AS is_loose
+         FROM (SELECT DISTINCT transfer_id FROM entries WHERE transfer_id > $1 ORDER BY 1 LIMIT $2) AS page
+              JOIN entries e ON e.transfer_id = page.transfer_id
+              LEFT JOIN accounts a ON a.owner_id = e.owner_id AND a.currency = e.currency
+         GROUP BY e.transfer_id ORDER BY e.transfer_id";
+}
 
 #[derive(Debug, FromRow)]
 struct EntryRow {
@@ -207,31 +273,11 @@ impl Store {
         limit: i64,
         all: bool,
     ) -> Result<Vec<Audited>> {
-        let query = sqlx::query(
-            "SELECT page.*, coalesce(h.held, 0)::bigint AS holds_held,
-                    coalesce(h.incoming, 0)::bigint AS holds_incoming
-             FROM (SELECT a.owner_id, a.currency, a.balance, a.held, a.incoming, a.sequence, a.last_hash,
-                          c.sequence AS audited_sequence, c.balance AS audited_balance, c.hash AS audited_hash
-                   FROM accounts a
-                        LEFT JOIN audit_accounts c ON c.owner_id = a.owner_id AND c.currency = a.currency
-                   WHERE (a.owner_id, a.currency) > ($1, $2)
-                     AND ($4 OR (c.sequence IS NULL AND (a.sequence <> 0 OR a.balance <> 0))
-                             OR (a.sequence, a.balance, a.last_hash) <> (c.sequence, c.balance, c.hash)
-                             OR a.held <> 0 OR a.incoming <> 0
-                             OR (a.owner_id, a.currency) IN (
-                                 SELECT owner_id, currency FROM holds WHERE state = 'held'))
-                   ORDER BY a.owner_id, a.currency LIMIT $3) AS page
-                  LEFT JOIN LATERAL (
-                      SELECT sum(amount) FILTER (WHERE direction = 'debit') AS held,
-                             sum(amount) FILTER (WHERE direction = 'credit') AS incoming
-                      FROM holds
-                      WHERE owner_id = page.owner_id AND currency = page.currency AND state = 'held') AS h ON true
-             ORDER BY page.owner_id, page.currency",
-        )
-        .bind(above.map_or(Uuid::nil(), |key| key.owner_id.uuid()))
-        .bind(above.map_or_else(String::new, |key| key.currency.code().to_owned()))
-        .bind(limit)
-        .bind(all);
+        let query = sqlx::query(AUDIT_ACCOUNTS)
+            .bind(above.map_or(Uuid::nil(), |key| key.owner_id.uuid()))
+            .bind(above.map_or_else(String::new, |key| key.currency.code().to_owned()))
+            .bind(limit)
+            .bind(all);
         let rows: Vec<AccountRow> = self.read().await?.rows(query).await?;
         rows.into_iter().map(AccountRow::into_audited).collect()
     }
@@ -244,23 +290,12 @@ impl Store {
         up_to: i64,
         limit: i64,
     ) -> Result<Vec<(Entry, Evidence)>> {
-        let query = sqlx::query(concat!(
-            "SELECT e.sequence, e.transfer_id, p.order_id, p.kind, p.created_at, e.credit - e.debit AS amount,
-                    e.balance_after, e.hash, t.credit - t.debit AS transit, ",
-            decided!(),
-            " FROM entries e
-                  LEFT JOIN postings p ON p.transfer_id = e.transfer_id
-                  LEFT JOIN entries t ON t.transfer_id = e.transfer_id AND t.account = 'transit'
-                                     AND t.currency = e.currency
-                  LEFT JOIN transfers x ON x.id = e.transfer_id
-             WHERE e.owner_id = $1 AND e.currency = $2 AND e.sequence > $3 AND e.sequence <= $4
-             ORDER BY e.sequence LIMIT $5"
-        ))
-        .bind(key.owner_id.uuid())
-        .bind(key.currency.code())
-        .bind(above)
-        .bind(up_to)
-        .bind(limit);
+        let query = sqlx::query(AUDIT_ENTRIES)
+            .bind(key.owner_id.uuid())
+            .bind(key.currency.code())
+            .bind(above)
+            .bind(up_to)
+            .bind(limit);
         let rows: Vec<EntryRow> = self.read().await?.rows(query).await?;
         rows.into_iter().map(|row| row.into_parts(key)).collect()
     }
@@ -270,13 +305,7 @@ impl Store {
         &self,
         ids: &[TransferId],
     ) -> Result<Vec<(TransferId, Decided, Option<Money>)>> {
-        let query = sqlx::query(concat!(
-            "SELECT x.id AS transfer_id, e.credit - e.debit AS amount, ",
-            decided!(),
-            " FROM transfers x LEFT JOIN entries e ON e.transfer_id = x.id AND e.account = 'merchant'
-             WHERE x.id = ANY($1)"
-        ))
-        .bind(ids.iter().map(|id| id.uuid()).collect::<Vec<_>>());
+        let query = sqlx::query(AUDIT_POSTINGS).bind(ids.iter().map(|id| id.uuid()).collect::<Vec<_>>());
         let rows: Vec<PostingRow> = self.read().await?.rows(query).await?;
         let parts = rows.into_iter().map(|row| {
             let decided = row.decided.into_decided()?;
@@ -291,44 +320,19 @@ impl Store {
     pub(crate) async fn audit_take(&self) -> Result<Option<Taken>> {
         let mut connection = self.read().await?;
         let server = connection.server().await?;
-        let query = sqlx::query(
-            "SELECT epoch,
-                    (SELECT coalesce(max(id), 0) FROM outbox WHERE stream = $1 AND position IS NULL) AS pending,
-                    (SELECT count(*) FROM transfers WHERE next_attempt_at IS NOT NULL) AS in_flight
-             FROM outbox_lease
-             WHERE stream = $1 AND system_identifier IN ('', $2) AND timeline IN ('', $3)",
-        )
-        .bind(STREAM)
-        .bind(server.system_identifier)
-        .bind(server.timeline);
+        let query = sqlx::query(AUDIT_TAKE).bind(STREAM).bind(server.system_identifier).bind(server.timeline);
         connection.row(query).await
     }
 
     /// A position that no event of what was taken is above; `None` while one of them has none.
     pub(crate) async fn audit_position(&self, taken: &Taken) -> Result<Option<i64>> {
-        let query = sqlx::query(
-            "SELECT next_position - 1 FROM outbox_lease
-             WHERE stream = $1 AND epoch = $3
-               AND NOT EXISTS (SELECT 1 FROM outbox WHERE stream = $1 AND position IS NULL AND id <= $2)",
-        )
-        .bind(STREAM)
-        .bind(taken.pending)
-        .bind(taken.epoch);
+        let query = sqlx::query(AUDIT_POSITION).bind(STREAM).bind(taken.pending).bind(taken.epoch);
         Ok(self.read().await?.row::<(i64,)>(query).await?.map(|(position,)| position))
     }
 
     /// The `limit` postings above an id, each with whether a chain leads to it.
     pub(crate) async fn audit_loose(&self, above: TransferId, limit: i64) -> Result<Vec<Loose>> {
-        let query = sqlx::query(
-            "SELECT e.transfer_id, min(e.currency) AS currency, sum(e.credit - e.debit)::bigint AS net,
-                    NOT coalesce(bool_or(a.sequence >= e.sequence), false) AS is_loose
-             FROM (SELECT DISTINCT transfer_id FROM entries WHERE transfer_id > $1 ORDER BY 1 LIMIT $2) AS page
-                  JOIN entries e ON e.transfer_id = page.transfer_id
-                  LEFT JOIN accounts a ON a.owner_id = e.owner_id AND a.currency = e.currency
-             GROUP BY e.transfer_id ORDER BY e.transfer_id",
-        )
-        .bind(above.uuid())
-        .bind(limit);
+        let query = sqlx::query(AUDIT_LOOSE).bind(above.uuid()).bind(limit);
         self.read().await?.rows(query).await
     }
 }

@@ -12,12 +12,70 @@ use crate::domain::audit::Decided;
 use crate::domain::audit_funds::{OrderSums, Sums};
 use crate::error::{Error, Result};
 use crate::storage::Store;
+use crate::storage::statement::statements;
 
 macro_rules! hold_of_h {
     () => {
         "h.transfer_id, h.owner_id, h.direction, h.amount, h.currency, h.order_id, h.expires_at, h.state, \
          h.refusal, h.version"
     };
+}
+
+statements! {
+    AUDIT_OVERDUE =
+        concat!(
+            "SELECT ",
+            hold_of_h!(),
+            " FROM holds h
+             WHERE state = 'held' AND expires_at < clock_timestamp() - $1 * interval '1 second'
+             ORDER BY owner_id, currency LIMIT $2"
+        );
+
+    AUDIT_HELD =
+        concat!(
+            "SELECT ",
+            hold_of_h!(),
+            ", ",
+            decided!(),
+            " FROM holds h LEFT JOIN transfers x ON x.id = h.transfer_id
+             WHERE h.state = 'held' AND (x.id IS NULL OR x.decision IS NOT NULL)
+             ORDER BY h.owner_id, h.currency LIMIT $1"
+        );
+
+    AUDIT_HOLDS =
+        concat!(
+            "SELECT ",
+            hold_of_h!(),
+            ", ",
+            decided!(),
+            " FROM holds h LEFT JOIN transfers x ON x.id = h.transfer_id
+             WHERE h.transfer_id > $1 ORDER BY h.transfer_id LIMIT $2"
+        );
+
+    AUDIT_TRANSFERS =
+        concat!(
+            "SELECT x.id AS transfer_id, e.transfer_id IS NOT NULL AS has_entry,
+                    h.transfer_id IS NOT NULL AS has_hold, ",
+            decided!(),
+            " FROM transfers x
+                  LEFT JOIN entries e ON e.transfer_id = x.id AND e.account = 'merchant'
+                  LEFT JOIN holds h ON h.transfer_id = x.id
+             WHERE x.id > $1 ORDER BY x.id LIMIT $2"
+        );
+
+    AUDIT_ORDERS =
+        "SELECT o.id, o.currency, o.state, o.paid_minor_units, o.refunded_minor_units,
+                o.refund_pending_minor_units, t.paid::bigint, t.refunded::bigint, t.pending::bigint, t.paying
+         FROM (SELECT * FROM orders WHERE id > $1 ORDER BY id LIMIT $2) AS o
+              LEFT JOIN LATERAL (
+                  SELECT coalesce(sum(amount) FILTER (WHERE kind = 'pay' AND decision = 'confirm'), 0) AS paid,
+                         coalesce(sum(amount) FILTER (WHERE kind = 'refund' AND decision = 'confirm'), 0)
+                             AS refunded,
+                         coalesce(sum(amount) FILTER (WHERE kind = 'refund' AND decision IS NULL), 0)
+                             AS pending,
+                         count(*) FILTER (WHERE kind = 'pay' AND decision IS NULL) AS paying
+                  FROM transfers WHERE order_id = o.id) AS t ON true
+         ORDER BY o.id";
 }
 
 #[derive(Debug, FromRow)]
@@ -98,15 +156,7 @@ impl OrderRow {
 impl Store {
     /// At most `limit` holds that are HELD and have been past their time for so many seconds.
     pub(crate) async fn audit_overdue(&self, seconds: i64, limit: i64) -> Result<Vec<Hold>> {
-        let query = sqlx::query(concat!(
-            "SELECT ",
-            hold_of_h!(),
-            " FROM holds h
-             WHERE state = 'held' AND expires_at < clock_timestamp() - $1 * interval '1 second'
-             ORDER BY owner_id, currency LIMIT $2"
-        ))
-        .bind(seconds)
-        .bind(limit);
+        let query = sqlx::query(AUDIT_OVERDUE).bind(seconds).bind(limit);
         let rows: Vec<HoldRow> = self.read().await?.rows(query).await?;
         rows.into_iter().map(Hold::try_from).collect()
     }
@@ -114,16 +164,7 @@ impl Store {
     /// At most `limit` holds that are HELD though their transfer is decided, or not there. Costs a read of those
     /// that are HELD.
     pub(crate) async fn audit_held(&self, limit: i64) -> Result<Vec<(Hold, Option<Decided>)>> {
-        let query = sqlx::query(concat!(
-            "SELECT ",
-            hold_of_h!(),
-            ", ",
-            decided!(),
-            " FROM holds h LEFT JOIN transfers x ON x.id = h.transfer_id
-             WHERE h.state = 'held' AND (x.id IS NULL OR x.decision IS NOT NULL)
-             ORDER BY h.owner_id, h.currency LIMIT $1"
-        ))
-        .bind(limit);
+        let query = sqlx::query(AUDIT_HELD).bind(limit);
         let rows: Vec<HeldRow> = self.read().await?.rows(query).await?;
         rows.into_iter().map(HeldRow::into_parts).collect()
     }
@@ -134,16 +175,7 @@ impl Store {
         above: TransferId,
         limit: i64,
     ) -> Result<Vec<(Hold, Option<Decided>)>> {
-        let query = sqlx::query(concat!(
-            "SELECT ",
-            hold_of_h!(),
-            ", ",
-            decided!(),
-            " FROM holds h LEFT JOIN transfers x ON x.id = h.transfer_id
-             WHERE h.transfer_id > $1 ORDER BY h.transfer_id LIMIT $2"
-        ))
-        .bind(above.uuid())
-        .bind(limit);
+        let query = sqlx::query(AUDIT_HOLDS).bind(above.uuid()).bind(limit);
         let rows: Vec<HeldRow> = self.read().await?.rows(query).await?;
         rows.into_iter().map(HeldRow::into_parts).collect()
     }
@@ -154,39 +186,14 @@ impl Store {
         above: TransferId,
         limit: i64,
     ) -> Result<Vec<AuditedTransfer>> {
-        let query = sqlx::query(concat!(
-            "SELECT x.id AS transfer_id, e.transfer_id IS NOT NULL AS has_entry,
-                    h.transfer_id IS NOT NULL AS has_hold, ",
-            decided!(),
-            " FROM transfers x
-                  LEFT JOIN entries e ON e.transfer_id = x.id AND e.account = 'merchant'
-                  LEFT JOIN holds h ON h.transfer_id = x.id
-             WHERE x.id > $1 ORDER BY x.id LIMIT $2"
-        ))
-        .bind(above.uuid())
-        .bind(limit);
+        let query = sqlx::query(AUDIT_TRANSFERS).bind(above.uuid()).bind(limit);
         let rows: Vec<TransferRow> = self.read().await?.rows(query).await?;
         rows.into_iter().map(TransferRow::into_transfer).collect()
     }
 
     /// The `limit` orders above an id, each with what its transfers come to.
     pub(crate) async fn audit_orders(&self, above: OrderId, limit: i64) -> Result<Vec<OrderSums>> {
-        let query = sqlx::query(
-            "SELECT o.id, o.currency, o.state, o.paid_minor_units, o.refunded_minor_units,
-                    o.refund_pending_minor_units, t.paid::bigint, t.refunded::bigint, t.pending::bigint, t.paying
-             FROM (SELECT * FROM orders WHERE id > $1 ORDER BY id LIMIT $2) AS o
-                  LEFT JOIN LATERAL (
-                      SELECT coalesce(sum(amount) FILTER (WHERE kind = 'pay' AND decision = 'confirm'), 0) AS paid,
-                             coalesce(sum(amount) FILTER (WHERE kind = 'refund' AND decision = 'confirm'), 0)
-                                 AS refunded,
-                             coalesce(sum(amount) FILTER (WHERE kind = 'refund' AND decision IS NULL), 0)
-                                 AS pending,
-                             count(*) FILTER (WHERE kind = 'pay' AND decision IS NULL) AS paying
-                      FROM transfers WHERE order_id = o.id) AS t ON true
-             ORDER BY o.id",
-        )
-        .bind(above.uuid())
-        .bind(limit);
+        let query = sqlx::query(AUDIT_ORDERS).bind(above.uuid()).bind(limit);
         let rows: Vec<OrderRow> = self.read().await?.rows(query).await?;
         rows.into_iter().map(OrderRow::into_order).collect()
     }

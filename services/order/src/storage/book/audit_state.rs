@@ -13,7 +13,61 @@ use crate::domain::account::AccountKey;
 use crate::domain::audit::{Kept, Sums};
 use crate::domain::audit_outcome::{Audit, Failure, Known, Outcome};
 use crate::error::{Error, Result};
+use crate::storage::statement::statements;
 use crate::storage::{Store, Tx};
+
+statements! {
+    AUDIT_BEGIN =
+        "UPDATE audit_state SET owner = $1, lease_until = clock_timestamp() + make_interval(secs => $2)
+         WHERE lease_until <= clock_timestamp()
+         RETURNING clock_timestamp() AS now, started_at, ended_at, full_at, outcome, failed_at, failure,
+                   failed_full";
+
+    AUDIT_RENEW =
+        "UPDATE audit_state SET lease_until = clock_timestamp() + make_interval(secs => $2) WHERE owner = $1";
+
+    AUDIT_GIVE_UP = "UPDATE audit_state SET owner = NULL, lease_until = '-infinity' WHERE owner = $1";
+
+    AUDIT_FAIL =
+        "UPDATE audit_state
+         SET owner = NULL, lease_until = '-infinity', failed_at = clock_timestamp(), failure = $2,
+             failed_full = failed_full OR $3
+         WHERE owner = $1";
+
+    AUDIT_END =
+        "UPDATE audit_state
+         SET owner = NULL, lease_until = '-infinity', started_at = $2, ended_at = clock_timestamp(),
+             full_at = CASE WHEN $4 THEN $2 ELSE full_at END, outcome = $3,
+             failed_at = CASE WHEN failed_full AND NOT $4 THEN failed_at END,
+             failure = CASE WHEN failed_full AND NOT $4 THEN failure END,
+             failed_full = failed_full AND NOT $4
+         WHERE owner = $1
+         RETURNING ended_at";
+
+    AUDIT_LAST =
+        "SELECT clock_timestamp() AS now, started_at, ended_at, full_at, outcome, failed_at, failure,
+                failed_full
+         FROM audit_state";
+
+    AUDIT_SUMS = "SELECT account, currency, debit, credit FROM audit_sums";
+
+    AUDIT_ACCOUNTS_KEEP =
+        "INSERT INTO audit_accounts AS kept (owner_id, currency, sequence, balance, hash)
+         SELECT owner_id, currency, sequence, balance, hash
+         FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::bigint[], $5::bytea[])
+              AS new (owner_id, currency, sequence, balance, hash)
+         ORDER BY owner_id, currency
+         ON CONFLICT (owner_id, currency) DO UPDATE
+         SET sequence = excluded.sequence, balance = excluded.balance, hash = excluded.hash
+         WHERE (kept.owner_id, kept.currency, kept.sequence) IN (
+             SELECT * FROM unnest($1::uuid[], $2::text[], $6::bigint[]))";
+
+    AUDIT_SUMS_KEEP =
+        "INSERT INTO audit_sums AS kept (account, currency, debit, credit)
+         SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[])
+         ON CONFLICT (account, currency) DO UPDATE
+         SET debit = kept.debit + excluded.debit, credit = kept.credit + excluded.credit";
+}
 
 /// An auditor's turn.
 #[derive(Debug, Clone)]
@@ -71,14 +125,7 @@ struct SumRow {
 impl Store {
     /// Takes the auditor's turn if nobody has it.
     pub(crate) async fn audit_begin(&self, owner: Uuid, lease: Duration) -> Result<Option<Turn>> {
-        let query = sqlx::query(
-            "UPDATE audit_state SET owner = $1, lease_until = clock_timestamp() + make_interval(secs => $2)
-             WHERE lease_until <= clock_timestamp()
-             RETURNING clock_timestamp() AS now, started_at, ended_at, full_at, outcome, failed_at, failure,
-                       failed_full",
-        )
-        .bind(owner)
-        .bind(lease.as_secs_f64());
+        let query = sqlx::query(AUDIT_BEGIN).bind(owner).bind(lease.as_secs_f64());
         let row: Option<StateRow> = self.read().await?.row(query).await?;
         Ok(row.map(|row| Turn {
             started_at: row.now,
@@ -89,33 +136,19 @@ impl Store {
 
     /// Keeps the turn; `false` when it is another's by now.
     pub(crate) async fn audit_renew(&self, owner: Uuid, lease: Duration) -> Result<bool> {
-        let query = sqlx::query(
-            "UPDATE audit_state SET lease_until = clock_timestamp() + make_interval(secs => $2) WHERE owner = $1",
-        )
-        .bind(owner)
-        .bind(lease.as_secs_f64());
+        let query = sqlx::query(AUDIT_RENEW).bind(owner).bind(lease.as_secs_f64());
         Ok(self.read().await?.execute(query).await? == 1)
     }
 
     /// Gives the turn back without an outcome.
     pub(crate) async fn audit_give_up(&self, owner: Uuid) -> Result<()> {
-        let query =
-            sqlx::query("UPDATE audit_state SET owner = NULL, lease_until = '-infinity' WHERE owner = $1")
-                .bind(owner);
+        let query = sqlx::query(AUDIT_GIVE_UP).bind(owner);
         self.read().await?.execute(query).await.map(drop)
     }
 
     /// Gives the turn back, and keeps that this audit failed and what the caller is told of it.
     pub(crate) async fn audit_fail(&self, owner: Uuid, what: &str, is_full: bool) -> Result<()> {
-        let query = sqlx::query(
-            "UPDATE audit_state
-             SET owner = NULL, lease_until = '-infinity', failed_at = clock_timestamp(), failure = $2,
-                 failed_full = failed_full OR $3
-             WHERE owner = $1",
-        )
-        .bind(owner)
-        .bind(what)
-        .bind(is_full);
+        let query = sqlx::query(AUDIT_FAIL).bind(owner).bind(what).bind(is_full);
         self.read().await?.execute(query).await.map(drop)
     }
 
@@ -127,37 +160,21 @@ impl Store {
         started_at: OffsetDateTime,
         outcome: Outcome,
     ) -> Result<Option<Audit>> {
-        let query = sqlx::query(
-            "UPDATE audit_state
-             SET owner = NULL, lease_until = '-infinity', started_at = $2, ended_at = clock_timestamp(),
-                 full_at = CASE WHEN $4 THEN $2 ELSE full_at END, outcome = $3,
-                 failed_at = CASE WHEN failed_full AND NOT $4 THEN failed_at END,
-                 failure = CASE WHEN failed_full AND NOT $4 THEN failure END,
-                 failed_full = failed_full AND NOT $4
-             WHERE owner = $1
-             RETURNING ended_at",
-        )
-        .bind(owner)
-        .bind(started_at)
-        .bind(Json(&outcome))
-        .bind(outcome.is_full);
+        let query =
+            sqlx::query(AUDIT_END).bind(owner).bind(started_at).bind(Json(&outcome)).bind(outcome.is_full);
         let ended: Option<(OffsetDateTime,)> = self.read().await?.row(query).await?;
         Ok(ended.map(|(ended_at,)| Audit { started_at, ended_at, outcome }))
     }
 
     /// How the last audit ended, and whether one has failed since.
     pub(crate) async fn audit_last(&self) -> Result<Known> {
-        let query = sqlx::query(
-            "SELECT clock_timestamp() AS now, started_at, ended_at, full_at, outcome, failed_at, failure,
-                    failed_full
-             FROM audit_state",
-        );
+        let query = sqlx::query(AUDIT_LAST);
         Ok(self.read().await?.row(query).await?.map(StateRow::known).unwrap_or_default())
     }
 
     /// The sums of what was found in order.
     pub(crate) async fn audit_sums(&self) -> Result<Sums> {
-        let query = sqlx::query("SELECT account, currency, debit, credit FROM audit_sums");
+        let query = sqlx::query(AUDIT_SUMS);
         let rows: Vec<SumRow> = self.read().await?.rows(query).await?;
         let sums = rows.into_iter().map(|row| {
             let kept = Kept::from_name(&row.account)
@@ -179,36 +196,21 @@ impl Tx {
         fn each<T>(advances: &[Advance<AccountKey>], column: impl Fn(&Advance<AccountKey>) -> T) -> Vec<T> {
             advances.iter().map(column).collect()
         }
-        let query = sqlx::query(
-            "INSERT INTO audit_accounts AS kept (owner_id, currency, sequence, balance, hash)
-             SELECT owner_id, currency, sequence, balance, hash
-             FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::bigint[], $5::bytea[])
-                  AS new (owner_id, currency, sequence, balance, hash)
-             ORDER BY owner_id, currency
-             ON CONFLICT (owner_id, currency) DO UPDATE
-             SET sequence = excluded.sequence, balance = excluded.balance, hash = excluded.hash
-             WHERE (kept.owner_id, kept.currency, kept.sequence) IN (
-                 SELECT * FROM unnest($1::uuid[], $2::text[], $6::bigint[]))",
-        )
-        .bind(each(advances, |advance| advance.key.owner_id.uuid()))
-        .bind(each(advances, |advance| advance.key.currency.code().to_owned()))
-        .bind(each(advances, |advance| advance.to.sequence))
-        .bind(each(advances, |advance| advance.to.balance))
-        .bind(each(advances, |advance| advance.to.hash.to_vec()))
-        .bind(each(advances, |advance| advance.from.map_or(0, |from| from.sequence)));
+        let query = sqlx::query(AUDIT_ACCOUNTS_KEEP)
+            .bind(each(advances, |advance| advance.key.owner_id.uuid()))
+            .bind(each(advances, |advance| advance.key.currency.code().to_owned()))
+            .bind(each(advances, |advance| advance.to.sequence))
+            .bind(each(advances, |advance| advance.to.balance))
+            .bind(each(advances, |advance| advance.to.hash.to_vec()))
+            .bind(each(advances, |advance| advance.from.map_or(0, |from| from.sequence)));
         if self.execute(query).await? != advances.len() as u64 {
             return Ok(false);
         }
-        let query = sqlx::query(
-            "INSERT INTO audit_sums AS kept (account, currency, debit, credit)
-             SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[])
-             ON CONFLICT (account, currency) DO UPDATE
-             SET debit = kept.debit + excluded.debit, credit = kept.credit + excluded.credit",
-        )
-        .bind(sums.0.keys().map(|(kept, _)| kept.as_str()).collect::<Vec<_>>())
-        .bind(sums.0.keys().map(|(_, currency)| currency.code().to_owned()).collect::<Vec<_>>())
-        .bind(sums.0.values().map(|(debit, _)| *debit).collect::<Vec<_>>())
-        .bind(sums.0.values().map(|(_, credit)| *credit).collect::<Vec<_>>());
+        let query = sqlx::query(AUDIT_SUMS_KEEP)
+            .bind(sums.0.keys().map(|(kept, _)| kept.as_str()).collect::<Vec<_>>())
+            .bind(sums.0.keys().map(|(_, currency)| currency.code().to_owned()).collect::<Vec<_>>())
+            .bind(sums.0.values().map(|(debit, _)| *debit).collect::<Vec<_>>())
+            .bind(sums.0.values().map(|(_, credit)| *credit).collect::<Vec<_>>());
         self.execute(query).await?;
         Ok(true)
     }

@@ -12,11 +12,33 @@ use uuid::Uuid;
 use crate::error::{Error, Result};
 use crate::storage::Tx;
 use crate::storage::driver::violated;
+use crate::storage::statement::statements;
 
 macro_rules! columns {
     () => {
         "transfer_id, owner_id, direction, amount, currency, order_id, expires_at, state, refusal, version"
     };
+}
+
+statements! {
+    HOLDS_LOCK =
+        concat!(
+            "SELECT ",
+            columns!(),
+            " FROM holds WHERE transfer_id = ANY($1) ORDER BY transfer_id FOR UPDATE"
+        );
+
+    HOLDS_UPDATE =
+        "UPDATE holds SET state = new.state, version = new.version, updated_at = clock_timestamp()
+         FROM unnest($1::uuid[], $2::text[], $3::bigint[]) AS new (transfer_id, state, version)
+         WHERE holds.transfer_id = new.transfer_id";
+
+    HOLD_INSERT =
+        concat!(
+            "INSERT INTO holds (",
+            columns!(),
+            ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
+        );
 }
 
 #[derive(Debug, FromRow)]
@@ -99,26 +121,17 @@ fn state_of(name: &str) -> Option<HoldState> {
 impl Tx {
     /// Locks holds, in the order of their ids.
     pub(crate) async fn holds_lock(&mut self, transfers: &BTreeSet<TransferId>) -> Result<Vec<Hold>> {
-        let query = sqlx::query(concat!(
-            "SELECT ",
-            columns!(),
-            " FROM holds WHERE transfer_id = ANY($1) ORDER BY transfer_id FOR UPDATE"
-        ))
-        .bind(transfers.iter().map(|id| id.uuid()).collect::<Vec<_>>());
+        let query = sqlx::query(HOLDS_LOCK).bind(transfers.iter().map(|id| id.uuid()).collect::<Vec<_>>());
         let rows: Vec<Row> = self.rows(query).await?;
         rows.into_iter().map(Hold::try_from).collect()
     }
 
     /// Writes the state and version of holds that this transaction has locked.
     pub(crate) async fn holds_update(&mut self, holds: &[&Hold]) -> Result<()> {
-        let query = sqlx::query(
-            "UPDATE holds SET state = new.state, version = new.version, updated_at = clock_timestamp()
-             FROM unnest($1::uuid[], $2::text[], $3::bigint[]) AS new (transfer_id, state, version)
-             WHERE holds.transfer_id = new.transfer_id",
-        )
-        .bind(holds.iter().map(|hold| hold.transfer_id.uuid()).collect::<Vec<_>>())
-        .bind(holds.iter().map(|hold| state_name(hold.state)).collect::<Vec<_>>())
-        .bind(holds.iter().map(|hold| hold.version).collect::<Vec<_>>());
+        let query = sqlx::query(HOLDS_UPDATE)
+            .bind(holds.iter().map(|hold| hold.transfer_id.uuid()).collect::<Vec<_>>())
+            .bind(holds.iter().map(|hold| state_name(hold.state)).collect::<Vec<_>>())
+            .bind(holds.iter().map(|hold| hold.version).collect::<Vec<_>>());
         let changed = self.execute(query).await?;
         if changed == holds.len() as u64 { Ok(()) } else { Err(Error::internal("a locked hold is gone")) }
     }
@@ -126,21 +139,17 @@ impl Tx {
     /// Inserts a new hold.
     pub(crate) async fn hold_insert(&mut self, hold: &Hold) -> Result<()> {
         let spec = hold.spec.as_ref();
-        let query = sqlx::query(concat!(
-            "INSERT INTO holds (",
-            columns!(),
-            ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
-        ))
-        .bind(hold.transfer_id.uuid())
-        .bind(spec.map(|spec| spec.owner.uuid()))
-        .bind(spec.map(|spec| direction_name(spec.direction)))
-        .bind(spec.map(|spec| spec.amount.minor_units))
-        .bind(spec.map(|spec| spec.amount.currency.code().to_owned()))
-        .bind(spec.map(|spec| spec.order_id.uuid()))
-        .bind(spec.map(|spec| spec.expires_at))
-        .bind(state_name(hold.state))
-        .bind(hold.refusal.map(Refusal::as_str))
-        .bind(hold.version);
+        let query = sqlx::query(HOLD_INSERT)
+            .bind(hold.transfer_id.uuid())
+            .bind(spec.map(|spec| spec.owner.uuid()))
+            .bind(spec.map(|spec| direction_name(spec.direction)))
+            .bind(spec.map(|spec| spec.amount.minor_units))
+            .bind(spec.map(|spec| spec.amount.currency.code().to_owned()))
+            .bind(spec.map(|spec| spec.order_id.uuid()))
+            .bind(spec.map(|spec| spec.expires_at))
+            .bind(state_name(hold.state))
+            .bind(hold.refusal.map(Refusal::as_str))
+            .bind(hold.version);
         match self.execute(query).await {
             // Another transaction has inserted it since it was looked for: look again.
             Err(error) if violated(&error) == Some("holds_pkey") => Err(Error::contention(error)),

@@ -26,6 +26,9 @@ const TABLE: &str = "CREATE TABLE IF NOT EXISTS _sqlx_migrations (
     execution_time bigint NOT NULL
 )";
 
+const NOTE: &str = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+     VALUES ($1, $2, true, $3, $4)";
+
 /// As [`migrate`], once the database has come up.
 ///
 /// # Errors
@@ -103,14 +106,11 @@ async fn apply(connection: &mut PgConnection, migration: &Migration) -> sqlx::Re
         sqlx::raw_sql(migration.sql.clone()).execute(&mut *connection).await?;
     }
     let took = i64::try_from(began.elapsed().as_nanos()).unwrap_or(i64::MAX);
-    let note = sqlx::query(
-        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
-         VALUES ($1, $2, true, $3, $4)",
-    )
-    .bind(migration.version)
-    .bind(&*migration.description)
-    .bind(&*migration.checksum)
-    .bind(took);
+    let note = sqlx::query(NOTE)
+        .bind(migration.version)
+        .bind(&*migration.description)
+        .bind(&*migration.checksum)
+        .bind(took);
     note.persistent(false).execute(&mut *connection).await?;
     commit(connection).await
 }

@@ -10,14 +10,24 @@ use sqlx::migrate::Migrator;
 
 use super::store::Store;
 use crate::error::{Error, Result};
+use crate::storage::statement::statements;
 
 pub use lock::MIGRATION_LOCK;
 pub use migrate::{migrate, migrate_when_up, new_epoch_when_up};
 
+statements! {
+    APPLIED = "SELECT version, checksum FROM _sqlx_migrations WHERE success";
+
+    IS_MIGRATED_AT_ALL = "SELECT to_regclass('_sqlx_migrations') IS NOT NULL";
+
+    UNSAFE_SETTINGS =
+        "SELECT name FROM pg_settings
+         WHERE (name IN ('fsync', 'full_page_writes') AND setting = 'off')
+            OR (name = 'synchronous_commit' AND setting = 'off')";
+}
+
 /// The migrations of `migrations/order`.
 pub static MIGRATOR: Migrator = sqlx::migrate!("../../migrations/order");
-
-const APPLIED: &str = "SELECT version, checksum FROM _sqlx_migrations WHERE success";
 
 /// Whether the database has what this binary was built with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,10 +55,7 @@ impl Store {
     /// When the database does not answer.
     pub async fn schema(&self) -> Result<Schema> {
         let mut connection = self.read().await?;
-        let (exists,): (bool,) = connection
-            .row(sqlx::query("SELECT to_regclass('_sqlx_migrations') IS NOT NULL"))
-            .await?
-            .unwrap_or_default();
+        let (exists,): (bool,) = connection.row(sqlx::query(IS_MIGRATED_AT_ALL)).await?.unwrap_or_default();
         if !exists {
             return Ok(compare(&[]));
         }
@@ -60,11 +67,7 @@ impl Store {
     /// # Errors
     /// When a setting is unsafe, or the database does not answer.
     pub async fn assert_durable(&self) -> Result<()> {
-        let query = sqlx::query(
-            "SELECT name FROM pg_settings
-             WHERE (name IN ('fsync', 'full_page_writes') AND setting = 'off')
-                OR (name = 'synchronous_commit' AND setting = 'off')",
-        );
+        let query = sqlx::query(UNSAFE_SETTINGS);
         let unsafe_settings: Vec<(String,)> = self.read().await?.rows(query).await?;
         match unsafe_settings.as_slice() {
             [] => Ok(()),

@@ -11,7 +11,45 @@ use uuid::Uuid;
 use super::{Row, columns};
 use crate::domain::transfer::Transfer;
 use crate::error::Result;
+use crate::storage::statement::statements;
 use crate::storage::{Store, Tx};
+
+statements! {
+    TRANSFERS_CLAIM =
+        concat!(
+            "UPDATE transfers
+             SET lease_owner = $1, lease_until = clock_timestamp() + $2 * interval '1 millisecond',
+                 fence = fence + 1, attempts = attempts + 1
+             WHERE id IN (
+                 SELECT id FROM transfers
+                 WHERE next_attempt_at <= clock_timestamp()
+                   AND (lease_until IS NULL OR lease_until <= clock_timestamp())
+                 ORDER BY next_attempt_at LIMIT $3
+                 FOR UPDATE SKIP LOCKED)
+             RETURNING ",
+            columns!(),
+            ", fence, clock_timestamp() AS seen_at"
+        );
+
+    TRANSFER_AGES =
+        "SELECT max(extract(epoch FROM clock_timestamp() - created_at)) FILTER (WHERE decision IS NULL)
+                    ::float8 AS undecided_seconds,
+                max(extract(epoch FROM clock_timestamp() - decided_at)) FILTER (WHERE decision IS NOT NULL)
+                    ::float8 AS unfinished_seconds,
+                (SELECT count(*) FROM transfers WHERE needs_operator) AS needs_operator
+         FROM transfers WHERE next_attempt_at IS NOT NULL";
+
+    TRANSFER_LOOK_AGAIN =
+        "UPDATE transfers
+         SET next_attempt_at = clock_timestamp() + $5 * interval '1 millisecond',
+             -- What called an operator stays to be read until the transfer moves.
+             last_error = CASE WHEN needs_operator AND last_error <> '' THEN last_error ELSE $6 END,
+             version = version + (needs_operator <> (needs_operator OR $7))::integer,
+             needs_operator = needs_operator OR $7, lease_owner = NULL, lease_until = NULL
+         WHERE id = $1 AND lease_owner = $2 AND fence = $3 AND state = $4";
+
+    CLAIM_HOLDS = "SELECT 1 FROM transfers WHERE id = $1 AND lease_owner = $2 AND fence = $3";
+}
 
 /// A transfer that a worker looks after for a while.
 #[derive(Debug, Clone)]
@@ -62,23 +100,7 @@ impl Store {
         lease: Duration,
         limit: i64,
     ) -> Result<Vec<Claim>> {
-        let query = sqlx::query(concat!(
-            "UPDATE transfers
-             SET lease_owner = $1, lease_until = clock_timestamp() + $2 * interval '1 millisecond',
-                 fence = fence + 1, attempts = attempts + 1
-             WHERE id IN (
-                 SELECT id FROM transfers
-                 WHERE next_attempt_at <= clock_timestamp()
-                   AND (lease_until IS NULL OR lease_until <= clock_timestamp())
-                 ORDER BY next_attempt_at LIMIT $3
-                 FOR UPDATE SKIP LOCKED)
-             RETURNING ",
-            columns!(),
-            ", fence, clock_timestamp() AS seen_at"
-        ))
-        .bind(owner)
-        .bind(millis(lease))
-        .bind(limit);
+        let query = sqlx::query(TRANSFERS_CLAIM).bind(owner).bind(millis(lease)).bind(limit);
         let rows: Vec<ClaimedRow> = self.read().await?.rows(query).await?;
         let claim = |row: ClaimedRow| -> Result<Claim> {
             let transfer = Transfer::try_from(row.row)?;
@@ -98,14 +120,7 @@ impl Store {
 
     /// How old the oldest unfinished transfers are, and how many an operator has to look at.
     pub(crate) async fn transfer_ages(&self) -> Result<Ages> {
-        let query = sqlx::query(
-            "SELECT max(extract(epoch FROM clock_timestamp() - created_at)) FILTER (WHERE decision IS NULL)
-                        ::float8 AS undecided_seconds,
-                    max(extract(epoch FROM clock_timestamp() - decided_at)) FILTER (WHERE decision IS NOT NULL)
-                        ::float8 AS unfinished_seconds,
-                    (SELECT count(*) FROM transfers WHERE needs_operator) AS needs_operator
-             FROM transfers WHERE next_attempt_at IS NOT NULL",
-        );
+        let query = sqlx::query(TRANSFER_AGES);
         Ok(self.read().await?.row(query).await?.unwrap_or_default())
     }
 
@@ -117,22 +132,14 @@ impl Store {
         owner: Uuid,
         look: Look<'_>,
     ) -> Result<bool> {
-        let query = sqlx::query(
-            "UPDATE transfers
-             SET next_attempt_at = clock_timestamp() + $5 * interval '1 millisecond',
-                 -- What called an operator stays to be read until the transfer moves.
-                 last_error = CASE WHEN needs_operator AND last_error <> '' THEN last_error ELSE $6 END,
-                 version = version + (needs_operator <> (needs_operator OR $7))::integer,
-                 needs_operator = needs_operator OR $7, lease_owner = NULL, lease_until = NULL
-             WHERE id = $1 AND lease_owner = $2 AND fence = $3 AND state = $4",
-        )
-        .bind(claim.transfer.id.uuid())
-        .bind(owner)
-        .bind(claim.fence)
-        .bind(claim.transfer.state.as_str())
-        .bind(millis(look.again_after))
-        .bind(look.error)
-        .bind(look.needs_operator);
+        let query = sqlx::query(TRANSFER_LOOK_AGAIN)
+            .bind(claim.transfer.id.uuid())
+            .bind(owner)
+            .bind(claim.fence)
+            .bind(claim.transfer.state.as_str())
+            .bind(millis(look.again_after))
+            .bind(look.error)
+            .bind(look.needs_operator);
         Ok(self.read().await?.execute(query).await? == 1)
     }
 }
@@ -140,10 +147,7 @@ impl Store {
 impl Tx {
     /// Whether a claim is still its worker's. The transfer is locked by now.
     pub(crate) async fn claim_holds(&mut self, id: TransferId, owner: Uuid, fence: i64) -> Result<bool> {
-        let query = sqlx::query("SELECT 1 FROM transfers WHERE id = $1 AND lease_owner = $2 AND fence = $3")
-            .bind(id.uuid())
-            .bind(owner)
-            .bind(fence);
+        let query = sqlx::query(CLAIM_HOLDS).bind(id.uuid()).bind(owner).bind(fence);
         Ok(self.row::<(i32,)>(query).await?.is_some())
     }
 }

@@ -1,8 +1,8 @@
 //! The coordinator's rows: one a transfer, found by its id or by the request that started it.
 
-mod history;
-mod leases;
-mod start;
+pub(super) mod history;
+pub(super) mod leases;
+pub(super) mod start;
 
 use std::collections::BTreeSet;
 
@@ -17,6 +17,7 @@ use uuid::Uuid;
 use crate::domain::transfer::{Kind, Reason, State, Transfer};
 use crate::domain::{OrderNow, OrderState};
 use crate::error::{Error, Result};
+use crate::storage::statement::statements;
 use crate::storage::{STREAM, Store, Tx};
 
 pub(crate) use history::HistoryStep;
@@ -31,6 +32,47 @@ macro_rules! columns {
     };
 }
 use columns;
+
+statements! {
+    TRANSFER_FETCH = concat!("SELECT ", columns!(), " FROM transfers WHERE id = $1");
+
+    TRANSFERS_LOCK =
+        concat!(
+            "WITH locked AS MATERIALIZED (SELECT * FROM transfers WHERE id = ANY($1) ORDER BY id FOR UPDATE)
+             SELECT ",
+            columns!(),
+            ", clock_timestamp() AS seen_at FROM locked"
+        );
+
+    TRANSFERS_WRITE =
+        "UPDATE transfers
+         SET state = new.state, decision = new.decision, reason = new.reason, decided_at = new.decided_at,
+             updated_at = new.updated_at, next_attempt_at = new.next_attempt_at, attempts = new.attempts,
+             last_error = new.last_error, needs_operator = new.needs_operator,
+             event_version = new.event_version, version = new.version,
+             order_customer_id = new.order_customer_id, order_version = new.order_version,
+             order_refunded = new.order_refunded, order_updated_at = new.order_updated_at,
+             lease_owner = NULL, lease_until = NULL
+         FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::timestamptz[],
+                     $7::timestamptz[], $8::timestamptz[], $9::integer[], $10::text[], $11::boolean[],
+                     $12::bigint[], $13::bigint[], $14::uuid[], $15::bigint[], $16::bigint[], $17::timestamptz[])
+              AS new (id, read_version, state, decision, reason, decided_at, updated_at, next_attempt_at,
+                      attempts, last_error, needs_operator, event_version, version, order_customer_id,
+                      order_version, order_refunded, order_updated_at)
+         WHERE transfers.id = new.id AND transfers.version = new.read_version
+           AND (transfers.decision IS NULL OR transfers.decision = new.decision)";
+
+    STREAM_EPOCH =
+        "SELECT epoch FROM outbox_lease
+         WHERE stream = $1 AND system_identifier IN ('', $2) AND timeline IN ('', $3)
+           AND ($5::uuid IS NULL
+                OR EXISTS (SELECT FROM outbox WHERE stream = $1 AND position = $4 AND event_id = $5))";
+
+    TRANSFER_AUDIT =
+        "INSERT INTO transfer_audit (id, principal, method, request_id, transfer_id, state_before, state_after,
+                                     traceparent)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+}
 
 /// A row of the table.
 #[derive(Debug, FromRow)]
@@ -136,8 +178,7 @@ pub(super) fn first((id, fingerprint): (Uuid, Vec<u8>)) -> Result<(TransferId, F
 impl Store {
     /// A transfer as committed.
     pub(crate) async fn transfer_fetch(&self, id: TransferId) -> Result<Option<Transfer>> {
-        let query =
-            sqlx::query(concat!("SELECT ", columns!(), " FROM transfers WHERE id = $1")).bind(id.uuid());
+        let query = sqlx::query(TRANSFER_FETCH).bind(id.uuid());
         let row: Option<Row> = self.read().await?.row(query).await?;
         row.map(Transfer::try_from).transpose()
     }
@@ -167,13 +208,7 @@ impl Tx {
         ids: &BTreeSet<TransferId>,
     ) -> Result<(Vec<Transfer>, OffsetDateTime)> {
         // The clock is read outside of the part that locks, row by row: never before the row's lock.
-        let query = sqlx::query(concat!(
-            "WITH locked AS MATERIALIZED (SELECT * FROM transfers WHERE id = ANY($1) ORDER BY id FOR UPDATE)
-             SELECT ",
-            columns!(),
-            ", clock_timestamp() AS seen_at FROM locked"
-        ))
-        .bind(ids.iter().map(|id| id.uuid()).collect::<Vec<_>>());
+        let query = sqlx::query(TRANSFERS_LOCK).bind(ids.iter().map(|id| id.uuid()).collect::<Vec<_>>());
         let rows: Vec<LockedRow> = self.rows(query).await?;
         let now = rows.iter().map(|row| row.seen_at).max().unwrap_or(OffsetDateTime::UNIX_EPOCH);
         let transfers = rows.into_iter().map(|row| row.row.try_into()).collect::<Result<Vec<_>>>()?;
@@ -186,41 +221,28 @@ impl Tx {
         fn each<T>(transfers: &[(&Transfer, i64)], column: impl Fn(&Transfer) -> T) -> Vec<T> {
             transfers.iter().map(|(transfer, _)| column(transfer)).collect()
         }
-        let query = sqlx::query(
-            "UPDATE transfers
-             SET state = new.state, decision = new.decision, reason = new.reason, decided_at = new.decided_at,
-                 updated_at = new.updated_at, next_attempt_at = new.next_attempt_at, attempts = new.attempts,
-                 last_error = new.last_error, needs_operator = new.needs_operator,
-                 event_version = new.event_version, version = new.version,
-                 order_customer_id = new.order_customer_id, order_version = new.order_version,
-                 order_refunded = new.order_refunded, order_updated_at = new.order_updated_at,
-                 lease_owner = NULL, lease_until = NULL
-             FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::timestamptz[],
-                         $7::timestamptz[], $8::timestamptz[], $9::integer[], $10::text[], $11::boolean[],
-                         $12::bigint[], $13::bigint[], $14::uuid[], $15::bigint[], $16::bigint[], $17::timestamptz[])
-                  AS new (id, read_version, state, decision, reason, decided_at, updated_at, next_attempt_at,
-                          attempts, last_error, needs_operator, event_version, version, order_customer_id,
-                          order_version, order_refunded, order_updated_at)
-             WHERE transfers.id = new.id AND transfers.version = new.read_version
-               AND (transfers.decision IS NULL OR transfers.decision = new.decision)",
-        )
-        .bind(each(transfers, |transfer| transfer.id.uuid()))
-        .bind(transfers.iter().map(|(_, version)| *version).collect::<Vec<_>>())
-        .bind(each(transfers, |transfer| transfer.state.as_str()))
-        .bind(each(transfers, |transfer| transfer.decision().map(|decision| decision.as_str())))
-        .bind(each(transfers, |transfer| transfer.reason.map(Reason::as_str)))
-        .bind(each(transfers, |transfer| transfer.decided_at))
-        .bind(each(transfers, |transfer| transfer.updated_at))
-        .bind(each(transfers, |transfer| transfer.next_attempt_at))
-        .bind(each(transfers, |transfer| transfer.attempts))
-        .bind(each(transfers, |transfer| transfer.last_error.clone()))
-        .bind(each(transfers, |transfer| transfer.needs_operator))
-        .bind(each(transfers, |transfer| transfer.event_version))
-        .bind(each(transfers, |transfer| transfer.version))
-        .bind(each(transfers, |transfer| transfer.order_then.as_ref().map(|then| then.customer_id.uuid())))
-        .bind(each(transfers, |transfer| transfer.order_then.as_ref().map(|then| then.version)))
-        .bind(each(transfers, |transfer| transfer.order_then.as_ref().map(|then| then.refunded_minor_units)))
-        .bind(each(transfers, |transfer| transfer.order_then.as_ref().map(|then| then.updated_at)));
+        let query = sqlx::query(TRANSFERS_WRITE)
+            .bind(each(transfers, |transfer| transfer.id.uuid()))
+            .bind(transfers.iter().map(|(_, version)| *version).collect::<Vec<_>>())
+            .bind(each(transfers, |transfer| transfer.state.as_str()))
+            .bind(each(transfers, |transfer| transfer.decision().map(|decision| decision.as_str())))
+            .bind(each(transfers, |transfer| transfer.reason.map(Reason::as_str)))
+            .bind(each(transfers, |transfer| transfer.decided_at))
+            .bind(each(transfers, |transfer| transfer.updated_at))
+            .bind(each(transfers, |transfer| transfer.next_attempt_at))
+            .bind(each(transfers, |transfer| transfer.attempts))
+            .bind(each(transfers, |transfer| transfer.last_error.clone()))
+            .bind(each(transfers, |transfer| transfer.needs_operator))
+            .bind(each(transfers, |transfer| transfer.event_version))
+            .bind(each(transfers, |transfer| transfer.version))
+            .bind(each(transfers, |transfer| {
+                transfer.order_then.as_ref().map(|then| then.customer_id.uuid())
+            }))
+            .bind(each(transfers, |transfer| transfer.order_then.as_ref().map(|then| then.version)))
+            .bind(each(transfers, |transfer| {
+                transfer.order_then.as_ref().map(|then| then.refunded_minor_units)
+            }))
+            .bind(each(transfers, |transfer| transfer.order_then.as_ref().map(|then| then.updated_at)));
         let changed = self.execute(query).await?;
         if changed == transfers.len() as u64 {
             Ok(())
@@ -234,35 +256,26 @@ impl Tx {
     /// stamped on. A backup that was restored over its own server has that server's epoch: only the mark tells.
     pub(crate) async fn stream_epoch(&mut self, mark: &Mark) -> Result<Option<Uuid>> {
         let server = self.server().await?;
-        let query = sqlx::query(
-            "SELECT epoch FROM outbox_lease
-             WHERE stream = $1 AND system_identifier IN ('', $2) AND timeline IN ('', $3)
-               AND ($5::uuid IS NULL
-                    OR EXISTS (SELECT FROM outbox WHERE stream = $1 AND position = $4 AND event_id = $5))",
-        )
-        .bind(STREAM)
-        .bind(server.system_identifier)
-        .bind(server.timeline)
-        .bind(mark.position)
-        .bind(mark.event_id.map(EventId::uuid));
+        let query = sqlx::query(STREAM_EPOCH)
+            .bind(STREAM)
+            .bind(server.system_identifier)
+            .bind(server.timeline)
+            .bind(mark.position)
+            .bind(mark.event_id.map(EventId::uuid));
         Ok(self.row::<(Uuid,)>(query).await?.map(|(epoch,)| epoch))
     }
 
     /// Records what an operator did to a transfer.
     pub(crate) async fn transfer_audit(&mut self, act: &OperatorAct<'_>) -> Result<()> {
-        let query = sqlx::query(
-            "INSERT INTO transfer_audit (id, principal, method, request_id, transfer_id, state_before, state_after,
-                                         traceparent)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-        )
-        .bind(act.id)
-        .bind(&act.key.principal)
-        .bind(act.key.method)
-        .bind(act.key.request_id)
-        .bind(act.transfer_id.uuid())
-        .bind(act.before.as_str())
-        .bind(act.after.as_str())
-        .bind(act.traceparent);
+        let query = sqlx::query(TRANSFER_AUDIT)
+            .bind(act.id)
+            .bind(&act.key.principal)
+            .bind(act.key.method)
+            .bind(act.key.request_id)
+            .bind(act.transfer_id.uuid())
+            .bind(act.before.as_str())
+            .bind(act.after.as_str())
+            .bind(act.traceparent);
         self.execute(query).await?;
         Ok(())
     }

@@ -10,6 +10,7 @@ use crate::domain::order_funds::OrderFunds;
 use crate::domain::transfer::{Reason, Transfer};
 use crate::error::Result;
 use crate::storage::backbone::bind_event;
+use crate::storage::statement::statements;
 use crate::storage::{Store, Tx};
 
 macro_rules! insert_from {
@@ -25,24 +26,29 @@ macro_rules! insert_from {
     };
 }
 
-/// Each part takes its rows from the part before: `locked` waits for whoever changes the order, `claim` for another
-/// call with this request, and only a claim changes the order and tells of the transfer.
-const BEGIN: &str = concat!(
-    "WITH locked AS MATERIALIZED (
-         SELECT FROM orders WHERE id = $7 AND version = $21 FOR NO KEY UPDATE
-     ), claim AS (",
-    insert_from!("FROM locked"),
-    " RETURNING id
-     ), settled AS (
-         UPDATE orders SET state = $22, refund_pending_minor_units = $23, version = $24, updated_at = $25
-         FROM claim WHERE orders.id = $7
-     ), told AS (
-         INSERT INTO outbox (stream, event_id, aggregate_type, aggregate_id, aggregate_version, type, schema_version,
-                             payload, headers, created_at)
-         SELECT $26, $27, $28, $29, $30, $31, $32, $33, $34, $35 FROM claim
-     )
-     SELECT EXISTS (SELECT FROM claim)"
-);
+statements! {
+    /// Each part takes its rows from the part before: `locked` waits for whoever changes the order, `claim` for another
+    /// call with this request, and only a claim changes the order and tells of the transfer.
+    PAYMENT_BEGIN =
+        concat!(
+            "WITH locked AS MATERIALIZED (
+                 SELECT FROM orders WHERE id = $7 AND version = $21 FOR NO KEY UPDATE
+             ), claim AS (",
+            insert_from!("FROM locked"),
+            " RETURNING id
+             ), settled AS (
+                 UPDATE orders SET state = $22, refund_pending_minor_units = $23, version = $24, updated_at = $25
+                 FROM claim WHERE orders.id = $7
+             ), told AS (
+                 INSERT INTO outbox (stream, event_id, aggregate_type, aggregate_id, aggregate_version, type, schema_version,
+                                     payload, headers, created_at)
+                 SELECT $26, $27, $28, $29, $30, $31, $32, $33, $34, $35 FROM claim
+             )
+             SELECT EXISTS (SELECT FROM claim)"
+        );
+
+    TRANSFER_INSERT = insert_from!("");
+}
 
 impl Store {
     /// Begins a payment of an order that was read without a lock: the transfer, the order and the command, all or
@@ -99,7 +105,7 @@ fn begin<'q>(
     read_version: i64,
     command: &'q NewEvent,
 ) -> Query<'q, Postgres, PgArguments> {
-    let query = bind(sqlx::query(BEGIN), call, transfer)
+    let query = bind(sqlx::query(PAYMENT_BEGIN), call, transfer)
         .bind(read_version)
         .bind(order.state.as_str())
         .bind(order.refund_pending)
@@ -109,7 +115,7 @@ fn begin<'q>(
 }
 
 fn insert<'q>(call: &'q Call, transfer: &'q Transfer) -> Query<'q, Postgres, PgArguments> {
-    bind(sqlx::query(insert_from!("")), call, transfer)
+    bind(sqlx::query(TRANSFER_INSERT), call, transfer)
 }
 
 fn bind<'q>(
