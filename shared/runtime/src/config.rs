@@ -20,8 +20,11 @@ use serde::Serialize;
 
 pub use mask::{human, masked, redact_url, secret};
 pub use names::{Misnamed, misnamed, unlisted};
-pub use parse::{ParsedSecret, duration, parse_from, secret_value, time_span};
+pub use parse::{ParsedSecret, at_least_one, duration, parse_from, secret_value, time_span};
 pub use url::{mongodb_url, peer_url, postgres_url, redis_url};
+
+/// Processes of a service that share its database, unless told otherwise.
+pub const REPLICAS: usize = 3;
 
 /// How the server listens, and its limits.
 #[derive(Debug, Clone, Args, Serialize)]
@@ -35,7 +38,7 @@ pub struct ServerConfig {
     pub threads: usize,
     /// Processes of this service that share its database. The start warns when so many may need more connections than the
     /// database allows.
-    #[arg(long, env = "REPLICAS", default_value_t = 3, value_parser = parse::at_least_one)]
+    #[arg(long, env = "REPLICAS", default_value_t = REPLICAS, value_parser = at_least_one)]
     pub replicas: usize,
     /// Longest time for a call that is not a stream; a client may ask for less.
     #[arg(long, env = "REQUEST_DEADLINE", default_value = "5s", value_parser = time_span)]
@@ -46,24 +49,24 @@ pub struct ServerConfig {
     pub message_size_max: usize,
     /// Calls in progress in the whole process, not counting streams; further ones are refused at once. Calls of
     /// services have the same number of places to themselves.
-    #[arg(long, env = "CALLS_MAX", default_value_t = 1_000, value_parser = parse::at_least_one)]
+    #[arg(long, env = "CALLS_MAX", default_value_t = 1_000, value_parser = at_least_one)]
     pub calls_max: usize,
     /// Calls in progress from one source: an IPv4 address, or a /64 of IPv6. Services are exempt. Behind a proxy that
     /// makes everybody's calls, set it to `CALLS_MAX`, since the proxy is then the only source.
-    #[arg(long, env = "CALLS_PER_PEER_MAX", default_value_t = 250, value_parser = parse::at_least_one)]
+    #[arg(long, env = "CALLS_PER_PEER_MAX", default_value_t = 250, value_parser = at_least_one)]
     pub calls_per_peer_max: usize,
     /// Open streams in the whole process; further ones are refused at once. Streams of services have the same number of
     /// places to themselves.
-    #[arg(long, env = "STREAMS_MAX", default_value_t = 1_000, value_parser = parse::at_least_one)]
+    #[arg(long, env = "STREAMS_MAX", default_value_t = 1_000, value_parser = at_least_one)]
     pub streams_max: usize,
     /// Open streams from one source, counted as calls are.
-    #[arg(long, env = "STREAMS_PER_PEER_MAX", default_value_t = 250, value_parser = parse::at_least_one)]
+    #[arg(long, env = "STREAMS_PER_PEER_MAX", default_value_t = 250, value_parser = at_least_one)]
     pub streams_per_peer_max: usize,
     /// Open connections in the whole process.
-    #[arg(long, env = "CONNECTIONS_MAX", default_value_t = 4_096, value_parser = parse::at_least_one)]
+    #[arg(long, env = "CONNECTIONS_MAX", default_value_t = 4_096, value_parser = at_least_one)]
     pub connections_max: usize,
     /// Open connections from one source.
-    #[arg(long, env = "CONNECTIONS_PER_PEER_MAX", default_value_t = 1_024, value_parser = parse::at_least_one)]
+    #[arg(long, env = "CONNECTIONS_PER_PEER_MAX", default_value_t = 1_024, value_parser = at_least_one)]
     pub connections_per_peer_max: usize,
     /// Calls in progress on one connection, streams included.
     #[arg(long, env = "CONCURRENT_STREAMS_MAX", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]

@@ -83,7 +83,11 @@ pub(super) fn threads(text: &str) -> Result<usize, String> {
     }
 }
 
-pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
+/// A number of things of which there must be one.
+///
+/// # Errors
+/// When it is none.
+pub fn at_least_one(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(number @ 1..=1_000_000_000) => Ok(number),
         Ok(_) | Err(_) => Err("not a number from 1 to 1000000000".to_owned()),

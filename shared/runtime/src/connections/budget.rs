@@ -19,10 +19,16 @@ impl Budget {
         self.replicas.saturating_mul(self.each).saturating_add(RESERVE)
     }
 
+    /// Whether a server that allows so many connections has room for them.
+    #[must_use]
+    pub const fn fits(&self, allowed: usize) -> bool {
+        self.needed() <= allowed
+    }
+
     /// Logs a warning if `server` allows fewer connections than that, and tells whether it allows enough. `setting` is
     /// the name of the one that says how many a replica may take.
     pub fn check(&self, server: &'static str, allowed: usize, setting: &'static str) -> bool {
-        let fits = self.needed() <= allowed;
+        let fits = self.fits(allowed);
         if !fits {
             let Self { replicas, each } = *self;
             tracing::warn!(

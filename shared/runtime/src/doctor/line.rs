@@ -7,13 +7,18 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::Verdict;
+use crate::config::{REPLICAS, at_least_one};
 
-/// How `doctor` prints.
+/// How `doctor` prints, and what it cannot know from the database.
 #[derive(Debug, Clone, Copy, Args)]
+#[command(next_help_heading = "Doctor")]
 pub struct Options {
     /// How the checks are printed.
     #[arg(long, value_enum, default_value_t)]
     pub output: Format,
+    /// Processes of this service that share its database.
+    #[arg(long, env = "REPLICAS", default_value_t = REPLICAS, value_parser = at_least_one)]
+    pub replicas: usize,
 }
 
 /// The form of a line.

@@ -68,7 +68,7 @@ async fn where_nothing_is_reached_nothing_else_is_tried() {
 
 #[tokio::test(start_paused = true)]
 async fn only_what_has_failed_makes_the_command_fail() {
-    let options = Options { output: Format::Json };
+    let options = Options { output: Format::Json, replicas: 3 };
     let told = HOUSE.print(Ok(&House { windows: 1 }), &options).await.unwrap_err().to_string();
     assert_eq!(told, "2 of 4 checks have failed");
     let sound = Table { checks: &HOUSE.checks[..1], ..HOUSE };
