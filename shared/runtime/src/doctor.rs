@@ -134,15 +134,32 @@ pub struct Table<P: 'static> {
 }
 
 impl<P> Table<P> {
-    /// Does all checks, and tells of each as soon as it is done. `place` is what must be reached, or what was found when
-    /// it could not be.
-    pub async fn examine(&self, place: Result<&P, Seen>, mut tell: impl FnMut(Line)) {
+    /// Does the checks of these names, or all if there are none, and tells of each as soon as it is done. The first one
+    /// is always done. `place` is what must be reached, or what was found when it could not be.
+    ///
+    /// # Errors
+    /// When there is no check of a name. Then none is done.
+    pub async fn examine(
+        &self,
+        place: Result<&P, Seen>,
+        only: &[String],
+        mut tell: impl FnMut(Line),
+    ) -> anyhow::Result<()> {
+        for name in only {
+            let is_known = self.names().any(|known| known == name);
+            anyhow::ensure!(
+                is_known,
+                "there is no check {name}, only {}",
+                Vec::from_iter(self.names()).join(", ")
+            );
+        }
         let reached = match &place {
             Ok(_) => Seen::ok("reached"),
             Err(seen) => seen.clone(),
         };
         tell(self.line(self.reached, self.reached_wanted, &reached, Duration::ZERO));
-        for check in self.checks {
+        let is_wanted = |check: &&Check<P>| only.is_empty() || only.iter().any(|name| name == check.name);
+        for check in self.checks.iter().filter(is_wanted) {
             let began = Instant::now();
             let seen = match place {
                 Ok(place) => check.run(place).await,
@@ -150,23 +167,30 @@ impl<P> Table<P> {
             };
             tell(self.line(check.name, check.wanted, &seen, began.elapsed()));
         }
+        Ok(())
     }
 
-    /// Does all checks and prints them on standard output.
+    /// The names of all checks, in their order.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        std::iter::once(self.reached).chain(self.checks.iter().map(|check| check.name))
+    }
+
+    /// Does the checks that are asked for and prints them on standard output.
     ///
     /// # Errors
-    /// When a check has failed, and when the lines cannot be printed.
+    /// When a check has failed, when there is none of a name, and when the lines cannot be printed.
     pub async fn print(&self, place: Result<&P, Seen>, options: &Options) -> anyhow::Result<()> {
-        let (mut failed, mut printed) = (0, Ok(()));
-        self.examine(place, |line| {
+        let (mut done, mut failed, mut printed) = (0, 0, Ok(()));
+        self.examine(place, &options.only, |line| {
+            done += 1;
             failed += usize::from(line.verdict == Verdict::Failed);
             if printed.is_ok() {
                 printed = line.print(options.output);
             }
         })
-        .await;
+        .await?;
         printed?;
-        anyhow::ensure!(failed == 0, "{failed} of {} checks have failed", self.checks.len() + 1);
+        anyhow::ensure!(failed == 0, "{failed} of {done} checks have failed");
         Ok(())
     }
 

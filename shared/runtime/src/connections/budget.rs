@@ -25,6 +25,12 @@ impl Budget {
         self.needed() <= allowed
     }
 
+    /// The most connections that each replica may have on a server that allows so many.
+    #[must_use]
+    pub const fn share(&self, allowed: usize) -> usize {
+        allowed.saturating_sub(RESERVE) / self.replicas
+    }
+
     /// Logs a warning if `server` allows fewer connections than that, and tells whether it allows enough. `setting` is
     /// the name of the one that says how many a replica may take.
     pub fn check(&self, server: &'static str, allowed: usize, setting: &'static str) -> bool {

@@ -10,12 +10,15 @@ use super::Verdict;
 use crate::config::{REPLICAS, at_least_one};
 
 /// How `doctor` prints, and what it cannot know from the database.
-#[derive(Debug, Clone, Copy, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Doctor")]
 pub struct Options {
     /// How the checks are printed.
     #[arg(long, value_enum, default_value_t)]
     pub output: Format,
+    /// Do only this check, by its name; may be given several times. [default: all]
+    #[arg(long, value_name = "CHECK")]
+    pub only: Vec<String>,
     /// Processes of this service that share its database.
     #[arg(long, env = "REPLICAS", default_value_t = REPLICAS, value_parser = at_least_one)]
     pub replicas: usize,

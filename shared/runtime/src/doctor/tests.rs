@@ -31,7 +31,7 @@ async fn roof() -> anyhow::Result<Seen> {
 
 async fn examined(place: Result<&House, Seen>) -> Vec<Line> {
     let mut lines = Vec::new();
-    HOUSE.examine(place, |line| lines.push(line)).await;
+    HOUSE.examine(place, &[], |line| lines.push(line)).await.unwrap();
     lines
 }
 
@@ -68,11 +68,23 @@ async fn where_nothing_is_reached_nothing_else_is_tried() {
 
 #[tokio::test(start_paused = true)]
 async fn only_what_has_failed_makes_the_command_fail() {
-    let options = Options { output: Format::Json, replicas: 3 };
+    let options = Options { output: Format::Json, only: Vec::new(), replicas: 3 };
     let told = HOUSE.print(Ok(&House { windows: 1 }), &options).await.unwrap_err().to_string();
     assert_eq!(told, "2 of 4 checks have failed");
     let sound = Table { checks: &HOUSE.checks[..1], ..HOUSE };
     sound.print(Ok(&House { windows: 1 }), &options).await.unwrap();
+}
+
+#[tokio::test]
+async fn only_the_checks_that_are_asked_for_are_done() {
+    let mut done = Vec::new();
+    let house = House { windows: 2 };
+    let only = ["house.windows".to_owned()];
+    HOUSE.examine(Ok(&house), &only, |line| done.push(line.check)).await.unwrap();
+    assert_eq!(done, ["house.reached", "house.windows"]);
+    let unknown = HOUSE.examine(Ok(&house), &["house.garden".to_owned()], |_| panic!("none is done")).await;
+    let known = "house.reached, house.windows, house.cellar, house.roof";
+    assert_eq!(unknown.unwrap_err().to_string(), format!("there is no check house.garden, only {known}"));
 }
 
 #[test]
