@@ -63,18 +63,24 @@ statements! {
              WHERE x.id > $1 ORDER BY x.id LIMIT $2"
         );
 
+    /// Each part says just what one of the partial indexes on orders says.
     AUDIT_ORDERS =
         "SELECT o.id, o.currency, o.state, o.paid_minor_units, o.refunded_minor_units,
-                o.refund_pending_minor_units, t.paid::bigint, t.refunded::bigint, t.pending::bigint, t.paying
+                o.refund_pending_minor_units, payment.paid::bigint, refunds.refunded::bigint,
+                refunds.pending::bigint, payment.paying
          FROM (SELECT * FROM orders WHERE id > $1 ORDER BY id LIMIT $2) AS o
               LEFT JOIN LATERAL (
-                  SELECT coalesce(sum(amount) FILTER (WHERE kind = 'pay' AND decision = 'confirm'), 0) AS paid,
-                         coalesce(sum(amount) FILTER (WHERE kind = 'refund' AND decision = 'confirm'), 0)
-                             AS refunded,
-                         coalesce(sum(amount) FILTER (WHERE kind = 'refund' AND decision IS NULL), 0)
-                             AS pending,
-                         count(*) FILTER (WHERE kind = 'pay' AND decision IS NULL) AS paying
-                  FROM transfers WHERE order_id = o.id) AS t ON true
+                  SELECT coalesce(sum(amount) FILTER (WHERE decision = 'confirm'), 0) AS paid,
+                         count(*) FILTER (WHERE decision IS NULL) AS paying
+                  FROM transfers
+                  WHERE order_id = o.id AND kind = 'pay' AND decision IS DISTINCT FROM 'cancel'
+              ) AS payment ON true
+              LEFT JOIN LATERAL (
+                  SELECT coalesce(sum(amount) FILTER (WHERE decision = 'confirm'), 0) AS refunded,
+                         coalesce(sum(amount) FILTER (WHERE decision IS NULL), 0) AS pending
+                  FROM transfers
+                  WHERE order_id = o.id AND kind = 'refund' AND decision IS DISTINCT FROM 'cancel'
+              ) AS refunds ON true
          ORDER BY o.id";
 }
 
