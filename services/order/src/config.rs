@@ -7,6 +7,7 @@ use runtime::config::{
     EventBusConfig, OutboxConfig, ServerConfig, ServiceTokenConfig, TelemetryConfig, duration, human,
     peer_url, postgres_url, secret, time_span,
 };
+use runtime::doctor;
 use secrecy::SecretString;
 use serde::Serialize;
 
@@ -33,6 +34,19 @@ pub enum Action {
     Migrate(PostgresConfig),
     /// Give the streams new epochs, and exit. Part of every restore, before the service starts.
     NewEpoch(PostgresConfig),
+    /// Say whether everything that the service takes for granted of its database is so, and exit; 1 if it is not.
+    Doctor(DoctorConfig),
+}
+
+/// Everything that `doctor` needs.
+#[derive(Debug, Clone, Args)]
+pub struct DoctorConfig {
+    /// The database.
+    #[command(flatten)]
+    pub postgres: PostgresConfig,
+    /// How it prints.
+    #[command(flatten)]
+    pub options: doctor::Options,
 }
 
 /// Everything that `serve` needs.

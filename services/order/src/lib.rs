@@ -10,6 +10,7 @@ mod audit;
 mod clients;
 pub mod config;
 mod consumers;
+pub mod doctor;
 mod domain;
 mod error;
 mod grpc;

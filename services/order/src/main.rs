@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use mimalloc::MiMalloc;
 use order_service::config::{Action, Command, Config, LISTEN, PostgresConfig};
+use order_service::doctor::doctor;
 use order_service::{DOMAIN, OrderService, schema};
 use runtime::binary::{self, block_on, say};
 use runtime::config::masked;
@@ -17,6 +18,7 @@ fn main() -> ExitCode {
         Action::Serve(config) => serve(*config),
         Action::Migrate(config) => migrate(&config),
         Action::NewEpoch(config) => new_epoch(&config),
+        Action::Doctor(config) => block_on(doctor(config.postgres, &config.options)),
     })
 }
 

@@ -7,6 +7,8 @@ use super::store::Store;
 use crate::error::{Error, Result};
 
 statements! {
+    SETTINGS = "SELECT lower(name), setting FROM pg_settings WHERE lower(name) = ANY ($1)";
+
     SESSIONS_ALLOWED =
         "SELECT least(
              current_setting('max_connections')::integer
@@ -31,10 +33,15 @@ impl Store {
     }
 
     /// The server's limit without what is kept for superusers, or the database's or the role's own limit if that is lower.
-    async fn sessions_allowed(&self) -> Result<usize> {
+    pub(crate) async fn sessions_allowed(&self) -> Result<usize> {
         let query = sqlx::query(SESSIONS_ALLOWED);
         let row: Option<(i32,)> = self.read().await?.row(query).await?;
         let (allowed,) = row.ok_or_else(|| Error::internal("a SELECT without a row"))?;
         Ok(usize::try_from(allowed).unwrap_or_default())
+    }
+
+    /// Settings by their names, as a transaction of this service has them.
+    pub(crate) async fn settings_of_transaction(&self, names: &[&str]) -> Result<Vec<(String, String)>> {
+        self.read().await?.rows(sqlx::query(SETTINGS).bind(names)).await
     }
 }

@@ -3,6 +3,7 @@
 
 mod failures;
 
+use std::borrow::Cow;
 use std::error::Error as _;
 
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
@@ -16,6 +17,18 @@ pub use failures::FAILURES;
 pub(crate) fn violated(error: &Error) -> Option<&str> {
     let Error::Failure(Failure::Internal(cause)) = error else { return None };
     cause.downcast_ref::<sqlx::Error>()?.as_database_error()?.constraint()
+}
+
+/// The SQLSTATE with which the server refused something.
+pub(crate) fn state_of(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(sqlx::Error::Database(refused)) = error.downcast_ref() {
+            return refused.code().map(Cow::into_owned);
+        }
+        cause = error.source();
+    }
+    None
 }
 
 /// What a driver error means.

@@ -40,13 +40,15 @@ mod tx;
 
 pub(crate) use book::{Audited, TrialBalance, TrialBalanceLine, Turn};
 pub use driver::FAILURES;
-pub(crate) use driver::is_tried_again;
+pub(crate) use driver::{is_tried_again, state_of};
 pub(crate) use order_funds::PaymentView;
 pub(crate) use placements::Placed;
 pub use pool::Pools;
 pub(crate) use requests::Saved;
 pub use session::Use;
+pub(crate) use session::{begin_with_settings, reach, session_settings};
 pub use signals::Signals;
+pub(crate) use statements::all as every_statement;
 pub(crate) use statistics::SumsSnapshot;
 pub use store::Store;
 pub(crate) use transaction::Retries;

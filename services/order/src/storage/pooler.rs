@@ -39,7 +39,7 @@ impl Store {
 
     /// What tells that there is a pooler in between, if something does. Nothing is prepared, since what an earlier start
     /// prepared may still be there.
-    async fn sign_of_pooler(&self) -> Result<Option<String>> {
+    pub(crate) async fn sign_of_pooler(&self) -> Result<Option<String>> {
         let (mut one, mut two) = (self.another_session().await?, self.another_session().await?);
         let (first, is_set) = look(&mut one.connection).await?;
         // Both are open all the time, and share a session of the server's only if a pooler hands it from one to the other.

@@ -75,7 +75,7 @@ pub(super) enum Beginning {
 ///
 /// # Errors
 /// When it is not a URL of PostgreSQL.
-pub(super) fn reach(config: &PostgresConfig, name: &str) -> Result<PgConnectOptions> {
+pub(crate) fn reach(config: &PostgresConfig, name: &str) -> Result<PgConnectOptions> {
     let options: PgConnectOptions = config
         .postgres_url
         .expose_secret()
@@ -146,6 +146,16 @@ fn settings(config: &PostgresConfig, idle_in_transaction: Duration) -> [(&'stati
         // PostgreSQL compiles the statement first: 0.1 s or more, each time it runs.
         ("jit", "off".to_owned()),
     ]
+}
+
+/// The settings of the sessions for calls.
+pub(crate) fn session_settings(config: &PostgresConfig) -> [(&'static str, String); 9] {
+    settings(config, CALLS_IDLE_IN_TRANSACTION)
+}
+
+/// How a transaction with these settings begins in a session without settings of its own.
+pub(crate) fn begin_with_settings(config: &PostgresConfig) -> String {
+    begin_with(&session_settings(config))
 }
 
 /// Several statements in one message. The isolation level is said at once, since the default is too late for the

@@ -47,7 +47,7 @@ impl Store {
     }
 
     /// Whether the configuration says that there is a pooler.
-    pub(super) fn expects_pooler(&self) -> bool {
+    pub(crate) fn expects_pooler(&self) -> bool {
         self.sessions.expects_pooler()
     }
 

@@ -9,16 +9,16 @@ use order_service::config::PostgresConfig;
 use order_service::schema;
 use order_service::storage::FAILURES;
 use runtime::telemetry::Repeats;
-use sqlx::{Connection as _, PgConnection};
+use sqlx::PgConnection;
 use testkit::{CapturedLog, Lifetime, Port, Postgres, State, TestPostgres};
 use testkit::{not_serving, serving, under_load, wait_until};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 use types::{Connection, Effect, FailureKind, Verdict};
-use uuid::Uuid;
 
 use crate::harness::{Harness, Person, WITHIN, database, eur, item, placing};
 use crate::refusal::assert_refused;
+use crate::role::DatabaseRole;
 
 /// An outage of a test, long enough for many calls and for health to notice.
 const NOTICED: Duration = Duration::from_secs(20);
@@ -120,44 +120,29 @@ async fn sell(seller: &Person) -> Result<(), Status> {
 /// A service that logs in as a role of its own, which may do what the service needs and no more.
 struct WithRole {
     harness: Harness,
-    role: String,
+    role: DatabaseRole,
     customer: Person,
     tea: Product,
 }
 
 impl WithRole {
-    const PASSWORD: &str = "the-first-password";
-
     async fn start() -> Self {
         let database = database().await;
-        let role = format!("t_{}", Uuid::new_v4().simple());
-        let mut sql = PgConnection::connect(database.url()).await.unwrap();
-        let grants = format!(
-            "CREATE ROLE {role} LOGIN PASSWORD '{}';
-             GRANT ALL ON ALL TABLES IN SCHEMA public TO {role};
-             GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {role};
-             GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO {role}",
-            Self::PASSWORD
-        );
-        sqlx::raw_sql(sqlx::AssertSqlSafe(grants)).execute(&mut sql).await.unwrap();
-        let (scheme, rest) = database.url().split_once("://").unwrap();
-        let place = rest.rsplit_once('@').unwrap().1;
-        let url = format!("{scheme}://{role}:{}@{place}", Self::PASSWORD);
-        let harness = Harness::start_on(database, &url, &[]).await;
+        let role = DatabaseRole::create(&database).await;
+        let harness = Harness::start_on(database, &role.url, &[]).await;
         let (seller, customer) = (harness.person(Role::Merchant), harness.person(Role::Customer));
         let tea = seller.sell(eur(250), 1000).await;
         customer.buy(&tea, 1).await;
         Self { harness, role, customer, tea }
     }
 
-    async fn run(&self, statement: String) {
-        let statement = statement.replace("ROLE_NAME", &self.role);
-        sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&mut self.harness.sql().await).await.unwrap();
+    async fn run(&self, script: &str) {
+        self.role.run(&self.harness.database, script).await;
     }
 
     async fn end_sessions(&self) {
         let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'ROLE_NAME'";
-        self.run(end.to_owned()).await;
+        self.run(end).await;
     }
 
     /// Calls until health says that it does not serve; each hears UNAVAILABLE, and in the end that nothing was done.
@@ -191,9 +176,7 @@ impl WithRole {
     async fn end(self) {
         let Self { harness, role, .. } = self;
         let (database, _peers) = harness.stop().await;
-        let mut sql = PgConnection::connect(database.url()).await.unwrap();
-        let drop_role = format!("DROP OWNED BY {role}; DROP ROLE {role}");
-        sqlx::raw_sql(sqlx::AssertSqlSafe(drop_role)).execute(&mut sql).await.unwrap();
+        role.drop(&database).await;
     }
 }
 
@@ -203,29 +186,29 @@ impl WithRole {
 async fn a_login_that_is_refused_for_a_while_is_over_by_itself() {
     let log = CapturedLog::start(|format| Repeats::default().format(format));
     let of = WithRole::start().await;
-    of.run("ALTER ROLE ROLE_NAME PASSWORD 'another-password'".to_owned()).await;
+    of.run("ALTER ROLE ROLE_NAME PASSWORD 'another-password'").await;
     of.end_sessions().await;
     of.is_away().await;
-    of.run(format!("ALTER ROLE ROLE_NAME PASSWORD '{}'", WithRole::PASSWORD)).await;
+    of.run(&format!("ALTER ROLE ROLE_NAME PASSWORD '{}'", DatabaseRole::PASSWORD)).await;
     of.is_back().await;
     let told = log.lines_with("password authentication failed");
     let calls = told.iter().filter(|line| line.contains("the call failed")).count();
     assert_eq!(calls, 1, "{told:#?}");
-    assert!(log.lines_with(WithRole::PASSWORD).is_empty());
+    assert!(log.lines_with(DatabaseRole::PASSWORD).is_empty());
 
-    of.run("ALTER ROLE ROLE_NAME CONNECTION LIMIT 0".to_owned()).await;
+    of.run("ALTER ROLE ROLE_NAME CONNECTION LIMIT 0").await;
     of.end_sessions().await;
     of.is_away().await;
-    of.run("ALTER ROLE ROLE_NAME CONNECTION LIMIT -1".to_owned()).await;
+    of.run("ALTER ROLE ROLE_NAME CONNECTION LIMIT -1").await;
     of.is_back().await;
     let told = log.lines_with("too many connections");
     assert_eq!(told.iter().filter(|line| line.contains("the call failed")).count(), 1, "{told:#?}");
 
-    of.run("REVOKE INSERT ON orders FROM ROLE_NAME".to_owned()).await;
+    of.run("REVOKE INSERT ON orders FROM ROLE_NAME").await;
     let status = of.customer.place(placing(vec![item(&of.tea, 1)])).await.unwrap_err();
     assert_refused(&status, Code::Unavailable, "DEPENDENCY_UNAVAILABLE", &[]);
     assert_eq!(effect(&status).as_deref(), Some("none"));
-    of.run("GRANT INSERT ON orders TO ROLE_NAME".to_owned()).await;
+    of.run("GRANT INSERT ON orders TO ROLE_NAME").await;
     of.is_back().await;
     of.end().await;
 }

@@ -17,7 +17,7 @@ statements! {
         "SELECT created_at AS at, type || CASE WHEN position IS NULL THEN ', not stamped yet'
                                                ELSE ' at position ' || position END AS description,
                 NULL::bigint AS minor_units, NULL::text AS currency, NULL::text AS rest, event_id, headers
-         FROM outbox WHERE aggregate_type = 'transfer' AND aggregate_id = $1::text
+         FROM outbox WHERE aggregate_type = 'transfer' AND aggregate_id = $1::uuid::text
          UNION ALL
          SELECT created_at, 'operator ' || principal || ' called ' || method || ': ' || state_before || ' to '
                 || state_after, NULL, NULL, NULL, NULL, jsonb_build_object('traceparent', traceparent)
