@@ -1,6 +1,5 @@
 //! The database that is looked at.
 
-use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use tokio::time::timeout;
 use types::chain;
 
 use crate::config::PostgresConfig;
+use crate::error::Error;
 use crate::storage::{Signals, Store, Use, reach, state_of};
 
 const NAME: &str = "order-service-doctor";
@@ -38,14 +38,13 @@ impl Place {
     /// # Errors
     /// What was found instead.
     pub async fn open(config: PostgresConfig, replicas: usize) -> Result<Self, Seen> {
-        let told = |error: &(dyn Error + 'static)| Seen::failed(chain(error), mend_login(error));
-        let options = reach(&config, NAME).map_err(|error| told(&error))?;
+        let unusable = |error: Error| Seen::failed(chain(&error), WHERE_TO_LOOK);
+        let options = reach(&config, NAME).map_err(unusable)?;
         let sql = match timeout(REACHED_WITHIN, options.connect()).await {
-            Ok(connected) => connected.map_err(|error| told(&error))?,
+            Ok(connected) => connected.map_err(|error| Seen::failed(told(&error), mend_login(&error)))?,
             Err(_) => return Err(Seen::failed("no answer", WHERE_TO_LOOK)),
         };
-        let store =
-            Store::open(&config, Use::Calls, Arc::<Signals>::default()).map_err(|error| told(&error))?;
+        let store = Store::open(&config, Use::Calls, Arc::<Signals>::default()).map_err(unusable)?;
         Ok(Self { config, replicas, options, sql: Mutex::new(sql), store })
     }
 
@@ -84,8 +83,13 @@ impl Place {
     }
 }
 
+/// What the server says, without the driver's words around it.
+pub(super) fn told(error: &sqlx::Error) -> String {
+    error.as_database_error().map_or_else(|| chain(error), |refused| refused.message().to_owned())
+}
+
 /// What helps when a login is refused.
-fn mend_login(error: &(dyn Error + 'static)) -> &'static str {
+fn mend_login(error: &sqlx::Error) -> &'static str {
     match state_of(error).as_deref() {
         Some("28P01" | "28000") => {
             "ALTER ROLE <role> LOGIN PASSWORD '<password>', or a line of pg_hba.conf for this machine"

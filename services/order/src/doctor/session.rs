@@ -6,7 +6,7 @@ use runtime::doctor::Seen;
 use sqlx::postgres::PgConnection;
 use types::chain;
 
-use super::place::Place;
+use super::place::{Place, told};
 use crate::storage::{session_settings, state_of};
 
 const IN_TIME: Duration = Duration::from_secs(1);
@@ -90,17 +90,17 @@ async fn ended(session: &mut PgConnection, script: &str, state: &str) -> Seen {
     let began = Instant::now();
     let outcome = sqlx::raw_sql(sqlx::AssertSqlSafe(script.to_owned())).execute(session).await;
     let took = began.elapsed();
+    let after = format!("after {:.2} s", took.as_secs_f64());
     let told = match &outcome {
         Ok(_) => "it was done".to_owned(),
-        Err(error) => chain(error),
+        Err(error) => told(error),
     };
-    let found = format!("after {:.2} s: {told}", took.as_secs_f64());
     let is_right = outcome.is_err_and(|error| state_of(&error).as_deref() == Some(state));
     if is_right && took < IN_TIME {
-        Seen::ok(found)
+        Seen::ok(after)
     } else {
         Seen::failed(
-            found,
+            format!("{after}: {told}"),
             "look for a pooler or a proxy that takes settings away, or a server that is overloaded",
         )
     }

@@ -20,15 +20,8 @@ pub(crate) fn violated(error: &Error) -> Option<&str> {
 }
 
 /// The SQLSTATE with which the server refused something.
-pub(crate) fn state_of(error: &(dyn std::error::Error + 'static)) -> Option<String> {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if let Some(sqlx::Error::Database(refused)) = error.downcast_ref() {
-            return refused.code().map(Cow::into_owned);
-        }
-        cause = error.source();
-    }
-    None
+pub(crate) fn state_of(error: &sqlx::Error) -> Option<Cow<'_, str>> {
+    error.as_database_error()?.code()
 }
 
 /// What a driver error means.
