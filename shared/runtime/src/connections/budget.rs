@@ -63,5 +63,8 @@ mod tests {
         assert!(budget.check("PostgreSQL", 80, "POSTGRES_CONNECTIONS"));
         assert!(!budget.check("PostgreSQL", 79, "POSTGRES_CONNECTIONS"));
         assert!(!Budget { replicas: usize::MAX, ..budget }.check("PostgreSQL", 80, "POSTGRES_CONNECTIONS"));
+        // Wrapped, this product is zero.
+        let absurd = Budget { replicas: usize::MAX / 2 + 1, each: 2 };
+        assert_eq!(absurd.needed(), usize::MAX);
     }
 }

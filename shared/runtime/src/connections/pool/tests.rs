@@ -168,6 +168,21 @@ async fn who_waits_is_served_in_turn_on_whatever_core_and_not_for_ever() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_waiter_that_is_given_up_takes_nobodys_turn_and_a_closed_connection_leaves_its_place() {
+    let (server, pool) = (Server::default(), pool(1, 1));
+    let held = server.lease(&pool).await.unwrap();
+    let (mut one, mut two) = (Box::pin(server.lease(&pool)), Box::pin(server.lease(&pool)));
+    let mut last = Box::pin(server.lease(&pool));
+    assert!(poll!(&mut one).is_pending() && poll!(&mut two).is_pending() && poll!(&mut last).is_pending());
+    // One is given up while it waits, the other when its turn has come and it has not heard of it.
+    drop(one);
+    held.close();
+    drop(two);
+    let last = last.await.expect("it is the last one's turn");
+    assert_eq!((last.number, server.open(), pool.count()), (1, 1, (1, 0)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_not_used_is_given_back_in_the_stated_time_and_what_is_used_stays() {
     let (server, pool) = (Server::default(), pool(8, 2));
     let stop = CancellationToken::new();
