@@ -1,7 +1,10 @@
 //! Every database comes back from `kill -9` with all that it acknowledged, and nothing outlives its run.
 
+use std::fs::File;
+use std::os::unix::fs::symlink;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
+use std::process::Child;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -174,37 +177,88 @@ async fn what_a_killed_run_left_is_ended_by_the_next() {
     std::fs::remove_dir_all(base).unwrap();
 }
 
-/// Claim: a server whose state folder was removed is found without a pid file and ended; somebody else's program in the
-/// same folder, and the same server in a folder with a longer name, are left alone.
+/// A process that is killed when the test is over, however it ends.
+struct Sleeper(Child);
+
+impl Sleeper {
+    fn start(program: &Path, folder: &Path, holds: Option<&Path>) -> Self {
+        let mut command = testkit::tool(program);
+        command.arg("600").current_dir(folder);
+        if let Some(path) = holds {
+            command.stdin(File::open(path).unwrap());
+        }
+        Self(command.spawn().unwrap())
+    }
+}
+
+impl Drop for Sleeper {
+    fn drop(&mut self) {
+        let _ = self.0.kill().and_then(|()| self.0.wait());
+    }
+}
+
+/// Claim: a server whose state folder was removed is found without a pid file and ended, though the folder is reached by a
+/// link, and though its program has another name by itself and was replaced meanwhile. Somebody else's program in the same
+/// folder, even one that holds the lock file, and the same server in a folder with a longer name, are left alone.
 #[tokio::test]
 async fn a_server_whose_folder_was_removed_is_ended_and_nobody_else_is() {
-    let base = std::env::temp_dir().join(format!("testkit-removed-{}", uuid::Uuid::new_v4()));
+    let real = std::env::temp_dir().join(format!("testkit-removed-{}", uuid::Uuid::new_v4()));
+    let base = real.join("link");
+    let programs = real.join("programs");
+    std::fs::create_dir_all(&programs).unwrap();
+    symlink(&real, &base).unwrap();
     let (state, _) = State::open(&base, "up").await.unwrap();
     // Any program of that name: what it does is of no matter.
-    let program = base.join("redis-server");
-    std::fs::copy("/bin/sleep", &program).unwrap();
+    let (file, server) = (programs.join("redis-check-rdb"), programs.join("redis-server"));
+    std::fs::copy("/bin/sleep", &file).unwrap();
+    symlink(&file, &server).unwrap();
     let (inside, beside) = (state.path("redis-session"), base.join("up-2"));
     for folder in [&inside, &beside] {
         std::fs::create_dir(folder).unwrap();
     }
-    let start = |program: &Path, folder: &Path| {
-        let mut command = testkit::tool(program);
-        command.arg("600").current_dir(folder).spawn().unwrap()
-    };
-    let mut server = start(&program, &inside);
-    let mut others = [start(Path::new("/bin/sleep"), &inside), start(&program, &beside)];
+    let lock = state.path("lock");
+    let sleep = Path::new("/bin/sleep");
+    let mut own = [Sleeper::start(&server, &inside, None), Sleeper::start(&server, state.root(), None)];
+    let mut others = [
+        Sleeper::start(sleep, &inside, None),
+        Sleeper::start(sleep, &inside, Some(&lock)),
+        Sleeper::start(&server, &beside, None),
+    ];
     std::fs::remove_dir_all(state.root()).unwrap();
+    std::fs::remove_dir_all(programs).unwrap();
     drop(state);
 
     assert!(testkit::state::is_used(&base.join("up")));
-    let (_state, ended) = State::open(&base, "up").await.unwrap();
-    let [ended] = ended.as_slice() else { panic!("{ended:?}") };
-    assert!(ended.starts_with(&format!("redis-server (process {}, which works in ", server.id())), "{ended}");
-    assert!(server.wait().unwrap().signal().is_some());
-    for other in &mut others {
-        assert_eq!(other.try_wait().unwrap(), None, "it runs");
-        other.kill().and_then(|()| other.wait()).unwrap();
+    let (state, ended) = State::open(&base, "up").await.unwrap();
+    assert_eq!(ended.len(), 2, "{ended:?}");
+    for Sleeper(server) in &mut own {
+        let name = format!("redis-server (process {}, which works in ", server.id());
+        assert!(ended.iter().any(|ended| ended.starts_with(&name)), "{name} is not in {ended:?}");
+        assert!(server.wait().unwrap().signal().is_some());
     }
+    for Sleeper(other) in &mut others {
+        assert_eq!(other.try_wait().unwrap(), None, "it runs");
+    }
+    state.remove().unwrap();
+    assert!(!testkit::state::is_used(&base.join("up")), "the others are no part of it");
+    std::fs::remove_dir_all(real).unwrap();
+}
+
+/// Claim: servers start in a folder whose name has to be quoted wherever it is written, and keep their data there.
+#[tokio::test]
+async fn servers_work_in_a_folder_whose_name_has_to_be_quoted() {
+    let odd = format!("testkit José's \"\\new\" folder # {}", uuid::Uuid::new_v4());
+    let base = std::env::temp_dir().join(odd);
+    let state = Arc::new(State::for_run(&base).await.unwrap());
+    let databases = Databases::start(Arc::clone(&state), DatabaseOptions::default()).await.unwrap();
+    let session = databases.redis_session.admin();
+    session.run(0, &["SET", "answer", "42"]).await.unwrap();
+    let folder = session.run(0, &["CONFIG", "GET", "dir"]).await.unwrap();
+    let expected = state.path("redis-session").canonicalize().unwrap();
+    assert_eq!(folder, format!("dir\n{}", expected.display()));
+    assert!(expected.join("appendonlydir").is_dir());
+    databases.stop().await.unwrap();
+    drop(databases);
     std::fs::remove_dir_all(base).unwrap();
 }
 
