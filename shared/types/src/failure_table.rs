@@ -1,6 +1,8 @@
 //! What a database driver can say went wrong, and what each of it means for a call: one table for each database. The
 //! table decides at run time, and a test prints it into the service's README, so the two cannot differ.
 
+use std::error::Error;
+
 use crate::failure::{Cause, Effect, Failure};
 
 /// Which failure of a call it comes to.
@@ -95,6 +97,16 @@ impl Verdict {
     }
 }
 
+impl Failure {
+    /// Whether a transaction that failed so, and was not committed, is tried again: after contention, and when `verdict`
+    /// says so of the driver's error that is the cause.
+    #[must_use]
+    pub fn is_tried_again<E: Error + 'static>(&self, verdict: impl FnOnce(&E) -> Verdict) -> bool {
+        let cause = || self.source()?.downcast_ref::<E>();
+        matches!(self, Self::Contention(_)) || cause().is_some_and(|cause| verdict(cause).is_tried_again)
+    }
+}
+
 /// What a database can say, and what it means.
 #[derive(Debug, Clone, Copy)]
 pub struct FailureRow {
@@ -154,6 +166,7 @@ mod tests {
         rows: &[
             row("53", "out of something", Verdict::UNAVAILABLE.without_effect()),
             row("53100", "the disk is full", Verdict::STORAGE_UNAVAILABLE),
+            row("26", "a prepared statement is gone", Verdict::UNAVAILABLE.without_effect().again()),
         ],
         unlisted: Verdict::UNAVAILABLE,
     };
@@ -165,6 +178,21 @@ mod tests {
         let failure = TABLE.verdict(&["99999", "99"]).failure("new");
         assert!(matches!(failure, Failure::Unavailable { effect: Effect::Unknown, .. }), "{failure:?}");
         assert!(TABLE.repeated().is_empty());
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("the server said {0}")]
+    struct Said(&'static str);
+
+    #[test]
+    fn contention_is_tried_again_and_so_is_a_cause_of_which_the_table_says_it() {
+        let verdict = |Said(said): &Said| TABLE.verdict(&[said]);
+        let failure = |said| verdict(&Said(said)).failure(Said(said));
+        assert!(failure("26").is_tried_again(verdict));
+        assert!(!failure("53").is_tried_again(verdict));
+        assert!(!failure("99").is_tried_again(verdict));
+        assert!(Failure::contention("a driver did not say it").is_tried_again(verdict));
+        assert!(!Failure::unavailable("a driver did not say it").is_tried_again(verdict));
     }
 
     #[test]

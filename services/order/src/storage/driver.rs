@@ -4,7 +4,6 @@
 mod failures;
 
 use std::borrow::Cow;
-use std::error::Error as _;
 
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
 use types::{Connection, Effect, Failure, Verdict};
@@ -53,12 +52,7 @@ pub(super) fn connection_after(error: &sqlx::Error) -> Connection {
 
 /// Whether a transaction that failed so, and was not committed, is tried again.
 pub(crate) fn is_tried_again(error: &Error) -> bool {
-    let Error::Failure(failure) = error else { return false };
-    if matches!(failure, Failure::Contention(_)) {
-        return true;
-    }
-    let cause = failure.source().and_then(|cause| cause.downcast_ref::<sqlx::Error>());
-    cause.is_some_and(|cause| verdict(cause).is_tried_again)
+    matches!(error, Error::Failure(failure) if failure.is_tried_again(verdict))
 }
 
 impl From<sqlx::Error> for Error {

@@ -109,12 +109,8 @@ pub(super) fn classify_commit(error: DriverError) -> Failure {
 
 /// Whether a transaction that failed so, and was not committed, is tried again.
 pub(super) fn is_tried_again(error: &Error) -> bool {
-    let Error::Failure(failure) = error else { return false };
-    if matches!(failure, Failure::Contention(_)) {
-        return true;
-    }
-    let cause = failure.source().and_then(|cause| cause.downcast_ref::<Told>());
-    cause.is_some_and(|Told(error)| verdict(error).is_tried_again)
+    let of_cause = |Told(cause): &Told| verdict(cause);
+    matches!(error, Error::Failure(failure) if failure.is_tried_again(of_cause))
 }
 
 fn verdict(error: &DriverError) -> Verdict {
