@@ -44,7 +44,7 @@ async fn session(sql: &mut PgConnection) -> Option<i32> {
 }
 
 /// Claim: whatever PostgreSQL says, a caller hears what the table has for it, and the connection is kept or replaced as it
-/// says.
+/// says. A code that it does not have is no defect of ours, and leaves in doubt what came of the call.
 #[tokio::test]
 async fn each_sqlstate_is_what_the_table_says() {
     let harness = Harness::start_with(&["--postgres-connections=2"]).await;
@@ -64,7 +64,7 @@ async fn each_sqlstate_is_what_the_table_says() {
 
     let rows = FAILURES.rows.iter().filter_map(|row| Some((code_of(row.said)?, row.verdict)));
     let mut tried = 0;
-    for (code, verdict) in rows.chain([("Z9Z9Z".to_owned(), FAILURES.unlisted)]) {
+    for (code, verdict) in rows.chain([("Z9Z9Z".to_owned(), Verdict::UNAVAILABLE)]) {
         sqlx::query("UPDATE said SET code = $1").bind(&code).execute(&mut sql).await.unwrap();
         // Another session may be needed, after the last one.
         customer.product(&tea.id).await;
@@ -239,20 +239,31 @@ async fn a_database_that_is_read_only_for_a_while_takes_writes_again() {
     })
     .await
     .unwrap();
-    assert_eq!(customer.order(&order.id).await.unwrap(), order);
+    // Reads at the same time need several sessions.
+    let reads = futures_util::future::join_all((0..32).map(|_| customer.order(&order.id))).await;
+    assert!(reads.into_iter().all(|read| read.unwrap() == order));
     serving(&harness.url()).await.unwrap();
+    let sessions = "SELECT count(*) FROM pg_stat_activity
+                    WHERE datname = current_database() AND application_name = 'order-service'";
+    let sessions: i64 = sqlx::query_scalar(sessions).fetch_one(&mut sql).await.unwrap();
 
     let is_writable = format!("ALTER DATABASE {name} RESET default_transaction_read_only");
     sqlx::raw_sql(sqlx::AssertSqlSafe(is_writable)).execute(&mut sql).await.unwrap();
-    wait_until(WITHIN, "an order", async || customer.place(placing(vec![item(&tea, 1)])).await.map(drop))
-        .await
-        .unwrap();
-    // Each session that was opened meanwhile: calls at the same time need several.
-    let all = (0..32).map(|_| customer.place(placing(vec![item(&tea, 1)])));
-    let failed = futures_util::future::join_all(all).await.into_iter().filter(Result::is_err).count();
-    let all = (0..32).map(|_| customer.place(placing(vec![item(&tea, 1)])));
-    let failed_again = futures_util::future::join_all(all).await.into_iter().filter(Result::is_err).count();
-    assert!(failed_again == 0 || failed_again < failed, "{failed} and then {failed_again} calls failed");
+    let mut failed = 0;
+    wait_until(WITHIN, "an order", async || {
+        let placed = customer.place(placing(vec![item(&tea, 1)])).await;
+        failed += i64::from(placed.is_err());
+        placed.map(drop)
+    })
+    .await
+    .unwrap();
+    for _ in 0..4 {
+        let all = (0..32).map(|_| customer.place(placing(vec![item(&tea, 1)])));
+        let all = futures_util::future::join_all(all).await;
+        failed += all.iter().map(|placed| i64::from(placed.is_err())).sum::<i64>();
+    }
+    // Each session that was opened meanwhile costs a call at most, and is replaced.
+    assert!(sessions > 1 && failed <= sessions, "{failed} calls failed, and {sessions} sessions were open");
     harness.assert_stock_adds_up(&tea).await;
 }
 

@@ -1,6 +1,8 @@
 //! What Redis refuses or fails at: callers hear what it is, nobody hears of a defect or that a good token is bad, and it is
 //! over by itself.
 
+use std::collections::BTreeSet;
+
 use api::refusal::{EFFECT, Refusal};
 use runtime::telemetry::Repeats;
 use session_service::FAILURES;
@@ -9,7 +11,7 @@ use testkit::{CapturedLog, Lifetime, Port, Redis, RedisAdmin, RedisUse, State, T
 use testkit::{not_serving, serving, state, under_load, wait_until};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
-use types::{Effect, FailureKind};
+use types::{Connection, Effect, FailureKind, Verdict};
 use uuid::Uuid;
 
 use crate::harness::{Harness, LoggedIn, SOON, refusal, refused};
@@ -18,7 +20,16 @@ fn effect(status: &Status) -> Option<String> {
     status.get_details_error_info()?.metadata.remove(EFFECT)
 }
 
-/// Claim: whatever word Redis says, a caller hears what the table has for it.
+/// The service's connections to its Redis. Unlike ours they speak RESP3.
+async fn connections(harness: &Harness) -> BTreeSet<String> {
+    let ours = format!(" db={} ", harness.database);
+    let list = harness.redis(&["CLIENT", "LIST"]).await;
+    let lines = list.lines().filter(|line| line.contains(&ours) && line.contains(" resp=3"));
+    lines.filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
+}
+
+/// Claim: whatever word Redis says, a caller hears what the table has for it, and the connection is kept or replaced as it
+/// says. A word that it does not have is no defect of ours, and leaves in doubt what came of the call.
 #[tokio::test]
 async fn each_error_word_is_what_the_table_says() {
     let redis = TestRedis::sessions().await.unwrap();
@@ -28,8 +39,10 @@ async fn each_error_word_is_what_the_table_says() {
     let harness = Harness::start_on(&format!("{login}@127.0.0.1:{}/{number}", edge.port()), &[]).await;
     let (_, login) = harness.somebody().await;
     let words = FAILURES.rows.iter().filter(|row| !row.said.starts_with("driver"));
-    let rows = words.map(|row| (row.said, row.verdict)).chain([("NEWWORD", FAILURES.unlisted)]);
+    let rows = words.map(|row| (row.said, row.verdict)).chain([("NEWWORD", Verdict::UNAVAILABLE)]);
     for (word, verdict) in rows {
+        let before = connections(&harness).await;
+        assert!(!before.is_empty());
         let bites = edge.answer_instead("access:", &format!("-{word} for a test\r\n"));
         let status = harness.validate(&login.access_token).await.unwrap_err();
         assert_eq!(bites.count(), 1, "{word}");
@@ -41,6 +54,19 @@ async fn each_error_word_is_what_the_table_says() {
         assert!(!status.message().contains("for a test"), "{word}: {status:?}");
         edge.heal();
         harness.validate(&login.access_token).await.unwrap();
+        if verdict.connection == Connection::GoesOn {
+            assert!(connections(&harness).await.is_superset(&before), "{word}: the connection goes on");
+        } else {
+            wait_until(SOON, "another connection", async || {
+                if connections(&harness).await.is_superset(&before) {
+                    Err(format!("{word}: the connection is the same"))
+                } else {
+                    Ok(())
+                }
+            })
+            .await
+            .unwrap();
+        }
     }
     edge.understood().unwrap();
 }

@@ -47,14 +47,15 @@ fn failing(said: &str) -> Option<Document> {
 /// A server says these only with details that a fail point cannot give.
 const WITH_DETAILS: [&str; 2] = ["121", "11000"];
 
-/// Claim: whatever code or label MongoDB gives, a caller hears what the table has for it.
+/// Claim: whatever code or label MongoDB gives, a caller hears what the table has for it. One that it does not have is no
+/// defect of ours, and leaves in doubt what came of the call.
 #[tokio::test]
 async fn each_code_and_label_is_what_the_table_says() {
     let broken = Broken::start().await;
     let ann = broken.harness.customer().await;
     let post = write(&ann, &draft()).await.unwrap().into_inner().post.unwrap();
     let rows = FAILURES.rows.iter().filter_map(|row| Some((row.said, failing(row.said)?, row.verdict)));
-    let unlisted = ("any other", doc! { "errorCode": 6_543_210 }, FAILURES.unlisted);
+    let unlisted = ("any other", doc! { "errorCode": 6_543_210 }, Verdict::UNAVAILABLE);
     for (said, how, mut verdict) in rows.chain([unlisted]) {
         // After some codes the driver takes the server for lost, and looks for it.
         wait_until(NOTICED, "the post", async || read(&ann, &post.id).await).await.unwrap();
