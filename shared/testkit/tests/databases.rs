@@ -181,13 +181,13 @@ async fn what_a_killed_run_left_is_ended_by_the_next() {
 struct Sleeper(Child);
 
 impl Sleeper {
-    fn start(program: &Path, folder: &Path, holds: Option<&Path>) -> Self {
+    fn start(program: &Path, folder: &Path, holds: Option<&Path>) -> Result<Self> {
         let mut command = testkit::tool(program);
         command.arg("600").current_dir(folder);
         if let Some(path) = holds {
-            command.stdin(File::open(path).unwrap());
+            command.stdin(File::open(path)?);
         }
-        Self(command.spawn().unwrap())
+        Ok(Self(command.spawn()?))
     }
 }
 
@@ -218,11 +218,14 @@ async fn a_server_whose_folder_was_removed_is_ended_and_nobody_else_is() {
     }
     let lock = state.path("lock");
     let sleep = Path::new("/bin/sleep");
-    let mut own = [Sleeper::start(&server, &inside, None), Sleeper::start(&server, state.root(), None)];
+    let mut own = [
+        Sleeper::start(&server, &inside, None).unwrap(),
+        Sleeper::start(&server, state.root(), None).unwrap(),
+    ];
     let mut others = [
-        Sleeper::start(sleep, &inside, None),
-        Sleeper::start(sleep, &inside, Some(&lock)),
-        Sleeper::start(&server, &beside, None),
+        Sleeper::start(sleep, &inside, None).unwrap(),
+        Sleeper::start(sleep, &inside, Some(&lock)).unwrap(),
+        Sleeper::start(&server, &beside, None).unwrap(),
     ];
     std::fs::remove_dir_all(state.root()).unwrap();
     std::fs::remove_dir_all(programs).unwrap();
