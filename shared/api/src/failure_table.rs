@@ -1,4 +1,5 @@
-//! A table of what a database can say, as people read it: with the code and the reason that a caller gets.
+//! A table of what a database can say, as people read it: with the code and the reason that a caller gets, and with what
+//! becomes of an event whose effects meet it.
 
 use std::fmt::Write as _;
 
@@ -10,8 +11,8 @@ use crate::refusal::Refusal;
 #[must_use]
 pub fn markdown(table: &FailureTable) -> String {
     let mut text = format!(
-        "| {} | what it is | took effect | code | reason | connection | we try again |\n\
-         | --- | --- | --- | --- | --- | --- | --- |\n",
+        "| {} | what it is | took effect | code | reason | connection | we try again | an event |\n\
+         | --- | --- | --- | --- | --- | --- | --- | --- |\n",
         table.heading
     );
     for row in table.rows {
@@ -34,11 +35,12 @@ fn line(text: &mut String, said: &str, meaning: &str, verdict: Verdict) {
         Connection::AllReplaced => "replaced, idle ones too",
     };
     let again = if verdict.is_tried_again { "yes" } else { "no" };
+    let event = if verdict.parks_events() { "is parked" } else { "waits" };
     let code = format!("{code:?}");
     // Writing to a string does not fail.
     let _ = writeln!(
         text,
-        "| {said} | {meaning} | {effect} | {} | {reason} | {connection} | {again} |",
+        "| {said} | {meaning} | {effect} | {} | {reason} | {connection} | {again} | {event} |",
         wire_name(&code)
     );
 }
@@ -74,9 +76,9 @@ mod tests {
         assert_eq!(
             lines[2..],
             [
-                "| `OOM` | memory is full | no | UNAVAILABLE | STORAGE_UNAVAILABLE | goes on | no |",
+                "| `OOM` | memory is full | no | UNAVAILABLE | STORAGE_UNAVAILABLE | goes on | no | waits |",
                 "| any other | not known here, so neither is what it did | unknown | UNAVAILABLE | \
-                 DEPENDENCY_UNAVAILABLE | replaced | yes |",
+                 DEPENDENCY_UNAVAILABLE | replaced | yes | waits |",
             ]
         );
     }

@@ -86,6 +86,13 @@ impl Verdict {
         Self { is_tried_again: true, ..self }
     }
 
+    /// Whether an event whose effects meet it is parked, because they can never be applied: only a defect, or data that
+    /// nobody could have written, is such. Everything else is waited out, however long it takes.
+    #[must_use]
+    pub const fn parks_events(self) -> bool {
+        matches!(self.kind, FailureKind::Internal)
+    }
+
     /// The failure of a call whose database said this.
     pub fn failure(self, cause: impl Into<Cause>) -> Failure {
         match self.kind {
@@ -148,6 +155,12 @@ impl FailureTable {
         said.iter().find_map(|said| self.row(said)).map_or(self.unlisted, |row| row.verdict)
     }
 
+    /// What parks an event: a closed list, since what is not in the table never does.
+    #[must_use]
+    pub fn parking(&self) -> Vec<&'static str> {
+        self.rows.iter().filter(|row| row.verdict.parks_events()).map(|row| row.said).collect()
+    }
+
     /// What more than one row is about; nothing in a table that is right.
     #[must_use]
     pub fn repeated(&self) -> Vec<&'static str> {
@@ -193,6 +206,21 @@ mod tests {
         assert!(!failure("99").is_tried_again(verdict));
         assert!(Failure::contention("a driver did not say it").is_tried_again(verdict));
         assert!(!Failure::unavailable("a driver did not say it").is_tried_again(verdict));
+    }
+
+    #[test]
+    fn what_parks_an_event_is_what_no_repeat_can_heal() {
+        for verdict in [
+            Verdict::CONTENTION,
+            Verdict::UNAVAILABLE,
+            Verdict::UNAVAILABLE.without_effect().again(),
+            Verdict::STORAGE_UNAVAILABLE,
+            Verdict::INTERNAL,
+            Verdict::INTERNAL.on_new_connections(),
+        ] {
+            assert_eq!(verdict.parks_events(), !verdict.failure("said").is_transient(), "{verdict:?}");
+        }
+        assert_eq!(TABLE.parking(), [""; 0]);
     }
 
     #[test]

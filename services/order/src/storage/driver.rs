@@ -41,6 +41,14 @@ pub(super) fn verdict(error: &sqlx::Error) -> Verdict {
         sqlx::Error::Tls(_) => FAILURES.verdict(&[failures::TLS]),
         sqlx::Error::Protocol(_) => FAILURES.verdict(&[failures::PROTOCOL]),
         sqlx::Error::WorkerCrashed => FAILURES.verdict(&[failures::WORKER_CRASHED]),
+        sqlx::Error::RowNotFound
+        | sqlx::Error::TypeNotFound { .. }
+        | sqlx::Error::ColumnIndexOutOfBounds { .. }
+        | sqlx::Error::ColumnNotFound(_)
+        | sqlx::Error::ColumnDecode { .. }
+        | sqlx::Error::Encode(_)
+        | sqlx::Error::Decode(_)
+        | sqlx::Error::InvalidArgument(_) => FAILURES.verdict(&[failures::ANSWER]),
         _ => FAILURES.verdict(&[failures::OTHER]),
     }
 }

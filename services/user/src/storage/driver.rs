@@ -9,18 +9,30 @@ use std::future::IntoFuture;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use mongodb::error::{Error as DriverError, ErrorKind, TRANSIENT_TRANSACTION_ERROR, WriteFailure};
+use mongodb::error::{
+    Error as DriverError, ErrorKind, TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT,
+    WriteFailure,
+};
 use tokio::time::timeout;
-use types::{Failure, Verdict};
+use types::{Cause, Failure, Verdict};
 
 use crate::error::{Error, Result};
 
 pub use failures::FAILURES;
 
+/// The parameter `transactionLifetimeLimitSeconds` as the server is meant to have it: how long a transaction lives whose
+/// client died.
+pub(super) const TRANSACTION_LIFETIME: Duration = Duration::from_secs(3);
+/// How long its locks can stay: MongoDB looks for such transactions twice in each lifetime, so one may have become too
+/// old right after a look.
+const LOCKS_ARE_FREE: Duration = TRANSACTION_LIFETIME.saturating_add(Duration::from_millis(1_500));
+/// How long whoever waits for what a dead client left in the server goes on waiting: until the locks are free, and a
+/// moment for those that queue behind them.
+pub(super) const LONGER_THAN_LOCKS: Duration = LOCKS_ARE_FREE.saturating_add(Duration::from_millis(1_500));
 /// The longest that one exchange with the server may take. A paused server answers nothing at all, so the
-/// server's own limits are not enough. Longer than a transaction lives whose client died: what waits for its locks,
-/// be it a write or a change of the schema that others queue behind, goes on then.
-pub(crate) const OPERATION_TIME: Duration = Duration::from_secs(4);
+/// server's own limits are not enough. Whoever gave up before the locks are free would leave a write behind that waits for
+/// them inside the server, and is done after all.
+pub(crate) const OPERATION_TIME: Duration = LONGER_THAN_LOCKS;
 /// The longest that the server may work on one read: less than we wait, so that it is the server that ends it.
 pub(crate) const SERVER_TIME: Duration = Duration::from_secs(2);
 
@@ -107,6 +119,28 @@ pub(super) fn classify_commit(error: DriverError) -> Failure {
     }
 }
 
+/// Whether an answer to a commit leaves open whether it was done, so that it is asked for again: the server said nothing;
+/// it does not know the transaction, and it does not say that the same can be done again; or it has committed, and cannot
+/// say whether a majority has it.
+pub(super) fn is_commit_in_doubt(error: &DriverError) -> bool {
+    if error.contains_label(UNKNOWN_TRANSACTION_COMMIT_RESULT) {
+        return true;
+    }
+    let is_open = match &*error.kind {
+        ErrorKind::Io(_) | ErrorKind::ServerSelection { .. } | ErrorKind::ConnectionPoolCleared { .. } => {
+            true
+        }
+        ErrorKind::Write(WriteFailure::WriteConcernError(_)) => true,
+        _ => code(error) == Some(failures::NO_SUCH_TRANSACTION),
+    };
+    is_open && !error.contains_label(TRANSIENT_TRANSACTION_ERROR)
+}
+
+/// What it means that the server refused one write of several with this code.
+pub(super) fn refused(code: i32, cause: impl Into<Cause>) -> Failure {
+    FAILURES.verdict(&[&code.to_string()]).failure(cause)
+}
+
 /// Whether a transaction that failed so, and was not committed, is tried again.
 pub(super) fn is_tried_again(error: &Error) -> bool {
     let of_cause = |Told(cause): &Told| verdict(cause);
@@ -136,6 +170,10 @@ fn kind(error: &DriverError) -> Option<&'static str> {
         ErrorKind::InvalidResponse { .. } => failures::INVALID_RESPONSE,
         ErrorKind::IncompatibleServer { .. } | ErrorKind::SessionsNotSupported => failures::INCOMPATIBLE,
         ErrorKind::Shutdown => failures::SHUTDOWN,
+        ErrorKind::InvalidArgument { .. } => failures::ARGUMENT,
+        ErrorKind::BsonDeserialization(_) | ErrorKind::BsonSerialization(_) | ErrorKind::Bson(_) => {
+            failures::DOCUMENT
+        }
         _ => failures::OTHER,
     })
 }
@@ -213,6 +251,8 @@ mod tests {
             failures::INVALID_RESPONSE,
             failures::INCOMPATIBLE,
             failures::SHUTDOWN,
+            failures::ARGUMENT,
+            failures::DOCUMENT,
             failures::OTHER,
             failures::COMMIT_WITHOUT_TRANSACTION,
         ]

@@ -6,14 +6,14 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
 use types::{Effect, Failure};
 
-use super::driver::is_tried_again;
+use super::driver::{LONGER_THAN_LOCKS, is_tried_again};
 use super::{Store, Tx};
 use crate::error::{Error, Result};
 
 /// No try begins later than this after the first.
 const TRY_WITHIN: Duration = Duration::from_secs(3);
-/// The server ends a transaction after three seconds; no use in going on with it for long.
-const ATTEMPT_TIME: Duration = Duration::from_secs(4);
+/// The server ends a transaction that is so old; no use in going on with it for longer.
+const ATTEMPT_TIME: Duration = LONGER_THAN_LOCKS;
 const FIRST_PAUSE_MS: f64 = 5.0;
 const LONGEST_PAUSE_MS: f64 = 200.0;
 const GROWTH: f64 = 1.5;

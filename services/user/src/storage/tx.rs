@@ -5,21 +5,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bson::{Document, doc};
-use mongodb::error::{TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT};
+use mongodb::error::{Error as DriverError, TRANSIENT_TRANSACTION_ERROR};
 use mongodb::options::{InsertOneModel, ReadConcern, ReplaceOneModel, UpdateOneModel, WriteModel};
 use mongodb::{ClientSession, Collection, Namespace};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::{Instant, sleep};
-use types::Effect;
+use types::{Effect, Failure};
 
-use super::driver::{bounded, bounded_raw, classify_commit, within};
+use super::driver::{
+    LONGER_THAN_LOCKS, bounded, bounded_raw, classify_commit, is_commit_in_doubt, refused, within,
+};
 use super::store::{Store, durable};
 use super::writes::{OnDuplicate, Writes, conflict};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
-/// How long an unknown outcome of a commit is asked after. The server ends a transaction that was not committed
-/// after three seconds, so the answer is there by then, if the server is.
-const COMMIT_WITHIN: Duration = Duration::from_secs(4);
+/// How long an unknown outcome of a commit is asked after. The server ends a transaction that was not committed, so the
+/// answer is there by then, if the server is.
+const COMMIT_WITHIN: Duration = LONGER_THAN_LOCKS;
 /// How long one try waits: whoever does not answer is asked again, over another connection, while there is time.
 const COMMIT_TRY: Duration = Duration::from_millis(1500);
 const COMMIT_PAUSE: Duration = Duration::from_millis(50);
@@ -102,7 +104,9 @@ impl Tx {
             return Ok(());
         }
         let errors = answer.get_array("writeErrors").ok();
-        Err(Error::internal(format!("{hit:?} of {count} updates of {collection} were done: {errors:?}")))
+        let what = format!("{hit:?} of {count} updates of {collection} were done: {errors:?}");
+        let first = errors.and_then(|errors| errors.first()?.as_document()?.get_i32("code").ok());
+        Err(first.map_or_else(|| Failure::internal(&*what), |code| refused(code, &*what)).into())
     }
 
     /// Inserts a document.
@@ -153,19 +157,22 @@ impl Tx {
             return Err(error);
         }
         let give_up = Instant::now() + COMMIT_WITHIN;
+        let mut was_in_doubt = false;
         loop {
             let Err(error) = within(COMMIT_TRY, self.session.commit_transaction()).await else {
                 break;
             };
-            let unknown = error.contains_label(UNKNOWN_TRANSACTION_COMMIT_RESULT)
-                || (is_silence(&error) && !error.contains_label(TRANSIENT_TRANSACTION_ERROR));
-            if !unknown {
-                return Err(classify_commit(error).into());
+            let is_in_doubt = is_commit_in_doubt(&error);
+            if is_in_doubt && Instant::now() < give_up {
+                was_in_doubt = true;
+                sleep(COMMIT_PAUSE).await;
+                continue;
             }
-            if Instant::now() >= give_up {
-                return Err(classify_commit(error).with_effect(Effect::Unknown).into());
-            }
-            sleep(COMMIT_PAUSE).await;
+            // Whatever a later try was refused with, such as a login, says nothing of the one before it: except that the
+            // transaction can be done again, which the server says only of one that it has ended.
+            let is_known = !is_in_doubt && (!was_in_doubt || can_be_done_again(&error));
+            let failure = classify_commit(error);
+            return Err(if is_known { failure } else { left_in_doubt(failure) }.into());
         }
         if self.appended {
             self.store.shared.appended.notify_one();
@@ -179,11 +186,14 @@ impl Tx {
     }
 }
 
-/// The server said nothing about this commit.
-fn is_silence(error: &mongodb::error::Error) -> bool {
-    use mongodb::error::ErrorKind;
-    matches!(
-        *error.kind,
-        ErrorKind::Io(_) | ErrorKind::ServerSelection { .. } | ErrorKind::ConnectionPoolCleared { .. }
-    )
+fn can_be_done_again(error: &DriverError) -> bool {
+    error.contains_label(TRANSIENT_TRANSACTION_ERROR)
+}
+
+/// A failure of a commit that may have been done: nobody does the transaction again.
+fn left_in_doubt(failure: Failure) -> Failure {
+    match failure {
+        Failure::Contention(cause) | Failure::Internal(cause) => Failure::unavailable(cause),
+        other => other.with_effect(Effect::Unknown),
+    }
 }

@@ -23,7 +23,7 @@ pub(crate) async fn commit_steps(mut steps: Participant<Tx>) -> Result<(), Store
 pub(crate) struct Book {
     pub(crate) store: Store,
     pub(crate) database: Database,
-    _mongo: TestMongo,
+    _mongo: Option<TestMongo>,
 }
 
 /// Two numbers of a wallet, and the three that they come from.
@@ -37,12 +37,16 @@ pub(crate) struct Numbers {
 impl Book {
     pub(crate) async fn open() -> Self {
         let mongo = TestMongo::create().await.unwrap();
-        let config = MongoConfig::for_tests(mongo.url());
-        let store = Store::connect(&config, Shared::default()).await.unwrap();
+        let book = Self::open_on(mongo.url(), mongo.name()).await;
+        Self { _mongo: Some(mongo), ..book }
+    }
+
+    /// On a database that the caller keeps.
+    pub(crate) async fn open_on(url: &str, name: &str) -> Self {
+        let store = Store::connect(&MongoConfig::for_tests(url), Shared::default()).await.unwrap();
         store.migrate().await.unwrap();
-        let client = mongodb::Client::with_uri_str(mongo.url()).await.unwrap();
-        let database = client.database(mongo.name());
-        Self { store, database, _mongo: mongo }
+        let database = mongodb::Client::with_uri_str(url).await.unwrap().database(name);
+        Self { store, database, _mongo: None }
     }
 
     pub(crate) async fn begin(&self) -> Tx {

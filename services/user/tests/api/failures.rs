@@ -33,7 +33,7 @@ async fn read(reader: &Person, post_id: &str) -> Result<(), Status> {
 }
 
 /// How the server fails so that a row is about it; `None` for what only the driver says.
-fn failing(said: &str) -> Option<Document> {
+pub(crate) fn failing(said: &str) -> Option<Document> {
     if WITH_DETAILS.contains(&said) {
         return None;
     }
@@ -45,7 +45,7 @@ fn failing(said: &str) -> Option<Document> {
 }
 
 /// A server says these only with details that a fail point cannot give.
-const WITH_DETAILS: [&str; 2] = ["121", "11000"];
+pub(crate) const WITH_DETAILS: [&str; 2] = ["121", "11000"];
 
 /// Claim: whatever code or label MongoDB gives, a caller hears what the table has for it. One that it does not have is no
 /// defect of ours, and leaves in doubt what came of the call.

@@ -1,5 +1,6 @@
 //! A database that fails in the middle. Each test has a server of its own, since it breaks it.
 
+use std::ops::Deref;
 use std::time::{Duration, Instant};
 
 use api::user::v1::{CreatePostRequest, CreatePostResponse, DeactivateUserRequest, TransferPostRequest};
@@ -16,20 +17,23 @@ use crate::wallets::{balance, grant, grant_of, send, send_of};
 
 const WITHIN: Duration = Duration::from_secs(20);
 
-/// A private server and a service on it.
-pub(crate) struct Broken {
-    pub(crate) harness: Harness,
+/// A private server, whose commands can be made to fail.
+pub(crate) struct Private {
     pub(crate) mongo: Mongo,
     state: State,
 }
 
-impl Broken {
+impl Private {
     pub(crate) async fn start() -> Self {
         let state = State::for_run(&testkit::state::base()).await.unwrap();
         let mongo = Mongo::start(&state, Port::Free, Lifetime::WithParent, true).await.unwrap();
+        Self { mongo, state }
+    }
+
+    /// The URL of a database that nobody uses yet, and its name.
+    pub(crate) fn database(&self) -> (String, String) {
         let name = format!("t_{}", Uuid::new_v4().simple());
-        let harness = Harness::start_on(&mongo.url(&name), &name, &[]).await;
-        Self { harness, mongo, state }
+        (self.mongo.url(&name), name)
     }
 
     /// The next `times` of this command of the service fail so.
@@ -47,10 +51,36 @@ impl Broken {
     }
 
     pub(crate) async fn end(self) {
-        drop(self.harness);
         self.mongo.stop().await.unwrap();
         drop(self.mongo);
         self.state.remove().unwrap();
+    }
+}
+
+/// A private server and a service on it.
+pub(crate) struct Broken {
+    pub(crate) harness: Harness,
+    server: Private,
+}
+
+impl Deref for Broken {
+    type Target = Private;
+
+    fn deref(&self) -> &Private {
+        &self.server
+    }
+}
+
+impl Broken {
+    pub(crate) async fn start() -> Self {
+        let server = Private::start().await;
+        let (url, name) = server.database();
+        Self { harness: Harness::start_on(&url, &name, &[]).await, server }
+    }
+
+    pub(crate) async fn end(self) {
+        drop(self.harness);
+        self.server.end().await;
     }
 }
 
@@ -196,11 +226,68 @@ fn exchanges(reads: &[&str], write: &str) -> Vec<String> {
 
 /// A way to the shared server that can be broken, and the URL that leads along it.
 pub(crate) async fn through_a_proxy(mongo: &TestMongo) -> (Proxy, String) {
-    let place = mongo.url().split_once("://").unwrap().1.split('/').next().unwrap();
+    proxy_to(mongo.url()).await
+}
+
+/// A way to a server that can be broken, and the URL that leads along it.
+async fn proxy_to(url: &str) -> (Proxy, String) {
+    let place = url.split_once("://").unwrap().1.split('/').next().unwrap();
     let server = place.rsplit('@').next().unwrap();
     let edge = Proxy::start(server.parse().unwrap(), Protocol::Mongo).await.unwrap();
-    let url = mongo.url().replace(server, &format!("127.0.0.1:{}", edge.port()));
+    let url = url.replace(server, &format!("127.0.0.1:{}", edge.port()));
     (edge, url)
+}
+
+/// Claim: a commit is asked for again when the server does not know the transaction and does not say that it can be done
+/// again, and when it cannot say whether a majority has the commit.
+#[tokio::test]
+async fn a_commit_that_the_server_leaves_open_is_asked_for_again() {
+    let broken = Broken::start().await;
+    let ann = broken.harness.customer().await;
+    let not_by_a_majority = doc! { "code": 64, "errmsg": "waiting for replication timed out" };
+    for (number, (times, how)) in [
+        (1, doc! { "errorCode": 251 }),
+        (2, doc! { "writeConcernError": not_by_a_majority }),
+        (2, doc! { "writeConcernError": { "code": 100, "errmsg": "not enough members" } }),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        broken.fail("commitTransaction", times, how.clone()).await;
+        write(&ann, &draft()).await.unwrap();
+        broken.mend().await;
+        let count = u64::try_from(number).unwrap() + 1;
+        assert_eq!(broken.harness.count("post", doc! {}).await, count, "{how}");
+    }
+    broken.end().await;
+}
+
+/// Claim: what a later try of a commit is refused with says nothing of the first, whose answer was lost: the caller hears
+/// that nobody knows, and the transaction is not done a second time.
+#[tokio::test]
+async fn a_commit_in_doubt_that_is_refused_afterwards_stays_in_doubt() {
+    let server = Private::start().await;
+    let (url, name) = server.database();
+    let (edge, url) = proxy_to(&url).await;
+    let harness = Harness::start_on(&url, &name, &[]).await;
+    let ann = harness.customer().await;
+    for (code, count) in [(13, 1), (112, 2)] {
+        let data =
+            doc! { "failCommands": ["commitTransaction"], "appName": "user-service", "errorCode": code };
+        let after_one = doc! { "configureFailPoint": "failCommand", "mode": { "skip": 1 }, "data": data };
+        let lost = edge.lose(Acknowledgements::of("bulkWrite(user,post,").then(Then::Silence));
+        server.mongo.admin().run("admin", after_one).await.unwrap();
+        let status = write(&ann, &draft()).await.unwrap_err();
+        server.mend().await;
+        edge.heal();
+        assert_eq!(lost.count(), 1, "{status:?}");
+        assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+        let info = status.get_details_error_info().unwrap();
+        assert_eq!(info.metadata.get("effect").map(String::as_str), Some("unknown"), "{code}: {status:?}");
+        assert_eq!(harness.count("post", doc! {}).await, count, "it was done once");
+    }
+    drop(harness);
+    server.end().await;
 }
 
 /// A paused server answers nothing, not even that it is away.

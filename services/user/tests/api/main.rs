@@ -12,6 +12,7 @@ mod failures;
 mod faults;
 mod harness;
 mod order_stream;
+mod parking;
 mod participant;
 mod posts;
 mod streams;

@@ -2,6 +2,9 @@
 //! its class (the first two characters). A session that the server ends (severity FATAL or PANIC) is replaced, with the
 //! idle ones, whatever its row says.
 //!
+//! `INTERNAL` is for what no operator, failover or lack of memory can bring about, because it parks events: the list of it
+//! is closed, and a test has it once more. Whatever is unknown is `UNAVAILABLE`.
+//!
 //! What PostgreSQL reports as an error has not happened: the statement, and the transaction around it, are rolled back.
 //! Nobody knows only where the server itself is in trouble or gone, because its answer to a COMMIT may be what is lost.
 
@@ -22,6 +25,7 @@ pub(super) const IO: &str = "driver: Io";
 pub(super) const TLS: &str = "driver: Tls";
 pub(super) const PROTOCOL: &str = "driver: Protocol";
 pub(super) const WORKER_CRASHED: &str = "driver: WorkerCrashed";
+pub(super) const ANSWER: &str = "driver: Decode";
 pub(super) const OTHER: &str = "driver: any other";
 
 #[rustfmt::skip]
@@ -75,5 +79,6 @@ const ROWS: &[FailureRow] = &[
     row(TLS, "no connection could be made over TLS", REFUSED.on_new_connections()),
     row(PROTOCOL, "the answer is none of PostgreSQL's protocol", UNAVAILABLE.on_new_connections()),
     row(WORKER_CRASHED, "the connection's task has ended", UNAVAILABLE.on_new_connections()),
-    row(OTHER, "the answer is not what the statement was written for, or the configuration is wrong", INTERNAL.on_new_connections()),
+    row(ANSWER, "the answer, or a value, is not what the statement was written for", INTERNAL.on_new_connections()),
+    row(OTHER, "not known here", UNAVAILABLE.on_new_connections()),
 ];

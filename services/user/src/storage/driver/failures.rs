@@ -2,6 +2,9 @@
 //! kind of the driver's error, then the labels. The driver itself replaces connections that failed, and tries a retryable
 //! read or write once more.
 //!
+//! `INTERNAL` is for what no operator, election or lack of memory can bring about, because it parks events: the list of it
+//! is closed, and a test has it once more. Whatever is unknown is `UNAVAILABLE`.
+//!
 //! Whether it took effect is told of a single statement. Inside a transaction nothing has, whatever a statement says: it
 //! is rolled back, and only the commit may have been done without an answer.
 
@@ -44,6 +47,8 @@ pub(super) const TLS_CONFIG: &str = "driver: InvalidTlsConfig";
 pub(super) const INVALID_RESPONSE: &str = "driver: InvalidResponse";
 pub(super) const INCOMPATIBLE: &str = "driver: IncompatibleServer";
 pub(super) const SHUTDOWN: &str = "driver: Shutdown";
+pub(super) const ARGUMENT: &str = "driver: InvalidArgument";
+pub(super) const DOCUMENT: &str = "driver: Bson";
 pub(super) const OTHER: &str = "driver: any other";
 
 /// [`NO_SUCH_TRANSACTION`] in answer to a commit.
@@ -74,7 +79,7 @@ const ROWS: &[FailureRow] = &[
     row("64", "WriteConcernTimeout: written, and not acknowledged by a majority in time", UNAVAILABLE),
     row("66", "ImmutableField: the statement is wrong", INTERNAL),
     row("67", "CannotCreateIndex: a migration is wrong, or wants an index that this server lacks", INTERNAL),
-    row("72", "InvalidOptions: the statement is wrong", INTERNAL),
+    row("72", "InvalidOptions: the server does not take an option, such as after a downgrade", REFUSED),
     row("79", "UnknownReplWriteConcern: written, and nobody can acknowledge it", UNAVAILABLE),
     row("89", "NetworkTimeout", AWAY),
     row("91", "ShutdownInProgress", AWAY),
@@ -97,7 +102,7 @@ const ROWS: &[FailureRow] = &[
     row("257", "TransactionTooLarge: we put too much into one", INTERNAL),
     row("261", "TooManyLogicalSessions", REFUSED),
     row("262", "ExceededTimeLimit", AWAY),
-    row("263", "OperationNotSupportedInTransaction: the statement is wrong", INTERNAL),
+    row("263", "OperationNotSupportedInTransaction: the server does not take the statement there, such as after a downgrade", REFUSED),
     row("264", "TooManyFilesOpen", REFUSED),
     row("279", "ClientDisconnect: the connection was lost meanwhile", AWAY),
     row("290", "TransactionExceededLifetimeLimitSeconds", AWAY),
@@ -121,6 +126,8 @@ const ROWS: &[FailureRow] = &[
     row("13436", "NotPrimaryOrSecondary", AWAY),
     row("14031", "OutOfDiskSpace", STORAGE_UNAVAILABLE),
     row("17280", "KeyTooLong: we checked a value badly", INTERNAL),
+    row("17419", "an update lets a document grow too large", INTERNAL),
+    row("17420", "an upsert lets a document grow too large", INTERNAL),
     row(IO, "the connection broke, or no answer came in time", AWAY.on_new_connections()),
     row(SERVER_SELECTION, "no primary answers; nothing was sent", AWAY.without_effect()),
     row(POOL_CLEARED, "the server was lost while a connection was waited for; nothing was sent", AWAY.without_effect()),
@@ -130,7 +137,9 @@ const ROWS: &[FailureRow] = &[
     row(INVALID_RESPONSE, "the answer is none of MongoDB's protocol", UNAVAILABLE),
     row(INCOMPATIBLE, "the server is too old, or no MongoDB", REFUSED),
     row(SHUTDOWN, "the client is closed: the service is shutting down", REFUSED),
-    row(OTHER, "the statement is wrong, or a document is not what it was written for", INTERNAL),
+    row(ARGUMENT, "the statement is wrong", INTERNAL),
+    row(DOCUMENT, "a document is not what the code was written for", INTERNAL),
+    row(OTHER, "not known here", UNAVAILABLE),
     row(TRANSIENT_TRANSACTION_ERROR, "the transaction can be tried again as a whole", CONTENTION),
     row(NO_WRITES_PERFORMED, "nothing was written", REFUSED),
     row(UNKNOWN_TRANSACTION_COMMIT_RESULT, "whether the commit was done is unknown; we ask again before we say so", UNAVAILABLE),
