@@ -28,6 +28,10 @@ const FILES: &[(&str, &str)] = &[
     ("0004_resyncs.json", include_str!("../../../../migrations/user/0004_resyncs.json")),
     ("0005_acts.json", include_str!("../../../../migrations/user/0005_acts.json")),
     ("0006_holds_and_skips.json", include_str!("../../../../migrations/user/0006_holds_and_skips.json")),
+    (
+        "0007_set_names_and_due_holds.json",
+        include_str!("../../../../migrations/user/0007_set_names_and_due_holds.json"),
+    ),
 ];
 
 /// A migration that was applied.

@@ -11,6 +11,7 @@ mod failure_table;
 mod failures;
 mod faults;
 mod harness;
+mod identity;
 mod order_stream;
 mod parking;
 mod participant;

@@ -4,7 +4,6 @@
 //! restored elsewhere) gets a new epoch, so that no position of the old history is taken for one of the new. It is looked
 //! at when the lease is taken, and again before a step that comes after a new connection.
 
-use std::sync::Once;
 use std::time::Duration;
 
 use bson::{Document, doc};
@@ -14,15 +13,14 @@ use serde::{Deserialize, Serialize};
 use types::EventId;
 use uuid::Uuid;
 
+use super::identity::Identity;
 use crate::error::{Error, Result};
-use crate::storage::driver::{bounded, bounded_raw, classify, code, is_duplicate_key};
+use crate::storage::driver::{bounded, bounded_raw, classify, is_duplicate_key};
 use crate::storage::{SERVER_TIME, Store};
 
 /// The stream of this service. There is one; the outbox would need its name once there are more.
 pub const STREAM: &str = "user";
 pub(super) const LEASES: &str = "outbox_lease";
-/// `Unauthorized` and `CommandNotFound`: what a server says that will not show the replica set's configuration.
-const REFUSES_CONFIG: [i32; 2] = [13, 59];
 pub(in crate::storage) const CONSUMERS: &str = "outbox_consumer";
 
 /// A stream: who stamps it, and how far it is.
@@ -31,8 +29,11 @@ pub(super) struct StreamRow {
     #[serde(rename = "_id")]
     stream: String,
     pub(super) epoch: bson::Uuid,
-    /// The replica set that the epoch belongs to.
-    server: String,
+    /// The replica set that the epoch belongs to: see [`Identity`].
+    pub(super) server: String,
+    /// Its name; missing in a stream that was last taken by a release that did not keep it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) set_name: Option<String>,
     owner: bson::Uuid,
     fence: i64,
     lease_until: bson::DateTime,
@@ -67,7 +68,9 @@ pub(in crate::storage) async fn stream_create(store: &Store, stream: &str) -> Re
     let row = StreamRow {
         stream: stream.to_owned(),
         epoch: Uuid::new_v4().into(),
-        server: server_identity(store).await?,
+        // The validator that a release before the name made takes no other field; the first lease adds it.
+        server: Identity::read(store).await?.server(),
+        set_name: None,
         owner: Uuid::nil().into(),
         fence: 0,
         lease_until: bson::DateTime::from_millis(0),
@@ -90,16 +93,14 @@ pub(super) async fn take(
     duration: Duration,
 ) -> Result<Option<Lease>> {
     let made = store.connections.made();
-    let server = server_identity(store).await?;
+    let here = Identity::read(store).await?;
     let owner = bson::Uuid::from(owner);
     let free = doc! { "$or": [{ "$eq": ["$owner", owner] }, { "$lte": ["$lease_until", "$$NOW"] }] };
-    let kept = |field: &str, otherwise: bson::Bson| -> Document {
-        doc! { "$cond": [{ "$eq": ["$server", &server] }, format!("${field}"), otherwise] }
-    };
     let taken = doc! {
         "fence": { "$cond": [{ "$eq": ["$owner", owner] }, "$fence", { "$add": ["$fence", 1_i64] }] },
-        "epoch": kept("epoch", bson::Uuid::from(Uuid::new_v4()).into()),
-        "server": { "$literal": &server },
+        "epoch": { "$cond": [here.is_of_document(), "$epoch", bson::Uuid::from(Uuid::new_v4())] },
+        "server": here.server_kept(),
+        "set_name": { "$literal": here.set_name() },
         "owner": owner,
         "lease_until": until(duration),
     };
@@ -121,8 +122,8 @@ pub(super) async fn is_on_its_server(store: &Store, stream: &str) -> Result<bool
         return Ok(true);
     }
     let made = store.connections.made();
-    let server = server_identity(store).await?;
-    let is_same = store.stream_row(stream).await?.is_some_and(|row| row.server == server);
+    let here = Identity::read(store).await?;
+    let is_same = store.stream_row(stream).await?.is_some_and(|row| here.is_of(&row));
     if is_same {
         store.connections.check(made);
     }
@@ -156,36 +157,4 @@ pub(super) fn owned(lease: &Lease) -> Document {
 pub(in crate::storage) fn until(duration: Duration) -> Document {
     let amount = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
     doc! { "$dateAdd": { "startDate": "$$NOW", "unit": "millisecond", "amount": amount } }
-}
-
-/// What the server is known by: the replica set's id, which a restored backup elsewhere does not share. Asked anew
-/// each time: the address may lead to another set one day.
-///
-/// Reading it takes the privilege `replSetGetConfig`; without it, the set's name has to do.
-async fn server_identity(store: &Store) -> Result<String> {
-    static TOLD: Once = Once::new();
-    let admin = store.client.database("admin");
-    match bounded_raw(admin.run_command(doc! { "replSetGetConfig": 1 })).await {
-        Ok(answer) => {
-            let id = answer
-                .get_document("config")
-                .and_then(|config| config.get_document("settings"))
-                .and_then(|settings| settings.get_object_id("replicaSetId"));
-            if let Ok(id) = id {
-                return Ok(id.to_hex());
-            }
-        }
-        Err(error) if code(&error).is_some_and(|code| REFUSES_CONFIG.contains(&code)) => {
-            TOLD.call_once(|| {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "the replica set's id cannot be read; its name has to do"
-                );
-            });
-        }
-        Err(error) => return Err(classify(error).into()),
-    }
-    let hello = bounded(admin.run_command(doc! { "hello": 1 })).await?;
-    let name = hello.get_str("setName").map_err(|_| Error::internal("MongoDB is not a replica set"))?;
-    Ok(format!("set:{name}"))
 }

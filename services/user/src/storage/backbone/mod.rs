@@ -2,6 +2,7 @@
 //! database.
 
 mod consumer;
+mod identity;
 pub(super) mod lease;
 mod log;
 pub(super) mod outbox;
