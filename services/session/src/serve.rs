@@ -109,8 +109,7 @@ fn readiness(store: Store) -> Readiness {
 
 /// Waits until Redis answers, and refuses a Redis that would lose sessions or that has another layout.
 async fn fit(store: &Store) -> Result<()> {
-    let ping = async || store.ping().await.map_err(|error| chain(&error));
-    start_up("the session Redis", START_UP_WITHIN, ping).await?;
+    start_up("the session Redis", START_UP_WITHIN, || store.ping()).await?;
     let unfit = store.unfit().await?;
     if !unfit.is_empty() {
         bail!("the session Redis may not keep sessions: {}", unfit.join("; "));

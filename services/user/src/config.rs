@@ -50,7 +50,8 @@ pub struct Config {
 #[derive(Debug, Clone, Args, Serialize)]
 #[command(next_help_heading = "MongoDB")]
 pub struct MongoConfig {
-    /// `mongodb://user:password@host:port/database?options`. It must be a replica set, since transactions need one.
+    /// `mongodb://user:password@host:port,.../database?replicaSet=name&authSource=admin`. It must be a replica set, since
+    /// transactions need one; the user is looked for in `database` unless `authSource` names another.
     #[arg(long = "mongodb-url", env = "MONGODB_URL", value_name = "URL", hide_env_values = true, value_parser = mongodb_url)]
     #[serde(serialize_with = "secret")]
     pub url: SecretString,

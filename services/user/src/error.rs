@@ -65,7 +65,7 @@ impl Error {
     }
 
     /// Whether the same may work in a moment.
-    const fn is_transient(&self) -> bool {
+    pub(crate) const fn is_transient(&self) -> bool {
         matches!(self, Self::Failure(failure) if failure.is_transient())
     }
 }

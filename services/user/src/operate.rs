@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use runtime::retry::{START_UP_WITHIN, start_up};
 use secrecy::{ExposeSecret as _, SecretString};
 use types::{Failure, SystemClock, SystemIds};
 
@@ -21,6 +20,7 @@ use crate::storage::{Applied, Shared, Store};
 /// When the database does not come up, or refuses one.
 pub async fn migrate(config: &MongoConfig) -> anyhow::Result<Vec<Applied>> {
     let store = connect(config).await?;
+    store.require_ours().await.context("--mongodb-url")?;
     Ok(store.migrate().await?)
 }
 
@@ -75,8 +75,7 @@ pub async fn bootstrap_admin(
 }
 
 async fn connect(config: &MongoConfig) -> anyhow::Result<Store> {
-    let store = Store::connect(config, Shared::default()).await.context("--mongodb-url")?;
-    start_up("MongoDB", START_UP_WITHIN, || store.ping()).await?;
-    store.settings_check().await?;
+    let store = Store::open(config, Shared::default()).await.context("--mongodb-url")?;
+    store.lifetime_check().await;
     Ok(store)
 }

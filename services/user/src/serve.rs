@@ -11,7 +11,6 @@ use events::{Resyncs, Stamped};
 use runtime::client::{Identities, Peer};
 use runtime::connections::{Spread, clients};
 use runtime::health::Readiness;
-use runtime::retry::{START_UP_WITHIN, start_up};
 use runtime::server::{Core, Service};
 use runtime::sessions::RemoteVerifier;
 use types::{Clock, IdSource};
@@ -20,7 +19,6 @@ use crate::app::App;
 use crate::audit::Audits;
 use crate::clients::order::OrderClient;
 use crate::config::{CONNECTIONS_OF_CLIENT, Config};
-use crate::error::Result;
 use crate::grpc;
 use crate::passwords::Hasher;
 use crate::storage::{Shared, Store};
@@ -85,7 +83,6 @@ impl UserService {
     /// When the database does not come up, or is not one that can be trusted.
     pub async fn start(self, core: Core) -> anyhow::Result<Service<Verifier>> {
         let store = self.stores.get(&core, async || self.connect().await).await.context("--mongodb-url")?;
-        start_up("MongoDB", START_UP_WITHIN, || store.ping()).await?;
         if core.is_first() {
             if self.hasher.is_weak() {
                 tracing::warn!(
@@ -93,7 +90,8 @@ impl UserService {
                     "password hashes take less work than OWASP advises at the least: 19456 KiB and 2 passes, or as much"
                 );
             }
-            store.settings_check().await?;
+            store.require_ours().await.context("--mongodb-url")?;
+            store.lifetime_check().await;
             store.capacity_check(self.config.server.replicas, self.connections()).await;
         }
         let token = &self.config.service_tokens.service_token;
@@ -140,8 +138,8 @@ impl UserService {
 
 impl UserService {
     /// A client with its share of the connections.
-    async fn connect(&self) -> Result<Store> {
-        Store::connect(&self.config.mongo.of_one_client(self.stores.count()), self.shared.clone()).await
+    async fn connect(&self) -> anyhow::Result<Store> {
+        Store::open(&self.config.mongo.of_one_client(self.stores.count()), self.shared.clone()).await
     }
 
     /// The most connections of this process to one member of the replica set.

@@ -37,6 +37,8 @@ pub(crate) const OPERATION_TIME: Duration = LONGER_THAN_LOCKS;
 pub(crate) const SERVER_TIME: Duration = Duration::from_secs(2);
 
 pub(super) const DUPLICATE_KEY: i32 = 11_000;
+/// `UserNotFound` and `AuthenticationFailed`.
+const LOGIN_REFUSED: [i32; 2] = [11, 18];
 
 /// Runs an exchange with the server.
 ///
@@ -181,6 +183,12 @@ fn kind(error: &DriverError) -> Option<&'static str> {
 /// Whether a unique index refused a write. It ends the transaction that the write was in.
 pub(crate) fn is_duplicate_key(error: &DriverError) -> bool {
     code(error) == Some(DUPLICATE_KEY)
+}
+
+/// Whether the server does not take our login.
+pub(super) fn is_login_refused(error: &DriverError) -> bool {
+    kind(error) == Some(failures::AUTHENTICATION)
+        || code(error).is_some_and(|code| LOGIN_REFUSED.contains(&code))
 }
 
 /// The server's code of an error.

@@ -8,15 +8,19 @@ mod lock;
 
 use std::time::Duration;
 
-use bson::doc;
+use bson::{Document, doc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::driver::{bounded_raw, classify, code};
 use super::{SERVER_TIME, Store, bounded};
 use crate::error::{Error, Result};
 use file::Migration;
 
 const COLLECTION: &str = "migration";
+const UNAUTHORIZED: i32 = 13;
+/// More foreign collections than this are not named.
+const NAMED_MOST: usize = 5;
 /// How long a run waits for another one, which may be building an index.
 const LOCK_WITHIN: Duration = Duration::from_secs(60);
 
@@ -93,6 +97,42 @@ impl Store {
                 )))
             }
         }
+    }
+
+    /// Refuses a database that is somebody else's: it has collections, and none of those that only a run of migrations
+    /// makes.
+    ///
+    /// # Errors
+    /// When it is, with the collections' names, or when they cannot be listed.
+    pub(crate) async fn require_ours(&self) -> anyhow::Result<()> {
+        let mut names = match bounded_raw(self.database.list_collection_names()).await {
+            Ok(names) => names,
+            Err(error) if code(&error) == Some(UNAUTHORIZED) => {
+                anyhow::ensure!(
+                    self.place.has_login(),
+                    "MongoDB wants a login: {}",
+                    self.place.login_advice()
+                );
+                // A role for this database, which an operator has made.
+                return Ok(());
+            }
+            Err(error) => return Err(classify(error).into()),
+        };
+        names.retain(|name| !name.starts_with("system."));
+        let is_applied = doc! { "_id": { "$type": "int" }, "checksum": { "$type": "string" } };
+        let applied = self.collection::<Document>(COLLECTION);
+        let applied = bounded(applied.find_one(is_applied).max_time(SERVER_TIME)).await?;
+        let is_ours = names.iter().any(|name| name == lock::COLLECTION) || applied.is_some();
+        if names.is_empty() || is_ours {
+            return Ok(());
+        }
+        names.sort();
+        names.truncate(NAMED_MOST);
+        anyhow::bail!(
+            "the database `{}` has collections that are not user service's ({}); name another one, which may be empty",
+            self.database.name(),
+            names.join(", ")
+        );
     }
 
     async fn migrate_with(&self, migrations: &[Migration]) -> Result<Vec<Applied>> {

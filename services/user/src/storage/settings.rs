@@ -4,13 +4,10 @@ use bson::{Bson, Document, doc};
 use runtime::connections::Budget;
 use time::OffsetDateTime;
 
-use super::driver::{bounded, bounded_raw};
+use super::driver::{TRANSACTION_LIFETIME, bounded, bounded_raw};
 use super::{Store, to_time};
 use crate::error::{Error, Result};
 
-/// How long an owner of the sequencer's lease that was paused inside a step may hold up its successor, as the
-/// services are meant to run.
-const TRANSACTION_SECONDS: i64 = 3;
 const LIFETIME: &str = "transactionLifetimeLimitSeconds";
 /// What MongoDB 8.0 speaks: the first that takes writes to several collections in one command.
 const WIRE_VERSION: i32 = 25;
@@ -24,15 +21,9 @@ impl Store {
         now.map(|now| to_time(*now)).map_err(|_| Error::internal("MongoDB does not tell its time"))
     }
 
-    /// Checks the server's settings: refuses one that is too old or without transactions, and says how long a
-    /// transaction that its client forgot may stay in the way.
-    ///
-    /// # Errors
-    /// When the server is away, older than MongoDB 8.0, or no member of a replica set.
-    pub async fn settings_check(&self) -> Result<()> {
+    /// Warns when a transaction that its client forgot may stay in the way for long.
+    pub async fn lifetime_check(&self) {
         let admin = self.client.database("admin");
-        let hello = bounded(admin.run_command(doc! { "hello": 1 })).await?;
-        require_usable(&hello)?;
         match bounded_raw(admin.run_command(doc! { "getParameter": 1, LIFETIME: 1 })).await {
             Ok(answer) => {
                 let seconds = answer.get(LIFETIME).and_then(|seconds| match seconds {
@@ -40,18 +31,25 @@ impl Store {
                     Bson::Int64(seconds) => Some(*seconds),
                     _ => None,
                 });
+                let wanted = TRANSACTION_LIFETIME.as_secs();
                 match seconds {
-                    Some(seconds) if seconds <= TRANSACTION_SECONDS => {}
+                    Some(seconds) if u64::try_from(seconds).is_ok_and(|seconds| seconds <= wanted) => {}
                     seconds => tracing::warn!(
                         seconds,
-                        "{LIFETIME} should be {TRANSACTION_SECONDS}: a paused process may hold up its successor that long"
+                        "{LIFETIME} is too long: what a process leaves locked that stops in the middle of a transaction \
+                         holds up the others for up to one and a half times as long; start mongod with --setParameter \
+                         {LIFETIME}={wanted}"
                     ),
                 }
             }
-            // Takes a privilege that the service need not have.
-            Err(error) => tracing::debug!(%error, "{LIFETIME} cannot be read"),
+            Err(error) => tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "{LIFETIME} cannot be read. Unless it was set it is 60, and what a process leaves locked that stops in the \
+                 middle of a transaction holds up the others for up to 90 s: start mongod with --setParameter \
+                 {LIFETIME}={}, and grant the service's role getParameter on the cluster, so that this is looked at",
+                TRANSACTION_LIFETIME.as_secs()
+            ),
         }
-        Ok(())
     }
 
     /// Warns when so many replicas with so many connections each may need more of them than the server allows.
@@ -83,29 +81,25 @@ fn connections_allowed(status: &Document) -> Option<usize> {
 }
 
 /// Refuses a server, by its greeting, on which no transaction of ours could be done.
-fn require_usable(hello: &Document) -> Result<()> {
+pub(super) fn require_usable(hello: &Document) -> Result<(), String> {
     let version = hello.get_i32("maxWireVersion").unwrap_or_default();
     if version < WIRE_VERSION {
-        return Err(Error::internal(format!(
+        return Err(format!(
             "MongoDB must be version 8.0 or later: this one speaks wire version {version}, {WIRE_VERSION} is needed"
-        )));
+        ));
     }
     if hello.get_str("setName").is_err() {
-        return Err(Error::internal(
-            "MongoDB must be a replica set, if only of one member: transactions need it",
-        ));
+        return Err("MongoDB must be a replica set, if only of one member: transactions need it".to_owned());
     }
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::error::Error as _;
-
     use super::*;
 
     fn refusal(hello: &Document) -> Option<String> {
-        require_usable(hello).err().map(|error| error.source().unwrap().to_string())
+        require_usable(hello).err()
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bson::doc;
+use mongodb::error::{Error as DriverError, ErrorKind};
 use mongodb::options::{ClientOptions, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern};
 use mongodb::{Client, Collection, Database};
 use secrecy::ExposeSecret as _;
@@ -11,6 +12,7 @@ use tokio::sync::Notify;
 
 use super::connections::Connections;
 use super::driver::bounded;
+use super::start::Place;
 use crate::config::MongoConfig;
 use crate::error::{Error, Result};
 
@@ -37,17 +39,17 @@ pub struct Store {
     pub(super) database: Database,
     pub(super) shared: Shared,
     pub(super) connections: Connections,
+    pub(super) place: Arc<Place>,
 }
 
 impl Store {
     /// Gets ready to connect; connections come with the first use, so a database that is away is no error yet.
     ///
     /// # Errors
-    /// When the URL is not one of MongoDB, or names no database.
+    /// When the URL is not one of MongoDB, names no database, or has certificates that cannot be used. `Unavailable` when
+    /// the members of `mongodb+srv://` cannot be looked up now.
     pub async fn connect(config: &MongoConfig, shared: Shared) -> Result<Self> {
         let url = config.url.expose_secret();
-        // The driver's error may quote the URL with its password.
-        let unusable = |_| Error::internal("MONGODB_URL is not a MongoDB URL");
         let mut options = ClientOptions::parse(url).await.map_err(unusable)?;
         options.app_name = Some(APPLICATION.to_owned());
         options.server_selection_timeout = Some(SERVER_SELECTION_TIME);
@@ -61,11 +63,12 @@ impl Store {
         let name = options.default_database.clone().ok_or_else(|| {
             Error::internal("MONGODB_URL names no database: mongodb://host:port/<database>")
         })?;
+        let place = Arc::new(Place::of(&options));
         let connections = Connections::default();
         options.cmap_event_handler = Some(connections.handler());
         let client = Client::with_options(options).map_err(unusable)?;
         let database = client.database(&name);
-        Ok(Self { client, database, shared, connections })
+        Ok(Self { client, database, shared, connections, place })
     }
 
     /// Whether the database answers.
@@ -79,6 +82,20 @@ impl Store {
     /// A collection whose documents are read as `T`.
     pub(crate) fn collection<T: Send + Sync>(&self, name: &str) -> Collection<T> {
         self.database.collection(name)
+    }
+}
+
+/// Why the driver takes no URL. Its own error may quote the URL with its password, except where it is about something else.
+fn unusable(error: DriverError) -> Error {
+    match *error.kind {
+        ErrorKind::DnsResolve { .. } => {
+            let what = "the members of mongodb+srv:// in MONGODB_URL cannot be looked up";
+            Error::unavailable(anyhow::Error::new(error).context(what))
+        }
+        ErrorKind::InvalidTlsConfig { .. } => Error::internal(
+            anyhow::Error::new(error).context("the certificates in MONGODB_URL cannot be used"),
+        ),
+        _ => Error::internal("MONGODB_URL is not a MongoDB URL"),
     }
 }
 

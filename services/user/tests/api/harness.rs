@@ -99,30 +99,7 @@ impl Harness {
         let (sessions, orders) = (Sessions::default(), OrderStream::default());
         let peer = Peer::bind(sessions.clone(), orders.clone());
         let peer_url = peer.url();
-        let tokens = format!("session-service={PEER_TOKEN},order-service={ORDER_TOKEN}");
-        let arguments = [
-            "test",
-            "--listen=127.0.0.1:0",
-            "--service-token",
-            TOKEN,
-            "--service-tokens",
-            &tokens,
-            "--mongodb-url",
-            url,
-            "--redis-events-url",
-            NO_REDIS,
-            "--session-url",
-            &peer_url,
-            "--order-url",
-            &peer_url,
-            "--argon2-passes=1",
-        ];
-        let cheap = ["--argon2-memory-kib=64"];
-        let is_cheap = !flags.iter().any(|flag| flag.starts_with("--argon2"));
-        let flags = flags.iter().chain(if is_cheap { &cheap[..] } else { &[] });
-        let mut config = Arguments::parse_from(arguments.iter().chain(flags)).config;
-        config.server =
-            ServerConfig { request_deadline: config.server.request_deadline, ..ServerConfig::for_tests() };
+        let config = config_for(url, &peer_url, flags);
         let server = Server::start(config, clock, peer).await;
         let api = Api::new(&server.url, &peer_url, &peer_url).unwrap();
         let database = mongodb::Client::with_uri_str(url).await.unwrap().database(name);
@@ -202,6 +179,35 @@ impl Harness {
     pub(crate) async fn events(&self, event_type: &str) -> u64 {
         self.count("outbox", doc! { "type": event_type }).await
     }
+}
+
+/// The settings of a service on this database.
+pub(crate) fn config_for(url: &str, peer_url: &str, flags: &[&str]) -> Config {
+    let tokens = format!("session-service={PEER_TOKEN},order-service={ORDER_TOKEN}");
+    let arguments = [
+        "test",
+        "--listen=127.0.0.1:0",
+        "--service-token",
+        TOKEN,
+        "--service-tokens",
+        &tokens,
+        "--mongodb-url",
+        url,
+        "--redis-events-url",
+        NO_REDIS,
+        "--session-url",
+        peer_url,
+        "--order-url",
+        peer_url,
+        "--argon2-passes=1",
+    ];
+    let cheap = ["--argon2-memory-kib=64"];
+    let is_cheap = !flags.iter().any(|flag| flag.starts_with("--argon2"));
+    let flags = flags.iter().chain(if is_cheap { &cheap[..] } else { &[] });
+    let mut config = Arguments::parse_from(arguments.iter().chain(flags)).config;
+    config.server =
+        ServerConfig { request_deadline: config.server.request_deadline, ..ServerConfig::for_tests() };
+    config
 }
 
 pub(crate) fn mongo_config(url: &str) -> MongoConfig {

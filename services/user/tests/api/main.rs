@@ -16,6 +16,7 @@ mod order_stream;
 mod parking;
 mod participant;
 mod posts;
+mod refused_start;
 mod streams;
 mod teeth;
 mod transaction;

@@ -11,7 +11,7 @@ use crate::storage::backbone::lease;
 use crate::storage::driver::{bounded, bounded_raw, classify, is_duplicate_key};
 use crate::storage::{SERVER_TIME, Store};
 
-const COLLECTION: &str = "migration_lock";
+pub(super) const COLLECTION: &str = "migration_lock";
 const ID: &str = "migrations";
 /// An index may take this long to build before another run thinks that this one died.
 const LEASE: Duration = Duration::from_secs(600);
