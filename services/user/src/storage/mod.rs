@@ -15,6 +15,7 @@ mod migrations;
 mod posts;
 mod requests;
 mod settings;
+mod snapshot;
 mod start;
 mod statistics;
 mod store;

@@ -1,6 +1,6 @@
 //! The database as a whole: connecting to it, reading from it, and what is the same in all of its documents.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bson::doc;
@@ -8,8 +8,9 @@ use mongodb::error::{Error as DriverError, ErrorKind};
 use mongodb::options::{ClientOptions, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern};
 use mongodb::{Client, Collection, Database};
 use secrecy::ExposeSecret as _;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OnceCell};
 
+use super::backbone::low_mark::LowMark;
 use super::connections::Connections;
 use super::driver::bounded;
 use super::start::Place;
@@ -29,6 +30,10 @@ const APPLICATION: &str = "user-service";
 pub struct Shared {
     /// Tells the sequencer that there is something to stamp.
     pub(super) appended: Arc<Notify>,
+    /// Where the sequencer's next scan begins.
+    pub(super) low_mark: Arc<Mutex<LowMark>>,
+    /// Whether the server has snapshot sessions, once that is known.
+    pub(super) has_snapshots: Arc<OnceCell<bool>>,
 }
 
 /// The database, for reads and to begin transactions. Cheap to clone. Its client answers on the runtime that made it, so
@@ -77,6 +82,10 @@ impl Store {
     /// When it does not.
     pub async fn ping(&self) -> Result<()> {
         bounded(self.database.run_command(doc! { "ping": 1 })).await.map(drop)
+    }
+
+    pub(super) fn low_mark(&self) -> MutexGuard<'_, LowMark> {
+        self.shared.low_mark.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A collection whose documents are read as `T`.

@@ -32,7 +32,7 @@ const COMMIT_PAUSE: Duration = Duration::from_millis(50);
 pub struct Tx {
     /// Locked for as long as the transaction lives: whoever shares it gets at it when the transaction is gone.
     pub(crate) session: OwnedMutexGuard<ClientSession>,
-    store: Store,
+    pub(super) store: Store,
     /// Whether there is something for the sequencer.
     pub(super) appended: bool,
     /// What is still to be sent.

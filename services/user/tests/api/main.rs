@@ -7,6 +7,7 @@ mod conformance;
 mod documents;
 mod experiments;
 mod expiry;
+mod explain;
 mod failure_table;
 mod failures;
 mod faults;

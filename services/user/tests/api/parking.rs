@@ -189,7 +189,7 @@ async fn parked(broken: &Broken) -> u64 {
 }
 
 /// What is refused for lack of credit, and answered so.
-fn reserve_for(user_id: &str) -> CreditReserveRequested {
+pub(crate) fn reserve_for(user_id: &str) -> CreditReserveRequested {
     CreditReserveRequested {
         transfer_id: Uuid::now_v7().to_string(),
         user_id: user_id.to_owned(),

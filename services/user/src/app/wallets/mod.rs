@@ -56,11 +56,7 @@ impl App {
 
     /// Sums the book in one snapshot.
     pub(crate) async fn get_trial_balance(&self) -> Result<Vec<TrialBalanceLine>> {
-        let sums = self.store.transaction("get_trial_balance", |mut tx| async move {
-            let sums = tx.trial_balance().await?;
-            Ok(tx.commit(sums))
-        });
-        sums.await
+        self.store.snapshot().await?.trial_balance().await
     }
 
     /// Another's wallet looks like that of a user who does not exist, but to admins.

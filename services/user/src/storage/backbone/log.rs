@@ -10,7 +10,7 @@ use types::EventId;
 use uuid::Uuid;
 
 use super::lease::{CONSUMERS, LEASES, STREAM, StreamRow};
-use super::outbox::{EventRow, OUTBOX};
+use super::outbox::{EventRow, OUTBOX, POSITION};
 use crate::error::Result;
 use crate::storage::driver::bounded;
 use crate::storage::{SERVER_TIME, Store};
@@ -49,7 +49,8 @@ impl EventLog for Store {
         }
         let outbox = self.collection::<PlaceRow>(OUTBOX);
         let find = outbox.find_one(doc! { "position": position }).projection(doc! { "position": 1 });
-        let row = bounded(find.max_time(SERVER_TIME)).await?;
+        let find = find.hint(Hint::Name(POSITION.to_owned())).max_time(SERVER_TIME);
+        let row = bounded(find).await?;
         Ok(row.map(|row| row.event_id()))
     }
 
@@ -106,7 +107,7 @@ impl Store {
             .find_one(doc! { "position": { "$exists": true } })
             .sort(doc! { "position": 1 })
             .projection(doc! { "position": 1 })
-            .hint(Hint::Name("position".to_owned()));
+            .hint(Hint::Name(POSITION.to_owned()));
         let oldest = bounded(oldest.max_time(SERVER_TIME)).await?;
         Ok(Some(Head {
             stream: stream.to_owned(),
@@ -133,7 +134,8 @@ impl Store {
             .find(doc! { "position": { "$gt": after, "$lte": last } })
             .sort(doc! { "position": 1 })
             .limit(limit)
-            .hint(Hint::Name("position".to_owned()))
+            .batch_size(u32::try_from(limit).unwrap_or(u32::MAX))
+            .hint(Hint::Name(POSITION.to_owned()))
             .max_time(SERVER_TIME);
         let rows: Vec<EventRow> = bounded(bounded(find).await?.try_collect()).await?;
         let dense = consecutive(after, rows, |row| row.position);

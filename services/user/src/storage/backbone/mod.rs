@@ -5,8 +5,10 @@ mod consumer;
 mod identity;
 pub(super) mod lease;
 mod log;
+pub(super) mod low_mark;
 pub(super) mod outbox;
 mod parked;
+mod pending;
 mod sequencer;
 mod worker_lease;
 

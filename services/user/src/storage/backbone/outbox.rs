@@ -11,6 +11,8 @@ use crate::error::{Error, Result};
 use crate::storage::{Tx, from_time, to_time};
 
 pub(in crate::storage) const OUTBOX: &str = "outbox";
+/// The index of stamped events, by position.
+pub(super) const POSITION: &str = "position";
 
 /// An event as it lies in the outbox, and inside a parked one.
 #[derive(Debug, Clone, Serialize, Deserialize)]

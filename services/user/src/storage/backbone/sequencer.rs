@@ -1,7 +1,7 @@
 //! Stamping: gives committed events their positions. One at a time, by a lease whose document every step writes,
 //! so that of two steps one conflicts.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bson::{Document, doc};
@@ -12,7 +12,7 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::lease::{self, CONSUMERS, LEASES, STREAM, StreamRow, owned, until};
-use super::outbox::{EventRow, OUTBOX};
+use super::outbox::{EventRow, OUTBOX, POSITION};
 use crate::error::{Error, Result};
 use crate::storage::driver::bounded;
 use crate::storage::{SERVER_TIME, Store, Tx};
@@ -20,6 +20,8 @@ use crate::storage::{SERVER_TIME, Store, Tx};
 /// More statements than this are not sent in one command, so that a step stays far from the server's time limit
 /// for a transaction.
 const BATCH_MAX: usize = 1_000;
+/// The index of ids: an index of what is pending holds the row as well, and the server would try several plans.
+const BY_ID: &str = "_id_";
 
 impl OutboxStore for Store {
     async fn lease(
@@ -78,13 +80,7 @@ impl Store {
         if bounded(found).await?.is_none() {
             return Ok(false);
         }
-        let outbox = self.collection::<Document>(OUTBOX);
-        let pending = outbox
-            .find_one(doc! { "pending": true })
-            .projection(doc! { "_id": 1 })
-            .hint(Hint::Name("pending".to_owned()))
-            .max_time(SERVER_TIME);
-        Ok(bounded(pending).await?.is_none())
+        self.nothing_pending(lease).await
     }
 
     /// See [`OutboxStore::silent_consumers`].
@@ -98,10 +94,9 @@ impl Store {
             { "$ne": ["$epoch", row.epoch] },
             { "$lt": ["$acknowledged_at", before(longer_than)] },
         ] };
-        let find = consumers
-            .find(doc! { "_id.stream": stream, "$expr": silent })
-            .sort(doc! { "_id.consumer": 1 })
-            .max_time(SERVER_TIME);
+        let mut filter = consumers_of(stream);
+        filter.insert("$expr", silent);
+        let find = consumers.find(filter).sort(doc! { "_id": 1 }).max_time(SERVER_TIME);
         let rows: Vec<SilentRow> = bounded(bounded(find).await?.try_collect()).await?;
         let silent = |found: SilentRow| Silent {
             consumer: found.id.consumer,
@@ -120,10 +115,15 @@ impl Store {
         }
         // What was published is noted in the lease's document as well, so a conflict need not be a successor's.
         let stamped = self.transaction("stamp", |mut tx| async move {
-            let stamp = tx.stamp(lease, limit, duration).await?;
-            Ok(tx.commit(stamp))
+            let mut found = tx.pending(lease, limit).await?;
+            let stamp = tx.stamp(lease, std::mem::take(&mut found.rows), limit, duration).await?;
+            Ok(tx.commit((stamp, found)))
         });
-        match stamped.await? {
+        let (stamp, found) = stamped.await?;
+        if let Stamp::Stamped(_) = stamp {
+            self.scanned(&found);
+        }
+        match stamp {
             Stamp::Stamped(events) if events.is_empty() => self.renew(lease, duration).await,
             stamp => Ok(stamp),
         }
@@ -167,8 +167,13 @@ struct StampedRow {
 }
 
 impl Tx {
-    async fn stamp(&mut self, lease: &Lease, limit: usize, duration: Duration) -> Result<Stamp> {
-        let rows = self.pending(limit).await?;
+    async fn stamp(
+        &mut self,
+        lease: &Lease,
+        rows: Vec<EventRow>,
+        limit: usize,
+        duration: Duration,
+    ) -> Result<Stamp> {
         if rows.is_empty() {
             return Ok(Stamp::Stamped(Vec::new()));
         }
@@ -191,55 +196,6 @@ impl Tx {
         let events: Result<Vec<Event>> =
             rows.into_iter().map(|row| row.into_event(&lease.stream, epoch)).collect();
         Ok(Stamp::Stamped(events?))
-    }
-
-    /// The oldest unstamped events by id, and what must come before any of them. Ids are made by many clocks, so
-    /// a lower version of an aggregate may have a higher id; only when there are more than `limit` can it be
-    /// outside the batch, below the lowest version in it or between two of them.
-    async fn pending(&mut self, limit: usize) -> Result<Vec<EventRow>> {
-        let mut rows = self.pending_find(doc! { "pending": true }, "pending", Some(limit)).await?;
-        if rows.len() < limit {
-            return Ok(rows);
-        }
-        let mut highest: HashMap<(&str, &str), i64> = HashMap::new();
-        for row in &rows {
-            let version = highest.entry((&row.aggregate.kind, &row.aggregate.id)).or_insert(0);
-            *version = row.aggregate.version.max(*version);
-        }
-        let earlier: Vec<Document> = highest
-            .into_iter()
-            .filter(|(_, version)| *version > 1)
-            .map(|((kind, id), version)| {
-                doc! {
-                    "pending": true,
-                    "aggregate.type": kind,
-                    "aggregate.id": id,
-                    "aggregate.version": { "$lt": version },
-                }
-            })
-            .collect();
-        if !earlier.is_empty() {
-            let known: HashSet<_> = rows.iter().map(|row| row.id).collect();
-            let earlier = self.pending_find(doc! { "$or": earlier }, "pending_aggregate", None).await?;
-            rows.extend(earlier.into_iter().filter(|row| !known.contains(&row.id)));
-        }
-        Ok(rows)
-    }
-
-    async fn pending_find(
-        &mut self,
-        filter: Document,
-        index: &str,
-        limit: Option<usize>,
-    ) -> Result<Vec<EventRow>> {
-        let (outbox, session) = self.on::<EventRow>(OUTBOX);
-        let mut find = outbox.find(filter).hint(Hint::Name(index.to_owned()));
-        if let Some(limit) = limit {
-            find = find.sort(doc! { "pending": 1, "_id": 1 }).limit(i64::try_from(limit).unwrap_or(i64::MAX));
-        }
-        let mut cursor = bounded(find.session(&mut *session)).await?;
-        let rows = cursor.stream(session).try_collect();
-        bounded(rows).await
     }
 
     /// Takes `count` positions, as long as the lease is held; the stream as it was before.
@@ -274,6 +230,7 @@ impl Tx {
                 doc! {
                     "q": { "_id": row.id, "pending": true },
                     "u": [{ "$set": stamped }, { "$unset": "pending" }],
+                    "hint": BY_ID,
                 }
             })
             .collect();
@@ -298,7 +255,8 @@ impl Tx {
         }
         let (outbox, session) = self.on::<EventRow>(OUTBOX);
         let range = doc! { "position": { "$gte": first.position, "$lt": below } };
-        let deleted = bounded(outbox.delete_many(range).session(session)).await?;
+        let delete = outbox.delete_many(range).hint(Hint::Name(POSITION.to_owned()));
+        let deleted = bounded(delete.session(session)).await?;
         fault::point!("pruner.pruning", &lease.stream);
         Ok(deleted.deleted_count)
     }
@@ -315,8 +273,7 @@ impl Tx {
     /// says nothing about this one, so its consumer holds back everything.
     async fn acknowledged_by_all(&mut self, stream: &str, epoch: bson::Uuid) -> Result<Option<Position>> {
         let (consumers, session) = self.on::<ConsumerRow>(CONSUMERS);
-        let mut cursor =
-            bounded(consumers.find(doc! { "_id.stream": stream }).session(&mut *session)).await?;
+        let mut cursor = bounded(consumers.find(consumers_of(stream)).session(&mut *session)).await?;
         let rows: Vec<ConsumerRow> = bounded(cursor.stream(session).try_collect()).await?;
         Ok(rows.iter().map(|row| if row.epoch == epoch { row.acknowledged } else { 0 }).min())
     }
@@ -332,11 +289,22 @@ impl Tx {
                 "is_old": { "$lte": ["$stamped_at", before(retention)] },
             } },
         ];
-        let aggregate =
-            outbox.aggregate(pipeline).hint(Hint::Name("position".to_owned())).with_type::<StampedRow>();
+        let aggregate = outbox
+            .aggregate(pipeline)
+            .hint(Hint::Name(POSITION.to_owned()))
+            .batch_size(u32::try_from(limit).unwrap_or(u32::MAX))
+            .with_type::<StampedRow>();
         let mut cursor = bounded(aggregate.session(&mut *session)).await?;
         bounded(cursor.stream(session).try_collect()).await
     }
+}
+
+/// The consumers of a stream, in the order of their ids: what begins with the stream.
+fn consumers_of(stream: &str) -> Document {
+    doc! { "_id": {
+        "$gte": { "stream": stream },
+        "$lte": { "stream": stream, "consumer": bson::Bson::MaxKey },
+    } }
 }
 
 /// The time that was so long ago, as an expression.

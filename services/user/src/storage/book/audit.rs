@@ -20,6 +20,7 @@ use crate::domain::ledger::WalletEntry;
 use crate::domain::wallet::{Wallet, WalletKey};
 use crate::error::{Error, Result};
 use crate::storage::driver::bounded_raw;
+use crate::storage::snapshot::Snapshot;
 use crate::storage::{SERVER_TIME, Store, Tx, bounded};
 
 pub(super) const CHECKPOINTS: &str = "audit_wallet";
@@ -270,14 +271,16 @@ pub(super) fn sums_of(rows: Vec<SumRow>) -> Result<Sums> {
     sums.collect()
 }
 
-impl Tx {
-    /// The sums, as this transaction sees them.
+impl Snapshot {
+    /// The sums at this moment.
     pub(super) async fn audit_sums_read(&mut self) -> Result<Sums> {
         let (sums, session) = self.on::<SumRow>(SUMS);
         let mut rows = bounded(sums.find(doc! {}).session(&mut *session)).await?;
         sums_of(bounded(rows.stream(session).try_collect()).await?)
     }
+}
 
+impl Tx {
     /// Keeps how far the audit has come with some wallets, and adds what was new to the sums; `false`, and nothing
     /// of it, when another audit has moved one of them since it was read.
     pub(crate) async fn audit_advance(

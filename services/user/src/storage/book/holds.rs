@@ -3,6 +3,7 @@
 use bson::{Document, doc};
 use events::{Direction, Hold, HoldSpec, HoldState, Refusal};
 use futures_util::TryStreamExt as _;
+use mongodb::options::Hint;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use types::{Money, OrderId, TransferId, UserId};
@@ -12,6 +13,8 @@ use crate::error::{Error, Result};
 use crate::storage::{SERVER_TIME, Store, bounded, from_time, to_time};
 
 pub(super) const HOLDS: &str = "hold";
+/// The index of held ones, by when they are due and then by id.
+const DUE: &str = "due";
 
 /// A hold, and when it came to be and changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -174,10 +177,11 @@ impl Store {
         limit: i64,
     ) -> Result<Vec<Hold>> {
         let mut filter = doc! { "state": state_name(HoldState::Held) };
-        filter.insert("spec.expires_at", doc! { "$lt": from_time(before) });
+        let mut due_at = doc! { "$lt": from_time(before) };
         if let Some((id, spec)) = after.and_then(|hold| Some((hold.transfer_id, hold.spec.as_ref()?))) {
             let due = from_time(spec.expires_at);
             let id = bson::Uuid::from(id.uuid());
+            due_at.insert("$gte", due);
             filter.insert(
                 "$or",
                 vec![
@@ -186,9 +190,11 @@ impl Store {
                 ],
             );
         }
+        filter.insert("spec.expires_at", due_at);
         let holds = self.collection::<HoldRow>(HOLDS);
         let order = doc! { "spec.expires_at": 1, "_id": 1 };
-        let find = holds.find(filter).sort(order).limit(limit).max_time(SERVER_TIME);
+        let find = holds.find(filter).sort(order).limit(limit).hint(Hint::Name(DUE.to_owned()));
+        let find = find.max_time(SERVER_TIME);
         let rows: Vec<HoldRow> = bounded(bounded(find).await?.try_collect()).await?;
         rows.into_iter().map(|row| StoredHold::try_from(row).map(|stored| stored.hold)).collect()
     }

@@ -1,4 +1,4 @@
-//! The sums of the whole book at one moment, in one transaction. The auditor has summed up what it found in order, so
+//! The sums of the whole book at one moment, however long they take. The auditor has summed up what it found in order, so
 //! only entries behind its checkpoints are read; the wallets are, all of them, for what they show.
 
 use std::collections::BTreeMap;
@@ -16,10 +16,14 @@ use crate::domain::audit::{StoredSide, Sums, WALLETS as WALLET_ACCOUNT};
 use crate::domain::ledger::{Kind, TrialBalanceLine};
 use crate::domain::wallet::WalletKey;
 use crate::error::Result;
-use crate::storage::{Tx, bounded};
+use crate::storage::bounded;
+use crate::storage::snapshot::Snapshot;
 
 /// Wallets whose new entries are asked for at once, and postings whose sides are.
 const AT_ONCE: usize = 200;
+/// Wallets that are read in one exchange.
+const PAGE: i64 = 10_000;
+const PAGE_BATCH: u32 = 10_000;
 
 #[derive(Debug, Deserialize)]
 struct EndRow {
@@ -42,8 +46,8 @@ struct NewRow {
 /// What the wallets of a currency show: their balances, and what is held of them.
 type Shown = BTreeMap<Currency, (i64, i64)>;
 
-impl Tx {
-    /// Sums the whole book, as this transaction sees it: by currency, then account.
+impl Snapshot {
+    /// Sums the whole book, as it is at this moment: by currency, then account.
     pub(crate) async fn trial_balance(&mut self) -> Result<Vec<TrialBalanceLine>> {
         let audited = self.audit_sums_read().await?;
         let ends = self.ends_read(CHECKPOINTS, doc! { "sequence": 1 }).await?;
@@ -68,10 +72,23 @@ impl Tx {
     }
 
     async fn ends_read(&mut self, collection: &str, fields: Document) -> Result<BTreeMap<WalletKey, EndRow>> {
-        let (rows, session) = self.on::<EndRow>(collection);
-        let mut rows = bounded(rows.find(doc! {}).projection(fields).session(&mut *session)).await?;
-        let rows: Vec<EndRow> = bounded(rows.stream(session).try_collect()).await?;
-        rows.into_iter().map(|row| Ok((row.id.key()?, row))).collect()
+        let mut ends = BTreeMap::new();
+        let mut page = doc! {};
+        loop {
+            let (rows, session) = self.on::<EndRow>(collection);
+            let find = rows.find(page).sort(doc! { "_id": 1 }).projection(fields.clone()).limit(PAGE);
+            let mut rows = bounded(find.batch_size(PAGE_BATCH).session(&mut *session)).await?;
+            let rows: Vec<EndRow> = bounded(rows.stream(session).try_collect()).await?;
+            let is_full = i64::try_from(rows.len()) == Ok(PAGE);
+            let last = rows.last().map(|row| row.id.key()).transpose()?;
+            for row in rows {
+                ends.insert(row.id.key()?, row);
+            }
+            match last.filter(|_| is_full) {
+                Some(last) => page = doc! { "_id": { "$gt": wallet_id(last) } },
+                None => return Ok(ends),
+            }
+        }
     }
 
     /// Adds the postings that these wallets' chains have behind a sequence: each at the one entry that stands
