@@ -53,14 +53,16 @@ impl Place {
             return "the URL names no user; write mongodb://user:password@host:port/database".to_owned();
         };
         let user = username.as_deref().unwrap_or_default();
-        let (place, why) = match (source, &self.options.default_database) {
-            (Some(source), _) => (source.as_str(), "the URL's authSource"),
-            (None, Some(database)) => (database.as_str(), "the URL's database, since it has no authSource"),
-            (None, None) => ("admin", "the default"),
+        let place = source.as_deref().unwrap_or("admin");
+        // The driver fills in the URL's database where there is no authSource.
+        let why = if self.options.default_database.as_deref() == Some(place) {
+            "since the URL has no other authSource"
+        } else {
+            "which is the URL's authSource"
         };
         format!(
-            "user `{user}` is looked for in the database `{place}`, which is {why}; look at the password, and where \
-             the user was made in `admin`, add ?authSource=admin"
+            "user `{user}` is looked for in the database `{place}`, {why}; look at the password, and where the user was \
+             made in `admin`, say ?authSource=admin"
         )
     }
 

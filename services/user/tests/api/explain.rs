@@ -28,12 +28,11 @@ const WITHIN: Duration = Duration::from_secs(30);
 const READ_WHOLE: [&str; 2] = ["migration", "audit_sum"];
 /// What the service must have sent for this test to mean something.
 const SENT: [(&str, &str); 14] = [
-    ("aggregate", "consumer_mark"),
+    ("aggregate", "outbox"),
     ("bulkWrite", "wallet"),
     ("find", "entry"),
     ("find", "hold"),
     ("find", "outbox"),
-    ("find", "outbox_consumer"),
     ("find", "outbox_lease"),
     ("find", "post"),
     ("find", "request"),
@@ -42,6 +41,7 @@ const SENT: [(&str, &str); 14] = [
     ("findAndModify", "outbox_lease"),
     ("update", "order_statistics"),
     ("update", "outbox"),
+    ("update", "outbox_consumer"),
 ];
 
 /// Commands as they were sent.

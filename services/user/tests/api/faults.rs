@@ -272,15 +272,18 @@ async fn a_commit_in_doubt_that_is_refused_afterwards_stays_in_doubt() {
     let harness = Harness::start_on(&url, &name, &[]).await;
     let ann = harness.customer().await;
     for (code, count) in [(13, 1), (112, 2)] {
-        let data =
-            doc! { "failCommands": ["commitTransaction"], "appName": "user-service", "errorCode": code };
-        let after_one = doc! { "configureFailPoint": "failCommand", "mode": { "skip": 1 }, "data": data };
         let lost = edge.lose(Acknowledgements::of("bulkWrite(user,post,").then(Then::Silence));
-        server.mongo.admin().run("admin", after_one).await.unwrap();
-        let status = write(&ann, &draft()).await.unwrap_err();
+        let refuse_the_next = async {
+            wait_until(WITHIN, "the loss", async || if lost.count() == 1 { Ok(()) } else { Err("no loss") })
+                .await
+                .unwrap();
+            server.fail("commitTransaction", 1_000_000, doc! { "errorCode": code }).await;
+        };
+        let request = draft();
+        let (written, ()) = tokio::join!(write(&ann, &request), refuse_the_next);
+        let status = written.unwrap_err();
         server.mend().await;
         edge.heal();
-        assert_eq!(lost.count(), 1, "{status:?}");
         assert_eq!(status.code(), Code::Unavailable, "{status:?}");
         let info = status.get_details_error_info().unwrap();
         assert_eq!(info.metadata.get("effect").map(String::as_str), Some("unknown"), "{code}: {status:?}");

@@ -173,7 +173,7 @@ async fn a_login_that_is_refused_is_told_at_once() {
     let login = format!("ann:{PASSWORD}@");
     let text = refusal(&server.url(&login, "?replicaSet=rs")).await;
     for part in
-        ["refuses the login", "Authentication failed", "`ann`", "database `shop`", "add ?authSource=admin"]
+        ["refuses the login", "Authentication failed", "`ann`", "database `shop`", "say ?authSource=admin"]
     {
         assert!(text.contains(part), "{text}");
     }
@@ -204,7 +204,7 @@ async fn a_real_server_refuses_a_wrong_password_and_a_wrong_auth_source() {
     let place = place.rsplit_once('@').map_or(place, |(_, place)| place);
     let joint = if place.contains('?') { '&' } else { '?' };
     let text = refusal(&format!("mongodb://{user}:{PASSWORD}@{place}")).await;
-    assert!(text.contains("since it has no authSource") && text.contains(mongo.name()), "{text}");
+    assert!(text.contains("since the URL has no other authSource") && text.contains(mongo.name()), "{text}");
     let text = refusal(&format!("mongodb://{user}:wrong@{place}{joint}authSource=admin")).await;
     assert!(text.contains("refuses the login"), "{text}");
     let right = format!("mongodb://{user}:{PASSWORD}@{place}{joint}authSource=admin");
