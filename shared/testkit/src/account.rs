@@ -47,6 +47,13 @@ impl Account {
             .with_context(|| format!("giving {} to {}", path.display(), self.name))
     }
 
+    /// Whether this account may run the program at `path`, which has no symbolic link in it.
+    pub(crate) fn can_run(&self, path: &Path) -> bool {
+        const READ_AND_RUN: u32 = 0o5;
+        let is_open = |mode: u32| mode & READ_AND_RUN == READ_AND_RUN;
+        self.check_reach(path).is_ok() && fs::metadata(path).is_ok_and(|data| is_open(data.mode()))
+    }
+
     /// Fails when this account cannot reach `path`; the error names the folder that it cannot enter.
     pub(crate) fn check_reach(&self, path: &Path) -> Result<()> {
         for folder in path.ancestors().skip(1).filter(|folder| folder.exists()) {

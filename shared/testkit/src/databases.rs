@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 
 use crate::launch::Lifetime;
 use crate::mongo::Mongo;
+use crate::mongo_users::MongoUrls;
 use crate::ports::Port;
 use crate::postgres::Postgres;
 use crate::redis::{Redis, RedisUse};
@@ -60,6 +61,7 @@ pub struct Databases {
     pub redis_session: Redis,
     /// For all services; `None` when the run does without it.
     pub redis_events: Option<Redis>,
+    mongodb: MongoUrls,
     redis_events_url: String,
     state: Arc<State>,
 }
@@ -89,9 +91,12 @@ impl Databases {
             Some(server) => server.url(0),
             None => format!("redis://127.0.0.1:{}/0", options.redis_events.choose()?),
         };
+        let mongo = mongo.context("starting MongoDB")?;
+        let mongodb = mongo.urls(&state, USER_DATABASE).await.context("making MongoDB's users")?;
         Ok(Self {
             postgres: postgres.context("starting PostgreSQL")?,
-            mongo: mongo.context("starting MongoDB")?,
+            mongo,
+            mongodb,
             redis_session: redis_session.context("starting the Redis for sessions")?,
             redis_events,
             redis_events_url,
@@ -115,7 +120,9 @@ impl Databases {
             admin.create_database(ORDER_DATABASE).await?;
         }
         Ok(DatabaseUrls {
-            mongodb: self.mongo.url(USER_DATABASE),
+            mongodb: self.mongodb.runtime.clone(),
+            mongodb_migrate: self.mongodb.migrate.clone(),
+            mongodb_reader: self.mongodb.reader.clone(),
             postgres: self.postgres.url(ORDER_DATABASE),
             redis_session: self.redis_session.url(0),
             redis_cache: self.redis_events_url.clone(),

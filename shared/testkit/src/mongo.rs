@@ -1,33 +1,32 @@
-//! A private MongoDB server: the real one if it is installed, else a stand-in that speaks its protocol.
+//! A private MongoDB server: the real one if it is installed, else a stand-in that speaks its protocol. Whoever uses it
+//! must log in.
 
 mod backup;
+mod command_line;
+mod replica_set;
 
-use std::ffi::OsString;
 use std::fmt;
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use bson::doc;
 use nix::sys::signal::Signal;
-use nix::unistd::Uid;
 
-use crate::account::{Account, private_file, private_folder};
+use crate::account::{Account, private_folder};
 use crate::launch::{Launch, Lifetime};
-use crate::mongo_admin::MongoAdmin;
+use crate::mongo_admin::{MongoAdmin, is_refused_login};
+use crate::mongo_roles::MongoRole;
+use crate::mongo_users::MongoUrls;
 use crate::ports::Port;
 use crate::programs::{self, MongoProgram, SECANTUS_VERSION};
 use crate::server::{Engine, Server};
 use crate::state::State;
+use command_line::{CommandLine, TRANSACTION_SECONDS, Wanted};
 
 pub use backup::Documents;
 
 const NAME: &str = "mongodb";
-const REPLICA_SET: &str = "tristore";
-/// A transaction ends after this time, so that a client that died in the middle of one does not lock documents for
-/// long.
-const TRANSACTION_SECONDS: u32 = 3;
+/// The user who may do everything.
+const USER: &str = "tristore";
 
 /// Which program answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,24 +47,45 @@ impl fmt::Display for MongoKind {
 }
 
 /// A running MongoDB server of our own, a replica set of one.
-pub type Mongo = Server<MongoKind>;
+pub type Mongo = Server<MongoEngine>;
 
-impl Engine for MongoKind {
+/// MongoDB.
+#[derive(Debug)]
+pub struct MongoEngine {
+    kind: MongoKind,
+    password: String,
+}
+
+impl Engine for MongoEngine {
     type Admin = MongoAdmin;
     const NAME: &str = "MongoDB";
     const STOP: Signal = Signal::SIGTERM;
 
+    /// Neither kind of server can use the files of the other.
+    fn data(&self) -> &'static str {
+        match self.kind {
+            MongoKind::Mongod => "data-mongod",
+            MongoKind::Secantus => "data",
+        }
+    }
+
     async fn answers(server: &Mongo) -> Result<()> {
         ensure!(server.process.is_alive(), "it ended: {:?}", server.process.exit_status());
-        let hello = server.admin.run("admin", doc! { "hello": 1 }).await?;
+        let anyone = MongoAdmin::new(&address(server.port))?;
+        let hello = anyone.run("admin", doc! { "hello": 1 }).await?;
         if !hello.get_bool("isWritablePrimary").unwrap_or_default() {
-            let member = doc! { "_id": 0, "host": format!("127.0.0.1:{}", server.port) };
-            let set = doc! { "_id": REPLICA_SET, "members": [member] };
-            // The server refuses this when it was done before. Then only the election is still to come.
-            let _ = server.admin.run("admin", doc! { "replSetInitiate": set }).await;
-            bail!("it is not a primary yet");
+            return replica_set::begin(&anyone, &server.admin, server.port).await;
         }
-        if server.engine == Self::Secantus {
+        match server.admin.run("admin", doc! { "ping": 1 }).await {
+            // As long as a server has no user, it lets somebody on the same machine make the first one.
+            Err(error) if is_refused_login(&error) => {
+                let roles = ["root"];
+                let first = doc! { "createUser": USER, "pwd": &server.engine.password, "roles": roles };
+                anyone.run("admin", first).await.context("making the first user")?;
+            }
+            answer => drop(answer?),
+        }
+        if server.engine.kind == MongoKind::Secantus {
             // The stand-in has no command-line option for this, and forgets it when it stops.
             let limit = doc! { "setParameter": 1, "transactionLifetimeLimitSeconds": TRANSACTION_SECONDS };
             server.admin.run("admin", limit).await.context("limiting the life of transactions")?;
@@ -80,27 +100,39 @@ impl Mongo {
     /// # Errors
     /// When no server is found or it does not start.
     pub async fn start(state: &State, port: Port, lifetime: Lifetime, test_commands: bool) -> Result<Self> {
+        Self::start_program(&programs::mongo_server()?, state, port, lifetime, test_commands).await
+    }
+
+    /// As [`Mongo::start`], with this program.
+    ///
+    /// # Errors
+    /// When it is a mongod that is too old, or it does not start.
+    pub async fn start_program(
+        program: &MongoProgram,
+        state: &State,
+        port: Port,
+        lifetime: Lifetime,
+        test_commands: bool,
+    ) -> Result<Self> {
+        let kind = match program {
+            MongoProgram::Mongod(_) => MongoKind::Mongod,
+            MongoProgram::Secantus(_) => MongoKind::Secantus,
+        };
+        let password = state.secret(NAME)?;
+        let engine = MongoEngine { kind, password };
         let account = Account::for_server(&["mongodb", "redis", "postgres", "nobody"])?;
         let folder = state.path(NAME);
         private_folder(&folder, account.as_ref())?;
-        let data = folder.join("data");
+        let data = folder.join(engine.data());
         private_folder(&data, account.as_ref())?;
         let port = port.choose()?;
-        let (kind, program, args) = match programs::mongo_server()? {
-            MongoProgram::Mongod(path) => (MongoKind::Mongod, path, mongod_args(&data, port, test_commands)),
-            MongoProgram::Secantus(path) => {
-                let program = if Uid::effective().is_root() { reachable(&path, state)? } else { path };
-                // With a file of its own it does not read one from the usual places.
-                let config = folder.join("secantusd.toml");
-                private_file(&config, "", account.as_ref())?;
-                (MongoKind::Secantus, program, secantus_args(&data, &config, port, test_commands))
-            }
-        };
+        let wanted = Wanted { data: &data, port, account: account.as_ref(), test_commands };
+        let CommandLine { program, args, env } = CommandLine::of(program, state, &wanted)?;
         let launch = Launch {
             name: NAME.to_owned(),
             program,
             args,
-            env: Vec::new(),
+            env,
             folder,
             account,
             lifetime,
@@ -108,65 +140,27 @@ impl Mongo {
             log: state.log(NAME),
             pid_file: state.pid_file(NAME),
         };
-        let admin = MongoAdmin::new(&format!("mongodb://127.0.0.1:{port}/?directConnection=true"))?;
-        Self::launch(kind, launch, admin, port).await
+        let user = format!("{USER}:{}@", engine.password);
+        let admin = MongoAdmin::new(&address(port).replacen("://", &format!("://{user}"), 1))?;
+        Self::launch(engine, launch, admin, port).await
     }
 
     /// Which program it is.
     #[must_use]
     pub fn kind(&self) -> MongoKind {
-        self.engine
+        self.engine.kind
     }
 
-    /// The URL of one of its databases.
-    #[must_use]
-    pub fn url(&self, database: &str) -> String {
-        self.admin.url(database)
+    /// The addresses of one of its databases, whose users are made if necessary. Their passwords are secrets of `state`.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn urls(&self, state: &State, database: &str) -> Result<MongoUrls> {
+        let password = |role: MongoRole| state.secret(&format!("{NAME}-{}", role.name(database)));
+        MongoUrls::ensure(&self.admin, database, password).await
     }
 }
 
-fn mongod_args(data: &Path, port: u16, test_commands: bool) -> Vec<OsString> {
-    let mut args: Vec<OsString> = vec!["--dbpath".into(), data.into()];
-    let rest = format!(
-        "--port {port} --bind_ip 127.0.0.1 --nounixsocket --replSet {REPLICA_SET} --oplogSize 256 --wiredTigerCacheSizeGB 0.25"
-    );
-    args.extend(rest.split(' ').map(OsString::from));
-    args.extend([
-        "--setParameter".into(),
-        format!("transactionLifetimeLimitSeconds={TRANSACTION_SECONDS}").into(),
-    ]);
-    if test_commands {
-        args.extend(["--setParameter".into(), "enableTestCommands=1".into()]);
-    }
-    args
-}
-
-fn secantus_args(data: &Path, config: &Path, port: u16, test_commands: bool) -> Vec<OsString> {
-    let mut args: Vec<OsString> =
-        vec!["--config".into(), config.into(), "--storage-path".into(), data.into()];
-    // Without --sync-on-commit a SIGKILL loses acknowledged writes.
-    let rest =
-        format!("--host 127.0.0.1 --port {port} --sync-on-commit --cache-size 256M --log-level WARNING");
-    args.extend(rest.split(' ').map(OsString::from));
-    if test_commands {
-        args.push("--enable-test-commands".into());
-    }
-    args
-}
-
-/// A copy of the program that the server's account can reach, made once, beside the state folders. The cache may be in
-/// root's home folder, which other accounts cannot enter.
-fn reachable(program: &Path, state: &State) -> Result<PathBuf> {
-    let folder = state.root().parent().unwrap_or(state.root()).join("bin");
-    fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
-    fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).context("opening it to the databases")?;
-    let copy = folder.join(format!("secantusd-rs-{SECANTUS_VERSION}"));
-    let size = |path: &Path| fs::metadata(path).map(|data| data.len()).ok();
-    if size(&copy) != size(program) {
-        let draft = folder.join(format!("{}.new", uuid::Uuid::new_v4().simple()));
-        fs::copy(program, &draft).with_context(|| format!("copying {}", program.display()))?;
-        fs::set_permissions(&draft, fs::Permissions::from_mode(0o755)).context("making it a program")?;
-        fs::rename(&draft, &copy).context("naming the copy")?;
-    }
-    Ok(copy)
+fn address(port: u16) -> String {
+    format!("mongodb://127.0.0.1:{port}/?directConnection=true")
 }

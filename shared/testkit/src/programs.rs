@@ -4,8 +4,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
+use crate::command;
 use crate::env;
 use crate::home;
 
@@ -17,6 +18,8 @@ pub const SECANTUS_VERSION: &str = "0.5.3-beta.196";
 pub const POSTGRES_AT_LEAST: u32 = 15;
 /// The oldest Redis that is recent enough.
 pub const REDIS_AT_LEAST: u32 = 7;
+/// The oldest MongoDB that is recent enough.
+pub const MONGODB_AT_LEAST: u32 = 8;
 
 /// The programs that run in a state folder.
 const STARTED: [&str; 9] = [
@@ -140,18 +143,44 @@ pub enum MongoProgram {
     Secantus(PathBuf),
 }
 
-/// The MongoDB server: `MONGOD`, else `mongod` on `PATH`, else the stand-in from the cache.
+/// The MongoDB server: `MONGOD`, whatever its version, else `mongod` on `PATH` if it is recent enough, else the stand-in
+/// from the cache.
 ///
 /// # Errors
 /// When there is none.
 pub fn mongo_server() -> Result<MongoProgram> {
-    if let Some(path) = env::path("MONGOD").or_else(|| on_path("mongod")) {
+    let on_path = || on_path("mongod").filter(|path| mongod_version(path).is_ok());
+    if let Some(path) = env::path("MONGOD").or_else(on_path) {
         return Ok(MongoProgram::Mongod(path));
     }
     let stand_in = secantus_root()?.join("bin/secantusd-rs");
     is_program(&stand_in).then_some(MongoProgram::Secantus(stand_in)).with_context(|| {
         format!("no MongoDB on this machine, nor its stand-in; {HINT} (minutes, once per user)")
     })
+}
+
+/// The version of a mongod, such as `8.0.4`.
+///
+/// # Errors
+/// When the program cannot tell, or is too old.
+pub fn mongod_version(program: &Path) -> Result<String> {
+    let shown = program.display();
+    let output =
+        command::tool(program).arg("--version").output().with_context(|| format!("running {shown}"))?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    let version = version_of_mongod(&said).with_context(|| format!("{shown} --version says: {said:?}"))?;
+    let major: u32 = version.split('.').next().unwrap_or_default().parse()?;
+    ensure!(
+        major >= MONGODB_AT_LEAST,
+        "{shown} is MongoDB {version}, which is too old: {MONGODB_AT_LEAST}.0 or newer is needed"
+    );
+    Ok(version.to_owned())
+}
+
+/// From `db version v8.0.4`, the first line.
+fn version_of_mongod(said: &str) -> Option<&str> {
+    let version = said.lines().next()?.strip_prefix("db version v")?.trim();
+    version.starts_with(|c: char| c.is_ascii_digit()).then_some(version)
 }
 
 fn is_program(path: &Path) -> bool {

@@ -23,6 +23,11 @@ pub trait Engine: Debug + Send + Sync + Sized {
     /// The signal that asks a server to end in order.
     const STOP: Signal;
 
+    /// The folder with its data, in the folder that it works in.
+    fn data(&self) -> &'static str {
+        "data"
+    }
+
     /// Asks a started server whether it can be used; fails as long as it cannot.
     fn answers(server: &Server<Self>) -> impl Future<Output = Result<()>> + Send;
 }
@@ -81,7 +86,7 @@ impl<E: Engine> Server<E> {
 
     /// The folder with its data.
     pub(crate) fn data(&self) -> PathBuf {
-        self.process.launch().folder.join("data")
+        self.process.launch().folder.join(self.engine.data())
     }
 
     async fn ready(&self) -> Result<()> {

@@ -208,9 +208,18 @@ impl Service {
     /// # Errors
     /// When the command fails.
     pub async fn command(&self, args: &[&str], input: &str) -> Result<String> {
+        self.command_with(args, input, &[]).await
+    }
+
+    /// As [`Service::command`], with other values for some variables.
+    ///
+    /// # Errors
+    /// When the command fails.
+    pub async fn command_with(&self, args: &[&str], input: &str, env: &[(&str, &str)]) -> Result<String> {
         let what = format!("`{} {}`", self.name, args.join(" "));
         let mut command = Command::from(server(&self.launch.program));
         command.args(args).envs(self.launch.env.iter().map(|(name, value)| (name, value)));
+        command.envs(env.iter().copied());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().with_context(|| format!("running {what}"))?;
         let mut stdin = child.stdin.take().context("standard input")?;

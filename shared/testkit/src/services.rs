@@ -48,6 +48,10 @@ pub const PROGRAMS: [&str; 4] =
 pub struct DatabaseUrls {
     /// User service's, with the name of the database.
     pub mongodb: String,
+    /// The same database for who applies user service's migrations.
+    pub mongodb_migrate: String,
+    /// The same database for who looks.
+    pub mongodb_reader: String,
     /// Order service's, with the name of the database.
     pub postgres: String,
     /// Session service's.

@@ -29,9 +29,10 @@ impl Services {
     /// When one cannot be migrated or started. Those that were started are ended again.
     pub async fn start(state: &State, urls: &DatabaseUrls, options: &ServiceOptions) -> Result<Self> {
         let mut services = Self::prepare(state, urls, options)?;
+        let as_migrate = [("MONGODB_URL", &*urls.mongodb_migrate)];
         let (session, user, order) = tokio::join!(
             services.session.command(&["migrate"], ""),
-            services.user.command(&["migrate"], ""),
+            services.user.command_with(&["migrate"], "", &as_migrate),
             services.order.command(&["migrate"], ""),
         );
         session.and(user).and(order)?;

@@ -4,6 +4,7 @@ use anyhow::{Context, Result, ensure};
 use uuid::Uuid;
 
 use crate::mongo_admin::MongoAdmin;
+use crate::mongo_users::MongoUrls;
 use crate::pgbouncer::Settings;
 use crate::psql::PostgresAdmin;
 use crate::redis_admin::RedisAdmin;
@@ -91,12 +92,11 @@ impl Drop for TestPostgres {
     }
 }
 
-/// A MongoDB database for one test, dropped with this value.
+/// A MongoDB database for one test, dropped with this value, and its users and roles with it.
 #[derive(Debug)]
 pub struct TestMongo {
     admin: MongoAdmin,
-    name: String,
-    url: String,
+    urls: MongoUrls,
 }
 
 impl TestMongo {
@@ -107,25 +107,44 @@ impl TestMongo {
     pub async fn create() -> Result<Self> {
         let admin = TestServers::get().mongo().await?;
         let name = format!("{PREFIX}{}", Uuid::new_v4().simple());
-        Ok(Self { url: admin.url(&name), name, admin: admin.clone() })
+        let password = |_| Ok(Uuid::new_v4().simple().to_string());
+        Ok(Self { urls: MongoUrls::ensure(admin, &name, password).await?, admin: admin.clone() })
     }
 
-    /// Its URL; the path is its name.
+    /// Its URL for the service, password included; the path is its name.
     #[must_use]
     pub fn url(&self) -> &str {
-        &self.url
+        &self.urls.runtime
+    }
+
+    /// Its URL for who applies migrations, password included.
+    #[must_use]
+    pub fn migrate_url(&self) -> &str {
+        &self.urls.migrate
+    }
+
+    /// Its URL for who may do everything, as tests do that look behind the service, password included.
+    #[must_use]
+    pub fn admin_url(&self) -> &str {
+        &self.urls.admin
+    }
+
+    /// All of its URLs.
+    #[must_use]
+    pub fn urls(&self) -> &MongoUrls {
+        &self.urls
     }
 
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.name
+        &self.urls.database
     }
 }
 
 impl Drop for TestMongo {
     fn drop(&mut self) {
-        let _ = self.admin.drop_database_now(&self.name);
+        let _ = self.admin.drop_database_now(&self.urls.database);
     }
 }
 

@@ -25,7 +25,7 @@ use crate::state::{self, State};
 
 /// Where the shared PostgreSQL is: `postgres://user:password@host:port`.
 pub const POSTGRES_URL: &str = "TRISTORE_TEST_POSTGRES_URL";
-/// Where the shared MongoDB is: `mongodb://host:port/?options`.
+/// Where the shared MongoDB is, as who may make users, roles and databases: `mongodb://user:password@host:port/?options`.
 pub const MONGODB_URL: &str = "TRISTORE_TEST_MONGODB_URL";
 /// Where the shared Redis for sessions is: `redis://:password@host:port`.
 pub const REDIS_SESSION_URL: &str = "TRISTORE_TEST_REDIS_SESSION_URL";

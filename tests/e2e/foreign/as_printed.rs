@@ -18,6 +18,7 @@ use super::books;
 use super::exceptions::{is_known, none_is_stale, proof_of, prove};
 use super::odd_shell;
 use super::printed::{Printed, Session, in_readme, mentioned, sessions};
+use super::roles;
 use super::up::Up;
 
 const WITHIN: Duration = Duration::from_secs(600);
@@ -48,6 +49,7 @@ async fn every_command_in_the_documents_works_as_it_is_printed() -> Result<()> {
 async fn read_everything(up: Arc<Up>) -> Result<()> {
     let variables = paste(&up).await?;
     books::are_told_alike_by_services_and_databases(&up, &variables).await?;
+    roles::are_made_by_their_files(&up).await?;
 
     let sessions = sessions(&state::workspace())?;
     none_is_stale().await?;

@@ -7,7 +7,7 @@ use super::as_printed::{Variables, in_odd_shell, run};
 use super::up::Up;
 
 /// CLAIM: the lines of `up` for psql and mongosh show, as printed, the figures that `tristore books` has from the
-/// services; the login of psql can only read, and its password is on no command line.
+/// services; both logins can only read, and their passwords are on no command line.
 pub(super) async fn are_told_alike_by_services_and_databases(up: &Up, variables: &Variables) -> Result<()> {
     let line = |program: &str| {
         let found = up.lines()?.lines().find(|line| line.contains(program) && !line.starts_with("export "));
@@ -40,8 +40,16 @@ pub(super) async fn are_told_alike_by_services_and_databases(up: &Up, variables:
         assert_eq!(database, entries, "`{line}` tells another story than {service}");
     }
 
-    let password = std::fs::read_to_string(state::secret_path(&up.folder.join("up"), "postgres-reader"))?;
-    assert!(!psql.contains(&password), "a password on a command line: {psql}");
+    for (name, line) in [("postgres-reader", psql), ("mongodb-user_service_reader", mongosh)] {
+        let password = std::fs::read_to_string(state::secret_path(&up.folder.join("up"), name))?;
+        assert!(!line.contains(&password), "a password on a command line: {line}");
+    }
+    let (login, _) = mongosh.rsplit_once(" --eval ").context("mongosh's line has a statement")?;
+    for statement in ["db.wallet.deleteMany({})", "db.credential.findOne()"] {
+        let output = run(&format!("{login} --eval '{statement}'"), variables).await?;
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && error.contains("not authorized"), "{statement}: {error}");
+    }
     let (login, _) = psql.split_once(" -c ").context("psql's line has a statement")?;
     for (statement, refusal) in [
         ("DELETE FROM products", "read-only transaction"),

@@ -10,4 +10,5 @@ mod exceptions;
 mod odd_shell;
 mod printed;
 mod python;
+mod roles;
 mod up;

@@ -1,12 +1,12 @@
 //! Both books straight from the databases: a command line for psql and one for mongosh, which work in a shell as they
 //! are printed, and a reader for their tables.
 //!
-//! psql logs in as a role that can only read. Its password is in a file, since everybody on the machine can read
-//! command lines.
+//! Both log in as somebody who can only read. The passwords are in files, since everybody on the machine can read command
+//! lines.
 
 use anyhow::Result;
 use api::conservation::{Book, Books, Line};
-use testkit::{Mongo, Postgres, Stack, State, quote};
+use testkit::{Databases, Postgres, Stack, State, quote};
 use types::{Currency, Decimal};
 
 const READER: &str = "reader";
@@ -27,7 +27,7 @@ impl BookLines {
     pub(crate) async fn of(stack: &Stack) -> Result<Self> {
         let databases = &stack.databases;
         let order = psql(&databases.postgres, databases.state()).await?;
-        Ok(Self { order, user: mongosh(&databases.mongo, databases.state())? })
+        Ok(Self { order, user: mongosh(databases).await? })
     }
 }
 
@@ -57,7 +57,7 @@ async fn psql(server: &Postgres, state: &State) -> Result<String> {
     ))
 }
 
-fn mongosh(server: &Mongo, state: &State) -> Result<String> {
+async fn mongosh(databases: &Databases) -> Result<String> {
     let side =
         |side: &str| format!(r#"{{$sum: {{$cond: [{{$eq: ["$_id.side", "{side}"]}}, "$amount", 0]}}}}"#);
     let entries = format!(
@@ -72,9 +72,15 @@ fn mongosh(server: &Mongo, state: &State) -> Result<String> {
         r#"const shown = (currency, sum) => {{ const n = "{none}".includes(currency) ? 0 : "{three}".includes(currency) ? 3 : 2, text = String(sum).padStart(n + 1, "0"); return n ? text.slice(0, -n) + "." + text.slice(-n) : text }}"#
     );
     // It waits for ever when it cannot write its log into the home folder.
-    let home = quote::shell(&state.folder("home")?.to_string_lossy());
-    let url = server.url("user_service");
-    Ok(format!("{ALONE} HOME={home} mongosh --norc --quiet '{url}' --eval '{shown}; {entries}; {balances}'"))
+    let home = quote::shell(&databases.state().folder("home")?.to_string_lossy());
+    let url = databases.urls_for_services().await?.mongodb_reader;
+    let file = databases.state().keep_secret("mongodb-reader-url", &url)?;
+    let file = quote::shell(&file.to_string_lossy());
+    let log_in = r#"db = connect(fs.readFileSync(process.env.URL_FILE, "utf8"))"#;
+    Ok(format!(
+        "{ALONE} HOME={home} URL_FILE={file} mongosh --norc --quiet --nodb --eval '{log_in}' --eval '{shown}; {entries}; \
+         {balances}'"
+    ))
 }
 
 /// The codes of the currencies whose minor unit has this many digits. Nearly all others have two.

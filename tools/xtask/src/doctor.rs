@@ -124,9 +124,15 @@ fn redis() -> Result<String> {
 
 fn mongo() -> Result<String> {
     match programs::mongo_server()? {
-        MongoProgram::Mongod(path) => version(&path, "--version"),
+        MongoProgram::Mongod(path) => {
+            programs::mongod_version(&path)?;
+            version(&path, "--version")
+        }
         MongoProgram::Secantus(path) => {
-            Ok(format!("{} (a stand-in: no text indexes)", version(&path, "--version")?))
+            let passed_over =
+                programs::on_path("mongod").and_then(|path| programs::mongod_version(&path).err());
+            let why = passed_over.map_or_else(String::new, |error| format!("; {error:#}"));
+            Ok(format!("{} (a stand-in: no text indexes{why})", version(&path, "--version")?))
         }
     }
 }

@@ -83,6 +83,8 @@ pub(crate) async fn keep(local: &Local) -> Result<()> {
         ("ORDER_URL", services.order.url()),
         ("SESSION_URL", services.session.url()),
         ("MONGODB_URL", urls.mongodb),
+        ("MONGODB_MIGRATE_URL", urls.mongodb_migrate),
+        ("MONGODB_READER_URL", urls.mongodb_reader),
         ("POSTGRES_URL", urls.postgres),
         ("REDIS_SESSION_URL", urls.redis_session),
         ("REDIS_CACHE_URL", urls.redis_cache),

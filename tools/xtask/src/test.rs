@@ -87,7 +87,7 @@ async fn cargo_test(databases: &Databases, args: &[String], skips: &Path) -> Res
     command.env(skipped::NOTED_IN, skips);
     for (variable, url) in [
         (POSTGRES_URL, databases.postgres.url("postgres")),
-        (MONGODB_URL, databases.mongo.url("")),
+        (MONGODB_URL, databases.mongo.admin().url("")),
         (REDIS_SESSION_URL, databases.redis_session.url(0)),
         (REDIS_EVENTS_URL, databases.redis_events_url().to_owned()),
     ] {

@@ -114,9 +114,9 @@ mod tests {
     #[tokio::test]
     async fn whoever_lost_the_consumer_is_told_at_once() {
         let mongo = TestMongo::create().await.unwrap();
-        let config = MongoConfig::for_tests(mongo.url());
-        let store = Store::connect(&config, Shared::default()).await.unwrap();
-        store.migrate().await.unwrap();
+        let connect = async |url| Store::connect(&MongoConfig::for_tests(url), Shared::default()).await;
+        connect(mongo.migrate_url()).await.unwrap().migrate().await.unwrap();
+        let store = connect(mongo.url()).await.unwrap();
         let begun = Instant::now();
         let outcome = replace(&store, "another's", &[]).await;
         assert!(matches!(outcome, Err(Error::Failure(types::Failure::Unavailable { .. }))), "{outcome:?}");

@@ -39,6 +39,7 @@ pub(crate) const SERVER_TIME: Duration = Duration::from_secs(2);
 pub(super) const DUPLICATE_KEY: i32 = 11_000;
 /// `UserNotFound` and `AuthenticationFailed`.
 const LOGIN_REFUSED: [i32; 2] = [11, 18];
+const UNAUTHORIZED: i32 = 13;
 
 /// Runs an exchange with the server.
 ///
@@ -147,6 +148,13 @@ pub(super) fn refused(code: i32, cause: impl Into<Cause>) -> Failure {
 pub(super) fn is_tried_again(error: &Error) -> bool {
     let of_cause = |Told(cause): &Told| verdict(cause);
     matches!(error, Error::Failure(failure) if failure.is_tried_again(of_cause))
+}
+
+/// Whether the server did not do it because its user may not.
+pub(super) fn is_not_allowed(error: &Error) -> bool {
+    let Error::Failure(failure) = error else { return false };
+    let cause = failure.source().and_then(|cause| cause.downcast_ref::<Told>());
+    cause.is_some_and(|Told(error)| code(error) == Some(UNAUTHORIZED))
 }
 
 fn verdict(error: &DriverError) -> Verdict {

@@ -12,7 +12,7 @@ use bson::{Document, doc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::driver::{bounded_raw, classify, code};
+use super::driver::{bounded_raw, classify, code, is_not_allowed};
 use super::{SERVER_TIME, Store, bounded};
 use crate::error::{Error, Result};
 use file::Migration;
@@ -61,13 +61,22 @@ pub enum Schema {
     Behind(Vec<String>),
 }
 
+/// The privileges of a service are not enough.
+#[derive(Debug, thiserror::Error)]
+#[error("this user may not apply migrations; migrations/user/roles/migrate.js is for one who may")]
+struct MayNotMigrate(#[source] Error);
+
 impl Store {
     /// Applies what is missing, and tells what that was.
     ///
     /// # Errors
-    /// When the database is away, an applied file has changed since, or the server refuses one.
+    /// When the database is away, an applied file has changed since, the user may not, or the server refuses one.
     pub async fn migrate(&self) -> Result<Vec<Applied>> {
-        self.migrate_with(&embedded()?).await
+        let outcome = self.migrate_with(&embedded()?).await;
+        outcome.map_err(|error| match is_not_allowed(&error) {
+            true => Error::unavailable(MayNotMigrate(error)),
+            false => error,
+        })
     }
 
     /// Whether the schema is what this program needs.
@@ -210,7 +219,7 @@ mod tests {
     }"#;
 
     async fn store(mongo: &TestMongo) -> Store {
-        let config = MongoConfig::for_tests(mongo.url());
+        let config = MongoConfig::for_tests(mongo.migrate_url());
         Store::connect(&config, Shared::default()).await.unwrap()
     }
 

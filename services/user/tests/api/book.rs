@@ -5,13 +5,14 @@ use events::participant::{self, Applied};
 use events::{Direction, HoldSpec, NewEvent, ParticipantTx as _, Step, StoreError};
 use futures_util::TryStreamExt as _;
 use mongodb::Database;
-use testkit::TestMongo;
+use testkit::{MongoUrls, TestMongo};
 use time::OffsetDateTime;
 use time::macros::datetime;
 use types::{Clock as _, Currency, Money, OrderId, SystemClock, TransferId, UserId};
-use user_service::config::MongoConfig;
-use user_service::storage::{Participant, Shared, Store, Tx};
+use user_service::storage::{Participant, Store, Tx};
 use uuid::Uuid;
+
+use crate::harness::{database, migrated};
 
 /// Commits what steps came to.
 pub(crate) async fn commit_steps(mut steps: Participant<Tx>) -> Result<(), StoreError> {
@@ -37,15 +38,13 @@ pub(crate) struct Numbers {
 impl Book {
     pub(crate) async fn open() -> Self {
         let mongo = TestMongo::create().await.unwrap();
-        let book = Self::open_on(mongo.url(), mongo.name()).await;
+        let book = Self::open_on(mongo.urls()).await;
         Self { _mongo: Some(mongo), ..book }
     }
 
     /// On a database that the caller keeps.
-    pub(crate) async fn open_on(url: &str, name: &str) -> Self {
-        let store = Store::connect(&MongoConfig::for_tests(url), Shared::default()).await.unwrap();
-        store.migrate().await.unwrap();
-        let database = mongodb::Client::with_uri_str(url).await.unwrap().database(name);
+    pub(crate) async fn open_on(urls: &MongoUrls) -> Self {
+        let (store, database) = (migrated(urls).await, database(urls).await);
         Self { store, database, _mongo: None }
     }
 

@@ -16,6 +16,7 @@ use user_service::storage::{STREAM, Shared, Store, Tx};
 use uuid::Uuid;
 
 use crate::book::append;
+use crate::harness::database;
 
 pub(crate) struct Mongo {
     store: Store,
@@ -26,10 +27,11 @@ pub(crate) struct Mongo {
 impl Mongo {
     pub(crate) async fn start() -> Self {
         let mongo = TestMongo::create().await.unwrap();
-        let config = MongoConfig::for_tests(mongo.url());
+        // The suites have a collection of their own, in which a service may not write.
+        let config = MongoConfig::for_tests(mongo.migrate_url());
         let store = Store::connect(&config, Shared::default()).await.unwrap();
         store.migrate().await.unwrap();
-        let database = mongodb::Client::with_uri_str(mongo.url()).await.unwrap().database(mongo.name());
+        let database = database(mongo.urls()).await;
         // The suites register their own.
         database.collection::<Document>("outbox_consumer").delete_many(doc! {}).await.unwrap();
         database.create_collection("counter").await.unwrap();

@@ -7,7 +7,7 @@ use user_service::storage::{Participant, Schema, Shared, Store};
 use uuid::Uuid;
 
 use crate::book::append;
-use crate::harness::Harness;
+use crate::harness::{Harness, database};
 
 /// The server's code for a document that its collection's validator refuses.
 const REFUSED: i32 = 121;
@@ -47,8 +47,9 @@ async fn the_database_refuses_documents_that_break_the_schema() {
     assert_eq!(code(&outbox.insert_one(event).await.unwrap_err()), Some(REFUSED));
 }
 
+/// The store of who applies migrations.
 async fn store(mongo: &TestMongo) -> Store {
-    let config = MongoConfig::for_tests(mongo.url());
+    let config = MongoConfig::for_tests(mongo.migrate_url());
     Store::connect(&config, Shared::default()).await.unwrap()
 }
 
@@ -78,7 +79,7 @@ async fn migrations_are_applied_once_however_many_run_them() {
     assert!(first.is_empty() != second.is_empty(), "{first:?} {second:?}");
     assert_eq!(one.schema().await.unwrap(), Schema::Migrated);
     assert!(one.migrate().await.unwrap().is_empty());
-    let database = mongodb::Client::with_uri_str(mongo.url()).await.unwrap().database(mongo.name());
+    let database = database(mongo.urls()).await;
     let leases = database.collection::<Document>("outbox_lease");
     assert_eq!(leases.count_documents(doc! { "_id": "user" }).await.unwrap(), 1);
     let consumers = database.collection::<Document>("outbox_consumer");
@@ -90,7 +91,7 @@ async fn a_run_that_died_in_the_middle_is_repeated() {
     let mongo = TestMongo::create().await.unwrap();
     let store = store(&mongo).await;
     store.migrate().await.unwrap();
-    let database = mongodb::Client::with_uri_str(mongo.url()).await.unwrap().database(mongo.name());
+    let database = database(mongo.urls()).await;
     // As if it had died before the last of it was noted, with its lock run out.
     database.collection::<Document>("migration").delete_one(doc! { "_id": 1 }).await.unwrap();
     database.collection::<Document>("user").drop_index("email_key").await.unwrap();
@@ -110,7 +111,7 @@ async fn a_migration_that_was_changed_after_it_was_applied_is_noticed() {
     let mongo = TestMongo::create().await.unwrap();
     let store = store(&mongo).await;
     store.migrate().await.unwrap();
-    let database = mongodb::Client::with_uri_str(mongo.url()).await.unwrap().database(mongo.name());
+    let database = database(mongo.urls()).await;
     let migrations = database.collection::<Document>("migration");
     migrations.update_one(doc! { "_id": 1 }, doc! { "$set": { "checksum": "another" } }).await.unwrap();
     for error in [store.schema().await.unwrap_err(), store.migrate().await.unwrap_err()] {

@@ -14,9 +14,10 @@ use mongodb::{Collection, Database};
 use testkit::TestMongo;
 use time::OffsetDateTime;
 use types::EventId;
-use user_service::config::MongoConfig;
-use user_service::storage::{STREAM, Shared, Store, Tx};
+use user_service::storage::{STREAM, Store, Tx};
 use uuid::Uuid;
+
+use crate::harness::{UNCHECKED, database, migrated};
 
 const LEASE: Duration = Duration::from_secs(120);
 const NOTHING: [&str; 0] = [];
@@ -30,10 +31,7 @@ struct Experiment {
 impl Experiment {
     async fn open() -> Self {
         let mongo = TestMongo::create().await.unwrap();
-        let config = MongoConfig::for_tests(mongo.url());
-        let store = Store::connect(&config, Shared::default()).await.unwrap();
-        store.migrate().await.unwrap();
-        let database = mongodb::Client::with_uri_str(mongo.url()).await.unwrap().database(mongo.name());
+        let (store, database) = (migrated(mongo.urls()).await, database(mongo.urls()).await);
         Self { store, database, _mongo: mongo }
     }
 
@@ -215,17 +213,13 @@ async fn a_version_outside_the_batch_turns_an_aggregate_around_and_the_sequencer
 #[tokio::test]
 async fn a_counter_in_the_transaction_makes_writers_conflict_and_appending_events_does_not() {
     let experiment = Experiment::open().await;
-    experiment
-        .database
-        .collection::<Document>("counter")
-        .insert_one(doc! { "_id": 0, "next": 1_i64 })
-        .await
-        .unwrap();
+    let counter = doc! { "_id": "counter", "next": 1_i64 };
+    experiment.database.collection::<Document>(UNCHECKED).insert_one(counter).await.unwrap();
     let (mut one, mut two) = (experiment.begin().await, experiment.begin().await);
     let draw = async |tx: &mut Tx| {
         let counters =
-            tx.session().client().database(experiment.database.name()).collection::<Document>("counter");
-        let next = counters.update_one(doc! { "_id": 0 }, doc! { "$inc": { "next": 1_i64 } });
+            tx.session().client().database(experiment.database.name()).collection::<Document>(UNCHECKED);
+        let next = counters.update_one(doc! { "_id": "counter" }, doc! { "$inc": { "next": 1_i64 } });
         next.session(tx.session()).into_future().await
     };
     draw(&mut one).await.unwrap();

@@ -188,7 +188,7 @@ async fn every_query_has_its_index_and_none_sorts() {
     let server = place.rsplit('@').next().unwrap();
     let (port, ways) = listening_way_to(server.parse().unwrap(), Arc::clone(&sent)).await;
     let url = mongo.url().replace(server, &format!("127.0.0.1:{port}"));
-    let harness = Harness::start_on(&url, mongo.name(), &[]).await;
+    let harness = Harness::start_on(mongo.urls(), &url, &[]).await;
     journey(&harness).await;
     wait_until(WITHIN, "all that the service sends", async || {
         let seen: BTreeSet<(String, String)> = sent.lock().unwrap().iter().flat_map(targets).collect();
@@ -204,7 +204,7 @@ async fn every_query_has_its_index_and_none_sorts() {
     let all = commands.iter().filter(of_database).flat_map(explainable);
     let shapes: BTreeMap<String, Document> =
         all.map(|command| (shape(&Bson::Document(command.clone())).to_string(), command)).collect();
-    let admin = MongoAdmin::new(mongo.url()).unwrap();
+    let admin = MongoAdmin::new(mongo.admin_url()).unwrap();
     let mut bad = Vec::new();
     for (shape, command) in &shapes {
         let explain = doc! { "explain": command, "verbosity": "queryPlanner" };

@@ -7,12 +7,11 @@ use api::refusal::{EFFECT, Refusal};
 use api::user::v1::GetPostRequest;
 use bson::{Document, doc};
 use runtime::telemetry::Repeats;
-use testkit::{CapturedLog, MongoAdmin, TestMongo, not_serving, serving, under_load, wait_until};
+use testkit::{CapturedLog, MongoAdmin, MongoRole, TestMongo, not_serving, serving, under_load, wait_until};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 use types::{Effect, FailureKind, Verdict};
 use user_service::storage::FAILURES;
-use uuid::Uuid;
 
 use crate::faults::{Broken, draft, through_a_proxy, write};
 use crate::harness::{Harness, Person};
@@ -134,15 +133,11 @@ async fn is_back(harness: &Harness, ann: &Person) {
 async fn a_login_that_is_refused_for_a_while_is_over_by_itself() {
     let log = CapturedLog::start(|format| Repeats::default().format(format));
     let mongo = TestMongo::create().await.unwrap();
-    let admin = MongoAdmin::new(mongo.url()).unwrap();
-    let (user, password) = (format!("t_{}", Uuid::new_v4().simple()), "the-first-password");
-    let roles = ["root"];
-    admin.run("admin", doc! { "createUser": &user, "pwd": password, "roles": roles }).await.unwrap();
+    let admin = MongoAdmin::new(mongo.admin_url()).unwrap();
+    let user = MongoRole::Runtime.name(mongo.name());
     let (edge, url) = through_a_proxy(&mongo).await;
-    let place = url.split_once("://").unwrap().1;
-    let joint = if place.contains('?') { '&' } else { '?' };
-    let url = format!("mongodb://{user}:{password}@{place}{joint}authSource=admin");
-    let harness = Harness::start_on(&url, mongo.name(), &[]).await;
+    let (_, password) = url.split_once('@').unwrap().0.rsplit_once(':').unwrap();
+    let harness = Harness::start_on(mongo.urls(), &url, &[]).await;
     let ann = harness.customer().await;
     write(&ann, &draft()).await.unwrap();
 
@@ -161,7 +156,6 @@ async fn a_login_that_is_refused_for_a_while_is_over_by_itself() {
     is_away(&harness, &ann).await;
     edge.heal();
     is_back(&harness, &ann).await;
-    admin.run("admin", doc! { "dropUser": &user }).await.unwrap();
 }
 
 /// Claim: a server that is killed and started again under load costs the calls of that moment, all of which hear

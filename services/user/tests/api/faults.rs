@@ -7,7 +7,7 @@ use api::user::v1::{CreatePostRequest, CreatePostResponse, DeactivateUserRequest
 use bson::{Document, doc};
 use testkit::client::request_id;
 use testkit::proxy::{Acknowledgements, Protocol, Proxy, Then};
-use testkit::{Lifetime, Mongo, Port, State, TestMongo, wait_until};
+use testkit::{Lifetime, Mongo, MongoUrls, Port, State, TestMongo, wait_until};
 use tonic::{Code, Response, Status};
 use tonic_types::StatusExt as _;
 use uuid::Uuid;
@@ -30,10 +30,10 @@ impl Private {
         Self { mongo, state }
     }
 
-    /// The URL of a database that nobody uses yet, and its name.
-    pub(crate) fn database(&self) -> (String, String) {
+    /// The URLs of a database that nobody uses yet.
+    pub(crate) async fn database(&self) -> MongoUrls {
         let name = format!("t_{}", Uuid::new_v4().simple());
-        (self.mongo.url(&name), name)
+        self.mongo.urls(&self.state, &name).await.unwrap()
     }
 
     /// The next `times` of this command of the service fail so.
@@ -74,8 +74,8 @@ impl Deref for Broken {
 impl Broken {
     pub(crate) async fn start() -> Self {
         let server = Private::start().await;
-        let (url, name) = server.database();
-        Self { harness: Harness::start_on(&url, &name, &[]).await, server }
+        let urls = server.database().await;
+        Self { harness: Harness::start_on(&urls, &urls.runtime, &[]).await, server }
     }
 
     pub(crate) async fn end(self) {
@@ -169,7 +169,7 @@ async fn a_call_whose_tries_are_used_up_looks_for_the_first_answer() {
 async fn a_commit_that_meets_silence_is_asked_after_and_done_once() {
     let mongo = TestMongo::create().await.unwrap();
     let (edge, url) = through_a_proxy(&mongo).await;
-    let harness = Harness::start_on(&url, mongo.name(), &[]).await;
+    let harness = Harness::start_on(mongo.urls(), &url, &[]).await;
     let ann = harness.customer().await;
     let lost = edge.lose(Acknowledgements::of("bulkWrite(user,post,").then(Then::Silence));
     assert!(!is_replay(&write(&ann, &draft()).await.unwrap()));
@@ -184,7 +184,7 @@ async fn a_commit_that_meets_silence_is_asked_after_and_done_once() {
 async fn a_call_takes_no_more_exchanges_than_these() {
     let mongo = TestMongo::create().await.unwrap();
     let (edge, url) = through_a_proxy(&mongo).await;
-    let harness = Harness::start_on(&url, mongo.name(), &[]).await;
+    let harness = Harness::start_on(mongo.urls(), &url, &[]).await;
     let (admin, ann) = (harness.admin().await, harness.customer().await);
     grant(&admin, &grant_of(&ann, 5)).await.unwrap();
     send(&ann, &send_of(&admin, 1)).await.unwrap();
@@ -267,9 +267,9 @@ async fn a_commit_that_the_server_leaves_open_is_asked_for_again() {
 #[tokio::test]
 async fn a_commit_in_doubt_that_is_refused_afterwards_stays_in_doubt() {
     let server = Private::start().await;
-    let (url, name) = server.database();
-    let (edge, url) = proxy_to(&url).await;
-    let harness = Harness::start_on(&url, &name, &[]).await;
+    let urls = server.database().await;
+    let (edge, url) = proxy_to(&urls.runtime).await;
+    let harness = Harness::start_on(&urls, &url, &[]).await;
     let ann = harness.customer().await;
     for (code, count) in [(13, 1), (112, 2)] {
         let lost = edge.lose(Acknowledgements::of("bulkWrite(user,post,").then(Then::Silence));

@@ -21,7 +21,7 @@ use mongodb::Database;
 use runtime::config::ServerConfig;
 use runtime::server::start_in_process;
 use testkit::client::{Api, Caller, request_id};
-use testkit::{TestMongo, stand_in, wait_until};
+use testkit::{MongoUrls, TestMongo, stand_in, wait_until};
 use tokio::sync::oneshot;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
@@ -29,6 +29,7 @@ use tonic::{Code, Request, Response, Status};
 use tonic_types::StatusExt as _;
 use types::{Clock, SystemClock, SystemIds, UserId};
 use user_service::config::MongoConfig;
+use user_service::storage::{Shared, Store};
 use user_service::{Config, UserService};
 use uuid::Uuid;
 
@@ -40,6 +41,8 @@ const TOKEN: &str = "user-0123456789abcdefghijklmnopqrstuvw";
 const PEER_TOKEN: &str = "peer-9876543210zyxwvutsrqponmlkjihgfed";
 const ORDER_TOKEN: &str = "order-5555543210zyxwvutsrqponmlkjihgfe";
 
+/// A collection of the service that has no validator, for documents of tests: the service may write in no other.
+pub(crate) const UNCHECKED: &str = "worker_lease";
 /// A password that every rule accepts.
 pub(crate) const PASSWORD: &str = "an evening in the garden";
 
@@ -78,31 +81,31 @@ impl Harness {
     /// With more flags.
     pub(crate) async fn start_with(flags: &[&str]) -> Self {
         let mongo = TestMongo::create().await.unwrap();
-        let harness = Self::start_on(mongo.url(), mongo.name(), flags).await;
+        let harness = Self::start_on(mongo.urls(), mongo.url(), flags).await;
         Self { _mongo: Some(mongo), ..harness }
     }
 
     /// With the time from this clock.
     pub(crate) async fn start_by(clock: Arc<dyn Clock>) -> Self {
         let mongo = TestMongo::create().await.unwrap();
-        let harness = Self::start_on_by(clock, mongo.url(), mongo.name(), &[]).await;
+        let harness = Self::start_on_by(clock, mongo.urls(), mongo.url(), &[]).await;
         Self { _mongo: Some(mongo), ..harness }
     }
 
-    /// On a database that the caller keeps.
-    pub(crate) async fn start_on(url: &str, name: &str, flags: &[&str]) -> Self {
-        Self::start_on_by(Arc::new(SystemClock), url, name, flags).await
+    /// On a database that the caller keeps, which the service reaches by `url`.
+    pub(crate) async fn start_on(urls: &MongoUrls, url: &str, flags: &[&str]) -> Self {
+        Self::start_on_by(Arc::new(SystemClock), urls, url, flags).await
     }
 
-    async fn start_on_by(clock: Arc<dyn Clock>, url: &str, name: &str, flags: &[&str]) -> Self {
-        user_service::migrate(&mongo_config(url)).await.unwrap();
+    async fn start_on_by(clock: Arc<dyn Clock>, urls: &MongoUrls, url: &str, flags: &[&str]) -> Self {
+        user_service::migrate(&mongo_config(&urls.migrate)).await.unwrap();
         let (sessions, orders) = (Sessions::default(), OrderStream::default());
         let peer = Peer::bind(sessions.clone(), orders.clone());
         let peer_url = peer.url();
         let config = config_for(url, &peer_url, flags);
         let server = Server::start(config, clock, peer).await;
         let api = Api::new(&server.url, &peer_url, &peer_url).unwrap();
-        let database = mongodb::Client::with_uri_str(url).await.unwrap().database(name);
+        let database = database(urls).await;
         Self { database, orders, url: url.to_owned(), sessions, api, server, _mongo: None }
     }
 
@@ -212,6 +215,17 @@ pub(crate) fn config_for(url: &str, peer_url: &str, flags: &[&str]) -> Config {
 
 pub(crate) fn mongo_config(url: &str) -> MongoConfig {
     MongoConfig::for_tests(url)
+}
+
+/// The database as who may do everything.
+pub(crate) async fn database(urls: &MongoUrls) -> Database {
+    mongodb::Client::with_uri_str(&urls.admin).await.unwrap().database(&urls.database)
+}
+
+/// The store of a service on a database that has been migrated for it.
+pub(crate) async fn migrated(urls: &MongoUrls) -> Store {
+    user_service::migrate(&mongo_config(&urls.migrate)).await.unwrap();
+    Store::connect(&mongo_config(&urls.runtime), Shared::default()).await.unwrap()
 }
 
 /// A request that nothing is wrong with.

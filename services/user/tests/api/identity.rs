@@ -30,11 +30,11 @@ async fn a_privilege_that_is_granted_or_taken_away_changes_no_epoch() {
     let (refused, unknown) = (doc! { "errorCode": 13 }, doc! { "errorCode": 59 });
     // Known from the first, or not: the stream is made by the migration.
     for is_allowed_first in [true, false] {
-        let (url, name) = server.database();
+        let urls = server.database().await;
         if !is_allowed_first {
             server.fail("replSetGetConfig", 1_000_000, refused.clone()).await;
         }
-        let book = Book::open_on(&url, &name).await;
+        let book = Book::open_on(&urls).await;
         let epoch = lease(&book).await.unwrap().epoch;
         for how in [Some(&refused), None, Some(&unknown), None, Some(&refused)] {
             match how {
@@ -52,8 +52,8 @@ async fn a_privilege_that_is_granted_or_taken_away_changes_no_epoch() {
 #[tokio::test]
 async fn an_id_that_cannot_be_read_now_is_asked_for_again() {
     let server = Private::start().await;
-    let (url, name) = server.database();
-    let book = Book::open_on(&url, &name).await;
+    let urls = server.database().await;
+    let book = Book::open_on(&urls).await;
     let epoch = lease(&book).await.unwrap().epoch;
     for code in [11_601, 50, 94, 6_543_210] {
         server.fail("replSetGetConfig", 1_000_000, doc! { "errorCode": code }).await;
@@ -69,8 +69,8 @@ async fn an_id_that_cannot_be_read_now_is_asked_for_again() {
 #[tokio::test]
 async fn another_replica_set_is_another_history() {
     let server = Private::start().await;
-    let (url, name) = server.database();
-    let book = Book::open_on(&url, &name).await;
+    let urls = server.database().await;
+    let book = Book::open_on(&urls).await;
     let first = lease(&book).await.unwrap().epoch;
     change(&book, doc! { "$set": { "server": "0123456789abcdef01234567" } }).await;
     let second = lease(&book).await.unwrap().epoch;

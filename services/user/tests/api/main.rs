@@ -18,6 +18,7 @@ mod parking;
 mod participant;
 mod posts;
 mod refused_start;
+mod roles;
 mod streams;
 mod teeth;
 mod transaction;

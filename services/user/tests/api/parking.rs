@@ -69,8 +69,8 @@ fn sayings() -> impl Iterator<Item = (&'static str, Document, Verdict)> {
 #[tokio::test]
 async fn in_a_transaction_nothing_but_the_list_parks_an_event() {
     let server = Private::start().await;
-    let (url, name) = server.database();
-    let book = Book::open_on(&url, &name).await;
+    let urls = server.database().await;
+    let book = Book::open_on(&urls).await;
     let ann = book.rich(1).await;
     let mut tried = 0;
     for (said, how, verdict) in sayings() {
@@ -102,8 +102,8 @@ async fn in_a_transaction_nothing_but_the_list_parks_an_event() {
 #[tokio::test]
 async fn outside_of_transactions_nothing_but_the_list_parks_an_event() {
     let server = Private::start().await;
-    let (url, name) = server.database();
-    let book = Book::open_on(&url, &name).await;
+    let urls = server.database().await;
+    let book = Book::open_on(&urls).await;
     for (said, how, verdict) in sayings() {
         for command in ["find", "update"] {
             is_back(&book).await;

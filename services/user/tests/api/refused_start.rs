@@ -196,18 +196,18 @@ async fn a_login_that_is_refused_is_told_at_once() {
 #[tokio::test]
 async fn a_real_server_refuses_a_wrong_password_and_a_wrong_auth_source() {
     let mongo = TestMongo::create().await.unwrap();
-    let admin = MongoAdmin::new(mongo.url()).unwrap();
+    let admin = MongoAdmin::new(mongo.admin_url()).unwrap();
     let user = format!("t_{}", Uuid::new_v4().simple());
     let create = doc! { "createUser": &user, "pwd": PASSWORD, "roles": ["root"] };
     admin.run("admin", create).await.unwrap();
     let place = mongo.url().split_once("://").unwrap().1;
     let place = place.rsplit_once('@').map_or(place, |(_, place)| place);
-    let joint = if place.contains('?') { '&' } else { '?' };
+    let place = place.split_once('?').map_or(place, |(place, _)| place);
     let text = refusal(&format!("mongodb://{user}:{PASSWORD}@{place}")).await;
     assert!(text.contains("since the URL has no other authSource") && text.contains(mongo.name()), "{text}");
-    let text = refusal(&format!("mongodb://{user}:wrong@{place}{joint}authSource=admin")).await;
+    let text = refusal(&format!("mongodb://{user}:wrong@{place}?authSource=admin")).await;
     assert!(text.contains("refuses the login"), "{text}");
-    let right = format!("mongodb://{user}:{PASSWORD}@{place}{joint}authSource=admin");
+    let right = format!("mongodb://{user}:{PASSWORD}@{place}?authSource=admin");
     user_service::migrate(&mongo_config(&right)).await.unwrap();
     admin.run("admin", doc! { "dropUser": &user }).await.unwrap();
 }
@@ -216,28 +216,29 @@ async fn a_real_server_refuses_a_wrong_password_and_a_wrong_auth_source() {
 #[tokio::test]
 async fn a_database_that_is_somebody_elses_is_refused_by_its_name() {
     let mongo = TestMongo::create().await.unwrap();
-    let database = mongodb::Client::with_uri_str(mongo.url()).await.unwrap().database(mongo.name());
+    let database = mongodb::Client::with_uri_str(mongo.admin_url()).await.unwrap().database(mongo.name());
     // Another tool's idea of migrations makes it no more ours.
     for name in ["invoice", "migration"] {
         database.collection::<Document>(name).insert_one(doc! { "name": "1" }).await.unwrap();
     }
-    let text = refusal(mongo.url()).await;
+    let text = refusal(mongo.migrate_url()).await;
     for part in [mongo.name(), "invoice, migration", "not user service's"] {
         assert!(text.contains(part), "{text}");
     }
     database.drop().await.unwrap();
-    user_service::migrate(&mongo_config(mongo.url())).await.unwrap();
+    user_service::migrate(&mongo_config(mongo.migrate_url())).await.unwrap();
     database.collection::<Document>("invoice").insert_one(doc! { "_id": 1 }).await.unwrap();
-    user_service::migrate(&mongo_config(mongo.url())).await.unwrap();
+    user_service::migrate(&mongo_config(mongo.migrate_url())).await.unwrap();
 }
 
 /// Claim: a URL that would take any replica set, or that follows no election, is warned of.
 #[tokio::test]
 async fn a_url_that_names_no_replica_set_is_warned_of() {
     let mongo = TestMongo::create().await.unwrap();
-    let place = mongo.url().split_once('?').map_or(mongo.url(), |(place, _)| place).to_owned();
+    let url = mongo.migrate_url();
+    let place = url.split_once('?').map_or(url, |(place, _)| place);
     let log = CapturedLog::start(|format| format);
-    user_service::migrate(&mongo_config(&place)).await.unwrap();
+    user_service::migrate(&mongo_config(&format!("{place}?authSource=admin"))).await.unwrap();
     assert_eq!(log.lines_with("--mongodb-url names no replicaSet").len(), 1);
     let members = |host: &str| with(host, doc! { "hosts": [host, "127.0.0.1:1"] }, &[]);
     let server = Scripted::start(members).await;

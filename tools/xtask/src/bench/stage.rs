@@ -163,7 +163,8 @@ impl Stage {
             let floor = self.floor_url(name).unwrap_or_default().to_owned();
             command.env(variable, if side == Side::Ours { ours } else { floor });
         }
-        command.env("POSTGRES_URL", &self.urls.postgres).env("MONGODB_URL", &self.urls.mongodb);
+        // What moves bare events has collections of its own, which a service may not have.
+        command.env("POSTGRES_URL", &self.urls.postgres).env("MONGODB_URL", &self.urls.mongodb_migrate);
         command.env("REDIS_EVENTS_URL", &self.urls.redis_events);
         for part in watch {
             let pid = self.process(*part)?.pid().with_context(|| format!("{} has ended", part.name()))?;

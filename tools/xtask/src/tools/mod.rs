@@ -55,7 +55,8 @@ pub(crate) async fn ensure_servers() -> Result<()> {
     if missing.contains(&"Redis") {
         packages.push("redis-server");
     }
-    let needs_mongo = missing.contains(&"MongoDB");
+    // Not when there is one that cannot be used: it would be preferred all the same.
+    let needs_mongo = programs::mongo_server().is_err();
     if needs_mongo {
         packages.extend(apt::missing_for_build());
     }

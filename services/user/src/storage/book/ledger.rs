@@ -216,9 +216,9 @@ mod tests {
     #[tokio::test]
     async fn the_posting_of_a_request_is_found_by_its_index() {
         let mongo = TestMongo::create().await.unwrap();
-        let config = MongoConfig::for_tests(mongo.url());
-        let store = Store::connect(&config, Shared::default()).await.unwrap();
-        store.migrate().await.unwrap();
+        let connect = async |url| Store::connect(&MongoConfig::for_tests(url), Shared::default()).await;
+        connect(mongo.migrate_url()).await.unwrap().migrate().await.unwrap();
+        let store = connect(mongo.url()).await.unwrap();
         let key = RequestKey {
             principal: "user:ann".to_owned(),
             method: "user.v1.WalletService/GrantCredit",
