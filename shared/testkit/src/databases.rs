@@ -79,9 +79,15 @@ impl Databases {
             }
             Redis::start(&state, RedisUse::EventsAndCache, options.redis_events, lifetime).await.map(Some)
         };
+        // The futures of MongoDB's driver are large, and whoever starts a system would carry them along.
+        let mongo = Box::pin(async {
+            let server = Mongo::start(&state, options.mongo, lifetime, options.test_commands).await?;
+            let urls = server.urls(&state, USER_DATABASE).await?;
+            anyhow::Ok((server, urls))
+        });
         let (postgres, mongo, redis_session, redis_events) = tokio::join!(
             Postgres::start(&state, options.postgres, lifetime),
-            Mongo::start(&state, options.mongo, lifetime, options.test_commands),
+            mongo,
             Redis::start(&state, RedisUse::Sessions, options.redis_session, lifetime),
             events,
         );
@@ -91,8 +97,7 @@ impl Databases {
             Some(server) => server.url(0),
             None => format!("redis://127.0.0.1:{}/0", options.redis_events.choose()?),
         };
-        let mongo = mongo.context("starting MongoDB")?;
-        let mongodb = mongo.urls(&state, USER_DATABASE).await.context("making MongoDB's users")?;
+        let (mongo, mongodb) = mongo.context("starting MongoDB")?;
         Ok(Self {
             postgres: postgres.context("starting PostgreSQL")?,
             mongo,

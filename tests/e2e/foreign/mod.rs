@@ -8,6 +8,7 @@ mod command_lines;
 mod down;
 mod exceptions;
 mod odd_shell;
+mod own_mongod;
 mod printed;
 mod python;
 mod roles;

@@ -31,6 +31,8 @@ pub(super) struct Up {
     base: u16,
     /// Its state folder.
     pub(super) folder: PathBuf,
+    /// What it is told to take for MongoDB.
+    mongod: Option<PathBuf>,
     printed: String,
 }
 
@@ -38,16 +40,24 @@ impl Up {
     /// Starts it and reads what it prints until it is ready.
     pub(super) async fn start() -> Result<Self> {
         Profile::Debug.build(&["xtask"]).await?;
-        Self::start_at(port_base()?, new_folder()).await
+        Self::start_at(port_base()?, new_folder(), None).await
+    }
+
+    /// Starts it in this folder with this program for MongoDB.
+    pub(super) async fn start_with(folder: PathBuf, mongod: PathBuf) -> Result<Self> {
+        Profile::Debug.build(&["xtask"]).await?;
+        Self::start_at(port_base()?, folder, Some(mongod)).await
     }
 
     /// Starts another in the same folder and on the same ports, and reads what that prints until it is ready.
     pub(super) async fn start_again(&self) -> Result<Self> {
-        Self::start_at(self.base, self.folder.clone()).await
+        Self::start_at(self.base, self.folder.clone(), self.mongod.clone()).await
     }
 
-    async fn start_at(base: u16, folder: PathBuf) -> Result<Self> {
-        let mut child = up(base, &folder)?.stdout(Stdio::piped()).spawn().context("starting xtask up")?;
+    async fn start_at(base: u16, folder: PathBuf, mongod: Option<PathBuf>) -> Result<Self> {
+        let mut command = up(base, &folder)?;
+        command.envs(mongod.iter().map(|program| ("MONGOD", program)));
+        let mut child = command.stdout(Stdio::piped()).spawn().context("starting xtask up")?;
         let mut lines = BufReader::new(child.stdout.take().context("standard output")?).lines();
         let mut printed = String::new();
         let ready = async {
@@ -61,7 +71,7 @@ impl Up {
             anyhow::bail!("up ended before it was ready:\n{printed}")
         };
         timeout(UP_WITHIN, ready).await.context("up is not ready in time")??;
-        Ok(Self { child, base, folder, printed })
+        Ok(Self { child, base, folder, mongod, printed })
     }
 
     /// Starts another on the same ports in `folder`, which ends at once, and gives what it says.
