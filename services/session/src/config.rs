@@ -9,6 +9,7 @@ use runtime::config::{
     EventBusConfig, ServerConfig, ServiceTokenConfig, TelemetryConfig, human, peer_url, redis_url, secret,
     time_span,
 };
+use runtime::doctor;
 use secrecy::SecretString;
 use serde::Serialize;
 use types::{SystemClock, SystemIds};
@@ -36,6 +37,8 @@ pub enum Action {
     Serve(Box<Config>),
     /// Check that Redis may keep sessions, note the layout of the keys, load the scripts.
     Migrate(MigrateConfig),
+    /// Say whether everything that the service takes for granted of its database is so, and exit; 1 if it is not.
+    Doctor(DoctorConfig),
 }
 
 /// Everything that `migrate` needs.
@@ -47,6 +50,20 @@ pub struct MigrateConfig {
     /// The database.
     #[command(flatten)]
     pub redis: RedisConfig,
+}
+
+/// Everything that `doctor` needs.
+#[derive(Debug, Clone, Args)]
+pub struct DoctorConfig {
+    /// The database.
+    #[command(flatten)]
+    pub redis: RedisConfig,
+    /// Redis whose Pub/Sub carries the events, to see that it is another one than that of the sessions.
+    #[arg(long, env = "REDIS_EVENTS_URL", value_name = "URL", hide_env_values = true, value_parser = redis_url)]
+    pub redis_events_url: Option<SecretString>,
+    /// How it prints.
+    #[command(flatten)]
+    pub options: doctor::Options,
 }
 
 /// Everything that `serve` needs.

@@ -9,6 +9,7 @@ mod app;
 mod clients;
 mod config;
 mod consumers;
+mod doctor;
 mod domain;
 mod error;
 mod grpc;
@@ -17,7 +18,9 @@ mod storage;
 mod workers;
 
 pub use config::{
-    Action, Command, Config, LISTEN, LoginConfig, MigrateConfig, PeerConfig, RedisConfig, SessionConfig,
+    Action, Command, Config, DoctorConfig, LISTEN, LoginConfig, MigrateConfig, PeerConfig, RedisConfig,
+    SessionConfig,
 };
+pub use doctor::{CHECKS, Place, doctor};
 pub use serve::{DOMAIN, SessionService, migrate};
 pub use storage::{FAILURES, Store, Tx};

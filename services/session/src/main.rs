@@ -5,7 +5,9 @@ use std::process::ExitCode;
 use mimalloc::MiMalloc;
 use runtime::binary::{self, block_on};
 use runtime::config::masked;
-use session_service::{Action, Command, Config, DOMAIN, LISTEN, MigrateConfig, SessionService, migrate};
+use session_service::{
+    Action, Command, Config, DOMAIN, LISTEN, MigrateConfig, SessionService, doctor, migrate,
+};
 
 /// Makes a call a tenth cheaper, and takes 2 MiB more of memory.
 #[global_allocator]
@@ -15,6 +17,7 @@ fn main() -> ExitCode {
     binary::run(LISTEN, |command: Command| match command.action {
         Action::Serve(config) => serve(*config),
         Action::Migrate(config) => run_migration(config),
+        Action::Doctor(config) => block_on(doctor(&config)),
     })
 }
 

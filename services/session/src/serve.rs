@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Error, Result, bail};
 use api::user::v1::user_service_server;
 use auth::{AuthLayer, PolicyTable};
 use events::service::EventServer;
@@ -128,6 +128,8 @@ pub async fn migrate(config: RedisConfig) -> Result<()> {
     let store = Store::for_migration(&config.url, config.command_timeout.max(Duration::from_secs(2)))
         .context("--redis-session-url")?;
     fit(&store).await?;
-    store.scripts_load().await?;
-    Ok(())
+    let loaded = store.scripts_load().await;
+    loaded
+        .map(drop)
+        .map_err(|(name, error)| Error::from(error).context(format!("script {name} cannot be loaded")))
 }

@@ -42,9 +42,22 @@ pub(super) fn is_over(error: &RedisError) -> bool {
 
 /// Whether Redis will not run a command for us, or does not know it.
 pub(super) fn is_forbidden(error: &Error) -> bool {
-    let Error::Failure(failure) = error else { return false };
-    let cause = failure.source().and_then(|cause| cause.downcast_ref::<RedisError>());
-    cause.is_some_and(|cause| [failures::NOPERM, failures::ERR].contains(&said(cause).as_str()))
+    is_not_permitted(error) || cause(error).is_some_and(|cause| said(cause) == failures::ERR)
+}
+
+/// Whether the user lacks a privilege.
+pub(super) fn is_not_permitted(error: &Error) -> bool {
+    cause(error).is_some_and(|cause| said(cause) == failures::NOPERM)
+}
+
+/// What Redis itself has said; `None` when it was not Redis that failed.
+pub(super) fn answer(error: &Error) -> Option<String> {
+    cause(error).filter(|cause| error_word(cause).is_some()).map(RedisError::to_string)
+}
+
+fn cause(error: &Error) -> Option<&RedisError> {
+    let Error::Failure(failure) = error else { return None };
+    failure.source().and_then(|cause| cause.downcast_ref::<RedisError>())
 }
 
 impl From<SendError> for Error {

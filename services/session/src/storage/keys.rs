@@ -11,6 +11,14 @@ pub(crate) const SCHEMA: &str = "session:schema";
 /// The lease of the replica that publishes the streams.
 pub(crate) const RELAY_LEASE: &str = "{relay}:lease";
 
+/// What our keys begin with.
+const PREFIXES: [&str; 5] = ["{s", "login:{", "{consumer:", RELAY_LEASE, SCHEMA];
+
+/// Whether a key is one that this service makes.
+pub(crate) fn is_ours(key: &str) -> bool {
+    PREFIXES.iter().any(|prefix| key.starts_with(prefix))
+}
+
 /// The stream's epoch, head and server.
 pub(crate) fn stream(partition: Partition) -> String {
     format!("{{s{partition}}}:stream")

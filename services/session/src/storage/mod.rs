@@ -7,11 +7,13 @@
 //! - `sessions/`, `logins.rs`: the statements of the nouns; `requests.rs`: the answers to repeatable calls
 //! - `backbone/`: the event streams, who publishes them, and the consumer's mark and parked events
 //! - `scripts.rs`, `keys.rs`, `schema.rs`: the scripts, the names of the keys, whether Redis may keep sessions
+//! - `examine.rs`: what `doctor` asks of Redis besides
 //! - `store.rs`, `connection.rs`, `driver.rs`: the store, its connection, the driver's errors and values
 
 mod backbone;
 mod connection;
 mod driver;
+mod examine;
 mod keys;
 mod logins;
 mod requests;
@@ -23,6 +25,8 @@ mod tx;
 
 pub(crate) use backbone::Appended;
 pub use driver::FAILURES;
+pub(crate) use examine::{Address, Right};
+pub(crate) use schema::{LAYOUT, MAJOR_MIN, Setting};
 pub(crate) use sessions::{CreateReply, RefreshReply, Tokens};
 pub use store::Store;
 pub(crate) use store::StoreOptions;

@@ -212,7 +212,7 @@ pub(crate) fn service(
     line.extend(arguments);
     match parse_from::<Command, _>(LISTEN, line).unwrap().action {
         Action::Serve(config) => SessionService::new(*config),
-        Action::Migrate(_) => unreachable!("the line says serve"),
+        _ => unreachable!("the line says serve"),
     }
 }
 

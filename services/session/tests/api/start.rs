@@ -7,11 +7,11 @@ use testkit::{RedisAdmin, TestRedis, not_serving, serving, wait_until};
 
 use crate::harness::{Harness, SOON, service};
 
-fn migration(url: &str) -> RedisConfig {
+pub(crate) fn migration(url: &str) -> RedisConfig {
     let line = ["session-service", "migrate", "--redis-session-url", url];
     match parse_from::<Command, _>(LISTEN, line).unwrap().action {
         Action::Migrate(config) => config.redis,
-        Action::Serve(_) => unreachable!("the line says migrate"),
+        _ => unreachable!("the line says migrate"),
     }
 }
 

@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use events::{RelayLease, StoreError};
 use futures_util::future::join_all;
-use redis::InfoDict;
 use uuid::Uuid;
 
 use crate::domain::Partition;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::storage::driver::millis;
 use crate::storage::{Store, keys, scripts};
 
@@ -36,8 +35,7 @@ impl Store {
     /// Gives the streams new epochs when they were last seen on another server. This is done whenever the relay's lease
     /// is renewed, so a failover, or a stream that is new after a flush, is noticed within a second.
     async fn streams_adopt(&self) -> Result<()> {
-        let info: InfoDict = self.redis.run(redis::cmd("INFO").arg("server")).await?;
-        let run_id: String = info.get("run_id").ok_or_else(|| Error::internal("INFO tells no run_id"))?;
+        let run_id = self.run_id().await?;
         let adoptions = Partition::all().map(|partition| self.stream_adopt(partition, &run_id));
         for adopted in join_all(adoptions).await {
             adopted?;

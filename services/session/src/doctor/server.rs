@@ -1,0 +1,90 @@
+//! The server itself: whether it is one that the service can work with.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use runtime::doctor::Seen;
+use time::OffsetDateTime;
+use types::{Clock as _, SystemClock, chain};
+
+use super::place::Place;
+use crate::storage::MAJOR_MIN;
+
+/// Lives of sessions and tokens are counted in minutes.
+const CLOCK_OFF_MAX: Duration = Duration::from_secs(1);
+
+pub(super) async fn version(place: &Place) -> Result<Seen> {
+    Ok(match place.store.version_fits().await? {
+        Ok(version) => Seen::ok(version),
+        Err(version) => {
+            Seen::failed(format!("version {version}"), format!("install Redis {MAJOR_MIN}.0 or newer"))
+        }
+    })
+}
+
+/// The service knows one address, and follows no MOVED. A failover is followed where the address leads to the new master.
+pub(super) async fn mode(place: &Place) -> Result<Seen> {
+    let mode: String = place.store.info("server").await?.get("redis_mode").unwrap_or_default();
+    Ok(match mode.as_str() {
+        "cluster" => Seen::failed(
+            "a node of a cluster",
+            "let REDIS_SESSION_URL be a Redis with `cluster-enabled no`: the service follows no MOVED",
+        ),
+        "sentinel" => Seen::failed(
+            "a Sentinel",
+            "let REDIS_SESSION_URL be an address that always leads to the master that Sentinel watches, such as a name \
+             or a proxy that changes with a failover: the service asks no Sentinel",
+        ),
+        mode => Seen::ok(mode),
+    })
+}
+
+pub(super) async fn role(place: &Place) -> Result<Seen> {
+    let info = place.store.info("replication").await?;
+    let role: String = info.get("role").unwrap_or_default();
+    if role == "master" {
+        return Ok(Seen::ok(role));
+    }
+    let (host, port) = (info.get::<String>("master_host"), info.get::<String>("master_port"));
+    let master = host.zip(port).map_or_else(String::new, |(host, port)| format!(" of {host}:{port}"));
+    let mend = "let REDIS_SESSION_URL be an address that always leads to the master; to make this one the master:\n\
+                REPLICAOF NO ONE";
+    Ok(Seen::failed(format!("a replica{master}"), mend))
+}
+
+/// Ours at the middle of the question is compared with Redis' in the answer.
+pub(super) async fn clock(place: &Place) -> Result<Seen> {
+    let before = SystemClock.now();
+    let theirs = place.store.database_time().await?;
+    let after = SystemClock.now();
+    let ours: OffsetDateTime = before + (after - before) / 2;
+    let off = (theirs - ours).unsigned_abs();
+    let side = if theirs > ours { "ahead" } else { "behind" };
+    let found = format!("{:.3} s {side}", off.as_secs_f64());
+    Ok(if off <= CLOCK_OFF_MAX {
+        Seen::ok(found)
+    } else {
+        Seen::failed(found, "set both machines' clocks by NTP, and look with: chronyc tracking")
+    })
+}
+
+pub(super) async fn apart(place: &Place) -> Result<Seen> {
+    let Some(events) = &place.events else {
+        return Ok(Seen::not_tried("REDIS_EVENTS_URL is not set"));
+    };
+    let other = match events.run_id().await {
+        Ok(other) => other,
+        Err(error) => {
+            return Ok(Seen::not_tried(format!("the Redis of the events does not say: {}", chain(&error))));
+        }
+    };
+    Ok(if other == place.store.run_id().await? {
+        Seen::advice(
+            "the same server",
+            "let REDIS_EVENTS_URL be a Redis of its own: what events and caches fill refuses logins here, and a policy \
+             that evicts there ends sessions here",
+        )
+    } else {
+        Seen::ok("another server")
+    })
+}
