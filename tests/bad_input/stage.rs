@@ -164,13 +164,13 @@ impl Stage {
     }
 }
 
-/// The services that have a method: one, or all of them for those of the event backbone.
+/// The services that have a method: one, or all of them for those that every service serves.
 pub(crate) fn services_of(path: &str) -> Result<Vec<ServiceName>> {
     Ok(match path.split('.').next() {
         Some("user") => vec![ServiceName::User],
         Some("order") => vec![ServiceName::Order],
         Some("session") => vec![ServiceName::Session],
-        Some("event") => ServiceName::ALL.to_vec(),
+        Some("event" | "doctor") => ServiceName::ALL.to_vec(),
         _ => bail!("no service has {path}"),
     })
 }

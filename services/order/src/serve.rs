@@ -10,6 +10,7 @@ use events::service::{EventAdminServer, EventServer};
 use events::source::GrpcSource;
 use events::{Bus, ConsumerHandle, Effects, Resyncs, Stamped};
 use runtime::client::{Identities, Peer};
+use runtime::doctor_service::{DatabaseClock, DoctorServer, Program};
 use runtime::health::Readiness;
 use runtime::server::{Core, Service};
 use runtime::sessions::RemoteVerifier;
@@ -30,6 +31,8 @@ use crate::workers::{self, Workers};
 
 /// The domain of the reasons in this service's errors.
 pub const DOMAIN: &str = "order.tristore";
+
+const PROGRAM: Program = Program { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION") };
 
 /// The service: what all cores of a process share. Cheap to clone.
 #[derive(Clone)]
@@ -104,8 +107,9 @@ impl OrderService {
         let clients = (Users::new(&user), Wallets::new(&user));
         let transfers = self.coordinator(store.clone());
         let app = App::new(store.clone(), clients, transfers, Arc::clone(&self.clock), Arc::clone(&self.ids));
+        let peers = vec![user.clone(), session.clone()];
+        let doctor = DoctorServer::new(PROGRAM, database_clock(store.clone()), peers.clone());
         if core.is_first() {
-            let peers = vec![user.clone(), session.clone()];
             core.spawn("peers", self.identities.clone().watch(peers, core.workers_stop.clone()));
             let store_of_workers = self.store(Use::Workers, core.index);
             core.spawn("idle-connections", self.pools.clone().close_idle(core.workers_stop.clone()));
@@ -131,9 +135,9 @@ impl OrderService {
         );
         let audits = self.audits(&core, store.clone(), &user);
         let events = EventServer::new(store.clone(), core.shutdown.clone()).with_stamped(self.stamped);
-        let (events, admin) = (events.into_service(), admin.into_service());
-        let services = [&grpc::SERVICES[..], &[name(&events), name(&admin)]].concat();
-        let routes = grpc::routes(&app, audits).add_service(events).add_service(admin);
+        let (events, admin, doctor) = (events.into_service(), admin.into_service(), doctor.into_service());
+        let services = [&grpc::SERVICES[..], &[name(&events), name(&admin), name(&doctor)]].concat();
+        let routes = grpc::routes(&app, audits).add_service(events).add_service(admin).add_service(doctor);
         let policies = PolicyTable::for_services(&services)?;
         let verifier = CachingVerifier::new(RemoteVerifier::new(&session), self.sessions);
         let auth = AuthLayer::new(policies, config.service_tokens.accepted()?, verifier);
@@ -186,6 +190,13 @@ impl std::fmt::Debug for OrderService {
 /// The full name of a service.
 const fn name<S: NamedService>(_: &S) -> &'static str {
     S::NAME
+}
+
+fn database_clock(store: Store) -> DatabaseClock {
+    DatabaseClock::new(move || {
+        let store = store.clone();
+        async move { store.database_time().await }
+    })
 }
 
 /// The database answers, and has the schema that this binary was built with.

@@ -10,6 +10,7 @@ use events::service::EventServer;
 use events::{Resyncs, Stamped};
 use runtime::client::{Identities, Peer};
 use runtime::connections::{Spread, clients};
+use runtime::doctor_service::{DatabaseClock, DoctorServer, Program};
 use runtime::health::Readiness;
 use runtime::retry::{START_UP_WITHIN, start_up};
 use runtime::server::{Core, Service};
@@ -25,6 +26,8 @@ use crate::workers;
 
 /// The domain of this service's errors.
 pub const DOMAIN: &str = "session.tristore";
+
+const PROGRAM: Program = Program { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION") };
 
 /// What all cores of a process share. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -86,12 +89,20 @@ impl SessionService {
         let admin = workers::start(&core, &store, config, &self.stamped, &user)?
             .with_resyncs(self.resyncs, core.tracker.clone(), core.workers_stop.clone())
             .into_service();
-        let routes = grpc::routes(app, events, admin);
+        let doctor = DoctorServer::new(PROGRAM, database_clock(store.clone()), vec![user]);
+        let routes = grpc::routes(app, events, admin, doctor);
         let policies = PolicyTable::for_services(&grpc::SERVICES)?;
         let auth = AuthLayer::new(policies, config.service_tokens.accepted()?, store.clone());
         let ready = readiness(store).with_peers(self.identities);
         Ok(Service { routes, auth, layers: Vec::new(), ready })
     }
+}
+
+fn database_clock(store: Store) -> DatabaseClock {
+    DatabaseClock::new(move || {
+        let store = store.clone();
+        async move { store.database_time().await }
+    })
 }
 
 /// Ready while Redis answers and its keys have our layout.

@@ -10,6 +10,7 @@ use events::service::{EventAdminServer, EventServer};
 use events::{Resyncs, Stamped};
 use runtime::client::{Identities, Peer};
 use runtime::connections::{Spread, clients};
+use runtime::doctor_service::{DatabaseClock, DoctorServer, Program};
 use runtime::health::Readiness;
 use runtime::server::{Core, Service};
 use runtime::sessions::RemoteVerifier;
@@ -26,6 +27,8 @@ use crate::workers::{self, Workers};
 
 /// The connections of a client, besides those for its users, by which it watches a member of the replica set.
 const WATCHING: usize = 2;
+
+const PROGRAM: Program = Program { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION") };
 
 /// How this service verifies sessions.
 pub type Verifier = CachingVerifier<RemoteVerifier>;
@@ -106,6 +109,7 @@ impl UserService {
         let events =
             EventServer::new(store.clone(), core.shutdown.clone()).with_stamped(self.stamped.clone());
         let peers = vec![session_service.clone(), order_service.clone()];
+        let doctor = DoctorServer::new(PROGRAM, database_clock(store.clone()), peers.clone());
         let workers = Workers {
             store: store.clone(),
             config: Arc::clone(&self.config),
@@ -128,7 +132,7 @@ impl UserService {
         let verifier = CachingVerifier::new(RemoteVerifier::new(&session_service), self.sessions.clone());
         let policies = PolicyTable::for_services(&grpc::SERVICES)?;
         Ok(Service {
-            routes: grpc::routes(&app, audits, events, admin),
+            routes: grpc::routes(&app, audits, events, admin, doctor),
             auth: AuthLayer::new(policies, self.tokens.clone(), verifier),
             layers: Vec::new(),
             ready: readiness(store).with_peers(self.identities),
@@ -152,6 +156,13 @@ impl std::fmt::Debug for UserService {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("UserService").field("config", &self.config).finish_non_exhaustive()
     }
+}
+
+fn database_clock(store: Store) -> DatabaseClock {
+    DatabaseClock::new(move || {
+        let store = store.clone();
+        async move { store.now().await }
+    })
 }
 
 /// The database answers and is migrated. A schema that was complete once is so for as long as this process runs: what

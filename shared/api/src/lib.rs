@@ -30,6 +30,13 @@ pub mod common {
         tonic::include_proto!("common.v1");
     }
 }
+/// Package `doctor.v1`.
+pub mod doctor {
+    /// Package `doctor.v1`.
+    pub mod v1 {
+        tonic::include_proto!("doctor.v1");
+    }
+}
 /// Package `event.v1`.
 pub mod event {
     /// Package `event.v1`.

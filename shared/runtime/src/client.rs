@@ -22,6 +22,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{GrpcMethod, Request, Status};
 
 pub use identity::Identities;
+pub(crate) use identity::{Identity, ask};
 pub use outcome::{Outcome, classify, outcome, reason};
 pub use retry::{Budget, RetryPolicy, retry_unavailable};
 
@@ -64,12 +65,12 @@ pub struct Peer {
 
 /// Who a peer should be, and who says so.
 #[derive(Debug)]
-struct Meant {
+pub(crate) struct Meant {
     /// The flag of its address.
-    setting: &'static str,
+    pub(crate) setting: &'static str,
     /// The full name of a service that it serves.
-    service: &'static str,
-    url: String,
+    pub(crate) service: &'static str,
+    pub(crate) url: String,
     host: String,
     port: u16,
 }
@@ -105,7 +106,7 @@ impl Peer {
         self.channel.clone()
     }
 
-    fn meant(&self) -> &Meant {
+    pub(crate) fn meant(&self) -> &Meant {
         &self.meant
     }
 }

@@ -113,6 +113,27 @@ impl Seen {
         Self { verdict: Verdict::NotTried, found: found.into(), mend: None }
     }
 
+    /// The line of the check that has found it and took so long.
+    #[must_use]
+    pub fn line(
+        &self,
+        service: &'static str,
+        check: &'static str,
+        wanted: &'static str,
+        took: Duration,
+    ) -> Line {
+        Line {
+            service,
+            check,
+            verdict: self.verdict,
+            // What a server or a driver says may have the URL in it.
+            found: redact_url(&self.found),
+            wanted,
+            mend: self.mend.as_deref().map(redact_url),
+            milliseconds: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+
     /// What it means.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
@@ -204,16 +225,7 @@ impl<P> Table<P> {
     }
 
     fn line(&self, check: &'static str, wanted: &'static str, seen: &Seen, took: Duration) -> Line {
-        Line {
-            service: self.service,
-            check,
-            verdict: seen.verdict,
-            // What a server or a driver says may have the URL in it.
-            found: redact_url(&seen.found),
-            wanted,
-            mend: seen.mend.as_deref().map(redact_url),
-            milliseconds: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
-        }
+        seen.line(self.service, check, wanted, took)
     }
 }
 

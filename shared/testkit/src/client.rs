@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use api::auth::v1::Role;
 use api::common::v1::Money;
+use api::doctor::v1::doctor_service_client::DoctorServiceClient;
 use api::event::v1::event_admin_service_client::EventAdminServiceClient;
 use api::event::v1::event_service_client::EventServiceClient;
 use api::order::v1::account_service_client::AccountServiceClient;
@@ -280,6 +281,12 @@ impl Caller {
     #[must_use]
     pub fn events(&self, of: ServiceName) -> EventServiceClient<Authorized> {
         EventServiceClient::with_interceptor(self.api.channel(of), self.identity.clone())
+    }
+
+    /// `doctor.v1.DoctorService` of a service.
+    #[must_use]
+    pub fn doctor(&self, of: ServiceName) -> DoctorServiceClient<Authorized> {
+        DoctorServiceClient::with_interceptor(self.api.channel(of), self.identity.clone())
     }
 
     /// `event.v1.EventAdminService` of a service.

@@ -2,16 +2,20 @@
 
 use std::sync::Arc;
 
+use time::OffsetDateTime;
+
 use super::connection::Connection;
 use super::pool::{Pools, Sessions};
 use super::session::{Session, Use};
 use super::signals::Signals;
 use super::statement::statements;
 use crate::config::PostgresConfig;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 statements! {
     PING = "SELECT 1";
+
+    CLOCK = "SELECT clock_timestamp()";
 }
 
 /// The database, for reading. Cheap to clone.
@@ -57,6 +61,15 @@ impl Store {
     /// When it does not.
     pub async fn ping(&self) -> Result<()> {
         self.read().await?.execute(sqlx::query(PING)).await.map(drop)
+    }
+
+    /// The database's clock.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn database_time(&self) -> Result<OffsetDateTime> {
+        let row: Option<(OffsetDateTime,)> = self.read().await?.row(sqlx::query(CLOCK)).await?;
+        row.map(|(now,)| now).ok_or_else(|| Error::internal("a SELECT without a row"))
     }
 
     /// How many connections are open, and how many of them are idle; for tests and metrics.

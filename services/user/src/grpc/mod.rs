@@ -7,6 +7,7 @@ mod posts;
 mod users;
 mod wallets;
 
+use api::doctor::v1::doctor_service_server::DoctorServiceServer;
 use api::event::v1::event_admin_service_server::EventAdminServiceServer;
 use api::event::v1::event_service_server::EventServiceServer;
 use api::refusal::{Refusal, Refused, status};
@@ -16,6 +17,7 @@ use api::user::v1::user_service_server::UserServiceServer;
 use api::user::v1::wallet_service_server::WalletServiceServer;
 use auth::Principal;
 use events::service::{EventAdminServer, EventServer};
+use runtime::doctor_service::DoctorServer;
 use tonic::server::NamedService as _;
 use tonic::service::Routes;
 use tonic::{Extensions, Status};
@@ -35,13 +37,14 @@ use crate::storage::Store;
 pub(crate) const DOMAIN: &str = "user.tristore";
 
 /// The full names of what [`routes`] serves: whatever is there needs a policy.
-pub(crate) const SERVICES: [&str; 6] = [
+pub(crate) const SERVICES: [&str; 7] = [
     UserServiceServer::<Users>::NAME,
     PostServiceServer::<Posts>::NAME,
     WalletServiceServer::<Wallets>::NAME,
     AuditServiceServer::<Audit>::NAME,
     EventServiceServer::<EventServer<Store>>::NAME,
     EventAdminServiceServer::<EventAdminServer>::NAME,
+    DoctorServiceServer::<DoctorServer>::NAME,
 ];
 
 /// All rpcs.
@@ -50,6 +53,7 @@ pub(crate) fn routes(
     audits: Audits,
     events: EventServer<Store>,
     admin: EventAdminServer,
+    doctor: DoctorServer,
 ) -> Routes {
     Routes::new(UserServiceServer::new(Users(app.clone())))
         .add_service(PostServiceServer::new(Posts(app.clone())))
@@ -57,6 +61,7 @@ pub(crate) fn routes(
         .add_service(AuditServiceServer::new(Audit(audits)))
         .add_service(events.into_service())
         .add_service(admin.into_service())
+        .add_service(doctor.into_service())
 }
 
 /// Who is named in the log of what operators do.

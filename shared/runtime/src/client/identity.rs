@@ -28,6 +28,9 @@ const KNOWN_EVERY: Duration = Duration::from_secs(30);
 /// How long readiness waits for the first answers of peers: less than its probe may take.
 const FIRST_ANSWERS_WITHIN: Duration = Duration::from_millis(500);
 
+/// Packages that say nothing of who serves them.
+const OF_EVERY_SERVICE: [&str; 2] = ["event.", "doctor."];
+
 /// What the peers of this process are. Cheap to clone: one for all cores.
 #[derive(Debug, Clone)]
 pub struct Identities(Arc<watch::Sender<Known>>);
@@ -42,7 +45,7 @@ struct Known {
 
 /// What an answer says of a peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Identity {
+pub(crate) enum Identity {
     /// It is the service that is meant.
     Right,
     /// It is something else.
@@ -140,7 +143,7 @@ struct Told {
 }
 
 /// Asks a peer who it is. It hears no token of ours, since it may be anybody.
-async fn ask(peer: &Peer) -> Identity {
+pub(crate) async fn ask(peer: &Peer) -> Identity {
     let meant = peer.meant();
     match health(peer, meant.service).await {
         Ok(()) => Identity::Right,
@@ -183,8 +186,8 @@ async fn call(peer: &Peer, service: &str) -> Result<(), Status> {
 /// Which services of ours the peer serves instead.
 async fn served(peer: &Peer) -> String {
     let services = api::descriptor::pool().services();
-    // Every service serves its events.
-    for service in services.filter(|service| !service.full_name().starts_with("event.")) {
+    let is_own = |name: &str| !OF_EVERY_SERVICE.iter().any(|package| name.starts_with(package));
+    for service in services.filter(|service| is_own(service.full_name())) {
         match health(peer, service.full_name()).await {
             Ok(()) => return format!("it serves {}", service.full_name()),
             Err(status) if is_unknown(&status) => {}

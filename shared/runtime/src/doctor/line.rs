@@ -24,10 +24,10 @@ pub struct Options {
     pub replicas: usize,
 }
 
-/// The form of a line.
+/// The form in which something is printed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// A line for people, and below it what to type where something must be mended.
+    /// For people. Below the line of a check is what to type where something must be mended.
     #[default]
     Text,
     /// A JSON object a line.
