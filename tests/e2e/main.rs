@@ -1,6 +1,7 @@
 //! Journeys of users through the whole system: real processes, real databases, the gRPC APIs only.
 
 mod audit;
+mod doctor;
 mod foreign;
 mod log_reader;
 mod one_effect;

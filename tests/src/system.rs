@@ -8,6 +8,7 @@ use testkit::client::{Api, PASSWORD, Person};
 use testkit::{
     DatabaseOptions, LogMark, PROGRAMS, Profile, ServiceName, ServiceOptions, Stack, State, state, wait_until,
 };
+use tokio::process::Command;
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 use tonic::{Code, Status};
 
@@ -85,6 +86,25 @@ impl System {
         let api = Api::of(&stack.services)?;
         let admin = first_login(&api).await.context("logging the admin in")?;
         Ok(Self { stack, api, admin, _place: place })
+    }
+
+    /// What `tristore` prints with these arguments and this token, and its exit code.
+    ///
+    /// # Errors
+    /// When it cannot be run.
+    pub async fn tristore(&self, token: &str, arguments: &[&str]) -> Result<(i32, String)> {
+        let url = |name| self.stack.services.get(name).url();
+        let output = Command::from(testkit::tool(Profile::Debug.binary("tristore")?))
+            .args(arguments)
+            .env("TRISTORE_TOKEN", token)
+            .env("USER_URL", url(ServiceName::User))
+            .env("ORDER_URL", url(ServiceName::Order))
+            .env("SESSION_URL", url(ServiceName::Session))
+            .kill_on_drop(true)
+            .output()
+            .await?;
+        let printed = [output.stdout, output.stderr].concat();
+        Ok((output.status.code().context("an exit code")?, String::from_utf8_lossy(&printed).into_owned()))
     }
 
     /// Fails if a service has logged an ERROR: logs are evidence.

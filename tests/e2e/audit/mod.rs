@@ -16,10 +16,9 @@ use api::order::v1::{Audit, GetAuditRequest, GetTrialBalanceRequest, RunAuditReq
 use api::user;
 use api::user::v1::SendCreditRequest;
 use testkit::client::{eur, request_id};
-use testkit::{DatabaseOptions, LogMark, Profile, ServiceName, ServiceOptions, wait_until};
+use testkit::{DatabaseOptions, LogMark, ServiceName, ServiceOptions, wait_until};
 use tests::System;
 use tests::people::{Market, PRICE, pay, refund};
-use tokio::process::Command;
 use tokio::time::Instant;
 use tonic::{Response, Status};
 
@@ -57,19 +56,7 @@ async fn run(system: &System, full: bool) -> Result<Audit> {
 
 /// What `tristore audit` prints, and its exit code.
 async fn tristore(system: &System, arguments: &[&str]) -> Result<(i32, String)> {
-    let url = |name| system.stack.services.get(name).url();
-    let output = Command::from(testkit::tool(Profile::Debug.binary("tristore")?))
-        .arg("audit")
-        .args(arguments)
-        .env("TRISTORE_TOKEN", &system.admin.access_token)
-        .env("USER_URL", url(ServiceName::User))
-        .env("ORDER_URL", url(ServiceName::Order))
-        .env("SESSION_URL", url(ServiceName::Session))
-        .kill_on_drop(true)
-        .output()
-        .await?;
-    let printed = [output.stdout, output.stderr].concat();
-    Ok((output.status.code().context("an exit code")?, String::from_utf8_lossy(&printed).into_owned()))
+    system.tristore(&system.admin.access_token, &[&["audit"], arguments].concat()).await
 }
 
 /// Orders, pays, refunds and sends until told to stop, and repeats what is unknown, as clients do.

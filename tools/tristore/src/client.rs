@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use api::doctor::v1::doctor_service_client::DoctorServiceClient;
 use api::event::v1::event_admin_service_client::EventAdminServiceClient;
 use api::event::v1::event_service_client::EventServiceClient;
 use api::order::v1::account_service_client::AccountServiceClient;
@@ -60,6 +61,15 @@ impl Service {
             Self::User => vec!["user".to_owned()],
             Self::Order => vec!["order".to_owned()],
             Self::Session => (0..16).map(|partition| format!("session-{partition:02}")).collect(),
+        }
+    }
+
+    /// The variable with its address.
+    pub(crate) fn setting(self) -> &'static str {
+        match self {
+            Self::User => "USER_URL",
+            Self::Order => "ORDER_URL",
+            Self::Session => "SESSION_URL",
         }
     }
 
@@ -124,6 +134,10 @@ impl Client {
 
     pub(crate) fn event_admin(&self, service: Service) -> EventAdminServiceClient<Authorized> {
         EventAdminServiceClient::with_interceptor(self.channel(service), self.identity.clone())
+    }
+
+    pub(crate) fn doctor(&self, service: Service) -> DoctorServiceClient<Authorized> {
+        DoctorServiceClient::with_interceptor(self.channel(service), self.identity.clone())
     }
 
     pub(crate) fn transfers(&self) -> TransferServiceClient<Authorized> {

@@ -4,6 +4,7 @@ mod audit;
 mod books;
 mod client;
 mod consumers;
+mod doctor;
 mod output;
 mod parked;
 mod streams;
@@ -15,7 +16,8 @@ use anyhow::{Result, ensure};
 use clap::{Parser, Subcommand};
 
 use client::{Client, Endpoints};
-use output::{Format, Output};
+use output::Output;
+use runtime::doctor::Format;
 
 /// Inspects a running Tristore and repairs it. Only reads unless --yes-change-state is given.
 #[derive(Debug, Parser)]
@@ -23,7 +25,7 @@ use output::{Format, Output};
 struct Cli {
     #[command(flatten)]
     endpoints: Endpoints,
-    /// How data is printed.
+    /// How data is printed: in columns and lines for people, or as the services' answers in protobuf's JSON form, one a line.
     #[arg(long, value_enum, default_value_t, global = true)]
     output: Format,
     /// Really make changes; without it, a command that changes something only says what it would do.
@@ -47,6 +49,9 @@ enum Command {
     Consumers,
     /// Makes a halted consumer go on, rebuilt from its producer's snapshot where that is possible.
     Resync(consumers::Resync),
+    /// Checks what the running services see of each other: peers, tokens, versions, clocks, streams, consumers. Exits with 1
+    /// when something has failed.
+    Doctor,
     /// Shows both ledgers side by side; fails when credit is not conserved.
     Books,
     /// Compares both books at a cut, while traffic runs. Exits with 1 on drift, with 2 when it could not audit them.
@@ -93,6 +98,7 @@ async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Parked(command) => parked::run(&client, &output, consent, command).await?,
         Command::Consumers => consumers::run(&client, &output).await?,
         Command::Resync(what) => consumers::resync(&client, &output, consent, what).await?,
+        Command::Doctor => code = doctor::run(&client, &output).await?,
         Command::Books => code = books::run(&client, &output).await?,
         Command::Audit(options) => code = audit::run(&client, &output, &options).await?,
     }

@@ -7,19 +7,10 @@ use anyhow::{Context, Result};
 use api::causes::Causes;
 use prost::{Message, Name};
 use prost_reflect::DynamicMessage;
+use runtime::doctor::Format;
 use serde_json::Value;
 use tonic::Status;
 use tonic_types::StatusExt as _;
-
-/// How data is printed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Format {
-    /// Columns for people.
-    #[default]
-    Table,
-    /// The services' answers in protobuf's JSON form, one a line.
-    Json,
-}
 
 /// Prints data.
 #[derive(Debug)]
