@@ -116,15 +116,15 @@ async fn a_paused_server_is_silent_until_resumed() {
 }
 
 /// How many users and roles there are for a MongoDB database.
-async fn users_and_roles(database: &str) -> usize {
-    let admin = testkit::TestServers::get().mongo().await.unwrap();
+async fn users_and_roles(database: &str) -> Result<usize> {
+    let admin = testkit::TestServers::get().mongo().await?;
     let mut found = 0;
     for (command, list) in [("usersInfo", "users"), ("rolesInfo", "roles")] {
-        let answer = admin.run("admin", doc! { command: 1 }).await.unwrap();
-        let names = answer.get_array(list).unwrap().iter();
+        let answer = admin.run("admin", doc! { command: 1 }).await?;
+        let names = answer.get_array(list)?.iter();
         found += names.filter(|row| row.to_string().contains(&format!("\"{database}_"))).count();
     }
-    found
+    Ok(found)
 }
 
 #[tokio::test]
@@ -155,15 +155,15 @@ async fn each_test_has_databases_of_its_own_and_they_go_with_it() {
 
     let (mongo, other) = (TestMongo::create().await.unwrap(), TestMongo::create().await.unwrap());
     assert!(mongo.url().contains(mongo.name()));
-    assert_eq!(users_and_roles(mongo.name()).await, 6);
+    assert_eq!(users_and_roles(mongo.name()).await.unwrap(), 6);
     let name = mongo.name().to_owned();
     drop(mongo);
-    assert_eq!(users_and_roles(&name).await, 0);
+    assert_eq!(users_and_roles(&name).await.unwrap(), 0);
     // What a killed run leaves: users without a database.
     let name = other.name().to_owned();
     std::mem::forget(other);
     testkit::TestServers::get().mongo().await.unwrap().sweep(&name).await.unwrap();
-    assert_eq!(users_and_roles(&name).await, 0);
+    assert_eq!(users_and_roles(&name).await.unwrap(), 0);
     let (first, second) = (TestRedis::sessions().await.unwrap(), TestRedis::sessions().await.unwrap());
     assert_ne!(first.url(), second.url());
     assert_ne!(first.prefix(), TestRedis::events().await.unwrap().prefix());
