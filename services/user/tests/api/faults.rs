@@ -271,7 +271,7 @@ async fn a_commit_in_doubt_that_is_refused_afterwards_stays_in_doubt() {
     let (edge, url) = proxy_to(&urls.runtime).await;
     let harness = Harness::start_on(&urls, &url, &[]).await;
     let ann = harness.customer().await;
-    for (code, count) in [(13, 1), (112, 2)] {
+    for (code, count) in [(13, 1), (18, 2)] {
         let lost = edge.lose(Acknowledgements::of("bulkWrite(user,post,").then(Then::Silence));
         let refuse_the_next = async {
             wait_until(WITHIN, "the loss", async || if lost.count() == 1 { Ok(()) } else { Err("no loss") })

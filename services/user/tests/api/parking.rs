@@ -9,7 +9,7 @@ use api::violations::timestamp;
 use bson::{Document, doc};
 use events::{ConsumerStore as _, Direction, EffectError, EventLog as _, Mark, NewEvent, StoreError};
 use testkit::wait_until;
-use types::{FailureRow, Money, Verdict};
+use types::{Clock as _, FailureRow, Money, SystemClock, Verdict};
 use user_service::storage::{FAILURES, STREAM};
 use user_service::transfers;
 use uuid::Uuid;
@@ -195,7 +195,7 @@ pub(crate) fn reserve_for(user_id: &str) -> CreditReserveRequested {
         user_id: user_id.to_owned(),
         direction: WireDirection::Debit.into(),
         amount: Some(Money::new(eur(), 5).into()),
-        deadline_time: Some(timestamp(time::OffsetDateTime::now_utc() + Duration::from_secs(600))),
+        deadline_time: Some(timestamp(SystemClock.now() + Duration::from_secs(600))),
         order_id: Uuid::now_v7().to_string(),
     }
 }

@@ -300,12 +300,12 @@ mod tests {
         let rows: Vec<EventRow> = rows.collect();
         let outbox = sequencer.store.collection::<EventRow>(OUTBOX);
         outbox.insert_many(&rows).await.unwrap();
-        // The lower version has the higher id.
-        sequencer.append(&[event("a", 2, -5), event("a", 1, 1_000_000)]).await;
+        // The lower version has the higher id, and the index has it behind all others.
+        sequencer.append(&[event("z", 2, -5), event("z", 1, 1_000_000)]).await;
         sequencer.append(&[event("high", many + 1, -4)]).await;
         let stamped = sequencer.stamp(4).await;
-        assert_eq!(told(&stamped), [("a", 1), ("high", many + 1), ("many", 1), ("many", 2)]);
+        assert_eq!(told(&stamped), [("z", 1), ("high", many + 1), ("many", 1), ("many", 2)]);
         let next = sequencer.stamp(2).await;
-        assert_eq!(told(&next), [("a", 2), ("many", 3)]);
+        assert_eq!(told(&next), [("z", 2), ("many", 3)]);
     }
 }
