@@ -12,6 +12,7 @@ mod connections;
 mod credentials;
 mod driver;
 mod migrations;
+mod place;
 mod posts;
 mod requests;
 mod settings;

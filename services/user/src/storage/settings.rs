@@ -9,8 +9,6 @@ use super::{Store, to_time};
 use crate::error::{Error, Result};
 
 const LIFETIME: &str = "transactionLifetimeLimitSeconds";
-/// What MongoDB 8.0 speaks: the first that takes writes to several collections in one command.
-const WIRE_VERSION: i32 = 25;
 
 impl Store {
     /// The server's time.
@@ -80,27 +78,9 @@ fn connections_allowed(status: &Document) -> Option<usize> {
     count("current")?.checked_add(available)
 }
 
-/// Refuses a server, by its greeting, on which no transaction of ours could be done.
-pub(super) fn require_usable(hello: &Document) -> Result<(), String> {
-    let version = hello.get_i32("maxWireVersion").unwrap_or_default();
-    if version < WIRE_VERSION {
-        return Err(format!(
-            "MongoDB must be version 8.0 or later: this one speaks wire version {version}, {WIRE_VERSION} is needed"
-        ));
-    }
-    if hello.get_str("setName").is_err() {
-        return Err("MongoDB must be a replica set, if only of one member: transactions need it".to_owned());
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn refusal(hello: &Document) -> Option<String> {
-        require_usable(hello).err()
-    }
 
     #[test]
     fn a_servers_limit_is_what_is_used_and_what_is_left() {
@@ -110,17 +90,5 @@ mod tests {
         for silent in [doc! { "ok": 1 }, doc! { "connections": { "current": 12, "available": 0 } }] {
             assert_eq!(connections_allowed(&silent), None);
         }
-    }
-
-    #[test]
-    fn a_server_that_is_too_old_or_alone_is_refused_with_the_reason() {
-        assert_eq!(refusal(&doc! { "maxWireVersion": 25, "setName": "rs" }), None);
-        // MongoDB 7.0, and one that does not say.
-        for old in [doc! { "maxWireVersion": 21, "setName": "rs" }, doc! { "setName": "rs" }] {
-            let reason = refusal(&old).unwrap();
-            assert!(reason.starts_with("MongoDB must be version 8.0 or later"), "{reason}");
-        }
-        let reason = refusal(&doc! { "maxWireVersion": 25 }).unwrap();
-        assert!(reason.starts_with("MongoDB must be a replica set"), "{reason}");
     }
 }

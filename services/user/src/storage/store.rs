@@ -13,7 +13,7 @@ use tokio::sync::{Notify, OnceCell};
 use super::backbone::low_mark::LowMark;
 use super::connections::Connections;
 use super::driver::bounded;
-use super::start::Place;
+use super::place::Place;
 use crate::config::MongoConfig;
 use crate::error::{Error, Result};
 

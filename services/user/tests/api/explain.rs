@@ -42,9 +42,9 @@ const SENT: [(&str, &str, &str); 14] = [
     ("find", "user", "filter"),
     ("find", "wallet", "filter"),
     ("findAndModify", "outbox_lease", "query"),
+    ("update", "consumer_mark", "updates"),
     ("update", "order_statistics", "updates"),
     ("update", "outbox", "updates"),
-    ("update", "outbox_consumer", "updates"),
 ];
 
 /// Commands as they were sent.

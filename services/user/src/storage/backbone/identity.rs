@@ -8,7 +8,6 @@ use std::sync::Once;
 
 use bson::{Document, doc};
 
-use super::lease::StreamRow;
 use crate::error::{Error, Result};
 use crate::storage::Store;
 use crate::storage::driver::{bounded, bounded_raw, classify, code};
@@ -71,17 +70,17 @@ impl Identity {
         format!("set:{}", self.name)
     }
 
-    /// Whether the stream was stamped here.
-    pub(super) fn is_of(&self, row: &StreamRow) -> bool {
-        let is_of_name = row.server == self.as_name();
+    /// Whether a stream was stamped here that has these in `server` and `set_name`.
+    pub(super) fn is(&self, server: &str, set_name: Option<&str>) -> bool {
+        let is_of_name = server == self.as_name();
         match &self.id {
-            Some(id) => row.server == *id || is_of_name,
-            None => is_of_name || row.set_name.as_ref() == Some(&self.name),
+            Some(id) => server == id || is_of_name,
+            None => is_of_name || set_name == Some(self.name.as_str()),
         }
     }
 
-    /// [`Self::is_of`], as an expression over a stream's document.
-    pub(super) fn is_of_document(&self) -> Document {
+    /// [`Self::is`], as an expression over a stream's document.
+    pub(super) fn is_in_document(&self) -> Document {
         let literally = |text: &str| doc! { "$literal": text };
         let is_of_name = doc! { "$eq": ["$server", literally(&self.as_name())] };
         let other = match &self.id {
@@ -96,7 +95,7 @@ impl Identity {
         let server = doc! { "$literal": self.server() };
         match self.id {
             Some(_) => server,
-            None => doc! { "$cond": [self.is_of_document(), "$server", server] },
+            None => doc! { "$cond": [self.is_in_document(), "$server", server] },
         }
     }
 }

@@ -30,10 +30,10 @@ pub(super) struct StreamRow {
     stream: String,
     pub(super) epoch: bson::Uuid,
     /// The replica set that the epoch belongs to: see [`Identity`].
-    pub(super) server: String,
+    server: String,
     /// Its name; missing in a stream that was last taken by a release that did not keep it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) set_name: Option<String>,
+    set_name: Option<String>,
     owner: bson::Uuid,
     fence: i64,
     lease_until: bson::DateTime,
@@ -98,7 +98,7 @@ pub(super) async fn take(
     let free = doc! { "$or": [{ "$eq": ["$owner", owner] }, { "$lte": ["$lease_until", "$$NOW"] }] };
     let taken = doc! {
         "fence": { "$cond": [{ "$eq": ["$owner", owner] }, "$fence", { "$add": ["$fence", 1_i64] }] },
-        "epoch": { "$cond": [here.is_of_document(), "$epoch", bson::Uuid::from(Uuid::new_v4())] },
+        "epoch": { "$cond": [here.is_in_document(), "$epoch", bson::Uuid::from(Uuid::new_v4())] },
         "server": here.server_kept(),
         "set_name": { "$literal": here.set_name() },
         "owner": owner,
@@ -123,7 +123,8 @@ pub(super) async fn is_on_its_server(store: &Store, stream: &str) -> Result<bool
     }
     let made = store.connections.made();
     let here = Identity::read(store).await?;
-    let is_same = store.stream_row(stream).await?.is_some_and(|row| here.is_of(&row));
+    let is_same =
+        store.stream_row(stream).await?.is_some_and(|row| here.is(&row.server, row.set_name.as_deref()));
     if is_same {
         store.connections.check(made);
     }

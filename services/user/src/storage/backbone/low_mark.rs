@@ -2,7 +2,8 @@
 //! what is gone for as long as snapshots may go back (`minSnapshotHistoryWindowInSeconds`, five minutes), and a scan from
 //! the beginning walks over all of them.
 //!
-//! So where a scan from the beginning takes long, those after it begin at a mark: a little below what the last one found.
+//! So where much was stamped and a scan from the beginning takes long, those after it begin at a mark: a little below what
+//! the last one found.
 //! Nothing is missed by it. What is committed below the mark, because its writer's clock is behind or its transaction took
 //! long, is found by the next scan from the beginning, which comes every second, or less often if it takes very long.
 
@@ -14,6 +15,8 @@ use uuid::Uuid;
 
 /// A scan from the beginning that takes no longer is cheap enough to be done each time.
 const CHEAP: Duration = Duration::from_millis(5);
+/// Fewer stamped events than this leave no keys that were worth passing over: what takes long then is something else.
+const MANY: u64 = 1_000;
 /// How often everything is scanned, at the most.
 const FULL_EVERY: Duration = Duration::from_secs(1);
 /// How much of the time may go into scans of everything: one part of so many.
@@ -27,14 +30,17 @@ pub(in crate::storage) struct LowMark {
     /// Whose scans it is about: whoever takes the lease knows nothing of what was pending before.
     owner: Option<(Uuid, i64)>,
     low: Option<Uuid>,
+    /// How many it has stamped.
+    stamped: u64,
     /// When everything is scanned again.
     full_at: Instant,
     cheap: Duration,
+    many: u64,
 }
 
 impl Default for LowMark {
     fn default() -> Self {
-        Self { owner: None, low: None, full_at: Instant::now(), cheap: CHEAP }
+        Self { owner: None, low: None, stamped: 0, full_at: Instant::now(), cheap: CHEAP, many: MANY }
     }
 }
 
@@ -51,7 +57,7 @@ impl LowMark {
     pub(super) fn scan(&mut self, lease: &Lease) -> Scan {
         let (began, owner) = (Instant::now(), Some((lease.owner, lease.fence)));
         if self.owner != owner {
-            (self.owner, self.low) = (owner, None);
+            (self.owner, self.low, self.stamped) = (owner, None, 0);
         }
         let is_full = self.low.is_none() || began >= self.full_at;
         if is_full {
@@ -61,15 +67,16 @@ impl LowMark {
         Scan { from: self.low.filter(|_| !is_full), began }
     }
 
-    /// What a scan found is stamped, and this was the lowest.
-    pub(super) fn scanned(&mut self, scan: Scan, took: Duration, lowest: Option<Uuid>) {
+    /// So many that a scan found are stamped, and this was the lowest.
+    pub(super) fn scanned(&mut self, scan: Scan, took: Duration, count: usize, lowest: Option<Uuid>) {
+        self.stamped = self.stamped.saturating_add(count as u64);
         let below = lowest.map(|lowest| earlier(lowest, MARGIN));
         if scan.from.is_some() {
             self.low = self.low.max(below);
             return;
         }
         self.full_at = scan.began + FULL_EVERY.max(took * FULL_SHARE);
-        self.low = if took > self.cheap { below.or(self.low) } else { None };
+        self.low = if took > self.cheap && self.stamped >= self.many { below.or(self.low) } else { None };
     }
 
     /// A scan was given up: what it would have looked at is still to be looked at.
@@ -88,7 +95,7 @@ impl LowMark {
     /// Every scan counts as slow, for tests.
     #[cfg(test)]
     pub(super) fn without_cheap_scans() -> Self {
-        Self { cheap: Duration::ZERO, ..Self::default() }
+        Self { cheap: Duration::ZERO, many: 0, ..Self::default() }
     }
 }
 
@@ -134,7 +141,17 @@ mod tests {
         for _ in 0..3 {
             let scan = mark.scan(&lease(1));
             assert_eq!(scan.from, None);
-            mark.scanned(scan, CHEAP, Some(made_in(100)));
+            mark.scanned(scan, CHEAP, 5_000, Some(made_in(100)));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn everything_is_scanned_until_enough_is_stamped_to_be_in_the_way() {
+        let mut mark = LowMark::default();
+        for (count, is_marked) in [(999, false), (1, true)] {
+            let scan = mark.scan(&lease(1));
+            mark.scanned(scan, SLOW, count, Some(made_in(100)));
+            assert_eq!(mark.scan(&lease(1)).from.is_some(), is_marked, "{count} more");
         }
     }
 
@@ -142,13 +159,13 @@ mod tests {
     async fn after_a_slow_scan_the_next_ones_begin_at_a_mark_and_everything_is_scanned_now_and_then() {
         let mut mark = LowMark::default();
         let scan = mark.scan(&lease(1));
-        mark.scanned(scan, SLOW, Some(made_in(100)));
+        mark.scanned(scan, SLOW, 1_000, Some(made_in(100)));
         let scan = mark.scan(&lease(1));
         let below = Uuid::from_u128(99_000 << 80);
         assert_eq!(scan.from, Some(below));
-        mark.scanned(scan, Duration::ZERO, Some(made_in(50)));
+        mark.scanned(scan, Duration::ZERO, 1, Some(made_in(50)));
         assert_eq!(mark.scan(&lease(1)).from, Some(below), "a mark goes up only");
-        mark.scanned(scan, Duration::ZERO, Some(made_in(103)));
+        mark.scanned(scan, Duration::ZERO, 1, Some(made_in(103)));
         assert_eq!(mark.scan(&lease(1)).from, Some(Uuid::from_u128(102_000 << 80)));
         // It took 200 ms, and may take a twentieth of the time.
         tokio::time::advance(Duration::from_millis(3_999)).await;
@@ -157,7 +174,7 @@ mod tests {
         let scan = mark.scan(&lease(1));
         assert_eq!(scan.from, None);
         // Its writer's clock is behind: from then on scans begin low enough for it.
-        mark.scanned(scan, SLOW, Some(made_in(20)));
+        mark.scanned(scan, SLOW, 1_000, Some(made_in(20)));
         assert_eq!(mark.scan(&lease(1)).from, Some(Uuid::from_u128(19_000 << 80)));
     }
 
@@ -165,7 +182,7 @@ mod tests {
     async fn a_scan_of_everything_that_fails_is_not_done_again_at_once_and_a_new_lease_begins_with_one() {
         let mut mark = LowMark::default();
         let scan = mark.scan(&lease(1));
-        mark.scanned(scan, SLOW, Some(made_in(100)));
+        mark.scanned(scan, SLOW, 1_000, Some(made_in(100)));
         tokio::time::advance(Duration::from_secs(4)).await;
         assert_eq!(mark.scan(&lease(1)).from, None);
         assert!(mark.scan(&lease(1)).from.is_some());

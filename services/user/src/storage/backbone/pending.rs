@@ -30,6 +30,7 @@ pub(super) struct Found {
     pub(super) rows: Vec<EventRow>,
     scan: Scan,
     took: Duration,
+    count: usize,
     lowest: Option<Uuid>,
 }
 
@@ -42,7 +43,7 @@ struct KeyRow {
 impl Store {
     /// The outcome of a scan is committed, or there was nothing: the next may begin where it says.
     pub(super) fn scanned(&self, found: &Found) {
-        self.low_mark().scanned(found.scan, found.took, found.lowest);
+        self.low_mark().scanned(found.scan, found.took, found.count, found.lowest);
     }
 
     /// Whether a scan finds nothing.
@@ -60,7 +61,7 @@ impl Store {
             self.low_mark().scan_again(scan);
             return Ok(false);
         }
-        self.low_mark().scanned(scan, scan.took(), None);
+        self.low_mark().scanned(scan, scan.took(), 0, None);
         Ok(true)
     }
 }
@@ -86,7 +87,7 @@ impl Tx {
             rows.extend(earlier);
         }
         let lowest = rows.iter().map(|row| Uuid::from(row.id)).min();
-        Ok(Found { rows, scan, took, lowest })
+        Ok(Found { count: rows.len(), rows, scan, took, lowest })
     }
 
     /// The pending events of the same aggregates that have lower versions and are not among these.
@@ -227,7 +228,7 @@ mod tests {
             let mongo = TestMongo::create().await.unwrap();
             let shared = Shared::default();
             *shared.low_mark.lock().unwrap() = LowMark::without_cheap_scans();
-            let store = Store::connect(&MongoConfig::for_tests(mongo.url()), shared).await.unwrap();
+            let store = Store::connect(&MongoConfig::for_tests(mongo.migrate_url()), shared).await.unwrap();
             store.migrate().await.unwrap();
             let lease = store.lease(STREAM, Uuid::new_v4(), LEASE).await.unwrap().unwrap();
             Self { store, lease, _mongo: mongo }
