@@ -33,7 +33,7 @@ async fn an_order_whose_commit_was_not_acknowledged_is_placed_once() -> Result<(
 /// What of a payment is lost, and a text in the statements of its transaction.
 const STEPS_OF_A_PAYMENT: [(&str, &str); 5] = [
     ("the start of the transfer", "INSERT INTO transfers"),
-    ("the decision", "UPDATE transfers\n             SET state"),
+    ("the decision", "transfers.decision = new.decision"),
     ("the consumer's mark", "UPDATE consumer_mark SET epoch"),
     ("the stamp", "previous = stamp.previous"),
     ("the note of what was published", "UPDATE outbox_lease SET published_through"),

@@ -36,7 +36,6 @@ impl std::fmt::Display for Case {
 pub const EXEMPT: &[(ServiceName, &str, &str)] = &[
     (User, "stamp", "has points of its own: sequencer.*"),
     (User, "prune", "has points of its own: pruner.*"),
-    (User, "get_trial_balance", "reads"),
     (User, "rehash", "only when the parameters of password hashing change; done again at the next login"),
     (User, "bootstrap_admin", "a command that its operator runs again, not a call"),
     (Order, "rebuild_customers", "a resync, which has tests of its own"),
