@@ -89,6 +89,10 @@ const SETTINGS: &[&str] = &[
     "USER_URL",
 ];
 
+/// What is no setting and is meant to be there: the logins of other users of the database, which `cargo xtask env` gives to a
+/// shell.
+const LOGINS: [&str; 2] = ["MONGODB_MIGRATE_URL", "MONGODB_READER_URL"];
+
 /// What people put before the names of a system's variables.
 const PREFIX: &str = "TRISTORE_";
 
@@ -148,7 +152,7 @@ fn is_setting(name: &str) -> bool {
 
 /// The setting that a name was probably meant for.
 fn meant_by(name: &str) -> Option<&'static str> {
-    if is_setting(name) || is_of_kubernetes(name) {
+    if is_setting(name) || LOGINS.contains(&name) || is_of_kubernetes(name) {
         return None;
     }
     let plain = plain(name);
@@ -275,6 +279,8 @@ mod tests {
             "OTEL_SERVICE_NAME",
             "TRISTORE_STATE",
             "TRISTORE_TOKEN",
+            "MONGODB_MIGRATE_URL",
+            "MONGODB_READER_URL",
             "FAULT_FLAW",
             "",
         ];
