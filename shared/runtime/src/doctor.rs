@@ -4,6 +4,7 @@
 //! the line to type where it is not what must be found. The table runs its checks in their order and prints a line for
 //! each, as soon as it is known. What a check does to look leaves nothing behind.
 
+mod clock;
 mod line;
 
 use std::time::{Duration, Instant};
@@ -14,6 +15,7 @@ use types::chain;
 
 use crate::config::redact_url;
 
+pub use clock::clock_seen;
 pub use line::{Format, Line, Options};
 
 /// How long a check may take, unless it says otherwise.

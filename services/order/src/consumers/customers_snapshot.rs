@@ -35,7 +35,7 @@ struct Rebuilding {
 
 impl Rebuilding {
     async fn run(mut self, held: &str) -> Result<u64> {
-        let begun = self.store.customers_begin_rebuild().await?;
+        let begun = self.store.database_time().await?;
         let mut aggregates = 0;
         while let Some(page) = self.snapshot.next_page().await? {
             aggregates += page.len() as u64;

@@ -1,13 +1,10 @@
 //! What kind of server it is.
 
-use runtime::doctor::Seen;
-use time::{Duration, OffsetDateTime};
-use types::{Clock as _, SystemClock};
+use runtime::doctor::{Seen, clock_seen};
 
 use super::place::Place;
 
 const VERSION: i32 = 15;
-const SKEW: Duration = Duration::seconds(1);
 const OLD: f64 = 3600.0;
 
 pub(super) async fn version(place: &Place) -> anyhow::Result<Seen> {
@@ -56,19 +53,7 @@ pub(super) async fn standbys(place: &Place) -> anyhow::Result<Seen> {
 }
 
 pub(super) async fn clock(place: &Place) -> anyhow::Result<Seen> {
-    let before = SystemClock.now();
-    let (seconds,): (f64,) =
-        place.row("SELECT extract(epoch FROM clock_timestamp())::double precision").await?;
-    let after = SystemClock.now();
-    let middle = before + (after - before) / 2;
-    let ahead: Duration = OffsetDateTime::UNIX_EPOCH + Duration::seconds_f64(seconds) - middle;
-    let found = format!("{:+.3} s", ahead.as_seconds_f64());
-    // Where in the round trip the server looked at its clock is not known.
-    Ok(if ahead.abs() <= SKEW + (after - before) / 2 {
-        Seen::ok(found)
-    } else {
-        Seen::failed(found, "an NTP client, such as chrony, on both machines")
-    })
+    Ok(clock_seen(place.store.database_time()).await?)
 }
 
 pub(super) async fn encoding(place: &Place) -> anyhow::Result<Seen> {

@@ -13,8 +13,6 @@ statements! {
     CUSTOMERS_FETCH =
         "SELECT user_id, state = 'active' AS is_active, role, version FROM customers WHERE user_id = ANY ($1)";
 
-    CUSTOMERS_BEGIN_REBUILD = "SELECT clock_timestamp()";
-
     CUSTOMERS_WRITE =
         "INSERT INTO customers AS known (user_id, state, role, version)
          SELECT user_id, CASE WHEN is_active THEN 'active' ELSE 'deactivated' END, role, version
@@ -56,13 +54,6 @@ impl Store {
         let query = sqlx::query(CUSTOMERS_FETCH).bind([user_id.uuid()]);
         let row: Option<Row> = self.read().await?.row(query).await?;
         row.map(Customer::try_from).transpose()
-    }
-
-    /// The database's time, before a rebuild of the read model writes anything.
-    pub(crate) async fn customers_begin_rebuild(&self) -> Result<OffsetDateTime> {
-        let row: Option<(OffsetDateTime,)> =
-            self.read().await?.row(sqlx::query(CUSTOMERS_BEGIN_REBUILD)).await?;
-        row.map(|(now,)| now).ok_or_else(|| Error::internal("the database has no time"))
     }
 }
 

@@ -1,17 +1,11 @@
 //! The server itself: whether it is one that the service can work with.
 
-use std::time::Duration;
-
 use anyhow::Result;
-use runtime::doctor::Seen;
-use time::OffsetDateTime;
-use types::{Clock as _, SystemClock, chain};
+use runtime::doctor::{Seen, clock_seen};
+use types::chain;
 
 use super::place::Place;
 use crate::storage::MAJOR_MIN;
-
-/// Lives of sessions and tokens are counted in minutes.
-const CLOCK_OFF_MAX: Duration = Duration::from_secs(1);
 
 pub(super) async fn version(place: &Place) -> Result<Seen> {
     Ok(match place.store.version_fits().await? {
@@ -54,18 +48,7 @@ pub(super) async fn role(place: &Place) -> Result<Seen> {
 
 /// Ours at the middle of the question is compared with Redis' in the answer.
 pub(super) async fn clock(place: &Place) -> Result<Seen> {
-    let before = SystemClock.now();
-    let theirs = place.store.database_time().await?;
-    let after = SystemClock.now();
-    let ours: OffsetDateTime = before + (after - before) / 2;
-    let off = (theirs - ours).unsigned_abs();
-    let side = if theirs > ours { "ahead" } else { "behind" };
-    let found = format!("{:.3} s {side}", off.as_secs_f64());
-    Ok(if off <= CLOCK_OFF_MAX {
-        Seen::ok(found)
-    } else {
-        Seen::failed(found, "set both machines' clocks by NTP, and look with: chronyc tracking")
-    })
+    Ok(clock_seen(place.store.database_time()).await?)
 }
 
 pub(super) async fn apart(place: &Place) -> Result<Seen> {
