@@ -2,6 +2,9 @@
 //!
 //! All header blocks of a connection share one compression table, so every block is decoded. For the same reason no
 //! single answer can be taken out of a connection that goes on: an answer is lost together with its connection.
+//!
+//! A service whose peer closes a connection without a word asks it by a greeting of TLS whether it speaks that. Such a
+//! connection is passed on, and none of it is understood.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,6 +15,8 @@ use loona_hpack::Decoder;
 use super::dialogue::{Dialogue, Heard, Work};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// The first byte of a TLS client's greeting: the type of a record of its handshake.
+const TLS_HANDSHAKE: u8 = 22;
 const FRAME_HEAD: usize = 9;
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
@@ -51,9 +56,17 @@ impl Blocks {
     }
 }
 
+/// What the client's first byte said of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Greeting {
+    Awaited,
+    Http2,
+    Tls,
+}
+
 /// One connection.
 pub(super) struct Grpc {
-    greeted: bool,
+    greeting: Greeting,
     requests: Blocks,
     answers: Blocks,
     /// The path of each open stream.
@@ -62,20 +75,37 @@ pub(super) struct Grpc {
 
 impl Grpc {
     pub(super) fn new() -> Self {
-        Self { greeted: false, requests: Blocks::new(), answers: Blocks::new(), calls: HashMap::new() }
+        Self {
+            greeting: Greeting::Awaited,
+            requests: Blocks::new(),
+            answers: Blocks::new(),
+            calls: HashMap::new(),
+        }
     }
 }
 
 impl Dialogue for Grpc {
     fn request_len(&self, bytes: &[u8]) -> Result<Option<usize>> {
-        if self.greeted { Ok(frame_len(bytes)) } else { Ok(Some(PREFACE.len())) }
+        Ok(match (self.greeting, bytes.first()) {
+            (Greeting::Http2, _) => frame_len(bytes),
+            (Greeting::Tls, _) | (Greeting::Awaited, Some(&TLS_HANDSHAKE)) => whatever_arrived(bytes),
+            (Greeting::Awaited, _) => Some(PREFACE.len()),
+        })
     }
 
     fn request(&mut self, frame: &[u8]) -> Result<()> {
-        if !self.greeted {
-            ensure!(frame == PREFACE, "not HTTP/2");
-            self.greeted = true;
-            return Ok(());
+        match (self.greeting, frame.first()) {
+            (Greeting::Http2, _) => {}
+            (Greeting::Tls, _) => return Ok(()),
+            (Greeting::Awaited, Some(&TLS_HANDSHAKE)) => {
+                self.greeting = Greeting::Tls;
+                return Ok(());
+            }
+            (Greeting::Awaited, _) => {
+                ensure!(frame == PREFACE, "not HTTP/2");
+                self.greeting = Greeting::Http2;
+                return Ok(());
+            }
         }
         let frame = Frame::new(frame)?;
         match frame.kind {
@@ -92,10 +122,13 @@ impl Dialogue for Grpc {
     }
 
     fn answer_len(&self, bytes: &[u8]) -> Result<Option<usize>> {
-        Ok(frame_len(bytes))
+        Ok(if self.greeting == Greeting::Tls { whatever_arrived(bytes) } else { frame_len(bytes) })
     }
 
     fn answer(&mut self, frame: &[u8]) -> Result<Heard> {
+        if self.greeting == Greeting::Tls {
+            return Ok(Heard::Other);
+        }
         let frame = Frame::new(frame)?;
         match frame.kind {
             DATA => Ok(self.part(frame.stream)),
@@ -160,6 +193,11 @@ fn frame_len(bytes: &[u8]) -> Option<usize> {
     Some(FRAME_HEAD + (usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2])))
 }
 
+/// What is not understood is a frame as it comes.
+fn whatever_arrived(bytes: &[u8]) -> Option<usize> {
+    (!bytes.is_empty()).then_some(bytes.len())
+}
+
 fn value(headers: &Headers, name: &[u8]) -> Option<String> {
     let found = headers.iter().find(|(known, _)| known == name)?;
     Some(String::from_utf8_lossy(&found.1).into_owned())
@@ -169,6 +207,7 @@ fn value(headers: &Headers, name: &[u8]) -> Option<String> {
 mod tests {
     use loona_hpack::Encoder;
 
+    use super::super::dialogue::Frames;
     use super::super::dialogue::testing::{ask, hear, work};
     use super::*;
 
@@ -224,5 +263,17 @@ mod tests {
                 Heard::Part(work(&["/a.A/Two"])),
             ]
         );
+    }
+    #[test]
+    fn a_greeting_of_tls_passes_without_being_understood() {
+        let mut grpc = Grpc::new();
+        ask(&mut grpc, b"\x16\x03\x01\x00\x02\x01\x00");
+        assert!(hear(&mut grpc, b"\x15\x03\x03").iter().all(|heard| *heard == Heard::Other));
+
+        let mut frames = Frames::default();
+        frames.push(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+        let mut grpc = Grpc::new();
+        let other = frames.next(|bytes| grpc.request_len(bytes)).unwrap().unwrap();
+        assert!(grpc.request(&other).is_err());
     }
 }
