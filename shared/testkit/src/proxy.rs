@@ -2,7 +2,8 @@
 //!
 //! - [`Proxy::reset`], [`Proxy::refuse`], [`Proxy::silence`], [`Proxy::delay`], [`Proxy::cut_after`]: the faults of
 //!   networks.
-//! - [`Proxy::answer_instead`]: a refusal that a real server gives too rarely to be waited for.
+//! - [`Proxy::answer_instead`], [`Proxy::rewrite`]: what a real server says too rarely to be waited for, or what only
+//!   another one says.
 //! - [`Proxy::lose`]: the fault that is hardest on software. The work is done, and its acknowledgement is lost.
 //!
 //! Each fault counts its [`Bites`]. A silent direction loses nothing: as in TCP, the bytes arrive when the silence is
@@ -24,6 +25,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use bson::Document;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -38,7 +40,7 @@ use crate::ports::ReservedPort;
 use connection::{Line, serve};
 use dialogue::Speech;
 use loss::Loss;
-use switches::{Cut, Instead, Switches};
+use switches::{Cut, Instead, Rewrite, Switches};
 
 /// The proxy of one edge: clients connect to its port and reach the server behind it.
 #[derive(Debug)]
@@ -134,6 +136,15 @@ impl Proxy {
         let instead = Arc::new(Instead::new(of, answer));
         self.switches.send_modify(|switches| switches.instead = Some(Arc::clone(&instead)));
         instead.bites.clone()
+    }
+
+    /// Changes the server's answers to work whose text contains this, in whatever way they turned out. Several changes
+    /// add up. For [`Protocol::Mongo`].
+    pub fn rewrite(&self, of: &str, change: impl Fn(&mut Document) + Send + Sync + 'static) -> Bites {
+        let rewrite = Arc::new(Rewrite::new(of, change));
+        let bites = rewrite.bites.clone();
+        self.switches.send_modify(|switches| switches.rewrites.push(rewrite));
+        bites
     }
 
     /// Switches all faults off. Connections that have lost something are reset.

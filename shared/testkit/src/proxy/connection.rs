@@ -12,6 +12,7 @@ use tokio::time::sleep;
 
 use super::dialogue::{Dialogue, Frames};
 use super::loss::{Fate, Then};
+use super::mongo::rewritten;
 use super::switches::{Direction, Switches};
 
 const CHUNK: usize = 16 * 1024;
@@ -145,14 +146,18 @@ impl Connection {
         bytes: &[u8],
     ) -> Result<(Vec<u8>, Option<Then>)> {
         let mut dialogue = dialogue.lock().unwrap_or_else(PoisonError::into_inner);
-        let (loss, instead) = {
+        let (loss, instead, rewrites) = {
             let switches = self.line.switches.borrow();
-            (switches.loss.clone(), switches.instead.clone())
+            (switches.loss.clone(), switches.instead.clone(), switches.rewrites.clone())
         };
         let mut passed = Vec::new();
         frames.push(bytes);
-        while let Some(frame) = frames.next(|bytes| dialogue.answer_len(bytes))? {
+        while let Some(mut frame) = frames.next(|bytes| dialogue.answer_len(bytes))? {
             let heard = dialogue.answer(&frame)?;
+            let text = dialogue.answered().unwrap_or_default();
+            for rewrite in rewrites.iter().filter(|rewrite| rewrite.concerns(text)) {
+                frame = rewritten(&frame, |answer| rewrite.apply(answer))?;
+            }
             let fate = loss.as_ref().map_or(Fate::Pass, |loss| loss.fate(&heard, !held.is_empty()));
             if let Fate::Lose(then) = fate {
                 return Ok((passed, Some(then)));

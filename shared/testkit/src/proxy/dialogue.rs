@@ -53,6 +53,11 @@ pub(super) trait Dialogue: Send {
 
     /// Takes a frame from the server.
     fn answer(&mut self, frame: &[u8]) -> Result<Heard>;
+
+    /// The text of the work that the last frame from the server answers, done or not. Known for MongoDB only.
+    fn answered(&self) -> Option<&str> {
+        None
+    }
 }
 
 /// A protocol, with the knowledge that its connections share.

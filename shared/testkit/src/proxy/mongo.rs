@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, ensure};
-use bson::RawDocument;
 use bson::raw::RawBsonRef;
+use bson::{Document, RawDocument};
 
 use super::dialogue::{Dialogue, Heard, Work};
 
@@ -36,11 +36,13 @@ struct Asked {
 pub(super) struct Mongo {
     transactions: Transactions,
     unanswered: HashMap<u32, Asked>,
+    /// The text of what the last frame answers.
+    answered: Option<Arc<str>>,
 }
 
 impl Mongo {
     pub(super) fn new(transactions: Transactions) -> Self {
-        Self { transactions, unanswered: HashMap::new() }
+        Self { transactions, unanswered: HashMap::new(), answered: None }
     }
 }
 
@@ -75,7 +77,9 @@ impl Dialogue for Mongo {
 
     fn answer(&mut self, frame: &[u8]) -> Result<Heard> {
         let to = number(frame, 8).context("a message without an id")?;
+        self.answered = None;
         let Some(asked) = self.unanswered.remove(&to) else { return Ok(Heard::Other) };
+        self.answered = Some(Arc::clone(&asked.text));
         let Some(body) = body(frame)? else { return Ok(Heard::Other) };
         if !is_ok(body)? {
             return Ok(Heard::Other);
@@ -88,6 +92,22 @@ impl Dialogue for Mongo {
             _ => Heard::Other,
         })
     }
+
+    fn answered(&self) -> Option<&str> {
+        self.answered.as_deref()
+    }
+}
+
+/// A server's answer with another document in it.
+pub(super) fn rewritten(frame: &[u8], change: impl FnOnce(&mut Document)) -> Result<Vec<u8>> {
+    let Some(body) = body(frame)? else { return Ok(frame.to_vec()) };
+    let mut document = Document::try_from(body)?;
+    change(&mut document);
+    let body = document.to_vec()?;
+    let len = u32::try_from(HEADER + 4 + 1 + body.len())?;
+    // The same ids and kind, no flags, and one section.
+    let head = [&len.to_le_bytes()[..], &frame[4..HEADER], &[0; 4], &[0]].concat();
+    Ok([head, body].concat())
 }
 
 /// The transaction that a command is part of.
@@ -171,7 +191,7 @@ fn number(bytes: &[u8], at: usize) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use bson::{Document, doc};
+    use bson::doc;
 
     use super::super::dialogue::testing::{ask, hear, work};
     use super::*;
@@ -216,6 +236,21 @@ mod tests {
         ask(&mut mongo, &[head, vec![0], body, sequence].concat());
         let done = Heard::Done(work(&["bulkWrite(post,outbox)"]));
         assert_eq!(hear(&mut mongo, &message(9, 1, &doc! { "ok": 1.0 })), [done]);
+    }
+
+    #[test]
+    fn an_answer_is_known_by_what_it_answers_and_can_be_another() {
+        let mut mongo = Mongo::new(Transactions::default());
+        ask(&mut mongo, &part(1, "find", "user"));
+        let answer = message(9, 1, &doc! { "ok": 0.0, "code": 13 });
+        hear(&mut mongo, &answer);
+        assert_eq!(mongo.answered(), Some("find(user)"));
+        let other = rewritten(&answer, |answer| drop(answer.insert("code", 14))).unwrap();
+        assert_eq!(message_len(&other).unwrap(), Some(other.len()));
+        assert_eq!((number(&other, 4), number(&other, 8)), (Some(9), Some(1)));
+        assert_eq!(body(&other).unwrap().unwrap().get_i32("code").unwrap(), 14);
+        hear(&mut mongo, &message(9, 77, &doc! { "ok": 1.0 }));
+        assert_eq!(mongo.answered(), None);
     }
 
     #[test]

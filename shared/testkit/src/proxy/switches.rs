@@ -1,8 +1,11 @@
 //! The faults of an edge, which apply to all its connections.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+
+use bson::Document;
 
 use super::dialogue::Heard;
 use super::loss::{Bites, Loss};
@@ -30,6 +33,7 @@ pub(super) struct Switches {
     pub(super) cut: Option<Arc<Cut>>,
     pub(super) loss: Option<Arc<Loss>>,
     pub(super) instead: Option<Arc<Instead>>,
+    pub(super) rewrites: Vec<Arc<Rewrite>>,
 }
 
 impl Switches {
@@ -59,6 +63,34 @@ impl Instead {
             self.bites.add();
             &*self.answer
         })
+    }
+}
+
+/// Changes the answers to work whose text contains this.
+pub(super) struct Rewrite {
+    of: String,
+    change: Box<dyn Fn(&mut Document) + Send + Sync>,
+    pub(super) bites: Bites,
+}
+
+impl Rewrite {
+    pub(super) fn new(of: &str, change: impl Fn(&mut Document) + Send + Sync + 'static) -> Self {
+        Self { of: of.to_owned(), change: Box::new(change), bites: Bites::default() }
+    }
+
+    pub(super) fn concerns(&self, text: &str) -> bool {
+        text.contains(&self.of)
+    }
+
+    pub(super) fn apply(&self, answer: &mut Document) {
+        self.bites.add();
+        (self.change)(answer);
+    }
+}
+
+impl fmt::Debug for Rewrite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rewrite").field("of", &self.of).finish_non_exhaustive()
     }
 }
 
