@@ -6,6 +6,7 @@
 
 mod clock;
 mod line;
+mod times;
 
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,7 @@ use crate::config::redact_url;
 
 pub use clock::clock_seen;
 pub use line::{Format, Line, Options};
+pub use times::Times;
 
 /// How long a check may take, unless it says otherwise.
 const WITHIN: Duration = Duration::from_secs(10);

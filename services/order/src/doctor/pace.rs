@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use runtime::doctor::Seen;
+use runtime::doctor::{Seen, Times};
 
 use super::place::Place;
 
@@ -34,9 +34,7 @@ async fn timed(place: &Place, statement: &str, wanted: Duration, mend: &'static 
         let _: (String,) = place.row(statement).await?;
         times.push(began.elapsed());
     }
-    times.sort_unstable();
-    let millis = |time: Duration| time.as_secs_f64() * 1e3;
-    let (median, last) = (times[TIMES / 2], times[TIMES - 2]);
-    let found = format!("p50 {:.2} ms, p99 {:.2} ms", millis(median), millis(last));
-    Ok(if median <= wanted { Seen::ok(found) } else { Seen::advice(found, mend) })
+    let times = Times::of(times)?;
+    let found = times.to_string();
+    Ok(if times.p50() <= wanted { Seen::ok(found) } else { Seen::advice(found, mend) })
 }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
-use runtime::doctor::Seen;
+use anyhow::Result;
+use runtime::doctor::{Seen, Times};
 
 use super::place::Place;
 
@@ -25,13 +25,9 @@ pub(super) async fn written(place: &Place) -> Result<Seen> {
 
 pub(super) async fn latency(place: &Place) -> Result<Seen> {
     let scratch = format!("{{s{}}}:latency", place.scratch);
-    let times = place.store.write_times(&scratch, WRITES).await?;
-    let at = |percent: usize| times.get(times.len() * percent / 100).copied().context("no write was timed");
-    // The last of a hundred is the one that may be slower.
-    let (p50, p99) = (at(50)?, at(98)?);
-    let milliseconds = |time: Duration| time.as_secs_f64() * 1000.0;
-    let found = format!("p50 {:.1} ms, p99 {:.1} ms", milliseconds(p50), milliseconds(p99));
-    Ok(if p99 <= P99_MAX {
+    let times = Times::of(place.store.write_times(&scratch, WRITES).await?)?;
+    let found = times.to_string();
+    Ok(if times.p99() <= P99_MAX {
         Seen::ok(found)
     } else {
         Seen::advice(
