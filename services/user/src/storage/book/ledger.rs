@@ -16,6 +16,8 @@ use crate::storage::{SERVER_TIME, Store, Tx, bounded, from_time, to_time};
 
 pub(super) const POSTINGS: &str = "posting";
 pub(super) const ENTRIES: &str = "entry";
+/// The index of the wallets' chains.
+pub(super) const CHAINS: &str = "wallet";
 pub(super) const DEBIT: &str = "DEBIT";
 pub(super) const CREDIT: &str = "CREDIT";
 

@@ -6,11 +6,12 @@ use std::collections::BTreeMap;
 use bookkeeping::SumTooLarge;
 use bson::{Document, doc};
 use futures_util::TryStreamExt as _;
+use mongodb::options::Hint;
 use serde::Deserialize;
 use types::{Currency, PostingId};
 
 use super::audit::{CHECKPOINTS, SideRow, SumRow, sides_of, sums_of};
-use super::ledger::{CREDIT, DEBIT, ENTRIES, EntryId};
+use super::ledger::{CHAINS, CREDIT, DEBIT, ENTRIES, EntryId};
 use super::wallets::{KeyRow, WALLETS, wallet_id};
 use crate::domain::audit::{StoredSide, Sums, WALLETS as WALLET_ACCOUNT};
 use crate::domain::ledger::{Kind, TrialBalanceLine};
@@ -101,7 +102,7 @@ impl Snapshot {
         });
         let filter = doc! { "$or": chains.collect::<Vec<_>>() };
         let (entries, session) = self.on::<NewRow>(ENTRIES);
-        let find = entries.find(filter).projection(doc! { "kind": 1 });
+        let find = entries.find(filter).projection(doc! { "kind": 1 }).hint(Hint::Name(CHAINS.to_owned()));
         let mut rows = bounded(find.session(&mut *session)).await?;
         let rows: Vec<NewRow> = bounded(rows.stream(session).try_collect()).await?;
         let counted = rows.iter().filter(|row| row.kind != Kind::Receive.as_str());
