@@ -128,6 +128,7 @@ impl Databases {
             mongodb: self.mongodb.runtime.clone(),
             mongodb_migrate: self.mongodb.migrate.clone(),
             mongodb_reader: self.mongodb.reader.clone(),
+            mongodb_admin: self.mongodb.admin.clone(),
             postgres: self.postgres.url(ORDER_DATABASE),
             redis_session: self.redis_session.url(0),
             redis_cache: self.redis_events_url.clone(),

@@ -52,6 +52,8 @@ pub struct DatabaseUrls {
     pub mongodb_migrate: String,
     /// The same database for who looks.
     pub mongodb_reader: String,
+    /// The same database for who may do everything.
+    pub mongodb_admin: String,
     /// Order service's, with the name of the database.
     pub postgres: String,
     /// Session service's.

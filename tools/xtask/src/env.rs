@@ -85,6 +85,7 @@ pub(crate) async fn keep(local: &Local) -> Result<()> {
         ("MONGODB_URL", urls.mongodb),
         ("MONGODB_MIGRATE_URL", urls.mongodb_migrate),
         ("MONGODB_READER_URL", urls.mongodb_reader),
+        ("MONGODB_ADMIN_URL", urls.mongodb_admin),
         ("POSTGRES_URL", urls.postgres),
         ("REDIS_SESSION_URL", urls.redis_session),
         ("REDIS_CACHE_URL", urls.redis_cache),

@@ -91,7 +91,7 @@ const SETTINGS: &[&str] = &[
 
 /// What is no setting and is meant to be there: the logins of other users of the database, which `cargo xtask env` gives to a
 /// shell.
-const LOGINS: [&str; 2] = ["MONGODB_MIGRATE_URL", "MONGODB_READER_URL"];
+const LOGINS: [&str; 3] = ["MONGODB_ADMIN_URL", "MONGODB_MIGRATE_URL", "MONGODB_READER_URL"];
 
 /// What people put before the names of a system's variables.
 const PREFIX: &str = "TRISTORE_";
@@ -279,6 +279,7 @@ mod tests {
             "OTEL_SERVICE_NAME",
             "TRISTORE_STATE",
             "TRISTORE_TOKEN",
+            "MONGODB_ADMIN_URL",
             "MONGODB_MIGRATE_URL",
             "MONGODB_READER_URL",
             "FAULT_FLAW",
