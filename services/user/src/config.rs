@@ -7,6 +7,7 @@ use runtime::config::{
     EventBusConfig, OutboxConfig, ServerConfig, ServiceTokenConfig, TelemetryConfig, human, mongodb_url,
     peer_url, secret, time_span,
 };
+use runtime::doctor;
 use secrecy::SecretString;
 use serde::Serialize;
 
@@ -44,6 +45,24 @@ pub struct Config {
     /// The outbox.
     #[command(flatten)]
     pub outbox: OutboxConfig,
+}
+
+/// Everything that `doctor` needs.
+#[derive(Debug, Clone, Args)]
+pub struct DoctorConfig {
+    /// The database, with the login of the service.
+    #[command(flatten)]
+    pub mongo: MongoConfig,
+    /// The same server with a login that may make and drop databases, which that of the service may not. With it the scratch
+    /// database is made, and what the service's login may not read is read.
+    #[arg(long, env = "MONGODB_ADMIN_URL", value_name = "URL", hide_env_values = true, value_parser = mongodb_url)]
+    pub admin_url: Option<SecretString>,
+    /// Have the primary step down while the scratch database is written to. Everybody who uses the replica set notices.
+    #[arg(long)]
+    pub failover: bool,
+    /// How it prints.
+    #[command(flatten)]
+    pub options: doctor::Options,
 }
 
 /// The database.

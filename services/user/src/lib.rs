@@ -10,6 +10,7 @@ mod audit;
 pub mod clients;
 pub mod config;
 mod consumers;
+pub mod doctor;
 mod domain;
 pub mod error;
 mod grpc;

@@ -9,7 +9,8 @@ use clap::{Args, Parser, Subcommand};
 use runtime::binary::{self, block_on};
 use runtime::config::masked;
 use types::{SystemClock, SystemIds};
-use user_service::config::{LISTEN, MongoConfig, PasswordConfig};
+use user_service::config::{DoctorConfig, LISTEN, MongoConfig, PasswordConfig};
+use user_service::doctor::doctor;
 use user_service::{Bootstrapped, Config, NewAdmin, UserService};
 
 /// Users, posts and wallets, over gRPC.
@@ -26,6 +27,8 @@ enum Command {
     Serve(Box<Config>),
     /// Apply the missing migrations.
     Migrate(MongoConfig),
+    /// Check that the database is and does what this service takes for granted. It writes to a scratch database only.
+    Doctor(DoctorConfig),
     /// Give the stream a new epoch. Part of every restore, before the service starts.
     NewEpoch(MongoConfig),
     /// Make the first admin, with a password from standard input.
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
     binary::run(LISTEN, |cli: Cli| match cli.command {
         Command::Serve(config) => serve(*config),
         Command::Migrate(mongo) => migrate(&mongo),
+        Command::Doctor(config) => block_on(doctor(&config)),
         Command::NewEpoch(mongo) => new_epoch(&mongo),
         Command::BootstrapAdmin(admin) => bootstrap_admin(admin),
     })

@@ -22,7 +22,7 @@ pub use failures::FAILURES;
 
 /// The parameter `transactionLifetimeLimitSeconds` as the server is meant to have it: how long a transaction lives whose
 /// client died.
-pub(super) const TRANSACTION_LIFETIME: Duration = Duration::from_secs(3);
+pub(crate) const TRANSACTION_LIFETIME: Duration = Duration::from_secs(3);
 /// How long its locks can stay: MongoDB looks for such transactions twice in each lifetime, so one may have become too
 /// old right after a look.
 const LOCKS_ARE_FREE: Duration = TRANSACTION_LIFETIME.saturating_add(Duration::from_millis(1_500));

@@ -4,8 +4,10 @@
 
 mod apply;
 mod file;
+mod form;
 mod lock;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bson::{Document, doc};
@@ -16,6 +18,8 @@ use super::driver::{bounded_raw, classify, code, is_not_allowed};
 use super::{SERVER_TIME, Store, bounded};
 use crate::error::{Error, Result};
 use file::Migration;
+
+pub(crate) use form::{Form, FormIndex};
 
 const COLLECTION: &str = "migration";
 const UNAUTHORIZED: i32 = 13;
@@ -178,6 +182,11 @@ impl Store {
         let rows = bounded(find.max_time(SERVER_TIME)).await?;
         bounded(rows.try_collect::<Vec<_>>()).await
     }
+}
+
+/// The collections as all migrations together leave them, by name.
+pub(crate) fn forms() -> Result<BTreeMap<String, Form>> {
+    Ok(form::of(&embedded()?))
 }
 
 fn embedded() -> Result<Vec<Migration>> {

@@ -1,4 +1,5 @@
-//! MongoDB. [`Store`] reads, [`Tx`] writes; nothing else in this service names the driver.
+//! MongoDB. [`Store`] reads, [`Tx`] writes; nothing else in this service names the driver, except `doctor/`, which looks at
+//! the server itself.
 //!
 //! Reads outside a transaction are at read concern majority on the primary, whatever the URL says; writes are
 //! acknowledged by a majority that has them in its journal. A transaction reads one snapshot and conflicts abort it
@@ -25,13 +26,17 @@ mod tx;
 mod users;
 mod writes;
 
+pub(crate) use backbone::OUTBOX;
 pub use backbone::STREAM;
 pub use book::Participant;
 pub(crate) use book::{HoldEvent, HoldHistory, StoredHold};
 pub use driver::FAILURES;
-pub(crate) use driver::{SERVER_TIME, bounded};
+pub(crate) use driver::{SERVER_TIME, TRANSACTION_LIFETIME, bounded, bounded_raw, classify, code, within};
 pub use migrations::{Applied, Schema};
+pub(crate) use migrations::{Form, FormIndex, forms};
+pub(crate) use place::WIRE_VERSION;
 pub(crate) use requests::Outcome;
+pub(crate) use settings::{LIFETIME, connections_allowed};
 pub use store::{Shared, Store};
 pub(crate) use store::{from_time, to_time};
 pub use transaction::Finished;

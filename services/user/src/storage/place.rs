@@ -6,7 +6,7 @@ use runtime::retry::Lasting;
 use types::Cause;
 
 /// What MongoDB 8.0 speaks: the first that takes writes to several collections in one command.
-const WIRE_VERSION: i32 = 25;
+pub(crate) const WIRE_VERSION: i32 = 25;
 
 /// What the URL says about where the database is.
 #[derive(Debug, Clone)]

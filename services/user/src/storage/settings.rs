@@ -8,7 +8,8 @@ use super::driver::{TRANSACTION_LIFETIME, bounded, bounded_raw};
 use super::{Store, to_time};
 use crate::error::{Error, Result};
 
-const LIFETIME: &str = "transactionLifetimeLimitSeconds";
+/// The parameter by which the server ends a transaction, in seconds.
+pub(crate) const LIFETIME: &str = "transactionLifetimeLimitSeconds";
 
 impl Store {
     /// The server's time.
@@ -66,7 +67,7 @@ impl Store {
 }
 
 /// The most connections that a server takes, by its status.
-fn connections_allowed(status: &Document) -> Option<usize> {
+pub(crate) fn connections_allowed(status: &Document) -> Option<usize> {
     let connections = status.get_document("connections").ok()?;
     let count = |name| match connections.get(name)? {
         Bson::Int32(count) => usize::try_from(*count).ok(),

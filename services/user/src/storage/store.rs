@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use bson::doc;
 use mongodb::error::{Error as DriverError, ErrorKind};
+use mongodb::event::EventHandler;
+use mongodb::event::command::CommandEvent;
 use mongodb::options::{ClientOptions, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern};
 use mongodb::{Client, Collection, Database};
 use secrecy::ExposeSecret as _;
@@ -54,6 +56,15 @@ impl Store {
     /// When the URL is not one of MongoDB, names no database, or has certificates that cannot be used. `Unavailable` when
     /// the members of `mongodb+srv://` cannot be looked up now.
     pub async fn connect(config: &MongoConfig, shared: Shared) -> Result<Self> {
+        Self::connect_heard(config, shared, None).await
+    }
+
+    /// The same, with somebody who hears every command that is sent.
+    pub(crate) async fn connect_heard(
+        config: &MongoConfig,
+        shared: Shared,
+        commands: Option<EventHandler<CommandEvent>>,
+    ) -> Result<Self> {
         let url = config.url.expose_secret();
         let mut options = ClientOptions::parse(url).await.map_err(unusable)?;
         options.app_name = Some(APPLICATION.to_owned());
@@ -69,6 +80,7 @@ impl Store {
             Error::internal("MONGODB_URL names no database: mongodb://host:port/<database>")
         })?;
         let place = Arc::new(Place::of(&options));
+        options.command_event_handler = commands;
         let connections = Connections::default();
         options.cmap_event_handler = Some(connections.handler());
         let client = Client::with_options(options).map_err(unusable)?;
@@ -86,6 +98,27 @@ impl Store {
 
     pub(super) fn low_mark(&self) -> MutexGuard<'_, LowMark> {
         self.shared.low_mark.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The same connections, with another database of the server.
+    pub(crate) fn on_database(&self, name: &str) -> Self {
+        Self { database: self.client.database(name), ..self.clone() }
+    }
+
+    /// The same connections, for a sequencer to which every scan is a slow one, so that the next begins at a mark.
+    pub(crate) fn with_slow_scans(&self) -> Self {
+        let low_mark = Arc::new(Mutex::new(LowMark::without_cheap_scans()));
+        Self { shared: Shared { low_mark, ..self.shared.clone() }, ..self.clone() }
+    }
+
+    /// The client, for commands that are of no collection of ours.
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// The database, for the same.
+    pub(crate) fn database(&self) -> &Database {
+        &self.database
     }
 
     /// A collection whose documents are read as `T`.

@@ -92,9 +92,8 @@ impl LowMark {
         self.full_at = Instant::now() + time;
     }
 
-    /// Every scan counts as slow, for tests.
-    #[cfg(test)]
-    pub(super) fn without_cheap_scans() -> Self {
+    /// Every scan counts as slow.
+    pub(in crate::storage) fn without_cheap_scans() -> Self {
         Self { cheap: Duration::ZERO, many: 0, ..Self::default() }
     }
 }

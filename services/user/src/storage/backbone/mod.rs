@@ -13,3 +13,4 @@ mod sequencer;
 mod worker_lease;
 
 pub use lease::STREAM;
+pub(crate) use outbox::OUTBOX;

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::error::{Error, Result};
 use crate::storage::{Tx, from_time, to_time};
 
-pub(in crate::storage) const OUTBOX: &str = "outbox";
+pub(crate) const OUTBOX: &str = "outbox";
 /// The index of stamped events, by position.
 pub(super) const POSITION: &str = "position";
 

@@ -1,0 +1,113 @@
+//! Users and their posts.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use auth::Person;
+use types::{Call, Fingerprint, RequestKey, Role, SessionId, SystemClock, SystemIds, UserId};
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::app::posts::{CreatePost, TransferPost, UpdatePost};
+use crate::app::users::{ChangeUserRole, CreateUser, DeactivateUser, NewUser, VerifyPassword};
+use crate::config::PasswordConfig;
+use crate::domain::email::Email;
+use crate::domain::password::Password;
+use crate::domain::user::OrderStatistics;
+use crate::passwords::Hasher;
+use crate::storage::Store;
+
+const PASSWORD: &str = "an evening in the garden";
+/// As little work as Argon2 takes.
+const CHEAP: PasswordConfig = PasswordConfig { memory_kib: 64, passes: 1, lanes: 1, queue: 64 };
+
+/// The use cases on the scratch database.
+pub(in crate::doctor) fn app(store: &Store, passes: u32) -> anyhow::Result<App> {
+    let hasher = Hasher::new(PasswordConfig { passes, ..CHEAP })?;
+    Ok(App::new(store.clone(), hasher, Arc::new(SystemClock), Arc::new(SystemIds)))
+}
+
+/// A call that nobody has made before.
+pub(in crate::doctor) fn call(method: &'static str) -> Call {
+    let key = RequestKey { principal: "doctor".to_owned(), method, request_id: Uuid::new_v4() };
+    Call { key, fingerprint: Fingerprint::new([7; 32], &[]) }
+}
+
+fn person(user_id: UserId, role: Role) -> Person {
+    Person { user_id, role, session_id: SessionId::from_uuid(Uuid::new_v4()) }
+}
+
+fn email(name: &str) -> anyhow::Result<Email> {
+    format!("{name}@doctor.example").parse().ok().context("an e-mail address")
+}
+
+fn newcomer(name: &str) -> anyhow::Result<NewUser> {
+    let email = email(name)?;
+    let password = Password::new(PASSWORD.to_owned(), email.address()).ok().context("a password")?;
+    Ok(NewUser { email, display_name: name.to_owned(), password })
+}
+
+/// Somebody who signs up.
+pub(in crate::doctor) async fn sign_up(app: &App, name: &str) -> anyhow::Result<UserId> {
+    let wish = CreateUser { user: newcomer(name)?, secret: &[] };
+    Ok(app.create_user(&call("CreateUser"), wish).await?.value.user.id)
+}
+
+/// Two people who are there in the end, of three.
+pub(super) async fn all(store: &Store) -> anyhow::Result<[UserId; 2]> {
+    let app = app(store, 1)?;
+    app.bootstrap_admin(newcomer("root")?).await?;
+    let (ann, ben) = (sign_up(&app, "ann").await?, sign_up(&app, "ben").await?);
+    let gone = sign_up(&app, "gone").await?;
+    let admin = person(ann, Role::Admin);
+    let wish = ChangeUserRole { user_id: gone, role: Role::Merchant, etag: None };
+    app.change_user_role(&call("ChangeUserRole"), admin, wish).await?;
+    let wish = DeactivateUser { user_id: gone, etag: None };
+    app.deactivate_user(&call("DeactivateUser"), admin, wish).await?;
+    log_in(store).await?;
+    app.get_user(ann).await?;
+    app.snapshot_head().await?;
+    app.snapshot_page(None, 2).await?;
+    app.snapshot_page(Some(ann), 2).await?;
+    posts(&app, ann, ben).await?;
+    statistics(store, ann).await?;
+    app.get_profile(ann).await?;
+    Ok([ann, ben])
+}
+
+/// With parameters that have been raised since, so that the hash is renewed.
+async fn log_in(store: &Store) -> anyhow::Result<()> {
+    let wish =
+        VerifyPassword { email: Some(email("ann")?), password: Password::to_verify(PASSWORD.to_owned()) };
+    app(store, 2)?.verify_password(wish).await?;
+    Ok(())
+}
+
+async fn posts(app: &App, ann: UserId, ben: UserId) -> anyhow::Result<()> {
+    let wish = CreatePost { title: "Tea".to_owned(), body: "Water".to_owned() };
+    let author = person(ann, Role::Customer);
+    let post = app.create_post(&call("CreatePost"), author, wish).await?.value.id;
+    let body = Some("Hot water".to_owned());
+    let wish = UpdatePost { post_id: post, title: None, body, etag: None };
+    app.update_post(&call("UpdatePost"), author, wish).await?;
+    let wish = TransferPost { post_id: post, to: ben, etag: None };
+    app.transfer_post(&call("TransferPost"), author, wish).await?;
+    app.get_post(post).await?;
+    Ok(())
+}
+
+async fn statistics(store: &Store, user: UserId) -> anyhow::Result<()> {
+    let more = OrderStatistics { placed_count: 1, ..OrderStatistics::default() };
+    let mut tx = store.begin("doctor").await?;
+    tx.statistics_fetch(user).await?;
+    tx.statistics_add([(user, more)].into_iter()).await?;
+    tx.statistics_replace(&[(user, more)]).await?;
+    tx.statistics_remove_some(None, None, &[user]).await?;
+    tx.statistics_remove_some(Some(user), Some(user), &[user]).await?;
+    tx.commit_now().await?;
+    // Once more with somebody to remove, and the sums are there again afterwards.
+    let mut tx = store.begin("doctor").await?;
+    tx.statistics_remove_some(None, Some(user), &[]).await?;
+    tx.rollback().await;
+    Ok(())
+}

@@ -1,0 +1,72 @@
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use testkit::{Reference, TestMongo};
+
+use super::super::plans::shapes;
+use super::super::recorder::Recorder;
+use super::journey;
+use crate::config::MongoConfig;
+use crate::storage::{Shared, Store};
+
+const STATEMENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctor/journey/statements.md");
+
+#[tokio::test]
+async fn the_service_sends_what_is_known_here_and_nothing_else() {
+    let (mongo, recorder) = (TestMongo::create().await.unwrap(), Recorder::default());
+    let config = MongoConfig::for_tests(mongo.migrate_url());
+    let store = Store::connect_heard(&config, Shared::default(), Some(recorder.handler())).await.unwrap();
+    store.migrate().await.unwrap();
+    let (done, commands) = recorder.during(journey(&store)).await;
+    done.unwrap();
+    let seen: Vec<String> = shapes(&commands).into_keys().collect();
+    Reference::new(STATEMENTS, "seen").check(&listed(&seen)).unwrap();
+}
+
+#[test]
+fn no_statement_is_made_that_the_journey_does_not_lead_to() {
+    let mut made = BTreeMap::new();
+    count(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src/storage")), &mut made);
+    let made: Vec<String> = made.into_iter().map(|(file, count)| format!("{file}: {count}")).collect();
+    Reference::new(STATEMENTS, "made").check(&listed(&made)).unwrap();
+}
+
+fn listed(lines: &[String]) -> String {
+    lines.iter().map(|line| format!("- `{line}`\n")).collect()
+}
+
+/// Counts the calls of the driver that look for documents, file by file.
+fn count(folder: &Path, made: &mut BTreeMap<String, usize>) {
+    const CALLS: [&str; 12] = [
+        ".find(",
+        ".find_one(",
+        ".find_one_and_update(",
+        ".find_one_and_delete(",
+        ".aggregate(",
+        ".update_one(",
+        ".update_many(",
+        ".delete_one(",
+        ".delete_many(",
+        ".count_documents(",
+        "UpdateOneModel::builder(",
+        "ReplaceOneModel::builder(",
+    ];
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            count(&path, made);
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        let calls: usize = CALLS.iter().map(|call| code.matches(call).count()).sum();
+        // Iterators have such a method too.
+        let of_iterators = code.matches(".find(|").count();
+        if calls > of_iterators {
+            let root = concat!(env!("CARGO_MANIFEST_DIR"), "/src/storage/");
+            let name = path.display().to_string().replace(root, "");
+            made.insert(name, calls - of_iterators);
+        }
+    }
+}

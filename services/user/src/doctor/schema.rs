@@ -1,0 +1,196 @@
+//! What the migrations have made of the database, and what its validators refuse.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context as _;
+use bson::{Bson, Document, doc};
+use runtime::doctor::Seen;
+
+use super::journey::statements;
+use super::place::{Place, UNAUTHORIZED, plain};
+use crate::storage::{Form, FormIndex, Schema, Store, bounded_raw, code, forms};
+
+const MIGRATE: &str = "user-service migrate";
+/// `NamespaceNotFound`.
+const NO_COLLECTION: i32 = 26;
+/// `DocumentValidationFailure`.
+const INVALID: i32 = 121;
+/// Collections that the migrations themselves keep.
+const OF_MIGRATIONS: [&str; 2] = ["migration", "migration_lock"];
+
+pub(super) async fn applied(place: &Place) -> anyhow::Result<Seen> {
+    Ok(match place.store.schema().await? {
+        Schema::Migrated => Seen::ok("all"),
+        Schema::Behind(missing) => Seen::failed(format!("without {}", missing.join(", ")), MIGRATE),
+    })
+}
+
+/// The answer to a command about the database's own form, or that the login may not ask.
+async fn form(place: &Place, command: Document) -> anyhow::Result<Result<Vec<Document>, Seen>> {
+    match bounded_raw(place.read.database().run_command(command)).await {
+        Ok(answer) => {
+            let rows = answer.get_document("cursor")?.get_array("firstBatch")?;
+            Ok(Ok(rows.iter().filter_map(Bson::as_document).cloned().collect()))
+        }
+        Err(error) if code(&error) == Some(UNAUTHORIZED) => {
+            Ok(Err(Seen::not_tried("the login may not ask; --admin-url names one that may")))
+        }
+        Err(error) if code(&error) == Some(NO_COLLECTION) => Ok(Ok(Vec::new())),
+        Err(error) => Err(plain(error)),
+    }
+}
+
+pub(super) async fn indexes(place: &Place) -> anyhow::Result<Seen> {
+    let (mut wrong, mut count) = (Vec::new(), 0);
+    for (name, Form { indexes, .. }) in forms()? {
+        if indexes.is_empty() {
+            continue;
+        }
+        let built = match form(place, doc! { "listIndexes": &name }).await? {
+            Ok(built) => built,
+            Err(seen) => return Ok(seen),
+        };
+        count += indexes.len();
+        let is_there = |index: &&FormIndex| built.iter().any(|built| is_built(index, built));
+        wrong.extend(
+            indexes
+                .iter()
+                .filter(|index| !index.optional && !is_there(index))
+                .map(|index| (name.clone(), index.clone())),
+        );
+    }
+    if wrong.is_empty() {
+        return Ok(Seen::ok(format!("{count} indexes")));
+    }
+    let names: Vec<String> = wrong.iter().map(|(name, index)| format!("{name}.{}", index.name)).collect();
+    let mend: Vec<String> = wrong.iter().map(|(name, index)| create(name, index)).collect();
+    Ok(Seen::failed(
+        format!("missing or other than in the migrations: {}", names.join(", ")),
+        mend.join("\n"),
+    ))
+}
+
+fn is_built(index: &FormIndex, built: &Document) -> bool {
+    built.get_str("name").is_ok_and(|name| name == index.name)
+        && built.get_document("key").is_ok_and(|key| same_key(key, &index.key))
+        && built.get_bool("unique").unwrap_or(false) == index.unique
+        && built.get_document("partialFilterExpression").ok() == index.partial.as_ref()
+}
+
+/// The same fields in the same order and directions; a shell writes them as floats.
+fn same_key(one: &Document, other: &Document) -> bool {
+    let plain = |key: &Document| -> Vec<(String, String)> {
+        let plain = |way: &Bson| way.to_string().trim_end_matches(".0").to_owned();
+        key.iter().map(|(field, way)| (field.clone(), plain(way))).collect()
+    };
+    plain(one) == plain(other)
+}
+
+/// What makes an index by hand. One of another form has to be dropped before.
+fn create(collection: &str, index: &FormIndex) -> String {
+    let mut options = doc! { "name": &index.name };
+    if index.unique {
+        options.insert("unique", true);
+    }
+    if let Some(partial) = &index.partial {
+        options.insert("partialFilterExpression", partial.clone());
+    }
+    format!("db.{collection}.createIndex({}, {options})", index.key)
+}
+
+pub(super) async fn validators(place: &Place) -> anyhow::Result<Seen> {
+    let there = match collections(place).await? {
+        Ok(there) => there,
+        Err(seen) => return Ok(seen),
+    };
+    let is_kept = |name: &str, validator: &Document| {
+        let options = there.get(name).and_then(|collection| collection.get_document("options").ok());
+        options.is_some_and(|options| {
+            options.get_document("validator").is_ok_and(|kept| kept == validator)
+                && options.get_str("validationLevel").unwrap_or("strict") == "strict"
+                && options.get_str("validationAction").unwrap_or("error") == "error"
+        })
+    };
+    let forms = forms()?;
+    let all: Vec<(&String, &Document)> =
+        forms.iter().filter_map(|(name, form)| Some((name, form.validator.as_ref()?))).collect();
+    let wrong: Vec<&str> = all
+        .iter()
+        .filter(|(name, validator)| !is_kept(name, validator))
+        .map(|(name, _)| name.as_str())
+        .collect();
+    if wrong.is_empty() {
+        return Ok(Seen::ok(format!("{} validators", all.len())));
+    }
+    let mend: Vec<String> = wrong
+        .iter()
+        .map(|name| {
+            format!(
+                r#"db.runCommand({{collMod: "{name}", validationLevel: "strict", validationAction: "error", validator: the last one of migrations/user}})"#
+            )
+        })
+        .collect();
+    Ok(Seen::failed(
+        format!("missing or other than in the migrations: {}", wrong.join(", ")),
+        mend.join("\n"),
+    ))
+}
+
+async fn collections(place: &Place) -> anyhow::Result<Result<BTreeMap<String, Document>, Seen>> {
+    let list = doc! { "listCollections": 1, "cursor": { "batchSize": 10_000 } };
+    Ok(form(place, list).await?.map(|rows| {
+        let by_name = |row: Document| Some((row.get_str("name").ok()?.to_owned(), row));
+        rows.into_iter().filter_map(by_name).collect()
+    }))
+}
+
+pub(super) async fn foreign(place: &Place) -> anyhow::Result<Seen> {
+    let there = match collections(place).await? {
+        Ok(there) => there,
+        Err(seen) => return Ok(seen),
+    };
+    let ours = forms()?;
+    let is_foreign = |name: &&String| {
+        !ours.contains_key(*name) && !OF_MIGRATIONS.contains(&name.as_str()) && !name.starts_with("system.")
+    };
+    let foreign: Vec<&str> = there.keys().filter(is_foreign).map(String::as_str).collect();
+    if foreign.is_empty() {
+        return Ok(Seen::ok("none"));
+    }
+    let found = format!("{}: who else uses this database?", foreign.join(", "));
+    Ok(Seen::advice(found, "name a database of the service's own in MONGODB_URL"))
+}
+
+/// Changes each field of a document of each collection to what no validator takes. The service itself has written the
+/// documents, so each is one that the validator has taken.
+pub(super) async fn refusals(place: &Place, store: &Store) -> anyhow::Result<Seen> {
+    statements(place).await?;
+    let (mut taken, mut count) = (Vec::new(), 0);
+    for (name, form) in forms()? {
+        let Some(fields) = form.validator.as_ref().and_then(fields) else { continue };
+        let rows = store.collection::<Document>(&name);
+        let row = bounded_raw(rows.find_one(doc! {})).await.map_err(plain)?;
+        let row = row.with_context(|| format!("the service has written nothing to {name}"))?;
+        let by_id = doc! { "_id": row.get("_id") };
+        for field in fields {
+            count += 1;
+            let wrong = doc! { "$set": { &field: 0.5 } };
+            match bounded_raw(rows.update_one(by_id.clone(), wrong)).await {
+                Err(error) if code(&error) == Some(INVALID) => {}
+                Err(error) => return Err(plain(error)),
+                Ok(_) => taken.push(format!("{name}.{field}")),
+            }
+        }
+    }
+    if taken.is_empty() {
+        return Ok(Seen::ok(format!("{count} fields")));
+    }
+    Ok(Seen::failed(format!("taken: {}", taken.join(", ")), "run MongoDB 8.0, and see schema.validators"))
+}
+
+/// The fields that a validator knows, and one that it does not.
+fn fields(validator: &Document) -> Option<Vec<String>> {
+    let properties = validator.get_document("$jsonSchema").ok()?.get_document("properties").ok()?;
+    let known = properties.keys().filter(|field| *field != "_id").cloned();
+    Some(known.chain(["doctor".to_owned()]).collect())
+}

@@ -1,0 +1,49 @@
+//! What the migrations make of a database, for whoever compares it with what is there.
+
+use std::collections::BTreeMap;
+
+use bson::Document;
+
+use super::file::Migration;
+
+/// A collection as the last migration about it leaves it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Form {
+    /// What its documents must be.
+    pub(crate) validator: Option<Document>,
+    /// Its indexes, but for that of `_id`.
+    pub(crate) indexes: Vec<FormIndex>,
+}
+
+/// An index.
+#[derive(Debug, Clone)]
+pub(crate) struct FormIndex {
+    pub(crate) name: String,
+    pub(crate) key: Document,
+    pub(crate) unique: bool,
+    pub(crate) partial: Option<Document>,
+    /// A server may be without it.
+    pub(crate) optional: bool,
+}
+
+/// The collections that these migrations make, one after the other.
+pub(super) fn of(migrations: &[Migration]) -> BTreeMap<String, Form> {
+    let mut forms: BTreeMap<String, Form> = BTreeMap::new();
+    for collection in migrations.iter().flat_map(|migration| &migration.collections) {
+        let form = forms.entry(collection.name.clone()).or_default();
+        if let Some(validator) = &collection.validator {
+            form.validator = Some(validator.clone());
+        }
+        for index in &collection.indexes {
+            form.indexes.retain(|known| known.name != index.name);
+            form.indexes.push(FormIndex {
+                name: index.name.clone(),
+                key: index.key.clone(),
+                unique: index.unique,
+                partial: index.partial.clone(),
+                optional: index.optional,
+            });
+        }
+    }
+    forms
+}
