@@ -230,7 +230,7 @@ pub(crate) async fn through_a_proxy(mongo: &TestMongo) -> (Proxy, String) {
 }
 
 /// A way to a server that can be broken, and the URL that leads along it.
-async fn proxy_to(url: &str) -> (Proxy, String) {
+pub(crate) async fn proxy_to(url: &str) -> (Proxy, String) {
     let place = url.split_once("://").unwrap().1.split('/').next().unwrap();
     let server = place.rsplit('@').next().unwrap();
     let edge = Proxy::start(server.parse().unwrap(), Protocol::Mongo).await.unwrap();
