@@ -64,7 +64,7 @@ pub(super) async fn tombstones(_place: &Place, store: &Store) -> anyhow::Result<
 }
 
 fn judged(took: Duration, besides: &str) -> anyhow::Result<Seen> {
-    let found = format!("{took:.0?}{besides}");
+    let found = format!("{took:.2?}{besides}");
     if took <= STAMP_WITHIN {
         return Ok(Seen::ok(found));
     }

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::recorder::Recorder;
 use crate::config::{DoctorConfig, MongoConfig};
-use crate::storage::{Shared, Store, bounded_raw, classify, code};
+use crate::storage::{Shared, Store, bounded_raw, classify, code, without_command};
 
 /// What `Unauthorized` is.
 pub(super) const UNAUTHORIZED: i32 = 13;
@@ -116,8 +116,12 @@ impl Place {
 const URL: &str =
     "MONGODB_URL=mongodb://user:password@host:27017/user_service?authSource=admin&replicaSet=rs0";
 
-/// A driver's error as it may be printed: without the server's whole answer.
+/// A driver's error as it may be printed: what the server said, without its whole answer and without the driver's words.
 pub(super) fn plain(error: DriverError) -> anyhow::Error {
+    if let ErrorKind::Command(refused) = &*error.kind {
+        let said = without_command(&refused.message);
+        return anyhow::anyhow!("{said} ({} {})", refused.code, refused.code_name);
+    }
     let failure = classify(error);
     anyhow::Error::msg(failure.source().map_or_else(|| failure.to_string(), chain))
 }

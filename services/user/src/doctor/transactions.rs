@@ -45,6 +45,15 @@ async fn row(store: &Store) -> anyhow::Result<Document> {
     Ok(id)
 }
 
+/// The code that a server has told.
+fn coded(code: Option<i32>) -> String {
+    match code {
+        Some(0) => "no error".to_owned(),
+        Some(code) => code.to_string(),
+        None => "no code".to_owned(),
+    }
+}
+
 /// Counts one more in a transaction.
 async fn count_in(store: &Store, tx: &mut Tx, id: &Document) -> anyhow::Result<()> {
     let rows = rows(store);
@@ -108,7 +117,7 @@ pub(super) async fn duplicate(place: &Place, store: &Store) -> anyhow::Result<Se
     let told = refused.err().and_then(|error| code(&error));
     if told != Some(DUPLICATE_KEY) {
         tx.rollback().await;
-        return Ok(Seen::failed(format!("{told:?}"), NOT_MONGODB));
+        return Ok(Seen::failed(coded(told), NOT_MONGODB));
     }
     let next = bounded_raw(rows(store).find_one(known).session(tx.session())).await;
     tx.rollback().await;
@@ -134,8 +143,8 @@ pub(super) async fn conflict(_place: &Place, store: &Store) -> anyhow::Result<Se
     let Err(error) = lost else { return Ok(Seen::failed("both have written", NOT_MONGODB)) };
     let labelled = error.contains_label(TRANSIENT_TRANSACTION_ERROR);
     let found = format!(
-        "{:?}, {} its label, after {took:.0?}",
-        code(&error),
+        "{}, {} its label, after {took:.0?}",
+        coded(code(&error)),
         if labelled { "with" } else { "without" }
     );
     let is_right = code(&error) == Some(WRITE_CONFLICT) && labelled && took < Duration::from_secs(1);
@@ -218,7 +227,7 @@ pub(super) async fn commit_twice(_place: &Place, store: &Store) -> anyhow::Resul
     let written = count(store, &id).await?;
     Ok(match again {
         Ok(()) if written == Some(1) => Seen::ok("the same answer, and written once"),
-        Ok(()) => Seen::failed(format!("written {written:?} times"), NOT_MONGODB),
+        Ok(()) => Seen::failed(format!("written {} times", written.unwrap_or_default()), NOT_MONGODB),
         Err(error) => Seen::failed(plain(error).to_string(), NOT_MONGODB),
     })
 }
@@ -234,8 +243,9 @@ pub(super) async fn commit_after_abort(_place: &Place, store: &Store) -> anyhow:
     let told = bounded_raw(tx.session().commit_transaction()).await;
     let written = count(store, &id).await?;
     let told = told.map_or_else(|error| code(&error), |()| Some(0));
-    let found = format!("{told:?}, and {written:?} writes are there");
-    let is_right = told == Some(NO_SUCH_TRANSACTION) && written == Some(0);
+    let written = written.unwrap_or_default();
+    let found = format!("{}, and {written} writes are there", coded(told));
+    let is_right = told == Some(NO_SUCH_TRANSACTION) && written == 0;
     Ok(if is_right { Seen::ok(found) } else { Seen::failed(found, NOT_MONGODB) })
 }
 

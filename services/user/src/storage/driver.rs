@@ -81,12 +81,12 @@ pub(crate) fn classify(error: DriverError) -> Failure {
 }
 
 /// A driver error as the log may show it: without the server's whole answer, which has documents in it, and a time, so
-/// that no two are the same.
+/// that no two are the same; and without the command that a login may not do, which has what was to be written.
 struct Told(DriverError);
 
 impl fmt::Display for Told {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&without_answers(&self.0.to_string()))
+        f.write_str(&without_command(&without_answers(&self.0.to_string())))
     }
 }
 
@@ -97,6 +97,18 @@ impl fmt::Debug for Told {
 }
 
 impl std::error::Error for Told {}
+
+/// Takes the command out of what a server says that refuses it, but for what it is and of which collection. The driver puts
+/// its own words before and after what the server says.
+pub(crate) fn without_command(text: &str) -> String {
+    const BEGIN: &str = " to execute command {";
+    const OF_DRIVER: (&str, &str) = ("Kind: ", ", labels: ");
+    let Some((before, rest)) = text.split_once(BEGIN) else { return text.to_owned() };
+    let name = rest.split([',', '}']).next().unwrap_or_default().trim();
+    let after = if text.starts_with(OF_DRIVER.0) { rest.rfind(OF_DRIVER.1) } else { None };
+    let after = after.and_then(|at| rest.get(at..)).unwrap_or_default();
+    format!("{before} to execute {name}{after}")
+}
 
 /// Takes the servers' answers out of the text of an error, which may have others in it.
 fn without_answers(text: &str) -> String {
@@ -253,6 +265,21 @@ mod tests {
                      source: None";
         assert_eq!(without_answers(&text), short);
         assert_eq!(without_answers("Kind: x, source: None, server response: None"), "Kind: x, source: None");
+    }
+
+    #[test]
+    fn a_refused_command_is_told_without_what_was_to_be_written() {
+        let said = "not authorized on users to execute command { update: \"credential\", updates: [ { q: { _id: 1 }, \
+                    u: { $set: { password_hash: \"$argon2id}, labels: x\" } } } ] }";
+        let short = "not authorized on users to execute update: \"credential\"";
+        assert_eq!(without_command(said), short);
+        let error =
+            format!("Kind: Command failed: Error code 13 (Unauthorized): {said}, labels: {{}}, source: None");
+        let told = format!(
+            "Kind: Command failed: Error code 13 (Unauthorized): {short}, labels: {{}}, source: None"
+        );
+        assert_eq!(without_command(&error), told);
+        assert_eq!(without_command("Kind: x"), "Kind: x");
     }
 
     #[test]

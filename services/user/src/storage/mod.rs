@@ -31,7 +31,9 @@ pub use backbone::STREAM;
 pub use book::Participant;
 pub(crate) use book::{HoldEvent, HoldHistory, StoredHold};
 pub use driver::FAILURES;
-pub(crate) use driver::{SERVER_TIME, TRANSACTION_LIFETIME, bounded, bounded_raw, classify, code, within};
+pub(crate) use driver::{
+    SERVER_TIME, TRANSACTION_LIFETIME, bounded, bounded_raw, classify, code, within, without_command,
+};
 pub use migrations::{Applied, Schema};
 pub(crate) use migrations::{Form, FormIndex, forms};
 pub(crate) use place::WIRE_VERSION;
