@@ -12,7 +12,6 @@ use runtime::client::{Identities, Peer};
 use runtime::connections::{Spread, clients};
 use runtime::doctor_service::{DatabaseClock, DoctorServer, Program};
 use runtime::health::Readiness;
-use runtime::retry::{START_UP_WITHIN, start_up};
 use runtime::server::{Core, Service};
 use types::chain;
 
@@ -120,7 +119,7 @@ fn readiness(store: Store) -> Readiness {
 
 /// Waits until Redis answers, and refuses a Redis that would lose sessions or that has another layout.
 async fn fit(store: &Store) -> Result<()> {
-    start_up("the session Redis", START_UP_WITHIN, || store.ping()).await?;
+    store.come_up().await?;
     let unfit = store.unfit().await?;
     if !unfit.is_empty() {
         bail!("the session Redis may not keep sessions: {}", unfit.join("; "));

@@ -4,9 +4,11 @@
 mod failures;
 
 use std::borrow::Cow;
+use std::error::Error as _;
 
+use runtime::retry::Lasting;
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
-use types::{Connection, Effect, Failure, Verdict};
+use types::{Cause, Connection, Effect, Failure, Verdict};
 
 use crate::error::Error;
 
@@ -21,6 +23,25 @@ pub(crate) fn violated(error: &Error) -> Option<&str> {
 /// The SQLSTATE with which the server refused something.
 pub(crate) fn state_of(error: &sqlx::Error) -> Option<Cow<'_, str>> {
     error.as_database_error()?.code()
+}
+
+/// A failure to reach the server, for whoever waits for it to come up: a login that is refused, and a database that is not
+/// there, are waited for in vain.
+pub(super) fn at_start(error: impl Into<Error>) -> Cause {
+    let error = error.into();
+    let advice = match cause(&error).and_then(state_of).as_deref() {
+        Some("28000" | "28P01") => {
+            "it refuses the login; look at the user and the password in POSTGRES_URL, and at pg_hba.conf"
+        }
+        Some("3D000") => "it has no such database; make it, or name another one in POSTGRES_URL",
+        _ => return error.into(),
+    };
+    Lasting::new(anyhow::Error::new(error).context(advice)).into()
+}
+
+fn cause(error: &Error) -> Option<&sqlx::Error> {
+    let Error::Failure(failure) = error else { return None };
+    failure.source()?.downcast_ref()
 }
 
 /// What a driver error means.

@@ -9,6 +9,7 @@ use sqlx::Row as _;
 use sqlx::postgres::PgConnection;
 use types::chain;
 
+use super::driver::at_start;
 use super::store::Store;
 use crate::error::Result;
 
@@ -24,12 +25,15 @@ impl Store {
     /// When the database does not come up, or is behind a pooler that the configuration does not name.
     pub async fn come_up(&self) -> anyhow::Result<()> {
         if self.expects_pooler() {
-            let ping = async || self.ping().await.map_err(|error| chain(&error));
+            let ping = async || self.ping().await.map_err(at_start);
             return start_up("PostgreSQL", START_UP_WITHIN, ping).await;
         }
-        let look = async || match self.sign_of_pooler().await.map_err(|error| chain(&error)) {
-            Err(error) if error.contains(REFUSES_SETTINGS) => Ok(Some(error)),
-            look => look,
+        let look = async || match self.sign_of_pooler().await {
+            Ok(sign) => Ok(sign),
+            Err(error) => match chain(&error) {
+                sign if sign.contains(REFUSES_SETTINGS) => Ok(Some(sign)),
+                _ => Err(at_start(error)),
+            },
         };
         match start_up("PostgreSQL", START_UP_WITHIN, look).await? {
             Some(sign) => anyhow::bail!("{WHAT_TO_SET} ({sign})"),

@@ -25,6 +25,7 @@ mod peers;
 mod pooler;
 mod products;
 mod refusal;
+mod refused_start;
 mod role;
 mod schema;
 mod teeth;

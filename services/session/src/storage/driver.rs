@@ -8,12 +8,16 @@ use std::time::Duration;
 
 use redis::{ErrorKind, FromRedisValue, RedisError, Value};
 use redis_connection::{SendError, error_word};
+use runtime::retry::Lasting;
 use time::OffsetDateTime;
-use types::{Connection, FailureKind, Verdict};
+use types::{Cause, Connection, FailureKind, Verdict};
 
 use crate::error::{Error, Result};
 
 pub use failures::FAILURES;
+
+/// What is said of a login that is refused.
+const LOGIN_REFUSED: [&str; 3] = ["NOAUTH", "WRONGPASS", failures::AUTHENTICATION];
 
 /// What an error of the driver means.
 fn verdict(error: &RedisError) -> Verdict {
@@ -38,6 +42,16 @@ fn said(error: &RedisError) -> String {
 /// Whether the connection that heard this must be replaced.
 pub(super) fn is_over(error: &RedisError) -> bool {
     verdict(error).connection != Connection::GoesOn
+}
+
+/// A failure to reach Redis, for whoever waits for it to come up: a login that is refused is waited for in vain.
+pub(super) fn at_start(error: Error) -> Cause {
+    let is_refused = cause(&error).is_some_and(|cause| LOGIN_REFUSED.contains(&&*said(cause)));
+    if !is_refused {
+        return error.into();
+    }
+    let advice = "it refuses the login; look at the user and the password in REDIS_SESSION_URL";
+    Lasting::new(anyhow::Error::new(error).context(advice)).into()
 }
 
 /// Whether Redis will not run a command for us, or does not know it.

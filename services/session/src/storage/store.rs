@@ -4,11 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use runtime::retry::{START_UP_WITHIN, start_up};
 use secrecy::SecretString;
 use types::{Clock, EventId, IdSource, SystemClock, SystemIds};
 
 use super::backbone::Appended;
 use super::connection::Redis;
+use super::driver::at_start;
 use crate::domain::{Lifetimes, LoginLimits};
 use crate::error::Result;
 
@@ -57,6 +59,12 @@ impl Store {
             appended: Arc::default(),
         };
         Self::lazy(url, options)
+    }
+
+    /// Waits until Redis answers.
+    pub(crate) async fn come_up(&self) -> anyhow::Result<()> {
+        let ping = async || self.ping().await.map_err(at_start);
+        start_up("the session Redis", START_UP_WITHIN, ping).await
     }
 
     /// Whether Redis answers.

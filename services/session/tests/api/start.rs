@@ -30,6 +30,30 @@ async fn a_redis_that_would_lose_sessions_is_refused_with_what_to_change() {
     assert!(told.contains("may not keep sessions"), "{told}");
 }
 
+/// Claim: who starts with a login that Redis does not take hears what to look at, and does not wait for it.
+#[tokio::test]
+async fn a_refused_login_is_told_without_waiting() {
+    let redis = TestRedis::sessions().await.unwrap();
+    let (_, place) = redis.url().rsplit_once('@').unwrap();
+    for login in ["", ":very-s3cret@", "nobody:very-s3cret@"] {
+        let url = format!("redis://{login}{place}");
+        let service = service(&url, &url, "http://127.0.0.1:1", &[]);
+        let started = async {
+            [
+                start_in_process(ServerConfig::for_tests(), DOMAIN, |core| service.start(core))
+                    .await
+                    .unwrap_err(),
+                migrate(migration(&url)).await.unwrap_err(),
+            ]
+        };
+        for error in tokio::time::timeout(SOON, started).await.expect("nobody waits") {
+            let told = format!("{error:#}");
+            assert!(told.contains("the session Redis cannot be used: it refuses the login"), "{told}");
+            assert!(told.contains("REDIS_SESSION_URL") && !told.contains("s3cret"), "{told}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_migrated_redis_serves_and_one_of_another_layout_does_not() {
     let redis = TestRedis::sessions().await.unwrap();

@@ -14,6 +14,7 @@ use sqlx::{ConnectOptions as _, Connection as _};
 use super::lock::Lock;
 use super::{APPLIED, MIGRATOR, Schema, compare};
 use crate::config::PostgresConfig;
+use crate::storage::driver::at_start;
 use crate::storage::session::reach;
 
 const NAME: &str = "order-service-migrate";
@@ -35,7 +36,8 @@ const NOTE: &str = "INSERT INTO _sqlx_migrations (version, description, success,
 /// As [`migrate`], and when the database does not come up.
 pub async fn migrate_when_up(config: &PostgresConfig) -> anyhow::Result<usize> {
     let options = reach(config, NAME)?;
-    let connection = start_up("PostgreSQL", START_UP_WITHIN, || options.connect()).await?;
+    let connection =
+        start_up("PostgreSQL", START_UP_WITHIN, async || options.connect().await.map_err(at_start)).await?;
     connection.close().await?;
     migrate(config).await
 }
@@ -47,7 +49,8 @@ pub async fn migrate_when_up(config: &PostgresConfig) -> anyhow::Result<usize> {
 /// When the database does not come up or does not answer.
 pub async fn new_epoch_when_up(config: &PostgresConfig) -> anyhow::Result<Vec<(String, uuid::Uuid)>> {
     let options = reach(config, NAME)?;
-    let mut connection = start_up("PostgreSQL", START_UP_WITHIN, || options.connect()).await?;
+    let mut connection =
+        start_up("PostgreSQL", START_UP_WITHIN, async || options.connect().await.map_err(at_start)).await?;
     begin(&mut connection).await?;
     let query = "UPDATE outbox_lease
                  SET epoch = gen_random_uuid(), owner = NULL, lease_until = '-infinity', fence = fence + 1
