@@ -15,6 +15,7 @@ use user_service::config::MongoConfig;
 use user_service::storage::{Shared, Store};
 use uuid::Uuid;
 
+use crate::faults::through_a_proxy;
 use crate::harness::{config_for, mongo_config};
 
 const AT_ONCE: Duration = Duration::from_secs(5);
@@ -245,6 +246,34 @@ async fn a_url_that_names_no_replica_set_is_warned_of() {
     let config = mongo_config(&server.url("", "?directConnection=true"));
     Store::open(&config, Shared::default()).await.unwrap();
     assert_eq!(log.lines_with("--mongodb-url has directConnection=true").len(), 1);
+}
+
+/// Claim: a server that keeps the locks of a forgotten transaction for long, or does not tell for how long, is warned of with
+/// what to type; one that is set as it should be is not.
+#[tokio::test]
+async fn the_life_of_a_transaction_that_is_too_long_or_not_told_is_warned_of() {
+    let mongo = TestMongo::create().await.unwrap();
+    let (edge, url) = through_a_proxy(&mongo).await;
+    let store = Store::connect(&mongo_config(&url), Shared::default()).await.unwrap();
+    let log = CapturedLog::start(|format| format);
+    let warned = || log.lines_with("transactionLifetimeLimitSeconds");
+    store.lifetime_check().await;
+    assert!(warned().is_empty(), "{:?}", warned());
+    edge.rewrite("getParameter", |answer| {
+        answer.insert("transactionLifetimeLimitSeconds", 60);
+    });
+    store.lifetime_check().await;
+    edge.heal();
+    edge.rewrite("getParameter", |answer| {
+        *answer = doc! { "ok": 0.0, "code": 13, "codeName": "Unauthorized", "errmsg": "not authorized" };
+    });
+    store.lifetime_check().await;
+    let warned = warned();
+    for (line, told) in warned.iter().zip(["is too long", "cannot be read"]) {
+        assert!(line.contains("WARN") && line.contains(told), "{line}");
+        assert!(line.contains("--setParameter transactionLifetimeLimitSeconds=3"), "{line}");
+    }
+    assert_eq!(warned.len(), 2, "{warned:?}");
 }
 
 /// Claim: names that cannot be looked up now are no mistake in the URL, and are looked up again.
