@@ -25,12 +25,11 @@ const RETRY_FIRST: Duration = Duration::from_millis(20);
 const RETRY_LONGEST: Duration = Duration::from_secs(1);
 /// How long the last work at a shutdown may take. A lease that is not given back runs out by itself.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(1);
-/// How long after the beginning of a stamp of one to three events the next one begins. On a busy stream several events
-/// then share a transaction, here and in each consumer; an event after a pause does not wait.
-const STAMP_PAUSE: Duration = Duration::from_millis(2);
-/// A stamp of more events is followed by a longer wait, up to so many times as long. On a stream that is so busy,
-/// processor time is scarcer than milliseconds: at 2,000 events a second an order costs a tenth less.
-const STAMP_PAUSES_MAX: u32 = 4;
+/// The pause between stamps has so many sizes, up to the longest.
+const PAUSES: u32 = 4;
+/// So many events more in a stamp make the pause after it one size longer. On a stream that is so busy, processor time is
+/// scarcer than milliseconds: at 2,000 events a second an order costs a tenth less.
+const EVENTS_A_PAUSE: usize = 3;
 /// The shortest time between two hints that a replica without the lease passes on.
 const HINT_PAUSE: Duration = Duration::from_millis(2);
 
@@ -184,7 +183,7 @@ impl<S: OutboxStore, C: Channel> Sequencer<S, C> {
                 fault::point!("sequencer.stamped", &self.stream);
             }
             let full = events.len() >= self.options.batch_max;
-            let pause_until = began + pause_after(events.len());
+            let pause_until = began + pause_after(events.len(), self.options.batch_wait_max);
             self.stamped.beat(!events.is_empty());
             relay.push(events);
             if full {
@@ -193,8 +192,7 @@ impl<S: OutboxStore, C: Channel> Sequencer<S, C> {
             }
             is_poll = self.wait_for_hint(relay, &mut wakes).await;
             sleep_until(pause_until).await;
-            // The next stamp also finds the events of hints that came during the wait.
-            is_poll &= self.store.appended().now_or_never().is_none();
+            is_poll &= !self.take_hints(&mut wakes);
         }
     }
 
@@ -210,6 +208,15 @@ impl<S: OutboxStore, C: Channel> Sequencer<S, C> {
                 signal = wakes.next() => if matches!(signal, Signal::Message { .. }) { return false },
             }
         }
+    }
+
+    /// Takes the hints that came during a pause, since the next stamp finds their events too; `true` when there were any.
+    fn take_hints(&self, wakes: &mut Subscription) -> bool {
+        let mut any = self.store.appended().now_or_never().is_some();
+        while let Some(signal) = wakes.next().now_or_never() {
+            any |= matches!(signal, Signal::Message { .. });
+        }
+        any
     }
 
     /// Records now and then how far events were published; returns when the lease is lost.
@@ -286,8 +293,24 @@ impl<S: OutboxStore, C: Channel> Sequencer<S, C> {
     }
 }
 
-/// How long the next stamp waits after one of so many events began.
-fn pause_after(count: usize) -> Duration {
-    let pauses = u32::try_from(count.div_ceil(3)).unwrap_or(STAMP_PAUSES_MAX);
-    STAMP_PAUSE * pauses.min(STAMP_PAUSES_MAX)
+/// How long the next stamp waits after one of so many events began: `longest` after ten or more.
+fn pause_after(count: usize, longest: Duration) -> Duration {
+    let pauses = u32::try_from(count.div_ceil(EVENTS_A_PAUSE)).unwrap_or(PAUSES);
+    longest * pauses.min(PAUSES) / PAUSES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pause_grows_with_the_events_of_a_stamp_up_to_the_longest() {
+        let longest = Duration::from_millis(8);
+        for (counts, millis) in [(0..=0, 0), (1..=3, 2), (4..=6, 4), (7..=9, 6), (10..=1_000, 8)] {
+            for count in counts {
+                assert_eq!(pause_after(count, longest), Duration::from_millis(millis), "{count}");
+                assert_eq!(pause_after(count, Duration::ZERO), Duration::ZERO, "{count}");
+            }
+        }
+    }
 }

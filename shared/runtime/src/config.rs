@@ -184,6 +184,11 @@ pub struct OutboxConfig {
     #[arg(long = "outbox-prune-every", env = "OUTBOX_PRUNE_EVERY", default_value = "1m", value_parser = duration)]
     #[serde(serialize_with = "human")]
     pub prune_every: Duration,
+    /// The longest that an event of a busy stream waits for others to be stamped with it, up to 250ms; 0ms makes none wait.
+    /// It is the pause after ten events or more. After fewer it is shorter: a quarter of it after one to three.
+    #[arg(long = "outbox-batch-wait-max", env = "OUTBOX_BATCH_WAIT_MAX", default_value = "8ms", value_parser = parse::batch_wait)]
+    #[serde(serialize_with = "human")]
+    pub batch_wait_max: Duration,
 }
 
 /// The secrets by which services recognise each other.

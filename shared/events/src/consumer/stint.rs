@@ -30,7 +30,7 @@ const MESSAGES_AT_ONCE: usize = 256;
 /// for gone.
 const ACKNOWLEDGE_UNMOVED: Duration = Duration::from_secs(60);
 /// How long events that do not concern the consumer wait for others, so that one transaction moves the mark over all.
-const LINGER: Duration = Duration::from_millis(20);
+const LINGER: Duration = Duration::from_millis(100);
 
 /// Why a replica stopped consuming.
 pub(super) enum End {

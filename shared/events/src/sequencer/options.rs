@@ -9,6 +9,10 @@ pub struct SequencerOptions {
     pub lease: Duration,
     /// The most events that are stamped in one transaction.
     pub batch_max: usize,
+    /// The longest that an event of a busy stream waits for others to be stamped with it: the pause from the beginning of a
+    /// stamp of ten events or more to the next. It is shorter after fewer, and an event after a pause does not wait. Zero
+    /// makes no event wait; longer waits cost less CPU.
+    pub batch_wait_max: Duration,
     /// The longest that an event waits when there was no hint of its commit.
     pub poll: Duration,
     /// The same while Redis is away: then consumers follow the stream and wait for its stamps.
@@ -31,6 +35,7 @@ impl Default for SequencerOptions {
         Self {
             lease: Duration::from_secs(3),
             batch_max: 1000,
+            batch_wait_max: Duration::from_millis(8),
             poll: Duration::from_millis(250),
             poll_bus_away: Duration::from_millis(10),
             heartbeat: Duration::from_millis(250),

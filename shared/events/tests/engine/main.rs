@@ -7,6 +7,7 @@ mod caches;
 mod disorder;
 mod lossy;
 mod memory;
+mod pace;
 mod redis;
 mod scenes;
 mod service;

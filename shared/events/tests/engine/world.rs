@@ -2,8 +2,8 @@
 //! `EventService` behind its generated client, and the consumer with its database.
 
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use events::history::History;
@@ -41,11 +41,19 @@ pub(crate) struct Noting {
     pub(crate) unconcerned: AtomicBool,
     /// How many runs were applied.
     pub(crate) runs: AtomicU32,
+    /// How many milliseconds a run takes.
+    pub(crate) takes_ms: AtomicU64,
+    /// When each event was applied.
+    pub(crate) applied_at: Mutex<HashMap<EventId, Instant>>,
 }
 
 impl Effects<MemoryTx> for Noting {
     async fn apply(&self, tx: &mut MemoryTx, run: &[Event]) -> Result<(), EffectError> {
         self.runs.fetch_add(1, Ordering::Relaxed);
+        let takes = Duration::from_millis(self.takes_ms.load(Ordering::Relaxed));
+        if !takes.is_zero() {
+            sleep(takes).await;
+        }
         for event in run {
             tokio::task::yield_now().await;
             tx.apply(event);
@@ -53,6 +61,8 @@ impl Effects<MemoryTx> for Noting {
                 return Err(EffectError::Transient("a conflict".into()));
             }
         }
+        let now = Instant::now();
+        self.applied_at.lock().unwrap().extend(run.iter().map(|event| (event.new.id, now)));
         Ok(())
     }
 

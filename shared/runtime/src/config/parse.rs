@@ -54,6 +54,15 @@ pub fn time_span(text: &str) -> Result<Duration, String> {
         .and_then(|span| if span.is_zero() { Err("must be above zero".to_owned()) } else { Ok(span) })
 }
 
+/// A wait of events for each other. It is short beside the lease of the sequencer that lets them wait, and no longer than
+/// the time in which an event is found without a hint.
+pub(super) fn batch_wait(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        wait if wait <= Duration::from_millis(250) => Ok(wait),
+        _ => Err("not a duration from 0ms to 250ms".to_owned()),
+    }
+}
+
 /// What [`secret_value`] returns.
 pub type ParsedSecret = Result<SecretString, String>;
 
@@ -143,6 +152,15 @@ mod tests {
     enum Do {
         Serve(Box<ServerConfig>),
         Migrate,
+    }
+
+    #[test]
+    fn events_wait_for_each_other_up_to_a_quarter_of_a_second() {
+        assert_eq!(batch_wait("0ms"), Ok(Duration::ZERO));
+        assert_eq!(batch_wait("250ms"), Ok(Duration::from_millis(250)));
+        for refused in ["251ms", "3s", "10", "-1ms", ""] {
+            batch_wait(refused).unwrap_err();
+        }
     }
 
     const TOKENS: [&str; 4] = ["--service-token", "own-s3cret", "--service-tokens", "user-service=s3cret"];

@@ -5,6 +5,7 @@ mod sequencing;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use events::{Event, Lease, NewEvent, Position, StoreError};
 use tokio::sync::Notify;
@@ -38,6 +39,8 @@ struct Outbox {
     reads: u32,
     /// How many steps of a sequencer there were.
     stamps: u32,
+    /// How long such a step takes.
+    stamp_takes: Duration,
     /// Whether it counts events as published that are only stamped.
     is_hasty: bool,
 }
@@ -70,6 +73,7 @@ impl MemoryOutbox {
             acknowledged: HashMap::new(),
             reads: 0,
             stamps: 0,
+            stamp_takes: Duration::ZERO,
             is_hasty: false,
         };
         Self { state: Arc::new(Mutex::new(state)), appended: Arc::new(Notify::new()) }
@@ -81,6 +85,13 @@ impl MemoryOutbox {
 
     /// Commits a transaction that appended these events.
     pub(crate) fn commit(&self, events: Vec<NewEvent>) -> Result<(), StoreError> {
+        self.commit_elsewhere(events)?;
+        self.appended.notify_one();
+        Ok(())
+    }
+
+    /// The same in another process, which the sequencer of this one does not notice.
+    pub(crate) fn commit_elsewhere(&self, events: Vec<NewEvent>) -> Result<(), StoreError> {
         let mut state = self.lock();
         for event in &events {
             let same = |other: &NewEvent| {
@@ -92,9 +103,12 @@ impl MemoryOutbox {
             }
         }
         state.pending.extend(events);
-        drop(state);
-        self.appended.notify_one();
         Ok(())
+    }
+
+    /// Makes each step of a sequencer take so long from now on.
+    pub(crate) fn set_stamp_takes(&self, takes: Duration) {
+        self.lock().stamp_takes = takes;
     }
 
     /// Counts events as published from now on that are only stamped.

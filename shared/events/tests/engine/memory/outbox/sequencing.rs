@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use events::{Lease, NewEvent, OutboxStore, Position, Silent, Stamp, StoreError};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use super::MemoryOutbox;
@@ -31,6 +31,10 @@ impl OutboxStore for MemoryOutbox {
 
     async fn stamp(&self, lease: &Lease, limit: usize, duration: Duration) -> Result<Stamp, StoreError> {
         round_trip().await;
+        let takes = self.lock().stamp_takes;
+        if !takes.is_zero() {
+            sleep(takes).await;
+        }
         let mut state = self.lock();
         if !state.holds(lease) {
             return Ok(Stamp::LeaseLost);
