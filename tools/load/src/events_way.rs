@@ -26,7 +26,7 @@ use crate::round::{Plan, Tally};
 const LANES: usize = 16;
 const LOOK_EVERY: Duration = Duration::from_micros(500);
 const APPLIED_WITHIN: Duration = Duration::from_secs(20);
-/// The pause between two batches of the floor, the same as in order service's sequencer.
+/// The pause between two batches of the floor, which is that of order service's sequencer at 500 events a second.
 const STAMP_PAUSE: Duration = Duration::from_millis(2);
 
 /// What to measure.
@@ -38,6 +38,9 @@ pub struct Way {
     /// Events in a second.
     #[arg(long, default_value_t = 500.0)]
     pub events_rate: f64,
+    /// Events that the producer commits together.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub events_a_commit: u16,
     /// Do not measure the times, so that reading the mark costs nothing.
     #[arg(long)]
     pub without_times: bool,
@@ -45,6 +48,12 @@ pub struct Way {
     /// without reading the mark.
     #[arg(long, conflicts_with = "without_times")]
     pub floor: bool,
+}
+
+impl Way {
+    fn commits_rate(&self) -> f64 {
+        self.events_rate / f64::from(self.events_a_commit)
+    }
 }
 
 /// Measures it.
@@ -60,9 +69,9 @@ pub async fn run(plan: &Plan, way: &Way) -> Result<Round> {
     let before = order_events::head_at_rest(&mut postgres, APPLIED_WITHIN).await?;
     applied(&marks, before, APPLIED_WITHIN).await.context("before the round")?;
     let wake = Some(Wake::connect(&way.databases).await?);
-    let producer = Producer::connect(&way.databases, order_events::STREAM, wake).await?;
+    let producer = Producer::connect(way, order_events::STREAM, wake).await?;
     let counted_from = Instant::now() + plan.warm_up;
-    let driven = drive::fixed_rate(plan, way.events_rate, LANES, producer.clone());
+    let driven = drive::fixed_rate(plan, way.commits_rate(), LANES, producer.clone());
     let looks = async {
         let mut seen = Vec::new();
         loop {
@@ -107,11 +116,11 @@ pub async fn run(plan: &Plan, way: &Way) -> Result<Round> {
 
 async fn run_floor(plan: &Plan, way: &Way) -> Result<Round> {
     let mut bare = Bare::connect(&way.databases).await?;
-    let producer = Producer::connect(&way.databases, bare::STREAM, None).await?;
+    let producer = Producer::connect(way, bare::STREAM, None).await?;
     let counted_from = Instant::now() + plan.warm_up;
     let is_over = Cell::new(false);
     let driven = async {
-        let round = drive::fixed_rate(plan, way.events_rate, LANES, producer.clone()).await;
+        let round = drive::fixed_rate(plan, way.commits_rate(), LANES, producer.clone()).await;
         is_over.set(true);
         round
     };
@@ -163,7 +172,7 @@ pub(crate) async fn applied(marks: &Marks, position: Position, within: Duration)
     bail!("the events up to {position} are not applied after {within:?}")
 }
 
-/// Writes an order a call.
+/// Commits one order or several a call.
 #[derive(Clone)]
 struct Producer(Arc<Inner>);
 
@@ -171,19 +180,21 @@ struct Inner {
     lanes: Vec<TurnMutex<PgConnection>>,
     stream: &'static str,
     wake: Option<Wake>,
+    events_a_commit: u16,
     customers: Customers,
     committed: Mutex<HashMap<Uuid, Instant>>,
     end: Mutex<Option<Position>>,
 }
 
 impl Producer {
-    async fn connect(databases: &Databases, stream: &'static str, wake: Option<Wake>) -> Result<Self> {
+    async fn connect(way: &Way, stream: &'static str, wake: Option<Wake>) -> Result<Self> {
         let mut lanes = Vec::new();
         for _ in 0..LANES {
-            lanes.push(TurnMutex::new(order_events::postgres(databases).await?));
+            lanes.push(TurnMutex::new(order_events::postgres(&way.databases).await?));
         }
+        let (customers, events_a_commit) = (Customers::new(), way.events_a_commit);
         let (committed, end) = (Mutex::default(), Mutex::default());
-        Ok(Self(Arc::new(Inner { lanes, stream, wake, customers: Customers::new(), committed, end })))
+        Ok(Self(Arc::new(Inner { lanes, stream, wake, events_a_commit, customers, committed, end })))
     }
 
     fn committed(&self) -> HashMap<Uuid, Instant> {
@@ -200,10 +211,11 @@ impl Producer {
 
     async fn write(&self, lane: usize) -> Result<()> {
         let inner = &*self.0;
-        let order = inner.customers.order();
-        let event_id = order.event_id;
-        order_events::write(&mut *inner.lanes[lane].lock().await, inner.stream, &[order]).await?;
-        inner.committed.lock().unwrap_or_else(PoisonError::into_inner).insert(event_id, Instant::now());
+        let orders: Vec<_> = (0..inner.events_a_commit).map(|_| inner.customers.order()).collect();
+        order_events::write(&mut *inner.lanes[lane].lock().await, inner.stream, &orders).await?;
+        let now = Instant::now();
+        let events = orders.iter().map(|order| (order.event_id, now));
+        inner.committed.lock().unwrap_or_else(PoisonError::into_inner).extend(events);
         match &inner.wake {
             Some(wake) => wake.wake().await,
             None => Ok(()),

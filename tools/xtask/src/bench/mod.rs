@@ -5,6 +5,7 @@
 //! neighbouring rounds see the same conditions. The idle use of each process is measured first and subtracted.
 
 mod calls;
+mod curve;
 mod rows;
 mod stage;
 mod stats;
@@ -31,7 +32,7 @@ use crate::out;
 /// hashing passwords for ten seconds.
 const IDLE_AFTER: Duration = Duration::from_secs(12);
 
-/// Measures the release builds of all services on private databases, beside their floors and goals. About eight
+/// Measures the release builds of all services on private databases, beside their floors and goals. About twelve
 /// minutes, not counting the build; nothing else should run meanwhile.
 #[derive(clap::Args, Debug, Clone)]
 pub(crate) struct Args {
@@ -50,6 +51,13 @@ pub(crate) struct Args {
     /// Events of the backlog.
     #[arg(long, default_value_t = 100_000)]
     events: usize,
+    /// Events a second in row `events-by-rate`.
+    #[arg(long, value_name = "RATES", value_delimiter = ',', default_values_t = curve::RATES,
+          value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    rates: Vec<u32>,
+    /// Give every service this setting; may be given several times.
+    #[arg(long = "setting", value_name = "NAME=VALUE", value_parser = setting)]
+    settings: Vec<(String, String)>,
     /// Print the table in Markdown, for `tools/load/README.md`.
     #[arg(long, conflicts_with = "json")]
     markdown: bool,
@@ -62,6 +70,11 @@ pub(crate) struct Args {
     /// Measure the development builds, only to see that the bench works.
     #[arg(long, hide = true)]
     debug_builds: bool,
+}
+
+fn setting(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("not NAME=VALUE, such as OUTBOX_BATCH_WAIT_MAX=20ms")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
@@ -117,7 +130,7 @@ struct Bench {
 
 impl Bench {
     async fn start(args: Args, profile: Profile) -> Result<Self> {
-        let stage = Stage::start(profile).await?;
+        let stage = Stage::start(profile, &args.settings).await?;
         Ok(Self { args, stage, lines: Vec::new(), idle: BTreeMap::new(), loaded: BTreeMap::new() })
     }
 
@@ -135,7 +148,18 @@ impl Bench {
 
     /// Runs `load` once, records how much memory the services had, and returns what it measured.
     async fn round(&mut self, side: Side, watch: &[Part], args: &[String]) -> Result<Round> {
-        let (duration, warm_up) = (self.args.duration, self.args.warm_up);
+        self.round_of(self.args.duration, side, watch, args).await
+    }
+
+    /// The same for so many milliseconds.
+    async fn round_of(
+        &mut self,
+        duration: u64,
+        side: Side,
+        watch: &[Part],
+        args: &[String],
+    ) -> Result<Round> {
+        let warm_up = self.args.warm_up;
         let times = [format!("--duration={duration}ms"), format!("--warm-up={warm_up}ms")];
         let args: Vec<String> = times.into_iter().chain(args.iter().cloned()).collect();
         let round = self.stage.load(side, watch, &args).await?;
@@ -214,10 +238,19 @@ mod tests {
     async fn a_bench_of_some_rows_prints_them_beside_their_floors() {
         let args = Args {
             rounds: 1,
-            only: vec![Row::UserGet, Row::OrderPlace, Row::EventsWay, Row::Backlog, Row::Loaded],
+            only: vec![
+                Row::UserGet,
+                Row::OrderPlace,
+                Row::EventsWay,
+                Row::EventsByRate,
+                Row::Backlog,
+                Row::Loaded,
+            ],
             duration: 1_000,
             warm_up: 300,
             events: 10,
+            rates: vec![1000],
+            settings: vec![("OUTBOX_BATCH_WAIT_MAX".to_owned(), "12ms".to_owned())],
             markdown: false,
             json: false,
             no_build: false,
@@ -235,6 +268,10 @@ mod tests {
             let line = line.unwrap_or_else(|| panic!("{row} is missing in {lines:#?}"));
             assert!(line.floor.is_some(), "{line:?}");
         }
+        assert!(
+            lines.iter().any(|line| line.measure == "1000/s: p50, ms" && line.ours.median > 0.0),
+            "{lines:#?}"
+        );
         assert!(lines.iter().any(|line| line.row == "idle"), "{lines:#?}");
         assert!(lines.iter().any(|line| line.row == "loaded"), "{lines:#?}");
     }

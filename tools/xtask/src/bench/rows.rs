@@ -23,6 +23,8 @@ pub(crate) enum Row {
     OrderGet,
     /// An event goes from PostgreSQL to MongoDB, 500 a second.
     EventsWay,
+    /// The same from 10 to 10,000 a second.
+    EventsByRate,
     /// Credit moves from a wallet to an account.
     Transfer,
     /// Many events at once go from PostgreSQL to MongoDB. The databases clean up after that for a while, so it comes
@@ -36,7 +38,7 @@ pub(crate) enum Row {
 
 impl Row {
     /// All of them, in their order.
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Idle,
         Self::Empty,
         Self::SessionValidate,
@@ -45,6 +47,7 @@ impl Row {
         Self::OrderPlace,
         Self::OrderGet,
         Self::EventsWay,
+        Self::EventsByRate,
         Self::Transfer,
         Self::Backlog,
         Self::Loaded,
@@ -62,6 +65,7 @@ impl Row {
             Self::OrderPlace => "order place",
             Self::OrderGet => "order get",
             Self::EventsWay => "event's way",
+            Self::EventsByRate => "events by rate",
             Self::Backlog => "backlog",
             Self::Transfer => "transfer",
             Self::Start => "start",
@@ -82,6 +86,7 @@ impl Bench {
             | Row::OrderPlace
             | Row::OrderGet => self.measure_call(row).await,
             Row::EventsWay => self.measure_way().await,
+            Row::EventsByRate => self.measure_curve().await,
             Row::Backlog => self.measure_backlog().await,
             Row::Transfer => self.measure_transfer().await,
             Row::Start => self.measure_start().await,

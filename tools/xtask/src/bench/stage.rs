@@ -88,13 +88,16 @@ impl Stage {
         profile.take_built(&programs.collect::<Vec<_>>()).await
     }
 
-    /// Starts the system.
-    pub(crate) async fn start(profile: Profile) -> Result<Self> {
+    /// Starts the system, with these settings in the environment of every service.
+    pub(crate) async fn start(profile: Profile, settings: &[(String, String)]) -> Result<Self> {
         let state = Arc::new(State::for_run(&state::base()).await?);
         let databases = DatabaseOptions { test_commands: false, ..DatabaseOptions::default() };
-        let env = LIVES.map(|(name, life)| (ServiceName::Session, name.to_owned(), life.to_owned()));
-        let services =
-            ServiceOptions { profile, threads: None, env: env.into(), ..ServiceOptions::default() };
+        let lives = LIVES.map(|(name, life)| (ServiceName::Session, name.to_owned(), life.to_owned()));
+        let of_all = settings
+            .iter()
+            .flat_map(|(name, value)| ServiceName::ALL.map(|service| (service, name.clone(), value.clone())));
+        let env = lives.into_iter().chain(of_all).collect();
+        let services = ServiceOptions { profile, threads: None, env, ..ServiceOptions::default() };
         let stack = Stack::start(Arc::clone(&state), databases, &services).await?;
         stack.services.bootstrap_admin(ADMIN_EMAIL, "Admin", PASSWORD).await?;
         let api = Api::of(&stack.services)?;
