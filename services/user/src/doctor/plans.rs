@@ -1,4 +1,5 @@
-//! How the server would do each statement of the service.
+//! How the server would do each statement of the service: the journey sends them to the scratch database, and they are
+//! explained on the service's own, with the documents and indexes that it has. Nothing is done there.
 
 use std::collections::BTreeMap;
 
@@ -33,28 +34,23 @@ struct Plan {
     stages: Vec<String>,
 }
 
-pub(super) async fn scans(place: &Place, store: &Store) -> anyhow::Result<Seen> {
+pub(super) async fn scans(place: &Place, _scratch: &Store) -> anyhow::Result<Seen> {
     let is_scan = |plan: &Plan| plan.stages.iter().any(|stage| stage == "COLLSCAN");
-    without(place, store, is_scan, "no index: compare schema.indexes, and user-service migrate").await
+    without(place, is_scan, "no index: compare schema.indexes, and user-service migrate").await
 }
 
-pub(super) async fn sorts(place: &Place, store: &Store) -> anyhow::Result<Seen> {
+pub(super) async fn sorts(place: &Place, _scratch: &Store) -> anyhow::Result<Seen> {
     let is_sort = |plan: &Plan| plan.stages.iter().any(|stage| stage == "SORT" || stage == "$sort");
-    without(place, store, is_sort, "sorted in memory: compare schema.indexes, and user-service migrate").await
+    without(place, is_sort, "sorted in memory: compare schema.indexes, and user-service migrate").await
 }
 
 /// Looks for statements with such a plan.
-async fn without(
-    place: &Place,
-    store: &Store,
-    is_bad: impl Fn(&Plan) -> bool,
-    mend: &str,
-) -> anyhow::Result<Seen> {
+async fn without(place: &Place, is_bad: impl Fn(&Plan) -> bool, mend: &str) -> anyhow::Result<Seen> {
     let all = shapes(statements(place).await?);
     let mut bad = Vec::new();
     for Statement { shape, explained } in all.values() {
         let explain = doc! { "explain": explained.clone(), "verbosity": "queryPlanner" };
-        let answer = bounded_raw(store.database().run_command(explain)).await.map_err(plain);
+        let answer = bounded_raw(place.read.database().run_command(explain)).await.map_err(plain);
         let plan = plan(&answer.with_context(|| shape.clone())?);
         if is_bad(&plan) && !WHOLE.iter().any(|(whole, _)| shape.starts_with(whole)) {
             bad.push(shape.as_str());

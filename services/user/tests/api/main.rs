@@ -8,7 +8,6 @@ mod doctor;
 mod documents;
 mod experiments;
 mod expiry;
-mod explain;
 mod failure_table;
 mod failures;
 mod faults;
