@@ -15,6 +15,8 @@ use serde::Serialize;
 pub const LISTEN: &str = "0.0.0.0:50051";
 /// Connections to MongoDB of one process, unless told otherwise.
 const CONNECTIONS: u32 = 64;
+/// The connections of a client, besides those for its users, by which it watches a member of the replica set.
+const WATCHING: usize = 2;
 /// A client with fewer would let its cores wait although others have connections to spare.
 pub(crate) const CONNECTIONS_OF_CLIENT: usize = 16;
 
@@ -93,6 +95,11 @@ impl MongoConfig {
             connections: CONNECTIONS,
             connection_idle: Duration::from_secs(60),
         }
+    }
+
+    /// The most connections of a process with so many clients to one member of the replica set.
+    pub(crate) fn connections_of(&self, clients: usize) -> usize {
+        self.connections as usize + clients * WATCHING
     }
 
     /// For one of so many clients, which share the connections.

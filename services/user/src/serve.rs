@@ -25,9 +25,6 @@ use crate::passwords::Hasher;
 use crate::storage::{Shared, Store};
 use crate::workers::{self, Workers};
 
-/// The connections of a client, besides those for its users, by which it watches a member of the replica set.
-const WATCHING: usize = 2;
-
 const PROGRAM: Program = Program { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION") };
 
 /// How this service verifies sessions.
@@ -148,7 +145,7 @@ impl UserService {
 
     /// The most connections of this process to one member of the replica set.
     fn connections(&self) -> usize {
-        self.config.mongo.connections as usize + self.stores.count() * WATCHING
+        self.config.mongo.connections_of(self.stores.count())
     }
 }
 

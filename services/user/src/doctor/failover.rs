@@ -4,24 +4,25 @@ use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use bson::{Document, doc};
+use bson::{Bson, Document, doc};
 use futures_util::TryStreamExt as _;
 use futures_util::future::join_all;
 use runtime::doctor::Seen;
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
-use super::place::{Place, UNAUTHORIZED, plain};
+use super::place::{Place, plain};
 use super::scratch::PLAIN;
-use crate::storage::{Store, bounded, bounded_raw, code};
+use crate::storage::{Store, UNAUTHORIZED, bounded, bounded_raw, code};
 
 const WRITERS: usize = 8;
 /// How long it is written before and after.
 const QUIET: Duration = Duration::from_secs(1);
 const BACK_WITHIN: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(20);
-/// What a server says that cannot step down, such as one without another member.
-const CANNOT: [i32; 5] = [2, 59, 115, 262, 10_107];
+/// What a server says that is no primary any more, or that is about to be none: `InterruptedDueToReplStateChange`,
+/// `PrimarySteppedDown`, `NotWritablePrimary`, `NotPrimaryNoSecondaryOk`.
+const STEPPED_DOWN: [i32; 4] = [11_602, 189, 10_107, 13_435];
 
 const MEND: &str = "rs.status(): is a majority up, and within how many ms do the members reach each other?";
 
@@ -32,20 +33,31 @@ pub(super) async fn step_down(place: &Place, store: &Store) -> anyhow::Result<Se
     if place.is_stand_in {
         return Ok(Seen::not_provided("one server, and no other that could take over"));
     }
+    let before = election(place).await?;
     let command = doc! { "replSetStepDown": 10, "secondaryCatchUpPeriodSecs": 5 };
     let traffic = Traffic::new(store).await?;
     let told = traffic.during(async || Ok(place.ask_as_admin(command).await)).await?;
-    match told.disturbed {
-        Err(error) if code(&error) == Some(UNAUTHORIZED) => {
+    match &told.disturbed {
+        Err(error) if code(error) == Some(UNAUTHORIZED) => {
             let grant = r#"db.adminCommand({grantRolesToUser: "doctor", roles: ["clusterManager"]}) for the login of --admin-url"#;
-            Ok(Seen::failed(plain(error).to_string(), grant))
+            Ok(Seen::failed(plain(error.clone()).to_string(), grant))
         }
-        Err(error) if code(&error).is_some_and(|code| CANNOT.contains(&code)) => {
-            Ok(Seen::failed(plain(error).to_string(), "add members: rs.add(\"HOST:27017\")"))
+        // One that steps down may close the connection before it answers, or answer as one that is no primary any more.
+        Err(error) if code(error).is_some_and(|code| !STEPPED_DOWN.contains(&code)) => Ok(Seen::failed(
+            plain(error.clone()).to_string(),
+            "rs.status(): is there a member that can take over?",
+        )),
+        Ok(_) | Err(_) if election(place).await? == before => {
+            Ok(Seen::failed("the primary is the one that it was, without an election", MEND))
         }
-        // One that steps down may close the connection before it answers.
         Ok(_) | Err(_) => Ok(told.judged()),
     }
+}
+
+/// Which election has made the primary that there is.
+async fn election(place: &Place) -> anyhow::Result<(Option<Bson>, Option<Bson>)> {
+    let hello = place.ask(doc! { "hello": 1 }).await.map_err(plain)?;
+    Ok((hello.get("electionId").cloned(), hello.get("primary").cloned()))
 }
 
 /// Writers of a counter, and of a document for each count: both in one transaction.
@@ -78,9 +90,9 @@ impl<T> Told<T> {
     }
 }
 
-/// What the writers share.
+/// What the writers have done together.
 #[derive(Debug, Default)]
-struct Shared {
+struct Writers {
     is_over: Cell<bool>,
     acknowledged: RefCell<Vec<Uuid>>,
     last: Cell<Option<Instant>>,
@@ -103,42 +115,45 @@ impl Traffic {
         self,
         disturb: impl AsyncFnOnce() -> anyhow::Result<T>,
     ) -> anyhow::Result<Told<T>> {
-        let shared = Shared::default();
-        let writers = join_all((0..WRITERS).map(|_| self.write(&shared)));
+        let done = Writers::default();
+        let writers = join_all((0..WRITERS).map(|_| self.write(&done)));
         let script = async {
             sleep(QUIET).await;
             let disturbed = disturb().await;
             let began = Instant::now();
-            let is_back = || shared.last.get().is_some_and(|last| last > began);
-            let _never = timeout(BACK_WITHIN * 2, async {
+            let is_back = || done.last.get().is_some_and(|last| last > began);
+            let back = timeout(BACK_WITHIN * 2, async {
                 while !is_back() {
                     sleep(PAUSE).await;
                 }
-            })
-            .await;
+            });
+            let came_back = back.await.is_ok();
             sleep(QUIET).await;
-            shared.is_over.set(true);
+            if !came_back && let Some(last) = done.last.get() {
+                done.silent.set(done.silent.get().max(last.elapsed()));
+            }
+            done.is_over.set(true);
             disturbed
         };
         let (disturbed, _) = tokio::join!(script, writers);
-        self.count(disturbed?, &shared).await
+        self.count(disturbed?, &done).await
     }
 
-    async fn write(&self, shared: &Shared) {
-        while !shared.is_over.get() {
+    async fn write(&self, writers: &Writers) {
+        while !writers.is_over.get() {
             let id = Uuid::now_v7();
             // One that is not acknowledged is written again, under the same id: whether it is there already tells.
             while !self.write_one(id).await.unwrap_or(false) {
-                if shared.is_over.get() {
+                if writers.is_over.get() {
                     return;
                 }
                 sleep(PAUSE).await;
             }
             let now = Instant::now();
-            if let Some(last) = shared.last.replace(Some(now)) {
-                shared.silent.set(shared.silent.get().max(now - last));
+            if let Some(last) = writers.last.replace(Some(now)) {
+                writers.silent.set(writers.silent.get().max(now - last));
             }
-            shared.acknowledged.borrow_mut().push(id);
+            writers.acknowledged.borrow_mut().push(id);
         }
     }
 
@@ -158,15 +173,20 @@ impl Traffic {
         written.await
     }
 
-    async fn count<T>(&self, disturbed: T, shared: &Shared) -> anyhow::Result<Told<T>> {
-        let rows = self.store.collection::<Document>(PLAIN);
-        let counter = bounded_raw(rows.find_one(self.counter.clone())).await.map_err(plain)?;
+    async fn count<T>(&self, disturbed: T, writers: &Writers) -> anyhow::Result<Told<T>> {
+        // Of one moment: a commit that was in doubt may still be done.
+        let mut tx = self.store.begin("doctor").await?;
+        let (rows, session) = tx.on::<Document>(PLAIN);
+        let counter =
+            bounded_raw(rows.find_one(self.counter.clone()).session(&mut *session)).await.map_err(plain)?;
         let counted = counter.and_then(|row| row.get_i64("count").ok()).context("the counter is gone")?;
-        let cursor = bounded_raw(rows.find(doc! { "of": self.run })).await.map_err(plain)?;
-        let there: Vec<Document> = bounded_raw(cursor.try_collect()).await.map_err(plain)?;
-        let acknowledged = shared.acknowledged.borrow();
+        let find = rows.find(doc! { "of": self.run });
+        let mut cursor = bounded_raw(find.session(&mut *session)).await.map_err(plain)?;
+        let there: Vec<Document> = bounded_raw(cursor.stream(session).try_collect()).await.map_err(plain)?;
+        tx.rollback().await;
+        let acknowledged = writers.acknowledged.borrow();
         let is_there = |id: &&Uuid| {
-            let id = bson::Bson::from(bson::Uuid::from(**id));
+            let id = Bson::from(bson::Uuid::from(**id));
             there.iter().any(|row| row.get("_id") == Some(&id))
         };
         let lost = acknowledged.iter().filter(|id| !is_there(id)).count();
@@ -175,7 +195,7 @@ impl Traffic {
             acknowledged: acknowledged.len(),
             lost,
             doubled: counted - i64::try_from(there.len())?,
-            silent: shared.silent.get(),
+            silent: writers.silent.get(),
         })
     }
 }
@@ -187,14 +207,14 @@ mod tests {
 
     use super::*;
     use crate::config::MongoConfig;
-    use crate::storage::Shared as OfProcess;
+    use crate::storage::Shared;
 
     async fn on_own_server<T>(work: impl AsyncFnOnce(&Mongo, Traffic) -> T) -> T {
         let state = State::for_run(&testkit::state::base()).await.unwrap();
         let mongo = Mongo::start(&state, Port::Free, Lifetime::WithParent, false).await.unwrap();
         let urls = mongo.urls(&state, "doctor_test").await.unwrap();
         let config = MongoConfig::for_tests(&urls.admin);
-        let store = Store::connect(&config, OfProcess::default()).await.unwrap();
+        let store = Store::connect(&config, Shared::default()).await.unwrap();
         store.database().create_collection(PLAIN).await.unwrap();
         let done = work(&mongo, Traffic::new(&store).await.unwrap()).await;
         mongo.stop().await.unwrap();

@@ -6,7 +6,6 @@ mod book;
 mod people;
 mod streams;
 
-use anyhow::Context as _;
 use bson::Document;
 
 pub(super) use book::euros;
@@ -20,10 +19,10 @@ use crate::storage::Store;
 pub(super) async fn statements(place: &Place) -> anyhow::Result<&[Document]> {
     let take = || async {
         let (done, commands) = place.recorder.during(journey(&place.scratch)).await;
-        done.context("the service's own statements")?;
-        anyhow::Ok(commands)
+        done.map(|()| commands).map_err(|error| format!("the service's own statements: {error:#}"))
     };
-    Ok(place.statements.get_or_try_init(take).await?)
+    let taken = place.statements.get_or_init(take).await;
+    taken.as_deref().map_err(|why| anyhow::anyhow!("{why}"))
 }
 
 async fn journey(store: &Store) -> anyhow::Result<()> {

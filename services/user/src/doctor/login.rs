@@ -12,6 +12,8 @@ use tokio::time::timeout;
 use super::place::Place;
 use super::server::names;
 
+const MEMBERS: &str = "MONGODB_URL=mongodb://USER@HOST1:27017,HOST2:27017,HOST3:27017/user_service?authSource=admin&replicaSet=rs0, with \
+                       :PASSWORD after USER";
 const CONNECT_WITHIN: Duration = Duration::from_secs(3);
 
 /// Every host of the set, as it names them itself: that is where a client goes after a failover.
@@ -28,11 +30,10 @@ pub(super) async fn hosts(place: &Place) -> anyhow::Result<Seen> {
         let mend = "name the members as they are reached from here: cfg = rs.conf(); cfg.members[0].host = \"HOST:27017\"; rs.reconfig(cfg)";
         return Ok(Seen::failed(unreached.join("; "), mend));
     }
-    if place.said.direct_connection == Some(true) && hosts.len() > 1 {
-        let found = format!("{found}, of which the URL uses one only");
-        return Ok(Seen::failed(found, "take directConnection=true out of MONGODB_URL, and say replicaSet="));
+    match place.store.url_risk(&place.hello) {
+        Some(risk) => Ok(Seen::advice(format!("{found}; MONGODB_URL {risk}"), MEMBERS)),
+        None => Ok(Seen::ok(found)),
     }
-    Ok(Seen::ok(found))
 }
 
 /// Fails with what is wrong with it.
@@ -86,7 +87,7 @@ pub(super) async fn mechanism(place: &Place) -> anyhow::Result<Seen> {
     };
     // Where the URL says nothing, the driver takes the better one of those that the server offers for the user.
     let is_weak = match &login.mechanism {
-        Some(mechanism) => *mechanism == AuthMechanism::ScramSha1,
+        Some(mechanism) => [AuthMechanism::ScramSha1, AuthMechanism::Plain].contains(mechanism),
         None => !offered.iter().any(|name| name == "SCRAM-SHA-256"),
     };
     let found = format!("{user} by {found}");
@@ -101,7 +102,9 @@ pub(super) async fn mechanism(place: &Place) -> anyhow::Result<Seen> {
 pub(super) async fn source(place: &Place) -> anyhow::Result<Seen> {
     let Some(login) = &place.said.credential else { return Ok(Seen::not_tried("there is no login")) };
     let source = login.source.as_deref().unwrap_or("admin");
-    if place.says_source {
+    // Certificates are always looked for in the same place, and a DNS record may say it for the URL.
+    let is_of_database = place.said.default_database.as_deref() == Some(source);
+    if place.says_source || !is_of_database {
         return Ok(Seen::ok(source));
     }
     let found = format!("{source}, because the URL says nothing: another database in it is another login");

@@ -2,8 +2,8 @@
 //!
 //! [`CHECKS`] has a row for each thing; the file of its subject looks. What must be written to find out is written to a
 //! scratch database of a random name, which is dropped at the end, whatever the checks came to; everywhere else a check
-//! only reads, or rolls back. What the statements of the service are is not repeated here: `journey.rs` has the service
-//! itself send them, and `plans.rs` asks the server how it would do each.
+//! only reads, or rolls back, and only `--failover` has the primary step down. What the statements of the service are is not
+//! repeated here: `journey.rs` has the service itself send them, and `plans.rs` asks the server how it would do each.
 
 mod failover;
 mod journey;
@@ -91,22 +91,28 @@ pub static CHECKS: Table<Place> = Table {
         Check::new("schema.foreign", "no collection that is not this service's", |place| {
             Box::pin(schema::foreign(place))
         }),
-        Check::new("privileges.find", "find on every collection", |place| Box::pin(privileges::find(place))),
+        Check::new("privileges.find", "find on every collection", |place| Box::pin(privileges::find(place)))
+            .within(LONG),
         Check::new("privileges.insert", "insert on every collection", |place| {
             Box::pin(privileges::insert(place))
-        }),
+        })
+        .within(LONG),
         Check::new("privileges.update", "update on every collection", |place| {
             Box::pin(privileges::update(place))
-        }),
+        })
+        .within(LONG),
         Check::new("privileges.remove", "remove on every collection", |place| {
             Box::pin(privileges::remove(place))
-        }),
+        })
+        .within(LONG),
         Check::new("privileges.identity", "replSetGetConfig, by which the set is known", |place| {
             Box::pin(privileges::identity(place))
         }),
-        Check::new("privileges.parameters", "getParameter, for the settings above", |place| {
-            Box::pin(privileges::parameters(place))
-        }),
+        Check::new(
+            "privileges.parameters",
+            "getParameter, by which the start looks at the life of a transaction",
+            |place| Box::pin(privileges::parameters(place)),
+        ),
         Check::new("privileges.scratch", "a login that may make and drop a scratch database", |place| {
             Box::pin(scratch::allowed(place))
         }),
@@ -203,6 +209,7 @@ pub static CHECKS: Table<Place> = Table {
 /// When a check has failed, when the lines cannot be printed, and when the scratch database cannot be dropped.
 pub async fn doctor(config: &DoctorConfig) -> anyhow::Result<()> {
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let mut hang_up = signal(SignalKind::hangup())?;
     let place = match Place::open(config).await {
         Ok(place) => place,
         Err(seen) => return CHECKS.print(Err::<&Place, Seen>(seen), &config.options).await,
@@ -211,7 +218,10 @@ pub async fn doctor(config: &DoctorConfig) -> anyhow::Result<()> {
         printed = CHECKS.print(Ok(&place), &config.options) => printed,
         _ = interrupt.recv() => Err(anyhow::anyhow!("interrupted")),
         _ = terminate.recv() => Err(anyhow::anyhow!("terminated")),
+        _ = hang_up.recv() => Err(anyhow::anyhow!("the terminal is gone")),
     };
-    let closed = place.close().await;
-    printed.and(closed)
+    match (printed, place.close().await) {
+        (Err(printed), Err(left)) => Err(left.context(format!("{printed:#}"))),
+        (printed, closed) => printed.and(closed),
+    }
 }

@@ -1,9 +1,10 @@
 //! What is looked at: the database of the URL, and a scratch database.
 
+use std::collections::BTreeSet;
 use std::error::Error as _;
 use std::sync::atomic::AtomicBool;
 
-use bson::{Document, doc};
+use bson::{Bson, Document, doc};
 use mongodb::error::{Error as DriverError, ErrorKind};
 use mongodb::options::ClientOptions;
 use runtime::doctor::Seen;
@@ -14,10 +15,8 @@ use uuid::Uuid;
 
 use super::recorder::Recorder;
 use crate::config::{DoctorConfig, MongoConfig};
-use crate::storage::{Shared, Store, bounded_raw, classify, code, without_command};
+use crate::storage::{Shared, Store, UNAUTHORIZED, bounded_raw, classify, code, without_command};
 
-/// What `Unauthorized` is.
-pub(super) const UNAUTHORIZED: i32 = 13;
 /// What a server says of a parameter that it does not have.
 pub(super) const INVALID_OPTIONS: i32 = 72;
 
@@ -38,8 +37,8 @@ pub struct Place {
     pub(super) version: String,
     /// Whether it is the stand-in for MongoDB, which lacks some of it.
     pub(super) is_stand_in: bool,
-    /// The most connections of one process.
-    pub(super) connections: u32,
+    /// The settings of the service for it.
+    pub(super) config: MongoConfig,
     pub(super) replicas: usize,
     pub(super) may_fail_over: bool,
     /// What is sent to the scratch database.
@@ -50,10 +49,10 @@ pub struct Place {
     pub(super) is_begun: AtomicBool,
     /// Why it may not be made; `None` when it was.
     pub(super) refusal: OnceCell<Option<String>>,
-    /// How many migrations each of two runs at once has applied.
-    pub(super) migrated: OnceCell<(usize, usize)>,
-    /// The statements of the service.
-    pub(super) statements: OnceCell<Vec<Document>>,
+    /// How many migrations each of two runs at once has applied, or why they could not.
+    pub(super) migrated: OnceCell<Result<(usize, usize), String>>,
+    /// The statements of the service, or why it could not send them.
+    pub(super) statements: OnceCell<Result<Vec<Document>, String>>,
 }
 
 impl Place {
@@ -76,6 +75,9 @@ impl Place {
         let hello = bounded_raw(commands.run_command(greeting)).await.map_err(|error| unreachable(&error))?;
         let build = bounded_raw(commands.run_command(doc! { "buildInfo": 1 }));
         let build = build.await.map_err(|error| unreachable(&error))?;
+        if config.admin_url.is_some() {
+            same_server(&hello, &admin).await?;
+        }
         Ok(Self {
             read: admin.on_database(store.database().name()),
             scratch: admin.on_database(&format!("doctor_{}", Uuid::new_v4().simple())),
@@ -85,7 +87,7 @@ impl Place {
             hello,
             version: build.get_str("version").unwrap_or("of an unknown version").to_owned(),
             is_stand_in: build.contains_key("secantusVersion"),
-            connections: config.mongo.connections,
+            config: config.mongo.clone(),
             replicas: config.options.replicas,
             may_fail_over: config.failover,
             recorder,
@@ -101,6 +103,14 @@ impl Place {
         bounded_raw(self.store.client().database("admin").run_command(command)).await
     }
 
+    /// The same with whichever login may.
+    pub(super) async fn ask_as_any(&self, command: Document) -> Result<Document, DriverError> {
+        match self.ask(command.clone()).await {
+            Err(error) if code(&error) == Some(UNAUTHORIZED) => self.ask_as_admin(command).await,
+            answer => answer,
+        }
+    }
+
     /// The same with the administrator's login, if there is one.
     pub(super) async fn ask_as_admin(&self, command: Document) -> Result<Document, DriverError> {
         bounded_raw(self.read.client().database("admin").run_command(command)).await
@@ -113,8 +123,32 @@ impl Place {
 }
 
 /// Where the URL comes from.
-const URL: &str =
-    "MONGODB_URL=mongodb://user:password@host:27017/user_service?authSource=admin&replicaSet=rs0";
+const URL: &str = "MONGODB_URL=mongodb://USER@HOST:27017/user_service?authSource=admin&replicaSet=rs0, with :PASSWORD after USER";
+/// Where the administrator's comes from.
+const ADMIN_URL: &str =
+    "--admin-url, or MONGODB_ADMIN_URL, is for the same replica set as MONGODB_URL, with another login";
+
+/// Refuses an administrator's URL that is refused itself or leads to another server than the service's: everything would be
+/// looked at, and some of it done, in the wrong place.
+async fn same_server(hello: &Document, admin: &Store) -> Result<(), Seen> {
+    let commands = admin.client().database("admin");
+    let asked = bounded_raw(commands.run_command(doc! { "hello": 1 }));
+    let of_admin = asked.await.map_err(|error| Seen::failed(plain(error).to_string(), ADMIN_URL))?;
+    let which = |hello: &Document| {
+        let of = |list: &str| {
+            let hosts = hello.get_array(list).into_iter().flatten().filter_map(Bson::as_str);
+            hosts.map(str::to_owned).collect::<BTreeSet<_>>()
+        };
+        (hello.get_str("setName").unwrap_or_default().to_owned(), of("hosts"))
+    };
+    let (ours, theirs) = (which(hello), which(&of_admin));
+    if ours == theirs {
+        return Ok(());
+    }
+    let hosts = |hosts: &BTreeSet<String>| hosts.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+    let found = format!("--admin-url leads to {}, MONGODB_URL to {}", hosts(&theirs.1), hosts(&ours.1));
+    Err(Seen::failed(found, ADMIN_URL))
+}
 
 /// A driver's error as it may be printed: what the server said, without its whole answer and without the driver's words.
 pub(super) fn plain(error: DriverError) -> anyhow::Error {

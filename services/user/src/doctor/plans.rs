@@ -3,13 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Context as _;
 use bson::{Bson, Document, doc};
 use runtime::doctor::Seen;
 
 use super::journey::statements;
 use super::place::{Place, plain};
-use crate::storage::{Store, bounded_raw};
+use crate::storage::{Schema, Store, bounded_raw, code};
+
+const BAD_VALUE: i32 = 2;
 
 /// Statements that read a whole collection on purpose, by what they are of.
 const WHOLE: [(&str, &str); 5] = [
@@ -28,7 +29,7 @@ pub(super) struct Statement {
     explained: Document,
 }
 
-/// Why a plan is what it is.
+/// The stages of a plan.
 #[derive(Debug, Default)]
 struct Plan {
     stages: Vec<String>,
@@ -36,22 +37,33 @@ struct Plan {
 
 pub(super) async fn scans(place: &Place, _scratch: &Store) -> anyhow::Result<Seen> {
     let is_scan = |plan: &Plan| plan.stages.iter().any(|stage| stage == "COLLSCAN");
-    without(place, is_scan, "no index: compare schema.indexes, and user-service migrate").await
+    without(place, is_scan, "no index: see schema.indexes").await
 }
 
 pub(super) async fn sorts(place: &Place, _scratch: &Store) -> anyhow::Result<Seen> {
     let is_sort = |plan: &Plan| plan.stages.iter().any(|stage| stage == "SORT" || stage == "$sort");
-    without(place, is_sort, "sorted in memory: compare schema.indexes, and user-service migrate").await
+    without(place, is_sort, "sorted in memory: see schema.indexes").await
 }
 
 /// Looks for statements with such a plan.
 async fn without(place: &Place, is_bad: impl Fn(&Plan) -> bool, mend: &str) -> anyhow::Result<Seen> {
+    // Of a collection that is not there everything is found at once.
+    if !matches!(place.store.schema().await?, Schema::Migrated) {
+        return Ok(Seen::not_tried("schema.applied has failed"));
+    }
     let all = shapes(statements(place).await?);
     let mut bad = Vec::new();
     for Statement { shape, explained } in all.values() {
         let explain = doc! { "explain": explained.clone(), "verbosity": "queryPlanner" };
-        let answer = bounded_raw(place.read.database().run_command(explain)).await.map_err(plain);
-        let plan = plan(&answer.with_context(|| shape.clone())?);
+        let plan = match bounded_raw(place.read.database().run_command(explain)).await {
+            Ok(answer) => plan(&answer),
+            // It is told to use an index that is not there.
+            Err(error) if code(&error) == Some(BAD_VALUE) => {
+                bad.push(shape.as_str());
+                continue;
+            }
+            Err(error) => return Err(plain(error).context(shape.clone())),
+        };
         if is_bad(&plan) && !WHOLE.iter().any(|(whole, _)| shape.starts_with(whole)) {
             bad.push(shape.as_str());
         }

@@ -4,8 +4,9 @@ use bson::{Document, doc};
 use runtime::doctor::Seen;
 use uuid::Uuid;
 
-use super::place::{Place, UNAUTHORIZED, plain};
-use crate::storage::{LIFETIME, Schema, bounded_raw, code, forms};
+use super::place::{Place, plain};
+use super::schema::INVALID;
+use crate::storage::{DUPLICATE_KEY, LIFETIME, Schema, UNAUTHORIZED, bounded_raw, code, forms};
 
 #[derive(Debug, Clone, Copy)]
 enum Deed {
@@ -80,11 +81,11 @@ async fn is_refused(place: &Place, collection: &str, deed: Deed) -> anyhow::Resu
     tx.rollback().await;
     match outcome {
         Ok(()) => Ok(false),
-        // A document that is refused for what it is was not refused for who wrote it.
         Err(error) => match code(&error) {
             Some(UNAUTHORIZED) => Ok(true),
-            Some(_) => Ok(false),
-            None => Err(plain(error)),
+            // A document that is refused for what it is was not refused for who wrote it.
+            Some(INVALID | DUPLICATE_KEY) => Ok(false),
+            _ => Err(plain(error).context(collection.to_owned())),
         },
     }
 }

@@ -33,8 +33,19 @@ impl Recorder {
     /// What is sent while this works.
     pub(super) async fn during<T>(&self, work: impl Future<Output = T>) -> (T, Vec<Document>) {
         self.0.is_on.store(true, Ordering::Relaxed);
+        // Also when the work is given up in the middle.
+        let off = Off(&self.0);
         let done = work.await;
-        self.0.is_on.store(false, Ordering::Relaxed);
+        drop(off);
         (done, std::mem::take(&mut *self.0.commands.lock().unwrap_or_else(PoisonError::into_inner)))
+    }
+}
+
+/// Switches the recorder off when it is dropped.
+struct Off<'a>(&'a Tape);
+
+impl Drop for Off<'_> {
+    fn drop(&mut self) {
+        self.0.is_on.store(false, Ordering::Relaxed);
     }
 }

@@ -7,14 +7,14 @@ use bson::{Bson, Document, doc};
 use runtime::doctor::Seen;
 
 use super::journey::statements;
-use super::place::{Place, UNAUTHORIZED, plain};
-use crate::storage::{Form, FormIndex, Schema, Store, bounded_raw, code, forms};
+use super::place::{Place, plain};
+use crate::storage::{Form, Index, Schema, Store, UNAUTHORIZED, bounded_raw, code, forms, number};
 
 const MIGRATE: &str = "user-service migrate";
 /// `NamespaceNotFound`.
 const NO_COLLECTION: i32 = 26;
 /// `DocumentValidationFailure`.
-const INVALID: i32 = 121;
+pub(super) const INVALID: i32 = 121;
 /// Collections that the migrations themselves keep.
 const OF_MIGRATIONS: [&str; 2] = ["migration", "migration_lock"];
 
@@ -51,30 +51,53 @@ pub(super) async fn indexes(place: &Place) -> anyhow::Result<Seen> {
             Err(seen) => return Ok(seen),
         };
         count += indexes.len();
-        let is_there = |index: &&FormIndex| built.iter().any(|built| is_built(index, built));
-        wrong.extend(
-            indexes
-                .iter()
-                .filter(|index| !index.optional && !is_there(index))
-                .map(|index| (name.clone(), index.clone())),
-        );
+        for index in indexes {
+            let is_named = |built: &Document| built.get_str("name").is_ok_and(|name| name == index.name);
+            let there = built.iter().find(|built| is_named(built));
+            if there.is_none_or(|built| !is_built(&index, built)) && !(index.optional && there.is_none()) {
+                wrong.push((name.clone(), index, there.is_some()));
+            }
+        }
     }
     if wrong.is_empty() {
         return Ok(Seen::ok(format!("{count} indexes")));
     }
-    let names: Vec<String> = wrong.iter().map(|(name, index)| format!("{name}.{}", index.name)).collect();
-    let mend: Vec<String> = wrong.iter().map(|(name, index)| create(name, index)).collect();
+    let database = place.store.database().name();
+    let names: Vec<String> = wrong.iter().map(|(name, index, _)| format!("{name}.{}", index.name)).collect();
+    let mend: Vec<String> =
+        wrong.iter().map(|(name, index, is_there)| create(database, name, index, *is_there)).collect();
     Ok(Seen::failed(
         format!("missing or other than in the migrations: {}", names.join(", ")),
         mend.join("\n"),
     ))
 }
 
-fn is_built(index: &FormIndex, built: &Document) -> bool {
+/// What a server may say of an index besides what a migration says.
+const PLAIN: [&str; 4] = ["v", "ns", "background", "name"];
+
+fn is_built(index: &Index, built: &Document) -> bool {
+    let ttl = built.get("expireAfterSeconds").and_then(seconds);
+    let is_known = |option: &String| {
+        PLAIN.contains(&option.as_str())
+            || ["key", "unique", "partialFilterExpression", "expireAfterSeconds"].contains(&option.as_str())
+    };
     built.get_str("name").is_ok_and(|name| name == index.name)
         && built.get_document("key").is_ok_and(|key| same_key(key, &index.key))
         && built.get_bool("unique").unwrap_or(false) == index.unique
         && built.get_document("partialFilterExpression").ok() == index.partial.as_ref()
+        && ttl == index.ttl_seconds
+        // One that is hidden or has a collation is there and does not serve.
+        && built.keys().all(is_known)
+}
+
+/// A number of seconds, as a shell or a driver has written it.
+fn seconds(value: &Bson) -> Option<u64> {
+    match value {
+        Bson::Double(seconds) if seconds.fract() == 0.0 && *seconds >= 0.0 => {
+            format!("{seconds:.0}").parse().ok()
+        }
+        other => number(other).and_then(|seconds| u64::try_from(seconds).ok()),
+    }
 }
 
 /// The same fields in the same order and directions; a shell writes them as floats.
@@ -86,8 +109,8 @@ fn same_key(one: &Document, other: &Document) -> bool {
     plain(one) == plain(other)
 }
 
-/// What makes an index by hand. One of another form has to be dropped before.
-fn create(collection: &str, index: &FormIndex) -> String {
+/// What makes an index by hand, after what is there under its name is gone.
+fn create(database: &str, collection: &str, index: &Index, is_there: bool) -> String {
     let mut options = doc! { "name": &index.name };
     if index.unique {
         options.insert("unique", true);
@@ -95,7 +118,17 @@ fn create(collection: &str, index: &FormIndex) -> String {
     if let Some(partial) = &index.partial {
         options.insert("partialFilterExpression", partial.clone());
     }
-    format!("db.{collection}.createIndex({}, {options})", index.key)
+    if let Some(seconds) = index.ttl_seconds {
+        options.insert("expireAfterSeconds", i64::try_from(seconds).unwrap_or(i64::MAX));
+    }
+    let of = format!(r#"db.getSiblingDB("{database}").{collection}"#);
+    let create = format!("{of}.createIndex({}, {})", typed(&index.key), typed(&options));
+    if is_there { format!("{of}.dropIndex(\"{}\")\n{create}", index.name) } else { create }
+}
+
+/// A document as it is typed in a shell, with its numbers as they are.
+fn typed(document: &Document) -> String {
+    format!("EJSON.parse('{}')", Bson::Document(document.clone()).into_canonical_extjson())
 }
 
 pub(super) async fn validators(place: &Place) -> anyhow::Result<Seen> {
@@ -114,24 +147,21 @@ pub(super) async fn validators(place: &Place) -> anyhow::Result<Seen> {
     let forms = forms()?;
     let all: Vec<(&String, &Document)> =
         forms.iter().filter_map(|(name, form)| Some((name, form.validator.as_ref()?))).collect();
-    let wrong: Vec<&str> = all
-        .iter()
-        .filter(|(name, validator)| !is_kept(name, validator))
-        .map(|(name, _)| name.as_str())
-        .collect();
+    let wrong: Vec<_> = all.iter().filter(|(name, validator)| !is_kept(name, validator)).collect();
     if wrong.is_empty() {
         return Ok(Seen::ok(format!("{} validators", all.len())));
     }
-    let mend: Vec<String> = wrong
-        .iter()
-        .map(|name| {
-            format!(
-                r#"db.runCommand({{collMod: "{name}", validationLevel: "strict", validationAction: "error", validator: the last one of migrations/user}})"#
-            )
-        })
-        .collect();
+    let database = place.store.database().name();
+    let names: Vec<&str> = wrong.iter().map(|(name, _)| name.as_str()).collect();
+    let change = |(name, validator): &&(&String, &Document)| {
+        format!(
+            r#"db.getSiblingDB("{database}").runCommand({{collMod: "{name}", validationLevel: "strict", validationAction: "error", validator: {}}})"#,
+            typed(validator)
+        )
+    };
+    let mend: Vec<String> = wrong.iter().map(change).collect();
     Ok(Seen::failed(
-        format!("missing or other than in the migrations: {}", wrong.join(", ")),
+        format!("missing or other than in the migrations: {}", names.join(", ")),
         mend.join("\n"),
     ))
 }

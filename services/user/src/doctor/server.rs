@@ -4,9 +4,9 @@ use bson::{Document, doc};
 use runtime::connections::{Budget, clients};
 use runtime::doctor::{Seen, clock_seen};
 
-use super::place::{Place, UNAUTHORIZED, plain};
+use super::place::{Place, plain};
 use crate::config::CONNECTIONS_OF_CLIENT;
-use crate::storage::{WIRE_VERSION, code, connections_allowed};
+use crate::storage::{UNAUTHORIZED, WIRE_VERSION, code, connections_allowed};
 
 pub(super) async fn version(place: &Place) -> anyhow::Result<Seen> {
     let wire = place.hello.get_i32("maxWireVersion").unwrap_or_default();
@@ -62,7 +62,7 @@ pub(super) async fn arbiters(place: &Place) -> anyhow::Result<Seen> {
 }
 
 pub(super) async fn connections(place: &Place) -> anyhow::Result<Seen> {
-    let status = match place.ask_as_admin(doc! { "serverStatus": 1 }).await {
+    let status = match place.ask_as_any(doc! { "serverStatus": 1 }).await {
         Err(error) if code(&error) == Some(UNAUTHORIZED) => {
             return Ok(Seen::not_tried(
                 "the login may not ask for serverStatus; --admin-url names one that may",
@@ -73,8 +73,9 @@ pub(super) async fn connections(place: &Place) -> anyhow::Result<Seen> {
     let Some(allowed) = connections_allowed(&status) else {
         return Ok(Seen::not_provided("the server does not count its connections"));
     };
-    let most = place.connections as usize;
-    let each = most + 2 * clients(most, CONNECTIONS_OF_CLIENT, 1);
+    // As many clients as it may have on however many threads.
+    let clients = clients(place.config.connections as usize, CONNECTIONS_OF_CLIENT, usize::MAX);
+    let each = place.config.connections_of(clients);
     let needed = Budget { replicas: place.replicas, each }.needed();
     let found = format!("{} replicas may need {needed} of {allowed}", place.replicas);
     if needed <= allowed {

@@ -1,10 +1,10 @@
-//! The server's settings.
+//! The settings of the server that answers, which is the primary: they are set on every member by itself.
 
 use bson::{Bson, doc};
 use runtime::doctor::Seen;
 
-use super::place::{INVALID_OPTIONS, Place, UNAUTHORIZED, plain};
-use crate::storage::{LIFETIME, TRANSACTION_LIFETIME, code};
+use super::place::{INVALID_OPTIONS, Place, plain};
+use crate::storage::{LIFETIME, TRANSACTION_LIFETIME, UNAUTHORIZED, code, number};
 
 const LOCK_TIMEOUT: &str = "maxTransactionLockRequestTimeoutMillis";
 const HISTORY: &str = "minSnapshotHistoryWindowInSeconds";
@@ -12,7 +12,7 @@ const FEATURES: &str = "featureCompatibilityVersion";
 
 /// A parameter, or what is to be said instead.
 async fn parameter(place: &Place, name: &str) -> anyhow::Result<Result<Bson, Seen>> {
-    match place.ask_as_admin(doc! { "getParameter": 1, name: 1 }).await {
+    match place.ask_as_any(doc! { "getParameter": 1, name: 1 }).await {
         Ok(mut answer) => {
             Ok(answer.remove(name).ok_or_else(|| place.lacks("no such parameter", "run MongoDB 8.0")))
         }
@@ -26,14 +26,6 @@ async fn parameter(place: &Place, name: &str) -> anyhow::Result<Result<Bson, See
     }
 }
 
-fn number(value: &Bson) -> Option<i64> {
-    match value {
-        Bson::Int32(number) => Some(i64::from(*number)),
-        Bson::Int64(number) => Some(*number),
-        _ => None,
-    }
-}
-
 /// A parameter that must be between two numbers.
 async fn between(place: &Place, name: &str, least: i64, most: i64, why: &str) -> anyhow::Result<Seen> {
     let value = match parameter(place, name).await? {
@@ -41,7 +33,7 @@ async fn between(place: &Place, name: &str, least: i64, most: i64, why: &str) ->
         Err(seen) => return Ok(seen),
     };
     if number(&value).is_some_and(|number| (least..=most).contains(&number)) {
-        return Ok(Seen::ok(value.to_string()));
+        return Ok(Seen::ok(format!("{value} on the primary")));
     }
     let mend = format!(
         "db.adminCommand({{setParameter: 1, {name}: {most}}})\nand, to keep it: mongod --setParameter {name}={most}, on every member"
@@ -81,7 +73,7 @@ pub(super) async fn feature_version(place: &Place) -> anyhow::Result<Seen> {
 
 /// Our own statements say their concerns; this is about what others write beside the service.
 pub(super) async fn default_concerns(place: &Place) -> anyhow::Result<Seen> {
-    let answer = match place.ask_as_admin(doc! { "getDefaultRWConcern": 1 }).await {
+    let answer = match place.ask_as_any(doc! { "getDefaultRWConcern": 1 }).await {
         Err(error) if code(&error) == Some(UNAUTHORIZED) => {
             return Ok(Seen::not_tried("the login may not read it; --admin-url names one that may"));
         }

@@ -36,10 +36,10 @@ pub(crate) const OPERATION_TIME: Duration = LONGER_THAN_LOCKS;
 /// The longest that the server may work on one read: less than we wait, so that it is the server that ends it.
 pub(crate) const SERVER_TIME: Duration = Duration::from_secs(2);
 
-pub(super) const DUPLICATE_KEY: i32 = 11_000;
+pub(crate) const DUPLICATE_KEY: i32 = 11_000;
 /// `UserNotFound` and `AuthenticationFailed`.
 const LOGIN_REFUSED: [i32; 2] = [11, 18];
-const UNAUTHORIZED: i32 = 13;
+pub(crate) const UNAUTHORIZED: i32 = 13;
 
 /// Runs an exchange with the server.
 ///

@@ -14,15 +14,15 @@ use bson::{Document, doc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::driver::{bounded_raw, classify, code, is_not_allowed};
+use super::driver::{UNAUTHORIZED, bounded_raw, classify, code, is_not_allowed};
 use super::{SERVER_TIME, Store, bounded};
 use crate::error::{Error, Result};
 use file::Migration;
 
-pub(crate) use form::{Form, FormIndex};
+pub(crate) use file::Index;
+pub(crate) use form::Form;
 
 const COLLECTION: &str = "migration";
-const UNAUTHORIZED: i32 = 13;
 /// More foreign collections than this are not named.
 const NAMED_MOST: usize = 5;
 /// How long a run waits for another one, which may be building an index.

@@ -32,13 +32,14 @@ pub use book::Participant;
 pub(crate) use book::{HoldEvent, HoldHistory, StoredHold};
 pub use driver::FAILURES;
 pub(crate) use driver::{
-    SERVER_TIME, TRANSACTION_LIFETIME, bounded, bounded_raw, classify, code, within, without_command,
+    DUPLICATE_KEY, SERVER_TIME, TRANSACTION_LIFETIME, UNAUTHORIZED, bounded, bounded_raw, classify, code,
+    within, without_command,
 };
 pub use migrations::{Applied, Schema};
-pub(crate) use migrations::{Form, FormIndex, forms};
+pub(crate) use migrations::{Form, Index, forms};
 pub(crate) use place::WIRE_VERSION;
 pub(crate) use requests::Outcome;
-pub(crate) use settings::{LIFETIME, connections_allowed};
+pub(crate) use settings::{LIFETIME, connections_allowed, number};
 pub use store::{Shared, Store};
 pub(crate) use store::{from_time, to_time};
 pub use transaction::Finished;

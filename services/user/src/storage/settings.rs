@@ -25,11 +25,7 @@ impl Store {
         let admin = self.client.database("admin");
         match bounded_raw(admin.run_command(doc! { "getParameter": 1, LIFETIME: 1 })).await {
             Ok(answer) => {
-                let seconds = answer.get(LIFETIME).and_then(|seconds| match seconds {
-                    Bson::Int32(seconds) => Some(i64::from(*seconds)),
-                    Bson::Int64(seconds) => Some(*seconds),
-                    _ => None,
-                });
+                let seconds = answer.get(LIFETIME).and_then(number);
                 let wanted = TRANSACTION_LIFETIME.as_secs();
                 match seconds {
                     Some(seconds) if u64::try_from(seconds).is_ok_and(|seconds| seconds <= wanted) => {}
@@ -66,14 +62,19 @@ impl Store {
     }
 }
 
+/// A whole number of a server's, in whichever of its forms.
+pub(crate) fn number(value: &Bson) -> Option<i64> {
+    match value {
+        Bson::Int32(number) => Some(i64::from(*number)),
+        Bson::Int64(number) => Some(*number),
+        _ => None,
+    }
+}
+
 /// The most connections that a server takes, by its status.
 pub(crate) fn connections_allowed(status: &Document) -> Option<usize> {
     let connections = status.get_document("connections").ok()?;
-    let count = |name| match connections.get(name)? {
-        Bson::Int32(count) => usize::try_from(*count).ok(),
-        Bson::Int64(count) => usize::try_from(*count).ok(),
-        _ => None,
-    };
+    let count = |name| usize::try_from(number(connections.get(name)?)?).ok();
     // None can be left only for a server that does not count them: it has just taken ours.
     let available = count("available").filter(|available| *available > 0)?;
     count("current")?.checked_add(available)

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use bson::doc;
+use bson::{Document, doc};
 use futures_util::future::join_all;
 use mongodb::Client;
 use mongodb::error::{Error as DriverError, ErrorKind};
@@ -64,10 +64,15 @@ impl Store {
         if let Some(reason) = self.place.refusal(&hello) {
             return Err(reason);
         }
-        if let Some(risk) = self.place.risk(&hello) {
+        if let Some(risk) = self.url_risk(&hello) {
             tracing::warn!("--mongodb-url {risk}");
         }
         Ok(())
+    }
+
+    /// What is risky about the URL, by the greeting of the server that it leads to.
+    pub(crate) fn url_risk(&self, hello: &Document) -> Option<String> {
+        self.place.risk(hello)
     }
 
     /// What keeps the driver from finding a primary, if a member tells when it is asked by itself, which takes no login.

@@ -25,7 +25,7 @@ async fn the_service_sends_what_is_known_here_and_nothing_else() {
 }
 
 #[test]
-fn no_statement_is_made_that_the_journey_does_not_lead_to() {
+fn each_file_of_the_storage_makes_as_many_statements_as_are_known_here() {
     let mut made = BTreeMap::new();
     count(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src/storage")), &mut made);
     let made: Vec<String> = made.into_iter().map(|(file, count)| format!("{file}: {count}")).collect();
@@ -38,7 +38,7 @@ fn listed(lines: &[String]) -> String {
 
 /// Counts the calls of the driver that look for documents, file by file.
 fn count(folder: &Path, made: &mut BTreeMap<String, usize>) {
-    const CALLS: [&str; 12] = [
+    const CALLS: [&str; 19] = [
         ".find(",
         ".find_one(",
         ".find_one_and_update(",
@@ -51,6 +51,13 @@ fn count(folder: &Path, made: &mut BTreeMap<String, usize>) {
         ".count_documents(",
         "UpdateOneModel::builder(",
         "ReplaceOneModel::builder(",
+        ".replace_one(",
+        ".find_one_and_replace(",
+        ".distinct(",
+        ".update_all(",
+        "UpdateManyModel::builder(",
+        "DeleteOneModel::builder(",
+        "DeleteManyModel::builder(",
     ];
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();

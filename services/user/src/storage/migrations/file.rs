@@ -46,17 +46,17 @@ pub(in crate::storage) struct Collection {
 /// An index to build.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(in crate::storage) struct Index {
-    pub(in crate::storage) name: String,
-    pub(in crate::storage) key: Document,
+pub(crate) struct Index {
+    pub(crate) name: String,
+    pub(crate) key: Document,
     #[serde(default)]
-    pub(in crate::storage) unique: bool,
-    pub(in crate::storage) partial: Option<Document>,
+    pub(crate) unique: bool,
+    pub(crate) partial: Option<Document>,
     /// Deletes documents that many seconds after the key's time.
-    pub(in crate::storage) ttl_seconds: Option<u64>,
+    pub(crate) ttl_seconds: Option<u64>,
     /// The service works without it, slower: a server that cannot build it is no reason to stop.
     #[serde(default)]
-    pub(in crate::storage) optional: bool,
+    pub(crate) optional: bool,
 }
 
 /// A durable consumer of a stream.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bson::Document;
 
-use super::file::Migration;
+use super::file::{Index, Migration};
 
 /// A collection as the last migration about it leaves it.
 #[derive(Debug, Clone, Default)]
@@ -12,18 +12,7 @@ pub(crate) struct Form {
     /// What its documents must be.
     pub(crate) validator: Option<Document>,
     /// Its indexes, but for that of `_id`.
-    pub(crate) indexes: Vec<FormIndex>,
-}
-
-/// An index.
-#[derive(Debug, Clone)]
-pub(crate) struct FormIndex {
-    pub(crate) name: String,
-    pub(crate) key: Document,
-    pub(crate) unique: bool,
-    pub(crate) partial: Option<Document>,
-    /// A server may be without it.
-    pub(crate) optional: bool,
+    pub(crate) indexes: Vec<Index>,
 }
 
 /// The collections that these migrations make, one after the other.
@@ -36,13 +25,7 @@ pub(super) fn of(migrations: &[Migration]) -> BTreeMap<String, Form> {
         }
         for index in &collection.indexes {
             form.indexes.retain(|known| known.name != index.name);
-            form.indexes.push(FormIndex {
-                name: index.name.clone(),
-                key: index.key.clone(),
-                unique: index.unique,
-                partial: index.partial.clone(),
-                optional: index.optional,
-            });
+            form.indexes.push(index.clone());
         }
     }
     forms
