@@ -33,6 +33,10 @@ pub struct ServerConfig {
     /// Address to listen on; port 0 takes a free one.
     #[arg(long, env = "LISTEN", value_name = "ADDRESS")]
     pub listen: SocketAddr,
+    /// Address of the admin port, where whoever runs the process asks `/livez` and `/readyz`; port 0 takes a free one.
+    /// [default: ten above the port of `--listen`, on the loopback address]
+    #[arg(long, env = "ADMIN_LISTEN", value_name = "ADDRESS")]
+    pub admin_listen: Option<SocketAddr>,
     /// Single-threaded runtimes, each with a listener of its own; by default one for each CPU that the process may use.
     #[arg(long, env = "THREADS", default_value_t = parse::cpus(), value_parser = parse::threads)]
     pub threads: usize,
@@ -117,7 +121,8 @@ impl ServerConfig {
             #[command(flatten)]
             server: ServerConfig,
         }
-        let arguments = ["test", "--listen", "127.0.0.1:0", "--threads", "1"];
+        let free = "127.0.0.1:0";
+        let arguments = ["test", "--listen", free, "--admin-listen", free, "--threads", "1"];
         <Only as clap::Parser>::parse_from(arguments).server
     }
 }

@@ -15,6 +15,7 @@ use tonic_health::pb::health_check_response::ServingStatus;
 
 pub(crate) use self::statuses::Statuses;
 
+use crate::admin::Vitals;
 use crate::client::Identities;
 
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -73,14 +74,29 @@ pub(crate) fn first_pause(index: usize, count: usize) -> Duration {
     INTERVAL * part(index + 1) / part(count).max(1)
 }
 
+/// Who is told whether a core serves: callers, by the health protocol, and whoever runs the process, by the admin port.
+pub(crate) struct Told {
+    pub(crate) statuses: Statuses,
+    pub(crate) services: Vec<String>,
+    pub(crate) vitals: Vitals,
+    /// The number of the core.
+    pub(crate) core: usize,
+}
+
+impl Told {
+    fn serving(&self) {
+        self.vitals.set(self.core, None);
+        self.statuses.set(&self.services, ServingStatus::Serving);
+    }
+
+    fn not_serving(&self, why: &str) {
+        self.vitals.set(self.core, Some(why.to_owned()));
+        self.statuses.set(&self.services, ServingStatus::NotServing);
+    }
+}
+
 /// Probes until `stop`, then reports `NOT_SERVING` for good.
-pub(crate) async fn watch(
-    readiness: Readiness,
-    first_pause: Duration,
-    statuses: Statuses,
-    services: Vec<String>,
-    stop: CancellationToken,
-) {
+pub(crate) async fn watch(readiness: Readiness, first_pause: Duration, told: Told, stop: CancellationToken) {
     let mut serving = false;
     let mut failures = 0;
     let mut pause = first_pause;
@@ -97,7 +113,7 @@ pub(crate) async fn watch(
                 if !serving {
                     serving = true;
                     tracing::info!("serving");
-                    statuses.set(&services, ServingStatus::Serving);
+                    told.serving();
                 }
             }
             Err(error) => {
@@ -106,9 +122,11 @@ pub(crate) async fn watch(
                 if serving && failures >= FAILURES_MAX {
                     serving = false;
                     tracing::warn!(error, "not serving: the probe failed {FAILURES_MAX} times in a row");
-                    statuses.set(&services, ServingStatus::NotServing);
                 } else if !serving && failures == 1 {
                     tracing::warn!(error, "not serving yet");
+                }
+                if !serving {
+                    told.not_serving(&error);
                 }
             }
         }
@@ -119,5 +137,5 @@ pub(crate) async fn watch(
         pause = INTERVAL;
         crate::telemetry::tell_repeats();
     }
-    statuses.set(&services, ServingStatus::NotServing);
+    told.not_serving("the process is about to stop");
 }

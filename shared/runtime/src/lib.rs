@@ -5,6 +5,7 @@
 //! A service hands over routes, an [`auth::AuthLayer`] and a readiness probe ([`server::Service`]) and gets
 //! one single-threaded tokio runtime a core ([`server::run`]). It decides nothing about any domain.
 
+pub mod admin;
 pub mod binary;
 pub mod client;
 pub mod config;

@@ -7,6 +7,7 @@ use std::fmt;
 /// others' too. The tests of a service fail when one of its own is missing.
 const SETTINGS: &[&str] = &[
     "ACCESS_TOKEN_LIFE",
+    "ADMIN_LISTEN",
     "ARGON2_LANES",
     "ARGON2_MEMORY_KIB",
     "ARGON2_PASSES",

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
+use crate::admin::Vitals;
 use crate::telemetry::WORKER;
 
 /// One of the single-threaded runtimes that serve.
@@ -23,6 +24,8 @@ pub struct Core {
     /// The background workers, waited for at the end.
     pub tracker: TaskTracker,
     pub(super) stages: Stages,
+    /// What the admin port tells of all cores.
+    pub(super) vitals: Vitals,
 }
 
 /// The way to the end, shared by all cores.
@@ -43,7 +46,7 @@ pub(super) struct Stages {
 }
 
 impl Core {
-    pub(super) fn new(index: usize, count: usize, stages: Stages) -> Self {
+    pub(super) fn new(index: usize, count: usize, stages: Stages, vitals: Vitals) -> Self {
         Self {
             index,
             count,
@@ -51,13 +54,14 @@ impl Core {
             workers_stop: stages.workers_stop.clone(),
             tracker: TaskTracker::new(),
             stages,
+            vitals,
         }
     }
 
     /// One of so many, for tests of what cores share.
     #[cfg(test)]
     pub(crate) fn of(index: usize, count: usize) -> Self {
-        Self::new(index, count, Stages::default())
+        Self::new(index, count, Stages::default(), Vitals::of(count))
     }
 
     /// Whether it is the one that the workers of the process run on.

@@ -11,6 +11,7 @@ use super::core::{Core, Stages};
 use super::limits::Limits;
 use super::run::{Prepared, prepare};
 use super::{Service, listener};
+use crate::admin::Vitals;
 use crate::config::{LogFormat, ServerConfig, TelemetryConfig};
 use crate::telemetry;
 
@@ -80,7 +81,7 @@ where
     let stages = Stages::default();
     let (addr, mut sockets) = listener::bind(config.listen, 1)?;
     let socket = sockets.pop().context("one socket was asked for")?;
-    let core = Core::new(0, 1, stages.clone());
+    let core = Core::new(0, 1, stages.clone(), Vitals::of(1));
     let service = start(core.clone()).await?;
     let limits = Limits::new(&config);
     let prepared = prepare(&core, service, Arc::new(config), domain, limits)?;

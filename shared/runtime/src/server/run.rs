@@ -21,7 +21,9 @@ use super::layers::Layers;
 use super::limits::Limits;
 use super::methods::Methods;
 use super::{Service, listener};
+use crate::admin::{self, Vitals};
 use crate::config::{ServerConfig, TelemetryConfig, misnamed};
+use crate::health::Told;
 use crate::{health, reflection, telemetry};
 
 /// Serves until SIGTERM or SIGINT, then drains; a second signal ends the process at once.
@@ -96,6 +98,9 @@ where
     Fut: Future<Output = anyhow::Result<Service<V>>>,
 {
     let mut signals = Signals::new()?;
+    let vitals = Vitals::of(config.threads);
+    let admin = admin::start(admin::address(&config)?, vitals.clone())?;
+    tracing::info!(address = %admin, "the admin port is open");
     let (address, sockets) = listener::bind(config.listen, config.threads)?;
     let config = Arc::new(config);
     let stages = Stages::default();
@@ -109,9 +114,9 @@ where
     let count = sockets.len();
     let (reports, mut inbox) = mpsc::channel(4 * count);
     for (index, socket) in sockets.into_iter().enumerate() {
-        let (plan, reports) = (Arc::clone(&plan), reports.clone());
+        let (plan, reports, vitals) = (Arc::clone(&plan), reports.clone(), vitals.clone());
         let core = move || {
-            let core = Core::new(index, count, plan.stages.clone());
+            let core = Core::new(index, count, plan.stages.clone(), vitals);
             let run = AssertUnwindSafe(|| run_core(&plan, &core, socket, address, &reports));
             // A core that is gone must not leave the others serving as if nothing had happened.
             let ended = catch_unwind(run).unwrap_or_else(|_| Err(anyhow!("core {index} panicked")));
@@ -216,7 +221,7 @@ where
     F: Fn(Core) -> Fut,
     Fut: Future<Output = anyhow::Result<Service<V>>>,
 {
-    single_threaded()?.block_on(async {
+    let run = async {
         let started = tokio::select! {
             started = (plan.start)(core.clone()) => Some(started.with_context(|| format!("starting core {}", core.index))?),
             () = plan.stages.stopping.cancelled() => None,
@@ -226,7 +231,8 @@ where
             let _nobody_left = reports.send(Report::Stopped).await;
             return Ok(());
         };
-        let prepared = prepare(core, service, Arc::clone(&plan.config), plan.domain, Arc::clone(&plan.limits))?;
+        let prepared =
+            prepare(core, service, Arc::clone(&plan.config), plan.domain, Arc::clone(&plan.limits))?;
         let _nobody_left = reports.send(Report::Started).await;
         // What one core checks at its start is checked before any of them serves.
         let may_listen = tokio::select! {
@@ -248,6 +254,12 @@ where
         // Other cores may still use what answers on this core's runtime.
         plan.stages.over.cancelled().await;
         Ok(())
+    };
+    single_threaded()?.block_on(async {
+        tokio::select! {
+            ended = run => ended,
+            never = core.vitals.beat(core.index) => match never {},
+        }
     })
 }
 
@@ -285,7 +297,8 @@ pub(super) fn prepare<V: SessionVerifier>(
     });
     let stopping = core.stages.stopping.clone();
     let first_pause = health::first_pause(core.index, core.count);
-    core.spawn("health", health::watch(service.ready, first_pause, statuses, services, stopping));
+    let told = Told { statuses, services, vitals: core.vitals.clone(), core: core.index };
+    core.spawn("health", health::watch(service.ready, first_pause, told, stopping));
     let connections = Connections::new(pipeline, Arc::clone(&config), core.shutdown.clone());
     Ok(Prepared { connections, config, limits })
 }
