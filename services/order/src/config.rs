@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use runtime::admin::HealthConfig;
 use runtime::config::{
     EventBusConfig, OutboxConfig, ServerConfig, ServiceTokenConfig, TelemetryConfig, duration, human,
     peer_url, postgres_url, secret, time_span,
@@ -36,6 +37,8 @@ pub enum Action {
     NewEpoch(PostgresConfig),
     /// Say whether everything that the service takes for granted of its database is so, and exit; 1 if it is not.
     Doctor(DoctorConfig),
+    /// Ask the process on this machine whether it is ready, and exit; 1 if it is not.
+    Health(HealthConfig),
 }
 
 /// Everything that `doctor` needs.

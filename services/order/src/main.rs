@@ -6,6 +6,7 @@ use mimalloc::MiMalloc;
 use order_service::config::{Action, Command, Config, LISTEN, PostgresConfig};
 use order_service::doctor::doctor;
 use order_service::{DOMAIN, OrderService, schema};
+use runtime::admin::health;
 use runtime::binary::{self, block_on, say};
 use runtime::config::masked;
 
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
         Action::Migrate(config) => migrate(&config),
         Action::NewEpoch(config) => new_epoch(&config),
         Action::Doctor(config) => block_on(doctor(config.postgres, &config.options)),
+        Action::Health(config) => block_on(health(&config)),
     })
 }
 

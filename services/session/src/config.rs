@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use clap::{Args, Parser, Subcommand};
+use runtime::admin::HealthConfig;
 use runtime::config::{
     EventBusConfig, ServerConfig, ServiceTokenConfig, TelemetryConfig, human, peer_url, redis_url, secret,
     time_span,
@@ -39,6 +40,8 @@ pub enum Action {
     Migrate(MigrateConfig),
     /// Say whether everything that the service takes for granted of its database is so, and exit; 1 if it is not.
     Doctor(DoctorConfig),
+    /// Ask the process on this machine whether it is ready, and exit; 1 if it is not.
+    Health(HealthConfig),
 }
 
 /// Everything that `migrate` needs.

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use mimalloc::MiMalloc;
+use runtime::admin::health;
 use runtime::binary::{self, block_on};
 use runtime::config::masked;
 use session_service::{
@@ -18,6 +19,7 @@ fn main() -> ExitCode {
         Action::Serve(config) => serve(*config),
         Action::Migrate(config) => run_migration(config),
         Action::Doctor(config) => block_on(doctor(&config)),
+        Action::Health(config) => block_on(health(&config)),
     })
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
 use clap::{Args, Parser, Subcommand};
+use runtime::admin::{HealthConfig, health};
 use runtime::binary::{self, block_on};
 use runtime::config::masked;
 use types::{SystemClock, SystemIds};
@@ -29,6 +30,8 @@ enum Command {
     Migrate(MongoConfig),
     /// Check that the database is and does what this service takes for granted. It writes to a scratch database only.
     Doctor(DoctorConfig),
+    /// Ask the process on this machine whether it is ready, and exit; 1 if it is not.
+    Health(HealthConfig),
     /// Give the stream a new epoch. Part of every restore, before the service starts.
     NewEpoch(MongoConfig),
     /// Make the first admin, with a password from standard input.
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Command::Serve(config) => serve(*config),
         Command::Migrate(mongo) => migrate(&mongo),
         Command::Doctor(config) => block_on(doctor(&config)),
+        Command::Health(config) => block_on(health(&config)),
         Command::NewEpoch(mongo) => new_epoch(&mongo),
         Command::BootstrapAdmin(admin) => bootstrap_admin(admin),
     })
