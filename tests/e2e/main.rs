@@ -1,5 +1,6 @@
 //! Journeys of users through the whole system: real processes, real databases, the gRPC APIs only.
 
+mod admin;
 mod audit;
 mod doctor;
 mod foreign;

@@ -79,7 +79,7 @@ pub use redis_admin::RedisAdmin;
 pub use reference::Reference;
 pub use server::{Engine, Server};
 pub use service::{FaultAct, Service};
-pub use services::{DatabaseUrls, PROGRAMS, ServiceName, ServiceOptions};
+pub use services::{ADMIN_ABOVE, DatabaseUrls, PROGRAMS, ServiceName, ServiceOptions};
 pub use stack::{Services, Stack};
 pub use state::State;
 pub use test_databases::{PREFIX, TestMongo, TestPostgres, TestRedis};

@@ -54,6 +54,7 @@ impl fmt::Display for FaultAct {
 pub struct Service {
     name: ServiceName,
     port: u16,
+    admin_port: u16,
     launch: Launch,
     armed: PathBuf,
     process: Option<Process>,
@@ -62,7 +63,7 @@ pub struct Service {
 impl Service {
     pub(crate) fn new(
         name: ServiceName,
-        port: u16,
+        [port, admin_port]: [u16; 2],
         env: Vec<(String, String)>,
         state: &State,
         options: &ServiceOptions,
@@ -83,7 +84,7 @@ impl Service {
             log: state.log(name.binary()),
             pid_file: state.pid_file(name.binary()),
         };
-        Ok(Self { name, port, launch, armed, process: None })
+        Ok(Self { name, port, admin_port, launch, armed, process: None })
     }
 
     /// Which service it is.
@@ -102,6 +103,12 @@ impl Service {
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.address())
+    }
+
+    /// Where its admin port is: `127.0.0.1:port`.
+    #[must_use]
+    pub fn admin_address(&self) -> String {
+        format!("127.0.0.1:{}", self.admin_port)
     }
 
     /// Its log.

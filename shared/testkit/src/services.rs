@@ -43,6 +43,9 @@ impl fmt::Display for ServiceName {
 pub const PROGRAMS: [&str; 4] =
     [ServiceName::User.binary(), ServiceName::Order.binary(), ServiceName::Session.binary(), "tristore"];
 
+/// How far above a service's port its admin port is, unless it is told otherwise.
+pub const ADMIN_ABOVE: u16 = 10;
+
 /// The addresses of the databases that the services use.
 #[derive(Debug, Clone)]
 pub struct DatabaseUrls {
@@ -77,6 +80,9 @@ pub struct ServiceOptions {
     pub order: Port,
     /// Session service's port.
     pub session: Port,
+    /// Whether the admin port of each service is where it is unless it is told otherwise, ten above its own port. Where the
+    /// services have free ports, it is another free one.
+    pub well_known_admin: bool,
     /// Threads of each service; their default is one a core.
     pub threads: Option<usize>,
     /// More variables for the environment; the last one of a name wins.
@@ -94,6 +100,7 @@ impl Default for ServiceOptions {
             user: Port::Free,
             order: Port::Free,
             session: Port::Free,
+            well_known_admin: false,
             threads: Some(1),
             env: Vec::new(),
             edges: false,

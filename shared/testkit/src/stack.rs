@@ -5,9 +5,10 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 
 use crate::databases::{DatabaseOptions, Databases};
+use crate::ports::Port;
 use crate::proxy::{Edge, Edges, Proxy};
 use crate::service::Service;
-use crate::services::{DatabaseUrls, ServiceName, ServiceOptions};
+use crate::services::{ADMIN_ABOVE, DatabaseUrls, ServiceName, ServiceOptions};
 use crate::state::State;
 
 /// The three services of one system.
@@ -51,10 +52,12 @@ impl Services {
             .collect::<Result<Vec<_>>>()?
             .join(",");
         let service = |name: ServiceName, port: u16, own: &[(&str, &str)]| -> Result<Service> {
+            let admin = if options.well_known_admin { port + ADMIN_ABOVE } else { Port::Free.choose()? };
             let token = state.secret(&format!("{name}.token"))?;
             let (user, order, session) = ports;
             let mut env = vec![
                 ("LISTEN", format!("127.0.0.1:{port}")),
+                ("ADMIN_LISTEN", format!("127.0.0.1:{admin}")),
                 ("USER_URL", format!("http://127.0.0.1:{user}")),
                 ("ORDER_URL", format!("http://127.0.0.1:{order}")),
                 ("SESSION_URL", format!("http://127.0.0.1:{session}")),
@@ -69,7 +72,7 @@ impl Services {
                 env.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
             let more = options.env.iter().filter(|(whose, ..)| *whose == name);
             env.extend(more.map(|(_, name, value)| (name.clone(), value.clone())));
-            Service::new(name, port, env, state, options)
+            Service::new(name, [port, admin], env, state, options)
         };
         Ok(Self {
             user: service(ServiceName::User, ports.0, &[("MONGODB_URL", &urls.mongodb)])?,

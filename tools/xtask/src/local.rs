@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use testkit::{
-    DatabaseOptions, Lifetime, PROGRAMS, Port, Profile, ReservedPort, ServiceName, ServiceOptions, Stack,
-    State, state,
+    ADMIN_ABOVE, DatabaseOptions, Lifetime, PROGRAMS, Port, Profile, ReservedPort, ServiceName,
+    ServiceOptions, Stack, State, state,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -83,11 +83,16 @@ const PORT_OF: [&str; 7] = [
 
 /// Fails when a port is taken, and names all that are, before anything is built or started.
 fn all_free(ports: [Port; 7]) -> Result<()> {
-    let taken = |(port, of): (Port, &str)| match port {
-        Port::Fixed(port) => Some(format!("  {of}: {:#}", ReservedPort::this(port).err()?)),
+    let fixed = |(port, of): (Port, &'static str)| match port {
+        Port::Fixed(port) => Some((port, of)),
         Port::Free => None,
     };
-    let taken: Vec<String> = ports.into_iter().zip(PORT_OF).filter_map(taken).collect();
+    let fixed: Vec<(u16, &str)> = ports.into_iter().zip(PORT_OF).filter_map(fixed).collect();
+    let of_admin = fixed.iter().take(ServiceName::ALL.len()).map(|(port, of)| (port + ADMIN_ABOVE, *of));
+    let of_admin = of_admin.map(|(port, of)| (port, format!("{of}, for its operator")));
+    let all = fixed.iter().map(|(port, of)| (*port, (*of).to_owned())).chain(of_admin);
+    let taken = |(port, of)| Some(format!("  {of}: {:#}", ReservedPort::this(port).err()?));
+    let taken: Vec<String> = all.filter_map(taken).collect();
     ensure!(
         taken.is_empty(),
         "something else listens on ports of this system:\n{}\nStop it (another checkout's `up` by `cargo xtask down` \
@@ -151,6 +156,7 @@ impl Local {
             user,
             order,
             session,
+            well_known_admin: matches!(user, Port::Fixed(_)),
             threads: args.threads,
             env: Vec::new(),
             edges: false,

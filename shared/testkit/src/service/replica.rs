@@ -25,7 +25,7 @@ impl Service {
     /// # Errors
     /// When it does not start.
     pub fn replica_with(&self, change: impl FnOnce(&mut Launch)) -> Result<Self> {
-        let port = Port::Free.choose()?;
+        let (port, admin_port) = (Port::Free.choose()?, Port::Free.choose()?);
         let beside = |path: &std::path::Path| -> Result<std::path::PathBuf> {
             let name = path.file_name().context("a file")?.to_string_lossy();
             Ok(path.with_file_name(format!("{port}-{name}")))
@@ -38,12 +38,13 @@ impl Service {
         for (name, value) in &mut launch.env {
             match name.as_str() {
                 "LISTEN" => *value = format!("127.0.0.1:{port}"),
+                "ADMIN_LISTEN" => *value = format!("127.0.0.1:{admin_port}"),
                 fault::ARMED => *value = armed.display().to_string(),
                 _ => {}
             }
         }
         change(&mut launch);
-        let mut replica = Self { name: self.name, port, launch, armed, process: None };
+        let mut replica = Self { name: self.name, port, admin_port, launch, armed, process: None };
         replica.start()?;
         Ok(replica)
     }
