@@ -9,8 +9,6 @@ use super::stats::Goal;
 use super::streams::{ALL, DATABASES, SERVICES};
 use super::table::Line;
 
-/// Events a second, unless others are asked for.
-pub(super) const RATES: [u32; 8] = [10, 50, 100, 500, 1000, 2000, 5000, 10_000];
 /// The producer commits at most so many times a second. With more, its own commits would be most of what is measured.
 const COMMITS_MAX: u32 = 500;
 /// Fewer events than this say little about the slowest hundredth.

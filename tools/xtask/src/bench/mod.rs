@@ -32,6 +32,9 @@ use crate::out;
 /// hashing passwords for ten seconds.
 const IDLE_AFTER: Duration = Duration::from_secs(12);
 
+/// Events a second in row `events-by-rate`, unless others are asked for.
+const RATES: [u32; 8] = [10, 50, 100, 500, 1000, 2000, 5000, 10_000];
+
 /// Measures the release builds of all services on private databases, beside their floors and goals. About twelve
 /// minutes, not counting the build; nothing else should run meanwhile.
 #[derive(clap::Args, Debug, Clone)]
@@ -52,7 +55,7 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 100_000)]
     events: usize,
     /// Events a second in row `events-by-rate`.
-    #[arg(long, value_name = "RATES", value_delimiter = ',', default_values_t = curve::RATES,
+    #[arg(long, value_name = "RATES", value_delimiter = ',', default_values_t = RATES,
           value_parser = clap::value_parser!(u32).range(1..=100_000))]
     rates: Vec<u32>,
     /// Give every service this setting; may be given several times.
