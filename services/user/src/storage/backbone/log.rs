@@ -4,13 +4,12 @@ use bson::doc;
 use events::store::consecutive;
 use events::{Event, EventLog, Head, Position, Resolved, StoreError};
 use futures_util::TryStreamExt as _;
-use mongodb::options::Hint;
 use serde::Deserialize;
 use types::EventId;
 use uuid::Uuid;
 
 use super::lease::{CONSUMERS, LEASES, STREAM, StreamRow};
-use super::outbox::{EventRow, OUTBOX, POSITION};
+use super::outbox::{EventRow, OUTBOX};
 use crate::error::Result;
 use crate::storage::driver::bounded;
 use crate::storage::{SERVER_TIME, Store};
@@ -49,8 +48,7 @@ impl EventLog for Store {
         }
         let outbox = self.collection::<PlaceRow>(OUTBOX);
         let find = outbox.find_one(doc! { "position": position }).projection(doc! { "position": 1 });
-        let find = find.hint(Hint::Name(POSITION.to_owned())).max_time(SERVER_TIME);
-        let row = bounded(find).await?;
+        let row = bounded(find.max_time(SERVER_TIME)).await?;
         Ok(row.map(|row| row.event_id()))
     }
 
@@ -106,8 +104,7 @@ impl Store {
         let oldest = outbox
             .find_one(doc! { "position": { "$exists": true } })
             .sort(doc! { "position": 1 })
-            .projection(doc! { "position": 1 })
-            .hint(Hint::Name(POSITION.to_owned()));
+            .projection(doc! { "position": 1 });
         let oldest = bounded(oldest.max_time(SERVER_TIME)).await?;
         Ok(Some(Head {
             stream: stream.to_owned(),
@@ -135,7 +132,6 @@ impl Store {
             .sort(doc! { "position": 1 })
             .limit(limit)
             .batch_size(u32::try_from(limit).unwrap_or(u32::MAX))
-            .hint(Hint::Name(POSITION.to_owned()))
             .max_time(SERVER_TIME);
         let rows: Vec<EventRow> = bounded(bounded(find).await?.try_collect()).await?;
         let dense = consecutive(after, rows, |row| row.position);

@@ -11,8 +11,6 @@ use crate::error::{Error, Result};
 use crate::storage::{Tx, from_time, to_time};
 
 pub(crate) const OUTBOX: &str = "outbox";
-/// The index of stamped events, by position.
-pub(super) const POSITION: &str = "position";
 
 /// An event as it lies in the outbox, and inside a parked one.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -7,12 +7,12 @@ use std::time::Duration;
 use bson::{Document, doc};
 use events::{Event, Lease, OutboxStore, Position, Silent, Stamp, StoreError};
 use futures_util::TryStreamExt as _;
-use mongodb::options::{Hint, ReturnDocument};
+use mongodb::options::ReturnDocument;
 use serde::Deserialize;
 use uuid::Uuid;
 
 use super::lease::{self, CONSUMERS, LEASES, STREAM, StreamRow, owned, until};
-use super::outbox::{EventRow, OUTBOX, POSITION};
+use super::outbox::{EventRow, OUTBOX};
 use crate::error::{Error, Result};
 use crate::storage::driver::bounded;
 use crate::storage::{SERVER_TIME, Store, Tx};
@@ -20,8 +20,6 @@ use crate::storage::{SERVER_TIME, Store, Tx};
 /// More statements than this are not sent in one command, so that a step stays far from the server's time limit
 /// for a transaction.
 const BATCH_MAX: usize = 1_000;
-/// The index of ids: an index of what is pending holds the row as well, and the server would try several plans.
-const BY_ID: &str = "_id_";
 
 impl OutboxStore for Store {
     async fn lease(
@@ -218,7 +216,8 @@ impl Tx {
         bounded(update.session(session)).await
     }
 
-    /// One command for all, each row still conditional on not being stamped.
+    /// One command for all, by the id alone: this transaction has read each row as pending, so it conflicts with whoever has
+    /// stamped one since. With a condition besides the id a server would try several indexes for each row.
     async fn positions_write(&mut self, rows: &[EventRow]) -> Result<()> {
         let updates: Vec<Document> = rows
             .iter()
@@ -228,9 +227,8 @@ impl Tx {
                     stamped.insert("previous", previous);
                 }
                 doc! {
-                    "q": { "_id": row.id, "pending": true },
+                    "q": { "_id": row.id },
                     "u": [{ "$set": stamped }, { "$unset": "pending" }],
-                    "hint": BY_ID,
                 }
             })
             .collect();
@@ -255,8 +253,7 @@ impl Tx {
         }
         let (outbox, session) = self.on::<EventRow>(OUTBOX);
         let range = doc! { "position": { "$gte": first.position, "$lt": below } };
-        let delete = outbox.delete_many(range).hint(Hint::Name(POSITION.to_owned()));
-        let deleted = bounded(delete.session(session)).await?;
+        let deleted = bounded(outbox.delete_many(range).session(session)).await?;
         fault::point!("pruner.pruning", &lease.stream);
         Ok(deleted.deleted_count)
     }
@@ -291,7 +288,6 @@ impl Tx {
         ];
         let aggregate = outbox
             .aggregate(pipeline)
-            .hint(Hint::Name(POSITION.to_owned()))
             .batch_size(u32::try_from(limit).unwrap_or(u32::MAX))
             .with_type::<StampedRow>();
         let mut cursor = bounded(aggregate.session(&mut *session)).await?;
