@@ -19,7 +19,7 @@ use super::odd_shell;
 const UP_WITHIN: Duration = Duration::from_secs(300);
 const DOWN_WITHIN: Duration = Duration::from_secs(60);
 /// How many ports `up` takes after its base.
-const PORTS: u16 = 7;
+const PORTS: u16 = 13;
 /// Bases: above all ports that testkit gives to others, below those of outgoing connections.
 const FIRST_BASE: u16 = 32_000;
 const BASES: u16 = (32_760 - FIRST_BASE) / (PORTS + 1);

@@ -37,6 +37,7 @@ pub const EXEMPT: &[(ServiceName, &str, &str)] = &[
     (User, "stamp", "has points of its own: sequencer.*"),
     (User, "prune", "has points of its own: pruner.*"),
     (User, "rehash", "only when the parameters of password hashing change; done again at the next login"),
+    (User, "doctor", "only in a scratch database of a command that looks at the server"),
     (User, "bootstrap_admin", "a command that its operator runs again, not a call"),
     (Order, "rebuild_customers", "a resync, which has tests of its own"),
     (Order, "rebuild_customers_end", "a resync, which has tests of its own"),

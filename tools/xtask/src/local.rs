@@ -18,7 +18,8 @@ pub(crate) const ADMIN_EMAIL: &str = "admin@tristore.test";
 pub(crate) const ADMIN_PASSWORD: &str = "admin-password";
 const ADMIN_NAME: &str = "Admin";
 pub(crate) const OPERATORS_COMMAND: &str = "tristore";
-const LAST_PORT: u16 = u16::MAX - 7;
+/// Seven ports, and the admin ports of the services ten above theirs.
+const LAST_PORT: u16 = u16::MAX - 3 - ADMIN_ABOVE;
 
 /// Where and how the system runs.
 #[derive(clap::Args, Debug, Clone)]
@@ -27,7 +28,8 @@ pub(crate) struct LocalArgs {
     #[arg(long, value_name = "DIR", env = "TRISTORE_STATE")]
     pub(crate) state: Option<PathBuf>,
     /// Use the seven ports after this one for user, order and session service, PostgreSQL, MongoDB, Redis for sessions
-    /// and Redis for events. [default: 50051 to 50053, 15432, 17017, 16379, 16380]
+    /// and Redis for events, and the eleventh to the thirteenth for the services' admin ports.
+    /// [default: 50051 to 50053, 15432, 17017, 16379, 16380; 50061 to 50063]
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1024..=i64::from(LAST_PORT)))]
     port_base: Option<u16>,
     /// Run the optimised build.
