@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 
 /// How often a core notes that its event loop turns.
 const BEAT_EVERY: Duration = Duration::from_secs(1);
-/// A core that has noted nothing for so long is stuck: no call and no garbage collector of ours takes a core so long.
+/// A core that has noted nothing for so long is stuck: work that takes long is not done on the event loop.
 const STUCK_AFTER: Duration = Duration::from_secs(10);
 
 /// The state of all cores. Cheap to clone: one for the process.
