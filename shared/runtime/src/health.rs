@@ -90,8 +90,13 @@ impl Told {
     }
 
     fn not_serving(&self, why: &str) {
-        self.vitals.set(self.core, Some(why.to_owned()));
+        self.still_not_serving(why);
         self.statuses.set(&self.services, ServingStatus::NotServing);
+    }
+
+    /// The reason may be another one. Those who watch the health are not woken for that.
+    fn still_not_serving(&self, why: &str) {
+        self.vitals.set(self.core, Some(why.to_owned()));
     }
 }
 
@@ -122,11 +127,12 @@ pub(crate) async fn watch(readiness: Readiness, first_pause: Duration, told: Tol
                 if serving && failures >= FAILURES_MAX {
                     serving = false;
                     tracing::warn!(error, "not serving: the probe failed {FAILURES_MAX} times in a row");
-                } else if !serving && failures == 1 {
-                    tracing::warn!(error, "not serving yet");
-                }
-                if !serving {
                     told.not_serving(&error);
+                } else if !serving {
+                    if failures == 1 {
+                        tracing::warn!(error, "not serving yet");
+                    }
+                    told.still_not_serving(&error);
                 }
             }
         }
