@@ -69,6 +69,13 @@ pub(super) async fn examined(place: &Place, only: &[&str]) -> Vec<Line> {
     lines
 }
 
+/// A database as the migrations leave it.
+pub(super) async fn migrated() -> TestMongo {
+    let mongo = TestMongo::create().await.unwrap();
+    user_service::migrate(&mongo_config(mongo.migrate_url())).await.unwrap();
+    mongo
+}
+
 /// The databases of a server that doctors have made.
 async fn scratch_databases(mongo: &TestMongo) -> Vec<String> {
     let admin = MongoAdmin::new(mongo.admin_url()).unwrap();
@@ -86,8 +93,7 @@ fn scratch_of(lines: &[Line]) -> String {
 
 #[tokio::test]
 async fn a_database_as_it_must_be_passes_and_nothing_is_left() {
-    let mongo = TestMongo::create().await.unwrap();
-    user_service::migrate(&mongo_config(mongo.migrate_url())).await.unwrap();
+    let mongo = migrated().await;
     let place = Place::open(&config(mongo.urls(), &[])).await.unwrap();
     let lines = examined(&place, &[]).await;
     let expected = |check: &str| match check {
@@ -113,8 +119,7 @@ async fn a_database_as_it_must_be_passes_and_nothing_is_left() {
 /// Claim: the login that `privileges.scratch` tells one to make is enough for every check, and no more than it is needed.
 #[tokio::test]
 async fn the_login_that_one_is_told_to_make_is_enough() {
-    let mongo = TestMongo::create().await.unwrap();
-    user_service::migrate(&mongo_config(mongo.migrate_url())).await.unwrap();
+    let mongo = migrated().await;
     let place = Place::open(&config_of(mongo.url(), &[])).await.unwrap();
     let lines = examined(&place, &["privileges.scratch"]).await;
     place.close().await.unwrap();
@@ -156,8 +161,7 @@ async fn contents(mongo: &TestMongo) -> BTreeMap<String, Vec<Document>> {
 
 #[tokio::test]
 async fn the_database_of_the_url_is_left_as_it_was() {
-    let mongo = TestMongo::create().await.unwrap();
-    user_service::migrate(&mongo_config(mongo.migrate_url())).await.unwrap();
+    let mongo = migrated().await;
     let before = contents(&mongo).await;
     let place = Place::open(&config(mongo.urls(), &[])).await.unwrap();
     let names: Vec<&str> = CHECKS.names().filter(|name| !name.starts_with("pace.")).collect();
@@ -169,8 +173,7 @@ async fn the_database_of_the_url_is_left_as_it_was() {
 /// Claim: who only looks needs no login that may do more.
 #[tokio::test]
 async fn a_check_that_writes_nothing_needs_the_login_of_the_service_alone() {
-    let mongo = TestMongo::create().await.unwrap();
-    user_service::migrate(&mongo_config(mongo.migrate_url())).await.unwrap();
+    let mongo = migrated().await;
     doctor(&config_of(mongo.url(), &["--only", "server.version", "--only", "privileges.find"]))
         .await
         .unwrap();
@@ -179,8 +182,7 @@ async fn a_check_that_writes_nothing_needs_the_login_of_the_service_alone() {
 /// Claim: nothing is left behind by one who is told to stop in the middle.
 #[tokio::test]
 async fn the_scratch_database_is_dropped_when_the_process_is_told_to_end() {
-    let mongo = TestMongo::create().await.unwrap();
-    user_service::migrate(&mongo_config(mongo.migrate_url())).await.unwrap();
+    let mongo = migrated().await;
     let state = State::for_run(&testkit::state::base()).await.unwrap();
     let process = Process::start(Launch {
         name: "doctor".to_owned(),

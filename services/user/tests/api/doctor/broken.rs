@@ -10,7 +10,7 @@ use testkit::proxy::{Protocol, Proxy};
 use testkit::{Lifetime, Mongo, MongoAdmin, MongoUrls, Port, State, TestMongo};
 use user_service::doctor::{CHECKS, Place};
 
-use super::{config, config_of, examined};
+use super::{config, config_of, examined, migrated};
 use crate::faults::proxy_to;
 use crate::harness::mongo_config;
 
@@ -276,8 +276,7 @@ async fn each_check_is_seen_failing() {
 /// Claim: without a login for it no check of the scratch database is tried, and the line to type is there.
 #[tokio::test]
 async fn a_login_that_may_not_make_a_database_is_told_what_to_do() {
-    let mongo = TestMongo::create().await.unwrap();
-    user_service::migrate(&mongo_config(mongo.migrate_url())).await.unwrap();
+    let mongo = migrated().await;
     let place = Place::open(&config_of(mongo.url(), &[])).await.unwrap();
     let lines = examined(&place, &[]).await;
     let of = |check: &str| lines.iter().find(|line| line.check == check).unwrap();
@@ -335,8 +334,7 @@ async fn two_urls_of_different_servers_are_refused() {
 /// Claim: an index that is there in another form is seen, and the lines to type put the right one in its place.
 #[tokio::test]
 async fn an_index_that_deletes_nothing_is_told_with_what_to_type() {
-    let mongo = TestMongo::create().await.unwrap();
-    user_service::migrate(&mongo_config(mongo.migrate_url())).await.unwrap();
+    let mongo = migrated().await;
     let admin = MongoAdmin::new(mongo.admin_url()).unwrap();
     let run = async |command| admin.run(mongo.name(), command).await.unwrap();
     run(doc! { "dropIndexes": "request", "index": "expire_time" }).await;
