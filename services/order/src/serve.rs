@@ -110,7 +110,7 @@ impl OrderService {
         let peers = vec![user.clone(), session.clone()];
         let doctor = DoctorServer::new(PROGRAM, database_clock(store.clone()), peers.clone());
         if core.is_first() {
-            core.spawn("peers", self.identities.clone().watch(peers, core.workers_stop.clone()));
+            core.spawn("peers", self.identities.clone().watch(peers, core.dependencies().clone(), core.workers_stop.clone()));
             let store_of_workers = self.store(Use::Workers, core.index);
             core.spawn("idle-connections", self.pools.clone().close_idle(core.workers_stop.clone()));
             workers::spawn(
@@ -201,7 +201,7 @@ fn database_clock(store: Store) -> DatabaseClock {
 
 /// The database answers, and has the schema that this binary was built with.
 fn readiness(store: Store) -> Readiness {
-    Readiness::new(move || {
+    Readiness::new("postgresql", move || {
         let store = store.clone();
         async move {
             match store.schema().await {

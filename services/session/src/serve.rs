@@ -79,7 +79,7 @@ impl SessionService {
         let token = &config.service_tokens.service_token;
         let user = Peer::new("--user-url", user_service_server::SERVICE_NAME, &config.peers.user_url, token)?;
         if core.is_first() {
-            core.spawn("peers", self.identities.clone().watch(vec![user.clone()], core.workers_stop.clone()));
+            core.spawn("peers", self.identities.clone().watch(vec![user.clone()], core.dependencies().clone(), core.workers_stop.clone()));
         }
         let users = Users::new(&user);
         let app = App::new(store.clone(), users, self.admission, core.tracker.clone());
@@ -106,7 +106,7 @@ fn database_clock(store: Store) -> DatabaseClock {
 
 /// Ready while Redis answers and its keys have our layout.
 fn readiness(store: Store) -> Readiness {
-    Readiness::new(move || {
+    Readiness::new("session_redis", move || {
         let store = store.clone();
         async move {
             match store.schema_fits().await {

@@ -10,6 +10,7 @@ use events::service::EventAdminServer;
 use events::source::{GrpcSource, Source};
 use events::{Bus, Consumer, ConsumerHandle, ConsumerOptions, LogRelay, LogRelayOptions, Stamped};
 use runtime::client::Peer;
+use runtime::dependencies::watch_event_bus;
 use runtime::server::Core;
 use secrecy::ExposeSecret as _;
 use tokio_util::sync::CancellationToken;
@@ -40,8 +41,9 @@ pub(crate) fn start(
     if core.is_first() {
         let bus =
             Bus::connect(config.event_bus.redis_events_url.expose_secret()).context("--redis-events-url")?;
+        watch_event_bus(core, bus.clone());
         let streams = Partition::all().map(Partition::stream);
-        let relay = LogRelay::new(store.clone(), streams, bus.clone(), LogRelayOptions::default());
+        let relay = LogRelay::new("session", store.clone(), streams, bus.clone(), LogRelayOptions::default());
         core.spawn("session.relay", relay.with_stamped(stamped.clone()).run(core.workers_stop.clone()));
         let options =
             ConsumerOptions { continues: Some(runtime::telemetry::set_parents), ..Default::default() };

@@ -123,7 +123,7 @@ impl UserService {
         );
         if core.is_first() {
             workers::spawn(&core, &workers)?;
-            core.spawn("peers", self.identities.clone().watch(peers, core.workers_stop.clone()));
+            core.spawn("peers", self.identities.clone().watch(peers, core.dependencies().clone(), core.workers_stop.clone()));
             core.spawn("password-memory", self.hasher.give_back_memory(core.workers_stop.clone()));
         }
         let verifier = CachingVerifier::new(RemoteVerifier::new(&session_service), self.sessions.clone());
@@ -166,7 +166,7 @@ fn database_clock(store: Store) -> DatabaseClock {
 /// a later migration takes away is nothing that code of a release before it still needs.
 fn readiness(store: Store) -> Readiness {
     let migrated = Arc::new(std::sync::atomic::AtomicBool::new(false));
-    Readiness::new(move || {
+    Readiness::new("mongodb", move || {
         let (store, migrated) = (store.clone(), Arc::clone(&migrated));
         async move {
             if migrated.load(std::sync::atomic::Ordering::Relaxed) {

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures_util::stream::{self, Stream, StreamExt as _};
 use redis::aio::PubSubStream;
 use redis::{Client, RedisError};
-use redis_connection::{Connection, Options, error_word};
+use redis_connection::{Connection, Options, SendError, error_word};
 use tokio::time::timeout;
 
 use crate::pace::Backoff;
@@ -141,6 +141,18 @@ impl Bus {
                 error = &error as &dyn std::error::Error,
                 "could not publish a hint to the sequencer"
             );
+        }
+    }
+
+    /// Whether the Redis answers.
+    ///
+    /// # Errors
+    /// When it does not. One that does not let us ask answers, too.
+    pub async fn ping(&self) -> Result<(), PublishError> {
+        let publisher = self.publisher().map_err(|error| PublishError(error.into()))?;
+        match publisher.run::<()>(&redis::cmd("PING")).await {
+            Err(SendError::Failed(error)) if error_word(&error).as_deref() == Some("NOPERM") => Ok(()),
+            answer => answer.map_err(|error| PublishError(error.into())),
         }
     }
 

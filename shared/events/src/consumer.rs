@@ -7,6 +7,7 @@
 pub(crate) mod apply;
 mod ask;
 pub(crate) mod claim;
+pub(crate) mod metrics;
 mod options;
 mod stint;
 pub(crate) mod transactions;
@@ -17,7 +18,9 @@ use std::time::Duration;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use self::apply::Applier;
 use self::claim::{Claim, lease_backoff};
+use self::metrics::{Counts, Standing};
 pub use self::options::ConsumerOptions;
 use self::stint::{End, Stint};
 use crate::bus::{Channel, events_channel};
@@ -40,6 +43,7 @@ pub struct Consumer<S, E, P, C> {
     source: P,
     bus: C,
     options: ConsumerOptions,
+    counts: Counts,
 }
 
 impl<S, E, P, C> Consumer<S, E, P, C>
@@ -58,7 +62,8 @@ where
         bus: C,
         options: ConsumerOptions,
     ) -> Self {
-        Self { claim: Claim::new(consumer, store, options.lease), effects, source, bus, options }
+        let (claim, counts) = (Claim::new(consumer, store, options.lease), Counts::of(consumer));
+        Self { claim, effects, source, bus, options, counts }
     }
 
     /// Runs until the shutdown. One of several replicas applies the events; the others wait for its lease.
@@ -67,15 +72,24 @@ where
         let mut backoff = lease_backoff();
         let mut warnings = Throttle::default();
         let mut halt_is_logged = false;
+        let mut standing: Option<Standing> = None;
         while !shutdown.is_cancelled() {
             let leased = tokio::select! {
                 () = shutdown.cancelled() => break,
                 leased = self.claim.lease() => leased,
             };
+            match &leased {
+                Ok(Some(_)) if standing.is_none() => standing = Some(Standing::new(consumer)),
+                Ok(None) => standing = None,
+                Ok(Some(_)) | Err(_) => {}
+            }
             let pause = match leased {
                 Ok(Some(LeasedMark { halted: Some(reason), .. })) => {
                     if !std::mem::replace(&mut halt_is_logged, true) {
                         tracing::error!(consumer = consumer.name, reason, "the consumer is halted");
+                    }
+                    if let Some(standing) = &standing {
+                        standing.halted(&reason);
                     }
                     HALTED_POLL
                 }
@@ -87,7 +101,8 @@ where
                         position = mark.position,
                         "took the lease; consuming the stream"
                     );
-                    match self.stint(mark).run(&shutdown).await {
+                    let standing = standing.get_or_insert_with(|| Standing::new(consumer));
+                    match self.stint(mark).run(&shutdown, standing).await {
                         End::Shutdown => break,
                         End::MarkMoved => Duration::ZERO,
                         End::Halted => HALTED_POLL,
@@ -127,9 +142,10 @@ where
         }
     }
     fn stint(&self, mark: Mark) -> Stint<S, E, P> {
-        let Self { claim, effects, source, bus, options } = self;
+        let Self { claim, effects, source, bus, options, counts } = self;
         let channels = vec![events_channel(claim.consumer.stream)];
         let subscription = bus.subscribe(channels, Some(options.tick * DEAD_TICKS));
-        Stint::new(claim.clone(), mark, effects.clone(), source.clone(), subscription, options.clone())
+        let applier = Applier::new(claim.clone(), effects.clone(), options.clone(), counts.clone());
+        Stint::new(claim.clone(), mark, applier, source.clone(), subscription, options.clone(), counts.clone())
     }
 }

@@ -14,6 +14,7 @@ use crate::bus::{Channel, Outgoing, Signal, events_channel, wake_channel};
 use crate::cloud_event::{channel_event, channel_head};
 use crate::envelope::Position;
 use crate::pace::{Backoff, Throttle, jittered};
+use crate::sequencer::metrics::OfStream;
 use crate::stamped::Stamped;
 use crate::store::{Head, RelayLease, StoreError};
 
@@ -55,6 +56,7 @@ pub struct LogRelay<L, C> {
     options: LogRelayOptions,
     stamped: Stamped,
     owner: Uuid,
+    metrics: OfStream,
 }
 
 impl<L, C> fmt::Debug for LogRelay<L, C> {
@@ -69,10 +71,16 @@ struct Cursor {
 }
 
 impl<L: RelayLease, C: Channel> LogRelay<L, C> {
-    /// A relay of these streams of the log.
-    pub fn new(log: L, streams: impl IntoIterator<Item = String>, bus: C, options: LogRelayOptions) -> Self {
-        let streams = streams.into_iter().collect();
-        Self { log, streams, bus, options, stamped: Stamped::new(), owner: Uuid::new_v4() }
+    /// A relay of these streams of the log, which metrics call `name` together.
+    pub fn new(
+        name: &str,
+        log: L,
+        streams: impl IntoIterator<Item = String>,
+        bus: C,
+        options: LogRelayOptions,
+    ) -> Self {
+        let (streams, metrics) = (streams.into_iter().collect(), OfStream::new(name));
+        Self { log, streams, bus, options, stamped: Stamped::new(), owner: Uuid::new_v4(), metrics }
     }
 
     /// Wakes followers in this process through `stamped`.
@@ -149,6 +157,7 @@ impl<L: RelayLease, C: Channel> LogRelay<L, C> {
             cursors.push(Cursor { head });
         }
         tracing::info!(streams = self.streams.len(), "took the lease; publishing the streams");
+        let _owned = self.metrics.owned();
         let mut wakes = self.bus.subscribe(self.wake_channel().into_iter().collect(), None);
         let mut heartbeat = interval(self.options.heartbeat);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -192,11 +201,13 @@ impl<L: RelayLease, C: Channel> LogRelay<L, C> {
             let reads = heads.map(|head| self.log.read_after(&head.stream, head.position, BATCH_MAX));
             let batches = join_all(reads).await;
             let mut messages: Vec<Outgoing> = Vec::new();
+            let mut events = 0;
             let mut more = false;
             let read = cursors.iter_mut().filter(|cursor| is_read(cursor));
             for (batch, cursor) in batches.into_iter().zip(read) {
                 let batch = batch?;
                 more |= batch.len() >= BATCH_MAX;
+                events += batch.len();
                 let channel = events_channel(&cursor.head.stream);
                 messages.extend(batch.iter().map(|event| (channel.clone(), channel_event(event))));
                 if let Some(last) = batch.last() {
@@ -212,13 +223,17 @@ impl<L: RelayLease, C: Channel> LogRelay<L, C> {
                 let heads = cursors.iter().map(|cursor| &cursor.head);
                 messages.extend(heads.map(|head| (events_channel(&head.stream), channel_head(head))));
             }
-            if !messages.is_empty()
-                && let Err(error) = self.bus.publish(messages).await
-                && warnings.ready()
-            {
-                // Nothing is published again: the next heartbeat tells listeners that events are missing.
-                let error = &error as &dyn std::error::Error;
-                tracing::warn!(error, "cannot publish events now; caches are not used meanwhile");
+            if !messages.is_empty() {
+                match self.bus.publish(messages).await {
+                    Ok(()) => self.metrics.published(events),
+                    // Nothing is published again: the next heartbeat tells listeners that events are missing.
+                    Err(error) => {
+                        if warnings.ready() {
+                            let error = &error as &dyn std::error::Error;
+                            tracing::warn!(error, "cannot publish events now; caches are not used meanwhile");
+                        }
+                    }
+                }
             }
             if !more {
                 return Ok(());

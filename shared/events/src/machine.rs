@@ -18,16 +18,19 @@ mod channel;
 mod phase;
 mod producer;
 mod transitions;
+mod why;
 
 #[cfg(test)]
 mod tests;
 
 use std::collections::VecDeque;
 
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use self::buffer::Buffer;
 use self::phase::{Attempt, Phase};
+pub(crate) use self::why::Why;
 use crate::envelope::{Event, Position};
 use crate::store::Mark;
 
@@ -64,11 +67,24 @@ pub(crate) enum Action {
     Halt(&'static str),
 }
 
+/// How far a consumer is behind its stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Lag {
+    /// Events above the mark, as far as they were heard of.
+    pub(crate) events: u64,
+    /// The position of the mark.
+    pub(crate) mark: Position,
+    /// When the oldest event was made that was received and is not being applied yet.
+    pub(crate) oldest: Option<OffsetDateTime>,
+}
+
 /// One consumer of one stream.
 #[derive(Debug)]
 pub(crate) struct Machine {
     limits: Limits,
     phase: Phase,
+    /// What the last replay is for.
+    why: Why,
     /// Whether the driver has to stop what it began for an earlier phase.
     stop: bool,
     /// Attempts that failed one after the other; they make the pauses longer.
@@ -115,6 +131,7 @@ impl Machine {
         Self {
             limits,
             phase,
+            why: Why::Subscribed,
             stop: false,
             failures: 0,
             now: 0,
@@ -139,6 +156,24 @@ impl Machine {
 
     pub(crate) fn mark(&self) -> Mark {
         self.mark
+    }
+
+    /// What it does now, in a word.
+    pub(crate) fn state(&self) -> &'static str {
+        self.phase.name()
+    }
+
+    /// What the last replay is for.
+    pub(crate) fn why(&self) -> Why {
+        self.why
+    }
+
+    /// How far it is behind.
+    pub(crate) fn lag(&self) -> Lag {
+        let mark = self.mark.position;
+        let head = self.head.unwrap_or_default().max(self.tail.position);
+        let oldest = self.ready.front().map(|event| event.new.created_at);
+        Lag { events: u64::try_from(head - mark).unwrap_or_default(), mark, oldest }
     }
 
     /// What the driver has to do now, if anything.

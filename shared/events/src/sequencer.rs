@@ -4,6 +4,7 @@
 //! decides by its own clock whether it still owns the stream: every write checks the fence. A replica without the lease
 //! passes hints of commits on to the one that has it.
 
+pub(crate) mod metrics;
 mod options;
 mod relay;
 
@@ -14,6 +15,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use self::metrics::OfStream;
 pub use self::options::SequencerOptions;
 use self::relay::Relay;
 use crate::bus::{Channel, Outgoing, Signal, Subscription, wake_channel};
@@ -25,6 +27,8 @@ const RETRY_FIRST: Duration = Duration::from_millis(20);
 const RETRY_LONGEST: Duration = Duration::from_secs(1);
 /// How long the last work at a shutdown may take. A lease that is not given back runs out by itself.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(1);
+/// How often it is measured how many events are pending.
+const MEASURE_EVERY: Duration = Duration::from_secs(5);
 /// The pause between stamps has so many sizes, up to the longest.
 const PAUSES: u32 = 4;
 /// So many events more in a stamp make the pause after it one size longer. On a stream that is so busy, processor time is
@@ -41,13 +45,15 @@ pub struct Sequencer<S, C> {
     options: SequencerOptions,
     stamped: Stamped,
     owner: Uuid,
+    metrics: OfStream,
 }
 
 impl<S: OutboxStore, C: Channel> Sequencer<S, C> {
     /// A sequencer for a stream of this store.
     pub fn new(store: S, stream: impl Into<String>, bus: C, options: SequencerOptions) -> Self {
-        let owner = Uuid::new_v4();
-        Self { store, stream: stream.into(), bus, options, stamped: Stamped::new(), owner }
+        let (owner, stream) = (Uuid::new_v4(), stream.into());
+        let metrics = OfStream::new(&stream);
+        Self { store, stream, bus, options, stamped: Stamped::new(), owner, metrics }
     }
 
     /// Wakes followers in this process through `stamped`.
@@ -120,7 +126,8 @@ impl<S: OutboxStore, C: Channel> Sequencer<S, C> {
         backoff: &mut Backoff,
     ) -> Result<(), StoreError> {
         let head = self.head(lease).await?;
-        let relay = Relay::new(head, lease);
+        let relay = Relay::new(head, lease, self.metrics.clone());
+        let _owned = self.metrics.owned();
         tracing::info!(
             stream = self.stream,
             fence = lease.fence,
@@ -132,6 +139,7 @@ impl<S: OutboxStore, C: Channel> Sequencer<S, C> {
             () = relay.run(&self.store, &self.bus, &self.options) => Ok(()),
             () = self.record_published(lease, &relay) => Ok(()),
             () = self.prune(lease, &relay) => Ok(()),
+            () = self.measure() => Ok(()),
             () = shutdown.cancelled() => {
                 let last_work = async {
                     if relay.publish_all(&self.store, &self.bus).await.is_ok() {
@@ -240,6 +248,22 @@ impl<S: OutboxStore, C: Channel> Sequencer<S, C> {
                     );
                 }
             }
+        }
+    }
+
+    /// Measures what is pending now and then, without end. What cannot be measured is not told of.
+    async fn measure(&self) {
+        let mut backlog = None;
+        loop {
+            match self.store.pending(&self.stream).await {
+                Ok(pending) => backlog.get_or_insert_with(|| self.metrics.backlog()).is(&pending),
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::debug!(stream = self.stream, error, "cannot count the pending events now");
+                    backlog = None;
+                }
+            }
+            tokio::time::sleep(MEASURE_EVERY).await;
         }
     }
 

@@ -16,4 +16,4 @@ pub use self::consumer::{
 };
 pub use self::error::StoreError;
 pub use self::log::{EventLog, Head, Resolved, consecutive};
-pub use self::outbox::{Lease, OutboxStore, RelayLease, Silent, Stamp};
+pub use self::outbox::{Lease, OutboxStore, PENDING_COUNTED, Pending, RelayLease, Silent, Stamp};

@@ -9,17 +9,22 @@
 
 mod making;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::borrow::Cow;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use metrics::database::Operations;
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::TcpSettings;
 use redis::{
-    Client, Cmd, FromRedisValue, IntoConnectionInfo, Pipeline, ProtocolVersion, RedisError, Script,
+    Arg, Client, Cmd, FromRedisValue, IntoConnectionInfo, Pipeline, ProtocolVersion, RedisError, Script,
     ScriptInvocation,
 };
 
 use making::{Making, Number};
+
+static OPERATIONS: LazyLock<Operations> =
+    LazyLock::new(|| Operations::of("redis", &["EVALSHA", "PIPELINE", "SCRIPT", "PING", "INFO"]));
 
 /// Bytes that are not acknowledged for this long mean that the connection is dead.
 const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(2);
@@ -46,6 +51,14 @@ pub enum SendError {
     /// Redis, or the connection while the command was under way, failed.
     #[error(transparent)]
     Failed(#[from] RedisError),
+}
+
+/// The first word of a command.
+fn name_of(command: &Cmd) -> Cow<'_, str> {
+    match command.args_iter().next() {
+        Some(Arg::Simple(name)) => String::from_utf8_lossy(name),
+        _ => Cow::Borrowed(""),
+    }
 }
 
 /// The first word of Redis' answer, by which it tells what went wrong; `None` when it was not Redis that said it. Of
@@ -89,7 +102,7 @@ impl Connection {
     /// # Errors
     /// See [`SendError`].
     pub async fn run<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, SendError> {
-        self.send(async |mut redis| command.query_async(&mut redis).await).await
+        self.send(&name_of(command), async |mut redis| command.query_async(&mut redis).await).await
     }
 
     /// Runs several commands in one exchange.
@@ -97,7 +110,7 @@ impl Connection {
     /// # Errors
     /// See [`SendError`].
     pub async fn run_all<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, SendError> {
-        self.send(async |mut redis| commands.query_async(&mut redis).await).await
+        self.send("PIPELINE", async |mut redis| commands.query_async(&mut redis).await).await
     }
 
     /// Runs a script, loading it when the server does not know it yet.
@@ -105,7 +118,7 @@ impl Connection {
     /// # Errors
     /// See [`SendError`].
     pub async fn script<T: FromRedisValue>(&self, script: &ScriptInvocation<'_>) -> Result<T, SendError> {
-        self.send(async |mut redis| script.invoke_async(&mut redis).await).await
+        self.send("EVALSHA", async |mut redis| script.invoke_async(&mut redis).await).await
     }
 
     /// Loads a script ahead of its first use.
@@ -113,16 +126,19 @@ impl Connection {
     /// # Errors
     /// See [`SendError`].
     pub async fn load(&self, script: &Script) -> Result<(), SendError> {
-        self.send(async |mut redis| script.load_async(&mut redis).await.map(drop)).await
+        self.send("SCRIPT", async |mut redis| script.load_async(&mut redis).await.map(drop)).await
     }
 
-    async fn send<T, F>(&self, work: F) -> Result<T, SendError>
+    /// `operation` is for metrics: a command, or how OpenTelemetry calls several.
+    async fn send<T, F>(&self, operation: &str, work: F) -> Result<T, SendError>
     where
         F: AsyncFnOnce(MultiplexedConnection) -> Result<T, RedisError>,
     {
         let until = tokio::time::Instant::now() + self.0.options.answers_within;
         let (number, redis) = self.connected(until).await?;
+        let began = Instant::now();
         let answer = tokio::time::timeout_at(until, work(redis)).await;
+        OPERATIONS.observe(operation, began.elapsed());
         let answer = answer.unwrap_or_else(|late| Err(std::io::Error::from(late).into()));
         self.heard(number, answer.as_ref().err());
         Ok(answer?)

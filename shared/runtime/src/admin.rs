@@ -4,11 +4,13 @@
 //! | path | 200 | 503 |
 //! | --- | --- | --- |
 //! | `/livez` | the event loop of every core turns; no database is asked | a core is stuck: restart the process |
-//! | `/readyz` | health says `SERVING`, on every core | it does not, and the answer says why |
+//! | `/readyz` | health says `SERVING`, on every core; what it does without, such as the Redis for events, is named | it does not, and the answer says why |
+//! | `/metrics` | what the process counts and measures of itself, in the text of OpenMetrics | |
 //!
 //! Answers are lines of text. Probes are these, and not Kubernetes' probes of gRPC, because those speak no TLS.
 
 mod probe;
+mod process;
 mod server;
 mod vitals;
 
@@ -18,6 +20,7 @@ use anyhow::Context as _;
 use clap::Args;
 
 pub use probe::health;
+pub(crate) use process::measure;
 pub(crate) use server::start;
 pub(crate) use vitals::Vitals;
 

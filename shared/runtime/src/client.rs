@@ -75,6 +75,13 @@ pub(crate) struct Meant {
     port: u16,
 }
 
+impl Meant {
+    /// The name of the program that serves it: `user-service` serves what is in the package `user`.
+    pub(crate) fn program(&self) -> String {
+        format!("{}-service", self.service.split('.').next().unwrap_or_default())
+    }
+}
+
 impl Peer {
     /// A peer at `url`, called with our own service token. `setting` is the flag of the address, for messages, and
     /// `service` the full name of a service that is to be found there.

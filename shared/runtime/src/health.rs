@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tonic_health::pb::health_check_response::ServingStatus;
 
@@ -17,6 +18,7 @@ pub(crate) use self::statuses::Statuses;
 
 use crate::admin::Vitals;
 use crate::client::Identities;
+use crate::dependencies::Dependencies;
 
 const INTERVAL: Duration = Duration::from_secs(1);
 /// A probe that takes longer has failed.
@@ -26,38 +28,61 @@ const FAILURES_MAX: u32 = 3;
 
 /// Asks the service's own database whether it answers and is migrated.
 #[derive(Clone)]
-pub struct Readiness(Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>);
+pub struct Readiness {
+    /// What the database is called among the dependencies.
+    database: Option<&'static str>,
+    probe: Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>,
+    peers: Option<Identities>,
+}
 
 impl Readiness {
-    /// A probe, run every second.
-    pub fn new<F, Fut, E>(probe: F) -> Self
+    /// A probe of the database with this name, such as `postgresql`, run every second.
+    pub fn new<F, Fut, E>(database: &'static str, probe: F) -> Self
     where
         F: Fn() -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<(), E>> + Send + 'static,
         E: Display,
     {
-        Self(Arc::new(move || {
+        Self { database: Some(database), ..Self::of(probe) }
+    }
+
+    fn of<F, Fut, E>(probe: F) -> Self
+    where
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), E>> + Send + 'static,
+        E: Display,
+    {
+        let probe = move || -> BoxFuture<'static, Result<(), String>> {
             let probe = probe();
             Box::pin(async move { probe.await.map_err(|error| error.to_string()) })
-        }))
+        };
+        Self { database: None, probe: Arc::new(probe), peers: None }
     }
 
     /// Not ready, too, while the address of a peer leads to something else and never led to that peer.
     #[must_use]
     pub fn with_peers(self, peers: Identities) -> Self {
-        Self(Arc::new(move || {
-            let (own, peers) = ((self.0)(), peers.clone());
-            Box::pin(async move {
-                own.await?;
-                peers.reason().await.map_or(Ok(()), Err)
-            })
-        }))
+        Self { peers: Some(peers), ..self }
     }
 
     /// For a server that depends on nothing.
     #[must_use]
     pub fn always() -> Self {
-        Self::new(|| std::future::ready(Ok::<(), String>(())))
+        Self::of(|| std::future::ready(Ok::<(), String>(())))
+    }
+
+    /// Why the service cannot do its work, if it cannot; and tells `dependencies` of the database.
+    async fn outcome(&self, dependencies: &Dependencies) -> Result<(), String> {
+        let own = timeout(PROBE_TIMEOUT, (self.probe)()).await;
+        let own = own.unwrap_or_else(|_| Err("no answer in time".to_owned()));
+        if let Some(database) = self.database {
+            dependencies.report(database, own.clone());
+        }
+        own?;
+        match &self.peers {
+            Some(peers) => peers.reason().await.map_or(Ok(()), Err),
+            None => Ok(()),
+        }
     }
 }
 
@@ -106,11 +131,10 @@ pub(crate) async fn watch(readiness: Readiness, first_pause: Duration, told: Tol
     let mut failures = 0;
     let mut pause = first_pause;
     loop {
-        let probe = tokio::time::timeout(PROBE_TIMEOUT, (readiness.0)());
         let outcome = tokio::select! {
             biased;
             () = stop.cancelled() => break,
-            outcome = probe => outcome.unwrap_or_else(|_| Err("no answer in time".to_owned())),
+            outcome = readiness.outcome(told.vitals.dependencies()) => outcome,
         };
         match outcome {
             Ok(()) => {

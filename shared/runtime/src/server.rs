@@ -17,6 +17,7 @@ mod in_process;
 mod layers;
 mod limits;
 mod listener;
+mod metrics;
 mod methods;
 mod run;
 

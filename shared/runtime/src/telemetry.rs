@@ -4,6 +4,7 @@
 //! The trace context does not depend on the collector. Whether or not anything is exported, every call has a trace id,
 //! events carry it, and errors name it.
 
+mod counted;
 mod json;
 mod log;
 mod repeats;
@@ -14,6 +15,7 @@ use std::sync::{LazyLock, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use metrics::{Counter, Family};
 use opentelemetry::KeyValue;
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::WithExportConfig as _;
@@ -30,7 +32,7 @@ use crate::config::{LogFormat, TelemetryConfig, redact_url};
 
 pub use repeats::{OncePerCause, Repeats};
 pub use trace::{continued, current_traceparent, set_parents, trace_id};
-pub(crate) use trace::{is_exporting, set_foreign_parent, set_parent};
+pub(crate) use trace::{is_exporting, recorded, set_foreign_parent, set_parent};
 
 /// The libraries that carry a call. Their spans are not exported: exporting makes such calls itself.
 const QUIET: [&str; 6] = ["h2", "hyper", "hyper_util", "tonic", "tower", "opentelemetry"];
@@ -38,6 +40,10 @@ const QUIET: [&str; 6] = ["h2", "hyper", "hyper_util", "tonic", "tower", "opente
 pub(crate) const WORKER: &str = "worker";
 /// How long the end of the process waits for the log's reader.
 pub(crate) const FLUSH_WITHIN: Duration = Duration::from_secs(1);
+/// How long it waits for the collector. A dead one costs no more.
+const EXPORT_WITHIN: Duration = Duration::from_secs(3);
+
+static PANICS: Family<Counter, 0> = Family::new("panics_total", "Panics, each a defect of the program.", [], 1);
 
 /// The process has one standard error, so it has one log.
 static LOG: OnceLock<Log> = OnceLock::new();
@@ -55,12 +61,12 @@ pub(crate) fn tell_repeats() {
 pub struct Guard(Option<SdkTracerProvider>);
 
 impl Guard {
-    /// Exports the last spans and writes the last lines of the log. The collector gets the exporter's own time limit
-    /// for that, and the log's reader a second.
+    /// Exports the last spans and writes the last lines of the log. The collector gets three seconds for that, and the
+    /// log's reader one.
     pub async fn flush(self) {
         let flush = move || {
             REPEATS.tell(true);
-            if let Some(Err(error)) = self.0.map(|provider| provider.shutdown()) {
+            if let Some(Err(error)) = self.0.map(|provider| provider.shutdown_with_timeout(EXPORT_WITHIN)) {
                 tracing::warn!(error = %error, "could not export the last spans");
             }
             flush_log();
@@ -170,7 +176,7 @@ fn provider(name: &'static str, config: &TelemetryConfig) -> anyhow::Result<Opti
     let provider = SdkTracerProvider::builder()
         .with_resource(resource(name))
         .with_sampler(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(config.trace_ratio))))
-        .with_batch_exporter(exporter)
+        .with_span_processor(counted::processor(exporter))
         .build();
     Ok(Some(provider))
 }
@@ -183,7 +189,9 @@ fn resource(name: &'static str) -> Resource {
 
 /// Logs a panic as one line. The default hook writes several, which log readers do not join.
 fn log_panics() {
-    std::panic::set_hook(Box::new(|panic| {
+    let panics = PANICS.with([]);
+    std::panic::set_hook(Box::new(move |panic| {
+        panics.increment();
         let location = panic.location().map(ToString::to_string).unwrap_or_default();
         let panic = panic.payload_as_str().unwrap_or("no message");
         tracing::error!(location, panic, "panicked");

@@ -78,7 +78,7 @@ fn a_process_tells_how_it_is_from_its_start_to_its_end() {
             gate.notified().await;
             let policies = PolicyTable::for_services(&["order.v1.CatalogService"])?;
             let auth = AuthLayer::new(policies, ServiceTokens::default(), Nobody);
-            let ready = Readiness::new(move || {
+            let ready = Readiness::new("a_database", move || {
                 let is_well = well.load(Ordering::SeqCst);
                 std::future::ready(if is_well { Ok(()) } else { Err("postgres://a:s3cret@h is away") })
             });

@@ -16,11 +16,12 @@ use std::time::Duration;
 use runtime::connections::Lease;
 use sqlx::postgres::{PgArguments, PgConnection, PgRow, Postgres};
 use sqlx::query::Query;
-use sqlx::{AssertSqlSafe, FromRow};
+use sqlx::{AssertSqlSafe, Executor as _, FromRow};
 use tokio::time::timeout;
 use types::Connection as Outlook;
 
 use super::driver::connection_after;
+use super::operations::Operation;
 use super::session::{ANSWER_DELAY, Beginning, ServerIdentity, Session, WHICH_SERVER};
 use crate::error::Result;
 
@@ -62,7 +63,8 @@ impl Connection {
     /// Runs a statement and tells how many rows it changed.
     pub(crate) async fn execute(&mut self, query: Query<'_, Postgres, PgArguments>) -> Result<u64> {
         let query = self.before(query).await?;
-        let result = within(self.answers_within, query.execute(self.start())).await;
+        let operation = Operation::begin();
+        let result = within(self.answers_within, self.start().execute(operation.heard(query))).await;
         let result = self.end(result);
         Ok(self.after(result).await?.rows_affected())
     }
@@ -73,7 +75,8 @@ impl Connection {
         T: for<'r> FromRow<'r, PgRow>,
     {
         let query = self.before(query).await?;
-        let result = within(self.answers_within, query.fetch_all(self.start())).await;
+        let operation = Operation::begin();
+        let result = within(self.answers_within, self.start().fetch_all(operation.heard(query))).await;
         let result = self.end(result);
         self.after(result).await?.iter().map(|row| Ok(T::from_row(row)?)).collect()
     }
@@ -84,7 +87,8 @@ impl Connection {
         T: for<'r> FromRow<'r, PgRow>,
     {
         let query = self.before(query).await?;
-        let result = within(self.answers_within, query.fetch_optional(self.start())).await;
+        let operation = Operation::begin();
+        let result = within(self.answers_within, self.start().fetch_optional(operation.heard(query))).await;
         let result = self.end(result);
         self.after(result).await?.map(|row| Ok(T::from_row(&row)?)).transpose()
     }
@@ -97,6 +101,7 @@ impl Connection {
             Beginning::Plain => self.simple("BEGIN").await,
             Beginning::WithSettings(begin) => {
                 let begin = sqlx::raw_sql(AssertSqlSafe(begin.clone()));
+                let _operation = Operation::of("BEGIN");
                 let result = within(self.answers_within, begin.execute(self.start())).await;
                 self.end(result).map(drop)
             }
@@ -183,6 +188,7 @@ impl Connection {
     }
 
     async fn simple(&mut self, statement: &'static str) -> Result<()> {
+        let _operation = Operation::of(statement);
         let result = within(self.answers_within, sqlx::raw_sql(statement).execute(self.start())).await;
         self.end(result).map(drop)
     }

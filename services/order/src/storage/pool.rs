@@ -72,7 +72,7 @@ impl Sessions {
     fn new(config: &PostgresConfig, usage: Use, connections: usize, cores: usize) -> Result<Self> {
         let limits = Limits { connections, wait: config.connection_wait, idle: config.connection_idle };
         let connector = Arc::new(Connector::new(config, usage)?);
-        Ok(Self { pool: Pool::new(limits, cores), connector })
+        Ok(Self { pool: Pool::new(usage.pool(), limits, cores), connector })
     }
 
     /// A connection, as soon as one is free.

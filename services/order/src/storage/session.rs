@@ -25,6 +25,16 @@ pub enum Use {
     Workers,
 }
 
+impl Use {
+    /// How the pool for it is called in metrics.
+    pub(super) fn pool(self) -> &'static str {
+        match self {
+            Self::Calls => "postgresql-calls",
+            Self::Workers => "postgresql-workers",
+        }
+    }
+}
+
 const WORKERS_IDLE_IN_TRANSACTION: Duration = Duration::from_secs(2);
 const CALLS_IDLE_IN_TRANSACTION: Duration = Duration::from_secs(5);
 /// Longer than a wait for a free connection: under load, opening one is slow because many are opened.

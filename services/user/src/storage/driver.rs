@@ -2,6 +2,7 @@
 //! table in `failures`.
 
 mod failures;
+mod operations;
 
 use std::error::Error as _;
 use std::fmt;
@@ -19,6 +20,7 @@ use types::{Cause, Failure, Verdict};
 use crate::error::{Error, Result};
 
 pub use failures::FAILURES;
+use operations::Timed;
 
 /// The parameter `transactionLifetimeLimitSeconds` as the server is meant to have it: how long a transaction lives whose
 /// client died.
@@ -68,6 +70,7 @@ where
 {
     let operation = timeout(limit, operation.into_future());
     Box::pin(async move {
+        let _timed = Timed::begin::<O>();
         match operation.await {
             Ok(outcome) => outcome,
             Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),

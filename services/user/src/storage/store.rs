@@ -82,7 +82,7 @@ impl Store {
         let place = Arc::new(Place::of(&options));
         options.command_event_handler = commands;
         let connections = Connections::default();
-        options.cmap_event_handler = Some(connections.handler());
+        options.cmap_event_handler = Some(connections.handler(config.connections as usize));
         let client = Client::with_options(options).map_err(unusable)?;
         let database = client.database(&name);
         Ok(Self { client, database, shared, connections, place })

@@ -19,6 +19,7 @@ use super::{aggregate, new_event};
 use crate::admin::ConsumerHandle;
 use crate::consumer::ConsumerOptions;
 use crate::consumer::apply::{Applier, Outcome};
+use crate::consumer::metrics::Counts;
 use crate::consumer::claim::Claim;
 use crate::effects::{EffectError, Effects};
 use crate::envelope::{Aggregate, Event, Position};
@@ -261,7 +262,7 @@ impl<H: ConsumerHarness> Bench<H> {
     fn applier(&self, parked_aggregates_max: u64) -> Applier<H::Store, Counting<H>> {
         let options = ConsumerOptions { parked_aggregates_max, lease: LONG, ..ConsumerOptions::default() };
         let claim = Claim::with_owner(self.consumer, self.store.clone(), self.owner, options.lease);
-        Applier::new(claim, self.effects.clone(), options)
+        Applier::new(claim, self.effects.clone(), options, Counts::of(self.consumer))
     }
 
     async fn apply(&self, run: &[Event]) -> Outcome {

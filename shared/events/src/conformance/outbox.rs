@@ -72,6 +72,7 @@ macro_rules! outbox_suite {
             a_stamp_takes_no_more_than_its_limit,
             one_owner_at_a_time_has_the_lease,
             a_step_with_nothing_to_do_is_known_by_a_look,
+            what_waits_for_a_position_is_counted,
             a_stale_owner_writes_nothing,
             two_sequencers_never_stamp_an_event_twice,
             steps_of_one_lease_at_once_stamp_each_event_once,

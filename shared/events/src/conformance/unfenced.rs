@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::outbox::OutboxHarness;
 use crate::envelope::{Event, NewEvent, Position};
-use crate::store::{EventLog, Head, Lease, OutboxStore, Resolved, Silent, Stamp, StoreError};
+use crate::store::{EventLog, Head, Lease, OutboxStore, Pending, Resolved, Silent, Stamp, StoreError};
 
 /// A harness whose store does not check the fence: it takes every writer for the present owner.
 #[derive(Debug)]
@@ -130,6 +130,10 @@ impl<S: OutboxStore> OutboxStore for UnfencedStore<S> {
 
     async fn is_idle(&self, lease: &Lease, duration: Duration) -> Result<bool, StoreError> {
         self.store.is_idle(&self.present(lease), duration).await
+    }
+
+    async fn pending(&self, stream: &str) -> Result<Pending, StoreError> {
+        self.store.pending(stream).await
     }
 
     async fn published(&self, lease: &Lease, through: Position) -> Result<bool, StoreError> {

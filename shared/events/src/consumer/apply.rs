@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::claim::{Claim, write_backoff};
+use super::metrics::Counts;
 use super::options::ConsumerOptions;
 use super::transactions::{Content, Failure, Transactions};
 use crate::effects::{EffectError, Effects};
@@ -45,11 +46,12 @@ pub(crate) struct Applier<S, E> {
     /// How many events share a transaction: halved by failures, doubled by successes.
     together: usize,
     warnings: Throttle,
+    counts: Counts,
 }
 
 impl<S: ConsumerStore, E: Effects<S::Tx>> Applier<S, E> {
     /// An applier for a replica that has just taken the lease.
-    pub(crate) fn new(claim: Claim<S>, effects: Arc<E>, options: ConsumerOptions) -> Self {
+    pub(crate) fn new(claim: Claim<S>, effects: Arc<E>, options: ConsumerOptions, counts: Counts) -> Self {
         let transactions = Transactions::new(claim.consumer, claim.store.clone(), effects, options.clone());
         Self {
             claim,
@@ -58,6 +60,7 @@ impl<S: ConsumerStore, E: Effects<S::Tx>> Applier<S, E> {
             options,
             renewed: Instant::now(),
             warnings: Throttle::default(),
+            counts,
         }
     }
 
@@ -98,6 +101,7 @@ impl<S: ConsumerStore, E: Effects<S::Tx>> Applier<S, E> {
             let done = match self.settle(applied, &mark, &end, &mut backoff).await? {
                 Ok(content) => {
                     self.transactions.committed(&content, now);
+                    self.counts.applied(now, (self.options.now)());
                     self.together = (self.together * 2).min(self.options.batch_max);
                     true
                 }

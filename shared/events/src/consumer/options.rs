@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use time::OffsetDateTime;
 use tracing::Span;
+use types::{Clock as _, SystemClock};
 
 /// How a [`Consumer`](super::Consumer) paces itself.
 #[derive(Debug, Clone)]
@@ -21,6 +23,8 @@ pub struct ConsumerOptions {
     pub acknowledge_every: Duration,
     /// Makes a new span part of the traces with these `traceparent`s.
     pub continues: Option<fn(&Span, &[&str])>,
+    /// Tells how late it is, for metrics.
+    pub now: fn() -> OffsetDateTime,
 }
 
 impl Default for ConsumerOptions {
@@ -32,6 +36,7 @@ impl Default for ConsumerOptions {
             parked_aggregates_max: 100,
             acknowledge_every: Duration::from_secs(1),
             continues: None,
+            now: || SystemClock.now(),
         }
     }
 }

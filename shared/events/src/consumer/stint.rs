@@ -3,7 +3,6 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::FutureExt as _;
@@ -14,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::apply::{Applier, Outcome};
 use super::ask::{Answer, ask};
 use super::claim::{Claim, lease_backoff};
+use super::metrics::{Counts, Standing};
 use super::options::ConsumerOptions;
 use crate::bus::{Signal, Subscription};
 use crate::cloud_event::from_channel;
@@ -22,7 +22,7 @@ use crate::history::Page;
 use crate::machine::{Action, Limits, Machine};
 use crate::pace::Throttle;
 use crate::source::{Pages, Source, SourceError};
-use crate::store::{ConsumerId, ConsumerStore, LeasedMark, Mark, StoreError};
+use crate::store::{ConsumerId, ConsumerStore, ConsumerTx as _, LeasedMark, Mark, StoreError};
 
 /// The most messages of the channel that are handled before anything else gets its turn.
 const MESSAGES_AT_ONCE: usize = 256;
@@ -31,6 +31,9 @@ const MESSAGES_AT_ONCE: usize = 256;
 const ACKNOWLEDGE_UNMOVED: Duration = Duration::from_secs(60);
 /// How long events that do not concern the consumer wait for others, so that one transaction moves the mark over all.
 const LINGER: Duration = Duration::from_millis(100);
+
+/// How often the parked aggregates are counted.
+const COUNT_EVERY: Duration = Duration::from_secs(10);
 
 /// Why a replica stopped consuming.
 pub(super) enum End {
@@ -82,6 +85,10 @@ pub(super) struct Stint<S, E, P> {
     acknowledge_at: Instant,
     /// When the mark is acknowledged again even if it did not move.
     acknowledge_again_at: Instant,
+    counts: Counts,
+    /// Counts the aggregates that are parked.
+    counting: Job<Result<u64, StoreError>>,
+    count_at: Instant,
     warnings: Throttle,
 }
 
@@ -95,16 +102,17 @@ where
     pub(super) fn new(
         claim: Claim<S>,
         mark: Mark,
-        effects: Arc<E>,
+        applier: Applier<S, E>,
         source: P,
         subscription: Subscription,
         options: ConsumerOptions,
+        counts: Counts,
     ) -> Self {
         Self {
             source,
             machine: Machine::new(mark, Limits::default()),
             subscription,
-            applier: Some(Applier::new(claim.clone(), effects, options.clone())),
+            applier: Some(applier),
             claim,
             options,
             work: None,
@@ -116,11 +124,15 @@ where
             acknowledged_mark: None,
             acknowledge_at: Instant::now(),
             acknowledge_again_at: Instant::now(),
+            counts,
+            counting: None,
+            count_at: Instant::now(),
             warnings: Throttle::default(),
         }
     }
 
-    pub(super) async fn run(mut self, shutdown: &CancellationToken) -> End {
+    /// Works until something ends it; `standing` is told how it goes.
+    pub(super) async fn run(mut self, shutdown: &CancellationToken, standing: &mut Standing) -> End {
         let mut tick = interval(self.options.tick);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         tick.reset();
@@ -136,6 +148,7 @@ where
             }
             self.begin_work();
             self.begin_acknowledging();
+            self.begin_counting();
             tokio::select! {
                 () = shutdown.cancelled() => return End::Shutdown,
                 (applier, worked) = done(&mut self.work) => {
@@ -149,7 +162,14 @@ where
                 answer = done(&mut self.asking) => self.answered(answer),
                 (mark, result) = done(&mut self.acknowledging) => self.acknowledged(mark, result),
                 () = linger_is_over(self.linger_until), if self.applier.is_some() => {}
-                _ = tick.tick() => self.machine.tick(),
+                count = done(&mut self.counting) => match count {
+                    Ok(aggregates) => standing.parked(aggregates),
+                    Err(error) => self.warn(&error, "cannot count the parked aggregates now; trying again"),
+                },
+                _ = tick.tick() => {
+                    self.machine.tick();
+                    standing.is_at(self.machine.state(), &self.machine.lag(), (self.options.now)());
+                }
             }
         }
     }
@@ -181,6 +201,7 @@ where
         let source = self.source.clone();
         match action {
             Action::Replay { epoch, after, follow } => {
+                self.counts.replay(self.machine.why());
                 let stream = self.claim.consumer.stream;
                 let open = async move { source.replay(stream, epoch, after, follow).await };
                 self.replay = Some(stream::once(open).try_flatten().boxed());
@@ -332,6 +353,22 @@ where
         self.acknowledge_at = now + self.options.acknowledge_every;
         let (source, consumer) = (self.source.clone(), self.claim.consumer);
         self.acknowledging = Some(Box::pin(async move { (mark, source.acknowledge(consumer, &mark).await) }));
+    }
+
+    /// Counts what is parked, once in a while: for metrics.
+    fn begin_counting(&mut self) {
+        let now = Instant::now();
+        if self.counting.is_some() || now < self.count_at {
+            return;
+        }
+        self.count_at = now + COUNT_EVERY;
+        let (store, consumer) = (self.claim.store.clone(), self.claim.consumer);
+        self.counting = Some(Box::pin(async move {
+            let mut tx = store.begin().await?;
+            let count = tx.parked_aggregate_count(consumer).await;
+            tx.rollback().await;
+            count
+        }));
     }
 
     fn acknowledged(&mut self, mark: Mark, result: Result<(), SourceError>) {

@@ -1,6 +1,6 @@
 //! What the machine makes of the channel, and of the time that passes without a word from it.
 
-use super::Machine;
+use super::{Machine, Why};
 use super::phase::{Attempt, Phase};
 use super::transitions::SILENT_TICKS;
 use crate::cloud_event::Heard;
@@ -18,7 +18,9 @@ impl Machine {
         self.join_at = None;
         self.buffer.clear();
         match self.phase {
-            Phase::Waiting | Phase::Live | Phase::Replaying { follow: false, .. } => self.replay(false),
+            Phase::Waiting | Phase::Live | Phase::Replaying { follow: false, .. } => {
+                self.replay(false, Why::Subscribed);
+            }
             // A follower misses nothing, whenever the subscription began.
             Phase::Replaying { follow: true, .. } | Phase::Resuming(_) | Phase::Halted(..) => {}
         }
@@ -30,7 +32,7 @@ impl Machine {
         self.join_at = None;
         self.buffer.clear();
         match self.phase {
-            Phase::Live | Phase::Replaying { follow: false, .. } => self.replay(true),
+            Phase::Live | Phase::Replaying { follow: false, .. } => self.replay(true, Why::Silence),
             Phase::Waiting
             | Phase::Replaying { follow: true, .. }
             | Phase::Resuming(_)
@@ -73,11 +75,13 @@ impl Machine {
         self.silent += 1;
         let is_low = self.tick_is_low.take();
         match self.phase {
-            Phase::Waiting | Phase::Live if self.silent >= SILENT_TICKS => return self.replay(true),
+            Phase::Waiting | Phase::Live if self.silent >= SILENT_TICKS => {
+                return self.replay(true, Why::Silence);
+            }
             Phase::Live => {
                 let highest = self.tail.position;
                 if self.lost_tail.take().is_some_and(|head| head > highest) {
-                    return self.replay(false);
+                    return self.replay(false, Why::Gap);
                 }
                 self.lost_tail = self.head.filter(|head| *head > highest);
             }

@@ -34,6 +34,17 @@ pub(super) enum Attempt {
 }
 
 impl Phase {
+    /// In a word.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Live => "live",
+            Self::Replaying { .. } => "replaying",
+            Self::Resuming(_) => "resuming",
+            Self::Halted(..) => "halted",
+        }
+    }
+
     pub(super) fn attempt(&self) -> Option<Attempt> {
         match *self {
             Self::Waiting | Self::Live => None,

@@ -1,7 +1,7 @@
 //! What the machine makes of the producer's answers.
 
 use super::phase::{Attempt, Phase};
-use super::{Machine, STREAM_REWOUND, follows_on};
+use super::{Machine, STREAM_REWOUND, Why, follows_on};
 use crate::history::Page;
 use crate::store::Mark;
 
@@ -57,12 +57,12 @@ impl Machine {
                 // The server drains: the next replay goes on elsewhere.
                 Attempt::Running { .. } if self.failures == 0 => {
                     self.failures = 1;
-                    self.replay(true);
+                    self.replay(true, Why::Silence);
                 }
                 _ => self.replay_failed(),
             }
         } else if !self.subscribed {
-            self.replay(true);
+            self.replay(true, Why::Silence);
         } else {
             self.failures = 0;
             let next = self.tail.position + 1;

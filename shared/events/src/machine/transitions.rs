@@ -1,7 +1,7 @@
 //! How the machine gets from one phase to another, and what it does with what it receives.
 
 use super::phase::{Attempt, Phase};
-use super::{Machine, follows_on};
+use super::{Machine, Why, follows_on};
 use crate::cloud_event::Heard;
 use crate::envelope::Event;
 use crate::store::Mark;
@@ -20,18 +20,19 @@ impl Machine {
         self.lost_tail = None;
     }
 
-    /// Rule 1, or what stands in for it without a channel.
+    /// Rule 1, or what stands in for it without a channel, after the producer was asked about its history.
     pub(super) fn begin(&mut self) {
         if self.subscribed {
-            self.replay(false);
+            self.replay(false, Why::Resumed);
         } else if self.silent >= SILENT_TICKS {
-            self.replay(true);
+            self.replay(true, Why::Silence);
         } else {
             self.enter(Phase::Waiting);
         }
     }
 
-    pub(super) fn replay(&mut self, follow: bool) {
+    pub(super) fn replay(&mut self, follow: bool, why: Why) {
+        self.why = why;
         self.enter(Phase::Replaying { follow, attempt: Attempt::Due });
         if follow {
             self.join_at = None;
@@ -100,7 +101,7 @@ impl Machine {
 
     pub(super) fn go_live(&mut self) {
         self.enter(Phase::Live);
-        let Some(buffer) = self.buffer.take() else { return self.replay(false) };
+        let Some(buffer) = self.buffer.take() else { return self.replay(false, Why::Overflow) };
         for heard in buffer {
             match self.phase {
                 Phase::Live => self.take(heard),
@@ -122,7 +123,7 @@ impl Machine {
                         self.ask();
                     }
                 } else if self.is_full() {
-                    self.replay(false);
+                    self.replay(false, Why::Overflow);
                 } else {
                     self.push(*event);
                 }
@@ -137,7 +138,7 @@ impl Machine {
     /// nothing: then the channel tells of events that the producer does not have.
     fn gap(&mut self, heard: Heard) {
         if self.vain_at != Some(self.now) {
-            self.replay(false);
+            self.replay(false, Why::Gap);
             self.keep(heard);
         }
     }

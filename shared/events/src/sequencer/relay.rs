@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::metrics::OfStream;
 use super::options::SequencerOptions;
 use crate::bus::{Channel, Outgoing, PublishError, events_channel};
 use crate::cloud_event::{channel_event, channel_head};
@@ -31,6 +32,7 @@ pub(crate) struct Relay {
     pushed: Notify,
     through: AtomicI64,
     away: AtomicBool,
+    metrics: OfStream,
 }
 
 struct Queue {
@@ -87,12 +89,13 @@ pub(crate) enum RelayError {
 }
 
 impl Relay {
-    pub(crate) fn new(head: Head, lease: &Lease) -> Self {
+    pub(crate) fn new(head: Head, lease: &Lease, metrics: OfStream) -> Self {
         Self {
             queue: Mutex::new(Queue { events: VecDeque::new(), bytes: 0, head }),
             pushed: Notify::new(),
             through: AtomicI64::new(lease.published_through),
             away: AtomicBool::new(false),
+            metrics,
         }
     }
 
@@ -216,6 +219,7 @@ impl Relay {
         }
         bus.publish(messages).await?;
         if let Some(last) = last {
+            self.metrics.published(events.len());
             fault::point!("relay.published", &head.stream);
             self.through.store(last, Ordering::Relaxed);
         }

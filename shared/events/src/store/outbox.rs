@@ -46,6 +46,18 @@ pub struct Silent {
     pub is_of_epoch: bool,
 }
 
+/// The committed events of a stream that have no position yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Pending {
+    /// How many there are, [`PENDING_COUNTED`] at the most.
+    pub events: u64,
+    /// How long ago the oldest of them was made, by the database's clock; nothing when there is none.
+    pub oldest: Duration,
+}
+
+/// More pending events than this are not counted: that so many are is enough to know.
+pub const PENDING_COUNTED: i64 = 10_000;
+
 /// Stamps and prunes an outbox table, for the sequencer.
 pub trait OutboxStore: EventLog {
     /// Takes the lease if it is free or has run out, which raises the fence, or renews it if `owner` has it; `None`
@@ -75,6 +87,9 @@ pub trait OutboxStore: EventLog {
         lease: &Lease,
         duration: Duration,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// The events of a stream that have no position yet.
+    fn pending(&self, stream: &str) -> impl Future<Output = Result<Pending, StoreError>> + Send;
 
     /// Records that everything up to a position was published; `false` when the lease is lost.
     fn published(

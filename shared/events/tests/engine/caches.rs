@@ -191,7 +191,7 @@ impl Scene {
     fn start_relay(&mut self) {
         let streams = STREAMS.map(str::to_owned);
         let relay =
-            LogRelay::new(self.log.clone(), streams, self.channel.clone(), LogRelayOptions::default());
+            LogRelay::new("caches", self.log.clone(), streams, self.channel.clone(), LogRelayOptions::default());
         self.relays.push(self.running.spawn(relay.run(CancellationToken::new())));
     }
 

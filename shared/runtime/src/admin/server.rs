@@ -80,7 +80,8 @@ fn answer<B>(request: &Request<B>, vitals: &Vitals) -> Response<Full<Bytes>> {
     let answer = match request.uri().path() {
         "/livez" => live,
         "/readyz" => ready_to_serve,
-        _ => return text(StatusCode::NOT_FOUND, "there are /livez and /readyz"),
+        "/metrics" => metrics,
+        _ => return text(StatusCode::NOT_FOUND, "there are /livez, /readyz and /metrics"),
     };
     if ![Method::GET, Method::HEAD].contains(request.method()) {
         let mut refused = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD");
@@ -102,17 +103,31 @@ fn live(vitals: &Vitals) -> Response<Full<Bytes>> {
 }
 
 fn ready_to_serve(vitals: &Vitals) -> Response<Full<Bytes>> {
-    match vitals.hindrances() {
-        none if none.is_empty() => text(StatusCode::OK, "serving"),
-        all => text(StatusCode::SERVICE_UNAVAILABLE, &format!("not serving\n{}", all.join("\n"))),
-    }
+    let hindrances = vitals.hindrances();
+    let (status, state) = if hindrances.is_empty() {
+        (StatusCode::OK, "serving")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "not serving")
+    };
+    let mut lines = vec![state.to_owned()];
+    lines.extend(hindrances);
+    lines.extend(vitals.dependencies().degraded().iter().map(|line| format!("degraded: {line}")));
+    text(status, &lines.join("\n"))
+}
+
+fn metrics(_: &Vitals) -> Response<Full<Bytes>> {
+    with_type(StatusCode::OK, metrics::text(), metrics::CONTENT_TYPE)
 }
 
 fn text(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
-    let mut answer = Response::new(Full::from(format!("{text}\n")));
+    with_type(status, format!("{text}\n"), "text/plain; charset=utf-8")
+}
+
+fn with_type(status: StatusCode, text: String, content_type: &'static str) -> Response<Full<Bytes>> {
+    let mut answer = Response::new(Full::from(text));
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     answer
 }
@@ -147,6 +162,13 @@ mod tests {
         let (status, text) = get("/livez").await;
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
         assert!(text.contains("core 1 has not turned for 11 s"), "{text}");
+        vitals.dependencies().report("event_redis", Err("it refuses connections".to_owned()));
+        let degraded = "serving\ndegraded: event_redis: it refuses connections\n";
+        assert_eq!(get("/readyz").await, (StatusCode::OK, degraded.to_owned()));
+        let (status, text) = get("/metrics").await;
+        assert_eq!(status, StatusCode::OK);
+        assert!(text.contains("dependency_up{dependency=\"event_redis\"} 0.0\n"), "{text}");
+        assert!(text.ends_with("# EOF\n"), "{text}");
         for path in ["/", "/metrics/", "/LIVEZ", "/livez/"] {
             assert_eq!(get(path).await.0, StatusCode::NOT_FOUND, "{path}");
         }

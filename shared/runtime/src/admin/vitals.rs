@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use crate::dependencies::Dependencies;
+
 /// How often a core notes that its event loop turns.
 const BEAT_EVERY: Duration = Duration::from_secs(1);
 /// A core that has noted nothing for so long is stuck: work that takes long is not done on the event loop.
@@ -20,6 +22,7 @@ pub(crate) struct Vitals(Arc<Inner>);
 struct Inner {
     began: Instant,
     cores: Vec<OfCore>,
+    dependencies: Dependencies,
 }
 
 #[derive(Debug)]
@@ -37,7 +40,8 @@ impl Vitals {
             turned_ms: AtomicU64::new(0),
             hindrance: Mutex::new(Some("it has not started yet".to_owned())),
         };
-        Self(Arc::new(Inner { began: Instant::now(), cores: (0..cores).map(core).collect() }))
+        let cores = (0..cores).map(core).collect();
+        Self(Arc::new(Inner { began: Instant::now(), cores, dependencies: Dependencies::default() }))
     }
 
     /// Notes for ever that the event loop which runs this turns.
@@ -73,6 +77,11 @@ impl Vitals {
         all.sort();
         all.dedup();
         all
+    }
+
+    /// What the process depends on.
+    pub(crate) fn dependencies(&self) -> &Dependencies {
+        &self.0.dependencies
     }
 
     fn passed_ms(&self) -> u64 {

@@ -21,6 +21,7 @@ use tonic_health::pb::health_client::HealthClient;
 
 use super::protocol::foreign;
 use super::{Meant, Peer};
+use crate::dependencies::Dependencies;
 
 const ASK_WITHIN: Duration = Duration::from_secs(1);
 const UNKNOWN_EVERY: Duration = Duration::from_secs(1);
@@ -61,9 +62,9 @@ impl Default for Identities {
 }
 
 impl Identities {
-    /// Asks these peers who they are, and says so in the log, until `stop`. Run it once in a process, with all of its
+    /// Asks these peers who they are, and says so in the log and to `dependencies`, until `stop`. Run it once in a process, with all of its
     /// peers.
-    pub async fn watch(self, peers: Vec<Peer>, stop: CancellationToken) {
+    pub async fn watch(self, peers: Vec<Peer>, dependencies: Dependencies, stop: CancellationToken) {
         let first: Vec<Identity> = tokio::select! {
             () = stop.cancelled() => return,
             identities = join_all(peers.iter().map(ask)) => identities,
@@ -71,7 +72,8 @@ impl Identities {
         let watches = peers.iter().zip(first).map(|(peer, first)| {
             let mut told = Told::default();
             self.learn(peer.meant(), &mut told, &first);
-            self.watch_one(peer, told, first)
+            report(peer.meant(), &first, &dependencies);
+            self.watch_one(peer, told, first, &dependencies)
         });
         let watches: Vec<_> = watches.collect();
         self.0.send_modify(|known| known.is_complete = true);
@@ -91,13 +93,14 @@ impl Identities {
         Some(format!("{setting}: {what}"))
     }
 
-    async fn watch_one(&self, peer: &Peer, mut told: Told, first: Identity) {
+    async fn watch_one(&self, peer: &Peer, mut told: Told, first: Identity, dependencies: &Dependencies) {
         let mut identity = first;
         loop {
             let is_right = identity == Identity::Right;
             tokio::time::sleep(if is_right { KNOWN_EVERY } else { UNKNOWN_EVERY }).await;
             identity = ask(peer).await;
             self.learn(peer.meant(), &mut told, &identity);
+            report(peer.meant(), &identity, dependencies);
         }
     }
 
@@ -133,6 +136,16 @@ impl Identities {
             }
         }
     }
+}
+
+/// Tells whether a peer can be relied on.
+fn report(meant: &Meant, identity: &Identity, dependencies: &Dependencies) {
+    let outcome = match identity {
+        Identity::Right => Ok(()),
+        Identity::Wrong(what) => Err(what.clone()),
+        Identity::Unknown => Err("it does not answer".to_owned()),
+    };
+    dependencies.report(&meant.program(), outcome);
 }
 
 /// What the log says of a peer.

@@ -12,9 +12,10 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use metrics::database::{Connections, Waits};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -48,6 +49,7 @@ struct Shared<T> {
     /// One for each connection in use. Whoever has one finds a connection, idle or not open yet.
     permits: Arc<Semaphore>,
     shelves: Mutex<Shelves<T>>,
+    waits: Waits,
 }
 
 struct Shelves<T> {
@@ -68,22 +70,34 @@ struct Idle<T> {
     since: Instant,
 }
 
-impl<T> Pool<T> {
-    /// An empty pool for a process of `cores` cores, seen from the first.
+impl<T: Send + 'static> Pool<T> {
+    /// An empty pool for a process of `cores` cores, seen from the first. `name` is for metrics.
     #[must_use]
-    pub fn new(limits: Limits, cores: usize) -> Self {
+    pub fn new(name: &str, limits: Limits, cores: usize) -> Self {
         let cores = cores.max(1);
         let limits = Limits { connections: limits.connections.max(1), ..limits };
         let shelf = |_| Shelf { open: 0, idle: VecDeque::new() };
-        let shared = Shared {
-            limits,
-            share: limits.connections / cores,
-            permits: Arc::new(Semaphore::new(limits.connections)),
-            shelves: Mutex::new(Shelves { open: 0, of: (0..cores).map(shelf).collect() }),
-        };
-        Self { shared: Arc::new(shared), core: 0 }
+        let shared = Arc::new_cyclic(|shared: &Weak<Shared<T>>| {
+            let shared = shared.clone();
+            let count = move || {
+                let (shared, most) = (shared.upgrade()?, limits.connections);
+                let (open, idle) = shared.count();
+                Some(Connections { open, idle, most })
+            };
+            Shared {
+                limits,
+                share: limits.connections / cores,
+                permits: Arc::new(Semaphore::new(limits.connections)),
+                shelves: Mutex::new(Shelves { open: 0, of: (0..cores).map(shelf).collect() }),
+                waits: Waits::of(name, count),
+            }
+        });
+        Self { shared, core: 0 }
     }
 
+}
+
+impl<T> Pool<T> {
     /// The same pool, seen from another core.
     #[must_use]
     pub fn of_core(&self, index: usize) -> Self {
@@ -139,20 +153,31 @@ impl<T> Pool<T> {
     /// How many connections are open, and how many of them are idle; for tests and metrics.
     #[must_use]
     pub fn count(&self) -> (usize, usize) {
-        let shelves = self.shared.lock();
-        (shelves.open, shelves.of.iter().map(|shelf| shelf.idle.len()).sum())
+        self.shared.count()
     }
 
     async fn permit(&self) -> Result<OwnedSemaphorePermit, Busy> {
         const OPEN: &str = "nobody closes the semaphore";
         let permits = &self.shared.permits;
         match Arc::clone(permits).try_acquire_owned() {
-            Ok(permit) => Ok(permit),
+            Ok(permit) => {
+                self.shared.waits.got(Duration::ZERO);
+                Ok(permit)
+            }
             Err(TryAcquireError::Closed) => unreachable!("{OPEN}"),
             Err(TryAcquireError::NoPermits) => {
-                let wait = self.shared.limits.wait;
+                let (wait, began) = (self.shared.limits.wait, Instant::now());
                 let permit = timeout(wait, Arc::clone(permits).acquire_owned()).await;
-                Ok(permit.map_err(|_| Busy(wait))?.expect(OPEN))
+                match permit {
+                    Ok(permit) => {
+                        self.shared.waits.got(began.elapsed());
+                        Ok(permit.expect(OPEN))
+                    }
+                    Err(_) => {
+                        self.shared.waits.gave_up();
+                        Err(Busy(wait))
+                    }
+                }
             }
         }
     }
@@ -172,6 +197,11 @@ impl<T> Shared<T> {
     /// A panic of another thread leaves the counts as they should be: nothing in between can panic.
     fn lock(&self) -> MutexGuard<'_, Shelves<T>> {
         self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn count(&self) -> (usize, usize) {
+        let shelves = self.lock();
+        (shelves.open, shelves.of.iter().map(|shelf| shelf.idle.len()).sum())
     }
 
     /// What the owner of a permit does on this core.

@@ -24,7 +24,8 @@ use super::connection::Live;
 use super::errors::{Errors, split_error};
 use super::layers::Layers;
 use super::limits::{CallSlot, Limits, Pool, StreamSlot};
-use super::methods::{Method, Methods};
+use super::methods::{Known, Method, Methods};
+use super::metrics::Timed;
 use crate::deadline::{Deadline, parse_timeout};
 use crate::telemetry;
 
@@ -56,10 +57,10 @@ pub(super) struct Pipeline<V> {
 impl<V: SessionVerifier> Calls for Pipeline<V> {
     fn answer(self: Arc<Self>, request: Request<Incoming>, live: Live) -> Answer {
         Box::pin(async move {
-            let (method, name) = self.methods.find(request.uri().path());
+            let known = self.methods.find(request.uri().path());
             let credentials = self.auth.credentials(request.headers());
-            let span = self.span(request.headers(), name, credentials.is_service());
-            let call = Call { method, name, credentials, span: &span };
+            let span = self.span(request.headers(), known.name(), credentials.is_service());
+            let call = Call { known, credentials, span: &span };
             let answer = self.attempt(request, call, live).instrument(span.clone());
             Ok(answer.await)
         })
@@ -68,8 +69,7 @@ impl<V: SessionVerifier> Calls for Pipeline<V> {
 
 /// What is known of a call before anybody looks at its message.
 struct Call<'a> {
-    method: Method,
-    name: &'a str,
+    known: &'a Known,
     credentials: Credentials,
     span: &'a Span,
 }
@@ -100,21 +100,26 @@ impl<V: SessionVerifier> Pipeline<V> {
     }
 
     async fn attempt(&self, request: Request<Incoming>, call: Call<'_>, live: Live) -> Response<CallBody> {
-        let Call { name, span, .. } = call;
+        let Call { known, span, .. } = call;
+        let name = known.name();
+        let mut timed = Timed::new(&known.calls, span);
         let body = |live, body, end| CallBody::new(body, Arc::clone(&self.errors), span.clone(), end, live);
         if let Some(refusal) = not_grpc(&request) {
             let mut response = Response::new(body(live, Body::default(), None));
             *response.status_mut() = refusal;
+            timed.is_no_call();
             return response;
         }
         match self.answer_within(request, call, live.source()).await {
             Ok((response, end)) => {
                 describe(span, name, Code::Ok);
+                timed.answered(Code::Ok);
                 response.map(|inner| body(live, inner, end))
             }
             Err(status) => {
                 let status = self.errors.complete(status);
                 describe(span, name, status.code());
+                timed.answered(status.code());
                 status.into_http::<Body>().map(|inner| body(live, inner, None))
             }
         }
@@ -127,7 +132,7 @@ impl<V: SessionVerifier> Pipeline<V> {
         call: Call<'_>,
         source: &Pool,
     ) -> Result<(Response<Body>, Option<StreamEnd>), Status> {
-        let deadline = self.begin(request.headers(), call.method)?;
+        let deadline = self.begin(request.headers(), call.known.method)?;
         let slot = self.slot(&call, source)?;
         let response = self.run(request, call, deadline).await.and_then(split_error)?;
         let end = match slot {
@@ -142,7 +147,7 @@ impl<V: SessionVerifier> Pipeline<V> {
     }
 
     fn slot<'a>(&'a self, call: &Call<'_>, source: &'a Pool) -> Result<Slot<'a>, Status> {
-        match call.method {
+        match call.known.method {
             Method::Unary => {
                 let slot = self.limits.call(source, call.credentials.is_service());
                 Ok(Slot::Call { _slot: slot.ok_or_else(|| self.errors.overloaded("calls"))? })
@@ -179,10 +184,10 @@ impl<V: SessionVerifier> Pipeline<V> {
     async fn run(
         &self,
         request: Request<Incoming>,
-        Call { method, credentials, .. }: Call<'_>,
+        Call { known, credentials, .. }: Call<'_>,
         deadline: Option<Deadline>,
     ) -> Result<Response<Body>, Status> {
-        let messages = if method == Method::Streaming { usize::MAX } else { 1 };
+        let messages = if known.method == Method::Streaming { usize::MAX } else { 1 };
         let max = self.errors.message_size_max;
         let max = if PolicyTable::is_exempt(request.uri().path()) { max.min(NAME_MESSAGE_MAX) } else { max };
         let mut request =

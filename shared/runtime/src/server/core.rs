@@ -8,6 +8,7 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
 use crate::admin::Vitals;
+use crate::dependencies::Dependencies;
 use crate::telemetry::WORKER;
 
 /// One of the single-threaded runtimes that serve.
@@ -68,6 +69,12 @@ impl Core {
     #[must_use]
     pub fn is_first(&self) -> bool {
         self.index == 0
+    }
+
+    /// What the process depends on, for whoever finds out whether it answers.
+    #[must_use]
+    pub fn dependencies(&self) -> &Dependencies {
+        self.vitals.dependencies()
     }
 
     /// Runs a background worker on this core. It must end soon after [`Core::workers_stop`]. A panic is logged,

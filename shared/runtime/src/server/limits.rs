@@ -10,8 +10,10 @@ use std::ops::Deref;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use metrics::Counter;
 use types::Source;
 
+use super::metrics::{OfLimit, Refused, measure};
 use crate::config::ServerConfig;
 
 #[derive(Debug)]
@@ -22,6 +24,7 @@ pub(super) struct Limits {
     connections: Mutex<Connections>,
     connections_max: usize,
     connections_per_peer_max: usize,
+    refused: Refused,
 }
 
 #[derive(Debug, Default)]
@@ -67,11 +70,15 @@ impl Places {
 struct Place<P: Deref<Target = Places>>(P);
 
 impl<P: Deref<Target = Places>> Place<P> {
-    /// One of the places; `None` when all are taken.
-    fn take(places: P) -> Option<Self> {
+    /// One of the places; `None`, which counts as refused, when all are taken.
+    fn take(places: P, refused: &Counter) -> Option<Self> {
         let before = places.taken.fetch_add(1, Ordering::Relaxed);
         let place = Self(places);
-        (before < place.0.max).then_some(place)
+        if before < place.0.max {
+            return Some(place);
+        }
+        refused.increment();
+        None
     }
 }
 
@@ -98,33 +105,39 @@ pub(super) struct StreamSlot {
 impl Limits {
     pub(super) fn new(config: &ServerConfig) -> Arc<Self> {
         let sizes = Sizes { calls: config.calls_max, streams: config.streams_max };
-        Arc::new(Self {
+        let limits = Arc::new(Self {
             all: Pool::new(sizes),
             services: Pool::new(sizes),
             of_source: Sizes { calls: config.calls_per_peer_max, streams: config.streams_per_peer_max },
             connections: Mutex::default(),
             connections_max: config.connections_max,
             connections_per_peer_max: config.connections_per_peer_max,
-        })
+            refused: Refused::new(),
+        });
+        measure(&limits);
+        limits
     }
 
     /// A slot for a call; `None` when there are too many, or too many of this source.
     pub(super) fn call<'a>(&'a self, source: &'a Pool, is_service: bool) -> Option<CallSlot<'a>> {
+        let OfLimit { all: refused, of_peer } = &self.refused.calls;
         if is_service {
-            return Some(CallSlot { _of_all: Place::take(&self.services.calls)?, _of_source: None });
+            let of_all = Place::take(&self.services.calls, refused)?;
+            return Some(CallSlot { _of_all: of_all, _of_source: None });
         }
-        let of_source = Place::take(&source.calls)?;
-        Some(CallSlot { _of_all: Place::take(&self.all.calls)?, _of_source: Some(of_source) })
+        let of_source = Place::take(&source.calls, of_peer)?;
+        Some(CallSlot { _of_all: Place::take(&self.all.calls, refused)?, _of_source: Some(of_source) })
     }
 
     /// A slot for a stream; `None` when there are too many, or too many of this source.
     pub(super) fn stream(&self, source: &Pool, is_service: bool) -> Option<StreamSlot> {
+        let OfLimit { all: refused, of_peer } = &self.refused.streams;
         if is_service {
-            let of_all = Place::take(Arc::clone(&self.services.streams))?;
+            let of_all = Place::take(Arc::clone(&self.services.streams), refused)?;
             return Some(StreamSlot { _of_all: of_all, _of_source: None });
         }
-        let of_source = Place::take(Arc::clone(&source.streams))?;
-        let of_all = Place::take(Arc::clone(&self.all.streams))?;
+        let of_source = Place::take(Arc::clone(&source.streams), of_peer)?;
+        let of_all = Place::take(Arc::clone(&self.all.streams), refused)?;
         Some(StreamSlot { _of_all: of_all, _of_source: Some(of_source) })
     }
 
@@ -132,18 +145,36 @@ impl Limits {
     pub(super) fn connection(self: &Arc<Self>, peer: IpAddr) -> Option<ConnectionSlot> {
         let source = Source::of(peer);
         let mut connections = self.connections.lock().expect("no holder of this lock panics");
+        let OfLimit { all: refused, of_peer } = &self.refused.connections;
         if connections.count >= self.connections_max {
+            refused.increment();
             return None;
         }
         let new = || (0, Arc::new(Pool::new(self.of_source)));
         let (count, pool) = connections.by_source.entry(source).or_insert_with(new);
         if *count >= self.connections_per_peer_max {
+            of_peer.increment();
             return None;
         }
         *count += 1;
         let pool = Arc::clone(pool);
         connections.count += 1;
         Some(ConnectionSlot { limits: Arc::clone(self), source, pool })
+    }
+
+    /// Calls that are being answered, those of services included.
+    pub(super) fn calls_in_progress(&self) -> usize {
+        [&self.all, &self.services].map(|pool| pool.calls.taken.load(Ordering::Relaxed)).iter().sum()
+    }
+
+    /// Streams that are open, those of services included.
+    pub(super) fn streams_in_progress(&self) -> usize {
+        [&self.all, &self.services].map(|pool| pool.streams.taken.load(Ordering::Relaxed)).iter().sum()
+    }
+
+    /// Connections that are open.
+    pub(super) fn connections_open(&self) -> usize {
+        self.connections.lock().expect("no holder of this lock panics").count
     }
 }
 

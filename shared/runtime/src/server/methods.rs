@@ -2,13 +2,35 @@
 
 use std::collections::HashMap;
 
-/// How a method that the server does not have is called in traces, whatever its path: else anybody could fill
-/// them with names.
-pub(super) const UNKNOWN: &str = "_OTHER";
+use super::metrics::CALLS;
+use crate::rpc_metrics::MethodCalls;
 
 /// The methods of a server, by path.
 #[derive(Debug)]
-pub(super) struct Methods(HashMap<String, Method>);
+pub(super) struct Methods {
+    known: HashMap<String, Known>,
+    /// Every method that the server does not have, whatever its path: else anybody could fill traces and metrics with
+    /// names.
+    other: Known,
+}
+
+/// What is known of a method.
+#[derive(Debug)]
+pub(super) struct Known {
+    pub(super) method: Method,
+    pub(super) calls: MethodCalls,
+}
+
+impl Known {
+    fn new(method: Method, name: &str) -> Self {
+        Self { method, calls: MethodCalls::of(&CALLS, name) }
+    }
+
+    /// Its full name, `package.Service/Method`.
+    pub(super) fn name(&self) -> &str {
+        self.calls.method()
+    }
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Method {
@@ -36,14 +58,19 @@ impl Methods {
                 methods.insert(format!("/{}/{}", service.full_name(), method.name()), kind);
             }
         }
-        Self(methods)
+        let known = |(path, method): (String, Method)| {
+            let known = Known::new(method, path.trim_start_matches('/'));
+            (path, known)
+        };
+        Self {
+            known: methods.into_iter().map(known).collect(),
+            other: Known::new(Method::Unary, metrics::OTHER),
+        }
     }
 
-    /// What the method at a path is, and its name, `package.Service/Method`. An unknown one is treated as unary: it
-    /// gets an error, and that is one answer.
-    pub(super) fn find(&self, path: &str) -> (Method, &str) {
-        let known = self.0.get_key_value(path);
-        known.map_or((Method::Unary, UNKNOWN), |(path, method)| (*method, path.trim_start_matches('/')))
+    /// The method at a path. An unknown one is treated as unary: it gets an error, and that is one answer.
+    pub(super) fn find(&self, path: &str) -> &Known {
+        self.known.get(path).unwrap_or(&self.other)
     }
 }
 
@@ -54,16 +81,17 @@ mod tests {
     #[test]
     fn only_a_method_of_the_server_has_a_name() {
         let methods = Methods::of(&["order.v1.CatalogService".to_owned()]);
+        let find = |path: &str| {
+            let known = methods.find(path);
+            (known.method, known.name())
+        };
         let name = "order.v1.CatalogService/GetProduct";
-        assert_eq!(methods.find(&format!("/{name}")), (Method::Unary, name));
-        assert_eq!(
-            methods.find("/grpc.health.v1.Health/Check"),
-            (Method::Health, "grpc.health.v1.Health/Check")
-        );
+        assert_eq!(find(&format!("/{name}")), (Method::Unary, name));
+        assert_eq!(find("/grpc.health.v1.Health/Check"), (Method::Health, "grpc.health.v1.Health/Check"));
         for path in
             ["/order.v1.CatalogService/getproduct", "/order.v1.OrderService/PlaceOrder", name, "//", "*", ""]
         {
-            assert_eq!(methods.find(path), (Method::Unary, UNKNOWN), "{path}");
+            assert_eq!(find(path), (Method::Unary, metrics::OTHER), "{path}");
         }
     }
 }

@@ -57,7 +57,7 @@ where
                 "a variable of the environment is not known, and looks like a setting"
             );
         }
-        let result = supervise(server, domain, start).await;
+        let result = supervise(name, server, domain, start).await;
         if let Err(error) = &result {
             tracing::error!(error = format!("{error:#}"), "stopped by an error");
         }
@@ -91,14 +91,21 @@ struct Plan<F> {
     start: F,
 }
 
-async fn supervise<V, F, Fut>(config: ServerConfig, domain: &'static str, start: F) -> anyhow::Result<()>
+async fn supervise<V, F, Fut>(
+    name: &'static str,
+    config: ServerConfig,
+    domain: &'static str,
+    start: F,
+) -> anyhow::Result<()>
 where
     V: SessionVerifier,
     F: Fn(Core) -> Fut + Send + Sync + Clone + 'static,
     Fut: Future<Output = anyhow::Result<Service<V>>>,
 {
     let mut signals = Signals::new()?;
+    metrics::cores(config.threads);
     let vitals = Vitals::of(config.threads);
+    admin::measure(name, &vitals);
     let admin = admin::start(admin::address(&config)?, vitals.clone())?;
     tracing::info!(address = %admin, "the admin port is open");
     let (address, sockets) = listener::bind(config.listen, config.threads)?;
@@ -116,6 +123,7 @@ where
     for (index, socket) in sockets.into_iter().enumerate() {
         let (plan, reports, vitals) = (Arc::clone(&plan), reports.clone(), vitals.clone());
         let core = move || {
+            metrics::on_core(index);
             let core = Core::new(index, count, plan.stages.clone(), vitals);
             let run = AssertUnwindSafe(|| run_core(&plan, &core, socket, address, &reports));
             // A core that is gone must not leave the others serving as if nothing had happened.

@@ -46,6 +46,15 @@ pub fn trace_id() -> Option<String> {
     Some(current()?.trace_id().to_string())
 }
 
+/// The trace that a span is in, if it is recorded: only such a one can be looked up.
+pub(crate) fn recorded(span: &Span) -> Option<metrics::TraceId> {
+    if !is_exporting() {
+        return None;
+    }
+    let context = span.with_subscriber(|(id, dispatch)| of_span(id, dispatch)).flatten()?;
+    context.is_sampled().then(|| metrics::TraceId(u128::from_be_bytes(context.trace_id().to_bytes())))
+}
+
 /// The `traceparent` for what follows from an event that had this one. It is that of the current span, if that span is
 /// in the event's trace. A span that handles events of several traces is in one of them only; for the other events it
 /// is the event's own.

@@ -85,7 +85,7 @@ async fn workers_end_after_the_calls() {
 async fn health_follows_the_probe_but_not_a_single_failure() {
     let (up, probes) = (Arc::new(AtomicBool::new(false)), Arc::new(Semaphore::new(0)));
     let (up_of_probe, counted) = (Arc::clone(&up), Arc::clone(&probes));
-    let ready = Readiness::new(move || {
+    let ready = Readiness::new("a_database", move || {
         counted.add_permits(1);
         std::future::ready(if up_of_probe.load(Ordering::SeqCst) { Ok(()) } else { Err("no database") })
     });

@@ -8,7 +8,9 @@
 use std::result::Result;
 use std::time::Duration;
 
-use events::{EventLog as _, Lease, OutboxStore, Position, Silent, Stamp, StoreError};
+use events::{
+    EventLog as _, Lease, OutboxStore, PENDING_COUNTED, Pending, Position, Silent, Stamp, StoreError,
+};
 use sqlx::postgres::{PgArguments, Postgres};
 use sqlx::query::Query;
 use uuid::Uuid;
@@ -77,6 +79,12 @@ statements! {
              timeline = $5
          WHERE stream = $1 AND (owner = $2 OR lease_until <= clock_timestamp())
          RETURNING epoch, fence, next_position, published_through";
+
+    /// No more rows are counted than that it is enough to know of so many.
+    PENDING =
+        "SELECT count(*),
+                coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0)::float8
+         FROM (SELECT created_at FROM outbox WHERE stream = $1 AND position IS NULL ORDER BY id LIMIT $2) AS pending";
 
     PUBLISHED =
         "WITH unhurried AS (SELECT set_config('synchronous_commit', 'off', true))
@@ -183,6 +191,15 @@ impl OutboxStore for Store {
         let query = about(lease, server, IS_IDLE).bind(seconds(duration * 2 / 3));
         let row: Option<(bool,)> = connection.row(query).await?;
         Ok(row.is_some_and(|(nothing_pending,)| nothing_pending))
+    }
+
+    async fn pending(&self, stream: &str) -> Result<Pending, StoreError> {
+        let query = sqlx::query(PENDING).bind(stream).bind(PENDING_COUNTED);
+        let row: Option<(i64, f64)> = self.read().await?.row(query).await?;
+        let (events, oldest) = row.unwrap_or_default();
+        // The clock of whoever made the event may be ahead.
+        let oldest = Duration::try_from_secs_f64(oldest).unwrap_or_default();
+        Ok(Pending { events: u64::try_from(events).unwrap_or_default(), oldest })
     }
 
     async fn published(&self, lease: &Lease, through: Position) -> Result<bool, StoreError> {

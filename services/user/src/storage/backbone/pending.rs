@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use bson::{Document, doc};
-use events::Lease;
+use events::{Lease, PENDING_COUNTED, Pending};
 use futures_util::TryStreamExt as _;
 use mongodb::options::Hint;
 use serde::Deserialize;
@@ -63,6 +63,37 @@ impl Store {
         }
         self.low_mark().scanned(scan, scan.took(), 0, None);
         Ok(true)
+    }
+}
+
+/// What [`Store::backlog`] reads.
+#[derive(Debug, Deserialize)]
+struct BacklogRow {
+    events: i64,
+    age_ms: i64,
+}
+
+impl Store {
+    /// How many events are pending, and how old the oldest of them is.
+    pub(super) async fn backlog(&self) -> Result<Pending> {
+        let outbox = self.collection::<Document>(OUTBOX);
+        let pipeline = [
+            doc! { "$match": { "pending": true } },
+            doc! { "$limit": PENDING_COUNTED },
+            doc! { "$group": { "_id": null, "events": { "$sum": 1_i64 }, "oldest": { "$min": "$created_at" } } },
+            doc! { "$project": {
+                "events": 1,
+                "age_ms": { "$dateDiff": { "startDate": "$oldest", "endDate": "$$NOW", "unit": "millisecond" } },
+            } },
+        ];
+        let aggregate = outbox.aggregate(pipeline).with_type::<BacklogRow>().max_time(SERVER_TIME);
+        let rows: Vec<BacklogRow> = bounded(bounded(aggregate).await?.try_collect()).await?;
+        let pending = |row: &BacklogRow| Pending {
+            events: u64::try_from(row.events).unwrap_or_default(),
+            // The clock of whoever made the event may be ahead.
+            oldest: Duration::from_millis(u64::try_from(row.age_ms).unwrap_or_default()),
+        };
+        Ok(rows.first().map(pending).unwrap_or_default())
     }
 }
 

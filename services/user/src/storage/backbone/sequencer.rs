@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bson::{Document, doc};
-use events::{Event, Lease, OutboxStore, Position, Silent, Stamp, StoreError};
+use events::{Event, Lease, OutboxStore, Pending, Position, Silent, Stamp, StoreError};
 use futures_util::TryStreamExt as _;
 use mongodb::options::ReturnDocument;
 use serde::Deserialize;
@@ -37,6 +37,13 @@ impl OutboxStore for Store {
 
     async fn is_idle(&self, lease: &Lease, duration: Duration) -> Result<bool, StoreError> {
         Ok(self.nothing_to_stamp(lease, duration).await?)
+    }
+
+    async fn pending(&self, stream: &str) -> Result<Pending, StoreError> {
+        if stream != STREAM {
+            return Ok(Pending::default());
+        }
+        Ok(self.backlog().await?)
     }
 
     async fn published(&self, lease: &Lease, through: Position) -> Result<bool, StoreError> {

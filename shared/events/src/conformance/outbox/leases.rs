@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::{join_all, join3};
+use types::{Clock as _, SystemClock};
 use uuid::Uuid;
 
 use super::super::{aggregate, new_event, until};
@@ -11,8 +12,8 @@ use super::{
     LONG, OutboxHarness, SHORT, append_many, append_one, assert_chain, head, lease, leased, read, stamp,
     stamp_all,
 };
-use crate::envelope::Event;
-use crate::store::{Lease, OutboxStore as _, Stamp, StoreError};
+use crate::envelope::{Event, NewEvent};
+use crate::store::{Lease, OutboxStore as _, Pending, Stamp, StoreError};
 
 /// The lease belongs to one owner until it runs out; the owner can renew it, or give it back by a duration of zero. The
 /// next owner has a higher fence.
@@ -52,6 +53,31 @@ pub async fn a_step_with_nothing_to_do_is_known_by_a_look<H: OutboxHarness>(harn
     leased(&harness).await;
     assert!(!idle(&mine, LONG).await, "another has the stream");
     assert_eq!(store.stamp(&mine, 10, LONG).await.expect("answered"), Stamp::LeaseLost);
+}
+
+/// What waits for a position is counted, with the age of its oldest, and what has one is not.
+pub async fn what_waits_for_a_position_is_counted<H: OutboxHarness>(harness: H) {
+    let store = harness.store();
+    let stream = harness.stream();
+    let pending = async || store.pending(&stream).await.expect("answered");
+    assert_eq!(pending().await, Pending::default());
+    let now = SystemClock.now();
+    let made = |id: &str, minutes: i64| {
+        let event = new_event(&aggregate(id), 1);
+        NewEvent { created_at: now - time::Duration::minutes(minutes), ..event }
+    };
+    let minutes = |count: u64| Duration::from_secs(60 * count);
+    append_one(&harness, made("a", 3)).await;
+    append_one(&harness, made("b", 7)).await;
+    append_one(&harness, made("c", -60)).await;
+    let Pending { events, oldest } = pending().await;
+    assert!(events == 3 && (minutes(7)..minutes(12)).contains(&oldest), "{events} {oldest:?}");
+    let mine = leased(&harness).await;
+    assert_eq!(stamp_all(&harness, &mine).await.len(), 3);
+    assert_eq!(pending().await, Pending::default());
+    append_one(&harness, made("d", -60)).await;
+    let ahead = Pending { events: 1, oldest: Duration::ZERO };
+    assert_eq!(pending().await, ahead, "a clock that is ahead makes no event younger than new");
 }
 
 /// An owner that was paused while another took its lease writes nothing, however late it goes on.

@@ -57,7 +57,7 @@ const WAIT: Duration = Duration::from_secs(2);
 const IDLE: Duration = Duration::from_secs(60);
 
 fn pool(connections: usize, cores: usize) -> Pool<Session> {
-    Pool::new(Limits { connections, wait: WAIT, idle: IDLE }, cores)
+    Pool::new("test", Limits { connections, wait: WAIT, idle: IDLE }, cores)
 }
 
 /// As a process of so many cores works: one thread each, with a runtime of its own, all at once.

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use events::{Lease, NewEvent, OutboxStore, Position, Silent, Stamp, StoreError};
+use events::{Lease, NewEvent, OutboxStore, Pending, Position, Silent, Stamp, StoreError};
 use tokio::time::{Instant, sleep};
+use types::{Clock as _, SystemClock};
 use uuid::Uuid;
 
 use super::MemoryOutbox;
@@ -61,6 +62,16 @@ impl OutboxStore for MemoryOutbox {
         let state = self.lock();
         let left = state.lease_until.saturating_duration_since(Instant::now());
         Ok(state.holds(lease) && state.pending.is_empty() && left > duration * 2 / 3)
+    }
+
+    async fn pending(&self, _: &str) -> Result<Pending, StoreError> {
+        round_trip().await;
+        let state = self.lock();
+        let oldest = state.pending.iter().map(|event| SystemClock.now() - event.created_at).max();
+        Ok(Pending {
+            events: state.pending.len() as u64,
+            oldest: oldest.and_then(|oldest| oldest.try_into().ok()).unwrap_or_default(),
+        })
     }
 
     async fn published(&self, lease: &Lease, through: Position) -> Result<bool, StoreError> {

@@ -1,0 +1,102 @@
+//! How long exchanges with the server take, by the command that they are.
+//!
+//! The driver tells of commands too, but clones each command and each answer to do so, which costs more than many of them.
+//! What it calls an operation's type says the same.
+
+use std::any::type_name;
+use std::sync::LazyLock;
+use std::time::Instant;
+
+use metrics::database::Operations;
+
+static OPERATIONS: LazyLock<Operations> = LazyLock::new(|| {
+    Operations::of(
+        "mongodb",
+        &[
+            "find",
+            "insert",
+            "update",
+            "delete",
+            "findAndModify",
+            "aggregate",
+            "bulkWrite",
+            "runCommand",
+            "commitTransaction",
+            "abortTransaction",
+            "getMore",
+        ],
+    )
+});
+
+/// An exchange under way. It is counted when this is dropped, whether it was answered or given up.
+#[derive(Debug)]
+pub(super) struct Timed {
+    command: &'static str,
+    began: Instant,
+}
+
+impl Timed {
+    /// Of an operation of the driver.
+    pub(super) fn begin<O>() -> Self {
+        Self { command: command_of(type_name::<O>()), began: Instant::now() }
+    }
+}
+
+impl Drop for Timed {
+    fn drop(&mut self) {
+        OPERATIONS.observe(self.command, self.began.elapsed());
+    }
+}
+
+/// The command that an operation of the driver sends, by the path of its type.
+fn command_of(path: &'static str) -> &'static str {
+    let path = path.split('<').next().unwrap_or_default();
+    match path.rsplit("::").next().unwrap_or_default() {
+        "Find" | "FindOne" => "find",
+        "InsertOne" | "InsertMany" => "insert",
+        "Update" => "update",
+        "Delete" => "delete",
+        "FindOneAndUpdate" => "findAndModify",
+        "Aggregate" | "CountDocuments" => "aggregate",
+        "BulkWrite" => "bulkWrite",
+        "RunCommand" => "runCommand",
+        "CommitTransaction" => "commitTransaction",
+        "AbortTransaction" => "abortTransaction",
+        _ => metrics::OTHER,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bson::Document;
+    use mongodb::action::{
+        AbortTransaction, Aggregate, CommitTransaction, Delete, Find, FindOne, FindOneAndUpdate, InsertOne,
+        RunCommand, Update,
+    };
+
+    use super::*;
+
+    fn command<O>() -> &'static str {
+        command_of(type_name::<O>())
+    }
+
+    #[test]
+    fn each_operation_of_the_driver_is_a_command_of_the_server() {
+        let all = [
+            (command::<Find<'_, Document>>(), "find"),
+            (command::<FindOne<'_, Document>>(), "find"),
+            (command::<InsertOne<'_>>(), "insert"),
+            (command::<Update<'_>>(), "update"),
+            (command::<Delete<'_>>(), "delete"),
+            (command::<FindOneAndUpdate<'_, Document>>(), "findAndModify"),
+            (command::<Aggregate<'_>>(), "aggregate"),
+            (command::<RunCommand<'_>>(), "runCommand"),
+            (command::<CommitTransaction<'_>>(), "commitTransaction"),
+            (command::<AbortTransaction<'_>>(), "abortTransaction"),
+            (command::<std::future::Ready<()>>(), "_OTHER"),
+        ];
+        for (found, expected) in all {
+            assert_eq!(found, expected);
+        }
+    }
+}

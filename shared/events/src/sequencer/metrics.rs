@@ -1,0 +1,89 @@
+//! What is counted and measured of a stream by whoever stamps or publishes it.
+
+use metrics::{Counter, Family, Gauge, Held};
+
+use crate::store::Pending;
+
+/// A service has fewer streams than this, those of session service counted as one.
+const STREAMS: usize = 2;
+
+static LEASE_HELD: Family<Gauge, 1> = Family::new(
+    "outbox_lease_held",
+    "Whether this process stamps and publishes the stream: 1 on one replica, 0 on the others.",
+    ["stream"],
+    STREAMS,
+);
+static PENDING: Family<Gauge, 1> = Family::new(
+    "outbox_pending_events",
+    "Events that are committed and have no position yet, 10000 at the most.",
+    ["stream"],
+    STREAMS,
+);
+static OLDEST: Family<Gauge, 1> = Family::new(
+    "outbox_oldest_pending_seconds",
+    "How long ago the oldest event was made that has no position yet; 0 when every event has one.",
+    ["stream"],
+    STREAMS,
+);
+static PUBLISHED: Family<Counter, 1> =
+    Family::new("outbox_published_total", "Events that were published.", ["stream"], STREAMS);
+
+/// What every replica tells of a stream.
+#[derive(Debug, Clone)]
+pub(crate) struct OfStream {
+    stream: String,
+    lease_held: Gauge,
+    published: Counter,
+}
+
+impl OfStream {
+    pub(crate) fn new(stream: &str) -> Self {
+        Self {
+            stream: stream.to_owned(),
+            lease_held: LEASE_HELD.with([stream]),
+            published: PUBLISHED.with([stream]),
+        }
+    }
+
+    /// So many events more were published.
+    pub(crate) fn published(&self, events: usize) {
+        self.published.add(u64::try_from(events).unwrap_or(u64::MAX));
+    }
+
+    /// This process has the lease until what this gives is dropped.
+    pub(crate) fn owned(&self) -> Owned {
+        self.lease_held.set_bool(true);
+        Owned { lease_held: self.lease_held.clone() }
+    }
+
+    /// What is told of the events without a position, until it is dropped.
+    pub(crate) fn backlog(&self) -> Backlog {
+        Backlog { events: PENDING.held([&self.stream]), oldest: OLDEST.held([&self.stream]) }
+    }
+}
+
+/// The lease is held.
+#[derive(Debug)]
+pub(crate) struct Owned {
+    lease_held: Gauge,
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        self.lease_held.set_bool(false);
+    }
+}
+
+/// Events without a position, which only the owner of the lease tells of.
+#[derive(Debug)]
+pub(crate) struct Backlog {
+    events: Held<Gauge, 1>,
+    oldest: Held<Gauge, 1>,
+}
+
+impl Backlog {
+    pub(crate) fn is(&self, pending: &Pending) {
+        self.events.set(f64::from(u32::try_from(pending.events).unwrap_or(u32::MAX)));
+        self.oldest.set(pending.oldest.as_secs_f64());
+    }
+}

@@ -1,0 +1,100 @@
+//! What the server counts and measures.
+
+use std::sync::{Arc, Weak};
+use std::time::Instant;
+
+use metrics::{Counter, Family, Histogram, MeasuredGauge};
+use tonic::Code;
+use tracing::Span;
+
+use super::limits::Limits;
+use crate::rpc_metrics::MethodCalls;
+use crate::telemetry;
+
+/// A process has 3,000 series at the most, and this family about half of them. All methods have one of `OK`; the pairs of
+/// method and other code beyond the limit go to the method `_OTHER`.
+pub(super) static CALLS: Family<Histogram, 2> = Family::new(
+    "rpc_server_call_duration_seconds",
+    "How long a call takes, from its headers to the head of its answer.",
+    ["rpc_method", "rpc_response_status_code"],
+    98,
+);
+static IN_PROGRESS: Family<MeasuredGauge, 1> =
+    Family::new("server_calls", "Calls that are being answered.", ["kind"], 2);
+static CONNECTIONS: Family<MeasuredGauge, 0> =
+    Family::new("server_connections", "Connections that are open.", [], 1);
+static REFUSED: Family<Counter, 1> = Family::new(
+    "server_refused_total",
+    "Calls, streams and connections that were refused because a limit was reached.",
+    ["limit"],
+    6,
+);
+
+/// What was refused, by the limit that was reached: of the process, or of one source.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) calls: OfLimit,
+    pub(super) streams: OfLimit,
+    pub(super) connections: OfLimit,
+}
+
+/// What one limit has refused.
+#[derive(Debug)]
+pub(super) struct OfLimit {
+    pub(super) all: Counter,
+    pub(super) of_peer: Counter,
+}
+
+impl Refused {
+    pub(super) fn new() -> Self {
+        let of = |all, of_peer| OfLimit { all: REFUSED.with([all]), of_peer: REFUSED.with([of_peer]) };
+        Self {
+            calls: of("calls", "calls_of_peer"),
+            streams: of("streams", "streams_of_peer"),
+            connections: of("connections", "connections_of_peer"),
+        }
+    }
+}
+
+/// Measures what is open, for as long as it is there.
+pub(super) fn measure(limits: &Arc<Limits>) {
+    let of = |count: fn(&Limits) -> usize| {
+        let limits: Weak<Limits> = Arc::downgrade(limits);
+        move || Some(f64::from(u32::try_from(count(&*limits.upgrade()?)).unwrap_or(u32::MAX)))
+    };
+    IN_PROGRESS.measure(["unary"], of(Limits::calls_in_progress));
+    IN_PROGRESS.measure(["stream"], of(Limits::streams_in_progress));
+    CONNECTIONS.measure([], of(Limits::connections_open));
+}
+
+/// A call until the head of its answer. One that is given up before counts as `CANCELLED`.
+pub(super) struct Timed<'a> {
+    calls: &'a MethodCalls,
+    span: &'a Span,
+    began: Instant,
+    code: Option<Code>,
+}
+
+impl<'a> Timed<'a> {
+    pub(super) fn new(calls: &'a MethodCalls, span: &'a Span) -> Self {
+        Self { calls, span, began: Instant::now(), code: Some(Code::Cancelled) }
+    }
+
+    /// What it was answered with.
+    pub(super) fn answered(&mut self, code: Code) {
+        self.code = Some(code);
+    }
+
+    /// It was no call.
+    pub(super) fn is_no_call(&mut self) {
+        self.code = None;
+    }
+}
+
+impl Drop for Timed<'_> {
+    fn drop(&mut self) {
+        if let Some(code) = self.code {
+            self.calls.answered(self.began, code, telemetry::recorded(self.span));
+        }
+    }
+}
