@@ -5,8 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use testkit::{ServiceName, wait_until};
 use tests::System;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tests::admin_port::told;
 
 const SOON: Duration = Duration::from_secs(20);
 /// Nobody listens there.
@@ -15,15 +14,6 @@ const NOWHERE: [(&str, &str); 3] = [
     ("POSTGRES_URL", "postgres://order:word@127.0.0.1:1/order_service"),
     ("REDIS_SESSION_URL", "redis://127.0.0.1:1/0"),
 ];
-
-/// What the admin port there answers.
-async fn told(address: &str, path: &str) -> Result<String> {
-    let mut stream = TcpStream::connect(address).await?;
-    stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: admin\r\n\r\n").as_bytes()).await?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await?;
-    Ok(answer)
-}
 
 /// Claim: a service that serves says so on its admin port, and its own command `health` finds it.
 #[tokio::test]

@@ -5,6 +5,7 @@ mod audit;
 mod doctor;
 mod foreign;
 mod log_reader;
+mod metrics;
 mod one_effect;
 mod orders;
 mod refunds;

@@ -10,8 +10,8 @@ use events::{
 };
 use runtime::client::PeerChannel;
 use runtime::config::OutboxConfig;
-use runtime::server::Core;
 use runtime::dependencies::watch_event_bus;
+use runtime::server::Core;
 use runtime::sessions::spawn_guard;
 use tokio_util::sync::CancellationToken;
 

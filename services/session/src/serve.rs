@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Error, Result, bail};
 use api::user::v1::user_service_server;
-use auth::{AuthLayer, PolicyTable};
+use auth::{AuthLayer, CountedVerifier, PolicyTable};
 use events::service::EventServer;
 use events::{Resyncs, Stamped};
 use runtime::client::{Identities, Peer};
@@ -69,7 +69,7 @@ impl SessionService {
     ///
     /// # Errors
     /// When the configuration is invalid, or Redis does not answer or is not fit to keep sessions.
-    pub async fn start(self, core: Core) -> Result<Service<Store>> {
+    pub async fn start(self, core: Core) -> Result<Service<CountedVerifier<Store>>> {
         let config = &*self.config;
         let store = self.stores.get(&core, async || self.store()).await?;
         if core.is_first() {
@@ -79,7 +79,14 @@ impl SessionService {
         let token = &config.service_tokens.service_token;
         let user = Peer::new("--user-url", user_service_server::SERVICE_NAME, &config.peers.user_url, token)?;
         if core.is_first() {
-            core.spawn("peers", self.identities.clone().watch(vec![user.clone()], core.dependencies().clone(), core.workers_stop.clone()));
+            core.spawn(
+                "peers",
+                self.identities.clone().watch(
+                    vec![user.clone()],
+                    core.dependencies().clone(),
+                    core.workers_stop.clone(),
+                ),
+            );
         }
         let users = Users::new(&user);
         let app = App::new(store.clone(), users, self.admission, core.tracker.clone());
@@ -91,7 +98,8 @@ impl SessionService {
         let doctor = DoctorServer::new(PROGRAM, database_clock(store.clone()), vec![user]);
         let routes = grpc::routes(app, events, admin, doctor);
         let policies = PolicyTable::for_services(&grpc::SERVICES)?;
-        let auth = AuthLayer::new(policies, config.service_tokens.accepted()?, store.clone());
+        let auth =
+            AuthLayer::new(policies, config.service_tokens.accepted()?, CountedVerifier::new(store.clone()));
         let ready = readiness(store).with_peers(self.identities);
         Ok(Service { routes, auth, layers: Vec::new(), ready })
     }

@@ -20,4 +20,4 @@ pub use layer::{Admitted, AuthLayer, Right};
 pub use policy::{Policy, PolicyError, PolicyTable};
 pub use principal::{Person, Principal};
 pub use service_tokens::{ServiceTokens, ServiceTokensError};
-pub use verifier::{SessionVerifier, Verified, VerifyError};
+pub use verifier::{CountedVerifier, SessionVerifier, Verified, VerifyError};

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use metrics::{Counter, Family};
 use time::OffsetDateTime;
 
 use crate::{Person, token};
@@ -29,6 +30,13 @@ pub enum VerifyError {
     },
 }
 
+static VERIFICATIONS: Family<Counter, 1> = Family::new(
+    "session_verifications_total",
+    "Access tokens whose session was looked for, by what came of it.",
+    ["result"],
+    4,
+);
+
 /// Finds out whose session a token belongs to.
 pub trait SessionVerifier: Clone + Send + Sync + 'static {
     /// Verifies a token whose shape and checksum are right.
@@ -36,4 +44,44 @@ pub trait SessionVerifier: Clone + Send + Sync + 'static {
         &self,
         token: &token::AccessToken,
     ) -> impl Future<Output = Result<Verified, VerifyError>> + Send;
+}
+
+/// How many tokens a cache knew already.
+pub(crate) fn cached() -> Counter {
+    VERIFICATIONS.with(["cached"])
+}
+
+/// Counts what another verifier finds.
+#[derive(Debug, Clone)]
+pub struct CountedVerifier<V> {
+    inner: V,
+    verified: Counter,
+    refused: Counter,
+    unavailable: Counter,
+}
+
+impl<V> CountedVerifier<V> {
+    /// Counts what `inner` finds.
+    pub fn new(inner: V) -> Self {
+        let [verified, refused, unavailable] =
+            ["verified", "refused", "unavailable"].map(|result| VERIFICATIONS.with([result]));
+        Self { inner, verified, refused, unavailable }
+    }
+
+    /// Whose findings are counted.
+    pub fn inner(&self) -> &V {
+        &self.inner
+    }
+}
+
+impl<V: SessionVerifier> SessionVerifier for CountedVerifier<V> {
+    async fn verify(&self, token: &token::AccessToken) -> Result<Verified, VerifyError> {
+        let outcome = self.inner.verify(token).await;
+        match &outcome {
+            Ok(_) => self.verified.increment(),
+            Err(VerifyError::Invalid) => self.refused.increment(),
+            Err(VerifyError::Unavailable { .. }) => self.unavailable.increment(),
+        }
+        outcome
+    }
 }

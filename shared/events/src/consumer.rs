@@ -146,6 +146,14 @@ where
         let channels = vec![events_channel(claim.consumer.stream)];
         let subscription = bus.subscribe(channels, Some(options.tick * DEAD_TICKS));
         let applier = Applier::new(claim.clone(), effects.clone(), options.clone(), counts.clone());
-        Stint::new(claim.clone(), mark, applier, source.clone(), subscription, options.clone(), counts.clone())
+        Stint::new(
+            claim.clone(),
+            mark,
+            applier,
+            source.clone(),
+            subscription,
+            options.clone(),
+            counts.clone(),
+        )
     }
 }

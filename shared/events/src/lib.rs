@@ -55,5 +55,6 @@ pub use snapshot::{Rebuild, Snapshot};
 pub use stamped::Stamped;
 pub use store::{
     Act, ConsumerId, ConsumerStore, ConsumerTx, EventLog, Head, HoldClaim, Lease, LeasedMark, LockedMark,
-    Mark, OutboxStore, PENDING_COUNTED, Parked, Pending, RelayLease, Resolved, Resynced, Silent, Skip, Stamp, Standing, StoreError,
+    Mark, OutboxStore, PENDING_COUNTED, Parked, Pending, RelayLease, Resolved, Resynced, Silent, Skip, Stamp,
+    Standing, StoreError,
 };

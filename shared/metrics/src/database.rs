@@ -69,10 +69,7 @@ pub struct Waits {
 
 impl Waits {
     /// Of the pool with this name. Its connections are counted by `count` whenever somebody asks, until that says `None`.
-    pub fn of(
-        pool: &str,
-        count: impl Fn() -> Option<Connections> + Clone + Send + Sync + 'static,
-    ) -> Self {
+    pub fn of(pool: &str, count: impl Fn() -> Option<Connections> + Clone + Send + Sync + 'static) -> Self {
         let measure = |what: fn(Connections) -> usize| {
             let count = count.clone();
             move || Some(f64::from(u32::try_from(what(count()?)).unwrap_or(u32::MAX)))

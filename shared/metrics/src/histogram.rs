@@ -15,7 +15,8 @@ use crate::text::Exemplified;
 
 /// The upper bounds of the buckets, in seconds; one more bucket has none. From 0.25 ms, a call that found everything in a
 /// cache, over 250 ms, beyond which calls count as slow, to twice the longest deadline.
-pub const BOUNDS: [f64; 12] = [0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 10.0];
+pub const BOUNDS: [f64; 12] =
+    [0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 10.0];
 
 const BUCKETS: usize = BOUNDS.len() + 1;
 

@@ -53,7 +53,9 @@ fn a_histogram_has_each_duration_in_the_bucket_of_its_bound() {
     let lines = lines("took_seconds");
     assert_eq!(took.total(), 15);
     assert!(lines.contains(&"took_seconds_count 15".to_owned()), "{lines:#?}");
-    for (bound, count) in [("0.00025", 2), ("0.0005", 4), ("0.25", 12), ("1.0", 13), ("10.0", 14), ("+Inf", 15)] {
+    for (bound, count) in
+        [("0.00025", 2), ("0.0005", 4), ("0.25", 12), ("1.0", 13), ("10.0", 14), ("+Inf", 15)]
+    {
         let line = format!("took_seconds_bucket{{le=\"{bound}\"}} {count}");
         assert!(lines.contains(&line), "{line}: {lines:#?}");
     }

@@ -80,7 +80,10 @@ mod tests {
         let calls = MethodCalls::of(&TEST, "a.B/C");
         let lines = || {
             let text = metrics::text();
-            text.lines().filter(|line| line.starts_with("test_call_seconds_count")).map(str::to_owned).collect()
+            text.lines()
+                .filter(|line| line.starts_with("test_call_seconds_count"))
+                .map(str::to_owned)
+                .collect()
         };
         let before: Vec<String> = lines();
         assert_eq!(before, ["test_call_seconds_count{method=\"a.B/C\",code=\"OK\"} 0"]);

@@ -17,8 +17,8 @@ mod in_process;
 mod layers;
 mod limits;
 mod listener;
-mod metrics;
 mod methods;
+mod metrics;
 mod run;
 
 use std::sync::Arc;

@@ -43,7 +43,8 @@ pub(crate) const FLUSH_WITHIN: Duration = Duration::from_secs(1);
 /// How long it waits for the collector. A dead one costs no more.
 const EXPORT_WITHIN: Duration = Duration::from_secs(3);
 
-static PANICS: Family<Counter, 0> = Family::new("panics_total", "Panics, each a defect of the program.", [], 1);
+static PANICS: Family<Counter, 0> =
+    Family::new("panics_total", "Panics, each a defect of the program.", [], 1);
 
 /// The process has one standard error, so it has one log.
 static LOG: OnceLock<Log> = OnceLock::new();

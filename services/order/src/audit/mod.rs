@@ -39,6 +39,7 @@
 //! nothing is done.
 
 mod chains;
+mod metrics;
 mod pass;
 mod walks;
 mod worker;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
+use super::metrics::AuditMetrics;
 use super::{Audits, Pass, Step, must_be_full};
 use crate::config::AuditConfig;
 use crate::error::{Error, Result};
@@ -19,12 +20,13 @@ pub(crate) struct Worker {
     config: AuditConfig,
     /// No full audit before, because one has failed.
     full_after: Option<Instant>,
+    metrics: AuditMetrics,
 }
 
 impl Worker {
     /// A worker that audits as often as is configured.
-    pub(crate) const fn new(audits: Audits, config: AuditConfig) -> Self {
-        Self { audits, config, full_after: None }
+    pub(crate) fn new(audits: Audits, config: AuditConfig) -> Self {
+        Self { audits, config, full_after: None, metrics: AuditMetrics::new() }
     }
 
     /// Works until it is told to stop.
@@ -40,7 +42,11 @@ impl Worker {
             match stop.run_until_cancelled(Box::pin(self.round())).await {
                 None => return,
                 Some(Ok(())) => {}
-                Some(Err(error)) => tell(&error, false),
+                Some(Err(error)) => self.tell(&error, false),
+            }
+            // Whoever made the last one: what is not known now, the next round finds out.
+            if let Some(Ok(known)) = stop.run_until_cancelled(self.audits.last()).await {
+                self.metrics.known(&known);
             }
         }
     }
@@ -55,7 +61,7 @@ impl Worker {
         let Some(pass) = pass.await? else { return Ok(()) };
         let is_full = pass.is_full;
         match finish(pass).await {
-            Err(error) if is_full => tell(&error, true),
+            Err(error) if is_full => self.tell(&error, true),
             ended => {
                 if is_full {
                     self.full_after = None;
@@ -69,14 +75,15 @@ impl Worker {
             None => Ok(()),
         }
     }
+
+    /// Another auditor that is at work is no failure; one that took the turn away in the middle is.
+    fn tell(&self, error: &Error, full: bool) {
+        self.metrics.failed(full);
+        tracing::warn!(target: "audit", error = types::chain(error), full, "the books could not be audited");
+    }
 }
 
 async fn finish(mut pass: Pass) -> Result<()> {
     while let Some(Step::Progress { .. }) = pass.step().await? {}
     Ok(())
-}
-
-/// Another auditor that is at work is no failure; one that took the turn away in the middle is.
-fn tell(error: &Error, full: bool) {
-    tracing::warn!(target: "audit", error = types::chain(error), full, "the books could not be audited");
 }

@@ -53,7 +53,7 @@ pub(crate) use statements::all as every_statement;
 pub(crate) use statistics::SumsSnapshot;
 pub use store::Store;
 pub(crate) use transaction::Retries;
-pub(crate) use transfers::{Claim, HistoryStep, Look, OperatorAct};
+pub(crate) use transfers::{Ages, Claim, HistoryStep, Look, OperatorAct};
 pub use tx::{Finished, Tx};
 
 /// The stream of this service's events.

@@ -1,5 +1,6 @@
 //! A transaction: its statements, and how it ends.
 
+use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -28,6 +29,17 @@ pub struct Tx {
     returned: Option<Returned>,
     /// The name of what it does, if it is a use case.
     operation: &'static str,
+    after_commit: AfterCommit,
+}
+
+/// What is done once a transaction is committed.
+#[derive(Default)]
+struct AfterCommit(Vec<Box<dyn FnOnce() + Send>>);
+
+impl fmt::Debug for AfterCommit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("AfterCommit").field(&self.0.len()).finish()
+    }
 }
 
 /// Where a transaction that is dropped leaves its connection, if no statement is in flight.
@@ -55,7 +67,8 @@ impl Tx {
         returned: Option<Returned>,
     ) -> Self {
         let connection = Some(connection);
-        Self { connection, failed: false, appended: false, signals, returned, operation }
+        let after_commit = AfterCommit::default();
+        Self { connection, failed: false, appended: false, signals, returned, operation, after_commit }
     }
 
     /// Runs a statement and tells how many rows it changed.
@@ -108,6 +121,12 @@ impl Tx {
         self.appended = true;
     }
 
+    /// Does something once the transaction is committed, and not at all when it is not or when that is unknown: nothing that
+    /// anybody relies on.
+    pub(crate) fn after_commit(&mut self, act: impl FnOnce() + Send + 'static) {
+        self.after_commit.0.push(Box::new(act));
+    }
+
     /// Everything is done, and shall be kept.
     pub fn commit<T>(self, value: T) -> Finished<T> {
         Finished { tx: self, is_to_commit: true, value }
@@ -135,6 +154,7 @@ impl Tx {
             if self.appended {
                 self.signals.appended();
             }
+            std::mem::take(&mut self.after_commit.0).into_iter().for_each(|act| act());
         }
         result
     }

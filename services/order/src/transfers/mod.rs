@@ -14,6 +14,7 @@ mod answers;
 mod decide;
 mod looks;
 mod messages;
+mod metrics;
 mod operator;
 mod own_side;
 mod pay_order;

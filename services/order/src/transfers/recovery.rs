@@ -14,6 +14,7 @@ use super::Coordinator;
 use super::decide::Lease;
 use super::looks::delay;
 use super::messages::headers;
+use super::metrics::{self, Unfinished};
 use super::waiters::Moved;
 use super::work::TransferInput;
 use crate::domain::transfer::{Decision, Input};
@@ -50,7 +51,9 @@ impl Recovery {
     /// Works until it is told to stop.
     pub(crate) async fn run(self, stop: CancellationToken) {
         let poll = self.coordinator.config.recovery_poll;
+        metrics::begin();
         let mut ages_at = Instant::now();
+        let mut unfinished = None;
         loop {
             let full = match self.tick().await {
                 Ok(claimed) => i64::try_from(claimed).is_ok_and(|claimed| claimed >= BATCH),
@@ -61,7 +64,7 @@ impl Recovery {
             };
             if Instant::now() >= ages_at {
                 ages_at = Instant::now() + AGES_EVERY;
-                self.tell_ages().await;
+                self.tell_ages(&mut unfinished).await;
             }
             let pause = if full { Duration::ZERO } else { poll.mul_f64(0.5 + fastrand::f64()) };
             tokio::select! {
@@ -138,8 +141,12 @@ impl Recovery {
         Ok(())
     }
 
-    async fn tell_ages(&self) {
-        let Ok(ages) = self.coordinator.store.transfer_ages().await else { return };
+    async fn tell_ages(&self, unfinished: &mut Option<Unfinished>) {
+        let Ok(ages) = self.coordinator.store.transfer_ages().await else {
+            *unfinished = None;
+            return;
+        };
+        unfinished.get_or_insert_with(Unfinished::new).is(&ages);
         let limit = self.coordinator.config.transfer_deadline + self.coordinator.config.look_cap;
         let old = |age: Option<f64>| age.is_some_and(|age| age > limit.as_secs_f64());
         if old(ages.undecided_seconds) || old(ages.unfinished_seconds) || ages.needs_operator > 0 {

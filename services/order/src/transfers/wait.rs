@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use types::{Answer, Effect, TransferId};
 
 use super::Coordinator;
+use super::metrics;
 use super::start::Started;
 use crate::domain::TransferRefused;
 use crate::domain::transfer::Transfer;
@@ -25,7 +26,10 @@ impl Coordinator {
     /// [`TransferRefused::Running`] when it has not ended by then; it goes on.
     pub(super) async fn ended(&self, started: Started) -> Result<Answer<Transfer>> {
         let (mut waiting, is_replay) = match started {
-            Started::Refused(transfer) => return Ok(Answer::first(*transfer)),
+            Started::Refused(transfer) => {
+                metrics::ended(&transfer);
+                return Ok(Answer::first(*transfer));
+            }
             Started::Begun(waiting) => (waiting, false),
             Started::Earlier(id) => (self.waiters.register(id), true),
         };

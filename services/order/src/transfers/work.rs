@@ -13,6 +13,7 @@ use types::{EventId, IdSource, OrderId, TransferId};
 
 use super::looks::delay;
 use super::messages::Origin;
+use super::metrics;
 use super::own_side::OwnSide;
 use crate::config::TransferConfig;
 use crate::domain::account::{AccountKey, Posting};
@@ -58,6 +59,8 @@ pub(crate) struct Work {
     versions: BTreeMap<TransferId, i64>,
     changed_orders: BTreeSet<OrderId>,
     changed_transfers: BTreeSet<TransferId>,
+    /// Those that came to their end.
+    ended: BTreeSet<TransferId>,
     events: Vec<NewEvent>,
 }
 
@@ -105,6 +108,7 @@ impl Work {
             transfers: transfers.into_iter().map(|transfer| (transfer.id, transfer)).collect(),
             changed_orders: BTreeSet::new(),
             changed_transfers: BTreeSet::new(),
+            ended: BTreeSet::new(),
             events: Vec::new(),
         })
     }
@@ -146,6 +150,11 @@ impl Work {
             .collect();
         if !transfers.is_empty() {
             tx.transfers_update(&transfers).await?;
+        }
+        for id in &self.ended {
+            if let Some(transfer) = self.transfers.get(id).cloned() {
+                tx.after_commit(move || metrics::ended(&transfer));
+            }
         }
         if !self.events.is_empty() {
             tx.events_append(&self.events).await?;
@@ -235,6 +244,9 @@ impl Work {
         transfer.needs_operator = false;
         transfer.next_attempt_at = (!state.is_final()).then(|| self.now + self.config.look_after);
         self.changed_transfers.insert(id);
+        if state.is_final() {
+            self.ended.insert(id);
+        }
         Ok(Applied::Changed)
     }
 

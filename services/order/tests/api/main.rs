@@ -18,6 +18,7 @@ mod harness;
 mod in_the_way;
 mod logged;
 mod logical_slot;
+mod metrics;
 mod orders;
 mod outbox;
 mod paying;

@@ -6,6 +6,7 @@ use events::Headers;
 use tokio_util::task::TaskTracker;
 use types::Call;
 
+use self::sessions::Logins;
 use crate::admission::Admission;
 use crate::clients::user::Users;
 use crate::storage::Store;
@@ -16,6 +17,7 @@ pub(crate) struct App {
     store: Store,
     users: Users,
     admission: Admission,
+    logins: Logins,
     /// Checks of passwords, which go on when their callers go away. They are waited for before the process ends.
     tasks: TaskTracker,
 }
@@ -23,7 +25,7 @@ pub(crate) struct App {
 impl App {
     /// The use cases over this store and this user service. `tasks` is waited for before the process ends.
     pub(crate) fn new(store: Store, users: Users, admission: Admission, tasks: TaskTracker) -> Self {
-        Self { store, users, admission, tasks }
+        Self { store, users, admission, logins: Logins::new(), tasks }
     }
 }
 

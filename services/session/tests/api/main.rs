@@ -10,6 +10,7 @@ mod failure_table;
 mod failures;
 mod harness;
 mod log;
+mod metrics;
 mod peer;
 mod redis_away;
 mod revocations;

@@ -1,8 +1,8 @@
 //! Which connections the driver has made: the sequencer asks the server who it is again after each new one. And how many
 //! there are, for metrics.
 
-use std::sync::{Arc, LazyLock};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use metrics::database::Waits;
 use mongodb::event::EventHandler;
@@ -60,10 +60,10 @@ impl Connections {
             CmapEvent::ConnectionCheckedIn(_) => {
                 all.used.fetch_sub(1, Ordering::Relaxed);
             }
-            CmapEvent::ConnectionCheckoutFailed(failed) => {
-                if failed.reason == ConnectionCheckoutFailedReason::Timeout {
-                    waits.gave_up();
-                }
+            CmapEvent::ConnectionCheckoutFailed(failed)
+                if failed.reason == ConnectionCheckoutFailedReason::Timeout =>
+            {
+                waits.gave_up();
             }
             _ => {}
         })

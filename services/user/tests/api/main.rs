@@ -13,6 +13,7 @@ mod failures;
 mod faults;
 mod harness;
 mod identity;
+mod metrics;
 mod order_stream;
 mod parking;
 mod participant;

@@ -1,20 +1,24 @@
 //! The verifier that services use: the cache in front of whoever keeps the sessions.
 
+use metrics::Counter;
+
 use super::SessionCache;
 use crate::token::AccessToken;
-use crate::{SessionVerifier, Verified, VerifyError};
+use crate::verifier::cached;
+use crate::{CountedVerifier, SessionVerifier, Verified, VerifyError};
 
 /// A verifier that asks another one only when the cache does not know. Only good answers are kept.
 #[derive(Debug, Clone)]
 pub struct CachingVerifier<V> {
-    inner: V,
+    inner: CountedVerifier<V>,
     cache: SessionCache,
+    cached: Counter,
 }
 
 impl<V> CachingVerifier<V> {
     /// Wraps a verifier.
     pub fn new(inner: V, cache: SessionCache) -> Self {
-        Self { inner, cache }
+        Self { inner: CountedVerifier::new(inner), cache, cached: cached() }
     }
 }
 
@@ -23,6 +27,7 @@ impl<V: SessionVerifier> SessionVerifier for CachingVerifier<V> {
         let key = token.hash();
         let began = self.cache.begin();
         if let Some(verified) = self.cache.get(&key, began.at) {
+            self.cached.increment();
             return Ok(verified);
         }
         let verified = self.inner.verify(token).await?;
@@ -86,9 +91,9 @@ mod tests {
 
         /// How often the store was asked for one more verification.
         async fn asked(&self) -> usize {
-            let before = self.verifier.inner.calls.load(Ordering::SeqCst);
+            let before = self.verifier.inner.inner().calls.load(Ordering::SeqCst);
             self.verifier.verify(&self.token).await.unwrap();
-            self.verifier.inner.calls.load(Ordering::SeqCst) - before
+            self.verifier.inner.inner().calls.load(Ordering::SeqCst) - before
         }
     }
 
@@ -134,7 +139,7 @@ mod tests {
         ];
         for invalidate in invalidations {
             let fixture = Fixture::new();
-            let store = &fixture.verifier.inner;
+            let store = fixture.verifier.inner.inner();
             store.permits.forget_permits(100);
             let mut slow = poll_once(fixture.verifier.verify(&fixture.token));
             assert!(slow.is_pending(), "the store has been asked and has not answered");

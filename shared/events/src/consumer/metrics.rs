@@ -198,7 +198,11 @@ mod tests {
         standing.is_at("replaying", &Lag { events: 3, mark: 7, oldest: Some(at(-1)) }, at(10));
         assert_eq!(of_consumer("consumer_lag_seconds"), Some(15.0), "it is still behind since then");
         standing.is_at("live", &Lag { events: 2, mark: 8, oldest: None }, at(20));
-        assert_eq!(of_consumer("consumer_lag_seconds"), Some(0.0), "the mark moved, and nothing was received");
+        assert_eq!(
+            of_consumer("consumer_lag_seconds"),
+            Some(0.0),
+            "the mark moved, and nothing was received"
+        );
         standing.is_at("live", &Lag { events: 2, mark: 8, oldest: None }, at(23));
         assert_eq!(of_consumer("consumer_lag_seconds"), Some(3.0));
         standing.is_at("live", &Lag { events: 0, mark: 10, oldest: None }, at(30));
@@ -217,16 +221,22 @@ mod tests {
         let [mut first, mut second] = [event("s", 1), event("s", 2)];
         let now = first.new.created_at + time::Duration::milliseconds(40);
         second.new.created_at = now + time::Duration::seconds(5);
-        let traceparent = |flags: &str| format!("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-{flags}");
+        let traceparent =
+            |flags: &str| format!("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-{flags}");
         first.new.headers.traceparent = Some(traceparent("01"));
         second.new.headers.traceparent = Some(traceparent("00"));
         counts.applied(&[first, second], now);
         let text = metrics::text();
         let lines: Vec<&str> = text
             .lines()
-            .filter(|line| line.starts_with("event_delivery_seconds_bucket") && line.contains("test.delivery"))
+            .filter(|line| {
+                line.starts_with("event_delivery_seconds_bucket") && line.contains("test.delivery")
+            })
             .collect();
-        assert!(lines[0].contains("le=\"0.00025\"") && lines[0].ends_with("} 1"), "ahead is at once: {lines:#?}");
+        assert!(
+            lines[0].contains("le=\"0.00025\"") && lines[0].ends_with("} 1"),
+            "ahead is at once: {lines:#?}"
+        );
         let shown: Vec<_> = lines.iter().filter(|line| line.contains(" # {trace_id=")).collect();
         assert_eq!(shown.len(), 1, "{lines:#?}");
         assert!(shown[0].contains("le=\"0.05\"") && shown[0].contains("0af7651916cd43dd8448eb211c80319c"));

@@ -1,8 +1,8 @@
 //! What the machine makes of the channel, and of the time that passes without a word from it.
 
-use super::{Machine, Why};
 use super::phase::{Attempt, Phase};
 use super::transitions::SILENT_TICKS;
+use super::{Machine, Why};
 use crate::cloud_event::Heard;
 
 /// After so many ticks without a heartbeat a follower is taken for dead: it should get one each tick.

@@ -190,8 +190,13 @@ impl Scene {
 
     fn start_relay(&mut self) {
         let streams = STREAMS.map(str::to_owned);
-        let relay =
-            LogRelay::new("caches", self.log.clone(), streams, self.channel.clone(), LogRelayOptions::default());
+        let relay = LogRelay::new(
+            "caches",
+            self.log.clone(),
+            streams,
+            self.channel.clone(),
+            LogRelayOptions::default(),
+        );
         self.relays.push(self.running.spawn(relay.run(CancellationToken::new())));
     }
 

@@ -7,12 +7,8 @@ use procfs::process::{LimitValue, Process};
 
 use super::Vitals;
 
-static BUILD: Family<Gauge, 3> = Family::new(
-    "build_info",
-    "What runs: always 1.",
-    ["service", "version", "revision"],
-    1,
-);
+static BUILD: Family<Gauge, 3> =
+    Family::new("build_info", "What runs: always 1.", ["service", "version", "revision"], 1);
 static SERVING: Family<MeasuredGauge, 0> =
     Family::new("serving", "Whether health says SERVING, on every core: 1 or 0.", [], 1);
 static CPU: Family<MeasuredCounter, 0> =
@@ -56,9 +52,8 @@ pub(crate) fn measure(service: &str, vitals: &Vitals) {
         LimitValue::Value(limit) => Some(number(limit)),
     });
     STARTED.measure([], started);
-    THREADS.measure([], || {
-        Some(number(u64::try_from(Process::myself().ok()?.stat().ok()?.num_threads).ok()?))
-    });
+    THREADS
+        .measure([], || Some(number(u64::try_from(Process::myself().ok()?.stat().ok()?.num_threads).ok()?)));
 }
 
 /// The kernel says it in ticks since the machine started.
@@ -84,7 +79,10 @@ mod tests {
         measure("a-service", &vitals);
         let value = |name: &str| -> f64 {
             let text = metrics::text();
-            let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("{name}: {text}"));
+            let line = text
+                .lines()
+                .find_map(|line| line.strip_prefix(name))
+                .unwrap_or_else(|| panic!("{name}: {text}"));
             line.trim().parse().unwrap()
         };
         assert_eq!(value("serving "), 0.0);

@@ -94,7 +94,6 @@ impl<T: Send + 'static> Pool<T> {
         });
         Self { shared, core: 0 }
     }
-
 }
 
 impl<T> Pool<T> {

@@ -38,7 +38,8 @@ struct Counts {
 
 impl Counts {
     fn new() -> Self {
-        let [exported, failed, dropped] = ["exported", "failed", "dropped"].map(|result| SPANS.with([result]));
+        let [exported, failed, dropped] =
+            ["exported", "failed", "dropped"].map(|result| SPANS.with([result]));
         Self { waiting: AtomicUsize::new(0), exported, failed, dropped }
     }
 }

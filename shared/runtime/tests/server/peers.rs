@@ -28,7 +28,10 @@ async fn service(addr: SocketAddr, service: &'static str) -> Harness {
     let token = "0f1e2d3c4b5a69788796a5b4c3d2e1f0bb".into();
     let peer = Peer::new("--user-url", service, &format!("http://{addr}"), &token).unwrap();
     let watch = |core: &runtime::server::Core| {
-        core.spawn("peers", identities.watch(vec![peer], core.dependencies().clone(), core.workers_stop.clone()));
+        core.spawn(
+            "peers",
+            identities.watch(vec![peer], core.dependencies().clone(), core.workers_stop.clone()),
+        );
     };
     Harness::start_with(ServerConfig::for_tests(), ready, watch).await
 }

@@ -21,7 +21,7 @@ use crate::storage::statement::statements;
 use crate::storage::{STREAM, Store, Tx};
 
 pub(crate) use history::HistoryStep;
-pub(crate) use leases::{Claim, Look};
+pub(crate) use leases::{Ages, Claim, Look};
 
 macro_rules! columns {
     () => {

@@ -43,6 +43,12 @@ impl Login {
 impl App {
     /// Makes a session for whoever knows the password. `source` is where the call comes from.
     pub(crate) async fn login(&self, source: Source, login: Login) -> Result<(Session, Tokens)> {
+        let outcome = self.log_in(source, login).await;
+        self.logins.count(&outcome);
+        outcome
+    }
+
+    async fn log_in(&self, source: Source, login: Login) -> Result<(Session, Tokens)> {
         // What cannot be anybody's is no guess, and must not fill Redis with counts of failures.
         if !login.may_succeed() {
             tracing::info!(target: "audit", "a login failed");

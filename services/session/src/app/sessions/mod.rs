@@ -1,12 +1,14 @@
 //! The use cases of sessions. One file for each change; reads are in `queries.rs`.
 
 mod login;
+mod logins;
 mod queries;
 mod refresh;
 mod revoke;
 mod revoke_all;
 
 pub(crate) use login::Login;
+pub(crate) use logins::Logins;
 pub(crate) use queries::{ListSessions, SessionCursor, SessionPage};
 pub(crate) use revoke::RevokeSession;
 
