@@ -46,7 +46,13 @@ pub(crate) struct Workers {
 pub(crate) fn spawn(core: &Core, workers: Workers) {
     let Workers { store, bus, stamped, outbox, coordinator, waiters, sessions, user, auditor } = workers;
     let OutboxConfig { retention, prune_every, batch_wait_max } = outbox;
-    let options = SequencerOptions { retention, prune_every, batch_wait_max, ..SequencerOptions::default() };
+    let options = SequencerOptions {
+        retention,
+        prune_every,
+        batch_wait_max,
+        continues: Some(runtime::telemetry::set_parents),
+        ..SequencerOptions::default()
+    };
     let sequencer = Sequencer::new(store.clone(), STREAM, bus.clone(), options).with_stamped(stamped);
     spawn_when_migrated(core, "sequencer", &store, move |stop| sequencer.run(stop));
     let consume = Consume { core, store: &store, user, bus: &bus };

@@ -43,7 +43,9 @@ pub(crate) fn start(
             Bus::connect(config.event_bus.redis_events_url.expose_secret()).context("--redis-events-url")?;
         watch_event_bus(core, bus.clone());
         let streams = Partition::all().map(Partition::stream);
-        let relay = LogRelay::new("session", store.clone(), streams, bus.clone(), LogRelayOptions::default());
+        let options =
+            LogRelayOptions { continues: Some(runtime::telemetry::set_parents), ..Default::default() };
+        let relay = LogRelay::new("session", store.clone(), streams, bus.clone(), options);
         core.spawn("session.relay", relay.with_stamped(stamped.clone()).run(core.workers_stop.clone()));
         let options =
             ConsumerOptions { continues: Some(runtime::telemetry::set_parents), ..Default::default() };

@@ -94,7 +94,13 @@ pub(crate) fn spawn(core: &Core, workers: &Workers) -> anyhow::Result<()> {
 
 fn spawn_sequencer(core: &Core, workers: &Workers, bus: Bus) {
     let OutboxConfig { retention, prune_every, batch_wait_max } = workers.config.outbox;
-    let options = SequencerOptions { retention, prune_every, batch_wait_max, ..SequencerOptions::default() };
+    let options = SequencerOptions {
+        retention,
+        prune_every,
+        batch_wait_max,
+        continues: Some(runtime::telemetry::set_parents),
+        ..SequencerOptions::default()
+    };
     let sequencer =
         Sequencer::new(workers.store.clone(), STREAM, bus, options).with_stamped(workers.stamped.clone());
     spawn_when_migrated(core, "sequencer", workers, move |stop| sequencer.run(stop));

@@ -33,6 +33,7 @@ pub mod sequencer;
 pub mod service;
 mod snapshot;
 pub mod source;
+mod spans;
 mod stamped;
 mod status;
 pub mod store;
@@ -52,6 +53,7 @@ pub use resync::RESYNC_HOLD;
 pub use resync_jobs::Resyncs;
 pub use sequencer::{Sequencer, SequencerOptions};
 pub use snapshot::{Rebuild, Snapshot};
+pub use spans::Continues;
 pub use stamped::Stamped;
 pub use store::{
     Act, ConsumerId, ConsumerStore, ConsumerTx, EventLog, Head, HoldClaim, Lease, LeasedMark, LockedMark,

@@ -8,13 +8,15 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 use uuid::Uuid;
 
 use crate::bus::{Channel, Outgoing, Signal, events_channel, wake_channel};
 use crate::cloud_event::{channel_event, channel_head};
-use crate::envelope::Position;
+use crate::envelope::{Event, Position};
 use crate::pace::{Backoff, Throttle, jittered};
 use crate::sequencer::metrics::OfStream;
+use crate::spans::{Continues, send};
 use crate::stamped::Stamped;
 use crate::store::{Head, RelayLease, StoreError};
 
@@ -27,6 +29,8 @@ pub struct LogRelayOptions {
     pub poll: Duration,
     /// How often each stream's head is published.
     pub heartbeat: Duration,
+    /// Makes a new span part of the traces with these `traceparent`s.
+    pub continues: Option<Continues>,
 }
 
 impl Default for LogRelayOptions {
@@ -35,6 +39,7 @@ impl Default for LogRelayOptions {
             lease: Duration::from_secs(3),
             poll: Duration::from_millis(250),
             heartbeat: Duration::from_millis(250),
+            continues: None,
         }
     }
 }
@@ -201,13 +206,12 @@ impl<L: RelayLease, C: Channel> LogRelay<L, C> {
             let reads = heads.map(|head| self.log.read_after(&head.stream, head.position, BATCH_MAX));
             let batches = join_all(reads).await;
             let mut messages: Vec<Outgoing> = Vec::new();
-            let mut events = 0;
+            let mut events: Vec<Event> = Vec::new();
             let mut more = false;
             let read = cursors.iter_mut().filter(|cursor| is_read(cursor));
             for (batch, cursor) in batches.into_iter().zip(read) {
                 let batch = batch?;
                 more |= batch.len() >= BATCH_MAX;
-                events += batch.len();
                 let channel = events_channel(&cursor.head.stream);
                 messages.extend(batch.iter().map(|event| (channel.clone(), channel_event(event))));
                 if let Some(last) = batch.last() {
@@ -216,6 +220,7 @@ impl<L: RelayLease, C: Channel> LogRelay<L, C> {
                     cursor.head.epoch = last.epoch;
                     fault::point!("relay.read", &cursor.head.stream);
                 }
+                events.extend(batch);
             }
             self.stamped.beat(!messages.is_empty());
             if due && !more {
@@ -224,8 +229,9 @@ impl<L: RelayLease, C: Channel> LogRelay<L, C> {
                 messages.extend(heads.map(|head| (events_channel(&head.stream), channel_head(head))));
             }
             if !messages.is_empty() {
-                match self.bus.publish(messages).await {
-                    Ok(()) => self.metrics.published(events),
+                let span = send(self.metrics.stream(), &events, self.options.continues);
+                match self.bus.publish(messages).instrument(span).await {
+                    Ok(()) => self.metrics.published(events.len()),
                     // Nothing is published again: the next heartbeat tells listeners that events are missing.
                     Err(error) => {
                         if warnings.ready() {

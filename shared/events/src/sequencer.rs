@@ -126,7 +126,7 @@ impl<S: OutboxStore, C: Channel> Sequencer<S, C> {
         backoff: &mut Backoff,
     ) -> Result<(), StoreError> {
         let head = self.head(lease).await?;
-        let relay = Relay::new(head, lease, self.metrics.clone());
+        let relay = Relay::new(head, lease, self.metrics.clone(), self.options.continues);
         let _owned = self.metrics.owned();
         tracing::info!(
             stream = self.stream,

@@ -13,7 +13,7 @@ use std::borrow::Cow;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use metrics::database::Operations;
+use metrics::database::{Operations, SPANS};
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::TcpSettings;
 use redis::{
@@ -137,6 +137,10 @@ impl Connection {
         let until = tokio::time::Instant::now() + self.0.options.answers_within;
         let (number, redis) = self.connected(until).await?;
         let began = Instant::now();
+        let _span = tracing::info_span!(
+            target: SPANS, "command",
+            otel.kind = "client", otel.name = operation, db.system.name = "redis", db.operation.name = operation
+        );
         let answer = tokio::time::timeout_at(until, work(redis)).await;
         OPERATIONS.observe(operation, began.elapsed());
         let answer = answer.unwrap_or_else(|late| Err(std::io::Error::from(late).into()));

@@ -15,6 +15,7 @@ use std::sync::{LazyLock, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use metrics::database::SPANS;
 use metrics::{Counter, Family};
 use opentelemetry::KeyValue;
 use opentelemetry::trace::TracerProvider as _;
@@ -112,7 +113,9 @@ pub fn init(name: &'static str, config: &TelemetryConfig) -> anyhow::Result<Guar
     let events = EnvFilter::try_new(quiet + &config.log_filter).context("--log-filter")?;
     // Spans are kept whatever lines the filter wants, so that each line names the call that it belongs to.
     let is_span = filter_fn(|metadata| metadata.is_span()).with_max_level_hint(LevelFilter::INFO);
-    let filter = events.or(spans.and(is_span));
+    // An exchange with a database is a span of traces only: without a collector it costs nothing.
+    let is_for_logs = filter_fn(|metadata| metadata.target() != SPANS);
+    let filter = events.or(spans.and(is_span)).and(is_for_logs);
     let log = log(name, config.log_format)?;
     let logs = match config.log_format {
         LogFormat::Json => fmt::layer()

@@ -148,9 +148,20 @@ async fn the_span_of_a_call_reaches_the_collector_if_a_service_asks_for_it() {
     let other = ("1af7651916cd43dd8448eb211c80319c".to_owned(), "c7ad6b7169203331".to_owned());
     assert_eq!(links, [other]);
     let attributes = texts(&spans[0].attributes);
-    assert_eq!(attributes["rpc.service"], "grpc.health.v1.Health");
-    assert_eq!(attributes["rpc.method"], "Check");
-    assert!(attributes.contains_key("rpc.grpc.status_code"));
+    assert_eq!(attributes["rpc.system.name"], "grpc");
+    assert_eq!(attributes["rpc.method"], "grpc.health.v1.Health/Check");
+    assert_eq!(attributes["rpc.response.status_code"], "OK");
+    let metrics = metrics::text();
+    assert!(metrics.contains("spans_total{result=\"exported\"} 3\n"), "{metrics}");
+    let of_check = |line: &&str| {
+        line.contains("rpc_server_call_duration_seconds_bucket") && line.contains("Health/Check")
+    };
+    let exemplars: Vec<&str> =
+        metrics.lines().filter(of_check).filter_map(|line| line.split(" # ").nth(1)).collect();
+    assert!(
+        matches!(&exemplars[..], [one] if one.starts_with(&format!("{{trace_id=\"{TRACE}\"}} "))),
+        "only the call that was recorded is shown: {exemplars:?}"
+    );
     let made_up = format!("{:?}", spans[1]);
     assert!(made_up.contains("_OTHER") && !made_up.contains("made"), "{made_up}");
     let more = exported.try_recv();

@@ -195,7 +195,7 @@ async fn a_login_is_one_trace(traced: &Traced) -> Result<()> {
         .await?;
     let verify = "user.v1.UserService/VerifyPassword";
     let verify = traced.caused(&login.id, &caller.trace, "user-service", verify).await?;
-    ensure!(verify.attribute("rpc.method") == "VerifyPassword", "{verify:?}");
+    ensure!(verify.attribute("rpc.method") == "user.v1.UserService/VerifyPassword", "{verify:?}");
     traced.assert_whole(&caller).await
 }
 

@@ -117,9 +117,9 @@ pub(super) async fn while_databases_are_away(traced: &Traced, canaries: &mut Vec
     wait_until(WITHIN, "all three services to tell of it", async || {
         let failed = |service: ServiceName| {
             let spans = traced.collector.spans();
-            let unavailable = (Code::Unavailable as i32).to_string();
             spans.iter().any(|span| {
-                span.service() == service.to_string() && span.attribute("rpc.grpc.status_code") == unavailable
+                span.service() == service.to_string()
+                    && span.attribute("rpc.response.status_code") == "UNAVAILABLE"
             })
         };
         let silent: Vec<_> = ServiceName::ALL.into_iter().filter(|service| !failed(*service)).collect();

@@ -3,11 +3,13 @@
 use std::sync::{LazyLock, OnceLock};
 use std::time::Instant;
 
-use metrics::database::Operations;
+use metrics::database::{Operations, SPANS};
 use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgArguments, PgStatement, Postgres};
 use sqlx::query::Query;
 use sqlx::{Execute, SqlStr};
+use tracing::Span;
+use tracing::field::Empty;
 
 static OPERATIONS: LazyLock<Operations> = LazyLock::new(|| {
     Operations::of(
@@ -22,11 +24,16 @@ pub(super) struct Operation {
     began: Instant,
     /// The text, once it is known: it is in the query, which lets it be read only by whoever runs it.
     text: OnceLock<SqlStr>,
+    span: Span,
 }
 
 impl Operation {
     pub(super) fn begin() -> Self {
-        Self { began: Instant::now(), text: OnceLock::new() }
+        let span = tracing::info_span!(
+            target: SPANS, "statement",
+            otel.kind = "client", otel.name = Empty, db.system.name = "postgresql", db.operation.name = Empty
+        );
+        Self { began: Instant::now(), text: OnceLock::new(), span }
     }
 
     /// A statement without parameters.
@@ -50,7 +57,9 @@ impl Operation {
 impl Drop for Operation {
     fn drop(&mut self) {
         if let Some(text) = self.text.get() {
-            OPERATIONS.observe(first_word(text.as_str()), self.began.elapsed());
+            let word = first_word(text.as_str());
+            self.span.record("otel.name", word).record("db.operation.name", word);
+            OPERATIONS.observe(word, self.began.elapsed());
         }
     }
 }

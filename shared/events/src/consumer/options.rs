@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use time::OffsetDateTime;
-use tracing::Span;
 use types::{Clock as _, SystemClock};
+
+use crate::spans::Continues;
 
 /// How a [`Consumer`](super::Consumer) paces itself.
 #[derive(Debug, Clone)]
@@ -22,7 +23,7 @@ pub struct ConsumerOptions {
     /// The shortest time between two acknowledgements to the producer.
     pub acknowledge_every: Duration,
     /// Makes a new span part of the traces with these `traceparent`s.
-    pub continues: Option<fn(&Span, &[&str])>,
+    pub continues: Option<Continues>,
     /// Tells how late it is, for metrics.
     pub now: fn() -> OffsetDateTime,
 }

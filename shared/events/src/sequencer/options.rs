@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::spans::Continues;
+
 /// How a [`Sequencer`](super::Sequencer) paces itself.
 #[derive(Debug, Clone)]
 pub struct SequencerOptions {
@@ -28,6 +30,8 @@ pub struct SequencerOptions {
     /// A consumer that has acknowledged nothing for so long is named in the log, because it keeps events from being
     /// pruned.
     pub silent_after: Duration,
+    /// Makes a new span part of the traces with these `traceparent`s.
+    pub continues: Option<Continues>,
 }
 
 impl Default for SequencerOptions {
@@ -43,6 +47,7 @@ impl Default for SequencerOptions {
             prune_every: Duration::from_secs(60),
             prune_batch_max: 1000,
             silent_after: Duration::from_secs(10 * 60),
+            continues: None,
         }
     }
 }

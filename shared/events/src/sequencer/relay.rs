@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval};
+use tracing::Instrument as _;
 
 use super::metrics::OfStream;
 use super::options::SequencerOptions;
@@ -16,6 +17,7 @@ use crate::bus::{Channel, Outgoing, PublishError, events_channel};
 use crate::cloud_event::{channel_event, channel_head};
 use crate::envelope::{Event, Position};
 use crate::pace::Throttle;
+use crate::spans::{Continues, send};
 use crate::store::{Head, Lease, OutboxStore, StoreError};
 
 /// The most stamped events that wait in memory to be published, and the most bytes of their payloads.
@@ -33,6 +35,7 @@ pub(crate) struct Relay {
     through: AtomicI64,
     away: AtomicBool,
     metrics: OfStream,
+    continues: Option<Continues>,
 }
 
 struct Queue {
@@ -89,13 +92,14 @@ pub(crate) enum RelayError {
 }
 
 impl Relay {
-    pub(crate) fn new(head: Head, lease: &Lease, metrics: OfStream) -> Self {
+    pub(crate) fn new(head: Head, lease: &Lease, metrics: OfStream, continues: Option<Continues>) -> Self {
         Self {
             queue: Mutex::new(Queue { events: VecDeque::new(), bytes: 0, head }),
             pushed: Notify::new(),
             through: AtomicI64::new(lease.published_through),
             away: AtomicBool::new(false),
             metrics,
+            continues,
         }
     }
 
@@ -217,7 +221,8 @@ impl Relay {
         if messages.is_empty() {
             return Ok(false);
         }
-        bus.publish(messages).await?;
+        let span = send(&head.stream, &events, self.continues);
+        bus.publish(messages).instrument(span).await?;
         if let Some(last) = last {
             self.metrics.published(events.len());
             fault::point!("relay.published", &head.stream);

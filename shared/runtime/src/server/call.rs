@@ -27,6 +27,7 @@ use super::limits::{CallSlot, Limits, Pool, StreamSlot};
 use super::methods::{Known, Method, Methods};
 use super::metrics::Timed;
 use crate::deadline::{Deadline, parse_timeout};
+use crate::rpc_metrics::code_name;
 use crate::telemetry;
 
 /// The longest message to health or reflection, in bytes. They are open to everybody, ask with a name, and cost what
@@ -254,19 +255,14 @@ fn not_grpc(request: &Request<Incoming>) -> Option<StatusCode> {
     (!is_grpc).then_some(StatusCode::UNSUPPORTED_MEDIA_TYPE)
 }
 
-/// Tells the exporter, if there is one, how the call ended.
+/// Tells the exporter, if there is one, how the call ended, in the words of OpenTelemetry's conventions for RPCs.
 fn describe(span: &Span, name: &str, code: Code) {
     if !telemetry::is_exporting() {
         return;
     }
-    span.set_attribute("rpc.system", "grpc");
-    let (service, method) =
-        name.split_once('/').map_or((None, name), |(service, name)| (Some(service), name));
-    if let Some(service) = service {
-        span.set_attribute("rpc.service", service.to_owned());
-    }
-    span.set_attribute("rpc.method", method.to_owned());
-    span.set_attribute("rpc.grpc.status_code", i64::from(i32::from(code)));
+    span.set_attribute("rpc.system.name", "grpc");
+    span.set_attribute("rpc.method", name.to_owned());
+    span.set_attribute("rpc.response.status_code", code_name(code));
     let is_server_fault = matches!(
         code,
         Code::Internal | Code::Unknown | Code::DataLoss | Code::Unavailable | Code::DeadlineExceeded

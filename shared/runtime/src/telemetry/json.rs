@@ -112,10 +112,11 @@ struct Visitor<'a> {
 
 impl Visitor<'_> {
     fn write(&mut self, field: &Field, value: impl FnOnce(&mut dyn fmt::Write) -> fmt::Result) {
-        // The other names that begin with `otel.` are instructions for the exporter.
+        // The other names that begin with `otel.` are instructions for the exporter, and those that begin with `messaging.`
+        // say in its words what stands in the log anyway.
         let name = match field.name() {
             "otel.name" => "name",
-            name if name.starts_with("otel.") => return,
+            name if name.starts_with("otel.") || name.starts_with("messaging.") => return,
             name => name,
         };
         if self.result.is_ok() {

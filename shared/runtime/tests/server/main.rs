@@ -6,6 +6,7 @@ mod harness;
 mod layers;
 mod lifecycle;
 mod limits;
+mod metrics;
 mod open;
 mod peers;
 mod reflection;

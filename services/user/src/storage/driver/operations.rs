@@ -7,7 +7,8 @@ use std::any::type_name;
 use std::sync::LazyLock;
 use std::time::Instant;
 
-use metrics::database::Operations;
+use metrics::database::{Operations, SPANS};
+use tracing::Span;
 
 static OPERATIONS: LazyLock<Operations> = LazyLock::new(|| {
     Operations::of(
@@ -33,12 +34,19 @@ static OPERATIONS: LazyLock<Operations> = LazyLock::new(|| {
 pub(super) struct Timed {
     command: &'static str,
     began: Instant,
+    /// It ends with this.
+    _span: Span,
 }
 
 impl Timed {
     /// Of an operation of the driver.
     pub(super) fn begin<O>() -> Self {
-        Self { command: command_of(type_name::<O>()), began: Instant::now() }
+        let command = command_of(type_name::<O>());
+        let span = tracing::info_span!(
+            target: SPANS, "command",
+            otel.kind = "client", otel.name = command, db.system.name = "mongodb", db.operation.name = command
+        );
+        Self { command, began: Instant::now(), _span: span }
     }
 }
 

@@ -1,0 +1,36 @@
+//! The spans of events on their way, in the words of OpenTelemetry's conventions for messaging.
+
+use tracing::Span;
+
+use crate::envelope::Event;
+
+/// Makes a new span part of the traces with these `traceparent`s.
+pub type Continues = fn(&Span, &[&str]);
+
+/// The span of publishing events of a stream; none for a heartbeat alone.
+pub(crate) fn send(stream: &str, events: &[Event], continues: Option<Continues>) -> Span {
+    if events.is_empty() {
+        return Span::none();
+    }
+    let span = tracing::info_span!(
+        "relay.send",
+        otel.name = format_args!("send {stream}"),
+        otel.kind = "producer",
+        messaging.system = "redis",
+        messaging.operation.name = "send",
+        messaging.operation.type = "send",
+        messaging.destination.name = format_args!("events.{stream}"),
+        messaging.batch.message_count = events.len(),
+        stream,
+    );
+    in_traces_of(&span, events, continues);
+    span
+}
+
+/// Makes a span part of the traces of these events.
+pub(crate) fn in_traces_of(span: &Span, events: &[Event], continues: Option<Continues>) {
+    if let Some(continues) = continues {
+        let traceparents = events.iter().filter_map(|event| event.new.headers.traceparent.as_deref());
+        continues(span, &traceparents.collect::<Vec<_>>());
+    }
+}
