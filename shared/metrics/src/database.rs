@@ -4,9 +4,6 @@ use std::time::Duration;
 
 use crate::{Counter, Family, Histogram, MeasuredGauge, OTHER};
 
-/// The target of the spans of operations, which are of use in traces, not in logs.
-pub const SPANS: &str = "db";
-
 static OPERATIONS: Family<Histogram, 2> = Family::new(
     "db_client_operation_duration_seconds",
     "How long the database takes for an operation, its way there and back included.",

@@ -13,7 +13,7 @@ use std::borrow::Cow;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use metrics::database::{Operations, SPANS};
+use metrics::database::Operations;
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::TcpSettings;
 use redis::{
@@ -22,6 +22,7 @@ use redis::{
 };
 
 use making::{Making, Number};
+use types::TRACES_ONLY;
 
 static OPERATIONS: LazyLock<Operations> =
     LazyLock::new(|| Operations::of("redis", &["EVALSHA", "PIPELINE", "SCRIPT", "PING", "INFO"]));
@@ -138,7 +139,7 @@ impl Connection {
         let (number, redis) = self.connected(until).await?;
         let began = Instant::now();
         let _span = tracing::info_span!(
-            target: SPANS, "command",
+            target: TRACES_ONLY, "command",
             otel.kind = "client", otel.name = operation, db.system.name = "redis", db.operation.name = operation
         );
         let answer = tokio::time::timeout_at(until, work(redis)).await;

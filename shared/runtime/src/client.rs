@@ -1,13 +1,22 @@
-//! Calls to peers. Each peer has one channel, connected when it is first used; each call carries our own token, the
-//! trace and the time that is left.
+//! Calls to peers. A peer is as many servers as its host has addresses: each has one connection, and a call goes to the
+//! less busy of two that are ready. Each call carries our own token, the trace and the time that is left.
 //!
 //! Errors are classified here and nowhere else ([`classify`]). A call may be repeated only when it did not take effect,
 //! is idempotent or carries a `request_id` ([`retry_unavailable`]).
 
+mod channel;
+mod connect;
+mod connection;
+mod endpoint;
 mod identity;
+mod metrics;
+mod options;
 mod outcome;
 mod protocol;
+mod request;
+mod resolve;
 mod retry;
+mod servers;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,42 +27,27 @@ use secrecy::{ExposeSecret as _, SecretString};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
-use tonic::transport::{Channel, Endpoint};
 use tonic::{GrpcMethod, Request, Status};
 
+pub use channel::Channel;
+pub use connection::Answer;
 pub use identity::Identities;
 pub(crate) use identity::{Identity, ask};
+pub use options::PeerOptions;
 pub use outcome::{Outcome, classify, outcome, reason};
+pub use resolve::Resolve;
 pub use retry::{Budget, RetryPolicy, retry_unavailable};
+pub use servers::Endpoints;
 
 use crate::config::peer_url;
 use crate::deadline::Deadline;
 use crate::telemetry;
 
-/// Time for a call that is not a stream, when nothing else limits it.
+/// Time for a call that is not a stream, when nothing else limits it. A stream waits no longer for a server.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(5);
-
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// A connection that has fallen silent without being reset is given up after the sum of both times. Until then, calls
-/// over it stay without an answer.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a generated client is made of: `UserServiceClient::new(peer.channel())`.
 pub type PeerChannel = InterceptedService<Channel, Authorized>;
-
-/// A channel that connects when it is first used, and again whenever the connection was lost. It belongs to the tokio
-/// runtime that it is made in.
-fn channel(url: Uri) -> Channel {
-    Endpoint::from(url)
-        .connect_timeout(CONNECT_TIMEOUT)
-        .tcp_nodelay(true)
-        .tcp_keepalive(Some(KEEPALIVE_INTERVAL))
-        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-        .keep_alive_while_idle(true)
-        .connect_lazy()
-}
 
 /// Another service of this system. Make one in each tokio runtime.
 #[derive(Debug, Clone)]
@@ -71,6 +65,7 @@ pub(crate) struct Meant {
     /// The full name of a service that it serves.
     pub(crate) service: &'static str,
     pub(crate) url: String,
+    uri: Uri,
     host: String,
     port: u16,
 }
@@ -94,12 +89,28 @@ impl Peer {
         url: &str,
         token: &SecretString,
     ) -> anyhow::Result<Self> {
+        Self::with_options(setting, service, url, token, PeerOptions::default())
+    }
+
+    /// The same, with other times than the usual ones, or addresses from elsewhere.
+    ///
+    /// # Errors
+    /// As [`Peer::new`].
+    pub fn with_options(
+        setting: &'static str,
+        service: &'static str,
+        url: &str,
+        token: &SecretString,
+        options: PeerOptions,
+    ) -> anyhow::Result<Self> {
         let url = peer_url(url).map_err(anyhow::Error::msg).context(setting)?;
         let uri: Uri = url.parse().context(setting)?;
         let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
         let port = uri.port_u16().unwrap_or_default();
-        let meant = Arc::new(Meant { setting, service, url, host, port });
-        Ok(Self { channel: channel(uri), authorized: Authorized::new(token)?, meant })
+        let meant = Arc::new(Meant { setting, service, url, uri, host, port });
+        let authorized = Authorized::new(token)?;
+        let channel = Channel::new(Arc::clone(&meant), options, authorized.authorization.clone());
+        Ok(Self { channel, authorized, meant })
     }
 
     /// What a generated client is made of.
@@ -108,9 +119,10 @@ impl Peer {
         InterceptedService::new(self.channel.clone(), self.authorized.clone())
     }
 
-    /// The same connection, for calls that show no token.
-    fn anonymous(&self) -> Channel {
-        self.channel.clone()
+    /// How many of the peer's addresses are in which state, on this runtime.
+    #[must_use]
+    pub fn endpoints(&self) -> Endpoints {
+        self.channel.endpoints()
     }
 
     pub(crate) fn meant(&self) -> &Meant {

@@ -22,9 +22,14 @@ pub(crate) struct MethodCalls {
 impl MethodCalls {
     /// Of a method by its full name, `package.Service/Method`.
     pub(crate) fn of(family: &'static Family<Histogram, 2>, method: &str) -> Self {
-        let calls = Self { family, method: method.to_owned(), by_code: array::from_fn(|_| OnceLock::new()) };
+        let calls = Self::unused(family, method);
         calls.series(Code::Ok);
         calls
+    }
+
+    /// Of a method that is perhaps never called: it has no series before its first call.
+    pub(crate) fn unused(family: &'static Family<Histogram, 2>, method: &str) -> Self {
+        Self { family, method: method.to_owned(), by_code: array::from_fn(|_| OnceLock::new()) }
     }
 
     /// The full name of the method.

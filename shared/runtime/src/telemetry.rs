@@ -15,7 +15,6 @@ use std::sync::{LazyLock, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use metrics::database::SPANS;
 use metrics::{Counter, Family};
 use opentelemetry::KeyValue;
 use opentelemetry::trace::TracerProvider as _;
@@ -27,13 +26,14 @@ use tracing_subscriber::filter::{EnvFilter, FilterExt as _, Targets, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, Registry, fmt};
+use types::TRACES_ONLY;
 
 use self::log::{Log, Note};
 use crate::config::{LogFormat, TelemetryConfig, redact_url};
 
 pub use repeats::{OncePerCause, Repeats};
 pub use trace::{continued, current_traceparent, set_parents, trace_id};
-pub(crate) use trace::{is_exporting, recorded, set_foreign_parent, set_parent};
+pub(crate) use trace::{is_exporting, recorded, set_foreign_parent, set_parent, traceparent_of};
 
 /// The libraries that carry a call. Their spans are not exported: exporting makes such calls itself.
 const QUIET: [&str; 6] = ["h2", "hyper", "hyper_util", "tonic", "tower", "opentelemetry"];
@@ -113,8 +113,7 @@ pub fn init(name: &'static str, config: &TelemetryConfig) -> anyhow::Result<Guar
     let events = EnvFilter::try_new(quiet + &config.log_filter).context("--log-filter")?;
     // Spans are kept whatever lines the filter wants, so that each line names the call that it belongs to.
     let is_span = filter_fn(|metadata| metadata.is_span()).with_max_level_hint(LevelFilter::INFO);
-    // An exchange with a database is a span of traces only: without a collector it costs nothing.
-    let is_for_logs = filter_fn(|metadata| metadata.target() != SPANS);
+    let is_for_logs = filter_fn(|metadata| metadata.target() != TRACES_ONLY);
     let filter = events.or(spans.and(is_span)).and(is_for_logs);
     let log = log(name, config.log_format)?;
     let logs = match config.log_format {

@@ -27,3 +27,7 @@ pub use ids::{EventId, InvalidId, OrderId, PostId, PostingId, ProductId, Session
 pub use money::{AMOUNT_MAX, BALANCE_MAX, Money, MoneyError};
 pub use role::Role;
 pub use source::Source;
+
+/// The target of spans that are of use in traces and would only make logs longer, such as those of statements and calls to
+/// peers. Where no traces are exported they cost nothing.
+pub const TRACES_ONLY: &str = "traces";

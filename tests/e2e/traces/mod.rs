@@ -77,10 +77,14 @@ impl Traced {
         Ok(())
     }
 
-    /// The span that this one caused, once it was exported: its child, or linked to it, in the same trace.
+    /// The span that this one caused, once it was exported: its child, or the child of its call to another service, or
+    /// linked to it, in the same trace.
     async fn caused(&self, cause: &str, trace: &str, service: &str, what: &str) -> Result<Span> {
         let is_it = |span: &Span| {
-            let is_caused = span.parent == cause || span.links.iter().any(|link| link == cause);
+            let calls =
+                self.spans_of(trace).into_iter().filter(|call| call.parent == cause && call.name == what);
+            let is_of_call = calls.into_iter().any(|call| call.id == span.parent);
+            let is_caused = is_of_call || span.parent == cause || span.links.iter().any(|link| link == cause);
             is_caused
                 && span.service() == service
                 && (span.name == what || span.attribute("consumer") == what)

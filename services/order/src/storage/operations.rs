@@ -3,13 +3,14 @@
 use std::sync::{LazyLock, OnceLock};
 use std::time::Instant;
 
-use metrics::database::{Operations, SPANS};
+use metrics::database::Operations;
 use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgArguments, PgStatement, Postgres};
 use sqlx::query::Query;
 use sqlx::{Execute, SqlStr};
 use tracing::Span;
 use tracing::field::Empty;
+use types::TRACES_ONLY;
 
 static OPERATIONS: LazyLock<Operations> = LazyLock::new(|| {
     Operations::of(
@@ -30,7 +31,7 @@ pub(super) struct Operation {
 impl Operation {
     pub(super) fn begin() -> Self {
         let span = tracing::info_span!(
-            target: SPANS, "statement",
+            target: TRACES_ONLY, "statement",
             otel.kind = "client", otel.name = Empty, db.system.name = "postgresql", db.operation.name = Empty
         );
         Self { began: Instant::now(), text: OnceLock::new(), span }

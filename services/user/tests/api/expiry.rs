@@ -6,9 +6,8 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use api::order::v1::order_service_server;
 use api::order::v1::transfer::Decision;
-use api::order::v1::transfer_service_server::{TransferService, TransferServiceServer};
+use api::order::v1::transfer_service_server::{self, TransferService, TransferServiceServer};
 use api::order::v1::{
     CancelTransferRequest, CancelTransferResponse, ExplainTransferRequest, ExplainTransferResponse,
     GetDecisionRequest, GetDecisionResponse, GetTransferRequest, GetTransferResponse, PayOrderRequest,
@@ -145,7 +144,7 @@ impl Bench {
 
         let peer = Peer::new(
             "--order-url",
-            order_service_server::SERVICE_NAME,
+            transfer_service_server::SERVICE_NAME,
             url.unwrap_or(&own),
             &"a-token-that-nobody-checks-here".into(),
         )

@@ -1,16 +1,19 @@
 //! Whether each peer is the service that its address is meant for.
 //!
 //! A peer that is away comes back, and calls say UNAVAILABLE meanwhile. One that is there and is something else never
-//! answers rightly, whatever is waited for: somebody has written a wrong address. So each process asks its peers who they
-//! are, once a second until it is known and twice a minute afterwards. A wrong one is named in the log, once, and a
-//! process that has never seen the right one does not say that it serves: whoever rolls the mistake out is stopped there.
-//! Once a peer was right that changes nothing more, because calls that do not need it can still be served.
+//! answers rightly, whatever is waited for: somebody has written a wrong address. So each server is asked who it is before
+//! it gets calls, on each connection to it. A wrong one is named in the log, once, and a process that has never seen the
+//! right one does not say that it serves: whoever rolls the mistake out is stopped there. Once a peer was right that
+//! changes nothing more, because calls that do not need it can still be served.
 
+use std::error::Error as _;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use api::codec::Codec;
 use futures_util::future::join_all;
+use http::Uri;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -19,13 +22,12 @@ use tonic::{Code, Request, Status};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
-use super::protocol::foreign;
-use super::{Meant, Peer};
+use super::connection::Direct;
+use super::metrics::measure;
+use super::{CALL_TIMEOUT, Endpoints, Meant, Peer};
 use crate::dependencies::Dependencies;
 
 const ASK_WITHIN: Duration = Duration::from_secs(1);
-const UNKNOWN_EVERY: Duration = Duration::from_secs(1);
-const KNOWN_EVERY: Duration = Duration::from_secs(30);
 /// How long readiness waits for the first answers of peers: less than its probe may take.
 const FIRST_ANSWERS_WITHIN: Duration = Duration::from_millis(500);
 
@@ -62,18 +64,21 @@ impl Default for Identities {
 }
 
 impl Identities {
-    /// Asks these peers who they are, and says so in the log and to `dependencies`, until `stop`. Run it once in a process, with all of its
-    /// peers.
+    /// Watches who these peers are and whether they can be called, and says so in the log, to `dependencies` and in
+    /// metrics, until `stop`. Run it once in a process, with all of its peers.
     pub async fn watch(self, peers: Vec<Peer>, dependencies: Dependencies, stop: CancellationToken) {
+        peers.iter().for_each(measure);
+        // Whatever changes while the first answers are waited for is heard of afterwards.
+        let changes: Vec<_> = peers.iter().map(|peer| peer.channel.servers().changes()).collect();
         let first: Vec<Identity> = tokio::select! {
             () = stop.cancelled() => return,
             identities = join_all(peers.iter().map(ask)) => identities,
         };
-        let watches = peers.iter().zip(first).map(|(peer, first)| {
+        let watches = peers.iter().zip(first).zip(changes).map(|((peer, first), changes)| {
             let mut told = Told::default();
-            self.learn(peer.meant(), &mut told, &first);
-            report(peer.meant(), &first, &dependencies);
-            self.watch_one(peer, told, first, &dependencies)
+            self.learn(peer, &mut told, &first);
+            report(peer, &dependencies);
+            self.watch_one(peer, told, changes, &dependencies)
         });
         let watches: Vec<_> = watches.collect();
         self.0.send_modify(|known| known.is_complete = true);
@@ -93,19 +98,25 @@ impl Identities {
         Some(format!("{setting}: {what}"))
     }
 
-    async fn watch_one(&self, peer: &Peer, mut told: Told, first: Identity, dependencies: &Dependencies) {
-        let mut identity = first;
-        loop {
-            let is_right = identity == Identity::Right;
-            tokio::time::sleep(if is_right { KNOWN_EVERY } else { UNKNOWN_EVERY }).await;
-            identity = ask(peer).await;
-            self.learn(peer.meant(), &mut told, &identity);
-            report(peer.meant(), &identity, dependencies);
+    async fn watch_one(
+        &self,
+        peer: &Peer,
+        mut told: Told,
+        mut changes: watch::Receiver<()>,
+        dependencies: &Dependencies,
+    ) {
+        while changes.changed().await.is_ok() {
+            // While it connects it stays what it was.
+            if let Some(identity) = peer.channel.servers().identity() {
+                self.learn(peer, &mut told, &identity);
+            }
+            report(peer, dependencies);
         }
     }
 
     /// Says what is new. A peer that is away stays what it was.
-    fn learn(&self, meant: &Meant, told: &mut Told, identity: &Identity) {
+    fn learn(&self, peer: &Peer, told: &mut Told, identity: &Identity) {
+        let meant = peer.meant();
         let (setting, url, service) = (meant.setting, &meant.url, meant.service);
         match identity {
             Identity::Unknown => {}
@@ -114,6 +125,7 @@ impl Identities {
                     tracing::info!(setting, url, service, "the peer is the service that is meant now");
                 }
                 told.was_right = true;
+                told.tell_strays(meant, peer.channel.servers().wrong());
                 self.0.send_modify(|known| known.never_right.retain(|(other, _)| *other != setting));
             }
             Identity::Wrong(what) => {
@@ -138,14 +150,15 @@ impl Identities {
     }
 }
 
-/// Tells whether a peer can be relied on.
-fn report(meant: &Meant, identity: &Identity, dependencies: &Dependencies) {
-    let outcome = match identity {
-        Identity::Right => Ok(()),
-        Identity::Wrong(what) => Err(what.clone()),
-        Identity::Unknown => Err("it does not answer".to_owned()),
+/// Tells whether a peer can be called.
+fn report(peer: &Peer, dependencies: &Dependencies) {
+    let endpoints = peer.endpoints();
+    let outcome = match endpoints {
+        Endpoints { ready: 1.., .. } => Ok(()),
+        Endpoints { not_serving: 1.., .. } => Err("it does not serve".to_owned()),
+        _ => Err(peer.channel.servers().failure().unwrap_or_else(|| "it is not reached yet".to_owned())),
     };
-    dependencies.report(&meant.program(), outcome);
+    dependencies.report(&peer.meant().program(), outcome);
 }
 
 /// What the log says of a peer.
@@ -153,22 +166,48 @@ fn report(meant: &Meant, identity: &Identity, dependencies: &Dependencies) {
 struct Told {
     wrong: Option<String>,
     was_right: bool,
+    /// The addresses that lead to something else, while others lead to the peer.
+    strays: Vec<(SocketAddr, String)>,
 }
 
-/// Asks a peer who it is. It hears no token of ours, since it may be anybody.
+impl Told {
+    /// Names each of them once.
+    fn tell_strays(&mut self, meant: &Meant, strays: Vec<(SocketAddr, String)>) {
+        for (address, found) in strays.iter().filter(|stray| !self.strays.contains(stray)) {
+            tracing::warn!(
+                setting = meant.setting,
+                url = meant.url,
+                service = meant.service,
+                %address,
+                found,
+                "one address of a peer leads to something else, and gets no calls"
+            );
+        }
+        self.strays = strays;
+    }
+}
+
+/// Who a peer is, as far as that is known within a second.
 pub(crate) async fn ask(peer: &Peer) -> Identity {
-    let meant = peer.meant();
-    match health(peer, meant.service).await {
-        Ok(()) => Identity::Right,
+    timeout(ASK_WITHIN, peer.channel.identity()).await.unwrap_or(Identity::Unknown)
+}
+
+/// Asks the server at the other end of a connection who it is. It hears no token of ours, since it may be anybody.
+///
+/// # Errors
+/// When it does not answer.
+pub(super) async fn identify(server: &Direct, meant: &Meant) -> Result<Identity, Status> {
+    let asked = Question { server, origin: &meant.uri };
+    match asked.health(meant.service).await {
+        Ok(()) => Ok(Identity::Right),
         // Whoever serves it without saying so in its health knows at least its methods.
-        Err(status) if is_unknown(&status) => match call(peer, meant.service).await {
-            Err(status) if status.code() == Code::Unimplemented => Identity::Wrong(served(peer).await),
-            _ => Identity::Right,
+        Err(status) if is_unknown(&status) => match asked.call(meant.service).await {
+            Err(status) if status.code() == Code::Unimplemented => Ok(Identity::Wrong(asked.served().await)),
+            _ => Ok(Identity::Right),
         },
-        Err(_) => match foreign(&meant.host, meant.port).await {
-            Some(foreign) => Identity::Wrong(foreign.to_string()),
-            None => Identity::Unknown,
-        },
+        // An error with a cause is our own: there was no answer.
+        Err(status) if status.source().is_some() || status.code() == Code::DeadlineExceeded => Err(status),
+        Err(_) => Ok(Identity::Unknown),
     }
 }
 
@@ -176,40 +215,49 @@ fn is_unknown(status: &Status) -> bool {
     matches!(status.code(), Code::NotFound | Code::Unimplemented)
 }
 
-async fn health(peer: &Peer, service: &str) -> Result<(), Status> {
-    let mut request = Request::new(HealthCheckRequest { service: service.to_owned() });
-    request.set_timeout(ASK_WITHIN);
-    let mut client = HealthClient::new(peer.anonymous());
-    within(client.check(request)).await.map(drop)
+/// What is asked over one connection.
+struct Question<'a> {
+    server: &'a Direct,
+    origin: &'a Uri,
 }
 
-/// Calls a method of the service, with an empty message and without a token. Whatever the answer, nothing comes of it.
-async fn call(peer: &Peer, service: &str) -> Result<(), Status> {
-    let method = api::descriptor::service(service).and_then(|service| service.methods().next());
-    let path = method.map(|method| format!("/{service}/{}", method.name())).unwrap_or_default();
-    let path = path.parse().map_err(|_| Status::internal("not a service of ours"))?;
-    let mut client = Grpc::new(peer.anonymous());
-    let answer = async {
-        client.ready().await.map_err(|error| Status::from_error(error.into()))?;
-        client.unary(Request::new(()), path, Codec::<(), ()>::default()).await
-    };
-    within(answer).await.map(drop)
-}
-
-/// Which services of ours the peer serves instead.
-async fn served(peer: &Peer) -> String {
-    let services = api::descriptor::pool().services();
-    let is_own = |name: &str| !OF_EVERY_SERVICE.iter().any(|package| name.starts_with(package));
-    for service in services.filter(|service| is_own(service.full_name())) {
-        match health(peer, service.full_name()).await {
-            Ok(()) => return format!("it serves {}", service.full_name()),
-            Err(status) if is_unknown(&status) => {}
-            Err(_) => break,
-        }
+impl Question<'_> {
+    async fn health(&self, service: &str) -> Result<(), Status> {
+        let mut request = Request::new(HealthCheckRequest { service: service.to_owned() });
+        request.set_timeout(CALL_TIMEOUT);
+        let mut client = HealthClient::with_origin(self.server.clone(), self.origin.clone());
+        within(client.check(request)).await.map(drop)
     }
-    "it serves gRPC, and no service of this system".to_owned()
+
+    /// Calls a method of the service, with an empty message and without a token. Whatever the answer, nothing comes of
+    /// it.
+    async fn call(&self, service: &str) -> Result<(), Status> {
+        let method = api::descriptor::service(service).and_then(|service| service.methods().next());
+        let path = method.map(|method| format!("/{service}/{}", method.name())).unwrap_or_default();
+        let path = path.parse().map_err(|_| Status::internal("not a service of ours"))?;
+        let mut client = Grpc::with_origin(self.server.clone(), self.origin.clone());
+        let answer = async {
+            client.ready().await?;
+            client.unary(Request::new(()), path, Codec::<(), ()>::default()).await
+        };
+        within(answer).await.map(drop)
+    }
+
+    /// Which services of ours the server serves instead.
+    async fn served(&self) -> String {
+        let services = api::descriptor::pool().services();
+        let is_own = |name: &str| !OF_EVERY_SERVICE.iter().any(|package| name.starts_with(package));
+        for service in services.filter(|service| is_own(service.full_name())) {
+            match self.health(service.full_name()).await {
+                Ok(()) => return format!("it serves {}", service.full_name()),
+                Err(status) if is_unknown(&status) => {}
+                Err(_) => break,
+            }
+        }
+        "it serves gRPC, and no service of this system".to_owned()
+    }
 }
 
 async fn within<T>(answer: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
-    timeout(ASK_WITHIN, answer).await.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer")))
+    timeout(CALL_TIMEOUT, answer).await.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer")))
 }

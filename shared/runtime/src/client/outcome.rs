@@ -1,5 +1,7 @@
 //! What a peer's answer says about whether the call took effect.
 
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use api::common::v1::ErrorReason;
@@ -71,11 +73,61 @@ pub(super) fn retry_after(status: &Status) -> Option<Duration> {
     status.get_details_retry_info().and_then(|info| info.retry_delay)
 }
 
+/// Why a server did not look at a call that it was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// It goes away, and said so before it got to this call.
+    Leaving,
+    /// It has too many calls on this connection.
+    Busy,
+}
+
+/// Whether the server certainly has not looked at the call that failed so, and why.
+pub(super) fn refusal(error: &hyper::Error) -> Option<Refusal> {
+    let error = http2_error(error).filter(|error| error.is_remote())?;
+    if error.is_go_away() {
+        // Calls with an id up to the last one that the server began do not fail by this.
+        return Some(Refusal::Leaving);
+    }
+    (error.reason() == Some(h2::Reason::REFUSED_STREAM)).then_some(Refusal::Busy)
+}
+
+fn http2_error(error: &hyper::Error) -> Option<&h2::Error> {
+    anyhow::Chain::new(error).find_map(|error| error.downcast_ref())
+}
+
+/// The error of a call that no server could take.
+pub(super) fn never_sent(why: String) -> Status {
+    let mut status = Status::unavailable(why.clone());
+    status.set_source(Arc::new(ConnectError(why.into())));
+    status
+}
+
+/// The error of a call that was sent, and that its server certainly has not looked at.
+pub(super) fn never_began_at(error: hyper::Error) -> Status {
+    let mut status = Status::unavailable("the server goes away, or is busy, and has not begun the call");
+    status.set_source(Arc::new(ConnectError(error.into())));
+    status
+}
+
+/// The error of a call that its server may have begun.
+pub(super) fn failed(error: hyper::Error) -> Status {
+    let is_lost = anyhow::Chain::new(&error).any(|cause| cause.is::<io::Error>())
+        || http2_error(&error).is_some_and(h2::Error::is_go_away);
+    if is_lost || error.is_closed() {
+        // tonic says UNKNOWN, as if the server had said so.
+        let mut status = Status::unavailable("the connection to the server was lost");
+        status.set_source(Arc::new(error));
+        return status;
+    }
+    Status::from_error(error.into())
+}
+
 /// Whether the call was never sent, or was refused before the handler ran.
 pub(super) fn never_began(status: &Status) -> bool {
     let was_never_sent = anyhow::Chain::new(status).any(|error| {
-        // hyper reports a request as cancelled when its connection was lost before it was sent. A request that was sent
-        // ends with an HTTP/2 error instead.
+        // Our own channel says it by the first of both. Of tonic's, hyper reports a request as cancelled when its
+        // connection was lost before it was sent.
         error.is::<ConnectError>()
             || error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled)
     });

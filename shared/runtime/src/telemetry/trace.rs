@@ -35,9 +35,17 @@ pub(crate) fn is_exporting() -> bool {
 /// The `traceparent` of the current span, for an event or a call to a peer that continues its work.
 #[must_use]
 pub fn current_traceparent() -> Option<String> {
-    let context = current()?;
+    Some(text(&current()?))
+}
+
+/// The `traceparent` of a span, for what it causes; `None` where there is no such span.
+pub(crate) fn traceparent_of(span: &Span) -> Option<String> {
+    Some(text(&span.with_subscriber(|(id, dispatch)| of_span(id, dispatch)).flatten()?))
+}
+
+fn text(context: &SpanContext) -> String {
     let (trace, span) = (context.trace_id(), context.span_id());
-    Some(format!("00-{trace}-{span}-{:02x}", context.trace_flags().to_u8() & 1))
+    format!("00-{trace}-{span}-{:02x}", context.trace_flags().to_u8() & 1)
 }
 
 /// The id of the current trace, 32 hexadecimal digits.

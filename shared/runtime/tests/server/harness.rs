@@ -1,7 +1,10 @@
 //! A catalog whose products are behaviours, behind the whole server.
 
+use std::collections::HashSet;
 use std::convert::Infallible;
 use std::future::{Ready, ready};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -65,12 +68,34 @@ pub(crate) struct Stage {
     /// A permit for every handler that was dropped in the middle.
     pub(crate) dropped: Arc<Semaphore>,
     pub(crate) seen: Arc<Mutex<Option<Seen>>>,
+    /// How many calls there were.
+    pub(crate) calls: Arc<AtomicUsize>,
+    /// The other ends of the connections that they came over.
+    pub(crate) callers: Arc<Mutex<HashSet<SocketAddr>>>,
 }
 
 impl Default for Stage {
     fn default() -> Self {
         let none = || Arc::new(Semaphore::new(0));
-        Self { waiting: none(), go_on: none(), dropped: none(), seen: Arc::default() }
+        Self {
+            waiting: none(),
+            go_on: none(),
+            dropped: none(),
+            seen: Arc::default(),
+            calls: Arc::default(),
+            callers: Arc::default(),
+        }
+    }
+}
+
+impl Stage {
+    pub(crate) fn calls(&self) -> usize {
+        self.calls.load(Ordering::Relaxed)
+    }
+
+    /// The service of this stage.
+    pub(crate) fn catalog(&self) -> CatalogServiceServer<impl CatalogService> {
+        CatalogServiceServer::new(Catalog(self.clone()))
     }
 }
 
@@ -106,6 +131,8 @@ impl CatalogService for Catalog {
         &self,
         request: Request<GetProductRequest>,
     ) -> Result<Response<GetProductResponse>, Status> {
+        self.0.calls.fetch_add(1, Ordering::Relaxed);
+        self.0.callers.lock().unwrap().extend(request.remote_addr());
         *self.0.seen.lock().unwrap() = Some(Seen {
             metadata: request.metadata().clone(),
             principal: Principal::of(&request),
@@ -203,7 +230,7 @@ impl Harness {
         layers: Vec<Arc<dyn UnaryLayer>>,
     ) -> Self {
         let stage = Stage::default();
-        let catalog = CatalogServiceServer::new(Catalog(stage.clone()));
+        let catalog = stage.catalog();
         let server = start_in_process(config, DOMAIN, async |core| {
             workers(&core);
             let policies = PolicyTable::for_services(services)?;

@@ -1,6 +1,7 @@
 //! The server as its clients see it: a real one, with a small service, over real connections.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod balance;
 mod errors;
 mod harness;
 mod layers;

@@ -53,7 +53,7 @@ async fn serving(harness: &Harness) {
 
 /// What this thread logs.
 #[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Lines(Arc<Mutex<Vec<u8>>>);
 
 impl std::io::Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -67,22 +67,25 @@ impl std::io::Write for Lines {
 }
 
 impl Lines {
-    fn of(&self, text: &str) -> Vec<String> {
+    pub(crate) fn of(&self, text: &str) -> Vec<String> {
         let lines = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
         lines.lines().filter(|line| line.contains(text)).map(str::to_owned).collect()
     }
 
-    async fn told(&self, text: &str) {
+    pub(crate) async fn told(&self, text: &str) {
         let told = async {
             while self.of(text).is_empty() {
                 sleep(Duration::from_millis(10)).await;
             }
         };
-        timeout(PATIENCE, told).await.unwrap_or_else(|_| panic!("the log does not say {text}"));
+        timeout(PATIENCE, told).await.unwrap_or_else(|_| {
+            let lines = self.of("");
+            panic!("the log does not say {text}: {lines:#?}")
+        });
     }
 }
 
-fn logged() -> (Lines, tracing::subscriber::DefaultGuard) {
+pub(crate) fn logged() -> (Lines, tracing::subscriber::DefaultGuard) {
     let lines = Lines::default();
     let writer = lines.clone();
     let subscriber = tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();

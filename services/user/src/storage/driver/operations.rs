@@ -7,8 +7,9 @@ use std::any::type_name;
 use std::sync::LazyLock;
 use std::time::Instant;
 
-use metrics::database::{Operations, SPANS};
+use metrics::database::Operations;
 use tracing::Span;
+use types::TRACES_ONLY;
 
 static OPERATIONS: LazyLock<Operations> = LazyLock::new(|| {
     Operations::of(
@@ -43,7 +44,7 @@ impl Timed {
     pub(super) fn begin<O>() -> Self {
         let command = command_of(type_name::<O>());
         let span = tracing::info_span!(
-            target: SPANS, "command",
+            target: TRACES_ONLY, "command",
             otel.kind = "client", otel.name = command, db.system.name = "mongodb", db.operation.name = command
         );
         Self { command, began: Instant::now(), _span: span }

@@ -1,0 +1,117 @@
+//! What is counted and measured of calls to peers.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::Response;
+use metrics::{Family, Histogram, MeasuredGauge, OTHER};
+use tonic::{Code, Status};
+use tracing::Span;
+use tracing::field::Empty;
+use types::TRACES_ONLY;
+
+use super::{Endpoints, Meant, Peer};
+use crate::rpc_metrics::{MethodCalls, code_name};
+use crate::telemetry;
+
+static CALLS: Family<Histogram, 2> = Family::new(
+    "rpc_client_call_duration_seconds",
+    "How long a call to another service takes, until the head of its answer.",
+    ["rpc_method", "rpc_response_status_code"],
+    28,
+);
+static ENDPOINTS: Family<MeasuredGauge, 2> = Family::new(
+    "peer_endpoints",
+    "Addresses of another service, by what becomes of calls to them, as the first core sees them.",
+    ["peer", "state"],
+    12,
+);
+
+/// Packages of services that every program serves.
+const OF_EVERY_PROGRAM: [&str; 2] = ["event", "doctor"];
+
+/// The calls to one peer, by path.
+#[derive(Debug)]
+pub(super) struct PeerCalls {
+    known: HashMap<String, Arc<MethodCalls>>,
+    other: Arc<MethodCalls>,
+}
+
+impl PeerCalls {
+    /// To whoever serves this.
+    pub(super) fn to(meant: &Meant) -> Self {
+        let package = |name: &str| name.split('.').next().unwrap_or_default().to_owned();
+        let own = package(meant.service);
+        let pool = api::descriptor::pool();
+        let is_of_peer = |name: &str| {
+            let package = package(name);
+            package == own || OF_EVERY_PROGRAM.contains(&package.as_str())
+        };
+        let services = pool.services().filter(|service| is_of_peer(service.full_name()));
+        let methods = services.flat_map(|service| {
+            let methods: Vec<_> = service.methods().collect();
+            methods.into_iter().map(move |method| format!("{}/{}", service.full_name(), method.name()))
+        });
+        let known = methods.map(|name| (format!("/{name}"), Arc::new(MethodCalls::unused(&CALLS, &name))));
+        Self { known: known.collect(), other: Arc::new(MethodCalls::unused(&CALLS, OTHER)) }
+    }
+
+    /// A call that begins.
+    pub(super) fn begin(&self, path: &str, meant: &Meant) -> ClientCall {
+        let calls = Arc::clone(self.known.get(path).unwrap_or(&self.other));
+        let span = tracing::info_span!(
+            target: TRACES_ONLY, "call",
+            otel.kind = "client", otel.name = calls.method(), otel.status_code = Empty,
+            rpc.system.name = "grpc", rpc.method = calls.method(), rpc.response.status_code = Empty,
+            server.address = meant.host, server.port = meant.port
+        );
+        ClientCall { calls, span, began: Instant::now(), code: Code::Cancelled }
+    }
+}
+
+/// A call to a peer until the head of its answer. One that is given up before counts as `CANCELLED`.
+pub(super) struct ClientCall {
+    calls: Arc<MethodCalls>,
+    span: Span,
+    began: Instant,
+    code: Code,
+}
+
+impl ClientCall {
+    /// Its span, which traces have and logs do not.
+    pub(super) fn span(&self) -> Span {
+        self.span.clone()
+    }
+
+    /// What came of it. Errors of our services come with the head.
+    pub(super) fn ended<T>(&mut self, outcome: &Result<Response<T>, Status>) {
+        self.code = match outcome {
+            Ok(answer) => Status::from_header_map(answer.headers()).map_or(Code::Ok, |status| status.code()),
+            Err(status) => status.code(),
+        };
+    }
+}
+
+impl Drop for ClientCall {
+    fn drop(&mut self) {
+        self.span.record("rpc.response.status_code", code_name(self.code));
+        if self.code != Code::Ok {
+            self.span.record("otel.status_code", "ERROR");
+        }
+        self.calls.answered(self.began, self.code, telemetry::recorded(&self.span));
+    }
+}
+
+/// Measures the addresses of a peer, for as long as it is there.
+pub(super) fn measure(peer: &Peer) {
+    let program = peer.meant().program();
+    let of = |count: fn(Endpoints) -> usize| {
+        let servers = peer.channel.watched();
+        move || Some(f64::from(u32::try_from(count(servers.upgrade()?.endpoints())).unwrap_or(u32::MAX)))
+    };
+    ENDPOINTS.measure([&program, "connecting"], of(|all| all.connecting));
+    ENDPOINTS.measure([&program, "ready"], of(|all| all.ready));
+    ENDPOINTS.measure([&program, "not_serving"], of(|all| all.not_serving));
+    ENDPOINTS.measure([&program, "failed"], of(|all| all.failed));
+}
