@@ -4,7 +4,9 @@
 //! Errors are classified here and nowhere else ([`classify`]). A call may be repeated only when it did not take effect,
 //! is idempotent or carries a `request_id` ([`retry_unavailable`]).
 
+mod channel;
 mod identity;
+mod meant;
 mod outcome;
 mod protocol;
 mod retry;
@@ -12,48 +14,33 @@ mod retry;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use http::Uri;
+use http::uri::Scheme;
 use secrecy::{ExposeSecret as _, SecretString};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use tonic::{GrpcMethod, Request, Status};
 
+use channel::channel;
 pub use identity::Identities;
 pub(crate) use identity::{Identity, ask};
+pub(crate) use meant::Meant;
 pub use outcome::{Outcome, classify, outcome, reason};
 pub use retry::{Budget, RetryPolicy, retry_unavailable};
 
 use crate::config::peer_url;
 use crate::deadline::Deadline;
 use crate::telemetry;
+use crate::tls::Tls;
 
 /// Time for a call that is not a stream, when nothing else limits it.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// A connection that has fallen silent without being reset is given up after the sum of both times. Until then, calls
-/// over it stay without an answer.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// What a generated client is made of: `UserServiceClient::new(peer.channel())`.
 pub type PeerChannel = InterceptedService<Channel, Authorized>;
-
-/// A channel that connects when it is first used, and again whenever the connection was lost. It belongs to the tokio
-/// runtime that it is made in.
-fn channel(url: Uri) -> Channel {
-    Endpoint::from(url)
-        .connect_timeout(CONNECT_TIMEOUT)
-        .tcp_nodelay(true)
-        .tcp_keepalive(Some(KEEPALIVE_INTERVAL))
-        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-        .keep_alive_while_idle(true)
-        .connect_lazy()
-}
 
 /// Another service of this system. Make one in each tokio runtime.
 #[derive(Debug, Clone)]
@@ -63,36 +50,33 @@ pub struct Peer {
     meant: Arc<Meant>,
 }
 
-/// Who a peer should be, and who says so.
-#[derive(Debug)]
-pub(crate) struct Meant {
-    /// The flag of its address.
-    pub(crate) setting: &'static str,
-    /// The full name of a service that it serves.
-    pub(crate) service: &'static str,
-    pub(crate) url: String,
-    host: String,
-    port: u16,
-}
-
 impl Peer {
-    /// A peer at `url`, called with our own service token. `setting` is the flag of the address, for messages, and
-    /// `service` the full name of a service that is to be found there.
+    /// A peer at `url`, called with our own service token, if there is one, and at `https://` with our certificate.
+    /// `setting` is the flag of the address, for messages, and `service` the full name of a service that is to be found
+    /// there.
     ///
     /// # Errors
-    /// When it is not an address of a peer, or the token cannot be sent in a header.
+    /// When it is not an address of a peer, the token cannot be sent in a header, or the settings of TLS are not enough
+    /// to know the peer by, or do not allow to call it without.
     pub fn new(
         setting: &'static str,
         service: &'static str,
         url: &str,
-        token: &SecretString,
+        token: Option<&SecretString>,
+        tls: &Tls,
     ) -> anyhow::Result<Self> {
         let url = peer_url(url).map_err(anyhow::Error::msg).context(setting)?;
         let uri: Uri = url.parse().context(setting)?;
         let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
         let port = uri.port_u16().unwrap_or_default();
-        let meant = Arc::new(Meant { setting, service, url, host, port });
-        Ok(Self { channel: channel(uri), authorized: Authorized::new(token)?, meant })
+        let is_secure = uri.scheme() == Some(&Scheme::HTTPS);
+        let meant = Arc::new(Meant { setting, service, url, host, port, is_secure });
+        if is_secure {
+            tls.can_call(&meant.name()).context(setting)?;
+        } else {
+            ensure!(!tls.is_required(), "{setting} has a peer at http://, and --require-tls is given");
+        }
+        Ok(Self { channel: channel(uri, &meant, tls), authorized: Authorized::new(token)?, meant })
     }
 
     /// What a generated client is made of.
@@ -101,8 +85,9 @@ impl Peer {
         InterceptedService::new(self.channel.clone(), self.authorized.clone())
     }
 
-    /// The same connection, for calls that show no token.
-    fn anonymous(&self) -> Channel {
+    /// The same connection, for calls to which nothing is added.
+    #[must_use]
+    pub fn anonymous(&self) -> Channel {
         self.channel.clone()
     }
 
@@ -111,26 +96,27 @@ impl Peer {
     }
 }
 
-/// Adds to every call our service token, the `traceparent` of the current span, and a `grpc-timeout`. That is nine
+/// Adds to every call our service token, if we have one, the `traceparent` of the current span, and a `grpc-timeout`. That is nine
 /// tenths of the time that the call being served has left, so that we can still answer when the peer does not. A stream
 /// gets no timeout unless its caller set one.
 #[derive(Clone)]
 pub struct Authorized {
-    authorization: MetadataValue<Ascii>,
+    authorization: Option<MetadataValue<Ascii>>,
 }
 
 impl Authorized {
-    /// Calls with this token.
+    /// Calls with this token; without one, our certificate says who calls.
     ///
     /// # Errors
     /// When the token cannot be sent in a header.
-    pub fn new(token: &SecretString) -> anyhow::Result<Self> {
+    pub fn new(token: Option<&SecretString>) -> anyhow::Result<Self> {
+        let Some(token) = token else { return Ok(Self { authorization: None }) };
         let mut authorization: MetadataValue<Ascii> = format!("Bearer {}", token.expose_secret())
             .parse()
             .ok()
             .context("--service-token has characters that a header cannot carry")?;
         authorization.set_sensitive(true);
-        Ok(Self { authorization })
+        Ok(Self { authorization: Some(authorization) })
     }
 }
 
@@ -142,7 +128,9 @@ impl std::fmt::Debug for Authorized {
 
 impl Interceptor for Authorized {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        request.metadata_mut().insert("authorization", self.authorization.clone());
+        if let Some(authorization) = &self.authorization {
+            request.metadata_mut().insert("authorization", authorization.clone());
+        }
         if let Some(traceparent) = telemetry::current_traceparent().and_then(|text| text.parse().ok()) {
             request.metadata_mut().insert("traceparent", traceparent);
         }

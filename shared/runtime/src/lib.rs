@@ -20,3 +20,4 @@ pub mod rpc;
 pub mod server;
 pub mod sessions;
 pub mod telemetry;
+pub mod tls;

@@ -13,5 +13,6 @@ mod log;
 mod peer;
 mod redis_away;
 mod revocations;
+mod secure;
 mod sessions;
 mod start;

@@ -152,6 +152,8 @@ pub(crate) async fn ask(peer: &Peer) -> Identity {
             Err(status) if status.code() == Code::Unimplemented => Identity::Wrong(served(peer).await),
             _ => Identity::Right,
         },
+        // Whoever has no right certificate is as good as away: it may be in the middle of being renewed.
+        Err(_) if meant.is_secure => Identity::Unknown,
         Err(_) => match foreign(&meant.host, meant.port).await {
             Some(foreign) => Identity::Wrong(foreign.to_string()),
             None => Identity::Unknown,

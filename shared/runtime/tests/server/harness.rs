@@ -75,7 +75,7 @@ impl Default for Stage {
 }
 
 #[derive(Debug)]
-struct Catalog(Stage);
+pub(crate) struct Catalog(pub(crate) Stage);
 
 /// Tells that it was dropped.
 struct Alarm(Arc<Semaphore>);
@@ -157,7 +157,7 @@ impl tower::Service<http::Request<Body>> for Echo {
 
 /// Everybody with a token is a customer.
 #[derive(Debug, Clone)]
-struct Everybody;
+pub(crate) struct Everybody;
 
 impl SessionVerifier for Everybody {
     async fn verify(&self, _: &AccessToken) -> Result<Verified, VerifyError> {

@@ -9,3 +9,4 @@ mod limits;
 mod open;
 mod peers;
 mod reflection;
+mod tls;
