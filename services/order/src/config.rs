@@ -5,8 +5,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use runtime::admin::HealthConfig;
 use runtime::config::{
-    EventBusConfig, OutboxConfig, ServerConfig, ServiceTokenConfig, TelemetryConfig, duration, human,
-    peer_url, postgres_url, secret, time_span,
+    Edges, EventBusConfig, OutboxConfig, PeerEdge, ServerConfig, ServiceTokenConfig, TelemetryConfig,
+    duration, human, peer_url, postgres_url, secret, time_span,
 };
 use runtime::doctor;
 use secrecy::SecretString;
@@ -82,6 +82,23 @@ pub struct Config {
     /// The audit of both books.
     #[command(flatten)]
     pub audit: AuditConfig,
+}
+
+impl Config {
+    /// Refuses settings of TLS and of tokens that do not fit together.
+    pub(crate) fn check_edges(&self) -> anyhow::Result<()> {
+        self.server.tls.check(Edges {
+            tokens: &self.service_tokens,
+            peers: &[
+                PeerEdge { flag: "--user-url", name: "user-service", url: &self.peers.user_url },
+                PeerEdge { flag: "--session-url", name: "session-service", url: &self.peers.session_url },
+            ],
+            databases: &[
+                ("--postgres-url", &self.postgres.postgres_url),
+                ("--redis-events-url", &self.event_bus.redis_events_url),
+            ],
+        })
+    }
 }
 
 /// The other services that this one calls.

@@ -68,6 +68,7 @@ impl OrderService {
         clock: Arc<dyn Clock>,
         ids: Arc<dyn IdSource>,
     ) -> anyhow::Result<Self> {
+        config.check_edges()?;
         let bus =
             Bus::connect(config.event_bus.redis_events_url.expose_secret()).context("--redis-events-url")?;
         let sessions = SessionCache::new(CacheConfig::default(), Arc::clone(&clock));
@@ -99,11 +100,17 @@ impl OrderService {
             store.assert_durable().await?;
             store.capacity_check(config.server.replicas, config.postgres.postgres_connections).await?;
         }
-        let token = &config.service_tokens.service_token;
+        let token = config.service_tokens.service_token.as_ref();
         let peers = &config.peers;
-        let user = Peer::new("--user-url", user_service_server::SERVICE_NAME, &peers.user_url, token)?;
-        let session =
-            Peer::new("--session-url", session_service_server::SERVICE_NAME, &peers.session_url, token)?;
+        let user =
+            Peer::new("--user-url", user_service_server::SERVICE_NAME, &peers.user_url, token, &core.tls)?;
+        let session = Peer::new(
+            "--session-url",
+            session_service_server::SERVICE_NAME,
+            &peers.session_url,
+            token,
+            &core.tls,
+        )?;
         let clients = (Users::new(&user), Wallets::new(&user));
         let transfers = self.coordinator(store.clone());
         let app = App::new(store.clone(), clients, transfers, Arc::clone(&self.clock), Arc::clone(&self.ids));

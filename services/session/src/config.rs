@@ -7,8 +7,8 @@ use anyhow::{Result, anyhow};
 use clap::{Args, Parser, Subcommand};
 use runtime::admin::HealthConfig;
 use runtime::config::{
-    EventBusConfig, ServerConfig, ServiceTokenConfig, TelemetryConfig, human, peer_url, redis_url, secret,
-    time_span,
+    Edges, EventBusConfig, PeerEdge, ServerConfig, ServiceTokenConfig, TelemetryConfig, human, peer_url,
+    redis_url, secret, time_span,
 };
 use runtime::doctor;
 use secrecy::SecretString;
@@ -221,6 +221,18 @@ pub struct PeerConfig {
 const TRY_LIFE: Duration = Duration::from_secs(10);
 
 impl Config {
+    /// Refuses settings of TLS and of tokens that do not fit together.
+    pub(crate) fn check_edges(&self) -> Result<()> {
+        self.server.tls.check(Edges {
+            tokens: &self.service_tokens,
+            peers: &[PeerEdge { flag: "--user-url", name: "user-service", url: &self.peers.user_url }],
+            databases: &[
+                ("--redis-session-url", &self.redis.url),
+                ("--redis-events-url", &self.event_bus.redis_events_url),
+            ],
+        })
+    }
+
     /// What admits logins; one for the whole process.
     pub(crate) fn admission(&self) -> Admission {
         let limits = SourceLimits {

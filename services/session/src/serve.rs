@@ -71,13 +71,20 @@ impl SessionService {
     /// When the configuration is invalid, or Redis does not answer or is not fit to keep sessions.
     pub async fn start(self, core: Core) -> Result<Service<CountedVerifier<Store>>> {
         let config = &*self.config;
+        config.check_edges()?;
         let store = self.stores.get(&core, async || self.store()).await?;
         if core.is_first() {
             fit(&store).await?;
             store.capacity_check(config.server.replicas, self.stores.count()).await?;
         }
-        let token = &config.service_tokens.service_token;
-        let user = Peer::new("--user-url", user_service_server::SERVICE_NAME, &config.peers.user_url, token)?;
+        let token = config.service_tokens.service_token.as_ref();
+        let user = Peer::new(
+            "--user-url",
+            user_service_server::SERVICE_NAME,
+            &config.peers.user_url,
+            token,
+            &core.tls,
+        )?;
         if core.is_first() {
             core.spawn(
                 "peers",

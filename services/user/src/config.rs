@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use clap::Args;
 use runtime::config::{
-    EventBusConfig, OutboxConfig, ServerConfig, ServiceTokenConfig, TelemetryConfig, human, mongodb_url,
-    peer_url, secret, time_span,
+    Edges, EventBusConfig, OutboxConfig, PeerEdge, ServerConfig, ServiceTokenConfig, TelemetryConfig, human,
+    mongodb_url, peer_url, secret, time_span,
 };
 use runtime::doctor;
 use secrecy::SecretString;
@@ -126,6 +126,23 @@ pub struct PasswordConfig {
     /// Hashes that may wait for a core; further ones are refused.
     #[arg(long = "password-queue", env = "PASSWORD_QUEUE", default_value_t = 64)]
     pub queue: usize,
+}
+
+impl Config {
+    /// Refuses settings of TLS and of tokens that do not fit together.
+    pub(crate) fn check_edges(&self) -> anyhow::Result<()> {
+        self.server.tls.check(Edges {
+            tokens: &self.service_tokens,
+            peers: &[
+                PeerEdge { flag: "--session-url", name: "session-service", url: &self.peers.session_url },
+                PeerEdge { flag: "--order-url", name: "order-service", url: &self.peers.order_url },
+            ],
+            databases: &[
+                ("--mongodb-url", &self.mongo.url),
+                ("--redis-events-url", &self.event_bus.redis_events_url),
+            ],
+        })
+    }
 }
 
 /// The other services that this one calls.

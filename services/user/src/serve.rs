@@ -52,6 +52,7 @@ impl UserService {
     /// # Errors
     /// When the configuration cannot be: a service token that is too short, parameters that Argon2 does not take.
     pub fn new(config: Config, clock: Arc<dyn Clock>, ids: Arc<dyn IdSource>) -> anyhow::Result<Self> {
+        config.check_edges()?;
         let sessions = SessionCache::new(CacheConfig::default(), Arc::clone(&clock));
         let hasher = Hasher::new(config.passwords).context("--argon2-*")?;
         let connections = config.mongo.connections as usize;
@@ -94,12 +95,17 @@ impl UserService {
             store.lifetime_check().await;
             store.capacity_check(self.config.server.replicas, self.connections()).await;
         }
-        let token = &self.config.service_tokens.service_token;
+        let token = self.config.service_tokens.service_token.as_ref();
         let peers = &self.config.peers;
-        let session_service =
-            Peer::new("--session-url", session_service_server::SERVICE_NAME, &peers.session_url, token)?;
+        let session_service = Peer::new(
+            "--session-url",
+            session_service_server::SERVICE_NAME,
+            &peers.session_url,
+            token,
+            &core.tls,
+        )?;
         let order_service =
-            Peer::new("--order-url", order_service_server::SERVICE_NAME, &peers.order_url, token)?;
+            Peer::new("--order-url", order_service_server::SERVICE_NAME, &peers.order_url, token, &core.tls)?;
         let app =
             App::new(store.clone(), self.hasher.clone(), Arc::clone(&self.clock), Arc::clone(&self.ids));
         let audits = Audits::new(store.clone(), OrderClient::new(&order_service));

@@ -5,22 +5,24 @@ use std::sync::Arc;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
-use crate::ServiceTokens;
 use crate::service_tokens::is_plausible;
 use crate::token::AccessToken;
+use crate::{CertificateIdentity, ServiceTokens};
 
-/// The `authorization` header of a call, read once. Whether the method accepts it is decided by
-/// [`AuthLayer::admit`](crate::AuthLayer::admit).
+/// The `authorization` header of a call, read once, together with the certificate of its connection. Whether the method
+/// accepts them is decided by [`AuthLayer::admit`](crate::AuthLayer::admit).
 #[derive(Debug, Clone)]
 pub enum Credentials {
-    /// There is no such header.
+    /// There is neither such a header nor a certificate.
     Missing,
     /// A token that has the form of a session's; nobody has verified it yet.
     Session(AccessToken),
-    /// The token of a service of ours, which has this name.
+    /// The certificate or the token of a service of ours, which has this name.
     Service(Arc<str>),
     /// A token that could be a service's and is not.
     UnknownService,
+    /// A certificate that is genuine and belongs to nobody who is listed. What the header says does not matter.
+    UnlistedCertificate,
     /// Something that cannot be the token of anybody.
     Malformed,
     /// There is more than one such header.
@@ -28,8 +30,24 @@ pub enum Credentials {
 }
 
 impl Credentials {
-    /// Reads them. Only what can be a service's token is hashed to look for its holder.
-    pub(crate) fn of(headers: &HeaderMap, services: &ServiceTokens) -> Self {
+    /// Reads them. A certificate says which service calls, whatever service's token the header shows. With the token of
+    /// a session, it is the person who calls: the service only carries the call.
+    pub(crate) fn of(
+        headers: &HeaderMap,
+        services: &ServiceTokens,
+        certificate: &CertificateIdentity,
+    ) -> Self {
+        match (certificate, Self::of_header(headers, services)) {
+            (CertificateIdentity::Unlisted, _) => Self::UnlistedCertificate,
+            (CertificateIdentity::Service(name), Self::Missing | Self::Service(_) | Self::UnknownService) => {
+                Self::Service(Arc::clone(name))
+            }
+            (CertificateIdentity::Absent | CertificateIdentity::Service(_), shown) => shown,
+        }
+    }
+
+    /// Reads the header. Only what can be a service's token is hashed to look for its holder.
+    fn of_header(headers: &HeaderMap, services: &ServiceTokens) -> Self {
         let mut values = headers.get_all(AUTHORIZATION).iter();
         let Some(value) = values.next() else {
             return Self::Missing;

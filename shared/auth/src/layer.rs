@@ -13,7 +13,9 @@ use tonic::{Code, Status};
 
 use crate::credentials::Credentials;
 use crate::token::AccessToken;
-use crate::{Person, Policy, PolicyTable, Principal, ServiceTokens, SessionVerifier, VerifyError};
+use crate::{
+    CertificateIdentity, Person, Policy, PolicyTable, Principal, ServiceTokens, SessionVerifier, VerifyError,
+};
 
 /// Headers by which a proxy in front of other systems tells who calls. No code here believes them, and it stays so
 /// because no code sees them.
@@ -65,10 +67,10 @@ impl<V: SessionVerifier> AuthLayer<V> {
         &self.0.verifier
     }
 
-    /// What a call shows of its caller, to be handed to [`AuthLayer::admit`].
+    /// What a call shows of its caller, over a connection with this certificate, to be handed to [`AuthLayer::admit`].
     #[must_use]
-    pub fn credentials(&self, headers: &HeaderMap) -> Credentials {
-        Credentials::of(headers, &self.0.services)
+    pub fn credentials(&self, headers: &HeaderMap, certificate: &CertificateIdentity) -> Credentials {
+        Credentials::of(headers, &self.0.services, certificate)
     }
 
     /// Decides about a call that shows these credentials, and removes them, and what only looks like them, from its
@@ -86,6 +88,10 @@ impl<V: SessionVerifier> AuthLayer<V> {
             if headers.remove(name).is_some() {
                 tracing::info!(target: "audit", header = name.as_str(), "removed a header that claims an identity");
             }
+        }
+        // Also for methods that are open to anyone: whoever shows such a certificate is told about it by every call.
+        if matches!(credentials, Credentials::UnlistedCertificate) {
+            return Err(self.invalid());
         }
         let policy = self.0.policies.get(path).ok_or_else(|| {
             self.refuse(Code::Unimplemented, ErrorReason::UnknownMethod, "there is no such method")
@@ -113,7 +119,7 @@ impl<V: SessionVerifier> AuthLayer<V> {
                     policy.streams().then(|| Right { auth: self.clone(), policy: policy.clone(), token });
                 Ok(Admitted { principal, right })
             }
-            Credentials::UnknownService => Err(self.invalid()),
+            Credentials::UnknownService | Credentials::UnlistedCertificate => Err(self.invalid()),
             Credentials::Service(name) if policy.admits_service(&name) => {
                 Ok(Admitted::once(Principal::Service(name)))
             }

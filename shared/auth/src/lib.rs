@@ -5,6 +5,7 @@
 //! object belongs to the caller is not decided here: only the services know their objects.
 
 mod cache;
+mod certificate;
 mod credentials;
 mod layer;
 mod policy;
@@ -15,6 +16,7 @@ pub mod token;
 mod verifier;
 
 pub use cache::{CacheConfig, CachingVerifier, SessionCache};
+pub use certificate::CertificateIdentity;
 pub use credentials::Credentials;
 pub use layer::{Admitted, AuthLayer, Right};
 pub use policy::{Policy, PolicyError, PolicyTable};

@@ -148,7 +148,7 @@ mod tests {
         let layer = AuthLayer::new(policies, none, sessions.clone());
         let mut headers = HeaderMap::new();
         headers.insert(AUTHORIZATION, format!("Bearer {}", token.expose()).parse().unwrap());
-        let credentials = layer.credentials(&headers);
+        let credentials = layer.credentials(&headers, &crate::CertificateIdentity::Absent);
         let admitted = layer.admit(path, &mut headers, credentials).await.unwrap();
         let body = Body::new(Silent);
         match admitted.right {

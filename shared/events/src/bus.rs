@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures_util::stream::{self, Stream, StreamExt as _};
 use redis::aio::PubSubStream;
 use redis::{Client, RedisError};
-use redis_connection::{Connection, Options, SendError, error_word};
+use redis_connection::{Connection, Options, SendError, address, error_word};
 use tokio::time::timeout;
 
 use crate::pace::Backoff;
@@ -124,7 +124,7 @@ impl Bus {
     /// # Errors
     /// When the text is not a URL of Redis; never because Redis is away.
     pub fn connect(url: &str) -> Result<Self, InvalidUrl> {
-        let client = Client::open(url).map_err(InvalidUrl)?;
+        let client = address(url).and_then(Client::open).map_err(InvalidUrl)?;
         let prefix = match client.get_connection_info().redis_settings().db() {
             0 => String::new(),
             number => format!("{number}:"),

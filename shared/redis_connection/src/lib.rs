@@ -7,7 +7,10 @@
 //!
 //! **Invariant:** [`SendError::NotConnected`] means that nothing was sent.
 
+mod address;
 mod making;
+#[cfg(test)]
+mod refusing;
 
 use std::borrow::Cow;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
@@ -17,10 +20,11 @@ use metrics::database::Operations;
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::TcpSettings;
 use redis::{
-    Arg, Client, Cmd, FromRedisValue, IntoConnectionInfo, Pipeline, ProtocolVersion, RedisError, Script,
+    Arg, Client, Cmd, ConnectionInfo, FromRedisValue, Pipeline, ProtocolVersion, RedisError, Script,
     ScriptInvocation,
 };
 
+pub use address::address;
 use making::{Making, Number};
 use types::TRACES_ONLY;
 
@@ -84,12 +88,11 @@ struct Inner {
 }
 
 impl Connection {
-    /// The Redis at a URL, `redis://user:password@host:port/number`. It is connected to when it is first used.
+    /// The Redis at an [`address`]. It is connected to when it is first used.
     ///
     /// # Errors
-    /// When the URL is not one of Redis. The error does not show it.
-    pub fn lazy(url: impl IntoConnectionInfo, options: Options) -> Result<Self, RedisError> {
-        let info = url.into_connection_info()?;
+    /// When the address is not one of Redis. The error does not show it.
+    pub fn lazy(info: ConnectionInfo, options: Options) -> Result<Self, RedisError> {
         // With RESP3 the driver notices a lost connection at once, not only with the next command.
         let redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
         let tcp = TcpSettings::default().set_nodelay(true).set_user_timeout(UNACKNOWLEDGED_MAX);
@@ -186,66 +189,10 @@ impl Connection {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio::net::{TcpListener, TcpStream};
+    use std::sync::atomic::Ordering;
 
     use super::*;
-
-    /// What a server refuses: a command, and the word that it says.
-    type Refusal = Arc<Mutex<Option<(&'static str, &'static str)>>>;
-
-    /// A server that refuses what it is told to, and counts its connections.
-    #[derive(Clone, Default)]
-    struct Refusing {
-        refusal: Refusal,
-        connections: Arc<AtomicUsize>,
-    }
-
-    impl Refusing {
-        /// Starts it, and gives its URL.
-        async fn start(&self) -> String {
-            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let url = format!("redis://user:password@{}/7", listener.local_addr().unwrap());
-            let server = self.clone();
-            tokio::task::spawn_local(async move {
-                while let Ok((client, _)) = listener.accept().await {
-                    server.connections.fetch_add(1, Ordering::SeqCst);
-                    tokio::task::spawn_local(server.clone().serve(client));
-                }
-            });
-            url
-        }
-
-        async fn serve(self, mut client: TcpStream) {
-            let (mut heard, mut chunk) = (String::new(), [0; 1024]);
-            while let Ok(count @ 1..) = client.read(&mut chunk).await {
-                heard.push_str(&String::from_utf8_lossy(&chunk[..count]));
-                // Each command begins with `*`, which none of ours has in it; the last may not be whole.
-                while heard.ends_with("\r\n") && !heard.is_empty() {
-                    let end = heard[1..].find('*').map_or(heard.len(), |at| at + 1);
-                    let command: String = heard.drain(..end).collect();
-                    let answer = self.answer(command.split("\r\n").nth(2).unwrap_or_default());
-                    if client.write_all(answer.as_bytes()).await.is_err() {
-                        return;
-                    }
-                }
-            }
-        }
-
-        fn answer(&self, command: &str) -> String {
-            match *self.refusal.lock().unwrap() {
-                Some((refused, word)) if refused == command => format!("-{word} for a test\r\n"),
-                _ if command == "HELLO" => "%1\r\n$5\r\nproto\r\n:3\r\n".to_owned(),
-                _ => "+OK\r\n".to_owned(),
-            }
-        }
-
-        fn refuse(&self, refusal: Option<(&'static str, &'static str)>) {
-            *self.refusal.lock().unwrap() = refusal;
-        }
-    }
+    use crate::refusing::Refusing;
 
     fn options() -> Options {
         let second = Duration::from_secs(5);
@@ -258,7 +205,7 @@ mod tests {
     async fn no_refused_set_up_outlives_its_cause() {
         let test = async {
             let server = Refusing::default();
-            let connection = Connection::lazy(server.start().await, options()).unwrap();
+            let connection = Connection::lazy(address(&server.start().await).unwrap(), options()).unwrap();
             let ping = redis::cmd("PING");
             for command in ["HELLO", "SELECT"] {
                 for word in ["WRONGPASS", "NOAUTH", "NOPERM", "ERR", "LOADING", "MASTERDOWN", "ANYTHING"] {
@@ -286,7 +233,7 @@ mod tests {
     async fn a_refused_command_keeps_its_connection_unless_it_is_over() {
         let test = async {
             let server = Refusing::default();
-            let connection = Connection::lazy(server.start().await, options()).unwrap();
+            let connection = Connection::lazy(address(&server.start().await).unwrap(), options()).unwrap();
             let ping = redis::cmd("PING");
             for (word, connections) in [("OOM", 1), ("NOPERM", 1), ("READONLY", 2), ("OOM", 2)] {
                 server.refuse(Some(("PING", word)));

@@ -9,6 +9,7 @@ mod connect;
 mod connection;
 mod endpoint;
 mod identity;
+mod meant;
 mod metrics;
 mod options;
 mod outcome;
@@ -21,8 +22,9 @@ mod servers;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use http::Uri;
+use http::uri::Scheme;
 use secrecy::{ExposeSecret as _, SecretString};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
@@ -33,6 +35,7 @@ pub use channel::Channel;
 pub use connection::Answer;
 pub use identity::Identities;
 pub(crate) use identity::{Identity, ask};
+pub(crate) use meant::Meant;
 pub use options::PeerOptions;
 pub use outcome::{Outcome, classify, outcome, reason};
 pub use resolve::Resolve;
@@ -42,6 +45,7 @@ pub use servers::Endpoints;
 use crate::config::peer_url;
 use crate::deadline::Deadline;
 use crate::telemetry;
+use crate::tls::Tls;
 
 /// Time for a call that is not a stream, when nothing else limits it. A stream waits no longer for a server.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -57,39 +61,22 @@ pub struct Peer {
     meant: Arc<Meant>,
 }
 
-/// Who a peer should be, and who says so.
-#[derive(Debug)]
-pub(crate) struct Meant {
-    /// The flag of its address.
-    pub(crate) setting: &'static str,
-    /// The full name of a service that it serves.
-    pub(crate) service: &'static str,
-    pub(crate) url: String,
-    uri: Uri,
-    host: String,
-    port: u16,
-}
-
-impl Meant {
-    /// The name of the program that serves it: `user-service` serves what is in the package `user`.
-    pub(crate) fn program(&self) -> String {
-        format!("{}-service", self.service.split('.').next().unwrap_or_default())
-    }
-}
-
 impl Peer {
-    /// A peer at `url`, called with our own service token. `setting` is the flag of the address, for messages, and
-    /// `service` the full name of a service that is to be found there.
+    /// A peer at `url`, called with our own service token, if there is one, and at `https://` with our certificate.
+    /// `setting` is the flag of the address, for messages, and `service` the full name of a service that is to be found
+    /// there.
     ///
     /// # Errors
-    /// When it is not an address of a peer, or the token cannot be sent in a header.
+    /// When it is not an address of a peer, the token cannot be sent in a header, or the settings of TLS are not enough
+    /// to know the peer by, or do not allow to call it without.
     pub fn new(
         setting: &'static str,
         service: &'static str,
         url: &str,
-        token: &SecretString,
+        token: Option<&SecretString>,
+        tls: &Tls,
     ) -> anyhow::Result<Self> {
-        Self::with_options(setting, service, url, token, PeerOptions::default())
+        Self::with_options(setting, service, url, token, tls, PeerOptions::default())
     }
 
     /// The same, with other times than the usual ones, or addresses from elsewhere.
@@ -100,16 +87,24 @@ impl Peer {
         setting: &'static str,
         service: &'static str,
         url: &str,
-        token: &SecretString,
+        token: Option<&SecretString>,
+        tls: &Tls,
         options: PeerOptions,
     ) -> anyhow::Result<Self> {
         let url = peer_url(url).map_err(anyhow::Error::msg).context(setting)?;
         let uri: Uri = url.parse().context(setting)?;
         let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
         let port = uri.port_u16().unwrap_or_default();
-        let meant = Arc::new(Meant { setting, service, url, uri, host, port });
+        let is_secure = uri.scheme() == Some(&Scheme::HTTPS);
+        let meant = Arc::new(Meant { setting, service, url, uri, host, port, is_secure });
+        if is_secure {
+            tls.can_call(&meant.name()).context(setting)?;
+        } else {
+            ensure!(!tls.is_required(), "{setting} has a peer at http://, and --require-tls is given");
+        }
         let authorized = Authorized::new(token)?;
-        let channel = Channel::new(Arc::clone(&meant), options, authorized.authorization.clone());
+        let authorization = authorized.authorization.clone();
+        let channel = Channel::new(Arc::clone(&meant), options, authorization, tls.clone());
         Ok(Self { channel, authorized, meant })
     }
 
@@ -117,6 +112,12 @@ impl Peer {
     #[must_use]
     pub fn channel(&self) -> PeerChannel {
         InterceptedService::new(self.channel.clone(), self.authorized.clone())
+    }
+
+    /// The same connections, for calls to which nothing is added.
+    #[must_use]
+    pub fn anonymous(&self) -> Channel {
+        self.channel.clone()
     }
 
     /// How many of the peer's addresses are in which state, on this runtime.
@@ -130,26 +131,27 @@ impl Peer {
     }
 }
 
-/// Adds to every call our service token, the `traceparent` of the current span, and a `grpc-timeout`. That is nine
+/// Adds to every call our service token, if we have one, the `traceparent` of the current span, and a `grpc-timeout`. That is nine
 /// tenths of the time that the call being served has left, so that we can still answer when the peer does not. A stream
 /// gets no timeout unless its caller set one.
 #[derive(Clone)]
 pub struct Authorized {
-    authorization: MetadataValue<Ascii>,
+    authorization: Option<MetadataValue<Ascii>>,
 }
 
 impl Authorized {
-    /// Calls with this token.
+    /// Calls with this token; without one, our certificate says who calls.
     ///
     /// # Errors
     /// When the token cannot be sent in a header.
-    pub fn new(token: &SecretString) -> anyhow::Result<Self> {
+    pub fn new(token: Option<&SecretString>) -> anyhow::Result<Self> {
+        let Some(token) = token else { return Ok(Self { authorization: None }) };
         let mut authorization: MetadataValue<Ascii> = format!("Bearer {}", token.expose_secret())
             .parse()
             .ok()
             .context("--service-token has characters that a header cannot carry")?;
         authorization.set_sensitive(true);
-        Ok(Self { authorization })
+        Ok(Self { authorization: Some(authorization) })
     }
 }
 
@@ -161,7 +163,9 @@ impl std::fmt::Debug for Authorized {
 
 impl Interceptor for Authorized {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        request.metadata_mut().insert("authorization", self.authorization.clone());
+        if let Some(authorization) = &self.authorization {
+            request.metadata_mut().insert("authorization", authorization.clone());
+        }
         if let Some(traceparent) = telemetry::current_traceparent().and_then(|text| text.parse().ok()) {
             request.metadata_mut().insert("traceparent", traceparent);
         }

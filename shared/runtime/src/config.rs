@@ -9,6 +9,7 @@ mod mask;
 mod names;
 mod parse;
 mod refused;
+mod tls;
 mod url;
 
 use std::net::SocketAddr;
@@ -21,6 +22,8 @@ use serde::Serialize;
 pub use mask::{human, masked, redact_url, secret};
 pub use names::{Misnamed, misnamed, unlisted};
 pub use parse::{ParsedSecret, at_least_one, duration, parse_from, secret_value, time_span};
+pub(crate) use tls::recognisable;
+pub use tls::{Edges, PeerEdge, TlsConfig};
 pub use url::{mongodb_url, peer_url, postgres_url, redis_url};
 
 /// Processes of a service that share its database, unless told otherwise.
@@ -110,6 +113,10 @@ pub struct ServerConfig {
     /// Serve gRPC reflection, for grpcurl.
     #[arg(long, env = "REFLECTION", default_value_t = true, action = clap::ArgAction::Set)]
     pub reflection: bool,
+    /// TLS, on the port and to peers.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub tls: TlsConfig,
 }
 
 impl ServerConfig {
@@ -196,19 +203,19 @@ pub struct OutboxConfig {
     pub batch_wait_max: Duration,
 }
 
-/// The secrets by which services recognise each other.
-#[derive(Debug, Clone, Args, Serialize)]
+/// The secrets by which services recognise each other where they do not show certificates ([`TlsConfig`]).
+#[derive(Debug, Clone, Default, Args, Serialize)]
 #[command(next_help_heading = "Service tokens")]
 pub struct ServiceTokenConfig {
-    /// This service's own token, shown to its peers; `file:<path>` reads it from a file.
+    /// This service's own token, shown to its peers; `file:<path>` reads it from a file. Needed unless there is a certificate.
     #[arg(long, env = "SERVICE_TOKEN", value_name = "TOKEN", hide_env_values = true, value_parser = secret_value)]
     #[serde(serialize_with = "secret")]
-    pub service_token: SecretString,
+    pub service_token: Option<SecretString>,
     /// The tokens of the services that may call, as `name=token,name=token`; `file:<path>` reads them from a
-    /// file.
+    /// file. A service that shows a certificate needs none.
     #[arg(long, env = "SERVICE_TOKENS", value_name = "LIST", hide_env_values = true, value_parser = secret_value)]
     #[serde(serialize_with = "secret")]
-    pub service_tokens: SecretString,
+    pub service_tokens: Option<SecretString>,
 }
 
 impl ServiceTokenConfig {
@@ -218,6 +225,7 @@ impl ServiceTokenConfig {
     /// When the list is malformed, or one of them is too short or a placeholder. Names the flag.
     pub fn accepted(&self) -> anyhow::Result<auth::ServiceTokens> {
         use anyhow::Context as _;
-        auth::ServiceTokens::parse(&self.service_tokens).context("--service-tokens")
+        let Some(tokens) = &self.service_tokens else { return Ok(auth::ServiceTokens::default()) };
+        auth::ServiceTokens::parse(tokens).context("--service-tokens")
     }
 }

@@ -22,3 +22,4 @@ mod rpc_metrics;
 pub mod server;
 pub mod sessions;
 pub mod telemetry;
+pub mod tls;

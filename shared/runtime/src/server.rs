@@ -4,6 +4,9 @@
 //! contract are ours: tonic's maximum age with a grace period closes connections without a GOAWAY, its
 //! timeouts answer CANCELLED, and nothing in it limits connections or waits for a first request.
 //!
+//! Where TLS is configured the port speaks nothing else. A handshake takes place on the connection's own task, so that a slow
+//! one holds nobody up, and a connection counts from its acceptance on.
+//!
 //! Order of a call: span, load shedding, completion of errors, catching of panics, deadline, identity and
 //! policy, the service's own layers ([`UnaryLayer`]), then decoding and the handler.
 
@@ -27,7 +30,7 @@ use auth::AuthLayer;
 use tonic::service::Routes;
 
 pub use self::core::Core;
-pub use in_process::{Running, start_in_process};
+pub use in_process::{Running, start_in_process, start_in_process_with};
 pub use layers::{UnaryCall, UnaryLayer};
 pub use run::run;
 

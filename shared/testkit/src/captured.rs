@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tracing::Level;
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::Registry;
 use tracing_subscriber::fmt::FormatEvent;
@@ -25,11 +26,23 @@ impl CapturedLog {
     where
         F: FormatEvent<Registry, DefaultFields> + Send + Sync + 'static,
     {
+        Self::start_at(Level::INFO, wrap)
+    }
+
+    /// As [`CapturedLog::start`], at this level and above.
+    #[must_use]
+    pub fn start_at<F>(level: Level, wrap: impl FnOnce(Format) -> F) -> Self
+    where
+        F: FormatEvent<Registry, DefaultFields> + Send + Sync + 'static,
+    {
         let lines = Lines::default();
         let writer = lines.clone();
         let format = wrap(tracing_subscriber::fmt::format().with_ansi(false));
-        let subscriber =
-            tracing_subscriber::fmt().event_format(format).with_writer(move || writer.clone()).finish();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(level)
+            .event_format(format)
+            .with_writer(move || writer.clone())
+            .finish();
         Self { lines, _guard: tracing::subscriber::set_default(subscriber) }
     }
 
@@ -39,6 +52,15 @@ impl CapturedLog {
         let bytes = self.lines.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let all = String::from_utf8_lossy(&bytes).into_owned();
         all.lines().filter(|line| line.contains(text)).map(str::to_owned).collect()
+    }
+}
+
+/// A test that fails shows what was logged. Where panics are logged too, that is all that tells why.
+impl Drop for CapturedLog {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.lines_with("").join("\n"));
+        }
     }
 }
 

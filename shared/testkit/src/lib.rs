@@ -12,6 +12,7 @@
 
 mod account;
 mod captured;
+mod certificates;
 pub mod client;
 mod command;
 mod databases;
@@ -54,6 +55,7 @@ mod wait;
 
 pub use account::Account;
 pub use captured::CapturedLog;
+pub use certificates::{Authority, Issued, Subject, TlsFiles};
 pub use command::{cargo, installer, shell, task, tool};
 pub use databases::{DatabaseOptions, Databases};
 pub use fake_mongod::fake_mongod;

@@ -8,13 +8,18 @@ use api::event::v1::event_admin_service_client::EventAdminServiceClient;
 use api::event::v1::event_service_client::EventServiceClient;
 use api::order::v1::account_service_client::AccountServiceClient;
 use api::order::v1::audit_service_client::AuditServiceClient;
+use api::order::v1::order_service_server;
 use api::order::v1::transfer_service_client::TransferServiceClient;
+use api::session::v1::session_service_server;
+use api::user::v1::user_service_server;
 use api::user::v1::wallet_service_client::WalletServiceClient;
+use runtime::client::{Channel, Peer, PeerOptions};
+use runtime::config::TlsConfig;
+use runtime::tls::Tls;
 use secrecy::{ExposeSecret as _, SecretString};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
-use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -34,6 +39,9 @@ pub(crate) struct Endpoints {
     /// An admin's access token.
     #[arg(long, env = "TRISTORE_TOKEN", hide_env_values = true, default_value = "", global = true)]
     token: SecretString,
+    /// TLS to services at https://; a certificate of the operator's own is shown to them, if there is one.
+    #[command(flatten)]
+    tls: TlsConfig,
 }
 
 /// One of the services.
@@ -98,10 +106,11 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new(endpoints: Endpoints) -> Result<Self> {
-        let Endpoints { user_url, order_url, session_url, token } = endpoints;
-        let channel = |url: String| -> Result<Channel> {
-            let endpoint = Endpoint::from_shared(url.clone()).with_context(|| format!("{url} is no URL"))?;
-            Ok(endpoint.connect_timeout(Duration::from_secs(2)).connect_lazy())
+        let Endpoints { user_url, order_url, session_url, token, tls } = endpoints;
+        let tls = Tls::load(&tls)?;
+        let channel = |flag, service, url: &str| -> Result<Channel> {
+            let options = PeerOptions { waits_for_ready: false, ..PeerOptions::default() };
+            Ok(Peer::with_options(flag, service, url, None, &tls, options)?.anonymous())
         };
         if token.expose_secret().is_empty() {
             bail!(
@@ -113,9 +122,9 @@ impl Client {
             .context("the token cannot stand in a header")?;
         header.set_sensitive(true);
         Ok(Self {
-            user: channel(user_url)?,
-            order: channel(order_url)?,
-            session: channel(session_url)?,
+            user: channel("--user-url", user_service_server::SERVICE_NAME, &user_url)?,
+            order: channel("--order-url", order_service_server::SERVICE_NAME, &order_url)?,
+            session: channel("--session-url", session_service_server::SERVICE_NAME, &session_url)?,
             identity: Identity { authorization: header, deadline: Some(DEADLINE) },
         })
     }
@@ -129,33 +138,33 @@ impl Client {
     }
 
     pub(crate) fn events(&self, service: Service) -> EventServiceClient<Authorized> {
-        EventServiceClient::with_interceptor(self.channel(service), self.identity.clone())
+        EventServiceClient::new(InterceptedService::new(self.channel(service), self.identity.clone()))
     }
 
     pub(crate) fn event_admin(&self, service: Service) -> EventAdminServiceClient<Authorized> {
-        EventAdminServiceClient::with_interceptor(self.channel(service), self.identity.clone())
+        EventAdminServiceClient::new(InterceptedService::new(self.channel(service), self.identity.clone()))
     }
 
     pub(crate) fn doctor(&self, service: Service) -> DoctorServiceClient<Authorized> {
-        DoctorServiceClient::with_interceptor(self.channel(service), self.identity.clone())
+        DoctorServiceClient::new(InterceptedService::new(self.channel(service), self.identity.clone()))
     }
 
     pub(crate) fn transfers(&self) -> TransferServiceClient<Authorized> {
-        TransferServiceClient::with_interceptor(self.order.clone(), self.identity.clone())
+        TransferServiceClient::new(InterceptedService::new(self.order.clone(), self.identity.clone()))
     }
 
     pub(crate) fn accounts(&self) -> AccountServiceClient<Authorized> {
-        AccountServiceClient::with_interceptor(self.order.clone(), self.identity.clone())
+        AccountServiceClient::new(InterceptedService::new(self.order.clone(), self.identity.clone()))
     }
 
     /// Audits have no deadline, since a full one takes longer the larger the books are.
     pub(crate) fn audits(&self) -> AuditServiceClient<Authorized> {
         let identity = Identity { deadline: None, ..self.identity.clone() };
-        AuditServiceClient::with_interceptor(self.order.clone(), identity)
+        AuditServiceClient::new(InterceptedService::new(self.order.clone(), identity))
     }
 
     pub(crate) fn wallets(&self) -> WalletServiceClient<Authorized> {
-        WalletServiceClient::with_interceptor(self.user.clone(), self.identity.clone())
+        WalletServiceClient::new(InterceptedService::new(self.user.clone(), self.identity.clone()))
     }
 }
 

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use redis::{ConnectionAddr, InfoDict, IntoConnectionInfo as _, Value};
+use redis::{ConnectionAddr, InfoDict, Value};
 use secrecy::{ExposeSecret as _, SecretString};
 use time::OffsetDateTime;
 
@@ -33,7 +33,7 @@ impl Address {
     /// # Errors
     /// When it is no URL of Redis.
     pub(crate) fn of(url: &SecretString) -> Result<Self> {
-        let info = url.expose_secret().into_connection_info().map_err(Error::internal)?;
+        let info = redis_connection::address(url.expose_secret()).map_err(Error::internal)?;
         let is_readable = match info.addr() {
             ConnectionAddr::Tcp(host, _) => {
                 let ip = host.trim_matches(['[', ']']).parse::<IpAddr>();

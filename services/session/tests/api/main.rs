@@ -14,5 +14,6 @@ mod metrics;
 mod peer;
 mod redis_away;
 mod revocations;
+mod secure;
 mod sessions;
 mod start;

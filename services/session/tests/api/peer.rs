@@ -62,6 +62,12 @@ pub(crate) struct User {
 
 impl Peer {
     pub(crate) async fn start() -> (Self, Running) {
+        let tokens = ServiceTokens::parse(&format!("session-service={SERVICE_TOKEN}").into()).unwrap();
+        Self::start_on(ServerConfig::for_tests(), tokens).await
+    }
+
+    /// With another server, which knows these tokens.
+    pub(crate) async fn start_on(config: ServerConfig, tokens: ServiceTokens) -> (Self, Running) {
         let peer = Self(Arc::new(State {
             users: Mutex::default(),
             trouble: Mutex::default(),
@@ -74,11 +80,10 @@ impl Peer {
             let events = EventServer::new(served.clone(), core.shutdown.clone());
             let routes = Routes::new(UserServiceServer::new(served)).add_service(events.into_service());
             let policies = PolicyTable::for_services(&["user.v1.UserService", "event.v1.EventService"])?;
-            let tokens = ServiceTokens::parse(&format!("session-service={SERVICE_TOKEN}").into())?;
             let auth = AuthLayer::new(policies, tokens, Nobody);
             anyhow::Ok(Service { routes, auth, layers: Vec::new(), ready: Readiness::always() })
         };
-        let running = start_in_process(ServerConfig::for_tests(), "user.tristore", start).await.unwrap();
+        let running = start_in_process(config, "user.tristore", start).await.unwrap();
         (peer, running)
     }
 

@@ -88,6 +88,20 @@ async fn lives_that_do_not_fit_together_are_refused() {
     }
 }
 
+/// Claim: settings of TLS that do not fit together are refused before anybody is connected to.
+#[tokio::test]
+async fn settings_of_tls_that_do_not_fit_together_are_refused() {
+    for (user, arguments, rule) in [
+        ("https://127.0.0.1:1", &[][..], "--user-url: https:// needs --tls-ca"),
+        ("http://127.0.0.1:1", &["--require-tls", "true"], "--require-tls (REQUIRE_TLS): --tls-certificate"),
+    ] {
+        let service = service("redis://127.0.0.1:1", "redis://127.0.0.1:1", user, arguments);
+        let started = start_in_process(ServerConfig::for_tests(), DOMAIN, |core| service.start(core)).await;
+        let told = format!("{:#}", started.unwrap_err());
+        assert!(told.contains(rule), "{told}");
+    }
+}
+
 #[test]
 fn times_of_which_zero_makes_no_sense_are_refused() {
     for flag in [

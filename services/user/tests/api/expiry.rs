@@ -19,6 +19,7 @@ use events::{
     ConsumerStore as _, ConsumerTx as _, Direction, HoldClaim, HoldSpec, HoldState, Mark, Resynced, Step,
 };
 use runtime::client::Peer;
+use runtime::tls::Tls;
 use testkit::wait_until;
 use tokio::net::TcpListener;
 use tokio_stream::Stream;
@@ -146,7 +147,8 @@ impl Bench {
             "--order-url",
             transfer_service_server::SERVICE_NAME,
             url.unwrap_or(&own),
-            &"a-token-that-nobody-checks-here".into(),
+            Some(&"a-token-that-nobody-checks-here".into()),
+            &Tls::off(),
         )
         .unwrap();
         let counters = Arc::new(ExpiryCounters::default());

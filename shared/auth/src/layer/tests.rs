@@ -70,7 +70,17 @@ async fn admit(
     path: &str,
     headers: &mut HeaderMap,
 ) -> Result<Principal, Status> {
-    let credentials = layer.credentials(headers);
+    admit_with(layer, path, headers, &CertificateIdentity::Absent).await
+}
+
+/// As [`admit`], over a connection with this certificate.
+async fn admit_with(
+    layer: &AuthLayer<Sessions>,
+    path: &str,
+    headers: &mut HeaderMap,
+    certificate: &CertificateIdentity,
+) -> Result<Principal, Status> {
+    let credentials = layer.credentials(headers, certificate);
     layer.admit(path, headers, credentials).await.map(|admitted| admitted.principal)
 }
 
@@ -113,9 +123,12 @@ async fn only_a_service_that_shows_its_token_calls_as_one() {
     let (layer, customer, _) = with_sessions();
     let [service, guess, session] =
         [SERVICE_TOKEN, &SERVICE_TOKEN.replace('0', "1"), &customer].map(|token| format!("Bearer {token}"));
-    assert!(layer.credentials(&headers(&[&service])).is_service());
+    assert!(layer.credentials(&headers(&[&service]), &CertificateIdentity::Absent).is_service());
     for authorization in [&[] as &[&str], &[&guess], &[&session], &[&service, &service], &["garbage"]] {
-        assert!(!layer.credentials(&headers(authorization)).is_service(), "{authorization:?}");
+        assert!(
+            !layer.credentials(&headers(authorization), &CertificateIdentity::Absent).is_service(),
+            "{authorization:?}"
+        );
     }
 }
 
@@ -207,4 +220,54 @@ async fn headers_that_claim_an_identity_are_taken_away() {
     headers.insert("x-request-id", HeaderValue::from_static("kept"));
     admit(&layer, LOGIN, &mut headers).await.unwrap();
     assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-request-id"]);
+}
+
+/// Claim: a certificate says which service calls, exactly as a token does, and no header says otherwise.
+#[tokio::test]
+async fn a_certificate_says_which_service_calls() {
+    let (layer, customer, merchant) = with_sessions();
+    let certificate = |name: &str| CertificateIdentity::Service(name.into());
+    let order_token = format!("Bearer {SERVICE_TOKEN}");
+    let unknown = order_token.replace('0', "1");
+    for authorization in [&[][..], &[&*order_token], &[&*unknown]] {
+        let order = certificate("order-service");
+        let principal = admit_with(&layer, VALIDATE, &mut headers(authorization), &order).await.unwrap();
+        assert_eq!(principal, Principal::Service("order-service".into()), "{authorization:?}");
+        // The token of a service that may call does not help one that may not.
+        let other = certificate("stranger-service");
+        let status = admit_with(&layer, VALIDATE, &mut headers(authorization), &other).await.unwrap_err();
+        assert_eq!(status.code(), Code::PermissionDenied, "{authorization:?}");
+        assert!(layer.credentials(&headers(authorization), &other).is_service());
+    }
+    // A service that carries a person's call has the person's rights and no others.
+    let [customer, merchant] = [customer, merchant].map(|token| format!("Bearer {token}"));
+    let order = certificate("order-service");
+    let principal = admit_with(&layer, CREATE, &mut headers(&[&merchant]), &order).await.unwrap();
+    assert_eq!(principal, Principal::User(person(Role::Merchant)));
+    let status = admit_with(&layer, VALIDATE, &mut headers(&[&customer]), &order).await.unwrap_err();
+    assert_eq!(status.code(), Code::PermissionDenied);
+    assert!(!layer.credentials(&headers(&[&customer]), &order).is_service());
+    let status = admit_with(&layer, VALIDATE, &mut headers(&["Basic eDp5"]), &order).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unauthenticated, "a header without sense stays one");
+}
+
+/// Claim: a certificate of nobody who is listed has no rights, and its calls none by other credentials either.
+#[tokio::test]
+async fn an_unlisted_certificate_is_refused_whatever_is_called() {
+    let (layer, _, merchant) = with_sessions();
+    let authorizations = ["", SERVICE_TOKEN, &merchant].map(|token| format!("Bearer {token}"));
+    for path in [CREATE, GET, LOGIN, VALIDATE, "/grpc.health.v1.Health/Check", "/no.such.v1.Service/Method"] {
+        for authorization in &authorizations {
+            let mut headers = headers(&[authorization]);
+            let unlisted = CertificateIdentity::Unlisted;
+            let status = admit_with(&layer, path, &mut headers, &unlisted).await.unwrap_err();
+            let info = status.get_details_error_info().unwrap();
+            assert_eq!(
+                (status.code(), &*info.reason),
+                (Code::Unauthenticated, "INVALID_CREDENTIALS"),
+                "{path} {authorization}"
+            );
+            assert!(!layer.credentials(&headers, &unlisted).is_service());
+        }
+    }
 }

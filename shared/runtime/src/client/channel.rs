@@ -25,6 +25,7 @@ use super::servers::{Endpoints, Servers};
 use super::{CALL_TIMEOUT, Meant, resolve};
 use crate::deadline::parse_timeout;
 use crate::telemetry;
+use crate::tls::Tls;
 
 /// What generated clients call through. It belongs to the tokio runtime that it is made in; clones are the same
 /// connections, which are closed with the last of them.
@@ -39,9 +40,14 @@ struct Inner {
 }
 
 impl Channel {
-    pub(super) fn new(meant: Arc<Meant>, options: PeerOptions, authorization: MetadataValue<Ascii>) -> Self {
+    pub(super) fn new(
+        meant: Arc<Meant>,
+        options: PeerOptions,
+        authorization: Option<MetadataValue<Ascii>>,
+        tls: Tls,
+    ) -> Self {
         let calls = PeerCalls::to(&meant);
-        let servers = Servers::new(meant, options, authorization);
+        let servers = Servers::new(meant, options, authorization, tls);
         let end = CancellationToken::new();
         let keep = end.clone().run_until_cancelled_owned(resolve::keep(Arc::clone(&servers)));
         #[expect(clippy::disallowed_methods, reason = "ends with the channel")]

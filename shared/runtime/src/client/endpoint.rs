@@ -100,7 +100,7 @@ impl Drop for Presence {
 
 /// One connection, from its beginning to its end.
 async fn once(servers: &Servers, address: SocketAddr) -> End {
-    let stream = match connect(address, servers.meant(), servers.options()).await {
+    let stream = match connect(address, servers.meant(), servers.options(), servers.tls()).await {
         Ok(stream) => stream,
         Err(error) => return End::Failed(error.to_string()),
     };
@@ -114,6 +114,10 @@ async fn once(servers: &Servers, address: SocketAddr) -> End {
         Ok(Identity::Wrong(what)) => return End::Wrong(what),
         Ok(identity) => identity,
         Err(status) => {
+            // Whoever has a right certificate and does not answer is away.
+            if servers.meant().is_secure {
+                return End::Failed(status.message().to_owned());
+            }
             // Nobody answered; perhaps because it is something else that never will.
             let foreign = foreign(&servers.meant().host, address).await;
             return foreign.map_or_else(
@@ -200,9 +204,11 @@ impl Health<'_> {
     async fn hear(&self) -> Status {
         let servers = self.listed.servers;
         let mut request = Request::new(HealthCheckRequest::default());
-        if *self.identity == Identity::Right {
+        if *self.identity == Identity::Right
+            && let Some(authorization) = servers.authorization()
+        {
             // Streams of services have places of their own.
-            request.metadata_mut().insert("authorization", servers.authorization());
+            request.metadata_mut().insert("authorization", authorization);
         }
         let mut client = HealthClient::with_origin(self.direct.clone(), servers.meant().uri.clone());
         let mut answers = match client.watch(request).await {

@@ -158,7 +158,7 @@ fn report(peer: &Peer, dependencies: &Dependencies) {
         Endpoints { not_serving: 1.., .. } => Err("it does not serve".to_owned()),
         _ => Err(peer.channel.servers().failure().unwrap_or_else(|| "it is not reached yet".to_owned())),
     };
-    dependencies.report(&peer.meant().program(), outcome);
+    dependencies.report(&peer.meant().name(), outcome);
 }
 
 /// What the log says of a peer.

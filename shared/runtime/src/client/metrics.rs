@@ -105,7 +105,7 @@ impl Drop for ClientCall {
 
 /// Measures the addresses of a peer, for as long as it is there.
 pub(super) fn measure(peer: &Peer) {
-    let program = peer.meant().program();
+    let program = peer.meant().name();
     let of = |count: fn(Endpoints) -> usize| {
         let servers = peer.channel.watched();
         move || Some(f64::from(u32::try_from(count(servers.upgrade()?.endpoints())).unwrap_or(u32::MAX)))

@@ -22,7 +22,7 @@ const GREETING: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x
 /// The head of a frame of HTTP/2.
 const FRAME_HEAD: usize = 9;
 
-/// Something else than the HTTP/2 without TLS that services speak to each other.
+/// Something else than the HTTP/2 without TLS that a peer at `http://` speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Foreign {
     Tls,
@@ -34,8 +34,8 @@ pub(super) enum Foreign {
 impl fmt::Display for Foreign {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Tls => "it speaks TLS, and services call each other without",
-            Self::Http1 => "it speaks HTTP/1.1, and not HTTP/2 without TLS as services do",
+            Self::Tls => "it speaks TLS; write https:// in its address",
+            Self::Http1 => "it speaks HTTP/1.1, and not HTTP/2 as services do",
             Self::Redis => "it is a Redis server",
             Self::Unknown => "it does not speak HTTP/2",
         })

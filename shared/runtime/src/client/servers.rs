@@ -14,6 +14,7 @@ use super::Meant;
 use super::connection::{Busy, Connection};
 use super::identity::Identity;
 use super::options::PeerOptions;
+use crate::tls::Tls;
 
 /// How many addresses of a peer are in which state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -59,7 +60,8 @@ pub(super) struct Servers {
     meant: Arc<Meant>,
     options: PeerOptions,
     /// Shown to the right ones only.
-    authorization: MetadataValue<Ascii>,
+    authorization: Option<MetadataValue<Ascii>>,
+    tls: Tls,
     /// Its lock is held for a few instructions, and by this runtime only.
     ready: Mutex<Vec<Arc<Connection>>>,
     known: Mutex<Known>,
@@ -71,12 +73,14 @@ impl Servers {
     pub(super) fn new(
         meant: Arc<Meant>,
         options: PeerOptions,
-        authorization: MetadataValue<Ascii>,
+        authorization: Option<MetadataValue<Ascii>>,
+        tls: Tls,
     ) -> Arc<Self> {
         Arc::new(Self {
             meant,
             options,
             authorization,
+            tls,
             ready: Mutex::default(),
             known: Mutex::default(),
             changes: watch::Sender::new(()),
@@ -92,8 +96,12 @@ impl Servers {
         &self.options
     }
 
-    pub(super) fn authorization(&self) -> MetadataValue<Ascii> {
+    pub(super) fn authorization(&self) -> Option<MetadataValue<Ascii>> {
         self.authorization.clone()
+    }
+
+    pub(super) fn tls(&self) -> &Tls {
+        &self.tls
     }
 
     fn ready(&self) -> MutexGuard<'_, Vec<Arc<Connection>>> {
@@ -134,13 +142,22 @@ impl Servers {
         let wait = async {
             loop {
                 if let Some(picked) = self.pick(None) {
-                    return picked;
+                    return Some(picked);
+                }
+                if !self.options.waits_for_ready && self.is_hopeless() {
+                    return None;
                 }
                 // The sender is our own.
                 drop(changes.changed().await);
             }
         };
-        timeout_at(until, wait).await.map_err(|_| self.why_nobody_is_ready())
+        timeout_at(until, wait).await.ok().flatten().ok_or_else(|| self.why_nobody_is_ready())
+    }
+
+    /// Whether every address was tried, and none of them can be called.
+    fn is_hopeless(&self) -> bool {
+        let known = self.known();
+        known.was_resolved && !known.servers.values().any(|server| server.state == State::Connecting)
     }
 
     fn why_nobody_is_ready(&self) -> String {
@@ -170,12 +187,12 @@ impl Servers {
         self.changes.send_replace(());
     }
 
-    /// Tells what went wrong at an address.
     /// The last thing that went wrong.
     pub(super) fn failure(&self) -> Option<String> {
         self.known().failure.clone()
     }
 
+    /// Tells what went wrong at an address.
     pub(super) fn set_failure(&self, failure: String) {
         self.known().failure = Some(failure);
     }

@@ -201,6 +201,8 @@ mod tests {
             ("--log-format", "xml"),
             ("--service-token", " "),
             ("--service-tokens", "file:/no/such/file"),
+            ("--tls-peer-ids", "user-service=https://trust.example/user"),
+            ("--require-tls", "perhaps"),
         ] {
             let error = flat(&[flag, bad]).unwrap_err();
             assert!(error.contains(flag), "{flag}: {error}");

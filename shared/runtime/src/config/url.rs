@@ -12,36 +12,36 @@ use super::parse::{ParsedSecret, secret_value};
 const ENCODED: &str = "the characters @ / ? # of a password are written %40 %2F %3F %23";
 const NO_DATABASE: &str = "names no database";
 
-/// The address of a peer: `http://host:port`, white space around it and a slash at its end left out.
+/// The address of a peer: `http://host:port`, or `https://host:port` for TLS, white space around it and a slash at its end
+/// left out.
 ///
 /// # Errors
-/// When it is anything else. TLS is not built into the channels between services.
+/// When it is anything else.
 pub fn peer_url(text: &str) -> Result<String, String> {
+    let wrong = |what: &str| format!("{what}; write http://host:port, or https://host:port for TLS");
+    host_and_port(text).map_err(|what| wrong(&what))
+}
+
+fn host_and_port(text: &str) -> Result<String, String> {
     let text = text.trim();
-    let wrong = |what: &str| format!("{what}; write http://host:port");
-    let url = Url::split(text).map_err(wrong)?;
-    match url.scheme.to_ascii_lowercase().as_str() {
-        "http" => {}
-        "https" => {
-            return Err(wrong(
-                "TLS to other services is not built in: leave it to a service mesh or a proxy beside this service, \
-                 and name their plain address",
-            ));
-        }
-        _ => return Err(wrong("the scheme is not http")),
+    let url = Url::split(text)?;
+    if !["http", "https"].iter().any(|scheme| url.scheme.eq_ignore_ascii_case(scheme)) {
+        return Err("the scheme is not http".to_owned());
     }
     if url.user_info.is_some() {
-        return Err(wrong("has a user name or a password; services show SERVICE_TOKEN instead"));
+        return Err(
+            "has a user name or a password; services show SERVICE_TOKEN or a certificate instead".to_owned()
+        );
     }
-    let [host] = &url.hosts().map_err(wrong)?[..] else { return Err(wrong("has more than one host")) };
+    let [host] = &url.hosts()?[..] else { return Err("has more than one host".to_owned()) };
     if host.port.is_none() {
-        return Err(wrong("has no port"));
+        return Err("has no port".to_owned());
     }
     if !["", "/"].contains(&url.path) || url.query.is_some() {
-        return Err(wrong("has a path or a query, which no call would use"));
+        return Err("has a path or a query, which no call would use".to_owned());
     }
     let url = text.trim_end_matches('/');
-    url.parse::<http::Uri>().map_err(|error| wrong(&error.to_string()))?;
+    url.parse::<http::Uri>().map_err(|error| error.to_string())?;
     Ok(url.to_owned())
 }
 
@@ -49,10 +49,62 @@ pub fn peer_url(text: &str) -> Result<String, String> {
 /// variables of OpenTelemetry, whether it wants TLS.
 ///
 /// # Errors
-/// When it has a scheme, and is not `http://host:port`.
+/// When it has a scheme, and is not `http://host:port`. TLS is not built into the exporter.
 pub(super) fn collector_url(text: &str) -> Result<String, String> {
     let text = text.trim();
-    if text.contains("://") { peer_url(text) } else { Ok(text.to_owned()) }
+    if !text.contains("://") {
+        return Ok(text.to_owned());
+    }
+    let wrong = |what: &str| format!("{what}; write http://host:port");
+    let url = host_and_port(text).map_err(|what| wrong(&what))?;
+    match url.split_once("://") {
+        Some((scheme, _)) if scheme.eq_ignore_ascii_case("https") => Err(wrong(
+            "TLS to a collector is not built in: leave it to a collector beside this service, and name its plain address",
+        )),
+        _ => Ok(url),
+    }
+}
+
+/// Whether nobody between us and a database can read along or be taken for it: TLS that verifies the server's certificate
+/// and name, or a socket of this machine. It is an address that the parsers of this file have let pass.
+///
+/// # Errors
+/// When it is not so. Says what to write.
+pub(super) fn is_encrypted(text: &str) -> Result<(), String> {
+    let url = Url::split(text)?;
+    let options: Vec<(&str, &str)> =
+        url.query.unwrap_or_default().split('&').filter_map(|option| option.split_once('=')).collect();
+    // Of an option that is given twice, the drivers take the last.
+    let option = |name: &str| {
+        options.iter().rev().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| *value)
+    };
+    match url.scheme.to_ascii_lowercase().as_str() {
+        "postgres" | "postgresql" => {
+            let host = option("host").unwrap_or(url.hosts);
+            let is_socket =
+                host.starts_with('/') || host.get(..3).is_some_and(|start| start.eq_ignore_ascii_case("%2f"));
+            if is_socket || option("sslmode") == Some("verify-full") {
+                return Ok(());
+            }
+            Err("is not encrypted for certain; write sslmode=verify-full&sslrootcert=<path of the authority>"
+                .to_owned())
+        }
+        scheme @ ("mongodb" | "mongodb+srv") => {
+            let on = option("tls").or(option("ssl"));
+            let is_on = on == Some("true") || (on.is_none() && scheme == "mongodb+srv");
+            let is_lax = ["tlsInsecure", "tlsAllowInvalidCertificates", "tlsAllowInvalidHostnames"]
+                .iter()
+                .any(|name| option(name) == Some("true"));
+            if is_on && !is_lax {
+                return Ok(());
+            }
+            Err("is not encrypted for certain; write tls=true&tlsCAFile=<path of the authority>, without tlsInsecure and \
+                 tlsAllowInvalid..."
+                .to_owned())
+        }
+        "rediss" | "valkeys" | "unix" | "redis+unix" | "valkey+unix" => Ok(()),
+        _ => Err("is not encrypted; write rediss://".to_owned()),
+    }
 }
 
 /// The address of a PostgreSQL database, as [`secret_value`] reads it.

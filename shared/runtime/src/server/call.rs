@@ -59,7 +59,7 @@ impl<V: SessionVerifier> Calls for Pipeline<V> {
     fn answer(self: Arc<Self>, request: Request<Incoming>, live: Live) -> Answer {
         Box::pin(async move {
             let known = self.methods.find(request.uri().path());
-            let credentials = self.auth.credentials(request.headers());
+            let credentials = self.auth.credentials(request.headers(), live.certificate());
             let span = self.span(request.headers(), known.name(), credentials.is_service());
             let call = Call { known, credentials, span: &span };
             let answer = self.attempt(request, call, live).instrument(span.clone());

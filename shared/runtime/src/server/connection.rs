@@ -7,10 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use auth::CertificateIdentity;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -20,6 +22,7 @@ use super::body::CallBody;
 use super::call::Calls;
 use super::limits::{ConnectionSlot, Pool};
 use crate::config::ServerConfig;
+use crate::tls::{Accepted, Tls};
 
 const HEADER_LIST_MAX: u32 = 8 * 1024;
 /// Enough for the longest message in one go; what a client may have in flight is memory of ours.
@@ -38,11 +41,25 @@ pub(super) struct Connections {
     calls: Arc<dyn Calls>,
     http2: http2::Builder<TokioExecutor>,
     config: Arc<ServerConfig>,
+    tls: Tls,
     shutdown: CancellationToken,
 }
 
+/// What is known of a connection before its first call.
+struct Origin {
+    info: TcpConnectInfo,
+    certificate: CertificateIdentity,
+    /// How long the certificates of both sides are valid yet.
+    valid_for: Option<Duration>,
+}
+
 impl Connections {
-    pub(super) fn new(calls: Arc<dyn Calls>, config: Arc<ServerConfig>, shutdown: CancellationToken) -> Self {
+    pub(super) fn new(
+        calls: Arc<dyn Calls>,
+        config: Arc<ServerConfig>,
+        tls: Tls,
+        shutdown: CancellationToken,
+    ) -> Self {
         let mut http2 = http2::Builder::new(TokioExecutor::new());
         http2
             .timer(TokioTimer::new())
@@ -53,7 +70,7 @@ impl Connections {
             .max_send_buf_size(SEND_BUFFER_MAX)
             .keep_alive_interval(config.keepalive_interval)
             .keep_alive_timeout(config.keepalive_timeout);
-        Self { calls, http2, config, shutdown }
+        Self { calls, http2, config, tls, shutdown }
     }
 
     /// Serves one connection to its end.
@@ -65,30 +82,58 @@ impl Connections {
     ) -> impl Future<Output = ()> + Send + 'static {
         let this = self.clone();
         async move {
-            if let Err(error) = this.converse(stream, peer, &slot).await {
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%peer, %error, "cannot set TCP_NODELAY");
+            }
+            let info = TcpConnectInfo { local_addr: stream.local_addr().ok(), remote_addr: Some(peer) };
+            let ended = if this.tls.serves() {
+                let Some(Accepted { stream, client: certificate, valid_for }) =
+                    this.secure(stream, peer).await
+                else {
+                    return;
+                };
+                let origin = Origin { info, certificate, valid_for: Some(valid_for) };
+                Box::pin(this.converse(stream, peer, origin, &slot)).await
+            } else {
+                let origin = Origin { info, certificate: CertificateIdentity::Absent, valid_for: None };
+                this.converse(stream, peer, origin, &slot).await
+            };
+            if let Err(error) = ended {
                 tracing::debug!(%peer, error = &error as &dyn std::error::Error, "a connection broke");
             }
         }
     }
 
-    async fn converse(
+    /// The handshake of TLS. A process that stops waits for one no longer than for an idle peer.
+    async fn secure(&self, stream: TcpStream, peer: SocketAddr) -> Option<Accepted> {
+        let stopped = async {
+            self.shutdown.cancelled().await;
+            sleep(LEAVE_WITHIN).await;
+        };
+        let accepted = tokio::select! {
+            accepted = self.tls.accept(stream) => accepted,
+            () = stopped => return None,
+        };
+        accepted.inspect_err(|error| tracing::debug!(%peer, %error, "refused a TLS handshake")).ok()
+    }
+
+    async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
-        stream: TcpStream,
+        stream: S,
         peer: SocketAddr,
+        Origin { info, certificate, valid_for }: Origin,
         slot: &ConnectionSlot,
     ) -> Result<(), hyper::Error> {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%peer, %error, "cannot set TCP_NODELAY");
-        }
-        let activity = Arc::new(Activity::of(Arc::clone(&slot.pool)));
-        let handler = Handler {
-            calls: Arc::clone(&self.calls),
-            activity: Arc::clone(&activity),
-            info: TcpConnectInfo { local_addr: stream.local_addr().ok(), remote_addr: Some(peer) },
-        };
+        let activity = Arc::new(Activity::of(Arc::clone(&slot.pool), certificate));
+        let handler = Handler { calls: Arc::clone(&self.calls), activity: Arc::clone(&activity), info };
         let mut connection = pin!(self.http2.serve_connection(TokioIo::new(stream), handler));
-        let age_max = self.config.connection_age_max;
-        let mut end = pin!(sleep(age_max.mul_f64(0.9 + 0.2 * fastrand::f64())));
+        let age_max = self.config.connection_age_max.mul_f64(0.9 + 0.2 * fastrand::f64());
+        let age_max = valid_for.map_or(age_max, |valid_for| {
+            age_max.min(leaves_after(valid_for, self.config.connection_age_grace))
+        });
+        // Nobody is served by a certificate that has expired, not even to the end of a call.
+        let expires_at = valid_for.map(|valid_for| Instant::now() + valid_for);
+        let mut end = pin!(sleep(age_max));
         let mut watch = pin!(sleep(self.config.first_request_timeout));
         let mut is_leaving = false;
         let mut begun = 0;
@@ -123,10 +168,17 @@ impl Connections {
             connection.as_mut().graceful_shutdown();
             is_leaving = true;
             begun = activity.begun();
-            end.as_mut().reset(Instant::now() + grace);
+            let ends_at = Instant::now() + grace;
+            end.as_mut().reset(expires_at.map_or(ends_at, |expires_at| ends_at.min(expires_at)));
             watch.as_mut().reset(Instant::now() + LEAVE_WITHIN);
         }
     }
+}
+
+/// When a peer is asked to leave whose connection's certificates are valid yet for this long: so early that its calls can
+/// end. A peer that comes with a certificate which is about to expire is served for nine tenths of the time that is left.
+fn leaves_after(valid_for: Duration, grace: Duration) -> Duration {
+    valid_for - grace.min(valid_for / 10)
 }
 
 /// What happened on a connection.
@@ -136,11 +188,13 @@ struct Activity {
     ended: AtomicU64,
     /// What the connection's source has open.
     source: Arc<Pool>,
+    /// Whose certificate the peer has shown.
+    certificate: CertificateIdentity,
 }
 
 impl Activity {
-    fn of(source: Arc<Pool>) -> Self {
-        Self { begun: AtomicU64::new(0), ended: AtomicU64::new(0), source }
+    fn of(source: Arc<Pool>, certificate: CertificateIdentity) -> Self {
+        Self { begun: AtomicU64::new(0), ended: AtomicU64::new(0), source, certificate }
     }
 
     fn begun(&self) -> u64 {
@@ -160,6 +214,11 @@ impl Live {
     /// What the call's source has open.
     pub(super) fn source(&self) -> &Pool {
         &self.0.source
+    }
+
+    /// Whose certificate the caller's connection has.
+    pub(super) fn certificate(&self) -> &CertificateIdentity {
+        &self.0.certificate
     }
 }
 
@@ -185,5 +244,18 @@ impl hyper::service::Service<Request<Incoming>> for Handler {
         let live = Live(Arc::clone(&self.activity));
         request.extensions_mut().insert(self.info.clone());
         Arc::clone(&self.calls).answer(request, live)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_leaves_so_early_that_its_calls_can_end_before_a_certificate_does() {
+        let [second, grace, day] = [1, 30, 86_400].map(Duration::from_secs);
+        assert_eq!(leaves_after(day, grace), day - grace);
+        assert_eq!(leaves_after(second, grace), second.mul_f64(0.9));
+        assert_eq!(leaves_after(Duration::ZERO, grace), Duration::ZERO);
     }
 }

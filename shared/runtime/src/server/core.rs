@@ -10,6 +10,7 @@ use tracing::Instrument as _;
 use crate::admin::Vitals;
 use crate::dependencies::Dependencies;
 use crate::telemetry::WORKER;
+use crate::tls::Tls;
 
 /// One of the single-threaded runtimes that serve.
 #[derive(Debug, Clone)]
@@ -24,6 +25,8 @@ pub struct Core {
     pub workers_stop: CancellationToken,
     /// The background workers, waited for at the end.
     pub tracker: TaskTracker,
+    /// TLS of the process, for clients of peers.
+    pub tls: Tls,
     pub(super) stages: Stages,
     /// What the admin port tells of all cores.
     pub(super) vitals: Vitals,
@@ -47,13 +50,14 @@ pub(super) struct Stages {
 }
 
 impl Core {
-    pub(super) fn new(index: usize, count: usize, stages: Stages, vitals: Vitals) -> Self {
+    pub(super) fn new(index: usize, count: usize, stages: Stages, vitals: Vitals, tls: Tls) -> Self {
         Self {
             index,
             count,
             shutdown: stages.shutdown.clone(),
             workers_stop: stages.workers_stop.clone(),
             tracker: TaskTracker::new(),
+            tls,
             stages,
             vitals,
         }
@@ -62,7 +66,7 @@ impl Core {
     /// One of so many, for tests of what cores share.
     #[cfg(test)]
     pub(crate) fn of(index: usize, count: usize) -> Self {
-        Self::new(index, count, Stages::default(), Vitals::of(count))
+        Self::new(index, count, Stages::default(), Vitals::of(count), Tls::off())
     }
 
     /// Whether it is the one that the workers of the process run on.

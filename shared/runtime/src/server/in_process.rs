@@ -14,12 +14,14 @@ use super::{Service, listener};
 use crate::admin::Vitals;
 use crate::config::{LogFormat, ServerConfig, TelemetryConfig};
 use crate::telemetry;
+use crate::tls::Tls;
 
 /// A server of one core on the present runtime. Dropping it stops it without waiting.
 #[derive(Debug)]
 pub struct Running {
     /// Where it listens.
     pub addr: SocketAddr,
+    scheme: &'static str,
     stages: Stages,
     task: JoinHandle<()>,
 }
@@ -28,7 +30,7 @@ impl Running {
     /// Where it listens, as a client wants it.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}", self.addr)
+        format!("{}://{}", self.scheme, self.addr)
     }
 
     /// Lets health say `NOT_SERVING`, as SIGTERM does; calls are still served.
@@ -60,9 +62,28 @@ impl Drop for Running {
 /// already.
 ///
 /// # Errors
-/// When the address cannot be bound or `start` fails.
+/// When the address cannot be bound, the TLS files cannot be used or `start` fails.
 pub async fn start_in_process<V, F, Fut>(
     config: ServerConfig,
+    domain: &'static str,
+    start: F,
+) -> anyhow::Result<Running>
+where
+    V: SessionVerifier,
+    F: FnOnce(Core) -> Fut,
+    Fut: Future<Output = anyhow::Result<Service<V>>>,
+{
+    let tls = Tls::load(&config.tls)?;
+    start_in_process_with(config, tls, domain, start).await
+}
+
+/// As [`start_in_process`], with TLS that was made elsewhere, and not by the configuration.
+///
+/// # Errors
+/// Those of [`start_in_process`].
+pub async fn start_in_process_with<V, F, Fut>(
+    config: ServerConfig,
+    tls: Tls,
     domain: &'static str,
     start: F,
 ) -> anyhow::Result<Running>
@@ -81,7 +102,8 @@ where
     let stages = Stages::default();
     let (addr, mut sockets) = listener::bind(config.listen, 1)?;
     let socket = sockets.pop().context("one socket was asked for")?;
-    let core = Core::new(0, 1, stages.clone(), Vitals::of(1));
+    let scheme = if tls.serves() { "https" } else { "http" };
+    let core = Core::new(0, 1, stages.clone(), Vitals::of(1), tls);
     let service = start(core.clone()).await?;
     let limits = Limits::new(&config);
     let prepared = prepare(&core, service, Arc::new(config), domain, limits)?;
@@ -95,5 +117,5 @@ where
     };
     #[expect(clippy::disallowed_methods, reason = "the handle is waited for in stop")]
     let task = tokio::spawn(serve);
-    Ok(Running { addr, stages, task })
+    Ok(Running { addr, scheme, stages, task })
 }

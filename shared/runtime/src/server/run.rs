@@ -24,6 +24,7 @@ use super::{Service, listener};
 use crate::admin::{self, Vitals};
 use crate::config::{ServerConfig, TelemetryConfig, misnamed};
 use crate::health::Told;
+use crate::tls::Tls;
 use crate::{health, reflection, telemetry};
 
 /// Serves until SIGTERM or SIGINT, then drains; a second signal ends the process at once.
@@ -88,6 +89,7 @@ struct Plan<F> {
     domain: &'static str,
     limits: Arc<Limits>,
     stages: Stages,
+    tls: Tls,
     start: F,
 }
 
@@ -103,6 +105,7 @@ where
     Fut: Future<Output = anyhow::Result<Service<V>>>,
 {
     let mut signals = Signals::new()?;
+    let tls = Tls::load(&config.tls)?;
     metrics::cores(config.threads);
     let vitals = Vitals::of(config.threads);
     admin::measure(name, &vitals);
@@ -116,6 +119,7 @@ where
         config: Arc::clone(&config),
         domain,
         stages: stages.clone(),
+        tls,
         start,
     });
     let count = sockets.len();
@@ -124,7 +128,7 @@ where
         let (plan, reports, vitals) = (Arc::clone(&plan), reports.clone(), vitals.clone());
         let core = move || {
             metrics::on_core(index);
-            let core = Core::new(index, count, plan.stages.clone(), vitals);
+            let core = Core::new(index, count, plan.stages.clone(), vitals, plan.tls.clone());
             let run = AssertUnwindSafe(|| run_core(&plan, &core, socket, address, &reports));
             // A core that is gone must not leave the others serving as if nothing had happened.
             let ended = catch_unwind(run).unwrap_or_else(|_| Err(anyhow!("core {index} panicked")));
@@ -251,7 +255,7 @@ where
         if may_listen {
             let listener = listener::listen(socket)?;
             if core.is_first() {
-                tracing::info!(%address, cores = core.count, "listening");
+                tracing::info!(%address, cores = core.count, tls = core.tls.serves(), "listening");
             }
             prepared.serve(core, listener).await;
         }
@@ -307,7 +311,11 @@ pub(super) fn prepare<V: SessionVerifier>(
     let first_pause = health::first_pause(core.index, core.count);
     let told = Told { statuses, services, vitals: core.vitals.clone(), core: core.index };
     core.spawn("health", health::watch(service.ready, first_pause, told, stopping));
-    let connections = Connections::new(pipeline, Arc::clone(&config), core.shutdown.clone());
+    if core.is_first() {
+        core.spawn("tls-files", core.tls.clone().watch(core.workers_stop.clone()));
+    }
+    let connections =
+        Connections::new(pipeline, Arc::clone(&config), core.tls.clone(), core.shutdown.clone());
     Ok(Prepared { connections, config, limits })
 }
 

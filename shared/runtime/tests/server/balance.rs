@@ -18,6 +18,7 @@ use api::order::v1::{GetProductRequest, Product};
 use auth::token::AccessToken;
 use futures_util::future::{BoxFuture, join_all, ready};
 use runtime::client::{Endpoints, Peer, PeerOptions, Resolve};
+use runtime::tls::Tls;
 use testkit::wait_until;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Status};
@@ -87,7 +88,15 @@ fn catalog(names: &Names) -> Peer {
 fn catalog_with(options: PeerOptions) -> Peer {
     // A person's token, since a catalog is for people.
     let token = AccessToken::generate(0).expose().into();
-    Peer::with_options("--order-url", CATALOG, "http://catalog.test:50052", &token, options).unwrap()
+    Peer::with_options(
+        "--order-url",
+        CATALOG,
+        "http://catalog.test:50052",
+        Some(&token),
+        &Tls::off(),
+        options,
+    )
+    .unwrap()
 }
 
 async fn get(peer: &Peer, product_id: &str) -> Result<Product, Status> {

@@ -100,7 +100,7 @@ impl Stage {
 }
 
 #[derive(Debug)]
-struct Catalog(Stage);
+pub(crate) struct Catalog(pub(crate) Stage);
 
 /// Tells that it was dropped.
 struct Alarm(Arc<Semaphore>);
@@ -184,7 +184,7 @@ impl tower::Service<http::Request<Body>> for Echo {
 
 /// Everybody with a token is a customer.
 #[derive(Debug, Clone)]
-struct Everybody;
+pub(crate) struct Everybody;
 
 impl SessionVerifier for Everybody {
     async fn verify(&self, _: &AccessToken) -> Result<Verified, VerifyError> {

@@ -11,3 +11,4 @@ mod metrics;
 mod open;
 mod peers;
 mod reflection;
+mod tls;

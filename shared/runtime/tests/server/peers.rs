@@ -7,6 +7,8 @@ use std::time::Duration;
 use runtime::client::{Identities, Peer};
 use runtime::config::ServerConfig;
 use runtime::health::Readiness;
+use runtime::tls::Tls;
+use secrecy::SecretString;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -25,8 +27,9 @@ const USERS: &str = "user.v1.UserService";
 async fn service(addr: SocketAddr, service: &'static str) -> Harness {
     let identities = Identities::default();
     let ready = Readiness::always().with_peers(identities.clone());
-    let token = "0f1e2d3c4b5a69788796a5b4c3d2e1f0bb".into();
-    let peer = Peer::new("--user-url", service, &format!("http://{addr}"), &token).unwrap();
+    let token: SecretString = "0f1e2d3c4b5a69788796a5b4c3d2e1f0bb".into();
+    let peer =
+        Peer::new("--user-url", service, &format!("http://{addr}"), Some(&token), &Tls::off()).unwrap();
     let watch = |core: &runtime::server::Core| {
         core.spawn(
             "peers",
@@ -37,12 +40,12 @@ async fn service(addr: SocketAddr, service: &'static str) -> Harness {
 }
 
 /// What health says once it has had time to hear of the peer.
-async fn status(harness: &Harness) -> ServingStatus {
+pub(crate) async fn status(harness: &Harness) -> ServingStatus {
     let request = HealthCheckRequest { service: String::new() };
     HealthClient::new(harness.channel.clone()).check(request).await.unwrap().into_inner().status()
 }
 
-async fn serving(harness: &Harness) {
+pub(crate) async fn serving(harness: &Harness) {
     let serving = async {
         while status(harness).await != ServingStatus::Serving {
             sleep(Duration::from_millis(10)).await;

@@ -65,9 +65,16 @@ pub(super) fn identity(service: Service, peer: &Peer) -> Seen {
 
 pub(super) fn token(service: Service, peer: &Peer) -> Seen {
     let (pair, own) = (pair(service, peer), service.name());
-    let mend = format!(
-        "let SERVICE_TOKENS of the peer have `{own}=<SERVICE_TOKEN of {own}>`, and restart the one that is changed"
-    );
+    let mend = if peer.url.to_ascii_lowercase().starts_with("https://") {
+        format!(
+            "let TLS_PEER_IDS of the peer have `{own}=<the URI of the certificate of {own}>`, or, where it has none, \
+             SERVICE_TOKENS `{own}=<SERVICE_TOKEN of {own}>`, and restart the one that is changed"
+        )
+    } else {
+        format!(
+            "let SERVICE_TOKENS of the peer have `{own}=<SERVICE_TOKEN of {own}>`, and restart the one that is changed"
+        )
+    };
     match peer.token() {
         Token::Accepted if peer.known_as == own => Seen::ok(pair),
         Token::Accepted => Seen::failed(format!("{pair}: taken for {}", peer.known_as), mend),

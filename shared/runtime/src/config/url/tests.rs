@@ -9,6 +9,8 @@ fn the_address_of_a_peer_is_a_host_and_a_port() {
         ("http://127.0.0.1:50052/", "http://127.0.0.1:50052"),
         ("HTTP://[::1]:50052", "HTTP://[::1]:50052"),
         (" http://order_service:50052\n", "http://order_service:50052"),
+        ("https://order:50052", "https://order:50052"),
+        ("HTTPS://order:50052/", "HTTPS://order:50052"),
     ] {
         assert_eq!(peer_url(written).as_deref(), Ok(meant), "{written:?}");
     }
@@ -20,8 +22,6 @@ fn the_address_of_a_peer_is_a_host_and_a_port() {
         ("http:order:50052", "no scheme"),
         ("//order:50052", "no scheme"),
         ("://order:50052", "no scheme"),
-        ("https://order:50052", "TLS"),
-        ("HTTPS://order:50052", "TLS"),
         ("grpc://order:50052", "not http"),
         ("dns:///order:50052", "not http"),
         ("http://order", "no port"),
@@ -106,5 +106,38 @@ fn the_address_of_a_database_has_its_scheme_and_names_what_is_needed() {
         let error = parse(written).unwrap_err();
         assert!(error.contains(rule), "{written}: {error}");
         assert!(!error.contains("s3cret"), "{written}: {error}");
+    }
+}
+
+#[test]
+fn only_verified_tls_and_sockets_of_this_machine_are_encrypted_for_certain() {
+    for written in [
+        "postgres://app:s3cret@db:5432/orders?sslmode=verify-full&sslrootcert=/ca.pem",
+        "postgres://db/orders?sslmode=disable&sslmode=verify-full",
+        "postgres:///orders?host=/run/postgresql",
+        "postgres://%2Frun%2Fpostgresql/orders",
+        "mongodb://a:s3cret@h1,h2/users?tls=true&tlsCAFile=/ca.pem",
+        "mongodb://h/users?ssl=true",
+        "mongodb+srv://a:s3cret@cluster.test/users",
+        "rediss://app:s3cret@cache:6380/15",
+        "redis+unix:///run/redis/redis.sock?db=1",
+    ] {
+        assert_eq!(is_encrypted(written), Ok(()), "{written}");
+    }
+    for (written, rule) in [
+        ("postgres://app:s3cret@db:5432/orders", "sslmode=verify-full"),
+        ("postgres://db/orders?sslmode=require", "sslmode=verify-full"),
+        ("postgres://db/orders?sslmode=verify-ca", "sslmode=verify-full"),
+        ("postgres://db/orders?sslmode=verify-full&sslmode=prefer", "sslmode=verify-full"),
+        ("postgres://db/orders?host=elsewhere", "sslmode=verify-full"),
+        ("mongodb://a:s3cret@h/users", "tls=true"),
+        ("mongodb://h/users?tls=false", "tls=true"),
+        ("mongodb://h/users?tls=true&tlsInsecure=true", "tls=true"),
+        ("mongodb://h/users?tls=true&tlsAllowInvalidCertificates=true", "tls=true"),
+        ("mongodb+srv://cluster.test/users?tls=false", "tls=true"),
+        ("redis://app:s3cret@cache", "rediss://"),
+    ] {
+        let error = is_encrypted(written).unwrap_err();
+        assert!(error.contains(rule) && !error.contains("s3cret"), "{written}: {error}");
     }
 }
