@@ -1,6 +1,6 @@
 //! A section of a document that the code prints: a test compares them, so that neither changes alone.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
@@ -28,6 +28,20 @@ impl Reference {
     /// When it differs, when there is no such section, or when the file cannot be written.
     pub fn check(&self, text: &str) -> Result<()> {
         if env::var(WRITE).is_some() { self.write(text) } else { self.assert_is(text) }
+    }
+
+    /// The same for a file that is nothing else.
+    ///
+    /// # Errors
+    /// When it differs, or cannot be read or written.
+    pub fn check_file(file: impl AsRef<Path>, text: &str) -> Result<()> {
+        let file = file.as_ref();
+        if env::var(WRITE).is_some() {
+            return std::fs::write(file, text).with_context(|| format!("writing {}", file.display()));
+        }
+        let present = std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
+        ensure!(present == text, "{} is out of date; the same with {WRITE}=1 writes it", file.display());
+        Ok(())
     }
 
     fn assert_is(&self, text: &str) -> Result<()> {

@@ -8,16 +8,26 @@ use testkit::programs;
 use testkit::state::workspace;
 use tokio::process::Command;
 
-use crate::out;
+use crate::{out, service_config};
 
-/// Checks format, lints, documentation, protocol files, unused dependencies and the layers. All checks run, even when
+/// Checks format, lints, documentation, protocol files, unused dependencies, the layers and the service config. All checks run, even when
 /// one fails.
 #[derive(clap::Args)]
 pub(crate) struct Args {}
 
 pub(crate) async fn run(Args {}: Args) -> Result<ExitCode> {
     let mut results: Vec<(&str, Duration, Result<()>)> = Vec::new();
-    for name in ["fmt", "clippy", "docs", "buf lint", "buf format", "buf breaking", "machete", "layers"] {
+    for name in [
+        "fmt",
+        "clippy",
+        "docs",
+        "buf lint",
+        "buf format",
+        "buf breaking",
+        "machete",
+        "layers",
+        "service config",
+    ] {
         out::step(name);
         let started = Instant::now();
         let result = step(name).await;
@@ -29,7 +39,7 @@ pub(crate) async fn run(Args {}: Args) -> Result<ExitCode> {
     out::line("");
     for (name, took, result) in &results {
         let verdict = if result.is_ok() { "ok" } else { "FAILED" };
-        out::line(format_args!("{name:<13} {verdict:<7} {:>6.1} s", took.as_secs_f64()));
+        out::line(format_args!("{name:<14} {verdict:<7} {:>6.1} s", took.as_secs_f64()));
     }
     let failed = results.iter().any(|(.., result)| result.is_err());
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
@@ -40,6 +50,7 @@ async fn step(name: &str) -> Result<()> {
         "fmt" => cargo(&["fmt", "--all", "--check"]).await,
         "clippy" => cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]).await,
         "docs" => cargo(&["doc", "--workspace", "--no-deps", "--document-private-items"]).await,
+        "service config" => service_config::check(),
         "layers" => cargo(&["test", "--quiet", "-p", "tests", "--test", "layers"]).await,
         "buf lint" => buf(&["lint", "proto"]).await,
         "buf format" => buf(&["format", "proto", "--diff", "--exit-code"]).await,

@@ -10,6 +10,7 @@ mod env;
 mod grpcurl_lines;
 mod local;
 mod out;
+mod service_config;
 mod sweep;
 mod test;
 mod tools;

@@ -27,8 +27,8 @@ use super::servers::{Servers, State};
 /// How often a connection is looked at: a server that goes away is left within this time, also when there is nothing to
 /// send to it.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// A connection that lasted for so long is replaced at once. One that did not may be closed again right away, so that is
-/// treated as a failure.
+/// A connection that lasted for so long is replaced at once. After one that did not, which may be closed again right away,
+/// there is a first pause.
 const STEADY: Duration = Duration::from_secs(1);
 
 /// How a connection, or the attempt at one, ended.
@@ -57,8 +57,8 @@ pub(super) async fn keep(presence: Presence) -> Infallible {
         is_failing = match end {
             End::Lost => {
                 servers.set(address, State::Connecting, Identity::Unknown);
+                backoff.reset();
                 if begun.elapsed() >= STEADY {
-                    backoff.reset();
                     continue;
                 }
                 false

@@ -21,6 +21,8 @@ use crate::telemetry;
 
 /// When to come back to a server that goes away: at once, to another one.
 const RETRY_ELSEWHERE: Duration = Duration::from_millis(100);
+/// How gRPC's own retries are told to wait. They do not read RetryInfo.
+const PUSHBACK: &str = "grpc-retry-pushback-ms";
 const INTERNAL: &str = "an internal error; report the request id";
 
 /// Makes and completes the errors of one server.
@@ -199,7 +201,16 @@ fn with_request_info(
     if details.request_info().is_none() {
         details.set_request_info(request_id(), "");
     }
-    Status::with_error_details_and_metadata(code, message, details, old.metadata().clone())
+    let mut metadata = old.metadata().clone();
+    if let Some(delay) = details.retry_info().and_then(|info| info.retry_delay) {
+        metadata.insert(PUSHBACK, pushback(delay).into());
+    }
+    Status::with_error_details_and_metadata(code, message, details, metadata)
+}
+
+/// Milliseconds, rounded up so that nobody comes back too early, as the 32-bit number that clients read.
+fn pushback(delay: Duration) -> i32 {
+    i32::try_from(delay.as_micros().div_ceil(1000)).unwrap_or(i32::MAX)
 }
 
 /// The trace id; without a subscriber an id that at least the client can quote.
@@ -222,6 +233,29 @@ fn log(status: &Status, source: Option<&str>, was_logged: bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refusal_that_says_when_to_come_back_says_it_to_grpcs_own_retries_too() {
+        let errors = Errors { domain: "test", message_size_max: 1 };
+        let pushback = |status| {
+            let status = errors.complete(status);
+            let value = status.metadata().get(PUSHBACK).map(|value| value.to_str().unwrap().to_owned());
+            let delay = status.get_details_retry_info().and_then(|info| info.retry_delay);
+            (value, delay)
+        };
+        let refused = |delay| {
+            errors.refuse(Code::Unavailable, ErrorReason::Contention, "no").retry_after(delay).into_status()
+        };
+        for (delay, expected) in [
+            (Duration::from_secs(1), "1000"),
+            (Duration::from_micros(1), "1"),
+            (Duration::ZERO, "0"),
+            (Duration::from_secs(u64::from(u32::MAX)), "2147483647"),
+        ] {
+            assert_eq!(pushback(refused(delay)), (Some(expected.to_owned()), Some(delay)));
+        }
+        assert_eq!(pushback(errors.bad_timeout()), (None, None));
+    }
 
     #[test]
     fn a_caller_that_goes_away_in_the_middle_of_its_request_is_no_defect_of_ours() {
