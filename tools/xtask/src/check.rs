@@ -8,16 +8,29 @@ use testkit::programs;
 use testkit::state::workspace;
 use tokio::process::Command;
 
-use crate::out;
+use crate::program::run_in_workspace;
+use crate::{manifests, out};
 
-/// Checks format, lints, documentation, protocol files, unused dependencies and the layers. All checks run, even when
-/// one fails.
+/// Checks format, lints, documentation, protocol files, unused dependencies, the layers, and the manifests for
+/// Kubernetes. All checks run, even when one fails.
 #[derive(clap::Args)]
 pub(crate) struct Args {}
 
 pub(crate) async fn run(Args {}: Args) -> Result<ExitCode> {
     let mut results: Vec<(&str, Duration, Result<()>)> = Vec::new();
-    for name in ["fmt", "clippy", "docs", "buf lint", "buf format", "buf breaking", "machete", "layers"] {
+    for name in [
+        "fmt",
+        "clippy",
+        "docs",
+        "buf lint",
+        "buf format",
+        "buf breaking",
+        "machete",
+        "layers",
+        "kubernetes",
+        "manifests",
+        "checkov",
+    ] {
         out::step(name);
         let started = Instant::now();
         let result = step(name).await;
@@ -41,6 +54,14 @@ async fn step(name: &str) -> Result<()> {
         "clippy" => cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]).await,
         "docs" => cargo(&["doc", "--workspace", "--no-deps", "--document-private-items"]).await,
         "layers" => cargo(&["test", "--quiet", "-p", "tests", "--test", "layers"]).await,
+        // That services read their settings needs their binaries: `cargo xtask test` builds those.
+        "kubernetes" => {
+            let skipped = ["--skip", "services_read_their_settings"];
+            cargo(&[&["test", "--quiet", "-p", "tests", "--test", "kubernetes", "--"][..], &skipped].concat())
+                .await
+        }
+        "manifests" => manifests::validate().await,
+        "checkov" => manifests::scan().await,
         "buf lint" => buf(&["lint", "proto"]).await,
         "buf format" => buf(&["format", "proto", "--diff", "--exit-code"]).await,
         "buf breaking" => buf_breaking().await,
@@ -90,13 +111,4 @@ async fn revision(name: &str) -> Option<String> {
     git.args(["rev-parse", "--verify", "--quiet", name]).current_dir(workspace());
     let output = git.output().await.ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
-}
-
-async fn run_in_workspace(mut command: Command) -> Result<()> {
-    let status = command.current_dir(workspace()).kill_on_drop(true).status().await;
-    let status = status.with_context(|| format!("running {}", command.as_std().get_program().display()))?;
-    if !status.success() {
-        bail!("ended with {status}");
-    }
-    Ok(())
 }
