@@ -18,8 +18,6 @@ use uuid::Uuid;
 use crate::manifests::{Manifests, folder, list, name, text};
 use crate::references;
 
-/// The overlays whose settings the services know.
-const READ: [&str; 1] = ["development"];
 /// How long a service may take to say that it starts, or why it does not.
 const SOON: Duration = Duration::from_secs(20);
 
@@ -152,7 +150,7 @@ async fn effective(manifests: &Manifests, service: &Value, pod: &Mounted) -> Res
 async fn services_read_their_settings() -> Result<()> {
     let Some(overlays) = Manifests::all("services_read_their_settings") else { return Ok(()) };
     build(Profile::own()).await?;
-    for manifests in overlays.iter().filter(|manifests| READ.contains(&manifests.overlay.as_str())) {
+    for manifests in &overlays {
         // In production others make the Secrets; the settings are those of `test`.
         let made_for = if manifests.overlay == "production" { "test" } else { &manifests.overlay };
         let secrets = secrets(made_for);
