@@ -59,7 +59,7 @@ pub fn secantus_root() -> Result<PathBuf> {
 #[must_use]
 pub fn tool(name: &str) -> Option<PathBuf> {
     let kept = cache_folder().ok().and_then(|cache| {
-        let places = ["npm/node_modules/.bin", "python/bin", "cargo/bin"];
+        let places = ["npm/node_modules/.bin", "python/bin", "cargo/bin", "go/bin"];
         places.into_iter().map(|place| cache.join(place).join(name)).find(|path| path.exists())
     });
     kept.or_else(|| on_path(name))

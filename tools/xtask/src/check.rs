@@ -8,10 +8,11 @@ use testkit::programs;
 use testkit::state::workspace;
 use tokio::process::Command;
 
-use crate::{out, service_config};
+use crate::program::run_in_workspace;
+use crate::{manifests, out, service_config};
 
-/// Checks format, lints, documentation, protocol files, unused dependencies, the layers and the service config. All checks run, even when
-/// one fails.
+/// Checks format, lints, documentation, protocol files, unused dependencies, the layers, the service config and the
+/// manifests for Kubernetes. All checks run, even when one fails.
 #[derive(clap::Args)]
 pub(crate) struct Args {}
 
@@ -27,6 +28,9 @@ pub(crate) async fn run(Args {}: Args) -> Result<ExitCode> {
         "machete",
         "layers",
         "service config",
+        "kubernetes",
+        "manifests",
+        "checkov",
     ] {
         out::step(name);
         let started = Instant::now();
@@ -52,6 +56,14 @@ async fn step(name: &str) -> Result<()> {
         "docs" => cargo(&["doc", "--workspace", "--no-deps", "--document-private-items"]).await,
         "service config" => service_config::check(),
         "layers" => cargo(&["test", "--quiet", "-p", "tests", "--test", "layers"]).await,
+        // That services read their settings needs their binaries: `cargo xtask test` builds those.
+        "kubernetes" => {
+            let skipped = ["--skip", "services_read_their_settings"];
+            cargo(&[&["test", "--quiet", "-p", "tests", "--test", "kubernetes", "--"][..], &skipped].concat())
+                .await
+        }
+        "manifests" => manifests::validate().await,
+        "checkov" => manifests::scan().await,
         "buf lint" => buf(&["lint", "proto"]).await,
         "buf format" => buf(&["format", "proto", "--diff", "--exit-code"]).await,
         "buf breaking" => buf_breaking().await,
@@ -101,13 +113,4 @@ async fn revision(name: &str) -> Option<String> {
     git.args(["rev-parse", "--verify", "--quiet", name]).current_dir(workspace());
     let output = git.output().await.ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
-}
-
-async fn run_in_workspace(mut command: Command) -> Result<()> {
-    let status = command.current_dir(workspace()).kill_on_drop(true).status().await;
-    let status = status.with_context(|| format!("running {}", command.as_std().get_program().display()))?;
-    if !status.success() {
-        bail!("ended with {status}");
-    }
-    Ok(())
 }

@@ -86,6 +86,13 @@ pub(crate) fn findings() -> Vec<Finding> {
     ] {
         all.push(Finding { name, needed: true, found: by_hand(name), hint: what_for });
     }
+    let checks = "`cargo xtask check`: `cargo xtask tools`";
+    let kustomize =
+        programs::tool("kustomize").context("not found").and_then(|path| version(&path, "version"));
+    all.push(Finding { name: "kustomize", needed: true, found: kustomize, hint: checks });
+    for name in ["kubernetes-validate", "checkov"] {
+        all.push(Finding { name, needed: true, found: by_hand(name), hint: checks });
+    }
     all.push(Finding {
         name: "python grpc",
         needed: true,

@@ -4,12 +4,15 @@ mod bench;
 mod book_lines;
 mod check;
 mod demo;
+mod deploy;
 mod doctor;
 mod down;
 mod env;
 mod grpcurl_lines;
 mod local;
+mod manifests;
 mod out;
+mod program;
 mod service_config;
 mod sweep;
 mod test;
@@ -40,6 +43,7 @@ enum Command {
     Bench(bench::Args),
     Sweep(sweep::Args),
     Check(check::Args),
+    Deploy(deploy::Args),
     Doctor(doctor::Args),
     Tools(tools::Args),
 }
@@ -67,6 +71,7 @@ async fn run(command: Command) -> Result<ExitCode> {
         Command::Bench(args) => bench::run(args).await,
         Command::Sweep(args) => sweep::run(args).await,
         Command::Check(args) => check::run(args).await,
+        Command::Deploy(args) => deploy::run(args).await,
         Command::Doctor(args) => doctor::run(&args),
         Command::Tools(args) => tools::run(args).await,
     }

