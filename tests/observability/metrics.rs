@@ -25,7 +25,8 @@ fn queries(files: &Files) -> Vec<(String, String)> {
         }
         for variable in list(&json["templating"]["list"]) {
             let query = text(&variable["query"]["query"]);
-            if let Some(selector) = query.strip_prefix("label_values(").and_then(|rest| rest.rsplit_once(',')) {
+            if let Some(selector) = query.strip_prefix("label_values(").and_then(|rest| rest.rsplit_once(','))
+            {
                 all.push((format!("{board}.json, ${}", text(&variable["name"])), selector.0.to_owned()));
             }
         }

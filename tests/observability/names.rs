@@ -62,9 +62,8 @@ fn unknown_methods(files: &Files) -> Vec<String> {
         let words = text.split(|c: char| c.is_whitespace() || "`'\"()^$|,;".contains(c));
         let named = words.filter(|word| word.contains(".v1.") && word.contains('/'));
         for word in named.map(|word| word.trim_end_matches(['.', ':'])) {
-            let starts = known.iter().any(|(name, _)| {
-                name == word || (word.ends_with('/') && name.starts_with(word))
-            });
+            let starts =
+                known.iter().any(|(name, _)| name == word || (word.ends_with('/') && name.starts_with(word)));
             if !starts {
                 found.push(format!("{place}: no method is called {word}"));
             }

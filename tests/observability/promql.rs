@@ -1,4 +1,4 @@
-//! What a query in PromQL names.
+//! What a query of Prometheus names.
 
 use promql_parser::label::{MatchOp, Matcher};
 use promql_parser::parser::{self, Expr, VectorSelector};

@@ -1,5 +1,7 @@
 //! `check`: everything that must hold before a change is merged and needs no database.
 
+mod observability;
+
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -10,14 +12,25 @@ use tokio::process::Command;
 
 use crate::out;
 
-/// Checks format, lints, documentation, protocol files, unused dependencies and the layers. All checks run, even when
-/// one fails.
+/// Checks format, lints, documentation, protocol files, unused dependencies, the layers, and alerts and dashboards. All
+/// checks run, even when one fails.
 #[derive(clap::Args)]
 pub(crate) struct Args {}
 
 pub(crate) async fn run(Args {}: Args) -> Result<ExitCode> {
     let mut results: Vec<(&str, Duration, Result<()>)> = Vec::new();
-    for name in ["fmt", "clippy", "docs", "buf lint", "buf format", "buf breaking", "machete", "layers"] {
+    for name in [
+        "fmt",
+        "clippy",
+        "docs",
+        "buf lint",
+        "buf format",
+        "buf breaking",
+        "machete",
+        "layers",
+        "observability",
+        "promtool",
+    ] {
         out::step(name);
         let started = Instant::now();
         let result = step(name).await;
@@ -41,6 +54,8 @@ async fn step(name: &str) -> Result<()> {
         "clippy" => cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]).await,
         "docs" => cargo(&["doc", "--workspace", "--no-deps", "--document-private-items"]).await,
         "layers" => cargo(&["test", "--quiet", "-p", "tests", "--test", "layers"]).await,
+        "observability" => cargo(&["test", "--quiet", "-p", "tests", "--test", "observability"]).await,
+        "promtool" => observability::check().await,
         "buf lint" => buf(&["lint", "proto"]).await,
         "buf format" => buf(&["format", "proto", "--diff", "--exit-code"]).await,
         "buf breaking" => buf_breaking().await,

