@@ -27,7 +27,10 @@ pub(crate) fn unlike_alerts(files: &Files) -> Vec<String> {
                     None => found.push(format!("{board}.json, {title}: no alert is called {name}")),
                 }
             }
-            // Counts of what must not be there begin with 1, and an alert on them with more than 0.
+            // Counts of what must not be there begin with 1: the alert is on more than 0, or on what is missing.
+            if limits.is_empty() {
+                limits.push(0.0);
+            }
             let limits = limits.into_iter().map(|limit| if limit == 0.0 { 1.0 } else { limit });
             let steps = list(&panel["fieldConfig"]["defaults"]["thresholds"]["steps"]);
             let steps: Vec<f64> = steps.iter().filter_map(|step| step["value"].as_f64()).collect();
