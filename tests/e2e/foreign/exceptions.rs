@@ -70,12 +70,19 @@ pub(super) async fn is_known(printed: &Printed) -> Result<()> {
         named => named,
     };
     let program = program.with_context(|| format!("{}: no program", printed.place))?;
-    let subcommand = words.next().with_context(|| format!("{}: no subcommand", printed.place))?;
+    // Subcommands of subcommands, and what they are about.
+    let (named, flags): (Vec<&str>, Vec<&str>) = {
+        let words: Vec<&str> = words.collect();
+        let first_flag = words.iter().position(|word| word.starts_with("--")).unwrap_or(words.len());
+        (words[..first_flag].to_vec(), words[first_flag..].to_vec())
+    };
+    ensure!(!named.is_empty(), "{}: no subcommand", printed.place);
+    let subcommand = named.join(" ");
     let mut help = Command::from(testkit::tool(Profile::Debug.binary(program)?));
-    let output = help.args([subcommand, "--help"]).kill_on_drop(true).output().await?;
+    let output = help.args(&named).arg("--help").kill_on_drop(true).output().await?;
     ensure!(output.status.success(), "{}: {program} knows no `{subcommand}`", printed.place);
     let help = String::from_utf8_lossy(&output.stdout);
-    for flag in words.filter(|word| word.starts_with("--")) {
+    for flag in flags.into_iter().filter(|word| word.starts_with("--")) {
         let flag = flag.split('=').next().unwrap_or(flag);
         ensure!(help.contains(flag), "{}: `{program} {subcommand}` knows no {flag}", printed.place);
     }

@@ -12,4 +12,5 @@ mod own_mongod;
 mod printed;
 mod python;
 mod roles;
+mod runbooks;
 mod up;

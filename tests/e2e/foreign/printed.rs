@@ -77,7 +77,7 @@ pub(super) fn sessions(workspace: &Path) -> Result<Vec<Session>> {
 }
 
 /// Programs whose commands READMEs name.
-const PROGRAMS: [&str; 5] =
+pub(super) const PROGRAMS: [&str; 5] =
     ["cargo xtask ", "tristore ", "user-service ", "order-service ", "session-service "];
 
 /// Commands that a README names in its text, such as `cargo xtask up`, but for those with a word to fill in.

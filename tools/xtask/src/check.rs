@@ -1,5 +1,7 @@
 //! `check`: everything that must hold before a change is merged and needs no database.
 
+mod observability;
+
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -11,8 +13,8 @@ use tokio::process::Command;
 use crate::program::run_in_workspace;
 use crate::{manifests, out, service_config};
 
-/// Checks format, lints, documentation, protocol files, unused dependencies, the layers, the service config and the
-/// manifests for Kubernetes. All checks run, even when one fails.
+/// Checks format, lints, documentation, protocol files, unused dependencies, the layers, the service config, the manifests
+/// for Kubernetes, and alerts and dashboards. All checks run, even when one fails.
 #[derive(clap::Args)]
 pub(crate) struct Args {}
 
@@ -31,6 +33,8 @@ pub(crate) async fn run(Args {}: Args) -> Result<ExitCode> {
         "kubernetes",
         "manifests",
         "checkov",
+        "observability",
+        "promtool",
     ] {
         out::step(name);
         let started = Instant::now();
@@ -64,6 +68,8 @@ async fn step(name: &str) -> Result<()> {
         }
         "manifests" => manifests::validate().await,
         "checkov" => manifests::scan().await,
+        "observability" => cargo(&["test", "--quiet", "-p", "tests", "--test", "observability"]).await,
+        "promtool" => observability::check().await,
         "buf lint" => buf(&["lint", "proto"]).await,
         "buf format" => buf(&["format", "proto", "--diff", "--exit-code"]).await,
         "buf breaking" => buf_breaking().await,

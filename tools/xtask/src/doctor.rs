@@ -82,6 +82,8 @@ pub(crate) fn findings() -> Vec<Finding> {
         ("grpcurl", "tests and calls by hand: `cargo xtask tools`"),
         ("buf", "tests and `cargo xtask check`: `cargo xtask tools`"),
         ("cargo-machete", "`cargo xtask check`: `cargo xtask tools`"),
+        ("promtool", "`cargo xtask check`: `cargo xtask tools`"),
+        ("amtool", "`cargo xtask check`: `cargo xtask tools`"),
         ("mongosh", "tests and queries by hand: `cargo xtask tools`"),
     ] {
         all.push(Finding { name, needed: true, found: by_hand(name), hint: what_for });

@@ -30,6 +30,8 @@ pub(super) const ALL: [(&str, Install); 7] = [
     ("manifest checks", || pip("manifest-checks", &MANIFEST_CHECKS)),
     ("python grpc", || pip("grpcio", &GRPCIO)),
     ("mongosh", || npm("mongosh", MONGOSH)),
+    ("promtool", || needs("promtool", "prometheus")),
+    ("amtool", || needs("amtool", "prometheus-alertmanager")),
 ];
 
 /// Builds the MongoDB stand-in. It is a program of its own under GPL-2.0: it is run, never linked.
