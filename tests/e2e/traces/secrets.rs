@@ -94,7 +94,12 @@ async fn call_nowhere(traced: &Traced, name: &str) -> Result<()> {
         ensure!(refused.is_err_and(|status| status.code() == Code::Unimplemented));
     }
     wait_until(WITHIN, "the calls of no method", async || {
-        let count = traced.collector.spans().iter().filter(|span| span.name == "_OTHER").count();
+        let count = traced
+            .collector
+            .spans()
+            .iter()
+            .filter(|span| span.name == "_OTHER" && span.attribute("rpc.method") == "_OTHER")
+            .count();
         if count == ServiceName::ALL.len() { Ok(()) } else { Err(format!("{count} are exported")) }
     })
     .await

@@ -10,6 +10,7 @@ use api::order::v1::GetProductRequest;
 use api::order::v1::catalog_service_client::CatalogServiceClient;
 use clap::Parser as _;
 use runtime::client::{Peer, RetryPolicy, retry_unavailable};
+use runtime::tls::Tls;
 use secrecy::SecretString;
 
 #[derive(clap::Parser)]
@@ -26,7 +27,7 @@ struct Args {
 #[expect(clippy::print_stdout, reason = "it is what the program is for")]
 async fn main() -> anyhow::Result<()> {
     let Args { order_url, token, product_id, calls } = Args::try_parse().context("the arguments")?;
-    let catalog = Peer::new("--order-url", "order.v1.CatalogService", &order_url, &token)?;
+    let catalog = Peer::new("--order-url", "order.v1.CatalogService", &order_url, Some(&token), &Tls::off())?;
     let policy = RetryPolicy::default();
     let mut answers: BTreeMap<String, u32> = BTreeMap::new();
     for _ in 0..calls {

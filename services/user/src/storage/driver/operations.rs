@@ -1,7 +1,8 @@
 //! How long exchanges with the server take, by the command that they are.
 //!
 //! The driver tells of commands too, but clones each command and each answer to do so, which costs more than many of them.
-//! What it calls an operation's type says the same.
+//! What it calls an operation's type says the same. The later pages of a cursor are not counted: the driver does not say
+//! whether it asked for one.
 
 use std::any::type_name;
 use std::sync::LazyLock;
@@ -25,7 +26,6 @@ static OPERATIONS: LazyLock<Operations> = LazyLock::new(|| {
             "runCommand",
             "commitTransaction",
             "abortTransaction",
-            "getMore",
         ],
     )
 });
@@ -40,14 +40,14 @@ pub(super) struct Timed {
 }
 
 impl Timed {
-    /// Of an operation of the driver.
-    pub(super) fn begin<O>() -> Self {
-        let command = command_of(type_name::<O>());
+    /// Of an operation of the driver; `None` for what is no exchange with the server by itself.
+    pub(super) fn begin<O>() -> Option<Self> {
+        let command = command_of(type_name::<O>())?;
         let span = tracing::info_span!(
             target: TRACES_ONLY, "command",
             otel.kind = "client", otel.name = command, db.system.name = "mongodb", db.operation.name = command
         );
-        Self { command, began: Instant::now(), _span: span }
+        Some(Self { command, began: Instant::now(), _span: span })
     }
 }
 
@@ -58,9 +58,14 @@ impl Drop for Timed {
 }
 
 /// The command that an operation of the driver sends, by the path of its type.
-fn command_of(path: &'static str) -> &'static str {
+fn command_of(path: &'static str) -> Option<&'static str> {
     let path = path.split('<').next().unwrap_or_default();
-    match path.rsplit("::").next().unwrap_or_default() {
+    if !path.starts_with("mongodb::action::") {
+        return None;
+    }
+    Some(match path.rsplit("::").next().unwrap_or_default() {
+        // They only prepare what the next operation sends.
+        "StartSession" | "StartTransaction" => return None,
         "Find" | "FindOne" => "find",
         "InsertOne" | "InsertMany" => "insert",
         "Update" => "update",
@@ -72,7 +77,7 @@ fn command_of(path: &'static str) -> &'static str {
         "CommitTransaction" => "commitTransaction",
         "AbortTransaction" => "abortTransaction",
         _ => metrics::OTHER,
-    }
+    })
 }
 
 #[cfg(test)]
@@ -80,12 +85,12 @@ mod tests {
     use bson::Document;
     use mongodb::action::{
         AbortTransaction, Aggregate, CommitTransaction, Delete, Find, FindOne, FindOneAndUpdate, InsertOne,
-        RunCommand, Update,
+        ListCollections, RunCommand, StartSession, Update,
     };
 
     use super::*;
 
-    fn command<O>() -> &'static str {
+    fn command<O>() -> Option<&'static str> {
         command_of(type_name::<O>())
     }
 
@@ -102,10 +107,11 @@ mod tests {
             (command::<RunCommand<'_>>(), "runCommand"),
             (command::<CommitTransaction<'_>>(), "commitTransaction"),
             (command::<AbortTransaction<'_>>(), "abortTransaction"),
-            (command::<std::future::Ready<()>>(), "_OTHER"),
+            (command::<ListCollections<'_>>(), "_OTHER"),
         ];
         for (found, expected) in all {
-            assert_eq!(found, expected);
+            assert_eq!(found, Some(expected));
         }
+        assert_eq!([command::<std::future::Ready<()>>(), command::<StartSession<'_>>()], [None; 2]);
     }
 }
