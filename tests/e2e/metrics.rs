@@ -1,9 +1,10 @@
 //! What Prometheus reads of each service while users do what they do.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use testkit::{ServiceName, wait_until};
+use testkit::{ServiceName, state, wait_until};
 use tests::System;
 use tests::admin_port::Metrics;
 use tests::people::{Market, PRICE, pay};
@@ -150,4 +151,33 @@ async fn only_who_has_a_lease_tells_of_it() -> Result<()> {
     wait_until(SOON, "one of two to tell of each lease", tells).await?;
     second.process().kill().await?;
     Ok(())
+}
+
+/// Claim: what services tell is what the table for operators says that they tell.
+#[tokio::test]
+async fn every_metric_has_its_row_in_the_table_and_every_row_its_metric() -> Result<()> {
+    let system = &System::shared().await?;
+    let table = std::fs::read_to_string(state::workspace().join("deploy/observability/metrics.md"))?;
+    let documented: BTreeSet<&str> =
+        table.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    let told = async || {
+        let mut told = BTreeSet::new();
+        for name in ServiceName::ALL {
+            let metrics = metrics(system, name).await.map_err(|error| format!("{error:#}"))?;
+            told.extend(metrics.text.lines().filter_map(|line| {
+                let (family, kind) = line.strip_prefix("# TYPE ")?.split_once(' ')?;
+                Some(if kind == "counter" { format!("{family}_total") } else { family.to_owned() })
+            }));
+        }
+        let unknown: Vec<_> = told.iter().filter(|name| !documented.contains(name.as_str())).collect();
+        // These need certificates, which the services of this test have none of.
+        let is_told = |name: &&&str| !name.starts_with("tls_") && !told.contains(**name);
+        let untold: Vec<_> = documented.iter().filter(is_told).collect();
+        if unknown.is_empty() && untold.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("without a row: {unknown:?}; told by nobody: {untold:?}"))
+        }
+    };
+    wait_until(SOON, "all metrics to be told", told).await
 }

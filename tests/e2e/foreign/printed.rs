@@ -8,8 +8,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 
-/// Languages of fences that hold nothing to run.
-const NO_COMMANDS: [&str; 4] = ["rust", "mermaid", "json", "ini"];
+/// Languages of fences that hold nothing to run here. A `console` is at a Kubernetes cluster of the reader's.
+const NO_COMMANDS: [&str; 6] = ["rust", "mermaid", "json", "ini", "yaml", "console"];
 /// How a command in a proto comment stands out.
 const INDENTED: &str = "//   ";
 

@@ -44,8 +44,7 @@ async fn a_peer_that_is_not_the_one_that_is_meant_is_as_good_as_away() {
     ];
     for (what, server) in cases {
         let log = CapturedLog::start(|format| Repeats::default().format(format));
-        let url = format!("https://{}", server.running.addr);
-        let peer = Peer::new("--order-url", CATALOG, &url, None, &client).unwrap();
+        let peer = server.peer_in_a_hurry(&client);
         for _ in 0..5 {
             let status = caller(&peer, &[]).await.unwrap_err();
             assert_eq!(status.code(), Code::Unavailable, "{what}: {status:?}");
@@ -75,11 +74,11 @@ async fn failed_handshakes_of_clients_are_counted() {
     let world = World::new();
     let client = world.tls(USER);
     let server = impostor(&world, &world.authority, &world.subject(USER)).await;
-    caller(&server.peer(&client), &[]).await.unwrap_err();
+    caller(&server.peer_in_a_hurry(&client), &[]).await.unwrap_err();
     handshakes.ended("client", "unlisted_id", 1).await;
     let other = Authority::new("another authority").unwrap();
     let server = impostor(&world, &other, &world.subject(ORDER)).await;
-    caller(&server.peer(&client), &[]).await.unwrap_err();
+    caller(&server.peer_in_a_hurry(&client), &[]).await.unwrap_err();
     handshakes.ended("client", "unknown_ca", 1).await;
     handshakes.ended("server", "unknown_ca", 1).await;
 }
@@ -93,7 +92,7 @@ async fn a_peer_that_does_not_accept_our_certificate_is_as_good_as_away() {
     let server = world.server().await;
     let other = Authority::new("another authority").unwrap();
     let files = world.files_of(&other, &world.subject(USER), &world.authority.pem());
-    let peer = server.peer(&world.load(&config(&files)));
+    let peer = server.peer_in_a_hurry(&world.load(&config(&files)));
     for count in 1..=3 {
         let status = caller(&peer, &[]).await.unwrap_err();
         assert_eq!(status.code(), Code::Unavailable, "{status:?}");

@@ -8,7 +8,7 @@ use api::doctor::v1::GetIdentityRequest;
 use api::doctor::v1::doctor_service_client::DoctorServiceClient;
 use api::order::v1::catalog_service_server::CatalogServiceServer;
 use auth::{AuthLayer, PolicyTable, ServiceTokens};
-use runtime::client::{Peer, RetryPolicy, retry_unavailable};
+use runtime::client::{Peer, PeerOptions, RetryPolicy, retry_unavailable};
 use runtime::config::{ServerConfig, TlsConfig};
 use runtime::doctor_service::{DatabaseClock, DoctorServer, Program};
 use runtime::health::Readiness;
@@ -133,6 +133,13 @@ impl Server {
     /// This server as the peer of somebody with this TLS.
     pub(super) fn peer(&self, tls: &Tls) -> Peer {
         Peer::new("--order-url", CATALOG, &self.running.url(), None, tls).unwrap()
+    }
+
+    /// The same for somebody who does not wait until it may be called.
+    pub(super) fn peer_in_a_hurry(&self, tls: &Tls) -> Peer {
+        let url = format!("https://{}", self.running.addr);
+        let options = PeerOptions { waits_for_ready: false, ..PeerOptions::default() };
+        Peer::with_options("--order-url", CATALOG, &url, None, tls, options).unwrap()
     }
 }
 
