@@ -10,7 +10,6 @@ use events::{
 };
 use runtime::client::PeerChannel;
 use runtime::config::OutboxConfig;
-use runtime::dependencies::watch_event_bus;
 use runtime::server::Core;
 use runtime::sessions::spawn_guard;
 use tokio_util::sync::CancellationToken;
@@ -60,7 +59,7 @@ pub(crate) fn spawn(core: &Core, workers: Workers) {
     consume.spawn(TRANSFERS, Transfers::new(coordinator.clone()));
     let moves = Ephemeral::new([STREAM.to_owned()], bus.clone(), Moves::new(waiters));
     core.spawn("transfer-listener", moves.run(core.workers_stop.clone()));
-    watch_event_bus(core, bus.clone());
+    core.watch_event_bus(bus.clone());
     spawn_guard(core, bus, sessions);
     let recovery = Recovery::new(coordinator);
     spawn_when_migrated(core, "recovery", &store, move |stop| recovery.run(stop));

@@ -10,7 +10,6 @@ use events::service::EventAdminServer;
 use events::source::{GrpcSource, Source};
 use events::{Bus, Consumer, ConsumerHandle, ConsumerOptions, LogRelay, LogRelayOptions, Stamped};
 use runtime::client::Peer;
-use runtime::dependencies::watch_event_bus;
 use runtime::server::Core;
 use secrecy::ExposeSecret as _;
 use tokio_util::sync::CancellationToken;
@@ -41,7 +40,7 @@ pub(crate) fn start(
     if core.is_first() {
         let bus =
             Bus::connect(config.event_bus.redis_events_url.expose_secret()).context("--redis-events-url")?;
-        watch_event_bus(core, bus.clone());
+        core.watch_event_bus(bus.clone());
         let streams = Partition::all().map(Partition::stream);
         let options =
             LogRelayOptions { continues: Some(runtime::telemetry::set_parents), ..Default::default() };

@@ -13,7 +13,6 @@ use events::{
 };
 use runtime::client::{Peer, PeerChannel};
 use runtime::config::OutboxConfig;
-use runtime::dependencies::watch_event_bus;
 use runtime::server::Core;
 use runtime::sessions::spawn_guard;
 use secrecy::ExposeSecret as _;
@@ -87,7 +86,7 @@ pub(crate) fn spawn(core: &Core, workers: &Workers) -> anyhow::Result<()> {
     spawn_consumer(core, workers, bus.clone(), transfers::CONSUMER, workers.transfers());
     spawn_consumer(core, workers, bus.clone(), STATISTICS_CONSUMER, Arc::new(Statistics));
     spawn_expiry(core, workers);
-    watch_event_bus(core, bus.clone());
+    core.watch_event_bus(bus.clone());
     spawn_guard(core, bus, workers.sessions.clone());
     Ok(())
 }

@@ -22,7 +22,7 @@ use self::apply::Applier;
 use self::claim::{Claim, lease_backoff};
 use self::metrics::{Counts, Standing};
 pub use self::options::ConsumerOptions;
-use self::stint::{End, Stint};
+use self::stint::{End, Stint, parked_aggregates};
 use crate::bus::{Channel, events_channel};
 use crate::effects::Effects;
 use crate::pace::{Throttle, jittered};
@@ -80,16 +80,20 @@ where
             };
             match &leased {
                 Ok(Some(_)) if standing.is_none() => standing = Some(Standing::new(consumer)),
-                Ok(None) => standing = None,
-                Ok(Some(_)) | Err(_) => {}
+                // Whoever does not know whether it has the lease tells nothing.
+                Ok(None) | Err(_) => standing = None,
+                Ok(Some(_)) => {}
             }
             let pause = match leased {
                 Ok(Some(LeasedMark { halted: Some(reason), .. })) => {
                     if !std::mem::replace(&mut halt_is_logged, true) {
                         tracing::error!(consumer = consumer.name, reason, "the consumer is halted");
                     }
-                    if let Some(standing) = &standing {
+                    if let Some(standing) = &mut standing {
                         standing.halted(&reason);
+                        if let Ok(aggregates) = parked_aggregates(&self.claim.store, consumer).await {
+                            standing.parked(aggregates);
+                        }
                     }
                     HALTED_POLL
                 }
@@ -101,12 +105,13 @@ where
                         position = mark.position,
                         "took the lease; consuming the stream"
                     );
-                    let standing = standing.get_or_insert_with(|| Standing::new(consumer));
-                    match self.stint(mark).run(&shutdown, standing).await {
+                    let told = standing.get_or_insert_with(|| Standing::new(consumer));
+                    match self.stint(mark).run(&shutdown, told).await {
                         End::Shutdown => break,
                         End::MarkMoved => Duration::ZERO,
                         End::Halted => HALTED_POLL,
                         End::LeaseLost => {
+                            standing = None;
                             tracing::info!(
                                 consumer = consumer.name,
                                 "lost the lease; another replica consumes the stream"

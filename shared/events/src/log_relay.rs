@@ -229,7 +229,7 @@ impl<L: RelayLease, C: Channel> LogRelay<L, C> {
                 messages.extend(heads.map(|head| (events_channel(&head.stream), channel_head(head))));
             }
             if !messages.is_empty() {
-                let span = send(self.metrics.stream(), &events, self.options.continues);
+                let span = send(&events, self.options.continues);
                 match self.bus.publish(messages).instrument(span).await {
                     Ok(()) => self.metrics.published(events.len()),
                     // Nothing is published again: the next heartbeat tells listeners that events are missing.

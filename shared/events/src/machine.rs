@@ -83,8 +83,8 @@ pub(crate) struct Lag {
 pub(crate) struct Machine {
     limits: Limits,
     phase: Phase,
-    /// What the last replay is for.
-    why: Why,
+    /// What the replay is for that was not asked about yet.
+    why: Option<Why>,
     /// Whether the driver has to stop what it began for an earlier phase.
     stop: bool,
     /// Attempts that failed one after the other; they make the pauses longer.
@@ -131,7 +131,7 @@ impl Machine {
         Self {
             limits,
             phase,
-            why: Why::Subscribed,
+            why: None,
             stop: false,
             failures: 0,
             now: 0,
@@ -163,9 +163,9 @@ impl Machine {
         self.phase.name()
     }
 
-    /// What the last replay is for.
-    pub(crate) fn why(&self) -> Why {
-        self.why
+    /// What the present replay is for, told once; its later attempts are for the same.
+    pub(crate) fn take_why(&mut self) -> Option<Why> {
+        self.why.take()
     }
 
     /// How far it is behind.
@@ -240,7 +240,7 @@ impl Machine {
         match self.phase {
             Phase::Resuming(_) => self.phase.set_attempt(Attempt::Due),
             Phase::Halted(..) => {}
-            Phase::Waiting | Phase::Live | Phase::Replaying { .. } => self.begin(),
+            Phase::Waiting | Phase::Live | Phase::Replaying { .. } => self.begin(Why::Moved),
         }
     }
 }

@@ -7,11 +7,11 @@ use crate::envelope::Event;
 /// Makes a new span part of the traces with these `traceparent`s.
 pub type Continues = fn(&Span, &[&str]);
 
-/// The span of publishing events of a stream; none for a heartbeat alone.
-pub(crate) fn send(stream: &str, events: &[Event], continues: Option<Continues>) -> Span {
-    if events.is_empty() {
+/// The span of publishing events; none for a heartbeat alone. Of several streams, the first stands for all.
+pub(crate) fn send(events: &[Event], continues: Option<Continues>) -> Span {
+    let Some(stream) = events.first().map(|event| &event.stream) else {
         return Span::none();
-    }
+    };
     let span = tracing::info_span!(
         "relay.send",
         otel.name = format_args!("send {stream}"),
@@ -21,7 +21,7 @@ pub(crate) fn send(stream: &str, events: &[Event], continues: Option<Continues>)
         messaging.operation.type = "send",
         messaging.destination.name = format_args!("events.{stream}"),
         messaging.batch.message_count = events.len(),
-        stream,
+        stream = stream.as_str(),
     );
     in_traces_of(&span, events, continues);
     span

@@ -8,7 +8,8 @@ use prometheus_client::encoding::{MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 
 use crate::core::PerCore;
-use crate::family::{Make, Metric};
+use crate::family::Family;
+use crate::metric::{Make, Metric};
 
 /// Counts events. Its name in the text ends with `_total`. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -48,7 +49,7 @@ impl Metric for Counter {
 
 /// A counter that somebody else keeps, read when it is asked for.
 #[derive(Clone)]
-pub struct MeasuredCounter(pub(crate) Arc<dyn Fn() -> Option<f64> + Send + Sync>);
+pub struct MeasuredCounter(Arc<dyn Fn() -> Option<f64> + Send + Sync>);
 
 impl fmt::Debug for MeasuredCounter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -65,5 +66,16 @@ impl Metric for MeasuredCounter {
 
     fn is_there(&self) -> bool {
         (self.0)().is_some()
+    }
+}
+
+impl<const N: usize> Family<MeasuredCounter, N> {
+    /// As [`Family::measure`] of a gauge.
+    pub fn measure(
+        &'static self,
+        values: [&str; N],
+        measure: impl Fn() -> Option<f64> + Send + Sync + 'static,
+    ) {
+        self.replace(values, MeasuredCounter(Arc::new(measure)));
     }
 }

@@ -8,7 +8,7 @@ static OPERATIONS: Family<Histogram, 2> = Family::new(
     "db_client_operation_duration_seconds",
     "How long the database takes for an operation, its way there and back included.",
     ["db_system_name", "db_operation_name"],
-    20,
+    24,
 );
 static CONNECTIONS: Family<MeasuredGauge, 2> =
     Family::new("db_client_connection_count", "Connections that are open.", ["pool", "state"], 8);

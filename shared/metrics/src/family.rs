@@ -3,43 +3,17 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder};
-use prometheus_client::metrics::MetricType;
+use prometheus_client::encoding::DescriptorEncoder;
 
-use crate::counter::MeasuredCounter;
-use crate::gauge::MeasuredGauge;
-use crate::text::{self, Exemplified};
+use crate::metric::{AnyFamily, Exemplified, Make, Metric};
+use crate::text;
 
 /// The first label of the series for everything that has none of its own, as OpenTelemetry calls it.
 pub const OTHER: &str = "_OTHER";
 
-/// What a series is.
-pub(crate) trait Metric: Clone + fmt::Debug + Send + Sync + 'static {
-    const TYPE: MetricType;
-    /// Lines of text a series.
-    const LINES: usize = 1;
-
-    fn encode(&self, encoder: MetricEncoder<'_>) -> fmt::Result;
-
-    /// Whether there is anything to tell now.
-    fn is_there(&self) -> bool {
-        true
-    }
-
-    /// Lines that have an exemplar, by what they begin with after the name.
-    fn exemplars(&self, _labels: &str) -> Vec<Exemplified> {
-        Vec::new()
-    }
-}
-
-/// What can be made without further knowledge.
-pub(crate) trait Make: Metric {
-    fn make() -> Self;
-}
-
-type Values<const N: usize> = [Cow<'static, str>; N];
+pub(crate) type Values<const N: usize> = [Cow<'static, str>; N];
 
 /// All series of one name, told apart by the values of `N` labels. Make it a `static`.
 #[derive(Debug)]
@@ -48,6 +22,7 @@ pub struct Family<M, const N: usize> {
     help: &'static str,
     labels: [&'static str; N],
     most: usize,
+    others: usize,
     series: Mutex<BTreeMap<Values<N>, M>>,
 }
 
@@ -56,16 +31,37 @@ impl<M, const N: usize> Family<M, N> {
     /// that a reader of the text gets, the names of its labels, and the most series that it may have.
     #[must_use]
     pub const fn new(name: &'static str, help: &'static str, labels: [&'static str; N], most: usize) -> Self {
-        Self { name, help, labels, most, series: Mutex::new(BTreeMap::new()) }
+        Self::with_others(name, help, labels, most, 1)
+    }
+
+    /// The same, where what comes beyond the limit makes `others` series: one for each combination of the labels after the
+    /// first.
+    #[must_use]
+    pub const fn with_others(
+        name: &'static str,
+        help: &'static str,
+        labels: [&'static str; N],
+        most: usize,
+        others: usize,
+    ) -> Self {
+        Self { name, help, labels, most, others, series: Mutex::new(BTreeMap::new()) }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Values<N>, M>> {
         self.series.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// No longer tells of the series with these values.
-    pub fn remove(&self, values: [&str; N]) {
-        self.lock().remove(&values.map(|value| Cow::Owned(value.to_owned())));
+    /// The values under which a series with these is kept: those for everything else, if it is new and there are as many as
+    /// there may be.
+    fn key(&self, series: &BTreeMap<Values<N>, M>, values: [&str; N]) -> Values<N> {
+        let mut values: Values<N> = values.map(|value| Cow::Owned(value.to_owned()));
+        if !series.contains_key(&values)
+            && series.len() >= self.most
+            && let Some(first) = values.first_mut()
+        {
+            *first = Cow::Borrowed(OTHER);
+        }
+        values
     }
 }
 
@@ -87,42 +83,20 @@ impl<M: Make, const N: usize> Family<M, N> {
     fn find(&'static self, values: [&str; N]) -> (Values<N>, M) {
         text::register(self);
         let mut series = self.lock();
-        let mut values: Values<N> = values.map(|value| Cow::Owned(value.to_owned()));
-        if !series.contains_key(&values)
-            && series.len() >= self.most
-            && let Some(first) = values.first_mut()
-        {
-            *first = Cow::Borrowed(OTHER);
-        }
+        let values = self.key(&series, values);
         let metric = series.entry(values.clone()).or_insert_with(M::make).clone();
         (values, metric)
     }
 }
 
-impl<const N: usize> Family<MeasuredGauge, N> {
-    /// Measures the series with these values whenever somebody asks, in the place of whatever measured it before. While
-    /// `measure` says `None` there is no such series. It runs on the thread of the admin port.
-    pub fn measure(
-        &'static self,
-        values: [&str; N],
-        measure: impl Fn() -> Option<f64> + Send + Sync + 'static,
-    ) {
+#[expect(private_bounds, reason = "only this crate knows what a metric is")]
+impl<M: Metric, const N: usize> Family<M, N> {
+    /// Puts a series in the place of the one with these values.
+    pub(crate) fn replace(&'static self, values: [&str; N], metric: M) {
         text::register(self);
-        let values = values.map(|value| Cow::Owned(value.to_owned()));
-        self.lock().insert(values, MeasuredGauge(Arc::new(measure)));
-    }
-}
-
-impl<const N: usize> Family<MeasuredCounter, N> {
-    /// As [`Family::measure`] of a gauge.
-    pub fn measure(
-        &'static self,
-        values: [&str; N],
-        measure: impl Fn() -> Option<f64> + Send + Sync + 'static,
-    ) {
-        text::register(self);
-        let values = values.map(|value| Cow::Owned(value.to_owned()));
-        self.lock().insert(values, MeasuredCounter(Arc::new(measure)));
+        let mut series = self.lock();
+        let values = self.key(&series, values);
+        series.insert(values, metric);
     }
 }
 
@@ -148,23 +122,14 @@ impl<M, const N: usize> Drop for Held<M, N> {
     }
 }
 
-/// A family, whatever its series are.
-pub(crate) trait AnyFamily: fmt::Debug + Send + Sync {
-    fn name(&self) -> &'static str;
-    /// The most lines of text that its series take.
-    fn lines_most(&self) -> usize;
-    fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result;
-    /// Lines that have an exemplar.
-    fn exemplars(&self) -> Vec<Exemplified>;
-}
-
 impl<M: Metric, const N: usize> AnyFamily for Family<M, N> {
     fn name(&self) -> &'static str {
         self.name
     }
 
     fn lines_most(&self) -> usize {
-        self.most * M::LINES
+        let others = if N == 0 { 0 } else { self.others };
+        (self.most + others) * M::LINES
     }
 
     fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {

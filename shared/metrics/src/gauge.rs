@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use prometheus_client::encoding::MetricEncoder;
 use prometheus_client::metrics::MetricType;
 
-use crate::family::{Make, Metric};
+use crate::family::Family;
+use crate::metric::{Make, Metric};
 
 /// How much there is of something now. Cheap to clone. It is zero until it is set.
 #[derive(Debug, Clone)]
@@ -47,7 +48,7 @@ impl Metric for Gauge {
 
 /// A gauge that is measured when somebody asks for it; not there while its measure says `None`.
 #[derive(Clone)]
-pub struct MeasuredGauge(pub(crate) Arc<dyn Fn() -> Option<f64> + Send + Sync>);
+pub struct MeasuredGauge(Arc<dyn Fn() -> Option<f64> + Send + Sync>);
 
 impl fmt::Debug for MeasuredGauge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -64,5 +65,17 @@ impl Metric for MeasuredGauge {
 
     fn is_there(&self) -> bool {
         (self.0)().is_some()
+    }
+}
+
+impl<const N: usize> Family<MeasuredGauge, N> {
+    /// Measures the series with these values whenever somebody asks, in the place of whatever measured it before. While
+    /// `measure` says `None` there is no such series. It runs on the thread of the admin port.
+    pub fn measure(
+        &'static self,
+        values: [&str; N],
+        measure: impl Fn() -> Option<f64> + Send + Sync + 'static,
+    ) {
+        self.replace(values, MeasuredGauge(Arc::new(measure)));
     }
 }

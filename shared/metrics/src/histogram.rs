@@ -10,8 +10,7 @@ use prometheus_client::metrics::MetricType;
 
 use crate::core::PerCore;
 use crate::exemplar::{Exemplar, TraceId};
-use crate::family::{Make, Metric};
-use crate::text::Exemplified;
+use crate::metric::{Exemplified, Make, Metric};
 
 /// The upper bounds of the buckets, in seconds; one more bucket has none. From 0.25 ms, a call that found everything in a
 /// cache, over 250 ms, beyond which calls count as slow, to twice the longest deadline.

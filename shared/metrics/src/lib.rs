@@ -28,6 +28,7 @@ mod exemplar;
 mod family;
 mod gauge;
 mod histogram;
+mod metric;
 mod text;
 
 pub use self::core::{cores, on_core};

@@ -8,7 +8,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, text as open_metrics};
 use prometheus_client::registry::Registry;
 
-use crate::family::AnyFamily;
+use crate::metric::{AnyFamily, Exemplified};
 
 /// The type of [`text`] in HTTP.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -21,15 +21,6 @@ static REGISTRY: LazyLock<Registry> = LazyLock::new(|| {
     registry.register_collector(Box::new(Families));
     registry
 });
-
-/// A line that has an exemplar.
-#[derive(Debug)]
-pub(crate) struct Exemplified {
-    /// What the line begins with, to the blank before its value.
-    pub(crate) line: String,
-    /// What is added at its end.
-    pub(crate) exemplar: String,
-}
 
 fn families() -> MutexGuard<'static, Vec<&'static dyn AnyFamily>> {
     FAMILIES.lock().unwrap_or_else(PoisonError::into_inner)

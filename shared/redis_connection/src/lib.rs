@@ -26,10 +26,41 @@ use redis::{
 
 pub use address::address;
 use making::{Making, Number};
-use types::TRACES_ONLY;
+use tracing::Span;
+use tracing::field::Empty;
+use types::{TRACES_ONLY, in_trace};
 
-static OPERATIONS: LazyLock<Operations> =
-    LazyLock::new(|| Operations::of("redis", &["EVALSHA", "PIPELINE", "SCRIPT", "PING", "INFO"]));
+static OPERATIONS: LazyLock<Operations> = LazyLock::new(|| Operations::of("redis", &COMMANDS));
+
+/// What the services send. OpenTelemetry calls several commands at once a pipeline.
+const COMMANDS: [&str; 10] =
+    ["EVALSHA", "PIPELINE", "PING", "GET", "HMGET", "HGET", "XRANGE", "XREVRANGE", "TIME", "EXISTS"];
+
+/// A command under way. It is counted when this is dropped, whether it was answered or given up.
+struct Timed<'a> {
+    operation: &'a str,
+    began: Instant,
+    span: Span,
+}
+
+impl<'a> Timed<'a> {
+    fn begin(operation: &'a str) -> Self {
+        let span = in_trace(|| {
+            tracing::info_span!(
+                target: TRACES_ONLY, "command",
+                otel.kind = "client", otel.name = operation, otel.status_code = Empty,
+                db.system.name = "redis", db.operation.name = operation
+            )
+        });
+        Self { operation, began: Instant::now(), span }
+    }
+}
+
+impl Drop for Timed<'_> {
+    fn drop(&mut self) {
+        OPERATIONS.observe(self.operation, self.began.elapsed());
+    }
+}
 
 /// Bytes that are not acknowledged for this long mean that the connection is dead.
 const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(2);
@@ -140,13 +171,12 @@ impl Connection {
     {
         let until = tokio::time::Instant::now() + self.0.options.answers_within;
         let (number, redis) = self.connected(until).await?;
-        let began = Instant::now();
-        let _span = tracing::info_span!(
-            target: TRACES_ONLY, "command",
-            otel.kind = "client", otel.name = operation, db.system.name = "redis", db.operation.name = operation
-        );
+        let timed = Timed::begin(operation);
         let answer = tokio::time::timeout_at(until, work(redis)).await;
-        OPERATIONS.observe(operation, began.elapsed());
+        if !matches!(answer, Ok(Ok(_))) {
+            timed.span.record("otel.status_code", "ERROR");
+        }
+        drop(timed);
         let answer = answer.unwrap_or_else(|late| Err(std::io::Error::from(late).into()));
         self.heard(number, answer.as_ref().err());
         Ok(answer?)

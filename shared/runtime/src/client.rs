@@ -36,7 +36,7 @@ pub use connection::Answer;
 pub use identity::Identities;
 pub(crate) use identity::{Identity, ask};
 pub(crate) use meant::Meant;
-pub use options::PeerOptions;
+pub use options::{AnyServer, PeerOptions};
 pub use outcome::{Outcome, classify, outcome, reason};
 pub use resolve::Resolve;
 pub use retry::{Budget, RetryPolicy, retry_unavailable};

@@ -3,13 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use events::Bus;
 use metrics::{Family, Gauge};
 
 use crate::config::redact_url;
-use crate::server::Core;
 
 static UP: Family<Gauge, 1> = Family::new(
     "dependency_up",
@@ -18,9 +15,6 @@ static UP: Family<Gauge, 1> = Family::new(
     8,
 );
 
-/// How often the Redis for events is asked.
-const ASK_EVERY: Duration = Duration::from_secs(5);
-
 /// What the process depends on. Cheap to clone: one for all cores.
 #[derive(Debug, Clone, Default)]
 pub struct Dependencies(Arc<Mutex<BTreeMap<String, Dependency>>>);
@@ -28,47 +22,34 @@ pub struct Dependencies(Arc<Mutex<BTreeMap<String, Dependency>>>);
 #[derive(Debug)]
 struct Dependency {
     up: Gauge,
-    /// Why it cannot be relied on; `None` while it answers.
-    trouble: Option<String>,
+    /// Why it cannot be relied on, by the number of the core that says so.
+    trouble: BTreeMap<usize, String>,
 }
 
 impl Dependencies {
-    /// Whether the one with this name answers, or why not. A name is one of a few that are written in the code, such as
+    /// Whether the one with this name answers a core, or why not; it answers when it answers all. A name is one of a few that are written in the code, such as
     /// `postgresql`, `event_redis` and `user-service`.
-    pub fn report(&self, name: &str, outcome: Result<(), String>) {
-        let trouble = outcome.err().map(|trouble| redact_url(&trouble));
+    pub fn report(&self, name: &str, core: usize, outcome: Result<(), String>) {
         let mut all = self.lock();
-        let new = || Dependency { up: UP.with([name]), trouble: None };
+        let new = || Dependency { up: UP.with([name]), trouble: BTreeMap::new() };
         let dependency = all.entry(name.to_owned()).or_insert_with(new);
-        dependency.up.set_bool(trouble.is_none());
-        dependency.trouble = trouble;
+        match outcome {
+            Ok(()) => dependency.trouble.remove(&core),
+            Err(trouble) => dependency.trouble.insert(core, redact_url(&trouble)),
+        };
+        dependency.up.set_bool(dependency.trouble.is_empty());
     }
 
     /// Those that do not answer, each with the reason, in a line.
     pub(crate) fn degraded(&self) -> Vec<String> {
-        let line = |(name, one): (&String, &Dependency)| Some(format!("{name}: {}", one.trouble.as_ref()?));
+        let line =
+            |(name, one): (&String, &Dependency)| Some(format!("{name}: {}", one.trouble.values().next()?));
         self.lock().iter().filter_map(line).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Dependency>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Asks the Redis for events whether it answers, until the workers of the process are stopped. One core of a process does
-/// this.
-pub fn watch_event_bus(core: &Core, bus: Bus) {
-    let (dependencies, stop) = (core.dependencies().clone(), core.workers_stop.clone());
-    core.spawn("event-redis", async move {
-        let watch = async {
-            loop {
-                let answer = bus.ping().await.map_err(|error| types::chain(&error));
-                dependencies.report("event_redis", answer);
-                tokio::time::sleep(ASK_EVERY).await;
-            }
-        };
-        let _stopped = stop.run_until_cancelled(watch).await;
-    });
 }
 
 #[cfg(test)]
@@ -81,12 +62,14 @@ mod tests {
         let up = |name: &str, value: &str| {
             metrics::text().contains(&format!("dependency_up{{dependency=\"{name}\"}} {value}\n"))
         };
-        all.report("a-test", Ok(()));
-        all.report("b-test", Err("redis://u:secret@host:1 refuses".to_owned()));
+        all.report("a-test", 0, Ok(()));
+        all.report("b-test", 1, Err("redis://u:secret@host:1 refuses".to_owned()));
         let degraded = all.degraded().join("\n");
         assert!(degraded.starts_with("b-test: ") && !degraded.contains("secret"), "{degraded}");
         assert!(up("a-test", "1.0") && up("b-test", "0.0"), "{}", metrics::text());
-        all.report("b-test", Ok(()));
+        all.report("b-test", 0, Ok(()));
+        assert!(up("b-test", "0.0"), "another core cannot reach it");
+        all.report("b-test", 1, Ok(()));
         assert!(all.degraded().is_empty() && up("b-test", "1.0"));
     }
 }

@@ -72,11 +72,11 @@ impl Readiness {
     }
 
     /// Why the service cannot do its work, if it cannot; and tells `dependencies` of the database.
-    async fn outcome(&self, dependencies: &Dependencies) -> Result<(), String> {
+    async fn outcome(&self, core: usize, dependencies: &Dependencies) -> Result<(), String> {
         let own = timeout(PROBE_TIMEOUT, (self.probe)()).await;
         let own = own.unwrap_or_else(|_| Err("no answer in time".to_owned()));
         if let Some(database) = self.database {
-            dependencies.report(database, own.clone());
+            dependencies.report(database, core, own.clone());
         }
         own?;
         match &self.peers {
@@ -134,7 +134,7 @@ pub(crate) async fn watch(readiness: Readiness, first_pause: Duration, told: Tol
         let outcome = tokio::select! {
             biased;
             () = stop.cancelled() => break,
-            outcome = readiness.outcome(told.vitals.dependencies()) => outcome,
+            outcome = readiness.outcome(told.core, told.vitals.dependencies()) => outcome,
         };
         match outcome {
             Ok(()) => {

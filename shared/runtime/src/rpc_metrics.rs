@@ -9,6 +9,8 @@ use tonic::Code;
 
 /// So many codes are there.
 const CODES: usize = 17;
+/// Methods that have no series of their own for a code share one for it.
+pub(crate) const CODES_BUT_OK: usize = CODES - 1;
 
 /// The calls of one method. The series of `OK` is there from the start, those of other codes once they are needed: all
 /// together would be more than a process may have.
@@ -50,6 +52,14 @@ impl MethodCalls {
         let index = usize::try_from(i32::from(code)).unwrap_or_default();
         self.by_code[index].get_or_init(|| self.family.with([&self.method, code_name(code)]))
     }
+}
+
+/// Whether a code says that the server is at fault, and not the caller.
+pub(crate) const fn is_server_fault(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Internal | Code::Unknown | Code::DataLoss | Code::Unavailable | Code::DeadlineExceeded
+    )
 }
 
 /// The name of a code in gRPC's specification.

@@ -20,13 +20,14 @@ use opentelemetry::KeyValue;
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::WithExportConfig as _;
 use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::resource::EnvResourceDetector;
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::{EnvFilter, FilterExt as _, Targets, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, Registry, fmt};
-use types::TRACES_ONLY;
+use types::{TRACES_ONLY, WORKER};
 
 use self::log::{Log, Note};
 use crate::config::{LogFormat, TelemetryConfig, redact_url};
@@ -37,8 +38,6 @@ pub(crate) use trace::{is_exporting, recorded, set_foreign_parent, set_parent, t
 
 /// The libraries that carry a call. Their spans are not exported: exporting makes such calls itself.
 const QUIET: [&str; 6] = ["h2", "hyper", "hyper_util", "tonic", "tower", "opentelemetry"];
-/// The span of a background worker. It lives as long as the process, so it is in the log only.
-pub(crate) const WORKER: &str = "worker";
 /// How long the end of the process waits for the log's reader.
 pub(crate) const FLUSH_WITHIN: Duration = Duration::from_secs(1);
 /// How long it waits for the collector. A dead one costs no more.
@@ -184,10 +183,14 @@ fn provider(name: &'static str, config: &TelemetryConfig) -> anyhow::Result<Opti
     Ok(Some(provider))
 }
 
-/// Names the service and its release, which is the workspace's.
+/// Names the service and its release, which is the workspace's, and what `OTEL_RESOURCE_ATTRIBUTES` says of where it runs.
 fn resource(name: &'static str) -> Resource {
     let version = KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
-    Resource::builder_empty().with_service_name(name).with_attribute(version).build()
+    Resource::builder_empty()
+        .with_detector(Box::new(EnvResourceDetector::new()))
+        .with_service_name(name)
+        .with_attribute(version)
+        .build()
 }
 
 /// Logs a panic as one line. The default hook writes several, which log readers do not join.

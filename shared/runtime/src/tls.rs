@@ -17,7 +17,7 @@ mod verifier;
 
 use std::fmt;
 use std::io;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use anyhow::{bail, ensure};
@@ -65,6 +65,8 @@ struct Settings {
 struct Active {
     files: Files,
     current: RwLock<Arc<Current>>,
+    /// What could not be used when it was read last, and whether that was told.
+    refused: Mutex<Option<(Contents, bool)>>,
 }
 
 /// One set of files, and what was made of it.
@@ -102,7 +104,11 @@ impl Tls {
             Some(files) => {
                 let contents = files.read()?;
                 let setup = Setup::new(contents.check(clock.now())?, &clock)?;
-                Some(Active { files, current: RwLock::new(Arc::new(Current { contents, setup })) })
+                Some(Active {
+                    files,
+                    current: RwLock::new(Arc::new(Current { contents, setup })),
+                    refused: Mutex::default(),
+                })
             }
         };
         Ok(Self::of(config, active, clock, poll_every))

@@ -31,3 +31,14 @@ pub use source::Source;
 /// The target of spans that are of use in traces and would only make logs longer, such as those of statements and calls to
 /// peers. Where no traces are exported they cost nothing.
 pub const TRACES_ONLY: &str = "traces";
+
+/// The target of the span of a background worker. It lives as long as its process, so it is in no trace.
+pub const WORKER: &str = "worker";
+
+/// The span that `make` makes, of [`TRACES_ONLY`], where it has a trace to be in; none where it would be a trace of its own,
+/// such as for each heartbeat of a worker, and where no traces are exported.
+pub fn in_trace(make: impl FnOnce() -> tracing::Span) -> tracing::Span {
+    let is_in_one = tracing::span_enabled!(target: TRACES_ONLY, tracing::Level::INFO)
+        && tracing::Span::current().metadata().is_some_and(|around| around.target() != WORKER);
+    if is_in_one { make() } else { tracing::Span::none() }
+}

@@ -13,7 +13,7 @@ use api::order::v1::transfer_service_client::TransferServiceClient;
 use api::session::v1::session_service_server;
 use api::user::v1::user_service_server;
 use api::user::v1::wallet_service_client::WalletServiceClient;
-use runtime::client::{Channel, Peer, PeerOptions};
+use runtime::client::{AnyServer, Channel, Peer};
 use runtime::config::TlsConfig;
 use runtime::tls::Tls;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -109,8 +109,7 @@ impl Client {
         let Endpoints { user_url, order_url, session_url, token, tls } = endpoints;
         let tls = Tls::load(&tls)?;
         let channel = |flag, service, url: &str| -> Result<Channel> {
-            let options = PeerOptions { waits_for_ready: false, ..PeerOptions::default() };
-            Ok(Peer::with_options(flag, service, url, None, &tls, options)?.anonymous())
+            Ok(Peer::new(flag, service, url, None, &tls)?.anonymous())
         };
         if token.expose_secret().is_empty() {
             bail!(
@@ -181,6 +180,8 @@ impl Interceptor for Identity {
             request.set_timeout(deadline);
         }
         request.metadata_mut().insert("authorization", self.authorization.clone());
+        // An operator asks most of all when a service does not serve, and does not want to wait.
+        request.extensions_mut().insert(AnyServer);
         Ok(request)
     }
 }

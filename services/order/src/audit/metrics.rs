@@ -12,7 +12,7 @@ static DRIFT: Family<Gauge, 1> = Family::new(
 );
 static LAST_SUCCESS: Family<Gauge, 1> = Family::new(
     "audit_last_success_timestamp_seconds",
-    "When the last audit ended, of what is new or of everything, in seconds since 1970.",
+    "When the last audit ended, or the last one of everything began, in seconds since 1970.",
     ["scope"],
     SCOPES.len(),
 );

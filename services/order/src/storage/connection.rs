@@ -65,6 +65,7 @@ impl Connection {
         let query = self.before(query).await?;
         let operation = Operation::begin();
         let result = within(self.answers_within, self.start().execute(operation.heard(query))).await;
+        operation.ended(&result);
         let result = self.end(result);
         Ok(self.after(result).await?.rows_affected())
     }
@@ -77,6 +78,7 @@ impl Connection {
         let query = self.before(query).await?;
         let operation = Operation::begin();
         let result = within(self.answers_within, self.start().fetch_all(operation.heard(query))).await;
+        operation.ended(&result);
         let result = self.end(result);
         self.after(result).await?.iter().map(|row| Ok(T::from_row(row)?)).collect()
     }
@@ -89,6 +91,7 @@ impl Connection {
         let query = self.before(query).await?;
         let operation = Operation::begin();
         let result = within(self.answers_within, self.start().fetch_optional(operation.heard(query))).await;
+        operation.ended(&result);
         let result = self.end(result);
         self.after(result).await?.map(|row| Ok(T::from_row(&row)?)).transpose()
     }
@@ -101,8 +104,9 @@ impl Connection {
             Beginning::Plain => self.simple("BEGIN").await,
             Beginning::WithSettings(begin) => {
                 let begin = sqlx::raw_sql(AssertSqlSafe(begin.clone()));
-                let _operation = Operation::of("BEGIN");
+                let operation = Operation::of("BEGIN");
                 let result = within(self.answers_within, begin.execute(self.start())).await;
+                operation.ended(&result);
                 self.end(result).map(drop)
             }
         }
@@ -133,7 +137,9 @@ impl Connection {
         // Behind a pooler there may be another server by now, but not within a transaction.
         self.open_for_statement().await?;
         let which = sqlx::raw_sql(WHICH_SERVER);
+        let operation = Operation::of(WHICH_SERVER);
         let result = within(self.answers_within, which.fetch_one(self.start())).await;
+        operation.ended(&result);
         let row = self.end(result)?;
         Ok(ServerIdentity::from_row(&row)?)
     }
@@ -188,8 +194,9 @@ impl Connection {
     }
 
     async fn simple(&mut self, statement: &'static str) -> Result<()> {
-        let _operation = Operation::of(statement);
+        let operation = Operation::of(statement);
         let result = within(self.answers_within, sqlx::raw_sql(statement).execute(self.start())).await;
+        operation.ended(&result);
         self.end(result).map(drop)
     }
 

@@ -10,7 +10,7 @@ use sqlx::query::Query;
 use sqlx::{Execute, SqlStr};
 use tracing::Span;
 use tracing::field::Empty;
-use types::TRACES_ONLY;
+use types::{TRACES_ONLY, in_trace};
 
 static OPERATIONS: LazyLock<Operations> = LazyLock::new(|| {
     Operations::of(
@@ -30,10 +30,13 @@ pub(super) struct Operation {
 
 impl Operation {
     pub(super) fn begin() -> Self {
-        let span = tracing::info_span!(
-            target: TRACES_ONLY, "statement",
-            otel.kind = "client", otel.name = Empty, db.system.name = "postgresql", db.operation.name = Empty
-        );
+        let span = in_trace(|| {
+            tracing::info_span!(
+                target: TRACES_ONLY, "statement",
+                otel.kind = "client", otel.name = Empty, otel.status_code = Empty,
+                db.system.name = "postgresql", db.operation.name = Empty
+            )
+        });
         Self { began: Instant::now(), text: OnceLock::new(), span }
     }
 
@@ -42,6 +45,13 @@ impl Operation {
         let operation = Self::begin();
         operation.hear(SqlStr::from_static(text));
         operation
+    }
+
+    /// It has ended like this.
+    pub(super) fn ended<T>(self, outcome: &sqlx::Result<T>) {
+        if outcome.is_err() {
+            self.span.record("otel.status_code", "ERROR");
+        }
     }
 
     /// The same query, whose text is heard when it is run.
@@ -124,10 +134,12 @@ mod tests {
             text.lines().find_map(|line| line.strip_prefix(&start)?.parse::<u64>().ok())
         };
         let operation = Operation::begin();
-        assert_eq!(operation.heard(sqlx::query("DELETE FROM nothing")).sql().as_str(), "DELETE FROM nothing");
+        let deletes = |(_, text): &(&'static str, &'static str)| text.starts_with("DELETE");
+        let (_, text) = crate::storage::every_statement().find(deletes).expect("something is deleted");
+        assert_eq!(operation.heard(sqlx::query(text)).sql().as_str(), text);
         drop(operation);
         drop(Operation::begin());
-        drop(Operation::of("VACUUM"));
+        drop(Operation::of("EXPLAIN"));
         assert_eq!((count("DELETE"), count("_OTHER")), (Some(1), Some(1)), "{}", metrics::text());
     }
 }

@@ -1,12 +1,15 @@
 //! Which connections the driver has made: the sequencer asks the server who it is again after each new one. And how many
 //! there are, for metrics.
 
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use metrics::database::Waits;
 use mongodb::event::EventHandler;
-use mongodb::event::cmap::{CmapEvent, ConnectionCheckoutFailedReason};
+use mongodb::event::cmap::CmapEvent;
+use mongodb::options::ServerAddress;
 
 /// Counts a client's connections: each may have led to another replica set than those before it.
 #[derive(Debug, Clone, Default)]
@@ -16,6 +19,27 @@ pub(super) struct Connections(Arc<Counts>);
 struct Counts {
     made: AtomicU64,
     checked: AtomicU64,
+    /// Those in use, by server and number: the driver tells of the return of some that it never told of as taken, when
+    /// whoever waited for them went away.
+    used: Mutex<HashSet<(u64, u32)>>,
+}
+
+impl Counts {
+    fn used(&self) -> MutexGuard<'_, HashSet<(u64, u32)>> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Counts {
+    fn drop(&mut self) {
+        OF_PROCESS.0.used.fetch_sub(self.used().len(), Ordering::Relaxed);
+    }
+}
+
+fn key(address: &ServerAddress, id: u32) -> (u64, u32) {
+    let mut hasher = DefaultHasher::new();
+    address.hash(&mut hasher);
+    (hasher.finish(), id)
 }
 
 /// Those of all clients of the process, for metrics.
@@ -50,23 +74,35 @@ impl Connections {
             CmapEvent::ConnectionCreated(_) => {
                 all.open.fetch_add(1, Ordering::Relaxed);
             }
-            CmapEvent::ConnectionClosed(_) => {
+            CmapEvent::ConnectionClosed(closed) => {
                 all.open.fetch_sub(1, Ordering::Relaxed);
+                if counts.used().remove(&key(&closed.address, closed.connection_id)) {
+                    all.used.fetch_sub(1, Ordering::Relaxed);
+                }
             }
-            CmapEvent::ConnectionCheckedOut(checked_out) => {
-                all.used.fetch_add(1, Ordering::Relaxed);
-                waits.got(checked_out.duration);
+            CmapEvent::ConnectionCheckedOut(taken) => {
+                if counts.used().insert(key(&taken.address, taken.connection_id)) {
+                    all.used.fetch_add(1, Ordering::Relaxed);
+                }
+                waits.got(taken.duration);
             }
-            CmapEvent::ConnectionCheckedIn(_) => {
-                all.used.fetch_sub(1, Ordering::Relaxed);
-            }
-            CmapEvent::ConnectionCheckoutFailed(failed)
-                if failed.reason == ConnectionCheckoutFailedReason::Timeout =>
-            {
-                waits.gave_up();
+            CmapEvent::ConnectionCheckedIn(returned) => {
+                if counts.used().remove(&key(&returned.address, returned.connection_id)) {
+                    all.used.fetch_sub(1, Ordering::Relaxed);
+                }
             }
             _ => {}
         })
+    }
+
+    /// Somebody has given up an exchange. If all connections are in use, it is for one that they waited; the driver itself
+    /// sets no limit to that, and tells of none.
+    pub(super) fn gave_up() {
+        let (all, waits) = &*OF_PROCESS;
+        let most = all.most.load(Ordering::Relaxed);
+        if most > 0 && all.used.load(Ordering::Relaxed) >= most {
+            waits.gave_up();
+        }
     }
 
     pub(super) fn are_checked(&self) -> bool {

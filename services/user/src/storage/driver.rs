@@ -17,6 +17,7 @@ use mongodb::error::{
 use tokio::time::timeout;
 use types::{Cause, Failure, Verdict};
 
+use super::connections::Connections;
 use crate::error::{Error, Result};
 
 pub use failures::FAILURES;
@@ -70,11 +71,18 @@ where
 {
     let operation = timeout(limit, operation.into_future());
     Box::pin(async move {
-        let _timed = Timed::begin::<O>();
-        match operation.await {
+        let timed = Timed::begin::<O>();
+        let outcome = match operation.await {
             Ok(outcome) => outcome,
-            Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
+            Err(_) => {
+                Connections::gave_up();
+                Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into())
+            }
+        };
+        if let (Some(timed), Err(_)) = (&timed, &outcome) {
+            timed.failed();
         }
+        outcome
     })
 }
 

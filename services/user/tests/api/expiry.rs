@@ -83,31 +83,31 @@ impl TransferService for Coordinator {
     }
 
     async fn pay_order(&self, _: Request<PayOrderRequest>) -> Answer<PayOrderResponse> {
-        Err(Status::unimplemented(""))
+        Err(Status::permission_denied(""))
     }
 
     async fn refund_order(&self, _: Request<RefundOrderRequest>) -> Answer<RefundOrderResponse> {
-        Err(Status::unimplemented(""))
+        Err(Status::permission_denied(""))
     }
 
     async fn get_transfer(&self, _: Request<GetTransferRequest>) -> Answer<GetTransferResponse> {
-        Err(Status::unimplemented(""))
+        Err(Status::permission_denied(""))
     }
 
     async fn watch_transfer(&self, _: Request<WatchTransferRequest>) -> Answer<Self::WatchTransferStream> {
-        Err(Status::unimplemented(""))
+        Err(Status::permission_denied(""))
     }
 
     async fn explain_transfer(&self, _: Request<ExplainTransferRequest>) -> Answer<ExplainTransferResponse> {
-        Err(Status::unimplemented(""))
+        Err(Status::permission_denied(""))
     }
 
     async fn retry_transfer(&self, _: Request<RetryTransferRequest>) -> Answer<RetryTransferResponse> {
-        Err(Status::unimplemented(""))
+        Err(Status::permission_denied(""))
     }
 
     async fn cancel_transfer(&self, _: Request<CancelTransferRequest>) -> Answer<CancelTransferResponse> {
-        Err(Status::unimplemented(""))
+        Err(Status::permission_denied(""))
     }
 }
 

@@ -101,7 +101,9 @@ impl<S: ConsumerStore, E: Effects<S::Tx>> Applier<S, E> {
             let done = match self.settle(applied, &mark, &end, &mut backoff).await? {
                 Ok(content) => {
                     self.transactions.committed(&content, now);
-                    self.counts.applied(now, (self.options.now)());
+                    let applied = content.applied.as_deref().unwrap_or(now);
+                    let effective = applied.iter().filter(|event| self.transactions.concerns(event));
+                    self.counts.applied(effective, (self.options.now)());
                     self.together = (self.together * 2).min(self.options.batch_max);
                     true
                 }

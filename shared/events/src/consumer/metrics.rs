@@ -77,7 +77,7 @@ impl Counts {
     }
 
     /// The effects of these events were committed now.
-    pub(crate) fn applied(&self, events: &[Event], now: OffsetDateTime) {
+    pub(crate) fn applied<'a>(&self, events: impl IntoIterator<Item = &'a Event>, now: OffsetDateTime) {
         for event in events {
             let took = since(event.new.created_at, now);
             match event.new.headers.traceparent.as_deref().and_then(recorded) {
@@ -91,9 +91,10 @@ impl Counts {
 /// What the replica with the lease tells.
 #[derive(Debug)]
 pub(crate) struct Standing {
-    lag_events: Held<Gauge, 2>,
-    lag_seconds: Held<Gauge, 2>,
-    parked: Held<Gauge, 2>,
+    consumer: ConsumerId,
+    /// Events and seconds, once they are known.
+    lag: Option<[Held<Gauge, 2>; 2]>,
+    parked: Option<Held<Gauge, 2>>,
     states: Vec<(&'static str, Held<Gauge, 3>)>,
     /// Where the mark was when it was last behind, and the time of the oldest event above it.
     behind: Option<(Position, OffsetDateTime)>,
@@ -104,9 +105,9 @@ impl Standing {
     pub(crate) fn new(consumer: ConsumerId) -> Self {
         let ConsumerId { name, stream } = consumer;
         Self {
-            lag_events: LAG_EVENTS.held([stream, name]),
-            lag_seconds: LAG_SECONDS.held([stream, name]),
-            parked: PARKED.held([stream, name]),
+            consumer,
+            lag: None,
+            parked: None,
             states: STATES.map(|state| (state, STATE.held([stream, name, state]))).into(),
             behind: None,
         }
@@ -118,17 +119,22 @@ impl Standing {
     }
 
     /// So many aggregates are parked.
-    pub(crate) fn parked(&self, aggregates: u64) {
-        self.parked.set(number(aggregates));
+    pub(crate) fn parked(&mut self, aggregates: u64) {
+        let ConsumerId { name, stream } = self.consumer;
+        self.parked.get_or_insert_with(|| PARKED.held([stream, name])).set(number(aggregates));
     }
 
     /// What the machine does, and how far it is behind.
     pub(crate) fn is_at(&mut self, state: &'static str, lag: &Lag, now: OffsetDateTime) {
         self.is(state);
-        self.lag_events.set(number(lag.events));
+        let ConsumerId { name, stream } = self.consumer;
+        let [events, seconds] = self
+            .lag
+            .get_or_insert_with(|| [LAG_EVENTS.held([stream, name]), LAG_SECONDS.held([stream, name])]);
+        events.set(number(lag.events));
         if lag.events == 0 {
             self.behind = None;
-            self.lag_seconds.set(0.0);
+            seconds.set(0.0);
             return;
         }
         let oldest = lag.oldest.unwrap_or(now);
@@ -137,7 +143,7 @@ impl Standing {
             _ => oldest,
         };
         self.behind = Some((lag.mark, since_then));
-        self.lag_seconds.set(since(since_then, now).as_secs_f64());
+        seconds.set(since(since_then, now).as_secs_f64());
     }
 
     fn is(&self, state: &str) {

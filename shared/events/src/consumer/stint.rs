@@ -201,7 +201,9 @@ where
         let source = self.source.clone();
         match action {
             Action::Replay { epoch, after, follow } => {
-                self.counts.replay(self.machine.why());
+                if let Some(why) = self.machine.take_why() {
+                    self.counts.replay(why);
+                }
                 let stream = self.claim.consumer.stream;
                 let open = async move { source.replay(stream, epoch, after, follow).await };
                 self.replay = Some(stream::once(open).try_flatten().boxed());
@@ -363,12 +365,7 @@ where
         }
         self.count_at = now + COUNT_EVERY;
         let (store, consumer) = (self.claim.store.clone(), self.claim.consumer);
-        self.counting = Some(Box::pin(async move {
-            let mut tx = store.begin().await?;
-            let count = tx.parked_aggregate_count(consumer).await;
-            tx.rollback().await;
-            count
-        }));
+        self.counting = Some(Box::pin(async move { parked_aggregates(&store, consumer).await }));
     }
 
     fn acknowledged(&mut self, mark: Mark, result: Result<(), SourceError>) {
@@ -387,6 +384,17 @@ where
             tracing::warn!(consumer = name, stream, error, "{what}");
         }
     }
+}
+
+/// How many aggregates of a consumer are parked.
+pub(super) async fn parked_aggregates<S: ConsumerStore>(
+    store: &S,
+    consumer: ConsumerId,
+) -> Result<u64, StoreError> {
+    let mut tx = store.begin().await?;
+    let count = tx.parked_aggregate_count(consumer).await;
+    tx.rollback().await;
+    count
 }
 
 async fn linger_is_over(until: Option<Instant>) {

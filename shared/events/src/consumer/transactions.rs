@@ -35,7 +35,7 @@ pub(super) struct Content {
     /// Whether no event of the consumer is parked.
     none_parked: bool,
     /// The events that the effects applied, if that is not the whole run.
-    applied: Option<Vec<Event>>,
+    pub(super) applied: Option<Vec<Event>>,
 }
 
 /// Makes the transactions of one consumer.

@@ -109,7 +109,7 @@ impl Machine {
         self.head = None;
         self.behind_since = None;
         self.trust_until = self.now + TRUST_TICKS;
-        self.begin();
+        self.begin(Why::Resumed);
     }
 
     /// The history is another: nothing of it may be applied.

@@ -20,19 +20,19 @@ impl Machine {
         self.lost_tail = None;
     }
 
-    /// Rule 1, or what stands in for it without a channel, after the producer was asked about its history.
-    pub(super) fn begin(&mut self) {
+    /// Rule 1, or what stands in for it without a channel.
+    pub(super) fn begin(&mut self, why: Why) {
         if self.subscribed {
-            self.replay(false, Why::Resumed);
+            self.replay(false, why);
         } else if self.silent >= SILENT_TICKS {
-            self.replay(true, Why::Silence);
+            self.replay(true, why);
         } else {
             self.enter(Phase::Waiting);
         }
     }
 
     pub(super) fn replay(&mut self, follow: bool, why: Why) {
-        self.why = why;
+        self.why = Some(why);
         self.enter(Phase::Replaying { follow, attempt: Attempt::Due });
         if follow {
             self.join_at = None;

@@ -13,11 +13,13 @@ pub(crate) enum Why {
     Overflow,
     /// The producer was asked about its history, and it is the same.
     Resumed,
+    /// Somebody else has moved the mark.
+    Moved,
 }
 
 impl Why {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Subscribed, Self::Silence, Self::Gap, Self::Overflow, Self::Resumed];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Subscribed, Self::Silence, Self::Gap, Self::Overflow, Self::Resumed, Self::Moved];
 
     /// In a word.
     pub(crate) fn name(self) -> &'static str {
@@ -27,6 +29,7 @@ impl Why {
             Self::Gap => "gap",
             Self::Overflow => "overflow",
             Self::Resumed => "resumed",
+            Self::Moved => "moved",
         }
     }
 }

@@ -45,11 +45,6 @@ impl OfStream {
         }
     }
 
-    /// How metrics call the stream.
-    pub(crate) fn stream(&self) -> &str {
-        &self.stream
-    }
-
     /// So many events more were published.
     pub(crate) fn published(&self, events: usize) {
         self.published.add(u64::try_from(events).unwrap_or(u64::MAX));

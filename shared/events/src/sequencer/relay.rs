@@ -221,7 +221,7 @@ impl Relay {
         if messages.is_empty() {
             return Ok(false);
         }
-        let span = send(&head.stream, &events, self.continues);
+        let span = send(&events, self.continues);
         bus.publish(messages).instrument(span).await?;
         if let Some(last) = last {
             self.metrics.published(events.len());

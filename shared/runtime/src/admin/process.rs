@@ -51,12 +51,13 @@ pub(crate) fn measure(service: &str, vitals: &Vitals) {
         LimitValue::Unlimited => None,
         LimitValue::Value(limit) => Some(number(limit)),
     });
-    STARTED.measure([], started);
+    let started = started();
+    STARTED.measure([], move || started);
     THREADS
         .measure([], || Some(number(u64::try_from(Process::myself().ok()?.stat().ok()?.num_threads).ok()?)));
 }
 
-/// The kernel says it in ticks since the machine started.
+/// The kernel says it in ticks since the machine started, and when that was by a clock that may be set.
 fn started() -> Option<f64> {
     use procfs::CurrentSI as _;
     let ticks = Process::myself().ok()?.stat().ok()?.starttime;

@@ -162,7 +162,7 @@ mod tests {
         let (status, text) = get("/livez").await;
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
         assert!(text.contains("core 1 has not turned for 11 s"), "{text}");
-        vitals.dependencies().report("event_redis", Err("it refuses connections".to_owned()));
+        vitals.dependencies().report("event_redis", 0, Err("it refuses connections".to_owned()));
         let degraded = "serving\ndegraded: event_redis: it refuses connections\n";
         assert_eq!(get("/readyz").await, (StatusCode::OK, degraded.to_owned()));
         let (status, text) = get("/metrics").await;

@@ -18,10 +18,10 @@ use tracing::Instrument as _;
 use super::connection::{Answer, Busy, user_agent, with_origin};
 use super::identity::Identity;
 use super::metrics::PeerCalls;
-use super::options::PeerOptions;
+use super::options::{AnyServer, PeerOptions};
 use super::outcome::{Refusal, failed, never_began_at, never_sent, refusal};
 use super::request::Outgoing;
-use super::servers::{Endpoints, Servers};
+use super::servers::{Endpoints, Servers, Wish};
 use super::{CALL_TIMEOUT, Meant, resolve};
 use crate::deadline::parse_timeout;
 use crate::telemetry;
@@ -117,8 +117,9 @@ async fn answer(servers: &Servers, request: Request<Body>) -> Result<Response<An
     head.uri = with_origin(&servers.meant().uri, head.uri);
     head.version = Version::HTTP_2;
     head.headers.insert(header::USER_AGENT, user_agent());
+    let wish = if head.extensions.get::<AnyServer>().is_some() { Wish::Any } else { Wish::Ready };
     head.extensions.clear();
-    send(servers, Request::from_parts(head, Outgoing::of(body)?), begun, deadline).await
+    send(servers, Request::from_parts(head, Outgoing::of(body)?), begun, deadline, wish).await
 }
 
 async fn send(
@@ -126,6 +127,7 @@ async fn send(
     mut request: Request<Outgoing>,
     begun: Instant,
     deadline: Option<Instant>,
+    wish: Wish,
 ) -> Result<Response<Answer>, Status> {
     let ready_until = deadline.unwrap_or(begun + CALL_TIMEOUT);
     let mut refused: Option<Busy> = None;
@@ -133,7 +135,7 @@ async fn send(
         let busy = match servers.pick(refused.as_ref()) {
             Some(busy) => busy,
             None => {
-                let busy = servers.wait(ready_until).await.map_err(never_sent)?;
+                let busy = servers.wait(ready_until, wish).await.map_err(never_sent)?;
                 if let Some(deadline) = deadline {
                     shorten(&mut request, deadline);
                 }

@@ -18,6 +18,7 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 use types::Backoff;
 
+use super::Meant;
 use super::connect::connect;
 use super::connection::{Connection, Direct, Driver};
 use super::identity::{Identity, identify};
@@ -53,7 +54,10 @@ pub(super) async fn keep(presence: Presence) -> Infallible {
         }
         let begun = Instant::now();
         let end = once(servers, address).await;
-        servers.lost();
+        // A host whose one address stays dead is asked for others at the usual pace.
+        if !is_failing {
+            servers.lost();
+        }
         is_failing = match end {
             End::Lost => {
                 servers.set(address, State::Connecting, Identity::Unknown);
@@ -178,7 +182,7 @@ impl Health<'_> {
         let mut backoff = Backoff::new(options.backoff_first, options.backoff_cap);
         loop {
             let begun = Instant::now();
-            let ended = self.hear().await;
+            let (ended, has_spoken) = self.hear().await;
             match ended.code() {
                 Code::Unimplemented => {
                     self.set(State::Ready);
@@ -187,8 +191,17 @@ impl Health<'_> {
                 // It stops, or something between us and it has lost it.
                 Code::Unavailable => self.set(State::NotServing),
                 // It has too much to do to tell, or it may not tell us. It has not said that it does not serve.
-                _ if ended.source().is_none() && begun.elapsed() < STEADY => self.set(State::Ready),
+                _ if ended.source().is_none() && !has_spoken => self.set(State::Ready),
                 _ => {}
+            }
+            if ended.code() == Code::Unauthenticated {
+                let Meant { setting, url, .. } = &**self.listed.servers.meant();
+                tracing::warn!(
+                    setting,
+                    url,
+                    error = ended.message(),
+                    "a peer does not know who we are: its lists have neither our token nor our certificate's id"
+                );
             }
             let address = self.listed.connection.address;
             tracing::debug!(%address, message = ended.message(), "the watch of a peer's health ended");
@@ -200,8 +213,8 @@ impl Health<'_> {
         }
     }
 
-    /// Hears what it says, until the answers end.
-    async fn hear(&self) -> Status {
+    /// Hears what it says, until the answers end; with what, and whether it has said anything.
+    async fn hear(&self) -> (Status, bool) {
         let servers = self.listed.servers;
         let mut request = Request::new(HealthCheckRequest::default());
         if *self.identity == Identity::Right
@@ -213,18 +226,22 @@ impl Health<'_> {
         let mut client = HealthClient::with_origin(self.direct.clone(), servers.meant().uri.clone());
         let mut answers = match client.watch(request).await {
             Ok(answers) => answers.into_inner(),
-            Err(status) => return status,
+            Err(status) => return (status, false),
         };
+        let mut has_spoken = false;
         loop {
             match answers.message().await {
-                Ok(Some(answer)) => self.set(match answer.status() {
-                    ServingStatus::Serving => State::Ready,
-                    ServingStatus::Unknown | ServingStatus::NotServing | ServingStatus::ServiceUnknown => {
-                        State::NotServing
-                    }
-                }),
-                Ok(None) => return Status::unavailable("the watch has ended"),
-                Err(status) => return status,
+                Ok(Some(answer)) => {
+                    has_spoken = true;
+                    self.set(match answer.status() {
+                        ServingStatus::Serving => State::Ready,
+                        ServingStatus::Unknown
+                        | ServingStatus::NotServing
+                        | ServingStatus::ServiceUnknown => State::NotServing,
+                    });
+                }
+                Ok(None) => return (Status::unavailable("the watch has ended"), has_spoken),
+                Err(status) => return (status, has_spoken),
             }
         }
     }
@@ -234,7 +251,7 @@ impl Health<'_> {
         if state == State::Ready {
             servers.list(connection);
         } else {
-            servers.unlist(connection);
+            servers.list_as_not_serving(connection);
         }
         // After the list, because those who wait look there when they hear of this.
         servers.set(connection.address, state, self.identity.clone());

@@ -158,7 +158,7 @@ fn report(peer: &Peer, dependencies: &Dependencies) {
         Endpoints { not_serving: 1.., .. } => Err("it does not serve".to_owned()),
         _ => Err(peer.channel.servers().failure().unwrap_or_else(|| "it is not reached yet".to_owned())),
     };
-    dependencies.report(&peer.meant().name(), outcome);
+    dependencies.report(&peer.meant().name(), 0, outcome);
 }
 
 /// What the log says of a peer.
@@ -207,6 +207,8 @@ pub(super) async fn identify(server: &Direct, meant: &Meant) -> Result<Identity,
         },
         // An error with a cause is our own: there was no answer.
         Err(status) if status.source().is_some() || status.code() == Code::DeadlineExceeded => Err(status),
+        // Its certificate has said who it is, whatever it thinks of ours.
+        Err(_) if meant.is_secure => Ok(Identity::Right),
         Err(_) => Ok(Identity::Unknown),
     }
 }

@@ -9,17 +9,18 @@ use metrics::{Family, Histogram, MeasuredGauge, OTHER};
 use tonic::{Code, Status};
 use tracing::Span;
 use tracing::field::Empty;
-use types::TRACES_ONLY;
+use types::{TRACES_ONLY, in_trace};
 
 use super::{Endpoints, Meant, Peer};
-use crate::rpc_metrics::{MethodCalls, code_name};
+use crate::rpc_metrics::{CODES_BUT_OK, MethodCalls, code_name, is_server_fault};
 use crate::telemetry;
 
-static CALLS: Family<Histogram, 2> = Family::new(
+static CALLS: Family<Histogram, 2> = Family::with_others(
     "rpc_client_call_duration_seconds",
     "How long a call to another service takes, until the head of its answer.",
     ["rpc_method", "rpc_response_status_code"],
-    28,
+    24,
+    CODES_BUT_OK,
 );
 static ENDPOINTS: Family<MeasuredGauge, 2> = Family::new(
     "peer_endpoints",
@@ -60,12 +61,14 @@ impl PeerCalls {
     /// A call that begins.
     pub(super) fn begin(&self, path: &str, meant: &Meant) -> ClientCall {
         let calls = Arc::clone(self.known.get(path).unwrap_or(&self.other));
-        let span = tracing::info_span!(
-            target: TRACES_ONLY, "call",
-            otel.kind = "client", otel.name = calls.method(), otel.status_code = Empty,
-            rpc.system.name = "grpc", rpc.method = calls.method(), rpc.response.status_code = Empty,
-            server.address = meant.host, server.port = meant.port
-        );
+        let span = in_trace(|| {
+            tracing::info_span!(
+                target: TRACES_ONLY, "call",
+                otel.kind = "client", otel.name = calls.method(), otel.status_code = Empty,
+                rpc.system.name = "grpc", rpc.method = calls.method(), rpc.response.status_code = Empty,
+                server.address = meant.host, server.port = meant.port
+            )
+        });
         ClientCall { calls, span, began: Instant::now(), code: Code::Cancelled }
     }
 }
@@ -87,7 +90,12 @@ impl ClientCall {
     /// What came of it. Errors of our services come with the head.
     pub(super) fn ended<T>(&mut self, outcome: &Result<Response<T>, Status>) {
         self.code = match outcome {
-            Ok(answer) => Status::from_header_map(answer.headers()).map_or(Code::Ok, |status| status.code()),
+            Ok(answer) => match Status::from_header_map(answer.headers()) {
+                Some(status) => status.code(),
+                None if answer.status().is_success() => Code::Ok,
+                // Something in between has answered, which tonic tells only later.
+                None => Code::Unavailable,
+            },
             Err(status) => status.code(),
         };
     }
@@ -96,7 +104,7 @@ impl ClientCall {
 impl Drop for ClientCall {
     fn drop(&mut self) {
         self.span.record("rpc.response.status_code", code_name(self.code));
-        if self.code != Code::Ok {
+        if is_server_fault(self.code) {
             self.span.record("otel.status_code", "ERROR");
         }
         self.calls.answered(self.began, self.code, telemetry::recorded(&self.span));

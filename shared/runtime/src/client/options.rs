@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::resolve::{Dns, Resolve};
 
-/// How the servers of a peer are found, and how connections to them are kept. Other times than the default ones are for
+/// How the servers of a peer are found, and how connections to them are kept. Other values than the default ones are for
 /// tests.
 #[derive(Clone)]
 pub struct PeerOptions {
@@ -26,10 +26,13 @@ pub struct PeerOptions {
     pub keepalive_interval: Duration,
     /// A connection that gives none for this long is given up. Until then, calls over it stay without an answer.
     pub keepalive_timeout: Duration,
-    /// Whether a call waits for a server, within its time, when every one was tried and none can be called: services do,
-    /// because servers come back, and commands do not, because somebody waits.
-    pub waits_for_ready: bool,
 }
+
+/// In the extensions of a request: it goes to a server that says that it does not serve, if there is no other, and fails at
+/// once when every server was tried and none is connected. For questions about what is wrong; other calls wait, since servers
+/// come back.
+#[derive(Debug, Clone, Copy)]
+pub struct AnyServer;
 
 impl Default for PeerOptions {
     fn default() -> Self {
@@ -42,7 +45,6 @@ impl Default for PeerOptions {
             backoff_cap: Duration::from_secs(3),
             keepalive_interval: Duration::from_secs(5),
             keepalive_timeout: Duration::from_secs(5),
-            waits_for_ready: true,
         }
     }
 }

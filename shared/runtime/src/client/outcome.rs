@@ -114,7 +114,8 @@ pub(super) fn never_began_at(error: hyper::Error) -> Status {
 pub(super) fn failed(error: hyper::Error) -> Status {
     let is_lost = anyhow::Chain::new(&error).any(|cause| cause.is::<io::Error>())
         || http2_error(&error).is_some_and(h2::Error::is_go_away);
-    if is_lost || error.is_closed() {
+    // The last: it waited in a full connection, which ended.
+    if is_lost || error.is_closed() || error.is_user() {
         // tonic says UNKNOWN, as if the server had said so.
         let mut status = Status::unavailable("the connection to the server was lost");
         status.set_source(Arc::new(error));

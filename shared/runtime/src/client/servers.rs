@@ -29,6 +29,15 @@ pub struct Endpoints {
     pub failed: usize,
 }
 
+/// Which servers a call may go to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wish {
+    /// Those that are ready, waited for.
+    Ready,
+    /// Any that is connected; see [`super::AnyServer`].
+    Any,
+}
+
 /// What becomes of one address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
@@ -64,6 +73,8 @@ pub(super) struct Servers {
     tls: Tls,
     /// Its lock is held for a few instructions, and by this runtime only.
     ready: Mutex<Vec<Arc<Connection>>>,
+    /// The connections to servers that do not serve.
+    not_serving: Mutex<Vec<Arc<Connection>>>,
     known: Mutex<Known>,
     changes: watch::Sender<()>,
     lost: Notify,
@@ -82,6 +93,7 @@ impl Servers {
             authorization,
             tls,
             ready: Mutex::default(),
+            not_serving: Mutex::default(),
             known: Mutex::default(),
             changes: watch::Sender::new(()),
             lost: Notify::new(),
@@ -106,6 +118,10 @@ impl Servers {
 
     fn ready(&self) -> MutexGuard<'_, Vec<Arc<Connection>>> {
         self.ready.lock().expect("no holder of this lock panics")
+    }
+
+    fn not_serving(&self) -> MutexGuard<'_, Vec<Arc<Connection>>> {
+        self.not_serving.lock().expect("no holder of this lock panics")
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -137,15 +153,16 @@ impl Servers {
     ///
     /// # Errors
     /// Why there was none.
-    pub(super) async fn wait(&self, until: Instant) -> Result<Busy, String> {
+    pub(super) async fn wait(&self, until: Instant, wish: Wish) -> Result<Busy, String> {
         let mut changes = self.changes.subscribe();
         let wait = async {
             loop {
                 if let Some(picked) = self.pick(None) {
                     return Some(picked);
                 }
-                if !self.options.waits_for_ready && self.is_hopeless() {
-                    return None;
+                if wish == Wish::Any && self.is_all_tried() {
+                    let not_serving = self.not_serving().first().cloned();
+                    return not_serving.map(Busy::with);
                 }
                 // The sender is our own.
                 drop(changes.changed().await);
@@ -154,8 +171,8 @@ impl Servers {
         timeout_at(until, wait).await.ok().flatten().ok_or_else(|| self.why_nobody_is_ready())
     }
 
-    /// Whether every address was tried, and none of them can be called.
-    fn is_hopeless(&self) -> bool {
+    /// Whether it is known of every address what becomes of calls to it.
+    fn is_all_tried(&self) -> bool {
         let known = self.known();
         known.was_resolved && !known.servers.values().any(|server| server.state == State::Connecting)
     }
@@ -170,6 +187,8 @@ impl Servers {
 
     /// Lets this connection get calls.
     pub(super) fn list(&self, connection: &Arc<Connection>) {
+        self.not_serving().retain(|other| !Arc::ptr_eq(other, connection));
+        self.known().failure = None;
         let mut ready = self.ready();
         if !ready.iter().any(|other| Arc::ptr_eq(other, connection)) {
             ready.push(Arc::clone(connection));
@@ -179,6 +198,13 @@ impl Servers {
     /// Keeps calls from this connection.
     pub(super) fn unlist(&self, connection: &Arc<Connection>) {
         self.ready().retain(|other| !Arc::ptr_eq(other, connection));
+        self.not_serving().retain(|other| !Arc::ptr_eq(other, connection));
+    }
+
+    /// Keeps calls from this connection but those that go to any server.
+    pub(super) fn list_as_not_serving(&self, connection: &Arc<Connection>) {
+        self.unlist(connection);
+        self.not_serving().push(Arc::clone(connection));
     }
 
     /// Tells what became of an address.

@@ -83,7 +83,11 @@ pub(super) fn is_encrypted(text: &str) -> Result<(), String> {
             let host = option("host").unwrap_or(url.hosts);
             let is_socket =
                 host.starts_with('/') || host.get(..3).is_some_and(|start| start.eq_ignore_ascii_case("%2f"));
-            if is_socket || option("sslmode") == Some("verify-full") {
+            // sqlx has two names for it, of which the last counts.
+            let mut modes = options
+                .iter()
+                .filter(|(key, _)| ["sslmode", "ssl-mode"].iter().any(|name| key.eq_ignore_ascii_case(name)));
+            if is_socket || modes.next_back().is_some_and(|(_, mode)| *mode == "verify-full") {
                 return Ok(());
             }
             Err("is not encrypted for certain; write sslmode=verify-full&sslrootcert=<path of the authority>"

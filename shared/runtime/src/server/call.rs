@@ -17,7 +17,6 @@ use tonic::service::Routes;
 use tonic::{Code, Status};
 use tower::Service as _;
 use tracing::{Instrument as _, Span};
-use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use super::body::{CallBody, LimitedBody, StreamEnd};
 use super::connection::Live;
@@ -27,7 +26,6 @@ use super::limits::{CallSlot, Limits, Pool, StreamSlot};
 use super::methods::{Known, Method, Methods};
 use super::metrics::Timed;
 use crate::deadline::{Deadline, parse_timeout};
-use crate::rpc_metrics::code_name;
 use crate::telemetry;
 
 /// The longest message to health or reflection, in bytes. They are open to everybody, ask with a name, and cost what
@@ -102,7 +100,6 @@ impl<V: SessionVerifier> Pipeline<V> {
 
     async fn attempt(&self, request: Request<Incoming>, call: Call<'_>, live: Live) -> Response<CallBody> {
         let Call { known, span, .. } = call;
-        let name = known.name();
         let mut timed = Timed::new(&known.calls, span);
         let body = |live, body, end| CallBody::new(body, Arc::clone(&self.errors), span.clone(), end, live);
         if let Some(refusal) = not_grpc(&request) {
@@ -113,13 +110,11 @@ impl<V: SessionVerifier> Pipeline<V> {
         }
         match self.answer_within(request, call, live.source()).await {
             Ok((response, end)) => {
-                describe(span, name, Code::Ok);
                 timed.answered(Code::Ok);
                 response.map(|inner| body(live, inner, end))
             }
             Err(status) => {
                 let status = self.errors.complete(status);
-                describe(span, name, status.code());
                 timed.answered(status.code());
                 status.into_http::<Body>().map(|inner| body(live, inner, None))
             }
@@ -253,21 +248,4 @@ fn not_grpc(request: &Request<Incoming>) -> Option<StatusCode> {
             .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
     });
     (!is_grpc).then_some(StatusCode::UNSUPPORTED_MEDIA_TYPE)
-}
-
-/// Tells the exporter, if there is one, how the call ended, in the words of OpenTelemetry's conventions for RPCs.
-fn describe(span: &Span, name: &str, code: Code) {
-    if !telemetry::is_exporting() {
-        return;
-    }
-    span.set_attribute("rpc.system.name", "grpc");
-    span.set_attribute("rpc.method", name.to_owned());
-    span.set_attribute("rpc.response.status_code", code_name(code));
-    let is_server_fault = matches!(
-        code,
-        Code::Internal | Code::Unknown | Code::DataLoss | Code::Unavailable | Code::DeadlineExceeded
-    );
-    if is_server_fault {
-        span.set_status(opentelemetry::trace::Status::error(format!("{code:?}")));
-    }
 }

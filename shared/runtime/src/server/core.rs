@@ -1,7 +1,9 @@
 //! What a service is told about the core that it runs on, and its background workers.
 
 use std::panic::AssertUnwindSafe;
+use std::time::Duration;
 
+use events::Bus;
 use futures_util::FutureExt as _;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -9,8 +11,11 @@ use tracing::Instrument as _;
 
 use crate::admin::Vitals;
 use crate::dependencies::Dependencies;
-use crate::telemetry::WORKER;
 use crate::tls::Tls;
+use types::WORKER;
+
+/// How often the Redis for events is asked.
+const ASK_EVERY: Duration = Duration::from_secs(5);
 
 /// One of the single-threaded runtimes that serve.
 #[derive(Debug, Clone)]
@@ -79,6 +84,21 @@ impl Core {
     #[must_use]
     pub fn dependencies(&self) -> &Dependencies {
         self.vitals.dependencies()
+    }
+
+    /// Asks the Redis for events whether it answers, until the workers of the process are stopped. One core does this.
+    pub fn watch_event_bus(&self, bus: Bus) {
+        let (dependencies, stop) = (self.dependencies().clone(), self.workers_stop.clone());
+        self.spawn("event-redis", async move {
+            let watch = async {
+                loop {
+                    let answer = bus.ping().await.map_err(|error| types::chain(&error));
+                    dependencies.report("event_redis", 0, answer);
+                    tokio::time::sleep(ASK_EVERY).await;
+                }
+            };
+            let _stopped = stop.run_until_cancelled(watch).await;
+        });
     }
 
     /// Runs a background worker on this core. It must end soon after [`Core::workers_stop`]. A panic is logged,

@@ -6,18 +6,20 @@ use std::time::Instant;
 use metrics::{Counter, Family, Histogram, MeasuredGauge};
 use tonic::Code;
 use tracing::Span;
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use super::limits::Limits;
-use crate::rpc_metrics::MethodCalls;
+use crate::rpc_metrics::{CODES_BUT_OK, MethodCalls, code_name, is_server_fault};
 use crate::telemetry;
 
 /// A process has 3,000 series at the most, and this family about half of them. All methods have one of `OK`; the pairs of
 /// method and other code beyond the limit go to the method `_OTHER`.
-pub(super) static CALLS: Family<Histogram, 2> = Family::new(
+pub(super) static CALLS: Family<Histogram, 2> = Family::with_others(
     "rpc_server_call_duration_seconds",
     "How long a call takes, from its headers to the head of its answer.",
     ["rpc_method", "rpc_response_status_code"],
-    98,
+    84,
+    CODES_BUT_OK,
 );
 static IN_PROGRESS: Family<MeasuredGauge, 1> =
     Family::new("server_calls", "Calls that are being answered.", ["kind"], 2);
@@ -94,7 +96,21 @@ impl<'a> Timed<'a> {
 impl Drop for Timed<'_> {
     fn drop(&mut self) {
         if let Some(code) = self.code {
+            describe(self.span, self.calls.method(), code);
             self.calls.answered(self.began, code, telemetry::recorded(self.span));
         }
+    }
+}
+
+/// Tells the exporter, if there is one, how the call ended, in the words of OpenTelemetry's conventions for RPCs.
+fn describe(span: &Span, name: &str, code: Code) {
+    if !telemetry::is_exporting() {
+        return;
+    }
+    span.set_attribute("rpc.system.name", "grpc");
+    span.set_attribute("rpc.method", name.to_owned());
+    span.set_attribute("rpc.response.status_code", code_name(code));
+    if is_server_fault(code) {
+        span.set_status(opentelemetry::trace::Status::error(format!("{code:?}")));
     }
 }

@@ -18,7 +18,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 use tracing_subscriber::Registry;
 use tracing_subscriber::registry::{LookupSpan, SpanRef};
 
-use super::WORKER;
+use types::WORKER;
 
 /// The share of new traces that are exported, once there is an exporter.
 static EXPORTED_RATIO: OnceLock<f64> = OnceLock::new();
@@ -89,16 +89,21 @@ pub(crate) fn set_foreign_parent(span: &Span, traceparent: &str) {
     }
 }
 
-/// Makes a span that was not entered yet a child of the first of these spans, and links it to the others. For a span
-/// that handles several events at once.
+/// Makes a span that was not entered yet a child of the first of these spans that is recorded, or of the first of all, and
+/// links it to the others. For a span that handles several events at once.
 pub fn set_parents(span: &Span, traceparents: &[&str]) {
-    let mut parents = traceparents.iter().filter_map(|traceparent| parse(traceparent));
-    let Some(first) = parents.next() else { return };
+    let parents: Vec<SpanContext> =
+        traceparents.iter().filter_map(|traceparent| parse(traceparent)).collect();
+    let recorded = parents.iter().find(|parent| parent.is_sampled());
+    let Some(parent) = recorded.or_else(|| parents.first()).cloned() else { return };
     if is_exporting() {
-        let mut known = HashSet::from([first.span_id()]);
-        parents.filter(|parent| known.insert(parent.span_id())).for_each(|parent| span.add_link(parent));
+        let mut known = HashSet::from([parent.span_id()]);
+        parents
+            .into_iter()
+            .filter(|parent| known.insert(parent.span_id()))
+            .for_each(|parent| span.add_link(parent));
     }
-    continue_from(span, first);
+    continue_from(span, parent);
 }
 
 fn continue_from(span: &Span, parent: SpanContext) {

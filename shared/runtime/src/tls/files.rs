@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, anyhow, ensure};
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -60,9 +60,9 @@ impl Contents {
         let own = match &self.own {
             Some((certificate, key)) => {
                 let (certificate, chain) = own_certificate(certificate, now).context("--tls-certificate")?;
-                // The error of a key shows none of it.
-                let key =
-                    PrivateKeyDer::from_pem_slice(key).context("--tls-key: there is no private key in it")?;
+                // The error may quote the file, and so the key.
+                let key = PrivateKeyDer::from_pem_slice(key)
+                    .map_err(|_| anyhow!("--tls-key: there is no private key in PEM form in it"))?;
                 Some(Own { certificate, chain, key })
             }
             None => None,
@@ -97,7 +97,8 @@ fn roots(pem: &[u8]) -> anyhow::Result<RootCertStore> {
 
 fn certificates(pem: &[u8]) -> anyhow::Result<Vec<CertificateDer<'static>>> {
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-    let certificates = certificates.context("is not a PEM file")?;
+    // The error may quote the file, which is perhaps that of a key.
+    let certificates = certificates.map_err(|_| anyhow!("is not a PEM file"))?;
     ensure!(!certificates.is_empty(), "has no certificate in it");
     Ok(certificates)
 }

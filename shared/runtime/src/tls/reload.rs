@@ -52,12 +52,19 @@ impl Tls {
         if self.current().is_some_and(|current| current.contents == contents) {
             return Ok(false);
         }
-        // Somebody may be about to replace one file after the other: what still changes is read the next time.
-        if active.files.read()? != contents {
-            return Ok(false);
-        }
         let clock = &self.0.settings.clock;
-        let setup = Setup::new(contents.check(clock.now())?, clock)?;
+        let setup = contents.check(clock.now()).and_then(|checked| Setup::new(checked, clock));
+        let mut refused = active.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let setup = match setup {
+            Ok(setup) => setup,
+            // Somebody may be about to replace one file after the other, so it is told of what is still so the next time, once.
+            Err(error) => {
+                let was_told = refused.take().filter(|(before, _)| *before == contents).map(|(_, told)| told);
+                *refused = Some((contents, was_told.is_some()));
+                return if was_told == Some(false) { Err(error) } else { Ok(false) };
+            }
+        };
+        *refused = None;
         *active.current.write().unwrap_or_else(PoisonError::into_inner) =
             Arc::new(Current { contents, setup });
         Ok(true)

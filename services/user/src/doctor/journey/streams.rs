@@ -36,6 +36,7 @@ async fn produced(store: &Store) -> anyhow::Result<Event> {
     let store = &store.with_slow_scans();
     let lease = store.lease(STREAM, OWNER, LEASE).await?.context("a lease")?;
     store.is_idle(&lease, LEASE).await?;
+    store.pending(STREAM).await?;
     // One at a time, so that there is more than fits, of aggregates with several events.
     while let Stamp::Stamped(events) = store.stamp(&lease, 1, LEASE).await? {
         if events.is_empty() {

@@ -79,6 +79,7 @@ impl Store {
         let outbox = self.collection::<Document>(OUTBOX);
         let pipeline = [
             doc! { "$match": { "pending": true } },
+            doc! { "$sort": { "pending": 1, "_id": 1 } },
             doc! { "$limit": PENDING_COUNTED },
             doc! { "$group": { "_id": null, "events": { "$sum": 1_i64 }, "oldest": { "$min": "$created_at" } } },
             doc! { "$project": {
@@ -86,7 +87,11 @@ impl Store {
                 "age_ms": { "$dateDiff": { "startDate": "$oldest", "endDate": "$$NOW", "unit": "millisecond" } },
             } },
         ];
-        let aggregate = outbox.aggregate(pipeline).with_type::<BacklogRow>().max_time(SERVER_TIME);
+        let aggregate = outbox
+            .aggregate(pipeline)
+            .with_type::<BacklogRow>()
+            .hint(Hint::Name(PENDING.to_owned()))
+            .max_time(SERVER_TIME);
         let rows: Vec<BacklogRow> = bounded(bounded(aggregate).await?.try_collect()).await?;
         let pending = |row: &BacklogRow| Pending {
             events: u64::try_from(row.events).unwrap_or_default(),

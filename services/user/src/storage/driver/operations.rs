@@ -10,7 +10,8 @@ use std::time::Instant;
 
 use metrics::database::Operations;
 use tracing::Span;
-use types::TRACES_ONLY;
+use tracing::field::Empty;
+use types::{TRACES_ONLY, in_trace};
 
 static OPERATIONS: LazyLock<Operations> = LazyLock::new(|| {
     Operations::of(
@@ -36,18 +37,28 @@ pub(super) struct Timed {
     command: &'static str,
     began: Instant,
     /// It ends with this.
-    _span: Span,
+    span: Span,
 }
 
 impl Timed {
     /// Of an operation of the driver; `None` for what is no exchange with the server by itself.
     pub(super) fn begin<O>() -> Option<Self> {
         let command = command_of(type_name::<O>())?;
-        let span = tracing::info_span!(
-            target: TRACES_ONLY, "command",
-            otel.kind = "client", otel.name = command, db.system.name = "mongodb", db.operation.name = command
-        );
-        Some(Self { command, began: Instant::now(), _span: span })
+        let span = in_trace(|| {
+            tracing::info_span!(
+                target: TRACES_ONLY, "command",
+                otel.kind = "client", otel.name = command, otel.status_code = Empty,
+                db.system.name = "mongodb", db.operation.name = command
+            )
+        });
+        Some(Self { command, began: Instant::now(), span })
+    }
+}
+
+impl Timed {
+    /// It was not done, or that is not known.
+    pub(super) fn failed(&self) {
+        self.span.record("otel.status_code", "ERROR");
     }
 }
 

@@ -129,6 +129,7 @@ fn only_verified_tls_and_sockets_of_this_machine_are_encrypted_for_certain() {
         ("postgres://db/orders?sslmode=require", "sslmode=verify-full"),
         ("postgres://db/orders?sslmode=verify-ca", "sslmode=verify-full"),
         ("postgres://db/orders?sslmode=verify-full&sslmode=prefer", "sslmode=verify-full"),
+        ("postgres://db/orders?sslmode=verify-full&ssl-mode=disable", "sslmode=verify-full"),
         ("postgres://db/orders?host=elsewhere", "sslmode=verify-full"),
         ("mongodb://a:s3cret@h/users", "tls=true"),
         ("mongodb://h/users?tls=false", "tls=true"),

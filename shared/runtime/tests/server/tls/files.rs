@@ -68,6 +68,33 @@ fn a_start_with_files_that_cannot_be_used_is_refused_by_flag() {
     assert!(refused(&TlsConfig { tls_ca: None, ..whole }).contains("--tls-ca is missing"));
 }
 
+/// Claim: no refusal quotes a key, in whatever file it is and however that is spoiled.
+#[test]
+fn no_refusal_shows_a_key() {
+    let world = World::new();
+    let files = world.files(&world.subject(ORDER));
+    let key = std::fs::read_to_string(&files.key).unwrap();
+    let body: String = key.lines().filter(|line| !line.starts_with("-----")).collect();
+    let spoiled = [
+        key.replace('\n', " "),
+        key.replace('\n', ""),
+        key.replace('\n', "\\n"),
+        key.replace("-----END", "-----BEGIN"),
+        key.trim_end().trim_end_matches('-').to_owned(),
+    ];
+    for text in spoiled {
+        for file in [&files.certificate, &files.key, &files.ca] {
+            let before = std::fs::read(file).unwrap();
+            std::fs::write(file, &text).unwrap();
+            let loaded = Tls::load_with(&config(&files), std::sync::Arc::clone(&world.clock) as _, POLL);
+            let told = format!("{:#}", loaded.unwrap_err());
+            let numbers: Vec<String> = body.bytes().take(8).map(|byte| byte.to_string()).collect();
+            assert!(!told.contains(&body[..8]) && !told.contains(&numbers.join(", ")), "{told}");
+            std::fs::write(file, before).unwrap();
+        }
+    }
+}
+
 /// Claim: a certificate's id and its end can be asked for; without files nothing speaks TLS.
 #[test]
 fn tls_is_on_where_there_is_a_certificate() {

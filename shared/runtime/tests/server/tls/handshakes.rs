@@ -29,6 +29,14 @@ use crate::harness::{GET, PATIENCE};
 
 /// A client that checks nothing but the authority, and shows this certificate.
 pub(super) fn naive(files: &TlsFiles) -> ClientConfig {
+    naive_with(files, rustls::DEFAULT_VERSIONS)
+}
+
+/// The same, that speaks these versions only.
+pub(super) fn naive_with(
+    files: &TlsFiles,
+    versions: &[&'static rustls::SupportedProtocolVersion],
+) -> ClientConfig {
     let read = |path| std::fs::read(path).unwrap();
     let mut roots = RootCertStore::empty();
     for ca in CertificateDer::pem_slice_iter(&read(&files.ca)) {
@@ -36,8 +44,10 @@ pub(super) fn naive(files: &TlsFiles) -> ClientConfig {
     }
     let chain = CertificateDer::pem_slice_iter(&read(&files.certificate)).map(Result::unwrap).collect();
     let key = PrivateKeyDer::from_pem_slice(&read(&files.key)).unwrap();
-    let mut config =
-        ClientConfig::builder().with_root_certificates(roots).with_client_auth_cert(chain, key).unwrap();
+    let mut config = ClientConfig::builder_with_protocol_versions(versions)
+        .with_root_certificates(roots)
+        .with_client_auth_cert(chain, key)
+        .unwrap();
     config.alpn_protocols = vec![b"h2".to_vec()];
     config
 }

@@ -14,7 +14,7 @@ use tonic::Code;
 use tonic_health::pb::health_check_response::ServingStatus;
 
 use super::handshakes::{Handshakes, connect, naive};
-use super::world::{CATALOG, ORDER, Server, USER, World, call, caller, config};
+use super::world::{CATALOG, ORDER, Server, USER, World, call, caller, caller_in_a_hurry, config};
 use crate::harness::Harness;
 use crate::peers::{serving, status};
 
@@ -44,9 +44,9 @@ async fn a_peer_that_is_not_the_one_that_is_meant_is_as_good_as_away() {
     ];
     for (what, server) in cases {
         let log = CapturedLog::start(|format| Repeats::default().format(format));
-        let peer = server.peer_in_a_hurry(&client);
+        let peer = server.secure_peer(&client);
         for _ in 0..5 {
-            let status = caller(&peer, &[]).await.unwrap_err();
+            let status = caller_in_a_hurry(&peer).await.unwrap_err();
             assert_eq!(status.code(), Code::Unavailable, "{what}: {status:?}");
             assert!(matches!(classify(&status), Outcome::DidNotHappen { retryable: true, .. }), "{status:?}");
         }
@@ -74,11 +74,11 @@ async fn failed_handshakes_of_clients_are_counted() {
     let world = World::new();
     let client = world.tls(USER);
     let server = impostor(&world, &world.authority, &world.subject(USER)).await;
-    caller(&server.peer_in_a_hurry(&client), &[]).await.unwrap_err();
+    caller_in_a_hurry(&server.secure_peer(&client)).await.unwrap_err();
     handshakes.ended("client", "unlisted_id", 1).await;
     let other = Authority::new("another authority").unwrap();
     let server = impostor(&world, &other, &world.subject(ORDER)).await;
-    caller(&server.peer_in_a_hurry(&client), &[]).await.unwrap_err();
+    caller_in_a_hurry(&server.secure_peer(&client)).await.unwrap_err();
     handshakes.ended("client", "unknown_ca", 1).await;
     handshakes.ended("server", "unknown_ca", 1).await;
 }
@@ -92,9 +92,9 @@ async fn a_peer_that_does_not_accept_our_certificate_is_as_good_as_away() {
     let server = world.server().await;
     let other = Authority::new("another authority").unwrap();
     let files = world.files_of(&other, &world.subject(USER), &world.authority.pem());
-    let peer = server.peer_in_a_hurry(&world.load(&config(&files)));
+    let peer = server.secure_peer(&world.load(&config(&files)));
     for count in 1..=3 {
-        let status = caller(&peer, &[]).await.unwrap_err();
+        let status = caller_in_a_hurry(&peer).await.unwrap_err();
         assert_eq!(status.code(), Code::Unavailable, "{status:?}");
         assert!(matches!(classify(&status), Outcome::DidNotHappen { retryable: true, .. }), "{status:?}");
         handshakes.ended("client", "unknown_ca", count).await;

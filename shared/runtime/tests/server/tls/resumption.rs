@@ -7,13 +7,14 @@ use std::sync::Arc;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::WebPkiClientVerifier;
+use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, HandshakeKind, RootCertStore, ServerConfig};
 use testkit::TlsFiles;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use super::handshakes::{connect, naive};
+use super::handshakes::{connect, naive_with};
 use super::world::{ORDER, USER, World};
 
 /// Claim: a client that would resume its session, with TLS 1.2 as with 1.3, has to show its certificate again.
@@ -21,13 +22,16 @@ use super::world::{ORDER, USER, World};
 async fn each_connection_shows_its_certificate_anew() {
     let world = World::new();
     let server = world.server().await;
-    let client = naive(&world.files(&world.subject(USER)));
-    for _ in 0..3 {
-        let mut stream = connect(&server, client.clone()).await.unwrap();
-        // A ticket would come with the first bytes.
-        stream.read_exact(&mut [0; 9]).await.unwrap();
-        assert_eq!(stream.get_ref().1.handshake_kind(), Some(HandshakeKind::Full));
-        assert_eq!(stream.get_ref().1.tls13_tickets_received(), 0);
+    for version in [&TLS12, &TLS13] {
+        let client = naive_with(&world.files(&world.subject(USER)), &[version]);
+        for _ in 0..3 {
+            let mut stream = connect(&server, client.clone()).await.unwrap();
+            // A ticket would come with the first bytes.
+            stream.read_exact(&mut [0; 9]).await.unwrap();
+            assert_eq!(stream.get_ref().1.protocol_version(), Some(version.version));
+            assert_eq!(stream.get_ref().1.handshake_kind(), Some(HandshakeKind::Full));
+            assert_eq!(stream.get_ref().1.tls13_tickets_received(), 0);
+        }
     }
 }
 
@@ -78,7 +82,9 @@ async fn forgetful(files: &TlsFiles, client: ClientConfig) -> io::Result<Option<
 #[tokio::test]
 async fn with_the_defaults_a_certificate_is_believed_unseen() {
     let world = World::new();
-    let client = naive(&world.files(&world.subject(USER)));
-    let kind = forgetful(&world.files(&world.subject(ORDER)), client).await.unwrap();
-    assert_eq!(kind, Some(HandshakeKind::Resumed));
+    for version in [&TLS12, &TLS13] {
+        let client = naive_with(&world.files(&world.subject(USER)), &[version]);
+        let kind = forgetful(&world.files(&world.subject(ORDER)), client).await.unwrap();
+        assert_eq!(kind, Some(HandshakeKind::Resumed), "{version:?}");
+    }
 }

@@ -8,7 +8,7 @@ use api::doctor::v1::GetIdentityRequest;
 use api::doctor::v1::doctor_service_client::DoctorServiceClient;
 use api::order::v1::catalog_service_server::CatalogServiceServer;
 use auth::{AuthLayer, PolicyTable, ServiceTokens};
-use runtime::client::{Peer, PeerOptions, RetryPolicy, retry_unavailable};
+use runtime::client::{AnyServer, Peer, RetryPolicy, retry_unavailable};
 use runtime::config::{ServerConfig, TlsConfig};
 use runtime::doctor_service::{DatabaseClock, DoctorServer, Program};
 use runtime::health::Readiness;
@@ -135,17 +135,30 @@ impl Server {
         Peer::new("--order-url", CATALOG, &self.running.url(), None, tls).unwrap()
     }
 
-    /// The same for somebody who does not wait until it may be called.
-    pub(super) fn peer_in_a_hurry(&self, tls: &Tls) -> Peer {
+    /// The same at `https://`, whatever the server speaks.
+    pub(super) fn secure_peer(&self, tls: &Tls) -> Peer {
         let url = format!("https://{}", self.running.addr);
-        let options = PeerOptions { waits_for_ready: false, ..PeerOptions::default() };
-        Peer::with_options("--order-url", CATALOG, &url, None, tls, options).unwrap()
+        Peer::new("--order-url", CATALOG, &url, None, tls).unwrap()
     }
 }
 
 /// Who the server takes somebody for, whose calls have these headers.
 pub(super) async fn caller(peer: &Peer, headers: &[(&'static str, &str)]) -> Result<String, Status> {
+    caller_by(peer, Request::new(GetIdentityRequest {}), headers).await
+}
+
+/// The same for somebody who does not wait until the server may be called.
+pub(super) async fn caller_in_a_hurry(peer: &Peer) -> Result<String, Status> {
     let mut request = Request::new(GetIdentityRequest {});
+    request.extensions_mut().insert(AnyServer);
+    caller_by(peer, request, &[]).await
+}
+
+async fn caller_by(
+    peer: &Peer,
+    mut request: Request<GetIdentityRequest>,
+    headers: &[(&'static str, &str)],
+) -> Result<String, Status> {
     for (name, value) in headers {
         request.metadata_mut().insert(*name, value.parse().unwrap());
     }
