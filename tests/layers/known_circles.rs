@@ -6,7 +6,6 @@ pub(crate) const KNOWN_CIRCLES: &[(&str, &[&str])] = &[
     ("services/order", &["audit/mod.rs", "audit/pass.rs"]),
     ("shared/fault", &["lib.rs", "point.rs"]),
     ("shared/runtime", &["server/body.rs", "server/call.rs", "server/connection.rs"]),
-    ("shared/runtime", &["telemetry.rs", "telemetry/json.rs", "telemetry/trace.rs"]),
     ("shared/testkit", &["client.rs", "proxy/edges.rs", "stack.rs"]),
     (
         "shared/testkit",

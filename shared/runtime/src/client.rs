@@ -4,10 +4,12 @@
 //! Errors are classified here and nowhere else ([`classify`]). A call may be repeated only when it did not take effect,
 //! is idempotent or carries a `request_id` ([`retry_unavailable`]).
 
+mod addresses;
 mod channel;
 mod connect;
 mod connection;
 mod endpoint;
+mod identities;
 mod identity;
 mod meant;
 mod metrics;
@@ -20,7 +22,6 @@ mod retry;
 mod servers;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use http::Uri;
@@ -33,10 +34,11 @@ use tonic::{GrpcMethod, Request, Status};
 
 pub use channel::Channel;
 pub use connection::Answer;
-pub use identity::Identities;
-pub(crate) use identity::{Identity, ask};
+pub use identities::Identities;
+pub(crate) use identities::ask;
+pub(crate) use identity::Identity;
 pub(crate) use meant::Meant;
-pub use options::{AnyServer, PeerOptions};
+pub use options::{AnyServer, CALL_TIMEOUT, PeerOptions};
 pub use outcome::{Outcome, classify, outcome, reason};
 pub use resolve::Resolve;
 pub use retry::{Budget, RetryPolicy, retry_unavailable};
@@ -46,9 +48,6 @@ use crate::config::peer_url;
 use crate::deadline::Deadline;
 use crate::telemetry;
 use crate::tls::Tls;
-
-/// Time for a call that is not a stream, when nothing else limits it. A stream waits no longer for a server.
-pub const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a generated client is made of: `UserServiceClient::new(peer.channel())`.
 pub type PeerChannel = InterceptedService<Channel, Authorized>;

@@ -30,6 +30,15 @@ impl Counts {
     }
 }
 
+impl Counts {
+    /// One is not in use, if it was.
+    fn returned(&self, address: &ServerAddress, id: u32) {
+        if self.used().remove(&key(address, id)) {
+            OF_PROCESS.0.used.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
 impl Drop for Counts {
     fn drop(&mut self) {
         OF_PROCESS.0.used.fetch_sub(self.used().len(), Ordering::Relaxed);
@@ -76,9 +85,7 @@ impl Connections {
             }
             CmapEvent::ConnectionClosed(closed) => {
                 all.open.fetch_sub(1, Ordering::Relaxed);
-                if counts.used().remove(&key(&closed.address, closed.connection_id)) {
-                    all.used.fetch_sub(1, Ordering::Relaxed);
-                }
+                counts.returned(&closed.address, closed.connection_id);
             }
             CmapEvent::ConnectionCheckedOut(taken) => {
                 if counts.used().insert(key(&taken.address, taken.connection_id)) {
@@ -86,11 +93,7 @@ impl Connections {
                 }
                 waits.got(taken.duration);
             }
-            CmapEvent::ConnectionCheckedIn(returned) => {
-                if counts.used().remove(&key(&returned.address, returned.connection_id)) {
-                    all.used.fetch_sub(1, Ordering::Relaxed);
-                }
-            }
+            CmapEvent::ConnectionCheckedIn(back) => counts.returned(&back.address, back.connection_id),
             _ => {}
         })
     }

@@ -18,11 +18,11 @@ use tracing::Instrument as _;
 use super::connection::{Answer, Busy, user_agent, with_origin};
 use super::identity::Identity;
 use super::metrics::PeerCalls;
-use super::options::{AnyServer, PeerOptions};
+use super::options::{AnyServer, CALL_TIMEOUT, PeerOptions};
 use super::outcome::{Refusal, failed, never_began_at, never_sent, refusal};
 use super::request::Outgoing;
 use super::servers::{Endpoints, Servers, Wish};
-use super::{CALL_TIMEOUT, Meant, resolve};
+use super::{Meant, addresses};
 use crate::deadline::parse_timeout;
 use crate::telemetry;
 use crate::tls::Tls;
@@ -49,7 +49,7 @@ impl Channel {
         let calls = PeerCalls::to(&meant);
         let servers = Servers::new(meant, options, authorization, tls);
         let end = CancellationToken::new();
-        let keep = end.clone().run_until_cancelled_owned(resolve::keep(Arc::clone(&servers)));
+        let keep = end.clone().run_until_cancelled_owned(addresses::keep(Arc::clone(&servers)));
         #[expect(clippy::disallowed_methods, reason = "ends with the channel")]
         tokio::spawn(keep);
         Self(Arc::new(Inner { servers, calls, _end: end.drop_guard() }))

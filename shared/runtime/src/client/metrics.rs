@@ -1,7 +1,7 @@
 //! What is counted and measured of calls to peers.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use http::Response;
@@ -11,7 +11,8 @@ use tracing::Span;
 use tracing::field::Empty;
 use types::{TRACES_ONLY, in_trace};
 
-use super::{Endpoints, Meant, Peer};
+use super::Meant;
+use super::servers::{Endpoints, Servers};
 use crate::rpc_metrics::{CODES_BUT_OK, MethodCalls, code_name, is_server_fault};
 use crate::telemetry;
 
@@ -112,14 +113,13 @@ impl Drop for ClientCall {
 }
 
 /// Measures the addresses of a peer, for as long as it is there.
-pub(super) fn measure(peer: &Peer) {
-    let program = peer.meant().name();
+pub(super) fn measure(program: &str, servers: &Weak<Servers>) {
     let of = |count: fn(Endpoints) -> usize| {
-        let servers = peer.channel.watched();
+        let servers = Weak::clone(servers);
         move || Some(f64::from(u32::try_from(count(servers.upgrade()?.endpoints())).unwrap_or(u32::MAX)))
     };
-    ENDPOINTS.measure([&program, "connecting"], of(|all| all.connecting));
-    ENDPOINTS.measure([&program, "ready"], of(|all| all.ready));
-    ENDPOINTS.measure([&program, "not_serving"], of(|all| all.not_serving));
-    ENDPOINTS.measure([&program, "failed"], of(|all| all.failed));
+    ENDPOINTS.measure([program, "connecting"], of(|all| all.connecting));
+    ENDPOINTS.measure([program, "ready"], of(|all| all.ready));
+    ENDPOINTS.measure([program, "not_serving"], of(|all| all.not_serving));
+    ENDPOINTS.measure([program, "failed"], of(|all| all.failed));
 }

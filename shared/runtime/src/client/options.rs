@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use super::resolve::{Dns, Resolve};
 
+/// Time for a call that is not a stream, when nothing else limits it. A stream waits no longer for a server.
+pub const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// How the servers of a peer are found, and how connections to them are kept. Other values than the default ones are for
 /// tests.
 #[derive(Clone)]

@@ -32,7 +32,7 @@ impl Default for RetryPolicy {
             base: Duration::from_millis(25),
             cap: Duration::from_secs(1),
             attempts_max: 5,
-            within: super::CALL_TIMEOUT,
+            within: super::options::CALL_TIMEOUT,
             budget: Budget::default(),
         }
     }

@@ -8,12 +8,12 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 
 use metrics::Counter;
 use types::Source;
 
-use super::metrics::{OfLimit, Refused, measure};
+use super::metrics::{CONNECTIONS, IN_PROGRESS, OfLimit, Refused};
 use crate::config::ServerConfig;
 
 #[derive(Debug)]
@@ -198,6 +198,17 @@ impl Drop for ConnectionSlot {
             }
         }
     }
+}
+
+/// Measures what is open, for as long as it is there.
+fn measure(limits: &Arc<Limits>) {
+    let of = |count: fn(&Limits) -> usize| {
+        let limits: Weak<Limits> = Arc::downgrade(limits);
+        move || Some(f64::from(u32::try_from(count(&*limits.upgrade()?)).unwrap_or(u32::MAX)))
+    };
+    IN_PROGRESS.measure(["unary"], of(Limits::calls_in_progress));
+    IN_PROGRESS.measure(["stream"], of(Limits::streams_in_progress));
+    CONNECTIONS.measure([], of(Limits::connections_open));
 }
 
 #[cfg(test)]

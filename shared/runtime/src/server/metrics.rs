@@ -1,6 +1,5 @@
 //! What the server counts and measures.
 
-use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use metrics::{Counter, Family, Histogram, MeasuredGauge};
@@ -8,7 +7,6 @@ use tonic::Code;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
-use super::limits::Limits;
 use crate::rpc_metrics::{CODES_BUT_OK, MethodCalls, code_name, is_server_fault};
 use crate::telemetry;
 
@@ -21,9 +19,9 @@ pub(super) static CALLS: Family<Histogram, 2> = Family::with_others(
     84,
     CODES_BUT_OK,
 );
-static IN_PROGRESS: Family<MeasuredGauge, 1> =
+pub(super) static IN_PROGRESS: Family<MeasuredGauge, 1> =
     Family::new("server_calls", "Calls that are being answered.", ["kind"], 2);
-static CONNECTIONS: Family<MeasuredGauge, 0> =
+pub(super) static CONNECTIONS: Family<MeasuredGauge, 0> =
     Family::new("server_connections", "Connections that are open.", [], 1);
 static REFUSED: Family<Counter, 1> = Family::new(
     "server_refused_total",
@@ -56,17 +54,6 @@ impl Refused {
             connections: of("connections", "connections_of_peer"),
         }
     }
-}
-
-/// Measures what is open, for as long as it is there.
-pub(super) fn measure(limits: &Arc<Limits>) {
-    let of = |count: fn(&Limits) -> usize| {
-        let limits: Weak<Limits> = Arc::downgrade(limits);
-        move || Some(f64::from(u32::try_from(count(&*limits.upgrade()?)).unwrap_or(u32::MAX)))
-    };
-    IN_PROGRESS.measure(["unary"], of(Limits::calls_in_progress));
-    IN_PROGRESS.measure(["stream"], of(Limits::streams_in_progress));
-    CONNECTIONS.measure([], of(Limits::connections_open));
 }
 
 /// A call until the head of its answer. One that is given up before counts as `CANCELLED`.
