@@ -119,7 +119,7 @@ struct Inner {
 }
 
 impl Connection {
-    /// The Redis at an [`address`]. It is connected to when it is first used.
+    /// The Redis at an [`address()`]. It is connected to when it is first used.
     ///
     /// # Errors
     /// When the address is not one of Redis. The error does not show it.
