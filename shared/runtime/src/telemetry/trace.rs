@@ -304,6 +304,25 @@ mod tests {
     }
 
     #[test]
+    fn of_several_parents_the_first_that_is_recorded_is_followed() {
+        let silent = PARENT.replace(TRACE, "1af7651916cd43dd8448eb211c80319c").replace("-01", "-00");
+        let later = PARENT.replace(TRACE, "2af7651916cd43dd8448eb211c80319c");
+        with_subscriber(|| {
+            for (parents, followed) in [
+                ([&*silent, PARENT, &later], PARENT),
+                (["garbage", &silent, &silent], &silent),
+                ([&later, PARENT, &silent], &later),
+            ] {
+                let span = info_span!("apply");
+                set_parents(&span, &parents);
+                let traceparent = span.in_scope(current_traceparent).unwrap();
+                let of = |text: &str| (text[3..35].to_owned(), text[53..].to_owned());
+                assert_eq!(of(&traceparent), of(followed));
+            }
+        });
+    }
+
+    #[test]
     fn only_a_valid_traceparent_is_a_parent() {
         assert_eq!(parse(PARENT).unwrap().trace_id().to_string(), TRACE);
         assert!(parse("01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more").is_some());

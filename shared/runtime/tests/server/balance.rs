@@ -17,7 +17,7 @@ use api::order::v1::catalog_service_client::CatalogServiceClient;
 use api::order::v1::{GetProductRequest, Product};
 use auth::token::AccessToken;
 use futures_util::future::{BoxFuture, join_all, ready};
-use runtime::client::{Endpoints, Peer, PeerOptions, Resolve};
+use runtime::client::{AnyServer, Endpoints, Peer, PeerOptions, Resolve};
 use runtime::tls::Tls;
 use testkit::wait_until;
 use tokio_util::sync::CancellationToken;
@@ -104,8 +104,25 @@ async fn get(peer: &Peer, product_id: &str) -> Result<Product, Status> {
 }
 
 async fn get_within(peer: &Peer, product_id: &str, within: Duration) -> Result<Product, Status> {
+    get_by(peer, product_id, |request| request.set_timeout(within)).await
+}
+
+/// Of any server, even one that says that it does not serve.
+async fn get_of_any(peer: &Peer) -> Result<Product, Status> {
+    let of_any = |request: &mut Request<GetProductRequest>| {
+        request.set_timeout(PATIENCE);
+        request.extensions_mut().insert(AnyServer);
+    };
+    get_by(peer, "any", of_any).await
+}
+
+async fn get_by(
+    peer: &Peer,
+    product_id: &str,
+    how: impl FnOnce(&mut Request<GetProductRequest>),
+) -> Result<Product, Status> {
     let mut request = Request::new(GetProductRequest { product_id: product_id.to_owned() });
-    request.set_timeout(within);
+    how(&mut request);
     let answer = CatalogServiceClient::new(peer.channel()).get_product(request).await?;
     Ok(answer.into_inner().product.unwrap())
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
+use tonic::Code;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
@@ -85,6 +86,19 @@ async fn who_is_about_to_stop_leaves_at_once() {
     let before = leaves.stage.calls();
     load(&peer, 50).await;
     assert_eq!(leaves.stage.calls(), before);
+}
+
+/// Claim: a question for any server is answered by one that says that it does not serve. Other calls are not.
+#[tokio::test]
+async fn who_does_not_serve_answers_a_question_for_any() {
+    let server = Foreign::start(true).await;
+    server.say(ServingStatus::NotServing).await;
+    let peer = catalog(&Names::of([server.addr]));
+    until("it to be known", || peer.endpoints().not_serving == 1).await;
+    get_of_any(&peer).await.unwrap();
+    let status = get_within(&peer, "any", Duration::from_millis(300)).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+    assert_eq!(server.stage.calls(), 1);
 }
 
 /// Claim: a server that does not know the health protocol gets calls.

@@ -9,6 +9,7 @@ use runtime::config::ServerConfig;
 use runtime::health::Readiness;
 use testkit::proxy::{Protocol, Proxy};
 use tokio::net::TcpListener;
+use tokio::time::timeout;
 use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
 
@@ -84,6 +85,15 @@ async fn a_call_that_nobody_can_take_waits_and_did_not_happen() {
     let within = Duration::from_millis(300);
     let status = get_within(&peer, "any", within).await.unwrap_err();
     assert!(begun.elapsed() >= within && begun.elapsed() < 10 * within, "{:?}", begun.elapsed());
+    did_not_happen(&status);
+    assert!(status.message().contains("Connection refused"), "{}", status.message());
+}
+
+/// Claim: a question for any server does not wait for one to come up.
+#[tokio::test]
+async fn a_question_for_any_that_nobody_can_take_fails_at_once() {
+    let peer = catalog(&Names::of([nobody().await]));
+    let status = timeout(PATIENCE / 2, get_of_any(&peer)).await.expect("it waits").unwrap_err();
     did_not_happen(&status);
     assert!(status.message().contains("Connection refused"), "{}", status.message());
 }
