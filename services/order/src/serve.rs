@@ -117,10 +117,7 @@ impl OrderService {
         let peers = vec![user.clone(), session.clone()];
         let doctor = DoctorServer::new(PROGRAM, database_clock(store.clone()), peers.clone());
         if core.is_first() {
-            core.spawn(
-                "peers",
-                self.identities.clone().watch(peers, core.dependencies().clone(), core.workers_stop.clone()),
-            );
+            core.watch_peers(&self.identities, peers);
             let store_of_workers = self.store(Use::Workers, core.index);
             core.spawn("idle-connections", self.pools.clone().close_idle(core.workers_stop.clone()));
             workers::spawn(

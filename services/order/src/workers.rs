@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use auth::SessionCache;
 use events::source::GrpcSource;
-use events::{
-    Bus, Consumer, ConsumerId, ConsumerOptions, Effects, Ephemeral, Sequencer, SequencerOptions, Stamped,
-};
+use events::{Bus, Consumer, ConsumerId, ConsumerOptions, Effects, Ephemeral, Sequencer, Stamped};
 use runtime::client::PeerChannel;
 use runtime::config::OutboxConfig;
 use runtime::server::Core;
@@ -44,15 +42,8 @@ pub(crate) struct Workers {
 /// Starts all of them. They wait for the schema first.
 pub(crate) fn spawn(core: &Core, workers: Workers) {
     let Workers { store, bus, stamped, outbox, coordinator, waiters, sessions, user, auditor } = workers;
-    let OutboxConfig { retention, prune_every, batch_wait_max } = outbox;
-    let options = SequencerOptions {
-        retention,
-        prune_every,
-        batch_wait_max,
-        continues: Some(runtime::telemetry::set_parents),
-        ..SequencerOptions::default()
-    };
-    let sequencer = Sequencer::new(store.clone(), STREAM, bus.clone(), options).with_stamped(stamped);
+    let sequencer =
+        Sequencer::new(store.clone(), STREAM, bus.clone(), outbox.sequencer()).with_stamped(stamped);
     spawn_when_migrated(core, "sequencer", &store, move |stop| sequencer.run(stop));
     let consume = Consume { core, store: &store, user, bus: &bus };
     consume.spawn(CUSTOMERS, Customers);

@@ -86,14 +86,7 @@ impl SessionService {
             &core.tls,
         )?;
         if core.is_first() {
-            core.spawn(
-                "peers",
-                self.identities.clone().watch(
-                    vec![user.clone()],
-                    core.dependencies().clone(),
-                    core.workers_stop.clone(),
-                ),
-            );
+            core.watch_peers(&self.identities, vec![user.clone()]);
         }
         let users = Users::new(&user);
         let app = App::new(store.clone(), users, self.admission, core.tracker.clone());

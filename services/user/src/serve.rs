@@ -129,10 +129,7 @@ impl UserService {
         );
         if core.is_first() {
             workers::spawn(&core, &workers)?;
-            core.spawn(
-                "peers",
-                self.identities.clone().watch(peers, core.dependencies().clone(), core.workers_stop.clone()),
-            );
+            core.watch_peers(&self.identities, peers);
             core.spawn("password-memory", self.hasher.give_back_memory(core.workers_stop.clone()));
         }
         let verifier = CachingVerifier::new(RemoteVerifier::new(&session_service), self.sessions.clone());

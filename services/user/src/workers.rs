@@ -6,13 +6,11 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use auth::SessionCache;
-use events::sequencer::SequencerOptions;
 use events::source::GrpcSource;
 use events::{
     Bus, Consumer, ConsumerAdmin, ConsumerHandle, ConsumerId, ConsumerOptions, Effects, Sequencer, Stamped,
 };
 use runtime::client::{Peer, PeerChannel};
-use runtime::config::OutboxConfig;
 use runtime::server::Core;
 use runtime::sessions::spawn_guard;
 use secrecy::ExposeSecret as _;
@@ -92,14 +90,7 @@ pub(crate) fn spawn(core: &Core, workers: &Workers) -> anyhow::Result<()> {
 }
 
 fn spawn_sequencer(core: &Core, workers: &Workers, bus: Bus) {
-    let OutboxConfig { retention, prune_every, batch_wait_max } = workers.config.outbox;
-    let options = SequencerOptions {
-        retention,
-        prune_every,
-        batch_wait_max,
-        continues: Some(runtime::telemetry::set_parents),
-        ..SequencerOptions::default()
-    };
+    let options = workers.config.outbox.sequencer();
     let sequencer =
         Sequencer::new(workers.store.clone(), STREAM, bus, options).with_stamped(workers.stamped.clone());
     spawn_when_migrated(core, "sequencer", workers, move |stop| sequencer.run(stop));

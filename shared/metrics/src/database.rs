@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Counter, Family, Histogram, MeasuredGauge, OTHER};
+use crate::{Counter, Family, Histogram, MeasuredGauge, OTHER, number};
 
 static OPERATIONS: Family<Histogram, 2> = Family::new(
     "db_client_operation_duration_seconds",
@@ -72,7 +72,7 @@ impl Waits {
     pub fn of(pool: &str, count: impl Fn() -> Option<Connections> + Clone + Send + Sync + 'static) -> Self {
         let measure = |what: fn(Connections) -> usize| {
             let count = count.clone();
-            move || Some(f64::from(u32::try_from(what(count()?)).unwrap_or(u32::MAX)))
+            move || Some(number(what(count()?)))
         };
         CONNECTIONS.measure([pool, "idle"], measure(|all| all.idle));
         CONNECTIONS.measure([pool, "used"], measure(|all| all.open.saturating_sub(all.idle)));

@@ -13,7 +13,7 @@ use crate::text;
 /// The first label of the series for everything that has none of its own, as OpenTelemetry calls it.
 pub const OTHER: &str = "_OTHER";
 
-pub(crate) type Values<const N: usize> = [Cow<'static, str>; N];
+type Values<const N: usize> = [Cow<'static, str>; N];
 
 /// All series of one name, told apart by the values of `N` labels. Make it a `static`.
 #[derive(Debug)]

@@ -10,6 +10,12 @@ use prometheus_client::metrics::MetricType;
 use crate::family::Family;
 use crate::metric::{Make, Metric};
 
+/// A count as the value of a gauge; the largest one for what is no count.
+#[expect(clippy::cast_precision_loss, reason = "whoever draws it needs no sixteenth digit")]
+pub fn number(count: impl TryInto<u64>) -> f64 {
+    count.try_into().unwrap_or(u64::MAX) as f64
+}
+
 /// How much there is of something now. Cheap to clone. It is zero until it is set.
 #[derive(Debug, Clone)]
 pub struct Gauge(Arc<AtomicU64>);

@@ -35,6 +35,6 @@ pub use self::core::{cores, on_core};
 pub use counter::{Counter, MeasuredCounter};
 pub use exemplar::TraceId;
 pub use family::{Family, Held, OTHER};
-pub use gauge::{Gauge, MeasuredGauge};
+pub use gauge::{Gauge, MeasuredGauge, number};
 pub use histogram::{BOUNDS, Histogram};
 pub use text::{CONTENT_TYPE, series_most, text};

@@ -130,9 +130,9 @@ impl Peer {
     }
 }
 
-/// Adds to every call our service token, if we have one, the `traceparent` of the current span, and a `grpc-timeout`. That is nine
-/// tenths of the time that the call being served has left, so that we can still answer when the peer does not. A stream
-/// gets no timeout unless its caller set one.
+/// Adds to every call our service token, if we have one, the `traceparent` of the current span, and a `grpc-timeout`. That
+/// is nine tenths of the time that the call being served has left, so that we can still answer when the peer does not. A
+/// stream gets no timeout unless its caller set one.
 #[derive(Clone)]
 pub struct Authorized {
     authorization: Option<MetadataValue<Ascii>>,

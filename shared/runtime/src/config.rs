@@ -16,8 +16,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Args;
+use events::{Continues, SequencerOptions};
 use secrecy::SecretString;
 use serde::Serialize;
+
+use crate::telemetry::set_parents;
 
 pub use mask::{human, masked, redact_url, secret};
 pub use names::{Misnamed, misnamed, unlisted};
@@ -201,6 +204,16 @@ pub struct OutboxConfig {
     #[arg(long = "outbox-batch-wait-max", env = "OUTBOX_BATCH_WAIT_MAX", default_value = "8ms", value_parser = parse::batch_wait)]
     #[serde(serialize_with = "human")]
     pub batch_wait_max: Duration,
+}
+
+impl OutboxConfig {
+    /// For the sequencer of a service: its events go on in the traces that they came from.
+    #[must_use]
+    pub fn sequencer(self) -> SequencerOptions {
+        let Self { retention, prune_every, batch_wait_max } = self;
+        let continues = Some(set_parents as Continues);
+        SequencerOptions { retention, prune_every, batch_wait_max, continues, ..SequencerOptions::default() }
+    }
 }
 
 /// The secrets by which services recognise each other where they do not show certificates ([`TlsConfig`]).

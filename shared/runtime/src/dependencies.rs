@@ -27,8 +27,8 @@ struct Dependency {
 }
 
 impl Dependencies {
-    /// Whether the one with this name answers a core, or why not; it answers when it answers all. A name is one of a few that are written in the code, such as
-    /// `postgresql`, `event_redis` and `user-service`.
+    /// Whether the one with this name answers a core, or why not; it answers when it answers all. A name is one of a few
+    /// that are written in the code, such as `postgresql`, `event_redis` and `user-service`.
     pub fn report(&self, name: &str, core: usize, outcome: Result<(), String>) {
         let mut all = self.lock();
         let new = || Dependency { up: UP.with([name]), trouble: BTreeMap::new() };

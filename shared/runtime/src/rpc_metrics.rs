@@ -7,10 +7,8 @@ use std::time::Instant;
 use metrics::{Family, Histogram, TraceId};
 use tonic::Code;
 
-/// So many codes are there.
-const CODES: usize = 17;
-/// Methods that have no series of their own for a code share one for it.
-pub(crate) const CODES_BUT_OK: usize = CODES - 1;
+/// How many codes gRPC has, and so how many series those methods share that have none of their own for a code.
+pub(crate) const CODES: usize = 17;
 
 /// The calls of one method. The series of `OK` is there from the start, those of other codes once they are needed: all
 /// together would be more than a process may have.

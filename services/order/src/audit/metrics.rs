@@ -1,6 +1,6 @@
 //! What is told of the audits. Any replica may have made the last one, so each reads how it ended.
 
-use metrics::{Counter, Family, Gauge, OTHER};
+use metrics::{Counter, Family, Gauge, OTHER, number};
 
 use crate::domain::audit_outcome::{Drift, Known};
 
@@ -64,8 +64,4 @@ impl AuditMetrics {
 fn check_of(drift: &Drift) -> &'static str {
     let word = drift.subject.split(' ').next().unwrap_or_default();
     CHECKS.into_iter().find(|check| *check == word).unwrap_or(OTHER)
-}
-
-fn number(count: usize) -> f64 {
-    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
 }

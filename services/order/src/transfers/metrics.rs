@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use metrics::{Counter, Family, Gauge, Held, Histogram};
+use metrics::{Counter, Family, Gauge, Held, Histogram, number};
 
 use crate::domain::transfer::{Kind, State, Transfer};
 use crate::storage::Ages;
@@ -74,6 +74,6 @@ impl Unfinished {
     pub(super) fn is(&self, ages: &Ages) {
         self.undecided.set(ages.undecided_seconds.unwrap_or_default());
         self.unfinished.set(ages.unfinished_seconds.unwrap_or_default());
-        self.needing_operator.set(f64::from(u32::try_from(ages.needs_operator).unwrap_or(u32::MAX)));
+        self.needing_operator.set(number(ages.needs_operator));
     }
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use metrics::{Counter, Family, Gauge, Held, Histogram, TraceId};
+use metrics::{Counter, Family, Gauge, Held, Histogram, TraceId, number};
 use time::OffsetDateTime;
 
 use crate::envelope::{Event, Position};
@@ -154,11 +154,6 @@ impl Standing {
 /// The clocks of two machines may differ: nothing arrives before it was sent.
 fn since(then: OffsetDateTime, now: OffsetDateTime) -> Duration {
     (now - then).try_into().unwrap_or_default()
-}
-
-#[expect(clippy::cast_precision_loss, reason = "whoever draws it needs no sixteenth digit")]
-fn number(count: u64) -> f64 {
-    count as f64
 }
 
 /// The trace of a W3C `traceparent`, if it is recorded.

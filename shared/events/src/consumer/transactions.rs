@@ -8,7 +8,7 @@ use tracing::Instrument as _;
 use super::options::ConsumerOptions;
 use crate::effects::{EffectError, Effects};
 use crate::envelope::{Aggregate, Event};
-use crate::spans::in_traces_of;
+use crate::spans;
 use crate::store::{ConsumerId, ConsumerStore, ConsumerTx, Mark, StoreError};
 
 /// The reason of a halt when more aggregates are parked than an accident would leave.
@@ -65,23 +65,7 @@ impl<S: ConsumerStore, E: Effects<S::Tx>> Transactions<S, E> {
 
     /// Applies a run of events and moves the mark to its end.
     pub(super) async fn apply(&mut self, from: &Mark, run: &[Event], to: &Mark) -> Result<Content, Failure> {
-        let ConsumerId { name: consumer, stream } = self.consumer;
-        let span = tracing::info_span!(
-            "consumer.apply",
-            otel.name = format_args!("process {stream}"),
-            otel.kind = "consumer",
-            messaging.system = "redis",
-            messaging.operation.name = "process",
-            messaging.operation.type = "process",
-            messaging.destination.name = format_args!("events.{stream}"),
-            messaging.consumer.group.name = consumer,
-            messaging.batch.message_count = run.len(),
-            consumer,
-            stream,
-            first = from.position + 1,
-            last = to.position
-        );
-        in_traces_of(&span, run, self.options.continues);
+        let span = spans::process(self.consumer, from, run, to, self.options.continues);
         fault::point!("consumer.received", self.consumer.name);
         self.apply_in_one(from, run, to).instrument(span).await
     }

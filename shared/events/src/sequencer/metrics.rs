@@ -1,6 +1,6 @@
 //! What is counted and measured of a stream by whoever stamps or publishes it.
 
-use metrics::{Counter, Family, Gauge, Held};
+use metrics::{Counter, Family, Gauge, Held, number};
 
 use crate::store::Pending;
 
@@ -83,7 +83,7 @@ pub(crate) struct Backlog {
 
 impl Backlog {
     pub(crate) fn is(&self, pending: &Pending) {
-        self.events.set(f64::from(u32::try_from(pending.events).unwrap_or(u32::MAX)));
+        self.events.set(number(pending.events));
         self.oldest.set(pending.oldest.as_secs_f64());
     }
 }

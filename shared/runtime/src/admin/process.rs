@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use metrics::{Family, Gauge, MeasuredCounter, MeasuredGauge};
+use metrics::{Family, Gauge, MeasuredCounter, MeasuredGauge, number};
 use procfs::process::{LimitValue, Process};
 
 use super::Vitals;
@@ -46,15 +46,14 @@ pub(crate) fn measure(service: &str, vitals: &Vitals) {
     });
     RESIDENT.measure([], || Some(number(Process::myself().ok()?.stat().ok()?.rss) * *PAGE));
     VIRTUAL.measure([], || Some(number(Process::myself().ok()?.stat().ok()?.vsize)));
-    OPEN_FILES.measure([], || Some(number(u64::try_from(Process::myself().ok()?.fd_count().ok()?).ok()?)));
+    OPEN_FILES.measure([], || Some(number(Process::myself().ok()?.fd_count().ok()?)));
     MOST_FILES.measure([], || match Process::myself().ok()?.limits().ok()?.max_open_files.soft_limit {
         LimitValue::Unlimited => None,
         LimitValue::Value(limit) => Some(number(limit)),
     });
     let started = started();
     STARTED.measure([], move || started);
-    THREADS
-        .measure([], || Some(number(u64::try_from(Process::myself().ok()?.stat().ok()?.num_threads).ok()?)));
+    THREADS.measure([], || Some(number(Process::myself().ok()?.stat().ok()?.num_threads)));
 }
 
 /// The kernel says it in ticks since the machine started, and when that was by a clock that may be set.
@@ -63,11 +62,6 @@ fn started() -> Option<f64> {
     let ticks = Process::myself().ok()?.stat().ok()?.starttime;
     let booted = procfs::KernelStats::current().ok()?.btime;
     Some(number(booted) + number(ticks) / *TICKS)
-}
-
-#[expect(clippy::cast_precision_loss, reason = "whoever draws it needs no sixteenth digit")]
-fn number(value: u64) -> f64 {
-    value as f64
 }
 
 #[cfg(test)]

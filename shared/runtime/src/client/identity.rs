@@ -12,10 +12,8 @@ use tonic_health::pb::health_client::HealthClient;
 
 use super::Meant;
 use super::connection::Direct;
+use super::meant::is_of_every_program;
 use super::options::CALL_TIMEOUT;
-
-/// Packages that say nothing of who serves them.
-const OF_EVERY_SERVICE: [&str; 2] = ["event.", "doctor."];
 
 /// What an answer says of a peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,8 +82,7 @@ impl Question<'_> {
     /// Which services of ours the server serves instead.
     async fn served(&self) -> String {
         let services = api::descriptor::pool().services();
-        let is_own = |name: &str| !OF_EVERY_SERVICE.iter().any(|package| name.starts_with(package));
-        for service in services.filter(|service| is_own(service.full_name())) {
+        for service in services.filter(|service| !is_of_every_program(service.full_name())) {
             match self.health(service.full_name()).await {
                 Ok(()) => return format!("it serves {}", service.full_name()),
                 Err(status) if is_unknown(&status) => {}

@@ -12,8 +12,9 @@ use tracing::field::Empty;
 use types::{TRACES_ONLY, in_trace};
 
 use super::Meant;
+use super::meant::{is_of_every_program, package};
 use super::servers::{Endpoints, Servers};
-use crate::rpc_metrics::{CODES_BUT_OK, MethodCalls, code_name, is_server_fault};
+use crate::rpc_metrics::{CODES, MethodCalls, code_name, is_server_fault};
 use crate::telemetry;
 
 static CALLS: Family<Histogram, 2> = Family::with_others(
@@ -21,7 +22,7 @@ static CALLS: Family<Histogram, 2> = Family::with_others(
     "How long a call to another service takes, until the head of its answer.",
     ["rpc_method", "rpc_response_status_code"],
     24,
-    CODES_BUT_OK,
+    CODES,
 );
 static ENDPOINTS: Family<MeasuredGauge, 2> = Family::new(
     "peer_endpoints",
@@ -29,9 +30,6 @@ static ENDPOINTS: Family<MeasuredGauge, 2> = Family::new(
     ["peer", "state"],
     12,
 );
-
-/// Packages of services that every program serves.
-const OF_EVERY_PROGRAM: [&str; 2] = ["event", "doctor"];
 
 /// The calls to one peer, by path.
 #[derive(Debug)]
@@ -43,13 +41,8 @@ pub(super) struct PeerCalls {
 impl PeerCalls {
     /// To whoever serves this.
     pub(super) fn to(meant: &Meant) -> Self {
-        let package = |name: &str| name.split('.').next().unwrap_or_default().to_owned();
-        let own = package(meant.service);
         let pool = api::descriptor::pool();
-        let is_of_peer = |name: &str| {
-            let package = package(name);
-            package == own || OF_EVERY_PROGRAM.contains(&package.as_str())
-        };
+        let is_of_peer = |name: &str| package(name) == package(meant.service) || is_of_every_program(name);
         let services = pool.services().filter(|service| is_of_peer(service.full_name()));
         let methods = services.flat_map(|service| {
             let methods: Vec<_> = service.methods().collect();
@@ -116,7 +109,7 @@ impl Drop for ClientCall {
 pub(super) fn measure(program: &str, servers: &Weak<Servers>) {
     let of = |count: fn(Endpoints) -> usize| {
         let servers = Weak::clone(servers);
-        move || Some(f64::from(u32::try_from(count(servers.upgrade()?.endpoints())).unwrap_or(u32::MAX)))
+        move || Some(metrics::number(count(servers.upgrade()?.endpoints())))
     };
     ENDPOINTS.measure([program, "connecting"], of(|all| all.connecting));
     ENDPOINTS.measure([program, "ready"], of(|all| all.ready));

@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
 use crate::admin::Vitals;
+use crate::client::{Identities, Peer};
 use crate::dependencies::Dependencies;
 use crate::tls::Tls;
 use types::WORKER;
@@ -84,6 +85,13 @@ impl Core {
     #[must_use]
     pub fn dependencies(&self) -> &Dependencies {
         self.vitals.dependencies()
+    }
+
+    /// Watches who the peers of the process are and whether they can be called, until its workers are stopped. One core does
+    /// this, with all of them.
+    pub fn watch_peers(&self, identities: &Identities, peers: Vec<Peer>) {
+        let watch = identities.clone().watch(peers, self.dependencies().clone(), self.workers_stop.clone());
+        self.spawn("peers", watch);
     }
 
     /// Asks the Redis for events whether it answers, until the workers of the process are stopped. One core does this.

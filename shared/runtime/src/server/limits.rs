@@ -204,7 +204,7 @@ impl Drop for ConnectionSlot {
 fn measure(limits: &Arc<Limits>) {
     let of = |count: fn(&Limits) -> usize| {
         let limits: Weak<Limits> = Arc::downgrade(limits);
-        move || Some(f64::from(u32::try_from(count(&*limits.upgrade()?)).unwrap_or(u32::MAX)))
+        move || Some(metrics::number(count(&*limits.upgrade()?)))
     };
     IN_PROGRESS.measure(["unary"], of(Limits::calls_in_progress));
     IN_PROGRESS.measure(["stream"], of(Limits::streams_in_progress));

@@ -7,7 +7,7 @@ use tonic::Code;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
-use crate::rpc_metrics::{CODES_BUT_OK, MethodCalls, code_name, is_server_fault};
+use crate::rpc_metrics::{CODES, MethodCalls, code_name, is_server_fault};
 use crate::telemetry;
 
 /// A process has 3,000 series at the most, and this family about half of them. All methods have one of `OK`; the pairs of
@@ -17,7 +17,7 @@ pub(super) static CALLS: Family<Histogram, 2> = Family::with_others(
     "How long a call takes, from its headers to the head of its answer.",
     ["rpc_method", "rpc_response_status_code"],
     84,
-    CODES_BUT_OK,
+    CODES,
 );
 pub(super) static IN_PROGRESS: Family<MeasuredGauge, 1> =
     Family::new("server_calls", "Calls that are being answered.", ["kind"], 2);
