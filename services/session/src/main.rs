@@ -26,7 +26,7 @@ fn main() -> ExitCode {
 fn serve(config: Config) -> anyhow::Result<()> {
     let (server, telemetry) = (config.server.clone(), config.telemetry.clone());
     let shown = masked(&config);
-    let service = SessionService::new(config);
+    let service = SessionService::new(config)?;
     runtime::server::run("session-service", server, telemetry, DOMAIN, move |core| {
         if core.is_first() {
             tracing::info!(config = shown, "starting");

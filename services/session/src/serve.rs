@@ -42,9 +42,12 @@ pub struct SessionService {
 
 impl SessionService {
     /// A service of this configuration; nothing is connected yet.
-    #[must_use]
-    pub fn new(config: Config) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// When the configuration cannot be used.
+    pub fn new(config: Config) -> Result<Self> {
+        config.check_edges()?;
+        Ok(Self {
             stores: Spread::new(clients(config.redis.connections as usize, 1, config.server.threads)),
             admission: config.admission(),
             config: Arc::new(config),
@@ -52,7 +55,7 @@ impl SessionService {
             stamped: Stamped::new(),
             resyncs: Resyncs::default(),
             identities: Identities::default(),
-        }
+        })
     }
 
     /// A store for the tokio runtime that this is called in. It connects when it is first used.
@@ -71,7 +74,6 @@ impl SessionService {
     /// When the configuration is invalid, or Redis does not answer or is not fit to keep sessions.
     pub async fn start(self, core: Core) -> Result<Service<CountedVerifier<Store>>> {
         let config = &*self.config;
-        config.check_edges()?;
         let store = self.stores.get(&core, async || self.store()).await?;
         if core.is_first() {
             fit(&store).await?;

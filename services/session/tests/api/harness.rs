@@ -12,7 +12,7 @@ use api::session::v1::{
 use events::{Event, EventLog as _};
 use runtime::config::parse_from;
 use runtime::server::{Running, start_in_process};
-use session_service::{Action, Command, DOMAIN, LISTEN, SessionService, Store};
+use session_service::{Action, Command, Config, DOMAIN, LISTEN, SessionService, Store};
 use testkit::{RedisAdmin, TestRedis};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Response, Status};
@@ -188,6 +188,11 @@ pub(crate) fn service(
     user_url: &str,
     arguments: &[&str],
 ) -> SessionService {
+    SessionService::new(configuration(redis_url, events_url, user_url, arguments)).unwrap()
+}
+
+/// What these arguments say.
+pub(crate) fn configuration(redis_url: &str, events_url: &str, user_url: &str, arguments: &[&str]) -> Config {
     let tokens = format!("user-service={USER_TOKEN}");
     let mut line = vec![
         "session-service",
@@ -211,7 +216,7 @@ pub(crate) fn service(
     }
     line.extend(arguments);
     match parse_from::<Command, _>(LISTEN, line).unwrap().action {
-        Action::Serve(config) => SessionService::new(*config),
+        Action::Serve(config) => *config,
         _ => unreachable!("the line says serve"),
     }
 }

@@ -85,7 +85,7 @@ async fn services_with_certificates_need_no_tokens() {
         ["--redis-command-timeout", "5s"],
     ];
     let service = match parse_from::<Command, _>(LISTEN, line.concat()).unwrap().action {
-        Action::Serve(config) => SessionService::new(*config),
+        Action::Serve(config) => SessionService::new(*config).unwrap(),
         _ => unreachable!("the line says serve"),
     };
     let session =

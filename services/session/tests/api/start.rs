@@ -2,10 +2,10 @@
 
 use runtime::config::{ServerConfig, parse_from};
 use runtime::server::start_in_process;
-use session_service::{Action, Command, DOMAIN, LISTEN, RedisConfig, migrate};
+use session_service::{Action, Command, DOMAIN, LISTEN, RedisConfig, SessionService, migrate};
 use testkit::{RedisAdmin, TestRedis, not_serving, serving, wait_until};
 
-use crate::harness::{Harness, SOON, service};
+use crate::harness::{Harness, SOON, configuration, service};
 
 pub(crate) fn migration(url: &str) -> RedisConfig {
     let line = ["session-service", "migrate", "--redis-session-url", url];
@@ -89,15 +89,14 @@ async fn lives_that_do_not_fit_together_are_refused() {
 }
 
 /// Claim: settings of TLS that do not fit together are refused before anybody is connected to.
-#[tokio::test]
-async fn settings_of_tls_that_do_not_fit_together_are_refused() {
+#[test]
+fn settings_of_tls_that_do_not_fit_together_are_refused() {
     for (user, arguments, rule) in [
         ("https://127.0.0.1:1", &[][..], "--user-url: https:// needs --tls-ca"),
         ("http://127.0.0.1:1", &["--require-tls", "true"], "--require-tls (REQUIRE_TLS): --tls-certificate"),
     ] {
-        let service = service("redis://127.0.0.1:1", "redis://127.0.0.1:1", user, arguments);
-        let started = start_in_process(ServerConfig::for_tests(), DOMAIN, |core| service.start(core)).await;
-        let told = format!("{:#}", started.unwrap_err());
+        let config = configuration("redis://127.0.0.1:1", "redis://127.0.0.1:1", user, arguments);
+        let told = format!("{:#}", SessionService::new(config).unwrap_err());
         assert!(told.contains(rule), "{told}");
     }
 }
