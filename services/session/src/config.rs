@@ -103,7 +103,8 @@ pub struct Config {
 #[command(next_help_heading = "Redis")]
 pub struct RedisConfig {
     /// `redis://user:password@host:port/number`: Redis 7 with `appendonly yes`, `appendfsync always` and
-    /// `maxmemory-policy noeviction`. Its own server, or at least its own number.
+    /// `maxmemory-policy noeviction`. Its own server, or at least its own number. Where Sentinels tell which server is the
+    /// master: `redis-sentinel://user:password@host:port,host:port/number?master=name`.
     #[arg(long = "redis-session-url", env = "REDIS_SESSION_URL", value_name = "URL", hide_env_values = true, value_parser = redis_url)]
     #[serde(serialize_with = "secret")]
     pub url: SecretString,

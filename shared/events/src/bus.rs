@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::{self, Stream, StreamExt as _};
+use redis::RedisError;
 use redis::aio::PubSubStream;
-use redis::{Client, RedisError};
-use redis_connection::{Connection, Options, SendError, address, error_word};
+use redis_connection::{Address, Connection, Options, SendError, error_word};
 use tokio::time::timeout;
 
 use crate::pace::Backoff;
@@ -102,7 +102,7 @@ const PIPELINE_MAX: usize = 500;
 /// before its channels' names, so that systems on different databases of one server do not hear each other.
 #[derive(Clone)]
 pub struct Bus {
-    client: Client,
+    address: Address,
     prefix: Arc<str>,
     publisher: Arc<OnceLock<Connection>>,
 }
@@ -124,12 +124,12 @@ impl Bus {
     /// # Errors
     /// When the text is not a URL of Redis; never because Redis is away.
     pub fn connect(url: &str) -> Result<Self, InvalidUrl> {
-        let client = address(url).and_then(Client::open).map_err(InvalidUrl)?;
-        let prefix = match client.get_connection_info().redis_settings().db() {
+        let address = Address::of(url).map_err(InvalidUrl)?;
+        let prefix = match address.login().db() {
             0 => String::new(),
             number => format!("{number}:"),
         };
-        Ok(Self { client, prefix: prefix.into(), publisher: Arc::default() })
+        Ok(Self { address, prefix: prefix.into(), publisher: Arc::default() })
     }
 
     /// Hints to the sequencer of a stream, wherever it runs, that an event was committed. If this fails, the sequencer
@@ -149,25 +149,20 @@ impl Bus {
     /// # Errors
     /// When it does not. One that does not let us ask answers, too.
     pub async fn ping(&self) -> Result<(), PublishError> {
-        let publisher = self.publisher().map_err(|error| PublishError(error.into()))?;
-        match publisher.run::<()>(&redis::cmd("PING")).await {
+        match self.publisher().run::<()>(&redis::cmd("PING")).await {
             Err(SendError::Failed(error)) if error_word(&error).as_deref() == Some("NOPERM") => Ok(()),
             answer => answer.map_err(|error| PublishError(error.into())),
         }
     }
 
     /// Made at the first use, because a connection belongs to the runtime that it was made in.
-    fn publisher(&self) -> Result<Connection, RedisError> {
-        if let Some(publisher) = self.publisher.get() {
-            return Ok(publisher.clone());
-        }
+    fn publisher(&self) -> &Connection {
         let options = Options {
             answers_within: CONNECT_TIMEOUT + RESPONSE_TIMEOUT,
             connects_within: CONNECT_TIMEOUT,
             is_over: is_refused,
         };
-        let connection = Connection::lazy(self.client.get_connection_info().clone(), options)?;
-        Ok(self.publisher.get_or_init(|| connection).clone())
+        self.publisher.get_or_init(|| Connection::lazy(self.address.clone(), options))
     }
 }
 
@@ -178,7 +173,7 @@ fn is_refused(error: &RedisError) -> bool {
 
 impl Channel for Bus {
     async fn publish(&self, messages: Vec<Outgoing>) -> Result<(), PublishError> {
-        let publisher = self.publisher().map_err(|error| PublishError(error.into()))?;
+        let publisher = self.publisher();
         for chunk in messages.chunks(PIPELINE_MAX) {
             let mut pipeline = redis::pipe();
             for (channel, payload) in chunk {
@@ -192,7 +187,7 @@ impl Channel for Bus {
 
     fn subscribe(&self, channels: Vec<String>, silence: Option<Duration>) -> Subscription {
         let listener = Listener {
-            client: self.client.clone(),
+            address: self.address.clone(),
             prefix: self.prefix.clone(),
             channels: channels.iter().map(|channel| format!("{}{channel}", self.prefix)).collect(),
             silence,
@@ -209,7 +204,7 @@ impl Channel for Bus {
 
 /// A subscriber's connections, one after the other.
 struct Listener {
-    client: Client,
+    address: Address,
     prefix: Arc<str>,
     channels: Vec<String>,
     silence: Option<Duration>,
@@ -256,7 +251,7 @@ impl Listener {
     }
 
     async fn subscribe(&self) -> Result<PubSubStream, RedisError> {
-        let mut connection = self.client.get_async_pubsub().await?;
+        let mut connection = self.address.client().await?.get_async_pubsub().await?;
         connection.subscribe(&self.channels).await?;
         Ok(connection.into_on_message())
     }

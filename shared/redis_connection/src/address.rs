@@ -1,29 +1,204 @@
 //! What a URL says of the way to Redis.
 
-use redis::{Client, ConnectionInfo, ErrorKind, IntoConnectionInfo as _, RedisError, TlsCertificates};
+use std::fmt;
+use std::time::Duration;
+
+use redis::io::tcp::TcpSettings;
+use redis::sentinel::{SentinelClientBuilder, SentinelServerType};
+use redis::{
+    Client, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo as _, ProtocolVersion,
+    RedisConnectionInfo, RedisError, TlsCertificates, TlsMode,
+};
 
 /// The option that names the authorities, as MongoDB's URLs have it.
 const CA_FILE: &str = "tlsCAFile";
+/// The options of an address of Sentinels.
+const MASTER: &str = "master";
+const SENTINEL_USER: &str = "sentinelUser";
+const SENTINEL_PASSWORD: &str = "sentinelPassword";
+/// Where a Sentinel listens unless its address says otherwise.
+const SENTINEL_PORT: u16 = 26379;
+/// How long the Sentinels are asked for the master before the next try. The driver gives each of them a second to take
+/// the connection, and then the master that it named.
+const ASKED_FOR: Duration = Duration::from_secs(3);
 
-/// The Redis at a URL, `redis://user:password@host:port/number`, or `rediss://` for TLS, which verifies the server's
-/// certificate and name. With `?tlsCAFile=<path>` the certificate must be of an authority in that PEM file, and without it
-/// of one that the system trusts.
-///
-/// # Errors
-/// When it is no URL of Redis, or the file cannot be used. The error does not show the URL.
-pub fn address(url: &str) -> Result<ConnectionInfo, RedisError> {
-    let info = url.into_connection_info()?;
-    let Some(path) = ca_file(url) else { return Ok(info) };
+/// The way to a Redis: to one server, or to the server that is the master at the time, of which Sentinels tell.
+#[derive(Clone)]
+pub struct Address {
+    way: Way,
+    login: RedisConnectionInfo,
+    tcp: TcpSettings,
+}
+
+#[derive(Clone)]
+enum Way {
+    Server(ConnectionAddr),
+    Sentinels(Sentinels),
+}
+
+#[derive(Clone)]
+struct Sentinels {
+    servers: Vec<ConnectionAddr>,
+    master: String,
+    user: Option<String>,
+    password: Option<String>,
+    certificates: Option<TlsCertificates>,
+}
+
+/// Without logins.
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Address").field("servers", &self.servers()).finish_non_exhaustive()
+    }
+}
+
+impl Address {
+    /// Of one server, `redis://user:password@host:port/number`, or `rediss://` for TLS, which verifies the server's
+    /// certificate and name. With `?tlsCAFile=<path>` the certificate must be of an authority in that PEM file, and without
+    /// it of one that the system trusts.
+    ///
+    /// Of Sentinels, `redis-sentinel://user:password@host:port,host:port/number?master=<name>`, or `rediss-sentinel://`
+    /// for TLS to them and to the master. `sentinelUser` and `sentinelPassword` are for a login at the Sentinels, and the
+    /// user before the hosts is for Redis.
+    ///
+    /// # Errors
+    /// When it is neither, or the file cannot be used. The error does not show the URL.
+    pub fn of(url: &str) -> Result<Self, RedisError> {
+        match url.split_once("-sentinel://") {
+            Some((scheme @ ("redis" | "rediss"), rest)) => Self::of_sentinels(scheme, rest),
+            _ => Self::of_server(url),
+        }
+    }
+
+    fn of_server(url: &str) -> Result<Self, RedisError> {
+        let mut info = url.into_connection_info()?;
+        if let Some(certificates) = certificates(url)? {
+            info = Client::build_with_tls(info, certificates)?.get_connection_info().clone();
+        }
+        let login = info.redis_settings().clone();
+        Ok(Self { way: Way::Server(info.addr().clone()), login, tcp: TcpSettings::default() })
+    }
+
+    fn of_sentinels(scheme: &str, rest: &str) -> Result<Self, RedisError> {
+        let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        let (user, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
+        // As the driver reads the URL of a server, for each host.
+        let mut urls = hosts.split(',').map(|host| {
+            let has_port = host.rfind(':') > host.rfind(']');
+            let port = if has_port { String::new() } else { format!(":{SENTINEL_PORT}") };
+            format!("{scheme}://{user}{}{host}{port}{path}", if user.is_empty() { "" } else { "@" })
+        });
+        let first = urls.next().unwrap_or_default();
+        let option = |name: &str| option(&first, name);
+        let invalid = |what: &'static str| RedisError::from((ErrorKind::InvalidClientConfig, what));
+        let sentinels = Sentinels {
+            master: option(MASTER).ok_or_else(|| invalid("the address of Sentinels has no master="))?,
+            user: option(SENTINEL_USER),
+            password: option(SENTINEL_PASSWORD),
+            certificates: certificates(&first)?,
+            servers: Vec::new(),
+        };
+        let info = first.as_str().into_connection_info()?;
+        let others = urls.map(|url| Ok(url.as_str().into_connection_info()?.addr().clone()));
+        let others = others.collect::<Result<Vec<_>, RedisError>>()?;
+        let servers = std::iter::once(info.addr().clone()).chain(others).collect();
+        let way = Way::Sentinels(Sentinels { servers, ..sentinels });
+        let address = Self { way, login: info.redis_settings().clone(), tcp: TcpSettings::default() };
+        // What the driver refuses is refused now.
+        if let Way::Sentinels(sentinels) = &address.way {
+            address.builder(sentinels)?.build()?;
+        }
+        Ok(address)
+    }
+
+    /// The user, the password and the number of the database.
+    #[must_use]
+    pub fn login(&self) -> &RedisConnectionInfo {
+        &self.login
+    }
+
+    /// Where connections go first: the server, or its Sentinels.
+    #[must_use]
+    pub fn servers(&self) -> &[ConnectionAddr] {
+        match &self.way {
+            Way::Server(server) => std::slice::from_ref(server),
+            Way::Sentinels(sentinels) => &sentinels.servers,
+        }
+    }
+
+    /// Whether Sentinels tell which server it is.
+    pub(crate) fn is_watched(&self) -> bool {
+        matches!(self.way, Way::Sentinels(_))
+    }
+
+    pub(crate) fn with(mut self, protocol: ProtocolVersion, tcp: TcpSettings) -> Self {
+        self.login = self.login.set_protocol(protocol);
+        self.tcp = tcp;
+        self
+    }
+
+    /// A client of the server, or of the one that is the master now and says so itself. Sentinels are asked anew each time,
+    /// and none is kept connected: the answer is needed after a failure only.
+    ///
+    /// # Errors
+    /// When no Sentinel knows a master that can be reached.
+    pub async fn client(&self) -> Result<Client, RedisError> {
+        let sentinels = match &self.way {
+            Way::Server(server) => return Client::open(self.info(server.clone())?),
+            Way::Sentinels(sentinels) => sentinels,
+        };
+        let mut client = self.builder(sentinels)?.build()?;
+        let found = tokio::time::timeout(ASKED_FOR, client.async_get_client()).await;
+        found.unwrap_or_else(|late| Err(std::io::Error::from(late).into()))
+    }
+
+    fn info(&self, server: ConnectionAddr) -> Result<ConnectionInfo, RedisError> {
+        let info = server.into_connection_info()?;
+        Ok(info.set_redis_settings(self.login.clone()).set_tcp_settings(self.tcp.clone()))
+    }
+
+    fn builder(&self, sentinels: &Sentinels) -> Result<SentinelClientBuilder, RedisError> {
+        let is_tls = sentinels.servers.iter().any(|server| matches!(server, ConnectionAddr::TcpTls { .. }));
+        let servers = sentinels.servers.clone();
+        let mut builder = SentinelClientBuilder::new(servers, &sentinels.master, SentinelServerType::Master)?
+            .set_client_to_redis_db(self.login.db())
+            .set_client_to_redis_protocol(self.login.protocol())
+            .set_client_to_redis_tcp_settings(self.tcp.clone());
+        if let Some(user) = self.login.username() {
+            builder = builder.set_client_to_redis_username(user);
+        }
+        if let Some(password) = self.login.password() {
+            builder = builder.set_client_to_redis_password(password);
+        }
+        if let Some(user) = &sentinels.user {
+            builder = builder.set_client_to_sentinel_username(user);
+        }
+        if let Some(password) = &sentinels.password {
+            builder = builder.set_client_to_sentinel_password(password);
+        }
+        if is_tls {
+            builder = builder.set_client_to_redis_tls_mode(TlsMode::Secure);
+        }
+        if let Some(certificates) = &sentinels.certificates {
+            builder = builder
+                .set_client_to_redis_certificates(certificates.clone())
+                .set_client_to_sentinel_certificates(certificates.clone());
+        }
+        Ok(builder)
+    }
+}
+
+fn certificates(url: &str) -> Result<Option<TlsCertificates>, RedisError> {
+    let Some(path) = option(url, CA_FILE) else { return Ok(None) };
     let pem = std::fs::read(&path).map_err(|error| {
         (ErrorKind::InvalidClientConfig, "the tlsCAFile cannot be read", error.to_string())
     })?;
-    let certificates = TlsCertificates { client_tls: None, root_cert: Some(pem) };
-    Ok(Client::build_with_tls(info, certificates)?.get_connection_info().clone())
+    Ok(Some(TlsCertificates { client_tls: None, root_cert: Some(pem) }))
 }
 
-fn ca_file(url: &str) -> Option<String> {
+fn option(url: &str, name: &str) -> Option<String> {
     let url = redis::parse_redis_url(url)?;
-    url.query_pairs().find(|(name, _)| name == CA_FILE).map(|(_, path)| path.into_owned())
+    url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
 }
 
 #[cfg(test)]
@@ -83,7 +258,7 @@ mod tests {
         let url = format!("rediss://user:password@{host}:{port}/0?tlsCAFile={}", ca.display());
         let second = Duration::from_secs(5);
         let options = Options { answers_within: second, connects_within: second, is_over: |_| false };
-        Connection::lazy(address(&url).unwrap(), options).unwrap().run(&redis::cmd("PING")).await
+        Connection::lazy(Address::of(&url).unwrap(), options).run(&redis::cmd("PING")).await
     }
 
     /// Claim: the server's certificate must be of an authority of the file, and for the host of the URL.
@@ -118,9 +293,37 @@ mod tests {
             "rediss://a:s3cret@cache/0?tlsCAFile=/no/such/file".to_owned(),
             format!("redis://a:s3cret@cache/0?tlsCAFile={}", garbage.0.display()),
         ] {
-            let error = address(&url).unwrap_err().to_string();
+            let error = Address::of(&url).unwrap_err().to_string();
             assert!(!error.contains("s3cret"), "{error}");
         }
-        address("rediss://a:s3cret@cache/0").unwrap();
+        Address::of("rediss://a:s3cret@cache/0").unwrap();
+    }
+
+    #[test]
+    fn an_address_of_sentinels_has_all_of_them_and_two_logins() {
+        let url =
+            "redis-sentinel://app:s3cret@h1:1,h2,[::1]/3?master=m&sentinelUser=s&sentinelPassword=w0rd%40";
+        let address = Address::of(url).unwrap();
+        let tcp = |host: &str, port| ConnectionAddr::Tcp(host.to_owned(), port);
+        assert_eq!(address.servers(), [tcp("h1", 1), tcp("h2", 26379), tcp("::1", 26379)]);
+        let login = address.login();
+        assert_eq!((login.username(), login.password(), login.db()), (Some("app"), Some("s3cret"), 3));
+        let Way::Sentinels(sentinels) = &address.way else { panic!("{address:?}") };
+        let told = (&*sentinels.master, sentinels.user.as_deref(), sentinels.password.as_deref());
+        assert_eq!(told, ("m", Some("s"), Some("w0rd@")));
+        let shown = format!("{address:?}");
+        assert!(!shown.contains("s3cret") && !shown.contains("w0rd"), "{shown}");
+
+        let tls = Address::of("rediss-sentinel://h1,h2/0?master=m").unwrap();
+        assert!(
+            tls.servers()
+                .iter()
+                .all(|server| matches!(server, ConnectionAddr::TcpTls { insecure: false, .. }))
+        );
+        for wrong in
+            ["redis-sentinel://h1,h2/0", "redis-sentinel://h1,h2:port/0?master=m", "redis-sentinel://"]
+        {
+            Address::of(wrong).unwrap_err();
+        }
     }
 }

@@ -19,12 +19,9 @@ use std::time::{Duration, Instant};
 use metrics::database::Operations;
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::TcpSettings;
-use redis::{
-    Arg, Client, Cmd, ConnectionInfo, FromRedisValue, Pipeline, ProtocolVersion, RedisError, Script,
-    ScriptInvocation,
-};
+use redis::{Arg, Cmd, FromRedisValue, Pipeline, ProtocolVersion, RedisError, Script, ScriptInvocation};
 
-pub use address::address;
+pub use address::Address;
 use making::{Making, Number};
 use tracing::Span;
 use tracing::field::Empty;
@@ -66,6 +63,11 @@ impl Drop for Timed<'_> {
 const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(2);
 /// So do commands that are not answered for this long.
 const SILENCE_MAX: Duration = Duration::from_secs(2);
+
+/// What a master says that has lost its replicas: perhaps to another one that Sentinels have made the master.
+const NO_REPLICAS: &str = "NOREPLICAS";
+/// The least time between two questions to Sentinels whether it is so.
+const DOUBT_PAUSE: Duration = Duration::from_secs(1);
 
 /// How a connection is used.
 #[derive(Debug, Clone, Copy)]
@@ -119,17 +121,14 @@ struct Inner {
 }
 
 impl Connection {
-    /// The Redis at an [`address()`]. It is connected to when it is first used.
-    ///
-    /// # Errors
-    /// When the address is not one of Redis. The error does not show it.
-    pub fn lazy(info: ConnectionInfo, options: Options) -> Result<Self, RedisError> {
+    /// The Redis at an address. It is connected to when it is first used.
+    #[must_use]
+    pub fn lazy(address: Address, options: Options) -> Self {
         // With RESP3 the driver notices a lost connection at once, not only with the next command.
-        let redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
         let tcp = TcpSettings::default().set_nodelay(true).set_user_timeout(UNACKNOWLEDGED_MAX);
-        let client = Client::open(info.set_redis_settings(redis).set_tcp_settings(tcp))?;
-        let making = Mutex::new(Making::new(client, options.connects_within, options.answers_within));
-        Ok(Self(Arc::new(Inner { options, making })))
+        let address = address.with(ProtocolVersion::RESP3, tcp);
+        let making = Mutex::new(Making::new(address, options.connects_within, options.answers_within));
+        Self(Arc::new(Inner { options, making }))
     }
 
     /// Runs a command.
@@ -208,6 +207,9 @@ impl Connection {
             Some(error) if error.is_unrecoverable_error() || (self.0.options.is_over)(error) => {
                 making.give_up(number);
             }
+            Some(error) if error_word(error).as_deref() == Some(NO_REPLICAS) => {
+                making.doubt(number, DOUBT_PAUSE, Instant::now());
+            }
             _ => making.answers(number),
         });
     }
@@ -235,7 +237,7 @@ mod tests {
     async fn no_refused_set_up_outlives_its_cause() {
         let test = async {
             let server = Refusing::default();
-            let connection = Connection::lazy(address(&server.start().await).unwrap(), options()).unwrap();
+            let connection = Connection::lazy(Address::of(&server.start().await).unwrap(), options());
             let ping = redis::cmd("PING");
             for command in ["HELLO", "SELECT"] {
                 for word in ["WRONGPASS", "NOAUTH", "NOPERM", "ERR", "LOADING", "MASTERDOWN", "ANYTHING"] {
@@ -263,7 +265,7 @@ mod tests {
     async fn a_refused_command_keeps_its_connection_unless_it_is_over() {
         let test = async {
             let server = Refusing::default();
-            let connection = Connection::lazy(address(&server.start().await).unwrap(), options()).unwrap();
+            let connection = Connection::lazy(Address::of(&server.start().await).unwrap(), options());
             let ping = redis::cmd("PING");
             for (word, connections) in [("OOM", 1), ("NOPERM", 1), ("READONLY", 2), ("OOM", 2)] {
                 server.refuse(Some(("PING", word)));

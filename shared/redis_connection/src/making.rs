@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared};
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, PushInfo, PushKind, RedisError};
+use redis::{AsyncConnectionConfig, PushInfo, PushKind, RedisError};
 use types::Backoff;
+
+use crate::Address;
 
 /// The pauses between tries: short, because calls come to nothing meanwhile, and growing, because a server that refuses
 /// us has others to answer.
@@ -25,13 +27,14 @@ pub(crate) struct Number(u64);
 
 /// See the head of this file.
 pub(crate) struct Making {
-    client: Client,
+    address: Address,
     connects_within: Duration,
     answers_within: Duration,
     number: u64,
     current: Option<Current>,
     failed: Option<Failed>,
     pauses: Backoff,
+    doubted_at: Option<Instant>,
 }
 
 struct Current {
@@ -47,9 +50,18 @@ struct Failed {
 }
 
 impl Making {
-    pub(crate) fn new(client: Client, connects_within: Duration, answers_within: Duration) -> Self {
+    pub(crate) fn new(address: Address, connects_within: Duration, answers_within: Duration) -> Self {
         let pauses = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
-        Self { client, connects_within, answers_within, number: 0, current: None, failed: None, pauses }
+        Self {
+            address,
+            connects_within,
+            answers_within,
+            number: 0,
+            current: None,
+            failed: None,
+            pauses,
+            doubted_at: None,
+        }
     }
 
     /// The connection, or a new one where there is none. During the pause after a failure, that failure.
@@ -107,6 +119,16 @@ impl Making {
         }
     }
 
+    /// The connection may lead to a server that is the master no more. Where Sentinels tell who is, they are asked, and
+    /// only once in `pause`: it may be right all the same.
+    pub(crate) fn doubt(&mut self, number: Number, pause: Duration, now: Instant) {
+        let is_due = self.doubted_at.is_none_or(|at| now.duration_since(at) >= pause);
+        if self.address.is_watched() && is_due && self.is_current(number) {
+            self.doubted_at = Some(now);
+            self.current = None;
+        }
+    }
+
     fn current_of(&mut self, number: Number) -> Option<&mut Current> {
         if self.number == number.0 { self.current.as_mut() } else { None }
     }
@@ -121,10 +143,11 @@ impl Making {
             .set_connection_timeout(Some(self.connects_within))
             .set_response_timeout(Some(self.answers_within))
             .set_push_sender(noting(Arc::clone(&is_lost)));
-        let client = self.client.clone();
-        let connecting = async move { client.get_multiplexed_async_connection_with_config(&config).await }
-            .boxed()
-            .shared();
+        let address = self.address.clone();
+        let connecting = async move {
+            address.client().await?.get_multiplexed_async_connection_with_config(&config).await
+        };
+        let connecting = connecting.boxed().shared();
         Current { connecting, is_lost, silent_since: None }
     }
 }
@@ -153,7 +176,7 @@ mod tests {
 
     fn making() -> Making {
         let second = Duration::from_secs(1);
-        Making::new(Client::open("redis://127.0.0.1:1").unwrap(), second, second)
+        Making::new(Address::of("redis://127.0.0.1:1").unwrap(), second, second)
     }
 
     fn refused() -> RedisError {
@@ -204,5 +227,25 @@ mod tests {
         assert_eq!(making.connection(now).unwrap().0, number);
         making.is_silent(number, longest, now + longest * 2);
         assert_ne!(making.connection(now).unwrap().0, number);
+    }
+
+    #[test]
+    fn sentinels_are_asked_again_about_a_doubtful_master_and_not_all_the_time() {
+        let (second, now) = (Duration::from_secs(1), Instant::now());
+        let mut alone = making();
+        let (number, _) = alone.connection(now).unwrap();
+        alone.doubt(number, second, now);
+        assert_eq!(alone.connection(now).unwrap().0, number, "there is nobody to ask");
+
+        let watched = Address::of("redis-sentinel://127.0.0.1:1/0?master=m").unwrap();
+        let mut making = Making::new(watched, second, second);
+        let (first, _) = making.connection(now).unwrap();
+        making.doubt(first, second, now);
+        let (again, _) = making.connection(now).unwrap();
+        assert_ne!(again, first);
+        making.doubt(again, second, now + second / 2);
+        assert_eq!(making.connection(now).unwrap().0, again);
+        making.doubt(again, second, now + second);
+        assert_ne!(making.connection(now).unwrap().0, again);
     }
 }

@@ -76,7 +76,7 @@ pub use postgres::{Dump, Postgres, PostgresEngine};
 pub use process::Process;
 pub use profile::Profile;
 pub use psql::PostgresAdmin;
-pub use redis::{Redis, RedisEngine, RedisUse};
+pub use redis::{Redis, RedisEngine, RedisUse, WatchedRedis};
 pub use redis_admin::RedisAdmin;
 pub use reference::Reference;
 pub use server::{Engine, Server};

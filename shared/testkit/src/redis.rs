@@ -1,4 +1,8 @@
-//! Private Redis servers, in the two kinds that the services use.
+//! Private Redis servers, in the two kinds that the services use, and one that Sentinels watch.
+
+mod watched;
+
+use std::ffi::OsString;
 
 use anyhow::{Result, ensure};
 use nix::sys::signal::Signal;
@@ -11,6 +15,8 @@ use crate::quote;
 use crate::redis_admin::RedisAdmin;
 use crate::server::{Engine, Server};
 use crate::state::{State, text_of};
+
+pub use watched::WatchedRedis;
 
 /// Enough for each test of a run to have one of its own.
 pub(crate) const DATABASES: u32 = 1024;
@@ -40,6 +46,17 @@ impl RedisUse {
     }
 }
 
+/// How to start one.
+struct Wanted<'a> {
+    /// Of its folder, its log and its pid file.
+    name: &'a str,
+    /// More lines of its configuration.
+    settings: &'a str,
+    is_sentinel: bool,
+    port: Port,
+    lifetime: Lifetime,
+}
+
 /// A running Redis server of our own.
 pub type Redis = Server<RedisEngine>;
 
@@ -64,24 +81,33 @@ impl Redis {
     /// # Errors
     /// When Redis is missing or does not start.
     pub async fn start(state: &State, kind: RedisUse, port: Port, lifetime: Lifetime) -> Result<Self> {
-        let name = kind.name();
+        let wanted =
+            Wanted { name: kind.name(), settings: kind.settings(), is_sentinel: false, port, lifetime };
+        Self::start_wanted(state, &state.secret(kind.name())?, wanted).await
+    }
+
+    async fn start_wanted(state: &State, password: &str, wanted: Wanted<'_>) -> Result<Self> {
+        let Wanted { name, settings, is_sentinel, port, lifetime } = wanted;
         let program = programs::redis_server()?;
         let account = Account::for_server(&["redis", "postgres", "nobody"])?;
         let folder = state.path(name);
         private_folder(&folder, account.as_ref())?;
-        let (port, password) = (port.choose()?, state.secret(name)?);
+        let port = port.choose()?;
         let config = folder.join("redis.conf");
         let text = format!(
             "bind 127.0.0.1\nport {port}\nprotected-mode yes\nrequirepass {password}\ndir {}\ndatabases {DATABASES}\n\
-             daemonize no\nsave \"\"\n{}",
+             daemonize no\nsave \"\"\n{settings}",
             quote::redis(text_of(&folder)?),
-            kind.settings(),
         );
         private_file(&config, &text, account.as_ref())?;
+        let mut args: Vec<OsString> = vec![config.into()];
+        if is_sentinel {
+            args.push("--sentinel".into());
+        }
         let launch = Launch {
             name: name.to_owned(),
             program,
-            args: vec![config.into()],
+            args,
             env: Vec::new(),
             folder,
             account,

@@ -16,7 +16,8 @@ pub(super) async fn version(place: &Place) -> Result<Seen> {
     })
 }
 
-/// The service knows one address, and follows no MOVED. A failover is followed where the address leads to the new master.
+/// The service follows no MOVED. It follows a failover where the address is that of Sentinels, or leads to the new master by
+/// itself.
 pub(super) async fn mode(place: &Place) -> Result<Seen> {
     let mode: String = place.store.info("server").await?.get("redis_mode").unwrap_or_default();
     Ok(match mode.as_str() {
@@ -26,8 +27,7 @@ pub(super) async fn mode(place: &Place) -> Result<Seen> {
         ),
         "sentinel" => Seen::failed(
             "a Sentinel",
-            "let REDIS_SESSION_URL be an address that always leads to the master that Sentinel watches, such as a name \
-             or a proxy that changes with a failover: the service asks no Sentinel",
+            "name it as one: redis-sentinel://user:password@host:port,host:port/number?master=name",
         ),
         mode => Seen::ok(mode),
     })
@@ -41,7 +41,8 @@ pub(super) async fn role(place: &Place) -> Result<Seen> {
     }
     let (host, port) = (info.get::<String>("master_host"), info.get::<String>("master_port"));
     let master = host.zip(port).map_or_else(String::new, |(host, port)| format!(" of {host}:{port}"));
-    let mend = "let REDIS_SESSION_URL be an address that always leads to the master; to make this one the master:\n\
+    let mend = "let REDIS_SESSION_URL name the Sentinels, or be an address that always leads to the master; to make this \
+                one the master:\n\
                 REPLICAOF NO ONE";
     Ok(Seen::failed(format!("a replica{master}"), mend))
 }

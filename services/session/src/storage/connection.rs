@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use redis::{Cmd, FromRedisValue, Pipeline, Script, ScriptInvocation};
-use redis_connection::{Connection, Options, address};
+use redis_connection::{Address, Connection, Options};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::driver;
@@ -28,8 +28,8 @@ impl Redis {
             connects_within: within.max(CONNECTS_WITHIN),
             is_over: driver::is_over,
         };
-        let address = address(url.expose_secret()).map_err(Error::internal)?;
-        Ok(Self(Connection::lazy(address, options).map_err(Error::internal)?))
+        let address = Address::of(url.expose_secret()).map_err(Error::internal)?;
+        Ok(Self(Connection::lazy(address, options)))
     }
 
     /// Runs a script, loading it when the server does not know it yet.

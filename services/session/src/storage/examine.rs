@@ -33,15 +33,16 @@ impl Address {
     /// # Errors
     /// When it is no URL of Redis.
     pub(crate) fn of(url: &SecretString) -> Result<Self> {
-        let info = redis_connection::address(url.expose_secret()).map_err(Error::internal)?;
-        let is_readable = match info.addr() {
+        let address = redis_connection::Address::of(url.expose_secret()).map_err(Error::internal)?;
+        let is_readable = |server: &ConnectionAddr| match server {
             ConnectionAddr::Tcp(host, _) => {
                 let ip = host.trim_matches(['[', ']']).parse::<IpAddr>();
                 host != "localhost" && !ip.is_ok_and(|ip| ip.is_loopback())
             }
             _ => false,
         };
-        let login = info.redis_settings();
+        let is_readable = address.servers().iter().any(is_readable);
+        let login = address.login();
         Ok(Self {
             user: login.username().unwrap_or("default").to_owned(),
             has_password: login.password().is_some(),

@@ -74,7 +74,9 @@ impl Harness {
         let channel = Endpoint::from_shared(session.url()).unwrap().connect_lazy();
         let database =
             redis_url.rsplit('/').next().and_then(|number| number.parse().ok()).unwrap_or_default();
-        let admin = RedisAdmin::new(redis_url).unwrap();
+        // Behind Sentinels there is no one server to command.
+        let direct = redis_url.replacen("-sentinel", "", 1);
+        let admin = RedisAdmin::new(direct.split(',').next().unwrap()).unwrap();
         let _databases = Vec::new();
         Self { peer, store, channel, admin, database, session, _peer_server: peer_server, _databases }
     }

@@ -6,6 +6,7 @@
 mod cluster;
 mod doctor;
 mod events;
+mod failover;
 mod failure_table;
 mod failures;
 mod harness;

@@ -10,6 +10,9 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::parse::{ParsedSecret, secret_value};
 
 const ENCODED: &str = "the characters @ / ? # of a password are written %40 %2F %3F %23";
+/// The schemes of a Redis, and of Sentinels that tell where it is.
+const SERVER: [&str; 2] = ["redis", "rediss"];
+const SENTINELS: [&str; 2] = ["redis-sentinel", "rediss-sentinel"];
 const NO_DATABASE: &str = "names no database";
 
 /// The address of a peer: `http://host:port`, or `https://host:port` for TLS, white space around it and a slash at its end
@@ -106,8 +109,8 @@ pub(super) fn is_encrypted(text: &str) -> Result<(), String> {
                  tlsAllowInvalid..."
                 .to_owned())
         }
-        "rediss" | "valkeys" | "unix" | "redis+unix" | "valkey+unix" => Ok(()),
-        _ => Err("is not encrypted; write rediss://".to_owned()),
+        "rediss" | "rediss-sentinel" | "valkeys" | "unix" | "redis+unix" | "valkey+unix" => Ok(()),
+        _ => Err("is not encrypted; write rediss:// or rediss-sentinel://".to_owned()),
     }
 }
 
@@ -152,16 +155,27 @@ pub fn mongodb_url(text: &str) -> ParsedSecret {
 /// The address of a Redis server, as [`secret_value`] reads it.
 ///
 /// # Errors
-/// When it is not `redis://user:password@host:port/number`, or `rediss://` for TLS. Valkey's own schemes and those of
-/// a server behind a socket of this machine are left to the driver.
+/// When it is not `redis://user:password@host:port/number`, or `rediss://` for TLS, nor the addresses of Sentinels in
+/// `redis-sentinel://user:password@host:port,host:port/number?master=name`, or `rediss-sentinel://`. Valkey's own schemes and
+/// those of a server behind a socket of this machine are left to the driver.
 pub fn redis_url(text: &str) -> ParsedSecret {
-    let rule = "write redis://user:password@host:port/number, or rediss:// for TLS";
+    let rule = "write redis://user:password@host:port/number, or for Sentinels \
+                redis-sentinel://user:password@host:port,host:port/number?master=name; with rediss for TLS";
     database(text, rule, |url| {
-        url.has_scheme(&["redis", "rediss", "valkey", "valkeys", "unix", "redis+unix", "valkey+unix"])?;
+        url.has_scheme(
+            &[&["valkey", "valkeys", "unix", "redis+unix", "valkey+unix"][..], &SERVER, &SENTINELS].concat(),
+        )?;
         if url.scheme.to_ascii_lowercase().ends_with("unix") {
             return Ok(());
         }
-        if url.hosts()?.len() > 1 {
+        let hosts = url.hosts()?;
+        if url.has_scheme(&SENTINELS).is_ok() {
+            let master =
+                url.query.unwrap_or_default().split('&').find_map(|option| option.strip_prefix("master="));
+            if master.is_none_or(str::is_empty) {
+                return Err("names no master, by which its Sentinels know the servers");
+            }
+        } else if hosts.len() > 1 {
             return Err("has more than one host");
         }
         match url.database()? {

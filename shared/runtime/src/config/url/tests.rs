@@ -75,6 +75,7 @@ fn the_address_of_a_database_has_its_scheme_and_names_what_is_needed() {
         (redis_url, "rediss://app:s3cret@cache:6380/15"),
         (redis_url, "redis://cache/"),
         (redis_url, "redis+unix:///run/redis/redis.sock?db=1"),
+        (redis_url, "redis-sentinel://app:s3cret@h1:1,h2,[::1]:3/2?master=sessions&sentinelPassword=s3cret"),
     ] {
         assert_eq!(parse(&format!(" {written}\n")).unwrap().expose_secret(), written);
     }
@@ -102,6 +103,10 @@ fn the_address_of_a_database_has_its_scheme_and_names_what_is_needed() {
         (redis_url, "redis://a:s3cret@h:port", "not a number"),
         (redis_url, "redis://a:s3cret@h/sessions", "not a number"),
         (redis_url, "redis://a:s3cret@h1:1,h2:2", "more than one host"),
+        (redis_url, "rediss-sentinel://a:s3cret@h1,h2/0", "no master"),
+        (redis_url, "redis-sentinel://a:s3cret@h1,h2/0?master=", "no master"),
+        (redis_url, "redis-sentinel://a:s3cret@h1,h2/s3cret?master=sessions", "not a number"),
+        (redis_url, "redis-sentinel://a:s3cret@h1,/0?master=sessions", "no host"),
     ] {
         let error = parse(written).unwrap_err();
         assert!(error.contains(rule), "{written}: {error}");
@@ -121,6 +126,7 @@ fn only_verified_tls_and_sockets_of_this_machine_are_encrypted_for_certain() {
         "mongodb+srv://a:s3cret@cluster.test/users",
         "rediss://app:s3cret@cache:6380/15",
         "redis+unix:///run/redis/redis.sock?db=1",
+        "rediss-sentinel://app:s3cret@h1,h2/0?master=sessions",
     ] {
         assert_eq!(is_encrypted(written), Ok(()), "{written}");
     }
@@ -137,6 +143,7 @@ fn only_verified_tls_and_sockets_of_this_machine_are_encrypted_for_certain() {
         ("mongodb://h/users?tls=true&tlsAllowInvalidCertificates=true", "tls=true"),
         ("mongodb+srv://cluster.test/users?tls=false", "tls=true"),
         ("redis://app:s3cret@cache", "rediss://"),
+        ("redis-sentinel://app:s3cret@h1,h2/0?master=sessions", "rediss-sentinel://"),
     ] {
         let error = is_encrypted(written).unwrap_err();
         assert!(error.contains(rule) && !error.contains("s3cret"), "{written}: {error}");
