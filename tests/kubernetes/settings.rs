@@ -9,13 +9,14 @@ use anyhow::{Context as _, Result, bail, ensure};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
 use serde_json::Value;
 use testkit::Profile;
+use testkit::state::workspace;
 use tests::build;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use crate::manifests::{Manifests, folder, list, name, text};
+use crate::manifests::{Manifests, list, name, text};
 use crate::references;
 
 /// How long a service may take to say that it starts, or why it does not.
@@ -23,7 +24,7 @@ const SOON: Duration = Duration::from_secs(20);
 
 /// The Secrets that `secrets.sh` makes for an overlay, each with what its keys hold.
 fn secrets(overlay: &str) -> BTreeMap<String, BTreeMap<String, String>> {
-    let script = folder().join("secrets.sh");
+    let script = workspace().join("deploy/secrets.sh");
     let output = testkit::tool("sh").arg(script).arg(overlay).output().expect("a shell runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let printed = Manifests::parse(overlay, &String::from_utf8(output.stdout).expect("text"));

@@ -43,3 +43,7 @@ for (const role of ["migrate", "runtime", "reader"]) {
   new Function("db", "passwordPrompt", file)(db, () => secret(role));
   commands.forEach(apply);
 }
+// For an exporter of metrics, where there is one.
+if (fs.existsSync("/run/secrets/mongodb-roles/monitor")) {
+  apply({ createUser: "monitor", pwd: secret("monitor"), roles: ["clusterMonitor"], mechanisms: ["SCRAM-SHA-256"] });
+}
