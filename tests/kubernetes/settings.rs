@@ -2,25 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
 use serde_json::Value;
 use testkit::Profile;
 use testkit::state::workspace;
 use tests::build;
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::Command;
-use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::manifests::{Manifests, list, name, text};
 use crate::references;
-
-/// How long a service may take to say that it starts, or why it does not.
-const SOON: Duration = Duration::from_secs(20);
 
 /// The Secrets that `secrets.sh` makes for an overlay, each with what its keys hold.
 fn secrets(overlay: &str) -> BTreeMap<String, BTreeMap<String, String>> {
@@ -125,25 +117,12 @@ fn certificates(service: &str) -> Result<BTreeMap<&'static str, BTreeMap<String,
     ]))
 }
 
-/// What a service says of the configuration that it starts with. It does not get to its database.
+/// What a service of these manifests says of the configuration that it starts with.
 async fn effective(manifests: &Manifests, service: &Value, pod: &Mounted) -> Result<Value> {
-    let mut command = Command::from(testkit::tool(Profile::own().binary(name(service))?));
-    command.args(list(&service["spec"]["template"]["spec"]["containers"][0]["args"]).iter().map(text));
-    // Any port of this machine may be taken.
-    command.args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
-    command.envs(manifests.settings(service).iter().map(|(key, value)| (key.clone(), pod.setting(value))));
-    let mut process = command.stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true).spawn()?;
-    let mut lines = BufReader::new(process.stderr.take().context("standard error")?).lines();
-    let mut said = Vec::new();
-    while let Some(line) = timeout(SOON, lines.next_line()).await.context("it says nothing")?? {
-        let parsed: Value = serde_json::from_str(&line).unwrap_or_default();
-        ensure!(!line.contains("looks like a setting"), "a variable is not known: {line}");
-        if parsed["message"] == "starting" {
-            return serde_json::from_str(text(&parsed["config"])).context("the configuration");
-        }
-        said.push(line);
-    }
-    bail!("it does not start: {}", said.join("\n"))
+    let args = list(&service["spec"]["template"]["spec"]["containers"][0]["args"]);
+    let args: Vec<&str> = args.iter().map(text).collect();
+    let settings = manifests.settings(service).into_iter().map(|(key, value)| (key, pod.setting(&value)));
+    tests::settings::effective(name(service), &args, settings).await
 }
 
 /// Claim: each service accepts the settings that the manifests give it, and takes them as they are meant.

@@ -5,6 +5,7 @@ pub mod admin_port;
 pub mod books;
 pub mod people;
 pub mod rest;
+pub mod settings;
 pub mod stamps;
 pub mod status;
 pub mod streams;

@@ -24,7 +24,7 @@ use api::user::v1::{ChangeUserRoleRequest, CreateUserRequest, DeactivateUserRequ
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 use tonic::{Request, Status};
 use uuid::Uuid;
 
@@ -34,6 +34,15 @@ use crate::stack::Services;
 const DEADLINE: Duration = Duration::from_secs(10);
 /// A password that every rule accepts.
 pub const PASSWORD: &str = "correct horse battery staple";
+
+/// How the services' certificates are checked.
+#[derive(Debug, Clone, Copy)]
+pub struct Secured<'a> {
+    /// The authority's certificate, as PEM.
+    pub ca: &'a str,
+    /// The names in the certificates of user, order and session service, in this order.
+    pub names: [&'a str; 3],
+}
 
 /// Connections to the three services.
 #[derive(Debug, Clone)]
@@ -55,6 +64,26 @@ impl Api {
             Ok(endpoint.connect_timeout(Duration::from_secs(2)).connect_lazy())
         };
         Ok(Self { user: channel(user)?, order: channel(order)?, session: channel(session)? })
+    }
+
+    /// Clients for user, order and session service at these URLs, `https://host:port`, in this order.
+    ///
+    /// # Errors
+    /// When one of them is not a URL, or the authority's certificate is none.
+    pub fn secured(urls: [&str; 3], by: &Secured<'_>) -> Result<Self> {
+        let channel = |url: &str, name: &str| -> Result<Channel> {
+            let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(by.ca)).domain_name(name);
+            let endpoint =
+                Endpoint::from_shared(url.to_owned()).with_context(|| format!("{url} is no URL"))?;
+            Ok(endpoint.tls_config(tls)?.connect_timeout(Duration::from_secs(2)).connect_lazy())
+        };
+        let [user, order, session] = urls;
+        let [user_name, order_name, session_name] = by.names;
+        Ok(Self {
+            user: channel(user, user_name)?,
+            order: channel(order, order_name)?,
+            session: channel(session, session_name)?,
+        })
     }
 
     /// Clients for started services.

@@ -41,6 +41,7 @@ const INSTALLER: &[&str] = &[
     "SSH_AUTH_SOCK",
     "npm_config_*",
     "PIP_*",
+    "DOCKER_*",
 ];
 /// No `RUSTFLAGS` and no target: what we build runs on this machine, and is found where cargo puts it by itself. All
 /// that a build script may look at is here, since it would run again whenever we and a person build in turn.

@@ -130,11 +130,13 @@ impl Stack {
         databases: DatabaseOptions,
         services: &ServiceOptions,
     ) -> Result<Self> {
-        let databases = Databases::start(Arc::clone(&state), databases).await?;
+        // On the heap: whoever starts a system would carry the clients of databases and services along.
+        let databases = Box::pin(Databases::start(Arc::clone(&state), databases)).await?;
         let urls = databases.urls_for_services().await?;
         let mut services = services.clone();
         let edges = if services.edges { Some(Edges::start(&urls, &mut services).await?) } else { None };
-        let services = Services::start(&state, &urls, &services).await.context("starting the services")?;
+        let services =
+            Box::pin(Services::start(&state, &urls, &services)).await.context("starting the services")?;
         Ok(Self { services, databases, edges })
     }
 

@@ -1,0 +1,83 @@
+//! `deploy images`: builds what is shipped.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, ensure};
+use testkit::state::workspace;
+use tokio::process::Command;
+
+use super::docker;
+use crate::out;
+use crate::program::run_in_workspace;
+
+/// The targets of the Dockerfile that become images of these names.
+const IMAGES: [&str; 4] = ["user-service", "order-service", "session-service", "tristore"];
+const LARGEST: u64 = 64 << 20;
+
+/// Builds the images of `deploy/Dockerfile`, and says how large they are: an image of more than 64 MiB is an error.
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// Makes stand-ins of what they are built on, where no registry is to be reached (`deploy/stand-ins`).
+    #[arg(long)]
+    stand_ins: bool,
+    /// Also writes what each program is made of into this folder (`CycloneDX`).
+    #[arg(long, value_name = "DIR")]
+    sbom: Option<PathBuf>,
+}
+
+pub(super) async fn run(args: &Args) -> Result<ExitCode> {
+    build(args.stand_ins).await?;
+    if let Some(folder) = &args.sbom {
+        let folder = folder.to_str().context("the path of the folder is no text")?;
+        docker::run(&["build", "--file", DOCKERFILE, "--target", "sbom", "--output", folder, "."]).await?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+const DOCKERFILE: &str = "deploy/Dockerfile";
+
+/// All images, under the version of the workspace.
+pub(super) async fn build(stand_ins: bool) -> Result<()> {
+    if stand_ins {
+        out::step("stand-ins for public images");
+        let mut command = Command::from(testkit::installer("sh"));
+        command.arg(workspace().join("deploy/stand-ins/make.sh"));
+        run_in_workspace(command).await?;
+    }
+    let revision = revision().await;
+    for image in IMAGES {
+        out::step(format_args!("the image {image}"));
+        let (tag, revision) = (tag(image), format!("SOURCE_REVISION={revision}"));
+        let mut args =
+            vec!["build", "--file", DOCKERFILE, "--target", image, "--tag", &tag, "--build-arg", &revision];
+        if stand_ins {
+            // A network of Docker's own may not reach what this machine reaches.
+            args.extend(["--network", "host"]);
+        }
+        args.push(".");
+        docker::run(&args).await?;
+    }
+    for image in IMAGES {
+        let bytes = docker::ask(&["image", "inspect", "--format", "{{.Size}}", &tag(image)]).await?;
+        let bytes: u64 = bytes.parse().with_context(|| format!("a size, not {bytes}"))?;
+        out::line(format_args!("{image:<16} {:>5.1} MiB", f64::from(u32::try_from(bytes >> 10)?) / 1024.0));
+        ensure!(bytes <= LARGEST, "{image} is larger than {} MiB", LARGEST >> 20);
+    }
+    Ok(())
+}
+
+/// An image's name with its version.
+pub(super) fn tag(image: &str) -> String {
+    format!("{image}:{}", env!("CARGO_PKG_VERSION"))
+}
+
+/// The commit, where this is a clone.
+async fn revision() -> String {
+    let mut git = Command::from(testkit::tool("git"));
+    git.args(["rev-parse", "HEAD"]).current_dir(workspace()).kill_on_drop(true);
+    match git.output().await {
+        Ok(output) if output.status.success() => String::from_utf8_lossy(&output.stdout).trim().to_owned(),
+        _ => "unknown".to_owned(),
+    }
+}
