@@ -96,7 +96,8 @@ tokens() {
     echo "service-token $1 service-tokens user-service=$user_token,order-service=$order_token,session-service=$session_token"
 }
 
-of_user_service="?replicaSet=rs0&authSource=admin"
+# By its members, or by the one that is named: what stands for MongoDB where there is none (deploy/stand-ins) is no `rs0`.
+of_user_service="?${MONGODB_SET:-replicaSet=rs0}&authSource=admin"
 # shellcheck disable=SC2046 # The keys and values are words.
 secret user-service $(tokens "$user_token") redis-events-url "$events_url" \
     mongodb-url "$(mongodb user_service_runtime "$runtime" "user_service$of_user_service")"

@@ -50,6 +50,10 @@ pub struct ServerConfig {
     /// database allows.
     #[arg(long, env = "REPLICAS", default_value_t = REPLICAS, value_parser = at_least_one)]
     pub replicas: usize,
+    /// The commit that the program was built from, for the metric `build_info`. The images set it. It is not compiled in, so
+    /// that a commit which changes no code changes no program.
+    #[arg(long, env = "SOURCE_REVISION", default_value = "unknown")]
+    pub source_revision: String,
     /// Longest time for a call that is not a stream; a client may ask for less.
     #[arg(long, env = "REQUEST_DEADLINE", default_value = "5s", value_parser = time_span)]
     #[serde(serialize_with = "human")]

@@ -1,5 +1,6 @@
 //! `check`: everything that must hold before a change is merged and needs no database.
 
+mod containers;
 mod observability;
 
 use std::process::ExitCode;
@@ -13,8 +14,8 @@ use tokio::process::Command;
 use crate::program::run_in_workspace;
 use crate::{manifests, out, service_config};
 
-/// Checks format, lints, documentation, protocol files, unused dependencies, the layers, the service config, the manifests
-/// for Kubernetes, and alerts and dashboards. All checks run, even when one fails.
+/// Checks format, lints, documentation, protocol files, unused dependencies, the layers, the service config, the Dockerfile,
+/// the file for docker compose, the manifests for Kubernetes, and alerts and dashboards. All checks run, even when one fails.
 #[derive(clap::Args)]
 pub(crate) struct Args {}
 
@@ -30,6 +31,8 @@ pub(crate) async fn run(Args {}: Args) -> Result<ExitCode> {
         "machete",
         "layers",
         "service config",
+        "hadolint",
+        "compose",
         "kubernetes",
         "manifests",
         "checkov",
@@ -60,6 +63,8 @@ async fn step(name: &str) -> Result<()> {
         "docs" => cargo(&["doc", "--workspace", "--no-deps", "--document-private-items"]).await,
         "service config" => service_config::check(),
         "layers" => cargo(&["test", "--quiet", "-p", "tests", "--test", "layers"]).await,
+        "hadolint" => containers::lint().await,
+        "compose" => containers::compose().await,
         // That services read their settings needs their binaries: `cargo xtask test` builds those.
         "kubernetes" => {
             let skipped = ["--skip", "services_read_their_settings"];

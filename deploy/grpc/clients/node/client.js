@@ -1,35 +1,61 @@
-// Reads a product from order service, as often as wanted, and prints what the answers were.
+// Reads a product from order service and buys it now and then, as often as wanted, and prints what the answers were.
 //
 // Needs @grpc/grpc-js and @grpc/proto-loader. TRISTORE_ORDER_TARGET is such as dns:///order-service:50052, TRISTORE_TOKEN an
-// access token. Arguments: the id of a product, and how many calls.
+// access token, TRISTORE_CA a file with the authorities to trust; without it there is no TLS. Arguments: the id of a product,
+// how many calls, and how many of them a second; without that, one after the other.
 
+import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
+import { setTimeout } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import grpc from "@grpc/grpc-js";
 import { loadSync } from "@grpc/proto-loader";
 
 const path = (name) => fileURLToPath(new URL(`../../../../${name}`, import.meta.url));
-const { order } = grpc.loadPackageDefinition(
-  loadSync("order/v1/catalog_service.proto", { includeDirs: [path("proto")] }),
+const files = ["catalog", "order", "transfer"].map((name) => `order/v1/${name}_service.proto`);
+const { order } = grpc.loadPackageDefinition(loadSync(files, { includeDirs: [path("proto")] }));
+
+const { TRISTORE_ORDER_TARGET: target, TRISTORE_CA: ca, TRISTORE_TOKEN: accessToken } = process.env;
+const credentials = ca ? grpc.credentials.createSsl(readFileSync(ca)) : grpc.credentials.createInsecure();
+const options = { "grpc.service_config": readFileSync(path("deploy/grpc/service-config.json"), "utf8") };
+const [catalog, orders, transfers] = [order.v1.CatalogService, order.v1.OrderService, order.v1.TransferService].map(
+  (Client) => new Client(target, credentials, options),
 );
-
-const target = process.env.TRISTORE_ORDER_TARGET;
-const catalog = new order.v1.CatalogService(target, grpc.credentials.createInsecure(), {
-  "grpc.service_config": readFileSync(path("deploy/grpc/service-config.json"), "utf8"),
-});
 const token = new grpc.Metadata();
-token.set("authorization", `Bearer ${process.env.TRISTORE_TOKEN}`);
+token.set("authorization", `Bearer ${accessToken}`);
 
-const [productId, calls] = process.argv.slice(2);
-const answers = {};
-for (let call = 0; call < Number(calls); call += 1) {
-  // Without a deadline of its own, the call has the timeout of the service config.
-  const answer = await new Promise((resolve) => {
-    catalog.GetProduct({ productId }, token, (error) =>
-      resolve(error ? `${grpc.status[error.code]}: ${error.details}` : "OK"),
-    );
-  });
-  answers[answer] = (answers[answer] ?? 0) + 1;
+const [productId, calls, rate] = [process.argv[2], Number(process.argv[3]), Number(process.argv[4] ?? 0)];
+const AT_ONCE = rate ? 16 : 1;
+// Of so many calls one buys.
+const BUYS = 10;
+
+// Without a deadline of its own, a call has the timeout of the service config.
+const send = (client, method, request) =>
+  new Promise((resolve, reject) =>
+    client[method](request, token, (error, answer) => (error ? reject(error) : resolve(answer))),
+  );
+
+async function call(number) {
+  if (number % BUYS) return send(catalog, "GetProduct", { productId });
+  // By the request id the service knows a repeat, so the channel may make one.
+  const placed = await send(orders, "PlaceOrder", { requestId: randomUUID(), items: [{ productId, quantity: 1 }] });
+  return send(transfers, "PayOrder", { requestId: randomUUID(), orderId: placed.order.id });
 }
+
+const answers = {};
+const began = performance.now();
+let next = 1;
+async function caller() {
+  while (next <= calls) {
+    const number = next++;
+    if (rate) await setTimeout(Math.max(0, began + (number / rate) * 1000 - performance.now()));
+    const answer = await call(number).then(
+      () => "OK",
+      (error) => `${grpc.status[error.code]}: ${error.details}`,
+    );
+    answers[answer] = (answers[answer] ?? 0) + 1;
+  }
+}
+await Promise.all(Array.from({ length: AT_ONCE }, caller));
 console.log(answers);
-catalog.close();
+for (const client of [catalog, orders, transfers]) client.close();

@@ -29,15 +29,9 @@ static THREADS: Family<MeasuredGauge, 0> = Family::new("process_threads", "Threa
 static TICKS: LazyLock<f64> = LazyLock::new(|| number(procfs::ticks_per_second()));
 static PAGE: LazyLock<f64> = LazyLock::new(|| number(procfs::page_size()));
 
-/// The commit that the binary was built from, where the build was told.
-const REVISION: &str = match option_env!("SOURCE_REVISION") {
-    Some(revision) => revision,
-    None => "unknown",
-};
-
-/// Measures the process from now on.
-pub(crate) fn measure(service: &str, vitals: &Vitals) {
-    BUILD.with([service, env!("CARGO_PKG_VERSION"), REVISION]).set(1.0);
+/// Measures the process from now on. `revision` is the commit that it was built from.
+pub(crate) fn measure(service: &str, revision: &str, vitals: &Vitals) {
+    BUILD.with([service, env!("CARGO_PKG_VERSION"), revision]).set(1.0);
     let vitals = vitals.clone();
     SERVING.measure([], move || Some(f64::from(u8::from(vitals.hindrances().is_empty()))));
     CPU.measure([], || {
@@ -71,7 +65,7 @@ mod tests {
     #[test]
     fn the_process_is_measured_as_it_is() {
         let vitals = Vitals::of(1);
-        measure("a-service", &vitals);
+        measure("a-service", "abc", &vitals);
         let value = |name: &str| -> f64 {
             let text = metrics::text();
             let line = text

@@ -108,7 +108,7 @@ where
     let tls = Tls::load(&config.tls)?;
     metrics::cores(config.threads);
     let vitals = Vitals::of(config.threads);
-    admin::measure(name, &vitals);
+    admin::measure(name, &config.source_revision, &vitals);
     let admin = admin::start(admin::address(&config)?, vitals.clone())?;
     tracing::info!(address = %admin, "the admin port is open");
     let (address, sockets) = listener::bind(config.listen, config.threads)?;

@@ -10,9 +10,10 @@ use testkit::state::workspace;
 use testkit::wait_until;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
+use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::{docker, images};
+use super::{docker, images, secrets};
 use crate::demo;
 use crate::local::ADMIN_EMAIL;
 use crate::out;
@@ -44,9 +45,7 @@ pub(super) async fn run(args: &Args) -> Result<ExitCode> {
     }
     if !workspace().join("deploy/compose/secrets").exists() {
         out::step("secrets");
-        let mut command = Command::from(testkit::tool("sh"));
-        command.args(["deploy/secrets.sh", "compose"]);
-        run_in_workspace(command).await?;
+        run_in_workspace(secrets(args.stand_ins, "compose")).await?;
     }
     out::step("starting it");
     let played = started_and_played().await;
@@ -64,7 +63,8 @@ pub(super) async fn run(args: &Args) -> Result<ExitCode> {
 
 async fn started_and_played() -> Result<()> {
     let began = std::time::Instant::now();
-    compose(&["up", "--detach", "--no-build"]).await?;
+    let up = timeout(STARTS_WITHIN, compose(&["up", "--detach", "--no-build"])).await;
+    up.context("it does not start in time")??;
     wait_until(STARTS_WITHIN, "all services to be healthy", async || {
         for service in SERVICES {
             let id = ask(&["ps", "--quiet", service]).await?;

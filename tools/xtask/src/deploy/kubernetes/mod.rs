@@ -24,6 +24,9 @@ pub(super) struct Args {
     /// the images, or be able to pull them. Everything stays until the namespace is deleted.
     #[arg(long)]
     trial: bool,
+    /// The databases of the trial are those of `deploy/stand-ins`.
+    #[arg(long)]
+    stand_ins: bool,
 }
 
 pub(super) async fn run(args: &Args) -> Result<ExitCode> {
@@ -37,7 +40,7 @@ pub(super) async fn run(args: &Args) -> Result<ExitCode> {
     cluster.apply(production, &["--dry-run=server"]).await?;
     out::line("the API server accepts the overlay production");
     if args.trial {
-        trial::run(&cluster, production, test).await?;
+        trial::run(&cluster, production, test, args.stand_ins).await?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -5,7 +5,6 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use testkit::client::{Api, Secured};
 use testkit::state::workspace;
-use tokio::process::Command;
 use uuid::Uuid;
 
 use super::certificates::Certificates;
@@ -17,11 +16,11 @@ use crate::out;
 const SERVICES: [(&str, u16); 3] =
     [("user-service", 50051), ("order-service", 50052), ("session-service", 50053)];
 
-pub(super) async fn run(cluster: &Cluster, production: &Path, test: &Path) -> Result<()> {
+pub(super) async fn run(cluster: &Cluster, production: &Path, test: &Path, stand_ins: bool) -> Result<()> {
     out::step("secrets and certificates");
     let certificates = Certificates::of(production)?;
     cluster.tell(&["apply", "--server-side", "--filename", "-"], &certificates.objects).await?;
-    secrets(cluster).await?;
+    secrets(cluster, stand_ins).await?;
     out::step("the overlay test");
     cluster.apply(test, &[]).await?;
     for (service, _) in SERVICES {
@@ -48,12 +47,12 @@ pub(super) async fn run(cluster: &Cluster, production: &Path, test: &Path) -> Re
 }
 
 /// Those of databases and services, unless they are there: databases keep the passwords with which they were made.
-async fn secrets(cluster: &Cluster) -> Result<()> {
+async fn secrets(cluster: &Cluster, stand_ins: bool) -> Result<()> {
     if cluster.tell(&["get", "secret", "user-service"], "").await.is_ok() {
         return Ok(());
     }
-    let mut command = Command::from(testkit::tool("sh"));
-    command.arg("deploy/secrets.sh").arg("test").current_dir(workspace()).kill_on_drop(true);
+    let mut command = super::super::secrets(stand_ins, "test");
+    command.current_dir(workspace()).kill_on_drop(true);
     let output = command.output().await.context("running secrets.sh")?;
     anyhow::ensure!(
         output.status.success(),
