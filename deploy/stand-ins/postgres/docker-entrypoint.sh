@@ -4,10 +4,13 @@ set -eu
 if [ "${1#-}" != "$1" ]; then
     set -- postgres "$@"
 fi
+if [ "$1" = postgres ]; then
+    # A volume of Kubernetes is opened to its group each time that it is mounted.
+    mkdir -p "$PGDATA" && chmod 700 "$PGDATA"
+fi
 if [ "$1" = postgres ] && [ ! -s "$PGDATA/PG_VERSION" ]; then
     POSTGRES_USER=${POSTGRES_USER:-postgres} POSTGRES_DB=${POSTGRES_DB:-postgres}
     export POSTGRES_USER POSTGRES_DB
-    mkdir -p "$PGDATA" && chmod 700 "$PGDATA"
     initdb --pgdata "$PGDATA" --username "$POSTGRES_USER" --pwfile "$POSTGRES_PASSWORD_FILE" --encoding UTF8 \
         --auth-local trust --auth-host scram-sha-256 >/dev/null
     echo 'host all all all scram-sha-256' >>"$PGDATA/pg_hba.conf"

@@ -5,8 +5,8 @@ use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
 use testkit::programs;
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
 
 use crate::program::run_in_workspace;
 
@@ -23,6 +23,8 @@ pub(super) struct Cluster {
 pub(super) struct Forwarded {
     pub(super) port: u16,
     _kubectl: Child,
+    /// It ends when nobody hears it.
+    _said: Lines<BufReader<ChildStdout>>,
 }
 
 impl Cluster {
@@ -73,6 +75,6 @@ impl Cluster {
         let said = lines.next_line().await?.with_context(|| format!("no port leads to {to}"))?;
         let here = said.split_whitespace().find_map(|word| word.strip_prefix("127.0.0.1:"));
         let port = here.and_then(|port| port.parse().ok()).with_context(|| format!("a port in: {said}"))?;
-        Ok(Forwarded { port, _kubectl: kubectl })
+        Ok(Forwarded { port, _kubectl: kubectl, _said: lines })
     }
 }
