@@ -5,6 +5,7 @@ mod away;
 mod coordinator_killed;
 mod crash_sweep;
 mod edges;
+mod failover;
 mod flushed;
 mod paused;
 mod peer_away;

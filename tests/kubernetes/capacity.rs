@@ -53,6 +53,10 @@ pub(crate) fn started_in_haste(manifests: &Manifests) -> Vec<String> {
     manifests.services().filter_map(look).collect()
 }
 
+/// The least time, in seconds, between two questions of a client of gRPC's own libraries for the addresses of a name:
+/// grpc-go's `MinResolutionInterval`, and `grpc.dns_min_time_between_resolutions_ms` of grpc-core and grpc-js.
+const ASKED_AGAIN: u64 = 30;
+
 /// Pods that end in a way that costs calls.
 pub(crate) fn missed(manifests: &Manifests) -> Vec<String> {
     let mut found = Vec::new();
@@ -68,6 +72,10 @@ pub(crate) fn missed(manifests: &Manifests) -> Vec<String> {
         let update = &service["spec"]["strategy"]["rollingUpdate"];
         if update["maxUnavailable"] != 0 {
             found.push(format!("{title}: an old pod may end before a new one is ready"));
+        }
+        // With some time for DNS itself.
+        if service["spec"]["minReadySeconds"].as_u64().is_none_or(|seconds| seconds < ASKED_AGAIN + 10) {
+            found.push(format!("{title}: all pods may be replaced before clients ask DNS again"));
         }
     }
     found

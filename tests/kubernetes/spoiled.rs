@@ -73,6 +73,7 @@ fn cases() -> Vec<(&'static str, Spoil, &'static str)> {
         ("pods end without a preStop, and none is missed meanwhile", user("spec/template/spec/containers/0/lifecycle", json!({"preStop": {"sleep": {"seconds": 5}}})), "hook"),
         ("pods end without a preStop, and none is missed meanwhile", user("spec/strategy/rollingUpdate/maxUnavailable", json!(1)), "before a new one is ready"),
         ("pods end without a preStop, and none is missed meanwhile", Box::new(set("ConfigMap", "settings", "data/DRAIN_DELAY", json!("0s"))), "DRAIN_DELAY"),
+        ("pods end without a preStop, and none is missed meanwhile", user("spec/minReadySeconds", json!(10)), "before clients ask DNS again"),
         ("Jobs and images are of the release", user("spec/template/spec/containers/0/image", json!("user-service:latest")), "user-service:latest"),
         ("Jobs and images are of the release", Box::new(set("Job", "mongodb-roles", "metadata/name", json!("mongodb-roles"))), "does not end with"),
         ("Jobs and images are of the release", Box::new(set("Job", "user-service", "spec/template/spec/containers/0/envFrom", json!([{"configMapRef": {"name": "settings"}}]))), "settings that may change"),

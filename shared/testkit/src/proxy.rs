@@ -53,10 +53,16 @@ pub struct Proxy {
 
 #[derive(Debug)]
 struct State {
-    server: SocketAddr,
+    server: Mutex<SocketAddr>,
     speech: Speech,
     connections: AtomicUsize,
     misunderstood: Mutex<Vec<String>>,
+}
+
+impl State {
+    fn server(&self) -> SocketAddr {
+        *self.server.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Proxy {
@@ -71,7 +77,7 @@ impl Proxy {
         let listener = listener.await.context("the proxies' thread has ended")?.context("a proxy's port")?;
         let switches = watch::Sender::default();
         let state = Arc::new(State {
-            server,
+            server: Mutex::new(server),
             speech: Speech::from(protocol),
             connections: AtomicUsize::new(0),
             misunderstood: Mutex::default(),
@@ -84,6 +90,11 @@ impl Proxy {
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Leads new connections to another server, as a name does that moves with a failover.
+    pub fn lead_to(&self, server: SocketAddr) {
+        *self.state.server.lock().unwrap_or_else(PoisonError::into_inner) = server;
     }
 
     /// How many connections are open.
@@ -158,7 +169,7 @@ impl Proxy {
     /// With what was not understood.
     pub fn understood(&self) -> Result<()> {
         let misunderstood = self.state.misunderstood.lock().unwrap_or_else(PoisonError::into_inner);
-        ensure!(misunderstood.is_empty(), "to {}: {}", self.state.server, misunderstood.join("; "));
+        ensure!(misunderstood.is_empty(), "to {}: {}", self.state.server(), misunderstood.join("; "));
         Ok(())
     }
 
@@ -204,7 +215,7 @@ async fn accept(listener: TcpListener, switches: watch::Receiver<Switches>, stat
 }
 
 async fn connect(client: TcpStream, state: Arc<State>, line: Line) {
-    let Ok(server) = TcpStream::connect(state.server).await else {
+    let Ok(server) = TcpStream::connect(state.server()).await else {
         let _ = client.set_zero_linger();
         return;
     };

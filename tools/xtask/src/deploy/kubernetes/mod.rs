@@ -2,6 +2,7 @@
 
 mod certificates;
 mod cluster;
+mod pairs;
 mod trial;
 
 use std::path::PathBuf;
@@ -20,7 +21,8 @@ pub(super) struct Args {
     /// How to reach the cluster, and as whom.
     #[arg(long, value_name = "FILE")]
     kubeconfig: PathBuf,
-    /// Instead runs the overlay `test` with new secrets and certificates, and does the work of `demo` in it. The nodes must have
+    /// Instead runs the overlay `test` with new secrets and certificates, does the work of `demo` in it, and tries who may
+    /// connect to whom. The nodes must have
     /// the images, or be able to pull them. Everything stays until the namespace is deleted.
     #[arg(long)]
     trial: bool,
@@ -38,6 +40,7 @@ pub(super) async fn run(args: &Args) -> Result<ExitCode> {
     cluster.apply(&folder().join("base/namespace.yaml"), &[]).await?;
     if args.trial {
         trial::run(&cluster, production, test, args.stand_ins).await?;
+        pairs::run(&cluster).await?;
     } else {
         out::step("production, as a dry run of the server");
         cluster.apply(production, &["--dry-run=server"]).await?;

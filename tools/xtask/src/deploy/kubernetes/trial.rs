@@ -47,7 +47,8 @@ pub(super) async fn run(cluster: &Cluster, production: &Path, test: &Path, stand
 
 /// The authority that is trusted in the cluster, with a certificate for everybody: those of an earlier run, if they are there.
 async fn trust(cluster: &Cluster, production: &Path) -> Result<String> {
-    let present = cluster.tell(&["get", "configmap", "trust", "--output", "jsonpath={.data.ca\\.crt}"], "").await;
+    let present =
+        cluster.tell(&["get", "configmap", "trust", "--output", "jsonpath={.data.ca\\.crt}"], "").await;
     if let Ok(present) = present {
         return Ok(present);
     }
