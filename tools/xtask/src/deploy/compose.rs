@@ -13,9 +13,8 @@ use tokio::process::Command;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::{docker, images, secrets};
+use super::{admin_email, docker, images, secrets};
 use crate::demo;
-use crate::local::ADMIN_EMAIL;
 use crate::out;
 use crate::program::run_in_workspace;
 
@@ -75,15 +74,15 @@ async fn started_and_played() -> Result<()> {
     })
     .await?;
     out::line(format_args!("healthy after {:.0} s", began.elapsed().as_secs_f64()));
-    let password = Uuid::new_v4().to_string();
-    bootstrap_admin(&password).await?;
+    let (email, password) = (admin_email(), Uuid::new_v4().to_string());
+    bootstrap_admin(&email, &password).await?;
     let api = Api::new("http://127.0.0.1:50051", "http://127.0.0.1:50052", "http://127.0.0.1:50053")?;
-    demo::play(&api, (ADMIN_EMAIL, &password)).await
+    demo::play(&api, (&email, &password)).await
 }
 
-async fn bootstrap_admin(password: &str) -> Result<()> {
+async fn bootstrap_admin(email: &str, password: &str) -> Result<()> {
     let mut command = command(&["exec", "-T", "user-service", "/user-service", "bootstrap-admin"])?;
-    command.args(["--email", ADMIN_EMAIL, "--display-name", "Admin", "--password-stdin"]);
+    command.args(["--email", email, "--display-name", "Admin", "--password-stdin"]);
     command.current_dir(workspace()).stdin(Stdio::piped()).kill_on_drop(true);
     let mut running = command.spawn().context("running docker compose")?;
     let mut stdin = running.stdin.take().context("standard input")?;

@@ -9,6 +9,9 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use tokio::process::Command;
+use uuid::Uuid;
+
+use crate::local::ADMIN_EMAIL;
 
 /// Tries images and manifests on a real system.
 #[derive(clap::Args)]
@@ -22,6 +25,11 @@ enum Target {
     Images(images::Args),
     Compose(compose::Args),
     Kubernetes(kubernetes::Args),
+}
+
+/// The address of an admin of this run's own: those of earlier runs keep their passwords.
+fn admin_email() -> String {
+    format!("{}.{ADMIN_EMAIL}", Uuid::new_v4().simple())
 }
 
 /// Prints or writes new secrets for a target of `secrets.sh`. The stand-in for MongoDB is reached in another way.

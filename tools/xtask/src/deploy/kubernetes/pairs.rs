@@ -48,11 +48,14 @@ type Pair = (String, String, u16);
 pub(super) async fn run(cluster: &Cluster) -> Result<()> {
     out::step("who connects to whom");
     let listeners = listeners(cluster).await?;
-    cluster.tell(&["apply", "--server-side", "--filename", "-"], &probes()).await?;
+    for (namespace, objects) in probes() {
+        let apply = ["apply", "--server-side", "--namespace", &namespace, "--filename", "-"];
+        cluster.tell(&apply, &objects).await?;
+    }
     let tried = try_all(cluster, &listeners).await;
     // They have the labels of others, and must not stay.
-    for (name, _) in OUTSIDE.map(|(_, name)| (namespace(name), ())) {
-        cluster.tell(&["delete", "namespace", &name, "--wait=false"], "").await?;
+    for (_, name) in OUTSIDE {
+        cluster.tell(&["delete", "namespace", &namespace(name), "--wait=false"], "").await?;
     }
     cluster.tell(&["delete", "pods", "--selector", PROBE, "--wait=false", "--grace-period=1"], "").await?;
     let (open, count) = tried?;
@@ -64,6 +67,7 @@ pub(super) async fn run(cluster: &Cluster) -> Result<()> {
 }
 
 const PROBE: &str = "tristore/probe=true";
+const PROBE_NOT: &str = "tristore/probe!=true";
 
 fn namespace(name: &str) -> String {
     format!("{NAMESPACE}-trial-{name}")
@@ -73,22 +77,22 @@ fn pod(name: &str) -> String {
     format!("probe-{}", name.replace(' ', "-"))
 }
 
-/// A pod for each of them. None is ever ready, so no Service leads there.
-fn probes() -> String {
-    let mut objects = String::new();
+/// A pod for each of them, by its namespace. None is ever ready, so no Service leads there.
+fn probes() -> Vec<(String, String)> {
+    let mut within = String::new();
     for (name, app, component) in WITHIN {
         let labels = format!("app.kubernetes.io/name: {app}, app.kubernetes.io/component: {component}");
-        probe(&mut objects, NAMESPACE, &pod(name), &labels);
+        probe(&mut within, NAMESPACE, &pod(name), &labels);
     }
-    for (_, name) in OUTSIDE {
-        let _written = writeln!(
-            objects,
-            "---\napiVersion: v1\nkind: Namespace\nmetadata: {{name: {}, labels: {{tristore/{name}: \"true\"}}}}",
-            namespace(name)
+    let outside = OUTSIDE.map(|(_, name)| {
+        let namespace = namespace(name);
+        let mut objects = format!(
+            "apiVersion: v1\nkind: Namespace\nmetadata: {{name: {namespace}, labels: {{tristore/{name}: \"true\"}}}}\n"
         );
-        probe(&mut objects, &namespace(name), &pod(name), "");
-    }
-    objects
+        probe(&mut objects, &namespace, &pod(name), "");
+        (namespace, objects)
+    });
+    [(NAMESPACE.to_owned(), within)].into_iter().chain(outside).collect()
 }
 
 fn probe(objects: &mut String, namespace: &str, name: &str, labels: &str) {
@@ -115,7 +119,9 @@ spec:
 async fn listeners(cluster: &Cluster) -> Result<Vec<(&'static str, String, &'static [u16])>> {
     let mut found = Vec::new();
     for (name, component, ports) in LISTENERS {
-        let selector = format!("app.kubernetes.io/name={name},app.kubernetes.io/component={component}");
+        // Not those that an earlier run has left.
+        let selector =
+            format!("app.kubernetes.io/name={name},app.kubernetes.io/component={component},{PROBE_NOT}");
         let of = ["get", "pods", "--selector", &selector, "--output", "jsonpath={.items[0].status.podIP}"];
         let address = cluster.tell(&of, "").await?;
         ensure!(!address.is_empty(), "no pod of {name} has an address");

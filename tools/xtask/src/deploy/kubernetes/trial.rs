@@ -10,7 +10,6 @@ use uuid::Uuid;
 use super::certificates::Certificates;
 use super::cluster::Cluster;
 use crate::demo;
-use crate::local::ADMIN_EMAIL;
 use crate::out;
 
 const SERVICES: [(&str, u16); 3] =
@@ -27,8 +26,8 @@ pub(super) async fn run(cluster: &Cluster, production: &Path, test: &Path, stand
         cluster.run(&["rollout", "status", &deployment, "--timeout=300s"]).await?;
     }
     out::step("the demo");
-    let password = Uuid::new_v4().to_string();
-    let admin = ["--email", ADMIN_EMAIL, "--display-name", "Admin", "--password-stdin"];
+    let (email, password) = (super::super::admin_email(), Uuid::new_v4().to_string());
+    let admin = ["--email", &email, "--display-name", "Admin", "--password-stdin"];
     let exec =
         ["exec", "-i", "deployment/user-service", "-c", "service", "--", "/user-service", "bootstrap-admin"];
     cluster.tell(&[&exec[..], &admin].concat(), &password).await.context("making the first admin")?;
@@ -42,7 +41,7 @@ pub(super) async fn run(cluster: &Cluster, production: &Path, test: &Path, stand
         [&url(user.port), &url(order.port), &url(session.port)],
         &Secured { ca: &ca, names: SERVICES.map(|(service, _)| service) },
     )?;
-    demo::play(&api, (ADMIN_EMAIL, &password)).await
+    demo::play(&api, (&email, &password)).await
 }
 
 /// The authority that is trusted in the cluster, with a certificate for everybody: those of an earlier run, if they are there.
