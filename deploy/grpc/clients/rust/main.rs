@@ -49,7 +49,7 @@ impl Client {
     /// All of them may be repeated: one has no side effects, and by the request id the service knows a repeat of the others.
     async fn call(&self, number: u32) -> Result<(), Status> {
         let policy = RetryPolicy::default();
-        if number % BUYS != 0 {
+        if !number.is_multiple_of(BUYS) {
             let request = GetProductRequest { product_id: self.product_id.clone() };
             let read = || {
                 let (mut client, request) =
