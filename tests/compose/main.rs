@@ -9,17 +9,15 @@ use std::collections::BTreeSet;
 use file::{Compose, Made, list, text};
 use testkit::state::workspace;
 
-/// The folders of secrets that each container mounts, by its name.
-fn mounted(compose: &Compose) -> Vec<(&str, String)> {
-    let mounts = |(name, service): (&'_ str, &'_ serde_json::Value)| {
-        let sources = list(&service["volumes"]).iter().map(|volume| text(&volume["source"]).to_owned());
-        let env_files = list(&service["env_file"]).iter().map(|path| text(path).to_owned());
-        sources.chain(env_files).map(|path| (name.to_owned(), path)).collect::<Vec<_>>()
+/// What each container gets of this machine's files, by its name.
+fn mounted(compose: &Compose) -> Vec<(&str, &str)> {
+    let of = |(name, service): (_, _)| {
+        let service: &serde_json::Value = service;
+        let volumes = list(&service["volumes"]).iter().map(|volume| text(&volume["source"]));
+        let files = list(&service["env_file"]).iter().map(text);
+        volumes.chain(files).filter(|path| path.starts_with("./")).map(move |path| (name, path))
     };
-    let all = compose
-        .services()
-        .flat_map(|(name, service)| mounts((name, service)).into_iter().map(move |(_, path)| (name, path)));
-    all.filter(|(_, path)| path.starts_with("./")).collect()
+    compose.services().flat_map(of).collect()
 }
 
 /// Claim: every file and folder that is mounted is in the repository, or made by `secrets.sh`; and all that it makes is used.
@@ -34,7 +32,7 @@ fn what_is_mounted_is_there_and_every_secret_is_used() {
             assert!(made.path(secret).exists(), "{service}: secrets.sh makes no {secret}");
             used.insert(secret.split('/').next().unwrap_or(secret).to_owned());
         } else {
-            assert!(workspace().join(&path).exists(), "{service}: there is no {path}");
+            assert!(workspace().join(path).exists(), "{service}: there is no {path}");
         }
     }
     assert_eq!(made.folders(), used);

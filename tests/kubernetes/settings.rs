@@ -76,6 +76,9 @@ impl Mounted {
             let folder = mounted.path(text(&mount["mountPath"]));
             std::fs::create_dir_all(&folder)?;
             for (file, content) in files {
+                // An address may name the authorities that its server's certificate is checked by.
+                let content =
+                    content.replace("=/run/tls/", &format!("={}/", mounted.path("/run/tls").display()));
                 std::fs::write(folder.join(file), content)?;
             }
         }

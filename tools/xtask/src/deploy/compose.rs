@@ -13,7 +13,7 @@ use tokio::process::Command;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::{admin_email, docker, images, secrets};
+use super::{docker, fresh, images};
 use crate::demo;
 use crate::out;
 use crate::program::run_in_workspace;
@@ -44,7 +44,7 @@ pub(super) async fn run(args: &Args) -> Result<ExitCode> {
     }
     if !workspace().join("deploy/compose/secrets").exists() {
         out::step("secrets");
-        run_in_workspace(secrets(args.stand_ins, "compose")).await?;
+        run_in_workspace(fresh::secrets(args.stand_ins, "compose")).await?;
     }
     out::step("starting it");
     let played = started_and_played().await;
@@ -74,7 +74,7 @@ async fn started_and_played() -> Result<()> {
     })
     .await?;
     out::line(format_args!("healthy after {:.0} s", began.elapsed().as_secs_f64()));
-    let (email, password) = (admin_email(), Uuid::new_v4().to_string());
+    let (email, password) = (fresh::admin_email(), Uuid::new_v4().to_string());
     bootstrap_admin(&email, &password).await?;
     let api = Api::new("http://127.0.0.1:50051", "http://127.0.0.1:50052", "http://127.0.0.1:50053")?;
     demo::play(&api, (&email, &password)).await

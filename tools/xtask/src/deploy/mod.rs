@@ -2,16 +2,13 @@
 
 mod compose;
 mod docker;
+mod fresh;
 mod images;
 mod kubernetes;
 
 use std::process::ExitCode;
 
 use anyhow::Result;
-use tokio::process::Command;
-use uuid::Uuid;
-
-use crate::local::ADMIN_EMAIL;
 
 /// Tries images and manifests on a real system.
 #[derive(clap::Args)]
@@ -25,21 +22,6 @@ enum Target {
     Images(images::Args),
     Compose(compose::Args),
     Kubernetes(kubernetes::Args),
-}
-
-/// The address of an admin of this run's own: those of earlier runs keep their passwords.
-fn admin_email() -> String {
-    format!("{}.{ADMIN_EMAIL}", Uuid::new_v4().simple())
-}
-
-/// Prints or writes new secrets for a target of `secrets.sh`. The stand-in for MongoDB is reached in another way.
-fn secrets(stand_ins: bool, target: &str) -> Command {
-    let mut command = Command::from(testkit::tool("sh"));
-    if stand_ins {
-        command.env("MONGODB_SET", "directConnection=true");
-    }
-    command.args(["deploy/secrets.sh", target]);
-    command
 }
 
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::certificates::Certificates;
 use super::cluster::Cluster;
 use crate::demo;
+use crate::deploy::fresh;
 use crate::out;
 
 const SERVICES: [(&str, u16); 3] =
@@ -26,7 +27,7 @@ pub(super) async fn run(cluster: &Cluster, production: &Path, test: &Path, stand
         cluster.run(&["rollout", "status", &deployment, "--timeout=300s"]).await?;
     }
     out::step("the demo");
-    let (email, password) = (super::super::admin_email(), Uuid::new_v4().to_string());
+    let (email, password) = (fresh::admin_email(), Uuid::new_v4().to_string());
     let admin = ["--email", &email, "--display-name", "Admin", "--password-stdin"];
     let exec =
         ["exec", "-i", "deployment/user-service", "-c", "service", "--", "/user-service", "bootstrap-admin"];
@@ -61,7 +62,7 @@ async fn secrets(cluster: &Cluster, stand_ins: bool) -> Result<()> {
     if cluster.tell(&["get", "secret", "user-service"], "").await.is_ok() {
         return Ok(());
     }
-    let mut command = super::super::secrets(stand_ins, "test");
+    let mut command = fresh::secrets(stand_ins, "test");
     command.current_dir(workspace()).kill_on_drop(true);
     let output = command.output().await.context("running secrets.sh")?;
     anyhow::ensure!(
