@@ -42,7 +42,9 @@ pub(super) async fn run(args: &Args) -> Result<ExitCode> {
     if !args.built {
         images::build(args.stand_ins).await?;
     }
-    if !workspace().join("deploy/compose/secrets").exists() {
+    let secrets = workspace().join("deploy/compose/secrets");
+    let are_new = !secrets.exists();
+    if are_new {
         out::step("secrets");
         run_in_workspace(fresh::secrets(args.stand_ins, "compose")).await?;
     }
@@ -55,6 +57,9 @@ pub(super) async fn run(args: &Args) -> Result<ExitCode> {
     if !args.keep {
         out::step("removing it");
         compose(&["down", "--volumes"]).await?;
+        if are_new {
+            std::fs::remove_dir_all(&secrets).context("removing the secrets of this run")?;
+        }
     }
     played?;
     Ok(ExitCode::SUCCESS)
