@@ -13,7 +13,7 @@ export SOURCE_DATE_EPOCH=0
 
 mkdir -p "$folder"
 for manifest in services/*/Cargo.toml tools/tristore/Cargo.toml; do
-    cargo cyclonedx --quiet --manifest-path "$manifest" --target x86_64-unknown-linux-gnu --format json --describe binaries
+    cargo cyclonedx --quiet --manifest-path "$manifest" --target x86_64-unknown-linux-gnu --format json --spec-version 1.5 --describe binaries
     mv "$(dirname "$manifest")"/*_bin.cdx.json "$folder"
 done
 cd "$folder"
