@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes the secrets of a system that has none yet, with new random passwords:
 #
-#     sh deploy/secrets.sh compose                                    # files, for docker compose
+#     sh deploy/secrets.sh compose [FOLDER]                           # files, for docker compose
 #     sh deploy/secrets.sh development | kubectl create -f -          # Secrets, for overlays of Kubernetes
 #     sh deploy/secrets.sh test | kubectl create -f -
 #
@@ -11,7 +11,7 @@
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 acl=$here/../migrations/session/users.acl
-files=$here/compose/secrets
+files=${2:-$here/compose/secrets}
 
 target=${1:-}
 postgres_options='' mongodb_options='' redis_options='' redis=redis mongodb_host=mongodb-0.mongodb:27017

@@ -34,23 +34,17 @@ impl Compose {
 pub(crate) struct Made(PathBuf);
 
 impl Made {
-    /// The script makes them beside itself, so it is copied first.
     pub(crate) fn new() -> Self {
         let made = Self(std::env::temp_dir().join(format!("tristore-compose-{}", Uuid::new_v4())));
-        for file in ["deploy/secrets.sh", "migrations/session/users.acl"] {
-            let copy = made.0.join(file);
-            std::fs::create_dir_all(copy.parent().expect("a folder")).expect("a new folder");
-            std::fs::copy(workspace().join(file), copy).expect("a copy");
-        }
-        std::fs::create_dir_all(made.0.join("deploy/compose")).expect("a new folder");
-        let output = testkit::tool("sh").arg(made.0.join("deploy/secrets.sh")).arg("compose").output();
-        let output = output.expect("a shell runs");
+        let mut command = testkit::tool("sh");
+        command.arg(workspace().join("deploy/secrets.sh")).arg("compose").arg(&made.0);
+        let output = command.output().expect("a shell runs");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         made
     }
 
     pub(crate) fn path(&self, secret: &str) -> PathBuf {
-        self.0.join("deploy/compose/secrets").join(secret)
+        self.0.join(secret)
     }
 
     pub(crate) fn folders(&self) -> BTreeSet<String> {

@@ -52,17 +52,18 @@ pub struct Api {
     session: Channel,
 }
 
+fn endpoint(url: &str) -> Result<Endpoint> {
+    let endpoint = Endpoint::from_shared(url.to_owned()).with_context(|| format!("{url} is no URL"))?;
+    Ok(endpoint.connect_timeout(Duration::from_secs(2)))
+}
+
 impl Api {
     /// Clients for services at these URLs. Connects with the first call.
     ///
     /// # Errors
     /// When one of them is not a URL.
     pub fn new(user: &str, order: &str, session: &str) -> Result<Self> {
-        let channel = |url: &str| -> Result<Channel> {
-            let endpoint =
-                Endpoint::from_shared(url.to_owned()).with_context(|| format!("{url} is no URL"))?;
-            Ok(endpoint.connect_timeout(Duration::from_secs(2)).connect_lazy())
-        };
+        let channel = |url: &str| -> Result<Channel> { Ok(endpoint(url)?.connect_lazy()) };
         Ok(Self { user: channel(user)?, order: channel(order)?, session: channel(session)? })
     }
 
@@ -73,9 +74,7 @@ impl Api {
     pub fn secured(urls: [&str; 3], by: &Secured<'_>) -> Result<Self> {
         let channel = |url: &str, name: &str| -> Result<Channel> {
             let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(by.ca)).domain_name(name);
-            let endpoint =
-                Endpoint::from_shared(url.to_owned()).with_context(|| format!("{url} is no URL"))?;
-            Ok(endpoint.tls_config(tls)?.connect_timeout(Duration::from_secs(2)).connect_lazy())
+            Ok(endpoint(url)?.tls_config(tls)?.connect_lazy())
         };
         let [user, order, session] = urls;
         let [user_name, order_name, session_name] = by.names;

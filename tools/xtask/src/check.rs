@@ -8,10 +8,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use testkit::programs;
-use testkit::state::workspace;
-use tokio::process::Command;
 
-use crate::program::run_in_workspace;
+use crate::program::{revision, run_in_workspace, tool};
 use crate::{manifests, out, service_config};
 
 /// Checks format, lints, documentation, protocol files, unused dependencies, the layers, the service config, the Dockerfile,
@@ -79,6 +77,7 @@ async fn step(name: &str) -> Result<()> {
         "buf format" => buf(&["format", "proto", "--diff", "--exit-code"]).await,
         "buf breaking" => buf_breaking().await,
         "machete" => {
+            // It runs cargo, so it gets cargo's environment.
             let machete = programs::tool("cargo-machete")
                 .context("cargo-machete is missing: run `cargo xtask tools`")?;
             run_in_workspace(testkit::task(machete).into()).await
@@ -94,10 +93,9 @@ async fn cargo(args: &[&str]) -> Result<()> {
 }
 
 async fn buf(args: &[&str]) -> Result<()> {
-    let buf = programs::tool("buf").context("buf is missing: run `cargo xtask tools`")?;
-    let mut command = testkit::tool(buf);
+    let mut command = tool("buf")?;
     command.args(args);
-    run_in_workspace(command.into()).await
+    run_in_workspace(command).await
 }
 
 /// Compares with the published protocol: that of `origin/main` on a branch, that of the previous commit on main.
@@ -117,11 +115,4 @@ async fn buf_breaking() -> Result<()> {
         return Ok(());
     }
     buf(&["breaking", "proto", "--against", &format!(".git#ref={against},subdir=proto")]).await
-}
-
-async fn revision(name: &str) -> Option<String> {
-    let mut git = Command::from(testkit::tool("git"));
-    git.args(["rev-parse", "--verify", "--quiet", name]).current_dir(workspace());
-    let output = git.output().await.ok()?;
-    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }

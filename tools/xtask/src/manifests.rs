@@ -3,12 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use testkit::programs;
 use testkit::state::workspace;
-use tokio::process::Command;
 use uuid::Uuid;
 
-use crate::program::run_in_workspace;
+use crate::program::{run_in_workspace, tool};
 
 const OVERLAYS: [&str; 3] = ["development", "test", "production"];
 /// The oldest version that the manifests are for, and the newest that they are checked with.
@@ -18,7 +16,7 @@ const KUBERNETES: [&str; 2] = ["1.33", "1.37"];
 pub(crate) async fn validate() -> Result<()> {
     let rendered = Rendered::all(&OVERLAYS).await?;
     for version in KUBERNETES {
-        let mut command = checker("kubernetes-validate")?;
+        let mut command = tool("kubernetes-validate")?;
         command
             .args(["--strict", "--quiet", "--no-warn", "--kubernetes-version", version])
             .args(rendered.files());
@@ -30,18 +28,12 @@ pub(crate) async fn validate() -> Result<()> {
 /// Has checkov look for what is unsafe. What it is to leave out, and why, is in `.checkov.yaml`.
 pub(crate) async fn scan() -> Result<()> {
     let rendered = Rendered::all(&OVERLAYS).await?;
-    let mut command = checker("checkov")?;
+    let mut command = tool("checkov")?;
     command.arg("--config-file").arg(folder().join(".checkov.yaml"));
     for file in rendered.files() {
         command.arg("--file").arg(file);
     }
     run_in_workspace(command).await
-}
-
-fn checker(name: &str) -> Result<Command> {
-    let program = programs::tool(name);
-    let program = program.with_context(|| format!("{name} is missing: run `cargo xtask tools`"))?;
-    Ok(testkit::tool(program).into())
 }
 
 /// The folder of the manifests.
@@ -71,7 +63,7 @@ impl Rendered {
     }
 
     async fn one(&self, overlay: &str, file: &Path) -> Result<()> {
-        let mut command = checker("kustomize")?;
+        let mut command = tool("kustomize")?;
         command.arg("build").arg(self::folder().join("overlays").join(overlay)).arg("--output").arg(file);
         let output = command.kill_on_drop(true).output().await.context("running kustomize")?;
         ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr).trim());

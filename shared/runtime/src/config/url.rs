@@ -10,8 +10,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::parse::{ParsedSecret, secret_value};
 
 const ENCODED: &str = "the characters @ / ? # of a password are written %40 %2F %3F %23";
-/// The schemes of a Redis, and of Sentinels that tell where it is.
-const SERVER: [&str; 2] = ["redis", "rediss"];
+/// The schemes of Sentinels, which tell where a Redis is.
 const SENTINELS: [&str; 2] = ["redis-sentinel", "rediss-sentinel"];
 const NO_DATABASE: &str = "names no database";
 
@@ -162,14 +161,15 @@ pub fn redis_url(text: &str) -> ParsedSecret {
     let rule = "write redis://user:password@host:port/number, or for Sentinels \
                 redis-sentinel://user:password@host:port,host:port/number?master=name; with rediss for TLS";
     database(text, rule, |url| {
-        url.has_scheme(
-            &[&["valkey", "valkeys", "unix", "redis+unix", "valkey+unix"][..], &SERVER, &SENTINELS].concat(),
-        )?;
+        let is_of_sentinels = url.has_scheme(&SENTINELS).is_ok();
+        if !is_of_sentinels {
+            url.has_scheme(&["redis", "rediss", "valkey", "valkeys", "unix", "redis+unix", "valkey+unix"])?;
+        }
         if url.scheme.to_ascii_lowercase().ends_with("unix") {
             return Ok(());
         }
         let hosts = url.hosts()?;
-        if url.has_scheme(&SENTINELS).is_ok() {
+        if is_of_sentinels {
             let master =
                 url.query.unwrap_or_default().split('&').find_map(|option| option.strip_prefix("master="));
             if master.is_none_or(str::is_empty) {

@@ -4,12 +4,13 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
-use testkit::programs;
 use testkit::state::workspace;
 use tokio::process::Command;
 use uuid::Uuid;
 
-use crate::program::run_in_workspace;
+use crate::program::{run_in_workspace, tool};
+
+const FILE: &str = "docker-compose.yml";
 
 pub(super) async fn lint() -> Result<()> {
     let mut command = tool("hadolint")?;
@@ -21,8 +22,8 @@ pub(super) async fn lint() -> Result<()> {
 pub(super) async fn compose() -> Result<()> {
     let copy = Copy::new().context("copying the file")?;
     let mut command = Command::from(testkit::tool("sh"));
-    command.args(["deploy/secrets.sh", "compose"]).current_dir(&copy.0);
-    ensure!(command.status().await?.success(), "secrets.sh has failed");
+    command.args(["deploy/secrets.sh", "compose"]).arg(copy.0.join("deploy/compose/secrets"));
+    run_in_workspace(command).await.context("secrets.sh")?;
     let mut command = tool("docker-compose")?;
     command.args(["config", "--quiet"]).current_dir(&copy.0).kill_on_drop(true);
     let status = command.status().await.context("running docker-compose")?;
@@ -30,23 +31,14 @@ pub(super) async fn compose() -> Result<()> {
     Ok(())
 }
 
-fn tool(name: &str) -> Result<Command> {
-    let program = programs::tool(name);
-    let program = program.with_context(|| format!("{name} is missing: run `cargo xtask tools`"))?;
-    Ok(testkit::tool(program).into())
-}
-
-/// A folder with what compose and the script read, gone with this.
+/// A folder with what compose reads, gone with this.
 struct Copy(PathBuf);
 
 impl Copy {
     fn new() -> Result<Self> {
         let copy = Self(std::env::temp_dir().join(format!("tristore-compose-{}", Uuid::new_v4())));
         fs::create_dir_all(copy.0.join("deploy/compose"))?;
-        fs::create_dir_all(copy.0.join("migrations/session"))?;
-        for file in ["docker-compose.yml", "deploy/secrets.sh", "migrations/session/users.acl"] {
-            fs::copy(workspace().join(file), copy.0.join(file)).with_context(|| file.to_owned())?;
-        }
+        fs::copy(workspace().join(FILE), copy.0.join(FILE))?;
         Ok(copy)
     }
 }

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use testkit::programs;
 use testkit::state::workspace;
-use tokio::process::Command;
 use uuid::Uuid;
+
+use crate::program::tool;
 
 /// Both ways of each alert: those that look at minutes, and those that look at hours.
 const TESTS: [&str; 2] = ["rules_test.yml", "rules_hours_test.yml"];
@@ -32,14 +32,12 @@ pub(super) async fn check() -> Result<()> {
 }
 
 /// Runs one of Prometheus' tools, and shows what it says only when it complains.
-async fn run(tool: &str, args: &[&str], folder: &Path) -> Result<()> {
-    let program =
-        programs::tool(tool).with_context(|| format!("{tool} is missing: run `cargo xtask tools`"))?;
-    let mut command = Command::from(testkit::tool(program));
+async fn run(name: &str, args: &[&str], folder: &Path) -> Result<()> {
+    let mut command = tool(name)?;
     let output = command.args(args).current_dir(folder).kill_on_drop(true).output().await;
-    let output = output.with_context(|| format!("running {tool}"))?;
+    let output = output.with_context(|| format!("running {name}"))?;
     let said = [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).trim().to_owned());
-    ensure!(output.status.success(), "{tool} {} says:\n{}", args.join(" "), said.join("\n"));
+    ensure!(output.status.success(), "{name} {} says:\n{}", args.join(" "), said.join("\n"));
     Ok(())
 }
 

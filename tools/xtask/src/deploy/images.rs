@@ -9,7 +9,7 @@ use tokio::process::Command;
 
 use super::docker;
 use crate::out;
-use crate::program::run_in_workspace;
+use crate::program::{revision, run_in_workspace};
 
 /// The targets of the Dockerfile that become images of these names.
 const IMAGES: [&str; 4] = ["user-service", "order-service", "session-service", "tristore"];
@@ -45,7 +45,7 @@ pub(super) async fn build(stand_ins: bool) -> Result<()> {
         command.arg(workspace().join("deploy/stand-ins/make.sh"));
         run_in_workspace(command).await?;
     }
-    let revision = revision().await;
+    let revision = revision("HEAD").await.unwrap_or_else(|| "unknown".to_owned());
     for image in IMAGES {
         out::step(format_args!("the image {image}"));
         let (tag, revision) = (tag(image), format!("SOURCE_REVISION={revision}"));
@@ -70,14 +70,4 @@ pub(super) async fn build(stand_ins: bool) -> Result<()> {
 /// An image's name with its version.
 pub(super) fn tag(image: &str) -> String {
     format!("{image}:{}", env!("CARGO_PKG_VERSION"))
-}
-
-/// The commit, where this is a clone.
-async fn revision() -> String {
-    let mut git = Command::from(testkit::tool("git"));
-    git.args(["rev-parse", "HEAD"]).current_dir(workspace()).kill_on_drop(true);
-    match git.output().await {
-        Ok(output) if output.status.success() => String::from_utf8_lossy(&output.stdout).trim().to_owned(),
-        _ => "unknown".to_owned(),
-    }
 }

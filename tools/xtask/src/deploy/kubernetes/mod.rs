@@ -22,8 +22,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE")]
     kubeconfig: PathBuf,
     /// Instead runs the overlay `test` with new secrets and certificates, does the work of `demo` in it, and tries who may
-    /// connect to whom. The nodes must have
-    /// the images, or be able to pull them. Everything stays until the namespace is deleted.
+    /// connect to whom. The nodes must have the images, or be able to pull them. Everything stays until the namespace is
+    /// deleted.
     #[arg(long)]
     trial: bool,
     /// The databases of the trial are those of `deploy/stand-ins`.

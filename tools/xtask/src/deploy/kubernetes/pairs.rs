@@ -1,5 +1,5 @@
-//! Who may connect to whom, tried pair by pair: everybody who is in the cluster connects to every port that somebody listens on,
-//! and what comes through is compared with the README's table.
+//! Who may connect to whom, tried pair by pair: everybody who is in the cluster connects to every port that somebody
+//! listens on, and what comes through is compared with the README's table.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
