@@ -9,8 +9,8 @@ use runtime::config::{
     duration, human, peer_url, postgres_url, secret, time_span,
 };
 use runtime::doctor;
-use secrecy::SecretString;
 use serde::Serialize;
+use types::DatabaseUrl;
 
 /// Where the service listens unless told otherwise.
 pub const LISTEN: &str = "0.0.0.0:50052";
@@ -117,10 +117,11 @@ pub struct PeerConfig {
 #[derive(Debug, Clone, Args, Serialize)]
 #[command(next_help_heading = "PostgreSQL")]
 pub struct PostgresConfig {
-    /// The database, such as `postgres://user:password@host:5432/order`; `file:<path>` reads it from a file.
+    /// The database, such as `postgres://user:password@host:5432/order`; `file:<path>` reads it from a file, again
+    /// for each new connection: its login may be renewed.
     #[arg(long, env = "POSTGRES_URL", value_name = "URL", hide_env_values = true, value_parser = postgres_url)]
     #[serde(serialize_with = "secret")]
-    pub postgres_url: SecretString,
+    pub postgres_url: DatabaseUrl,
     /// What the URL leads to.
     #[arg(long, env = "POSTGRES_POOLER", value_enum, default_value_t)]
     pub postgres_pooler: Pooler,

@@ -14,7 +14,6 @@ use runtime::doctor_service::{DatabaseClock, DoctorServer, Program};
 use runtime::health::Readiness;
 use runtime::server::{Core, Service};
 use runtime::sessions::RemoteVerifier;
-use secrecy::ExposeSecret as _;
 use tonic::server::NamedService;
 use types::{Clock, IdSource, SystemClock, SystemIds, chain};
 
@@ -69,8 +68,7 @@ impl OrderService {
         ids: Arc<dyn IdSource>,
     ) -> anyhow::Result<Self> {
         config.check_edges()?;
-        let bus =
-            Bus::connect(config.event_bus.redis_events_url.expose_secret()).context("--redis-events-url")?;
+        let bus = Bus::connect(config.event_bus.redis_events_url.clone()).context("--redis-events-url")?;
         let sessions = SessionCache::new(CacheConfig::default(), Arc::clone(&clock));
         let pools = Pools::new(&config.postgres, config.server.threads).context("--postgres-url")?;
         Ok(Self {

@@ -11,9 +11,8 @@ use runtime::config::{
     redis_url, secret, time_span,
 };
 use runtime::doctor;
-use secrecy::SecretString;
 use serde::Serialize;
-use types::{SystemClock, SystemIds};
+use types::{DatabaseUrl, SystemClock, SystemIds};
 
 use crate::admission::Admission;
 use crate::domain::{Lifetimes, LoginLimits, SourceLimits};
@@ -63,7 +62,7 @@ pub struct DoctorConfig {
     pub redis: RedisConfig,
     /// Redis whose Pub/Sub carries the events, to see that it is another one than that of the sessions.
     #[arg(long, env = "REDIS_EVENTS_URL", value_name = "URL", hide_env_values = true, value_parser = redis_url)]
-    pub redis_events_url: Option<SecretString>,
+    pub redis_events_url: Option<DatabaseUrl>,
     /// How it prints.
     #[command(flatten)]
     pub options: doctor::Options,
@@ -104,10 +103,11 @@ pub struct Config {
 pub struct RedisConfig {
     /// `redis://user:password@host:port/number`: Redis 7 with `appendonly yes`, `appendfsync always` and
     /// `maxmemory-policy noeviction`. Its own server, or at least its own number. Where Sentinels tell which server is the
-    /// master: `redis-sentinel://user:password@host:port,host:port/number?master=name`.
+    /// master: `redis-sentinel://user:password@host:port,host:port/number?master=name`. `file:<path>` reads the address from
+    /// a file, again for each new connection: its login may be renewed.
     #[arg(long = "redis-session-url", env = "REDIS_SESSION_URL", value_name = "URL", hide_env_values = true, value_parser = redis_url)]
     #[serde(serialize_with = "secret")]
-    pub url: SecretString,
+    pub url: DatabaseUrl,
     /// Connections of the whole process, however many threads it has: one for each thread as far as they go, else one for
     /// several. Each carries any number of commands at a time, and is kept.
     #[arg(long = "redis-session-connections", env = "REDIS_SESSION_CONNECTIONS", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=10_000))]

@@ -11,7 +11,6 @@ use events::source::{GrpcSource, Source};
 use events::{Bus, Consumer, ConsumerHandle, ConsumerOptions, LogRelay, LogRelayOptions, Stamped};
 use runtime::client::Peer;
 use runtime::server::Core;
-use secrecy::ExposeSecret as _;
 use tokio_util::sync::CancellationToken;
 use tonic::Extensions;
 
@@ -38,8 +37,7 @@ pub(crate) fn start(
     let source = GrpcSource::new(user.channel());
     let effects = Arc::new(Revocations);
     if core.is_first() {
-        let bus =
-            Bus::connect(config.event_bus.redis_events_url.expose_secret()).context("--redis-events-url")?;
+        let bus = Bus::connect(config.event_bus.redis_events_url.clone()).context("--redis-events-url")?;
         core.watch_event_bus(bus.clone());
         let streams = Partition::all().map(Partition::stream);
         let options =

@@ -8,8 +8,8 @@ use runtime::config::{
     mongodb_url, peer_url, secret, time_span,
 };
 use runtime::doctor;
-use secrecy::SecretString;
 use serde::Serialize;
+use types::DatabaseUrl;
 
 /// Where the service listens unless told otherwise.
 pub const LISTEN: &str = "0.0.0.0:50051";
@@ -58,7 +58,7 @@ pub struct DoctorConfig {
     /// The same server with a login that may make and drop databases, which that of the service may not. With it the scratch
     /// database is made, and what the service's login may not read is read.
     #[arg(long, env = "MONGODB_ADMIN_URL", value_name = "URL", hide_env_values = true, value_parser = mongodb_url)]
-    pub admin_url: Option<SecretString>,
+    pub admin_url: Option<DatabaseUrl>,
     /// Have the primary step down while the scratch database is written to. Everybody who uses the replica set notices.
     #[arg(long)]
     pub failover: bool,
@@ -72,10 +72,11 @@ pub struct DoctorConfig {
 #[command(next_help_heading = "MongoDB")]
 pub struct MongoConfig {
     /// `mongodb://user:password@host:port,.../database?replicaSet=name&authSource=admin`. It must be a replica set, since
-    /// transactions need one; the user is looked for in `database` unless `authSource` names another.
+    /// transactions need one; the user is looked for in `database` unless `authSource` names another. `file:<path>` reads
+    /// it from a file, every two seconds: its login may be renewed, and so may the files that it names.
     #[arg(long = "mongodb-url", env = "MONGODB_URL", value_name = "URL", hide_env_values = true, value_parser = mongodb_url)]
     #[serde(serialize_with = "secret")]
-    pub url: SecretString,
+    pub url: DatabaseUrl,
     /// Connections of the whole process to each member of the replica set, at least 2. They are shared out among clients of
     /// 16 connections or more, one for each thread or for several; each client has two more for watching a member.
     #[arg(long = "mongodb-connections", env = "MONGODB_CONNECTIONS", default_value_t = CONNECTIONS, value_parser = clap::value_parser!(u32).range(2..=10_000))]

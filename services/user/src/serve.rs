@@ -19,7 +19,7 @@ use types::{Clock, IdSource};
 use crate::app::App;
 use crate::audit::Audits;
 use crate::clients::order::OrderClient;
-use crate::config::{CONNECTIONS_OF_CLIENT, Config};
+use crate::config::{CONNECTIONS_OF_CLIENT, Config, MongoConfig};
 use crate::grpc;
 use crate::passwords::Hasher;
 use crate::storage::{Shared, Store};
@@ -84,6 +84,10 @@ impl UserService {
     /// When the database does not come up, or is not one that can be trusted.
     pub async fn start(self, core: Core) -> anyhow::Result<Service<Verifier>> {
         let store = self.stores.get(&core, async || self.connect().await).await.context("--mongodb-url")?;
+        if core.index < self.stores.count() {
+            let renewed = store.clone().renew_client(self.config_of_client(), core.workers_stop.clone());
+            core.spawn("mongodb-client", renewed);
+        }
         if core.is_first() {
             if self.hasher.is_weak() {
                 tracing::warn!(
@@ -146,7 +150,11 @@ impl UserService {
 impl UserService {
     /// A client with its share of the connections.
     async fn connect(&self) -> anyhow::Result<Store> {
-        Store::open(&self.config.mongo.of_one_client(self.stores.count()), self.shared.clone()).await
+        Store::open(&self.config_of_client(), self.shared.clone()).await
+    }
+
+    fn config_of_client(&self) -> MongoConfig {
+        self.config.mongo.of_one_client(self.stores.count())
     }
 
     /// The most connections of this process to one member of the replica set.

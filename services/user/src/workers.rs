@@ -13,7 +13,6 @@ use events::{
 use runtime::client::{Peer, PeerChannel};
 use runtime::server::Core;
 use runtime::sessions::spawn_guard;
-use secrecy::ExposeSecret as _;
 use tokio_util::sync::CancellationToken;
 use types::{Clock, IdSource};
 
@@ -78,8 +77,8 @@ impl Workers {
 /// # Errors
 /// When the URL of the event Redis is not one.
 pub(crate) fn spawn(core: &Core, workers: &Workers) -> anyhow::Result<()> {
-    let url = workers.config.event_bus.redis_events_url.expose_secret();
-    let bus = Bus::connect(url).context("--redis-events-url")?;
+    let url = &workers.config.event_bus.redis_events_url;
+    let bus = Bus::connect(url.clone()).context("--redis-events-url")?;
     spawn_sequencer(core, workers, bus.clone());
     spawn_consumer(core, workers, bus.clone(), transfers::CONSUMER, workers.transfers());
     spawn_consumer(core, workers, bus.clone(), STATISTICS_CONSUMER, Arc::new(Statistics));

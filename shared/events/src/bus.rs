@@ -13,8 +13,9 @@ use bytes::Bytes;
 use futures_util::stream::{self, Stream, StreamExt as _};
 use redis::RedisError;
 use redis::aio::PubSubStream;
-use redis_connection::{Address, Connection, Options, SendError, error_word};
+use redis_connection::{Connection, CurrentAddress, Options, SendError, error_word};
 use tokio::time::timeout;
+use types::DatabaseUrl;
 
 use crate::pace::Backoff;
 
@@ -102,7 +103,7 @@ const PIPELINE_MAX: usize = 500;
 /// before its channels' names, so that systems on different databases of one server do not hear each other.
 #[derive(Clone)]
 pub struct Bus {
-    address: Address,
+    address: CurrentAddress,
     prefix: Arc<str>,
     publisher: Arc<OnceLock<Connection>>,
 }
@@ -123,9 +124,9 @@ impl Bus {
     ///
     /// # Errors
     /// When the text is not a URL of Redis; never because Redis is away.
-    pub fn connect(url: &str) -> Result<Self, InvalidUrl> {
-        let address = Address::of(url).map_err(InvalidUrl)?;
-        let prefix = match address.login().db() {
+    pub fn connect(url: impl Into<DatabaseUrl>) -> Result<Self, InvalidUrl> {
+        let address = CurrentAddress::of(url.into()).map_err(InvalidUrl)?;
+        let prefix = match address.now().login().db() {
             0 => String::new(),
             number => format!("{number}:"),
         };
@@ -204,7 +205,7 @@ impl Channel for Bus {
 
 /// A subscriber's connections, one after the other.
 struct Listener {
-    address: Address,
+    address: CurrentAddress,
     prefix: Arc<str>,
     channels: Vec<String>,
     silence: Option<Duration>,
@@ -251,7 +252,7 @@ impl Listener {
     }
 
     async fn subscribe(&self) -> Result<PubSubStream, RedisError> {
-        let mut connection = self.address.client().await?.get_async_pubsub().await?;
+        let mut connection = self.address.latest().await.client().await?.get_async_pubsub().await?;
         connection.subscribe(&self.channels).await?;
         Ok(connection.into_on_message())
     }

@@ -13,6 +13,7 @@ use redis::{
 /// The option that names the authorities, as MongoDB's URLs have it.
 const CA_FILE: &str = "tlsCAFile";
 /// The options of an address of Sentinels.
+const BEGIN_CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----";
 const MASTER: &str = "master";
 const SENTINEL_USER: &str = "sentinelUser";
 const SENTINEL_PASSWORD: &str = "sentinelPassword";
@@ -190,9 +191,14 @@ impl Address {
 
 fn certificates(url: &str) -> Result<Option<TlsCertificates>, RedisError> {
     let Some(path) = option(url, CA_FILE) else { return Ok(None) };
-    let pem = std::fs::read(&path).map_err(|error| {
+    let pem = std::fs::read_to_string(&path).map_err(|error| {
         (ErrorKind::InvalidClientConfig, "the tlsCAFile cannot be read", error.to_string())
     })?;
+    // The driver takes such a file, and then trusts nobody.
+    if !pem.contains(BEGIN_CERTIFICATE) {
+        return Err((ErrorKind::InvalidClientConfig, "the tlsCAFile has no certificate").into());
+    }
+    let pem = pem.into_bytes();
     Ok(Some(TlsCertificates { client_tls: None, root_cert: Some(pem) }))
 }
 
@@ -216,7 +222,7 @@ mod tests {
 
     use super::*;
     use crate::refusing::Refusing;
-    use crate::{Connection, Options, SendError};
+    use crate::{Connection, CurrentAddress, Options, SendError};
 
     /// A file that is gone when the test is over.
     struct File(PathBuf);
@@ -258,7 +264,7 @@ mod tests {
         let url = format!("rediss://user:password@{host}:{port}/0?tlsCAFile={}", ca.display());
         let second = Duration::from_secs(5);
         let options = Options { answers_within: second, connects_within: second, is_over: |_| false };
-        Connection::lazy(Address::of(&url).unwrap(), options).run(&redis::cmd("PING")).await
+        Connection::lazy(CurrentAddress::of(url.into()).unwrap(), options).run(&redis::cmd("PING")).await
     }
 
     /// Claim: the server's certificate must be of an authority of the file, and for the host of the URL.
@@ -286,11 +292,45 @@ mod tests {
         tokio::task::LocalSet::new().run_until(test).await;
     }
 
+    /// Claim: authorities that are renewed in their file are those of each new connection, and while the file cannot be used,
+    /// those before it are.
+    #[tokio::test]
+    async fn authorities_are_read_again_for_each_connection() {
+        let test = async {
+            let [authority, other] = ["one", "another"].map(|name| Authority::new(name).unwrap());
+            let ca = File::new("renewed-ca", &other.pem());
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "the certificates are checked by the machine's clock"
+            )]
+            let now = SystemTime::now().into();
+            let subject = Subject::local("spiffe://trust.test/redis", now);
+            let port = start(&authority.issue(&subject).unwrap()).await;
+            let url = format!("rediss://user:password@localhost:{port}/0?tlsCAFile={}", ca.0.display());
+            let second = Duration::from_secs(5);
+            let options = Options { answers_within: second, connects_within: second, is_over: |_| true };
+            let connection = Connection::lazy(CurrentAddress::of(url.into()).unwrap(), options);
+            let ping = redis::cmd("PING");
+            let error = connection.run::<String>(&ping).await.unwrap_err();
+            assert!(matches!(error, SendError::NotConnected(_)), "{error:?}");
+            for authorities in [authority.pem(), "no authority".to_owned()] {
+                std::fs::write(&ca.0, authorities).unwrap();
+                let answer =
+                    testkit::wait_until(second, "an answer", async || connection.run::<String>(&ping).await);
+                assert_eq!(answer.await.unwrap(), "OK");
+                // An answer that is none ends the connection.
+                connection.run::<u64>(&ping).await.unwrap_err();
+            }
+        };
+        tokio::task::LocalSet::new().run_until(test).await;
+    }
+
     #[test]
     fn a_file_that_cannot_be_used_is_told_of_without_the_password() {
         let garbage = File::new("garbage-ca", "no authority");
         for url in [
             "rediss://a:s3cret@cache/0?tlsCAFile=/no/such/file".to_owned(),
+            format!("rediss://a:s3cret@cache/0?tlsCAFile={}", garbage.0.display()),
             format!("redis://a:s3cret@cache/0?tlsCAFile={}", garbage.0.display()),
         ] {
             let error = Address::of(&url).unwrap_err().to_string();

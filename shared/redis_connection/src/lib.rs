@@ -8,6 +8,7 @@
 //! **Invariant:** [`SendError::NotConnected`] means that nothing was sent.
 
 mod address;
+mod current;
 mod making;
 #[cfg(test)]
 mod refusing;
@@ -18,10 +19,10 @@ use std::time::{Duration, Instant};
 
 use metrics::database::Operations;
 use redis::aio::MultiplexedConnection;
-use redis::io::tcp::TcpSettings;
-use redis::{Arg, Cmd, FromRedisValue, Pipeline, ProtocolVersion, RedisError, Script, ScriptInvocation};
+use redis::{Arg, Cmd, FromRedisValue, Pipeline, RedisError, Script, ScriptInvocation};
 
 pub use address::Address;
+pub use current::CurrentAddress;
 use making::{Making, Number};
 use tracing::Span;
 use tracing::field::Empty;
@@ -59,9 +60,7 @@ impl Drop for Timed<'_> {
     }
 }
 
-/// Bytes that are not acknowledged for this long mean that the connection is dead.
-const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(2);
-/// So do commands that are not answered for this long.
+/// Commands that are not answered for this long mean that the connection is dead.
 const SILENCE_MAX: Duration = Duration::from_secs(2);
 
 /// What a master says that has lost its replicas: perhaps to another one that Sentinels have made the master.
@@ -123,10 +122,7 @@ struct Inner {
 impl Connection {
     /// The Redis at an address. It is connected to when it is first used.
     #[must_use]
-    pub fn lazy(address: Address, options: Options) -> Self {
-        // With RESP3 the driver notices a lost connection at once, not only with the next command.
-        let tcp = TcpSettings::default().set_nodelay(true).set_user_timeout(UNACKNOWLEDGED_MAX);
-        let address = address.with(ProtocolVersion::RESP3, tcp);
+    pub fn lazy(address: CurrentAddress, options: Options) -> Self {
         let making = Mutex::new(Making::new(address, options.connects_within, options.answers_within));
         Self(Arc::new(Inner { options, making }))
     }
@@ -237,7 +233,8 @@ mod tests {
     async fn no_refused_set_up_outlives_its_cause() {
         let test = async {
             let server = Refusing::default();
-            let connection = Connection::lazy(Address::of(&server.start().await).unwrap(), options());
+            let connection =
+                Connection::lazy(CurrentAddress::of(server.start().await.into()).unwrap(), options());
             let ping = redis::cmd("PING");
             for command in ["HELLO", "SELECT"] {
                 for word in ["WRONGPASS", "NOAUTH", "NOPERM", "ERR", "LOADING", "MASTERDOWN", "ANYTHING"] {
@@ -265,7 +262,8 @@ mod tests {
     async fn a_refused_command_keeps_its_connection_unless_it_is_over() {
         let test = async {
             let server = Refusing::default();
-            let connection = Connection::lazy(Address::of(&server.start().await).unwrap(), options());
+            let connection =
+                Connection::lazy(CurrentAddress::of(server.start().await.into()).unwrap(), options());
             let ping = redis::cmd("PING");
             for (word, connections) in [("OOM", 1), ("NOPERM", 1), ("READONLY", 2), ("OOM", 2)] {
                 server.refuse(Some(("PING", word)));

@@ -8,15 +8,19 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared};
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, PushInfo, PushKind, RedisError};
+use redis::io::tcp::TcpSettings;
+use redis::{AsyncConnectionConfig, ProtocolVersion, PushInfo, PushKind, RedisError};
 use types::Backoff;
 
-use crate::Address;
+use crate::CurrentAddress;
 
 /// The pauses between tries: short, because calls come to nothing meanwhile, and growing, because a server that refuses
 /// us has others to answer.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+
+/// Bytes that are not acknowledged for this long mean that the connection is dead.
+const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(2);
 
 /// A connection that everybody who needs it waits for.
 pub(crate) type Connecting = Shared<BoxFuture<'static, Result<MultiplexedConnection, RedisError>>>;
@@ -27,7 +31,9 @@ pub(crate) struct Number(u64);
 
 /// See the head of this file.
 pub(crate) struct Making {
-    address: Address,
+    address: CurrentAddress,
+    /// Whether Sentinels tell which server it is.
+    is_watched: bool,
     connects_within: Duration,
     answers_within: Duration,
     number: u64,
@@ -50,9 +56,10 @@ struct Failed {
 }
 
 impl Making {
-    pub(crate) fn new(address: Address, connects_within: Duration, answers_within: Duration) -> Self {
+    pub(crate) fn new(address: CurrentAddress, connects_within: Duration, answers_within: Duration) -> Self {
         let pauses = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
         Self {
+            is_watched: address.now().is_watched(),
             address,
             connects_within,
             answers_within,
@@ -123,7 +130,7 @@ impl Making {
     /// only once in `pause`: it may be right all the same.
     pub(crate) fn doubt(&mut self, number: Number, pause: Duration, now: Instant) {
         let is_due = self.doubted_at.is_none_or(|at| now.duration_since(at) >= pause);
-        if self.address.is_watched() && is_due && self.is_current(number) {
+        if self.is_watched && is_due && self.is_current(number) {
             self.doubted_at = Some(now);
             self.current = None;
         }
@@ -145,6 +152,9 @@ impl Making {
             .set_push_sender(noting(Arc::clone(&is_lost)));
         let address = self.address.clone();
         let connecting = async move {
+            // With RESP3 the driver notices a lost connection at once, not only with the next command.
+            let tcp = TcpSettings::default().set_nodelay(true).set_user_timeout(UNACKNOWLEDGED_MAX);
+            let address = address.latest().await.with(ProtocolVersion::RESP3, tcp);
             address.client().await?.get_multiplexed_async_connection_with_config(&config).await
         };
         let connecting = connecting.boxed().shared();
@@ -176,7 +186,7 @@ mod tests {
 
     fn making() -> Making {
         let second = Duration::from_secs(1);
-        Making::new(Address::of("redis://127.0.0.1:1").unwrap(), second, second)
+        Making::new(CurrentAddress::of("redis://127.0.0.1:1".into()).unwrap(), second, second)
     }
 
     fn refused() -> RedisError {
@@ -237,7 +247,7 @@ mod tests {
         alone.doubt(number, second, now);
         assert_eq!(alone.connection(now).unwrap().0, number, "there is nobody to ask");
 
-        let watched = Address::of("redis-sentinel://127.0.0.1:1/0?master=m").unwrap();
+        let watched = CurrentAddress::of("redis-sentinel://127.0.0.1:1/0?master=m".into()).unwrap();
         let mut making = Making::new(watched, second, second);
         let (first, _) = making.connection(now).unwrap();
         making.doubt(first, second, now);

@@ -5,6 +5,7 @@
 //! effective configuration without them. A setting that cannot be meant is refused with its flag and its variable, and
 //! a variable that is nearly a setting is told of ([`misnamed`]).
 
+mod database_url;
 mod mask;
 mod names;
 mod parse;
@@ -19,15 +20,17 @@ use clap::Args;
 use events::{Continues, SequencerOptions};
 use secrecy::SecretString;
 use serde::Serialize;
+use types::DatabaseUrl;
 
 use crate::telemetry::set_parents;
 
+pub use database_url::{ParsedUrl, mongodb_url, postgres_url, redis_url};
 pub use mask::{human, masked, redact_url, secret};
 pub use names::{Misnamed, misnamed, unlisted};
 pub use parse::{ParsedSecret, at_least_one, duration, parse_from, secret_value, time_span};
 pub(crate) use tls::recognisable;
 pub use tls::{Edges, PeerEdge, TlsConfig};
-pub use url::{mongodb_url, peer_url, postgres_url, redis_url};
+pub use url::peer_url;
 
 /// Processes of a service that share its database, unless told otherwise.
 pub const REPLICAS: usize = 3;
@@ -185,10 +188,11 @@ pub enum LogFormat {
 #[derive(Debug, Clone, Args, Serialize)]
 #[command(next_help_heading = "Events")]
 pub struct EventBusConfig {
-    /// Redis whose Pub/Sub carries the events; without it they arrive later.
+    /// Redis whose Pub/Sub carries the events; without it they arrive later. `file:<path>` reads the address from a file, again
+    /// for each new connection: its login may be renewed.
     #[arg(long, env = "REDIS_EVENTS_URL", value_name = "URL", hide_env_values = true, value_parser = redis_url)]
     #[serde(serialize_with = "secret")]
-    pub redis_events_url: SecretString,
+    pub redis_events_url: DatabaseUrl,
 }
 
 /// How long a service keeps its own events.

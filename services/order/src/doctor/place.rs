@@ -39,7 +39,7 @@ impl Place {
     /// What was found instead.
     pub async fn open(config: PostgresConfig, replicas: usize) -> Result<Self, Seen> {
         let unusable = |error: Error| Seen::failed(chain(&error), WHERE_TO_LOOK);
-        let options = reach(&config, NAME).map_err(unusable)?;
+        let options = reach(&config.postgres_url.now(), NAME).map_err(unusable)?;
         let sql = match timeout(REACHED_WITHIN, options.connect()).await {
             Ok(connected) => connected.map_err(|error| Seen::failed(told(&error), mend_login(&error)))?,
             Err(_) => return Err(Seen::failed("no answer", WHERE_TO_LOOK)),

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions as _, FromRow};
 use tokio::time::timeout;
@@ -66,9 +66,9 @@ pub(super) struct ServerIdentity {
 /// Opens sessions.
 #[derive(Debug)]
 pub(super) struct Connector {
-    options: PgConnectOptions,
+    config: PostgresConfig,
+    usage: Use,
     pub(super) beginning: Beginning,
-    connection_age: Duration,
     answers_within: Duration,
 }
 
@@ -85,9 +85,8 @@ pub(super) enum Beginning {
 ///
 /// # Errors
 /// When it is not a URL of PostgreSQL.
-pub(crate) fn reach(config: &PostgresConfig, name: &str) -> Result<PgConnectOptions> {
-    let options: PgConnectOptions = config
-        .postgres_url
+pub(crate) fn reach(url: &SecretString, name: &str) -> Result<PgConnectOptions> {
+    let options: PgConnectOptions = url
         .expose_secret()
         .parse()
         .map_err(|_| Error::internal("POSTGRES_URL is not a URL of PostgreSQL"))?;
@@ -102,18 +101,26 @@ impl Connector {
     /// # Errors
     /// When the configuration cannot be used.
     pub(super) fn new(config: &PostgresConfig, usage: Use) -> Result<Self> {
-        let (name, idle) = match usage {
-            Use::Calls => ("order-service", CALLS_IDLE_IN_TRANSACTION),
-            Use::Workers => ("order-service-workers", WORKERS_IDLE_IN_TRANSACTION),
-        };
-        let options = reach(config, name)?;
-        let settings = settings(config, idle);
-        let (options, beginning) = match config.postgres_pooler {
-            Pooler::None => (options.options(settings), Beginning::Plain),
-            Pooler::Transaction => (options, Beginning::WithSettings(begin_with(&settings).into())),
+        let beginning = match config.postgres_pooler {
+            Pooler::None => Beginning::Plain,
+            Pooler::Transaction => Beginning::WithSettings(begin_with(&settings(config, usage)).into()),
         };
         let answers_within = config.statement_timeout + ANSWER_DELAY;
-        Ok(Self { options, beginning, connection_age: config.connection_age, answers_within })
+        let connector = Self { config: config.clone(), usage, beginning, answers_within };
+        connector.options(&config.postgres_url.now())?;
+        Ok(connector)
+    }
+
+    fn options(&self, url: &SecretString) -> Result<PgConnectOptions> {
+        let name = match self.usage {
+            Use::Calls => "order-service",
+            Use::Workers => "order-service-workers",
+        };
+        let options = reach(url, name)?;
+        Ok(match self.beginning {
+            Beginning::Plain => options.options(settings(&self.config, self.usage)),
+            Beginning::WithSettings(_) => options,
+        })
     }
 
     /// Opens a session.
@@ -121,8 +128,9 @@ impl Connector {
     /// # Errors
     /// When the server cannot be reached, or is a standby.
     pub(super) async fn open(&self) -> Result<Session> {
+        let options = self.options(&self.config.postgres_url.latest().await)?;
         let open = async {
-            let mut connection = self.options.connect().await?;
+            let mut connection = options.connect().await?;
             let row = sqlx::raw_sql(WHICH_SERVER).fetch_one(&mut connection).await?;
             let identity = ServerIdentity::from_row(&row)?;
             let answers_within = self.answers_within;
@@ -134,11 +142,15 @@ impl Connector {
 
     /// Whether a session may still be used.
     pub(super) fn is_young(&self, session: &Session) -> bool {
-        session.opened_at.elapsed() < self.connection_age
+        session.opened_at.elapsed() < self.config.connection_age
     }
 }
 
-fn settings(config: &PostgresConfig, idle_in_transaction: Duration) -> [(&'static str, String); 9] {
+fn settings(config: &PostgresConfig, usage: Use) -> [(&'static str, String); 9] {
+    let idle_in_transaction = match usage {
+        Use::Calls => CALLS_IDLE_IN_TRANSACTION,
+        Use::Workers => WORKERS_IDLE_IN_TRANSACTION,
+    };
     let millis = |duration: Duration| duration.as_millis().to_string();
     [
         ("statement_timeout", millis(config.statement_timeout)),
@@ -160,7 +172,7 @@ fn settings(config: &PostgresConfig, idle_in_transaction: Duration) -> [(&'stati
 
 /// The settings of the sessions for calls.
 pub(crate) fn session_settings(config: &PostgresConfig) -> [(&'static str, String); 9] {
-    settings(config, CALLS_IDLE_IN_TRANSACTION)
+    settings(config, Use::Calls)
 }
 
 /// How a transaction with these settings begins in a session without settings of its own.
@@ -184,14 +196,15 @@ mod tests {
         let config = PostgresConfig::for_tests("postgres://user:s3cret@host/order");
         let pooled = PostgresConfig { postgres_pooler: Pooler::Transaction, ..config.clone() };
         let connector = Connector::new(&pooled, Use::Workers).unwrap();
-        let Beginning::WithSettings(begin) = connector.beginning else { panic!("{:?}", connector.beginning) };
+        let Beginning::WithSettings(begin) = &connector.beginning else {
+            panic!("{:?}", connector.beginning)
+        };
         assert!(begin.starts_with("BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE; SET LOCAL "), "{begin}");
         assert!(begin.contains("; SET LOCAL idle_in_transaction_session_timeout = '2000'; "), "{begin}");
-        assert_eq!(connector.options.get_options(), None);
+        assert_eq!(connector.options(&config.postgres_url.now()).unwrap().get_options(), None);
         let direct = Connector::new(&config, Use::Workers).unwrap();
         assert!(matches!(direct.beginning, Beginning::Plain));
-        assert!(
-            direct.options.get_options().unwrap().contains("-c idle_in_transaction_session_timeout=2000")
-        );
+        let options = direct.options(&config.postgres_url.now()).unwrap();
+        assert!(options.get_options().unwrap().contains("-c idle_in_transaction_session_timeout=2000"));
     }
 }

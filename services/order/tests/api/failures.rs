@@ -10,7 +10,7 @@ use order_service::schema;
 use order_service::storage::FAILURES;
 use runtime::telemetry::Repeats;
 use sqlx::PgConnection;
-use testkit::{CapturedLog, Lifetime, Port, Postgres, State, TestPostgres};
+use testkit::{CapturedLog, Lifetime, Port, Postgres, SecretFile, State, TestPostgres};
 use testkit::{not_serving, serving, under_load, wait_until};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
@@ -129,7 +129,13 @@ impl WithRole {
     async fn start() -> Self {
         let database = database().await;
         let role = DatabaseRole::create(&database).await;
-        let harness = Harness::start_on(database, &role.url, &[]).await;
+        let url = role.url.clone();
+        Self::start_on(database, role, &url).await
+    }
+
+    /// On a database, where `url` is the setting that has the role's login.
+    async fn start_on(database: TestPostgres, role: DatabaseRole, url: &str) -> Self {
+        let harness = Harness::start_on(database, url, &[]).await;
         let (seller, customer) = (harness.person(Role::Merchant), harness.person(Role::Customer));
         let tea = seller.sell(eur(250), 1000).await;
         customer.buy(&tea, 1).await;
@@ -210,6 +216,39 @@ async fn a_login_that_is_refused_for_a_while_is_over_by_itself() {
     assert_eq!(effect(&status).as_deref(), Some("none"));
     of.run("GRANT INSERT ON orders TO ROLE_NAME").await;
     of.is_back().await;
+    of.end().await;
+}
+
+/// Claim: a login that is renewed in its file is that of each new connection. What a file may not say is told of, and the
+/// login before it is used.
+#[tokio::test]
+async fn a_login_that_is_renewed_in_its_file_is_used_without_a_restart() {
+    let log = CapturedLog::start(|format| format);
+    let database = database().await;
+    let (first, second) = (DatabaseRole::create(&database).await, DatabaseRole::create(&database).await);
+    let file = SecretFile::new("postgres-url", &first.url).unwrap();
+    let mut of = WithRole::start_on(database, first, &file.setting()).await;
+    file.renew(&second.url).unwrap();
+    of.run("ALTER ROLE ROLE_NAME NOLOGIN").await;
+    of.end_sessions().await;
+    of.is_back().await;
+    let first = std::mem::replace(&mut of.role, second);
+    for (written, reason) in [
+        (format!("{}_of_another", of.role.url), "takes a restart"),
+        (of.role.url.replace("postgres", "mysql"), "the scheme of something else"),
+        (String::new(), "is empty"),
+    ] {
+        file.renew(&written).unwrap();
+        of.end_sessions().await;
+        of.is_back().await;
+        assert!(!log.lines_with(reason).is_empty(), "{reason}");
+    }
+    std::fs::remove_file(file.setting().trim_start_matches("file:")).unwrap();
+    of.end_sessions().await;
+    of.is_back().await;
+    assert!(!log.lines_with("cannot read the file").is_empty());
+    assert!(log.lines_with(DatabaseRole::PASSWORD).is_empty());
+    first.run(&of.harness.database, "DROP OWNED BY ROLE_NAME; DROP ROLE ROLE_NAME").await;
     of.end().await;
 }
 

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use redis::{Cmd, FromRedisValue, Pipeline, Script, ScriptInvocation};
-use redis_connection::{Address, Connection, Options};
-use secrecy::{ExposeSecret as _, SecretString};
+use redis_connection::{Connection, CurrentAddress, Options};
+use types::DatabaseUrl;
 
 use super::driver;
 use crate::error::{Error, Result};
@@ -22,13 +22,13 @@ impl Redis {
     ///
     /// # Errors
     /// When the URL is invalid.
-    pub(crate) fn lazy(url: &SecretString, within: Duration) -> Result<Self> {
+    pub(crate) fn lazy(url: &DatabaseUrl, within: Duration) -> Result<Self> {
         let options = Options {
             answers_within: within,
             connects_within: within.max(CONNECTS_WITHIN),
             is_over: driver::is_over,
         };
-        let address = Address::of(url.expose_secret()).map_err(Error::internal)?;
+        let address = CurrentAddress::of(url.clone()).map_err(Error::internal)?;
         Ok(Self(Connection::lazy(address, options)))
     }
 

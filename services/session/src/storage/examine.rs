@@ -5,8 +5,9 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use redis::{ConnectionAddr, InfoDict, Value};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::ExposeSecret as _;
 use time::OffsetDateTime;
+use types::DatabaseUrl;
 
 use super::driver::{answer, is_not_permitted, time_of};
 use super::{Store, keys};
@@ -32,8 +33,8 @@ pub(crate) struct Address {
 impl Address {
     /// # Errors
     /// When it is no URL of Redis.
-    pub(crate) fn of(url: &SecretString) -> Result<Self> {
-        let address = redis_connection::Address::of(url.expose_secret()).map_err(Error::internal)?;
+    pub(crate) fn of(url: &DatabaseUrl) -> Result<Self> {
+        let address = redis_connection::Address::of(url.now().expose_secret()).map_err(Error::internal)?;
         let is_readable = |server: &ConnectionAddr| match server {
             ConnectionAddr::Tcp(host, _) => {
                 let ip = host.trim_matches(['[', ']']).parse::<IpAddr>();

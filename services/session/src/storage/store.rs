@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use runtime::retry::{START_UP_WITHIN, start_up};
-use secrecy::SecretString;
-use types::{Clock, EventId, IdSource, SystemClock, SystemIds};
+use types::{Clock, DatabaseUrl, EventId, IdSource, SystemClock, SystemIds};
 
 use super::backbone::Appended;
 use super::connection::Redis;
@@ -41,7 +40,7 @@ impl Store {
     ///
     /// # Errors
     /// When the URL is invalid.
-    pub(crate) fn lazy(url: &SecretString, options: StoreOptions) -> Result<Self> {
+    pub(crate) fn lazy(url: &DatabaseUrl, options: StoreOptions) -> Result<Self> {
         Ok(Self { redis: Redis::lazy(url, options.command_timeout)?, options })
     }
 
@@ -49,7 +48,7 @@ impl Store {
     ///
     /// # Errors
     /// When the URL is invalid.
-    pub(crate) fn for_migration(url: &SecretString, command_timeout: Duration) -> Result<Self> {
+    pub(crate) fn for_migration(url: &DatabaseUrl, command_timeout: Duration) -> Result<Self> {
         let options = StoreOptions {
             lifetimes: Lifetimes::default(),
             login_limits: LoginLimits::default(),

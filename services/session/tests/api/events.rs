@@ -258,7 +258,7 @@ async fn a_change_is_published_at_once_and_one_replica_publishes() {
     let sessions = TestRedis::sessions().await.unwrap();
     let harness = Harness::start_between(sessions.url(), &redis.url(0), &[]).await;
     let _second = Harness::start_between(sessions.url(), &redis.url(0), &[]).await;
-    let bus = events::Bus::connect(&redis.url(0)).unwrap();
+    let bus = events::Bus::connect(redis.url(0)).unwrap();
     let user = harness.peer.sign_up(Role::Customer);
     let channel = events::bus::events_channel(&stream_of(user.id));
     let mut subscription = bus.subscribe(vec![channel], None);

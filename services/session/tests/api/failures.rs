@@ -7,7 +7,7 @@ use api::refusal::{EFFECT, Refusal};
 use runtime::telemetry::Repeats;
 use session_service::FAILURES;
 use testkit::proxy::{Protocol, Proxy};
-use testkit::{CapturedLog, Lifetime, Port, Redis, RedisAdmin, RedisUse, State, TestRedis};
+use testkit::{CapturedLog, Lifetime, Port, Redis, RedisAdmin, RedisUse, SecretFile, State, TestRedis};
 use testkit::{not_serving, serving, state, under_load, wait_until};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
@@ -77,7 +77,10 @@ struct WithUser {
     admin: RedisAdmin,
     user: String,
     login: LoggedIn,
-    _redis: TestRedis,
+    /// Where the service reads the URL.
+    file: SecretFile,
+    url: String,
+    _redis: [TestRedis; 2],
 }
 
 impl WithUser {
@@ -91,9 +94,10 @@ impl WithUser {
         admin.run(0, &["ACL", "SETUSER", &user, "on", &of_user, "~*", "&*", "+@all"]).await.unwrap();
         let place = redis.url().rsplit_once('@').unwrap().1;
         let url = format!("redis://{user}:{}@{place}", Self::PASSWORD);
-        let harness = Harness::start_on(&url, &[]).await;
+        let (file, events) = (SecretFile::new(&user, &url).unwrap(), TestRedis::events().await.unwrap());
+        let harness = Harness::start_by_setting(&file.setting(), &url, events.url(), &[]).await;
         let (_, login) = harness.somebody().await;
-        Self { harness, admin, user, login, _redis: redis }
+        Self { harness, admin, user, login, file, url, _redis: [redis, events] }
     }
 
     /// Changes the user, and ends its connections if that is wanted.
@@ -156,6 +160,33 @@ async fn a_login_that_is_refused_for_a_while_is_over_by_itself() {
     let calls = told.iter().filter(|line| line.contains("the call failed")).count();
     assert_eq!(calls, 1, "{told:#?}");
     assert!(log.lines_with(WithUser::PASSWORD).is_empty());
+    of.harness.refresh(&of.login.refresh_token).await.unwrap();
+    of.admin.run(0, &["ACL", "DELUSER", &of.user]).await.unwrap();
+}
+
+/// Claim: a password that is renewed in its file is that of each new connection. What the file may not say is told of, and
+/// the one before it is used.
+#[tokio::test]
+async fn a_password_that_is_renewed_in_its_file_is_used_without_a_restart() {
+    let log = CapturedLog::start(|format| format);
+    let of = WithUser::start().await;
+    let renewed = of.url.replace(WithUser::PASSWORD, "the-second-password");
+    of.file.renew(&renewed).unwrap();
+    of.set(&["resetpass", ">the-second-password"], true).await;
+    of.is_back().await;
+    for (written, reason) in [
+        (format!("{renewed}1"), "takes a restart"),
+        (renewed.replacen("redis", "rediss", 1), "takes a restart"),
+        (renewed.replace("redis", "http"), "the scheme of something else"),
+        (String::new(), "is empty"),
+    ] {
+        let before = log.lines_with(reason).len();
+        of.file.renew(&written).unwrap();
+        of.set(&[], true).await;
+        of.is_back().await;
+        assert!(log.lines_with(reason).len() > before, "{written}");
+    }
+    assert!(log.lines_with("the-second-password").is_empty());
     of.harness.refresh(&of.login.refresh_token).await.unwrap();
     of.admin.run(0, &["ACL", "DELUSER", &of.user]).await.unwrap();
 }

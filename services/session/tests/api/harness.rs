@@ -66,8 +66,18 @@ impl Harness {
     }
 
     pub(crate) async fn start_between(redis_url: &str, events_url: &str, arguments: &[&str]) -> Self {
+        Self::start_by_setting(redis_url, redis_url, events_url, arguments).await
+    }
+
+    /// On the Redis of `redis_url`, which `setting` names to the service.
+    pub(crate) async fn start_by_setting(
+        setting: &str,
+        redis_url: &str,
+        events_url: &str,
+        arguments: &[&str],
+    ) -> Self {
         let (peer, peer_server) = Peer::start().await;
-        let service = service(redis_url, events_url, &peer_server.url(), arguments);
+        let service = service(setting, events_url, &peer_server.url(), arguments);
         let store = service.store().unwrap();
         let config = runtime::config::ServerConfig::for_tests();
         let session = start_in_process(config, DOMAIN, |core| service.start(core)).await.unwrap();

@@ -68,7 +68,8 @@ impl Place {
         let as_admin = MongoConfig { url: admin_url.clone(), ..config.mongo.clone() };
         let heard = Some(recorder.handler());
         let admin = Store::connect_heard(&as_admin, Shared::default(), heard).await.map_err(no_url)?;
-        let url = config.mongo.url.expose_secret();
+        let url = config.mongo.url.now();
+        let url = url.expose_secret();
         let said = ClientOptions::parse(url).await.map_err(|error| unreachable(&error))?;
         let greeting = greeting(&said);
         let commands = store.client().database("admin");

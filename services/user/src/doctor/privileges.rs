@@ -46,7 +46,8 @@ async fn on_every_collection(place: &Place, deed: Deed, action: &str) -> anyhow:
     if refused.is_empty() {
         return Ok(Seen::ok(format!("on {} collections", names.len())));
     }
-    let database = place.store.database().name();
+    let database = place.store.database();
+    let database = database.name();
     let privileges: Vec<String> = refused
         .iter()
         .map(|name| {

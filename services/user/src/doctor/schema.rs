@@ -62,7 +62,8 @@ pub(super) async fn indexes(place: &Place) -> anyhow::Result<Seen> {
     if wrong.is_empty() {
         return Ok(Seen::ok(format!("{count} indexes")));
     }
-    let database = place.store.database().name();
+    let database = place.store.database();
+    let database = database.name();
     let names: Vec<String> = wrong.iter().map(|(name, index, _)| format!("{name}.{}", index.name)).collect();
     let mend: Vec<String> =
         wrong.iter().map(|(name, index, is_there)| create(database, name, index, *is_there)).collect();
@@ -151,7 +152,8 @@ pub(super) async fn validators(place: &Place) -> anyhow::Result<Seen> {
     if wrong.is_empty() {
         return Ok(Seen::ok(format!("{} validators", all.len())));
     }
-    let database = place.store.database().name();
+    let database = place.store.database();
+    let database = database.name();
     let names: Vec<&str> = wrong.iter().map(|(name, _)| name.as_str()).collect();
     let change = |(name, validator): &&(&String, &Document)| {
         format!(

@@ -11,7 +11,8 @@ use mongodb::event::EventHandler;
 use mongodb::event::cmap::CmapEvent;
 use mongodb::options::ServerAddress;
 
-/// Counts a client's connections: each may have led to another replica set than those before it.
+/// Counts the connections of a client, and of those that replace it: each may have led to another replica set than those
+/// before it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Connections(Arc<Counts>);
 
@@ -19,18 +20,27 @@ pub(super) struct Connections(Arc<Counts>);
 struct Counts {
     made: AtomicU64,
     checked: AtomicU64,
+}
+
+/// Those of one client.
+#[derive(Debug)]
+struct OfClient {
+    most: usize,
     /// Those in use, by server and number: the driver tells of the return of some that it never told of as taken, when
     /// whoever waited for them went away.
     used: Mutex<HashSet<(u64, u32)>>,
 }
 
-impl Counts {
+impl OfClient {
+    fn new(most: usize) -> Self {
+        OF_PROCESS.0.most.fetch_add(most, Ordering::Relaxed);
+        Self { most, used: Mutex::default() }
+    }
+
     fn used(&self) -> MutexGuard<'_, HashSet<(u64, u32)>> {
         self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-impl Counts {
     /// One is not in use, if it was.
     fn returned(&self, address: &ServerAddress, id: u32) {
         if self.used().remove(&key(address, id)) {
@@ -39,9 +49,10 @@ impl Counts {
     }
 }
 
-impl Drop for Counts {
+impl Drop for OfClient {
     fn drop(&mut self) {
         OF_PROCESS.0.used.fetch_sub(self.used().len(), Ordering::Relaxed);
+        OF_PROCESS.0.most.fetch_sub(self.most, Ordering::Relaxed);
     }
 }
 
@@ -71,11 +82,10 @@ static OF_PROCESS: LazyLock<(Arc<OfProcess>, Waits)> = LazyLock::new(|| {
 });
 
 impl Connections {
-    /// Hears from the driver of each of them. At the most there are `most`.
+    /// Hears from the driver of each connection of a client. At the most there are `most`.
     pub(super) fn handler(&self, most: usize) -> EventHandler<CmapEvent> {
-        let counts = Arc::clone(&self.0);
+        let (counts, client) = (Arc::clone(&self.0), OfClient::new(most));
         let (all, waits) = &*OF_PROCESS;
-        all.most.fetch_add(most, Ordering::Relaxed);
         EventHandler::callback(move |event| match event {
             CmapEvent::ConnectionReady(_) => {
                 counts.made.fetch_add(1, Ordering::Relaxed);
@@ -85,15 +95,15 @@ impl Connections {
             }
             CmapEvent::ConnectionClosed(closed) => {
                 all.open.fetch_sub(1, Ordering::Relaxed);
-                counts.returned(&closed.address, closed.connection_id);
+                client.returned(&closed.address, closed.connection_id);
             }
             CmapEvent::ConnectionCheckedOut(taken) => {
-                if counts.used().insert(key(&taken.address, taken.connection_id)) {
+                if client.used().insert(key(&taken.address, taken.connection_id)) {
                     all.used.fetch_add(1, Ordering::Relaxed);
                 }
                 waits.got(taken.duration);
             }
-            CmapEvent::ConnectionCheckedIn(back) => counts.returned(&back.address, back.connection_id),
+            CmapEvent::ConnectionCheckedIn(back) => client.returned(&back.address, back.connection_id),
             _ => {}
         })
     }

@@ -118,7 +118,7 @@ impl Store {
     /// # Errors
     /// When it is, with the collections' names, or when they cannot be listed.
     pub(crate) async fn require_ours(&self) -> anyhow::Result<()> {
-        let mut names = match bounded_raw(self.database.list_collection_names()).await {
+        let mut names = match bounded_raw(self.database().list_collection_names()).await {
             Ok(names) => names,
             Err(error) if code(&error) == Some(UNAUTHORIZED) => {
                 anyhow::ensure!(
@@ -143,7 +143,7 @@ impl Store {
         names.truncate(NAMED_MOST);
         anyhow::bail!(
             "the database `{}` has collections that are not user service's ({}); name another one, which may be empty",
-            self.database.name(),
+            self.database().name(),
             names.join(", ")
         );
     }

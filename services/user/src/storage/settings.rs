@@ -14,7 +14,7 @@ pub(crate) const LIFETIME: &str = "transactionLifetimeLimitSeconds";
 impl Store {
     /// The server's time.
     pub(crate) async fn now(&self) -> Result<OffsetDateTime> {
-        let admin = self.client.database("admin");
+        let admin = self.client().database("admin");
         let hello = bounded(admin.run_command(doc! { "hello": 1 })).await?;
         let now = hello.get_datetime("localTime");
         now.map(|now| to_time(*now)).map_err(|_| Error::internal("MongoDB does not tell its time"))
@@ -22,7 +22,7 @@ impl Store {
 
     /// Warns when a transaction that its client forgot may stay in the way for long.
     pub async fn lifetime_check(&self) {
-        let admin = self.client.database("admin");
+        let admin = self.client().database("admin");
         match bounded_raw(admin.run_command(doc! { "getParameter": 1, LIFETIME: 1 })).await {
             Ok(answer) => {
                 let seconds = answer.get(LIFETIME).and_then(number);
@@ -49,7 +49,7 @@ impl Store {
 
     /// Warns when so many replicas with so many connections each may need more of them than the server allows.
     pub async fn capacity_check(&self, replicas: usize, each: usize) {
-        let admin = self.client.database("admin");
+        let admin = self.client().database("admin");
         match bounded_raw(admin.run_command(doc! { "serverStatus": 1 })).await {
             Ok(status) => {
                 if let Some(allowed) = connections_allowed(&status) {

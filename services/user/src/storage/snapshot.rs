@@ -35,23 +35,26 @@ impl Store {
     /// transaction, which has to end within its lifetime.
     pub(crate) async fn snapshot(&self) -> Result<Snapshot> {
         let has_snapshots = self.shared.has_snapshots.get_or_try_init(|| self.probe_snapshots()).await?;
+        let store = self.kept();
         let session = if *has_snapshots {
-            bounded(self.client.start_session().snapshot(true)).await?
+            bounded(store.client().start_session().snapshot(true)).await?
         } else {
-            let mut session = bounded(self.client.start_session()).await?;
+            let mut session = bounded(store.client().start_session()).await?;
             let start =
                 session.start_transaction().read_concern(ReadConcern::snapshot()).write_concern(durable());
             bounded(start).await?;
             session
         };
-        Ok(Snapshot { session, store: self.clone() })
+        Ok(Snapshot { session, store })
     }
 
     /// Whether the server reads what was at a moment. The stand-in for MongoDB takes such a read and shows the present; who
     /// minds the moment has to refuse one that is long past.
     async fn probe_snapshots(&self) -> Result<bool> {
-        let mut session = bounded(self.client.start_session().snapshot(true).snapshot_time(LONG_AGO)).await?;
-        let any = self.collection::<Document>("migration");
+        let store = self.kept();
+        let mut session =
+            bounded(store.client().start_session().snapshot(true).snapshot_time(LONG_AGO)).await?;
+        let any = store.collection::<Document>("migration");
         let read = any.find_one(doc! {}).session(&mut session);
         let refused = match bounded_raw(read).await {
             Ok(_) => None,

@@ -41,9 +41,9 @@ impl Store {
 
     /// Whether the service can work with the database: [`Lasting`] when it never can as things are set up.
     async fn usable(&self) -> Result<(), Cause> {
-        let admin = self.client.database("admin");
+        let admin = self.client().database("admin");
         // The ping logs in, at the primary.
-        if let Err(error) = bounded_raw(self.database.run_command(doc! { "ping": 1 })).await {
+        if let Err(error) = bounded_raw(self.database().run_command(doc! { "ping": 1 })).await {
             if is_login_refused(&error) {
                 let reason = format!("it refuses the login: {error}; {}", self.place.login_advice());
                 return Err(Lasting::new(reason).into());

@@ -15,6 +15,8 @@ use tokio::sync::{Notify, OnceCell};
 use super::backbone::low_mark::LowMark;
 use super::connections::Connections;
 use super::driver::bounded;
+use super::latest::Latest;
+use super::made::Made;
 use super::place::Place;
 use crate::config::MongoConfig;
 use crate::error::{Error, Result};
@@ -42,8 +44,9 @@ pub struct Shared {
 /// each core has one of its own, or few cores one together: [`runtime::connections::Spread`].
 #[derive(Debug, Clone)]
 pub struct Store {
-    pub(super) client: Client,
-    pub(super) database: Database,
+    pub(super) latest: Latest,
+    /// What its first client was made of.
+    pub(super) made: Arc<Made>,
     pub(super) shared: Shared,
     pub(super) connections: Connections,
     pub(super) place: Arc<Place>,
@@ -65,27 +68,10 @@ impl Store {
         shared: Shared,
         commands: Option<EventHandler<CommandEvent>>,
     ) -> Result<Self> {
-        let url = config.url.expose_secret();
-        let mut options = ClientOptions::parse(url).await.map_err(unusable)?;
-        options.app_name = Some(APPLICATION.to_owned());
-        options.server_selection_timeout = Some(SERVER_SELECTION_TIME);
-        options.connect_timeout = Some(CONNECT_TIME);
-        options.heartbeat_freq.get_or_insert(LOOK_FOR_SERVERS);
-        options.max_idle_time = Some(config.connection_idle);
-        options.max_pool_size = Some(config.connections);
-        options.selection_criteria = Some(SelectionCriteria::ReadPreference(ReadPreference::Primary));
-        options.read_concern = Some(ReadConcern::majority());
-        options.write_concern = Some(durable());
-        let name = options.default_database.clone().ok_or_else(|| {
-            Error::internal("MONGODB_URL names no database: mongodb://host:port/<database>")
-        })?;
-        let place = Arc::new(Place::of(&options));
-        options.command_event_handler = commands;
         let connections = Connections::default();
-        options.cmap_event_handler = Some(connections.handler(config.connections as usize));
-        let client = Client::with_options(options).map_err(unusable)?;
-        let database = client.database(&name);
-        Ok(Self { client, database, shared, connections, place })
+        let (database, place, made) = connect(config, commands, &connections).await?;
+        let (latest, place, made) = (Latest::new(database), Arc::new(place), Arc::new(made));
+        Ok(Self { latest, made, shared, connections, place })
     }
 
     /// Whether the database answers.
@@ -93,16 +79,21 @@ impl Store {
     /// # Errors
     /// When it does not.
     pub async fn ping(&self) -> Result<()> {
-        bounded(self.database.run_command(doc! { "ping": 1 })).await.map(drop)
+        bounded(self.database().run_command(doc! { "ping": 1 })).await.map(drop)
     }
 
     pub(super) fn low_mark(&self) -> MutexGuard<'_, LowMark> {
         self.shared.low_mark.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The same, for something that must stay with one client, as a session must.
+    pub(super) fn kept(&self) -> Self {
+        Self { latest: self.latest.kept(), ..self.clone() }
+    }
+
     /// The same connections, with another database of the server.
     pub(crate) fn on_database(&self, name: &str) -> Self {
-        Self { database: self.client.database(name), ..self.clone() }
+        Self { latest: Latest::new(self.client().database(name)), ..self.clone() }
     }
 
     /// The same connections, for a sequencer to which every scan is a slow one, so that the next begins at a mark.
@@ -112,19 +103,51 @@ impl Store {
     }
 
     /// The client, for commands that are of no collection of ours.
-    pub(crate) fn client(&self) -> &Client {
-        &self.client
+    pub(crate) fn client(&self) -> Client {
+        self.database().client().clone()
     }
 
     /// The database, for the same.
-    pub(crate) fn database(&self) -> &Database {
-        &self.database
+    pub(crate) fn database(&self) -> Database {
+        self.latest.database()
     }
 
     /// A collection whose documents are read as `T`.
     pub(crate) fn collection<T: Send + Sync>(&self, name: &str) -> Collection<T> {
-        self.database.collection(name)
+        self.database().collection(name)
     }
+}
+
+/// A client of the URL as it is now, where that leads, and what the client was made of.
+///
+/// # Errors
+/// As those of [`Store::connect`].
+pub(super) async fn connect(
+    config: &MongoConfig,
+    commands: Option<EventHandler<CommandEvent>>,
+    connections: &Connections,
+) -> Result<(Database, Place, Made)> {
+    let url = config.url.latest().await;
+    let mut options = ClientOptions::parse(url.expose_secret()).await.map_err(unusable)?;
+    options.app_name = Some(APPLICATION.to_owned());
+    options.server_selection_timeout = Some(SERVER_SELECTION_TIME);
+    options.connect_timeout = Some(CONNECT_TIME);
+    options.heartbeat_freq.get_or_insert(LOOK_FOR_SERVERS);
+    options.max_idle_time = Some(config.connection_idle);
+    options.max_pool_size = Some(config.connections);
+    options.selection_criteria = Some(SelectionCriteria::ReadPreference(ReadPreference::Primary));
+    options.read_concern = Some(ReadConcern::majority());
+    options.write_concern = Some(durable());
+    let name = options
+        .default_database
+        .clone()
+        .ok_or_else(|| Error::internal("MONGODB_URL names no database: mongodb://host:port/<database>"))?;
+    let place = Place::of(&options);
+    options.command_event_handler = commands;
+    options.cmap_event_handler = Some(connections.handler(config.connections as usize));
+    let made = Made::of(url, &options).await;
+    let client = Client::with_options(options).map_err(unusable)?;
+    Ok((client.database(&name), place, made))
 }
 
 /// Why the driver takes no URL. Its own error may quote the URL with its password, except where it is about something else.

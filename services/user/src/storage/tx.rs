@@ -65,12 +65,13 @@ impl Store {
     /// When no server can be chosen.
     pub async fn begin(&self, name: &'static str) -> Result<Tx> {
         tracing::trace!(transaction = name, "begin");
-        let mut session = bounded(self.client.start_session()).await?;
+        let store = self.kept();
+        let mut session = bounded(store.client().start_session()).await?;
         let start =
             session.start_transaction().read_concern(ReadConcern::snapshot()).write_concern(durable());
         bounded(start).await?;
         let session = Arc::new(Mutex::new(session)).lock_owned().await;
-        Ok(Tx { session, store: self.clone(), appended: false, writes: Writes::default() })
+        Ok(Tx { session, store, appended: false, writes: Writes::default() })
     }
 }
 
@@ -97,7 +98,7 @@ impl Tx {
     pub(super) async fn update_all(&mut self, collection: &str, updates: Vec<Document>) -> Result<()> {
         let count = updates.len();
         let command = doc! { "update": collection, "updates": updates, "ordered": true };
-        let database = self.store.database.clone();
+        let database = self.store.database();
         let answer = bounded(database.run_command(command).session(&mut *self.session)).await?;
         let hit = answer.get_i32("n").ok().and_then(|hit| usize::try_from(hit).ok());
         if hit == Some(count) {
@@ -142,7 +143,7 @@ impl Tx {
     /// A conflict when a document is not what it was; what the write says when its key is there already.
     pub async fn flush(&mut self) -> Result<()> {
         let writes = std::mem::take(&mut self.writes);
-        writes.send(&self.store.client, &mut self.session).await
+        writes.send(&self.store.client(), &mut self.session).await
     }
 
     /// Sends what is still to be sent and commits; asks again while the outcome is unknown. For whoever began the

@@ -7,7 +7,8 @@ use api::refusal::{EFFECT, Refusal};
 use api::user::v1::GetPostRequest;
 use bson::{Document, doc};
 use runtime::telemetry::Repeats;
-use testkit::{CapturedLog, MongoAdmin, MongoRole, TestMongo, not_serving, serving, under_load, wait_until};
+use testkit::{CapturedLog, MongoAdmin, MongoRole, SecretFile, TestMongo};
+use testkit::{not_serving, serving, under_load, wait_until};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 use types::{Effect, FailureKind, Verdict};
@@ -156,6 +157,54 @@ async fn a_login_that_is_refused_for_a_while_is_over_by_itself() {
     is_away(&harness, &ann).await;
     edge.heal();
     is_back(&harness, &ann).await;
+}
+
+/// Claim: a login that is renewed in its file is that of new connections, and no call fails while one takes the place of
+/// the other. What MongoDB does not take is told of, and the login before it is used.
+#[tokio::test]
+async fn a_login_that_is_renewed_in_its_file_is_used_without_a_restart() {
+    const RENEWED: &str = "connections to MongoDB are made with what is in the files now";
+    const REFUSED: &str = "MongoDB does not take what is in the files now";
+    let log = CapturedLog::start(|format| format);
+    let mongo = TestMongo::create().await.unwrap();
+    let admin = MongoAdmin::new(mongo.admin_url()).unwrap();
+    let role = MongoRole::Runtime.name(mongo.name());
+    let second = format!("{role}_second");
+    let create = doc! { "createUser": &second, "pwd": "the-second-password", "roles": [&role] };
+    admin.run("admin", create).await.unwrap();
+    let (edge, url) = through_a_proxy(&mongo).await;
+    let (login, place) = url.trim_start_matches("mongodb://").split_once('@').unwrap();
+    let (_, password) = login.rsplit_once(':').unwrap();
+    let file = SecretFile::new(mongo.name(), &url).unwrap();
+    let harness = Harness::start_on(mongo.urls(), &file.setting(), &[]).await;
+    let ann = harness.customer().await;
+
+    file.renew(&format!("mongodb://{second}:another-password@{place}")).unwrap();
+    let told = async || if log.lines_with(REFUSED).is_empty() { Err("not told yet") } else { Ok(()) };
+    wait_until(NOTICED, "the login to be refused", told).await.unwrap();
+    edge.reset();
+    is_back(&harness, &ann).await;
+
+    file.renew(&format!("mongodb://{second}:the-second-password@{place}")).unwrap();
+    let mut count = 0;
+    while log.lines_with(RENEWED).is_empty() {
+        for written in futures_util::future::join_all((0..4).map(|_| write_one(&ann))).await {
+            written.unwrap();
+            count += 1;
+        }
+        assert!(count < 100_000, "the login is not renewed");
+    }
+    admin.run("admin", doc! { "updateUser": &role, "pwd": "another-password" }).await.unwrap();
+    edge.reset();
+    is_back(&harness, &ann).await;
+    assert_eq!(log.lines_with(REFUSED).len(), 1);
+    assert!(log.lines_with(password).is_empty() && log.lines_with("second-password").is_empty());
+    drop(harness);
+    admin.run("admin", doc! { "dropUser": &second }).await.unwrap();
+}
+
+async fn write_one(ann: &Person) -> Result<(), Status> {
+    write(ann, &draft()).await.map(drop)
 }
 
 /// Claim: a server that is killed and started again under load costs the calls of that moment, all of which hear

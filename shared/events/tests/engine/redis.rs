@@ -78,7 +78,7 @@ async fn a_message_is_heard_by_every_bus_of_its_database_and_by_no_other() {
 #[tokio::test]
 async fn a_bus_without_a_redis_neither_fails_nor_blocks() {
     let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
-    let bus = Bus::connect(&format!("redis://127.0.0.1:{port}/0")).unwrap();
+    let bus = Bus::connect(format!("redis://127.0.0.1:{port}/0")).unwrap();
     let mut subscription = bus.subscribe(vec!["events.x".to_owned()], None);
     for _ in 0..3 {
         let asked = Instant::now();
@@ -92,7 +92,7 @@ async fn a_bus_without_a_redis_neither_fails_nor_blocks() {
 #[tokio::test]
 async fn a_killed_redis_is_always_reported_as_a_lost_connection() {
     let (state, redis) = own_redis().await;
-    let bus = Bus::connect(&redis.url(0)).unwrap();
+    let bus = Bus::connect(redis.url(0)).unwrap();
     let mut subscription = bus.subscribe(vec!["events.x".to_owned()], None);
     assert_eq!(next(&mut subscription).await, Signal::Subscribed);
     publish(&bus, &["before"]).await;
@@ -114,7 +114,7 @@ async fn a_killed_redis_is_always_reported_as_a_lost_connection() {
 #[tokio::test]
 async fn a_silent_connection_is_made_anew_where_heartbeats_are_due() {
     let (state, redis) = own_redis().await;
-    let bus = Bus::connect(&redis.url(0)).unwrap();
+    let bus = Bus::connect(redis.url(0)).unwrap();
     let mut subscription = bus.subscribe(vec!["events.x".to_owned()], Some(Duration::from_millis(100)));
     assert_eq!(next(&mut subscription).await, Signal::Subscribed);
     redis.process().pause().unwrap();

@@ -63,6 +63,14 @@ pub(super) fn batch_wait(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// What a secret begins with that is in a file.
+const FILE: &str = "file:";
+
+/// Whether a secret is in a file, which [`secret_value`] reads.
+pub(super) fn is_of_file(text: &str) -> bool {
+    text.starts_with(FILE)
+}
+
 /// What [`secret_value`] returns.
 pub type ParsedSecret = Result<SecretString, String>;
 
@@ -72,7 +80,7 @@ pub type ParsedSecret = Result<SecretString, String>;
 /// # Errors
 /// When the file cannot be read, or the secret is empty.
 pub fn secret_value(text: &str) -> ParsedSecret {
-    let secret = match text.strip_prefix("file:") {
+    let secret = match text.strip_prefix(FILE) {
         None => text.trim().to_owned(),
         Some(path) => std::fs::read_to_string(path)
             .map(|content| content.trim().to_owned())

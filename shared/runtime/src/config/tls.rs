@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, bail, ensure};
 use clap::Args;
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::ExposeSecret as _;
 use serde::Serialize;
+use types::DatabaseUrl;
 
 use super::ServiceTokenConfig;
-use super::url::is_encrypted;
+use super::database_url::is_encrypted;
 use crate::tls::PeerIds;
 
 /// TLS, with certificates on both sides, for the own port and for calls to peers. The files are read again every ten
@@ -44,7 +45,7 @@ pub struct Edges<'a> {
     /// The peers.
     pub peers: &'a [PeerEdge<'a>],
     /// The addresses of databases and of Redis, each with its flag.
-    pub databases: &'a [(&'static str, &'a SecretString)],
+    pub databases: &'a [(&'static str, &'a DatabaseUrl)],
 }
 
 /// A peer that a service calls.
@@ -100,7 +101,7 @@ impl TlsConfig {
             bail!("{} names a peer at http://; write https://", peer.flag);
         }
         for (flag, url) in edges.databases {
-            is_encrypted(url.expose_secret()).map_err(anyhow::Error::msg).context(*flag)?;
+            is_encrypted(url.now().expose_secret()).map_err(anyhow::Error::msg).context(*flag)?;
         }
         let ServiceTokenConfig { service_token, service_tokens } = edges.tokens;
         ensure!(
@@ -149,9 +150,9 @@ mod tests {
     }
 
     fn check(config: &TlsConfig, token: Option<&str>, url: &str, database: &str) -> Result<(), String> {
-        let token: Option<SecretString> = token.map(|token| token.to_owned().into());
+        let token: Option<secrecy::SecretString> = token.map(|token| token.to_owned().into());
         let tokens = ServiceTokenConfig { service_tokens: token.clone(), service_token: token };
-        let database = database.to_owned().into();
+        let database = database.into();
         let edges = Edges {
             tokens: &tokens,
             peers: &[PeerEdge { flag: "--user-url", name: "user-service", url }],

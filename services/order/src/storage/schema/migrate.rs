@@ -35,7 +35,7 @@ const NOTE: &str = "INSERT INTO _sqlx_migrations (version, description, success,
 /// # Errors
 /// As [`migrate`], and when the database does not come up.
 pub async fn migrate_when_up(config: &PostgresConfig) -> anyhow::Result<usize> {
-    let options = reach(config, NAME)?;
+    let options = reach(&config.postgres_url.now(), NAME)?;
     let connection =
         start_up("PostgreSQL", START_UP_WITHIN, async || options.connect().await.map_err(at_start)).await?;
     connection.close().await?;
@@ -48,7 +48,7 @@ pub async fn migrate_when_up(config: &PostgresConfig) -> anyhow::Result<usize> {
 /// # Errors
 /// When the database does not come up or does not answer.
 pub async fn new_epoch_when_up(config: &PostgresConfig) -> anyhow::Result<Vec<(String, uuid::Uuid)>> {
-    let options = reach(config, NAME)?;
+    let options = reach(&config.postgres_url.now(), NAME)?;
     let mut connection =
         start_up("PostgreSQL", START_UP_WITHIN, async || options.connect().await.map_err(at_start)).await?;
     begin(&mut connection).await?;
@@ -66,7 +66,7 @@ pub async fn new_epoch_when_up(config: &PostgresConfig) -> anyhow::Result<Vec<(S
 /// # Errors
 /// When the database does not answer, a migration fails, or one that was applied has changed since.
 pub async fn migrate(config: &PostgresConfig) -> anyhow::Result<usize> {
-    let options = reach(config, NAME)?;
+    let options = reach(&config.postgres_url.now(), NAME)?;
     let lock = Lock::take(options.connect().await?).await?;
     let mut connection = options.connect().await?;
     sqlx::raw_sql(TABLE).execute(&mut connection).await?;

@@ -30,7 +30,7 @@ impl Identity {
     /// being read says nothing about who the server is.
     pub(super) async fn read(store: &Store) -> Result<Self> {
         static TOLD: Once = Once::new();
-        let admin = store.client.database("admin");
+        let admin = store.client().database("admin");
         match bounded_raw(admin.run_command(doc! { "replSetGetConfig": 1 })).await {
             Ok(answer) => {
                 let config = answer.get_document("config").map_err(Error::unavailable)?;

@@ -228,7 +228,7 @@ mod tests {
         };
         let find = doc! { "find": POSTINGS, "filter": claimed_by(&key), "limit": 1 };
         let explain = doc! { "explain": find, "verbosity": "queryPlanner" };
-        let answer = store.database.run_command(explain).await.unwrap();
+        let answer = store.database().run_command(explain).await.unwrap();
         let plan = answer.get_document("queryPlanner").unwrap().get_document("winningPlan").unwrap();
         let plan = plan.to_string();
         assert!(plan.contains("\"IXSCAN\"") && plan.contains("\"indexName\": \"request\""), "{plan}");

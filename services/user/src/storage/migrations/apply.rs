@@ -42,7 +42,8 @@ pub(super) async fn apply(store: &Store, migration: &Migration) -> Result<Vec<St
 }
 
 async fn make(store: &Store, collection: &Collection) -> Result<()> {
-    let create = store.database.create_collection(&collection.name);
+    let database = store.database();
+    let create = database.create_collection(&collection.name);
     let create = match &collection.validator {
         None => create,
         Some(validator) => create
@@ -64,7 +65,7 @@ async fn make(store: &Store, collection: &Collection) -> Result<()> {
         "validationLevel": "strict",
         "validationAction": "error",
     };
-    within(SCHEMA_TIME, store.database.run_command(change)).await.map_err(classify)?;
+    within(SCHEMA_TIME, store.database().run_command(change)).await.map_err(classify)?;
     Ok(())
 }
 
