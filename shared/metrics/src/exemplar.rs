@@ -7,6 +7,16 @@ use std::time::{SystemTime, UNIX_EPOCH};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TraceId(pub u128);
 
+impl TraceId {
+    /// The trace of a W3C `traceparent`, if it is recorded.
+    #[must_use]
+    pub fn recorded_in(traceparent: &str) -> Option<Self> {
+        let flags = u8::from_str_radix(traceparent.get(53..55)?, 16).ok()?;
+        let trace = u128::from_str_radix(traceparent.get(3..35)?, 16).ok()?;
+        (flags & 1 == 1).then_some(Self(trace))
+    }
+}
+
 /// What was measured, in which trace, and when.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Exemplar {

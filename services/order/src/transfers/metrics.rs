@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use metrics::{Counter, Family, Gauge, Held, Histogram, number};
+use metrics::{Counter, Family, Gauge, Held, Histogram, TraceId, number};
 
 use crate::domain::transfer::{Kind, State, Transfer};
 use crate::storage::Ages;
@@ -45,12 +45,16 @@ pub(super) fn begin() {
     LazyLock::force(&ENDS);
 }
 
-/// A transfer has ended, and that is committed.
-pub(super) fn ended(transfer: &Transfer) {
+/// A transfer has ended, and that is committed. This trace, if it is recorded, shows how.
+pub(super) fn ended(transfer: &Transfer, trace: Option<TraceId>) {
     let found = ENDS.iter().find(|(kind, state, ..)| *kind == transfer.kind && *state == transfer.state);
     if let Some((_, _, count, duration)) = found {
         count.increment();
-        duration.observe(Duration::try_from(transfer.updated_at - transfer.created_at).unwrap_or_default());
+        let took = Duration::try_from(transfer.updated_at - transfer.created_at).unwrap_or_default();
+        match trace {
+            Some(trace) => duration.observe_in(took, trace),
+            None => duration.observe(took),
+        }
     }
 }
 

@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
+use ::metrics::TraceId;
 use runtime::deadline::Deadline;
+use runtime::telemetry::current_traceparent;
 use tokio::time::Instant;
 use types::{Answer, Effect, TransferId};
 
@@ -27,7 +29,8 @@ impl Coordinator {
     pub(super) async fn ended(&self, started: Started) -> Result<Answer<Transfer>> {
         let (mut waiting, is_replay) = match started {
             Started::Refused(transfer) => {
-                metrics::ended(&transfer);
+                let trace = current_traceparent().as_deref().and_then(TraceId::recorded_in);
+                metrics::ended(&transfer, trace);
                 return Ok(Answer::first(*transfer));
             }
             Started::Begun(waiting) => (waiting, false),

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use ::metrics::TraceId;
 use events::{Headers, NewEvent, Outcome, Step, participant};
 use time::OffsetDateTime;
 use types::{EventId, IdSource, OrderId, TransferId};
@@ -60,7 +61,8 @@ pub(crate) struct Work {
     changed_orders: BTreeSet<OrderId>,
     changed_transfers: BTreeSet<TransferId>,
     /// Those that came to their end.
-    ended: BTreeSet<TransferId>,
+    /// With the recorded trace of what ended it.
+    ended: BTreeMap<TransferId, Option<TraceId>>,
     events: Vec<NewEvent>,
 }
 
@@ -108,7 +110,7 @@ impl Work {
             transfers: transfers.into_iter().map(|transfer| (transfer.id, transfer)).collect(),
             changed_orders: BTreeSet::new(),
             changed_transfers: BTreeSet::new(),
-            ended: BTreeSet::new(),
+            ended: BTreeMap::new(),
             events: Vec::new(),
         })
     }
@@ -151,9 +153,9 @@ impl Work {
         if !transfers.is_empty() {
             tx.transfers_update(&transfers).await?;
         }
-        for id in &self.ended {
-            if let Some(transfer) = self.transfers.get(id).cloned() {
-                tx.after_commit(move || metrics::ended(&transfer));
+        for (id, trace) in self.ended {
+            if let Some(transfer) = self.transfers.get(&id).cloned() {
+                tx.after_commit(move || metrics::ended(&transfer, trace));
             }
         }
         if !self.events.is_empty() {
@@ -188,7 +190,7 @@ impl Work {
         let command = origin.confirm(next(&*self.ids), transfer);
         self.changed_orders.insert(transfer.order_id);
         self.events.extend([settled, command]);
-        self.moved(id, State::Confirming, None)
+        self.moved(id, State::Confirming, None, origin)
     }
 
     async fn cancel(
@@ -217,7 +219,7 @@ impl Work {
             origin.cancel(next(&*self.ids), transfer)
         };
         self.events.push(event);
-        self.moved(id, to, Some(reason))
+        self.moved(id, to, Some(reason), origin)
     }
 
     fn finish(&mut self, id: TransferId, origin: &Origin) -> Result<Applied> {
@@ -229,10 +231,16 @@ impl Work {
         };
         let reason = transfer.reason;
         self.events.push(event);
-        self.moved(id, state, reason)
+        self.moved(id, state, reason, origin)
     }
 
-    fn moved(&mut self, id: TransferId, state: State, reason: Option<Reason>) -> Result<Applied> {
+    fn moved(
+        &mut self,
+        id: TransferId,
+        state: State,
+        reason: Option<Reason>,
+        origin: &Origin,
+    ) -> Result<Applied> {
         let transfer = find(&mut self.transfers, id)?;
         tracing::info!(transfer.id = %id, from = %transfer.state, to = %state, ?reason, "transfer moved");
         transfer.decided_at.get_or_insert(self.now);
@@ -245,7 +253,8 @@ impl Work {
         transfer.next_attempt_at = (!state.is_final()).then(|| self.now + self.config.look_after);
         self.changed_transfers.insert(id);
         if state.is_final() {
-            self.ended.insert(id);
+            let trace = origin.headers.traceparent.as_deref().and_then(TraceId::recorded_in);
+            self.ended.insert(id, trace);
         }
         Ok(Applied::Changed)
     }

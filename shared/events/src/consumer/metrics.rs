@@ -80,7 +80,7 @@ impl Counts {
     pub(crate) fn applied<'a>(&self, events: impl IntoIterator<Item = &'a Event>, now: OffsetDateTime) {
         for event in events {
             let took = since(event.new.created_at, now);
-            match event.new.headers.traceparent.as_deref().and_then(recorded) {
+            match event.new.headers.traceparent.as_deref().and_then(TraceId::recorded_in) {
                 Some(trace) => self.delivery.observe_in(took, trace),
                 None => self.delivery.observe(took),
             }
@@ -154,13 +154,6 @@ impl Standing {
 /// The clocks of two machines may differ: nothing arrives before it was sent.
 fn since(then: OffsetDateTime, now: OffsetDateTime) -> Duration {
     (now - then).try_into().unwrap_or_default()
-}
-
-/// The trace of a W3C `traceparent`, if it is recorded.
-fn recorded(traceparent: &str) -> Option<TraceId> {
-    let flags = u8::from_str_radix(traceparent.get(53..55)?, 16).ok()?;
-    let trace = u128::from_str_radix(traceparent.get(3..35)?, 16).ok()?;
-    (flags & 1 == 1).then_some(TraceId(trace))
 }
 
 #[cfg(test)]
