@@ -12,6 +12,8 @@ use testkit::state::workspace;
 #[derive(Debug, Clone)]
 pub(crate) struct Files {
     pub(crate) rules: Vec<Rule>,
+    /// `rules.yml`.
+    pub(crate) rules_text: String,
     pub(crate) tests: Vec<AlertTest>,
     pub(crate) dashboards: BTreeMap<String, Value>,
     pub(crate) runbooks: BTreeMap<String, String>,
@@ -68,7 +70,8 @@ impl Files {
     pub(crate) fn read() -> Self {
         let folder = workspace().join("deploy/observability");
         let text = |name: &str| read(&folder.join(name));
-        let rules: RulesFile = serde_saphyr::from_str(&text("rules.yml")).expect("rules.yml is one of rules");
+        let rules_text = text("rules.yml");
+        let rules: RulesFile = serde_saphyr::from_str(&rules_text).expect("rules.yml is one of rules");
         let tests = ["rules_test.yml", "rules_hours_test.yml"].into_iter().flat_map(|name| {
             let file: TestsFile = serde_saphyr::from_str(&text(name)).expect("a file of tests");
             file.tests
@@ -83,6 +86,7 @@ impl Files {
             add_sources(&workspace().join("services").join(service).join("src"), &mut sources);
         }
         Self {
+            rules_text,
             rules: rules.groups.into_iter().flat_map(|group| group.rules).collect(),
             tests: tests.flat_map(|test| test.alert_rule_test).collect(),
             dashboards: dashboards.into_iter().map(json).collect(),

@@ -3,14 +3,16 @@
 //!
 //! A rule is a function that lists what breaks it. One test applies all of them to the files, and another spoils a file for
 //! each of them and sees that it is caught. Whether Prometheus accepts the files and fires when it should is a matter of its
-//! own tools: `cargo xtask check`.
+//! own tools: `cargo xtask check`. What a real Prometheus has to say of a running system is in `running/`.
 
 mod alerts;
+mod asked;
 mod dashboards;
 mod files;
 mod metrics;
 mod names;
 mod promql;
+mod running;
 mod spoiled;
 
 use files::Files;

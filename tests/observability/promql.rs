@@ -11,6 +11,8 @@ pub(crate) struct Query {
     pub(crate) metrics: Vec<String>,
     /// The numbers that something is compared with.
     pub(crate) limits: Vec<f64>,
+    /// What picks its series.
+    pub(crate) selectors: Vec<VectorSelector>,
     /// The matchers of labels that leave something out.
     pub(crate) left_out: Vec<Matcher>,
 }
@@ -18,10 +20,8 @@ pub(crate) struct Query {
 impl Query {
     /// Reads a query of an alert or a dashboard.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        // Grafana puts a duration there.
-        let text = text.replace("$__rate_interval", "5m");
         let mut query = Self::default();
-        match walk_expr(&mut query, &parser::parse(&text)?) {
+        match walk_expr(&mut query, &parser::parse(text)?) {
             Ok(_) => Ok(query),
         }
     }
@@ -46,6 +46,7 @@ impl ExprVisitor for Query {
 impl Query {
     fn selector(&mut self, selector: &VectorSelector) {
         self.metrics.extend(selector.name.clone());
+        self.selectors.push(selector.clone());
         let left_out = selector.matchers.matchers.iter();
         self.left_out.extend(left_out.filter(|matcher| matches!(matcher.op, MatchOp::NotRe(_))).cloned());
     }
@@ -65,7 +66,7 @@ fn number(expr: &Expr) -> Option<f64> {
 
 #[test]
 fn a_query_is_taken_apart() {
-    let text = r#"max by (a) (x_total{b!~"c|d"}) > 6 * 0.5 and rate(y[$__rate_interval]) == 1"#;
+    let text = r#"max by (a) (x_total{b!~"c|d"}) > 6 * 0.5 and rate(y[5m]) == 1"#;
     let query = Query::parse(text).unwrap();
     assert_eq!((query.metrics, query.limits), (vec!["x_total".to_owned(), "y".to_owned()], vec![3.0, 1.0]));
     assert_eq!(query.left_out.len(), 1);

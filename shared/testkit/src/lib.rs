@@ -5,6 +5,7 @@
 //! - A run of everything starts [`Databases`], or a [`Stack`] with the services too, in a [`State`] folder; each
 //!   [`Process`] can be killed, paused, resumed and started again.
 //! - [`proxy`] puts faults between them.
+//! - A [`Prometheus`] with [`Exporter`]s watches them.
 //! - [`wait_until`] is the way to wait for anything.
 //!
 //! **Invariant:** every process that is started here is ended: by its owner, by the kernel when the owner dies, or by
@@ -17,11 +18,13 @@ pub mod client;
 mod command;
 mod databases;
 pub mod env;
+mod exporter;
 mod fake_mongod;
 mod folder;
 mod found;
 mod health;
 mod home;
+mod http_api;
 mod launch;
 mod load;
 mod logs;
@@ -36,6 +39,7 @@ mod postgres;
 mod process;
 mod profile;
 pub mod programs;
+mod prometheus;
 pub mod proxy;
 mod psql;
 pub mod quote;
@@ -59,10 +63,12 @@ pub use captured::CapturedLog;
 pub use certificates::{Authority, Issued, Subject, TlsFiles};
 pub use command::{cargo, installer, shell, task, tool};
 pub use databases::{DatabaseOptions, Databases};
+pub use exporter::{Exported, Exporter, ExporterEngine};
 pub use fake_mongod::fake_mongod;
 pub use fault::Flaw;
 pub use folder::Backup;
 pub use health::{not_serving, serving, stand_in};
+pub use http_api::HttpApi;
 pub use launch::{Launch, Lifetime};
 pub use load::under_load;
 pub use logs::{Log, LogMark};
@@ -76,6 +82,7 @@ pub use ports::{Port, ReservedPort};
 pub use postgres::{Dump, Postgres, PostgresEngine};
 pub use process::Process;
 pub use profile::Profile;
+pub use prometheus::{Alert, AlertState, Exemplar, Prometheus, PrometheusEngine, RuleHealth, Sample, Series};
 pub use psql::PostgresAdmin;
 pub use redis::{Redis, RedisEngine, RedisUse, WatchedRedis};
 pub use redis_admin::RedisAdmin;

@@ -22,7 +22,7 @@ pub const REDIS_AT_LEAST: u32 = 7;
 pub const MONGODB_AT_LEAST: u32 = 8;
 
 /// The programs that run in a state folder.
-const STARTED: [&str; 9] = [
+const STARTED: [&str; 10] = [
     "postgres",
     "pgbouncer",
     "redis-server",
@@ -32,6 +32,7 @@ const STARTED: [&str; 9] = [
     "order-service",
     "session-service",
     "floor",
+    "prometheus",
 ];
 
 const HINT: &str = "`cargo xtask tools` installs it";

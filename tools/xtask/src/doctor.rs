@@ -84,6 +84,9 @@ pub(crate) fn findings() -> Vec<Finding> {
         ("cargo-machete", "`cargo xtask check`: `cargo xtask tools`"),
         ("promtool", "`cargo xtask check`: `cargo xtask tools`"),
         ("amtool", "`cargo xtask check`: `cargo xtask tools`"),
+        ("prometheus", "tests: `cargo xtask tools`"),
+        ("prometheus-postgres-exporter", "tests: `cargo xtask tools`"),
+        ("prometheus-redis-exporter", "tests: `cargo xtask tools`"),
         ("mongosh", "tests and queries by hand: `cargo xtask tools`"),
     ] {
         all.push(Finding { name, needed: true, found: by_hand(name), hint: what_for });

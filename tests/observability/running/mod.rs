@@ -1,0 +1,8 @@
+//! A running system and a real Prometheus that watches it.
+//!
+//! The tests here need databases, the services' binaries and Prometheus, and take longer; `cargo xtask check` leaves them
+//! out.
+
+mod config;
+mod scrape;
+mod watched;
