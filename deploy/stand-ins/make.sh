@@ -3,9 +3,12 @@
 #
 #     sh deploy/stand-ins/make.sh [NAME]...
 #
-# All of them unless some are named; one that is there already is left as it is. As root, with Docker and debootstrap.
+# Unless some are named, all but those of the clients (golang, node, python). One that is there already is left as it is. As
+# root, with Docker and debootstrap.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
+# Those of the machine. Found here, since a function below has the same name.
+node=$(command -v node || true) npm=$(readlink -f "$(command -v npm || true)" || true)
 cache=${TRISTORE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/tristore}
 export DOCKER_BUILDKIT=1
 work=$(mktemp -d)
@@ -30,11 +33,20 @@ rust() { image rust:1.95.0-bookworm rust "$(rustc --print sysroot)"; }
 distroless() { image gcr.io/distroless/cc-debian12:nonroot distroless; }
 postgres() { image postgres:17 postgres; }
 redis() { image redis:7.4 redis; }
+golang() { image golang:1.26.8-bookworm golang "$(go env GOROOT)"; }
+python() { image python:3.11-slim-bookworm python; }
+
+node() {
+    mkdir "$work/node"
+    cp -L "$node" "$work/node/node"
+    cp -r "$(dirname "$(dirname "$npm")")" "$work/node/npm"
+    image node:20-bookworm-slim node "$work/node"
+}
 
 # The programs are those that `cargo xtask tools` has put into the cache.
 mongo() {
     cp -r "$here/mongo" "$work/mongo"
-    cp "$cache"/secantus-mdb-*/bin/secantusd-rs "$(command -v node)" "$work/mongo"
+    cp "$cache"/secantus-mdb-*/bin/secantusd-rs "$node" "$work/mongo"
     cp -r "$cache/npm/node_modules" "$work/mongo"
     image mongo:8.0 mongo "$work/mongo"
 }
@@ -48,6 +60,9 @@ tag() {
     postgres) echo postgres:17 ;;
     redis) echo redis:7.4 ;;
     mongo) echo mongo:8.0 ;;
+    golang) echo golang:1.26.8-bookworm ;;
+    node) echo node:20-bookworm-slim ;;
+    python) echo python:3.11-slim-bookworm ;;
     *) echo "there is no stand-in for $1" >&2 && exit 2 ;;
     esac
 }

@@ -1,21 +1,26 @@
-// Command client reads a product from order service and buys it now and then, as often as wanted, and prints what the
-// answers were.
+// Command client reads a product from order service and buys it now and then, as often as wanted, and prints as JSON what the
+// answers were. Each failed call is told on standard error when it fails.
 //
-// TRISTORE_ORDER_TARGET is such as dns:///order-service:50052, TRISTORE_TOKEN an access token, TRISTORE_CA a file with the
-// authorities to trust; without it there is no TLS. Arguments: the id of a product, how many calls, and how many of them a
-// second; without that, one after the other. It is run in its own folder, from where it finds the proto files.
+// TRISTORE_ORDER_TARGET is such as dns:///order-service:50052, TRISTORE_TOKEN an access token, or TRISTORE_TOKEN_FILE a file with
+// one, which may change, TRISTORE_CA a file with the authorities to trust; without it there is no TLS. With
+// TRISTORE_NO_SERVICE_CONFIG it does without the service config. Arguments: the id of a product, how many calls, where 0 means
+// until it is told to end (SIGTERM), and how many of them a second; without that, one after the other. It is run in its own
+// folder, from where it finds the proto files.
 package main
 
 import (
 	"context"
 	"crypto/rand"
 	"crypto/x509"
+	"encoding/json"
 	"fmt"
 	"log"
 	"os"
+	"os/signal"
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/bufbuild/protocompile"
@@ -47,9 +52,10 @@ func must[T any](value T, err error) T {
 
 type client struct {
 	channel *grpc.ClientConn
-	ctx     context.Context
 	files   linker.Files
 }
+
+var hasConfig = os.Getenv("TRISTORE_NO_SERVICE_CONFIG") == ""
 
 func dial() client {
 	proto := protocompile.Compiler{Resolver: protocompile.WithStandardImports(
@@ -62,15 +68,24 @@ func dial() client {
 		pool.AppendCertsFromPEM(must(os.ReadFile(ca)))
 		security = credentials.NewClientTLSFromCert(pool, "")
 	}
-	config := must(os.ReadFile(root + "deploy/grpc/service-config.json"))
-	channel := must(grpc.NewClient(os.Getenv("TRISTORE_ORDER_TARGET"),
-		grpc.WithTransportCredentials(security), grpc.WithDefaultServiceConfig(string(config))))
-	ctx := metadata.AppendToOutgoingContext(context.Background(),
-		"authorization", "Bearer "+os.Getenv("TRISTORE_TOKEN"))
-	return client{channel, ctx, files}
+	options := []grpc.DialOption{grpc.WithTransportCredentials(security)}
+	if hasConfig {
+		config := must(os.ReadFile(root + "deploy/grpc/service-config.json"))
+		options = append(options, grpc.WithDefaultServiceConfig(string(config)))
+	} else {
+		options = append(options, grpc.WithDisableRetry())
+	}
+	return client{must(grpc.NewClient(os.Getenv("TRISTORE_ORDER_TARGET"), options...)), files}
 }
 
-// send makes a call whose request is written as JSON. Without a deadline of its own, it has the timeout of the service config.
+func token() string {
+	if file := os.Getenv("TRISTORE_TOKEN_FILE"); file != "" {
+		return string(must(os.ReadFile(file)))
+	}
+	return os.Getenv("TRISTORE_TOKEN")
+}
+
+// send makes a call whose request is written as JSON. It has the timeout of the service config; without that, the same.
 func (c client) send(service, method, request string) (protoreflect.Message, error) {
 	for _, file := range c.files {
 		if found := file.Services().ByName(protoreflect.Name(service)); found != nil {
@@ -79,7 +94,13 @@ func (c client) send(service, method, request string) (protoreflect.Message, err
 			if err := protojson.Unmarshal([]byte(request), message); err != nil {
 				return nil, err
 			}
-			err := c.channel.Invoke(c.ctx, fmt.Sprintf("/%s/%s", found.FullName(), method), message, answer)
+			ctx := metadata.AppendToOutgoingContext(context.Background(), "authorization", "Bearer "+token())
+			if !hasConfig {
+				var done context.CancelFunc
+				ctx, done = context.WithTimeout(ctx, 5*time.Second)
+				defer done()
+			}
+			err := c.channel.Invoke(ctx, fmt.Sprintf("/%s/%s", found.FullName(), method), message, answer)
 			return answer, err
 		}
 	}
@@ -120,6 +141,8 @@ func main() {
 	c := dial()
 	defer c.channel.Close()
 
+	ended, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
 	answers := map[string]int{}
 	var lock sync.Mutex
 	var last atomic.Int64
@@ -127,13 +150,20 @@ func main() {
 	began := time.Now()
 	for range atOnce {
 		callers.Go(func() {
-			for number := last.Add(1); number <= calls; number = last.Add(1) {
+			for number := last.Add(1); calls == 0 || number <= calls; number = last.Add(1) {
+				var wait time.Duration
 				if rate > 0 {
-					time.Sleep(time.Until(began.Add(time.Duration(float64(number) / rate * float64(time.Second)))))
+					wait = time.Until(began.Add(time.Duration(float64(number) / rate * float64(time.Second))))
+				}
+				select {
+				case <-ended.Done():
+					return
+				case <-time.After(wait):
 				}
 				answer := "OK"
 				if err := c.call(number, product); err != nil {
 					answer = status.Code(err).String() + ": " + status.Convert(err).Message()
+					fmt.Fprintln(os.Stderr, answer)
 				}
 				lock.Lock()
 				answers[answer]++
@@ -142,5 +172,5 @@ func main() {
 		})
 	}
 	callers.Wait()
-	fmt.Println(answers)
+	fmt.Println(string(must(json.Marshal(answers))))
 }

@@ -1,4 +1,4 @@
-//! What hadolint says of the Dockerfile, and docker-compose 1.29 of its file. Neither needs Docker.
+//! What hadolint says of the Dockerfiles, and docker-compose 1.29 of its file. Neither needs Docker.
 
 use std::fs;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ const FILE: &str = "docker-compose.yml";
 
 pub(super) async fn lint() -> Result<()> {
     let mut command = tool("hadolint")?;
-    command.arg("deploy/Dockerfile");
+    command.args(["deploy/Dockerfile", "deploy/grpc/clients/Dockerfile"]);
     run_in_workspace(command).await
 }
 
