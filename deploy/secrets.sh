@@ -72,8 +72,8 @@ secret mongodb-roles migrate "$migrate" runtime "$runtime" reader "$(random)" \
 
 # Whoever asks a Redis whether it answers may do nothing else.
 health="user health on >health resetchannels -@all +ping"
-# reloader PASSWORD: the user by whom a Redis with TLS is told to read its certificate again.
-reloader() { echo "user reload on >$1 resetchannels -@all +config|set"; }
+# reloader PASSWORD: the user by whom a Redis with TLS is told to read its certificate and its users again.
+reloader() { echo "user reload on >$1 resetchannels -@all +config|set +acl|load"; }
 # The user of an exporter of metrics, and who may read nothing that is stored.
 exporter=$(random)
 exporter_user="user exporter on >$exporter resetchannels -@all +ping +info +config|get +client|setname +client|list +slowlog|get \

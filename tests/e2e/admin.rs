@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use testkit::admin_port::told;
 use testkit::{ServiceName, wait_until};
 use tests::System;
-use tests::admin_port::told;
 
 const SOON: Duration = Duration::from_secs(20);
 /// Nobody listens there.

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use testkit::admin_port::Metrics;
 use testkit::{ServiceName, state, wait_until};
 use tests::System;
-use tests::admin_port::Metrics;
 use tests::people::{Market, PRICE, pay};
 use tonic::Code;
 use tonic::transport::Endpoint;

@@ -1,7 +1,6 @@
 //! What end-to-end and fault tests begin with: a whole system of real processes, people in it, and the check
 //! that its books balance. Black box: everything goes through the gRPC APIs, but for what a fault needs.
 
-pub mod admin_port;
 pub mod books;
 pub mod people;
 pub mod rest;

@@ -12,6 +12,7 @@
 //! the next run, which finds it in a pid file. No process is ever signalled by its name.
 
 mod account;
+pub mod admin_port;
 mod captured;
 mod certificates;
 pub mod client;

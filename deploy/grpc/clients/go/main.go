@@ -163,7 +163,7 @@ func main() {
 				answer := "OK"
 				if err := c.call(number, product); err != nil {
 					answer = status.Code(err).String() + ": " + status.Convert(err).Message()
-					fmt.Fprintln(os.Stderr, answer)
+					fmt.Fprintln(os.Stderr, "failed: "+answer)
 				}
 				lock.Lock()
 				answers[answer]++

@@ -8,6 +8,7 @@
 // other.
 
 import { randomUUID } from "node:crypto";
+import { setMaxListeners } from "node:events";
 import { readFileSync } from "node:fs";
 import { setTimeout } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
@@ -49,6 +50,7 @@ async function call(number) {
 }
 
 const ended = new AbortController();
+setMaxListeners(AT_ONCE, ended.signal);
 for (const signal of ["SIGTERM", "SIGINT"]) process.once(signal, () => ended.abort());
 const answers = {};
 const began = performance.now();
@@ -63,7 +65,7 @@ async function caller() {
       () => "OK",
       (error) => `${grpc.status[error.code]}: ${error.details}`,
     );
-    if (answer !== "OK") console.error(answer);
+    if (answer !== "OK") console.error(`failed: ${answer}`);
     answers[answer] = (answers[answer] ?? 0) + 1;
   }
 }

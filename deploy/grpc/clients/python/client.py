@@ -83,7 +83,7 @@ def caller():
             answer = "OK"
         except grpc.RpcError as error:
             answer = f"{error.code().name}: {error.details()}"
-            print(answer, file=sys.stderr, flush=True)
+            print(f"failed: {answer}", file=sys.stderr, flush=True)
         with lock:
             answers[answer] += 1
 

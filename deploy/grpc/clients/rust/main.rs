@@ -134,7 +134,7 @@ async fn main() -> anyhow::Result<()> {
                 Ok(()) => "OK".to_owned(),
                 Err(status) => {
                     let answer = format!("{:?}: {}", status.code(), status.message());
-                    eprintln!("{answer}");
+                    eprintln!("failed: {answer}");
                     answer
                 }
             };

@@ -13,6 +13,8 @@ use crate::program::{revision, run_in_workspace};
 
 /// The targets of the Dockerfile that become images of these names.
 const IMAGES: [&str; 4] = ["user-service", "order-service", "session-service", "tristore"];
+/// The image of the clients in `deploy/grpc/clients`.
+pub(super) const CLIENTS: &str = "grpc-clients";
 const LARGEST: u64 = 64 << 20;
 
 /// Builds the images of `deploy/Dockerfile`, and says how large they are: an image of more than 64 MiB is an error.
@@ -24,6 +26,9 @@ pub(super) struct Args {
     /// Also writes what each program is made of into this folder (`CycloneDX`).
     #[arg(long, value_name = "DIR")]
     sbom: Option<PathBuf>,
+    /// Also builds an image with the clients of `deploy/grpc/clients`, for a trial under load.
+    #[arg(long)]
+    clients: bool,
 }
 
 pub(super) async fn run(args: &Args) -> Result<ExitCode> {
@@ -31,6 +36,9 @@ pub(super) async fn run(args: &Args) -> Result<ExitCode> {
     if let Some(folder) = &args.sbom {
         let folder = folder.to_str().context("the path of the folder is no text")?;
         docker::run(&["build", "--file", DOCKERFILE, "--target", "sbom", "--output", folder, "."]).await?;
+    }
+    if args.clients {
+        build_clients(args.stand_ins).await?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -40,10 +48,7 @@ const DOCKERFILE: &str = "deploy/Dockerfile";
 /// All images, under the version of the workspace.
 pub(super) async fn build(stand_ins: bool) -> Result<()> {
     if stand_ins {
-        out::step("stand-ins for public images");
-        let mut command = Command::from(testkit::installer("sh"));
-        command.arg(workspace().join("deploy/stand-ins/make.sh"));
-        run_in_workspace(command).await?;
+        make_stand_ins(&[]).await?;
     }
     let revision = revision("HEAD").await.unwrap_or_else(|| "unknown".to_owned());
     for image in IMAGES {
@@ -52,8 +57,7 @@ pub(super) async fn build(stand_ins: bool) -> Result<()> {
         let mut args =
             vec!["build", "--file", DOCKERFILE, "--target", image, "--tag", &tag, "--build-arg", &revision];
         if stand_ins {
-            // A network of Docker's own may not reach what this machine reaches.
-            args.extend(["--network", "host"]);
+            args.extend(NETWORK);
         }
         args.push(".");
         docker::run(&args).await?;
@@ -65,6 +69,32 @@ pub(super) async fn build(stand_ins: bool) -> Result<()> {
         ensure!(bytes <= LARGEST, "{image} is larger than {} MiB", LARGEST >> 20);
     }
     Ok(())
+}
+
+/// The image of the clients, which is not shipped.
+async fn build_clients(stand_ins: bool) -> Result<()> {
+    if stand_ins {
+        make_stand_ins(&["rust", "golang", "node", "python"]).await?;
+    }
+    out::step(format_args!("the image {CLIENTS}"));
+    let tag = tag(CLIENTS);
+    let mut args = vec!["build", "--file", "deploy/grpc/clients/Dockerfile", "--tag", &tag];
+    if stand_ins {
+        args.extend(NETWORK);
+    }
+    args.push(".");
+    docker::run(&args).await
+}
+
+/// A network of Docker's own may not reach what this machine reaches.
+const NETWORK: [&str; 2] = ["--network", "host"];
+
+/// These, or those that what is shipped needs.
+async fn make_stand_ins(names: &[&str]) -> Result<()> {
+    out::step("stand-ins for public images");
+    let mut command = Command::from(testkit::installer("sh"));
+    command.arg(workspace().join("deploy/stand-ins/make.sh")).args(names);
+    run_in_workspace(command).await
 }
 
 /// An image's name with its version.

@@ -9,24 +9,23 @@ use testkit::{Authority, Subject};
 use time::Duration;
 use types::{Clock as _, SystemClock};
 
-/// The bundle of trusted authorities, and the Secrets with certificates.
-pub(super) struct Certificates {
-    /// As YAML.
-    pub(super) objects: String,
-    /// The authority's own certificate.
-    pub(super) ca: String,
+use super::cluster::NAMESPACE;
+
+/// An authority, and what it is to certify.
+pub(super) struct Issuer {
+    authority: Authority,
+    /// By the Secret that its certificate goes to.
+    subjects: Vec<(String, Subject)>,
 }
 
-impl Certificates {
-    /// Those that the Certificates among production's manifests describe.
-    pub(super) fn of(production: &Path) -> Result<Self> {
+impl Issuer {
+    /// A new authority for the Certificates among production's manifests.
+    pub(super) fn new(production: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(production).context("reading the manifests")?;
         let objects: Vec<Value> = serde_saphyr::from_multiple(&text).context("the manifests as YAML")?;
-        let authority = Authority::new("tristore-trial")?;
         let now = SystemClock.now();
-        let mut made = String::new();
-        object(&mut made, "ConfigMap", "trust", "data", &[("ca.crt", &authority.pem())])?;
-        for certificate in objects.iter().filter(|object| object["kind"] == "Certificate") {
+        let certificates = objects.iter().filter(|object| object["kind"] == "Certificate");
+        let subjects = certificates.map(|certificate| {
             let spec = &certificate["spec"];
             let texts = |list: &Value| -> Vec<String> {
                 let list = list.as_array().into_iter().flatten();
@@ -37,19 +36,47 @@ impl Certificates {
                 uris: texts(&spec["uris"]),
                 valid: (now - Duration::HOUR, now + Duration::DAY),
             };
-            let issued = authority.issue(&subject)?;
-            let name = spec["secretName"].as_str().context("a Certificate without secretName")?;
+            Ok((spec["secretName"].as_str().context("a Certificate without secretName")?.to_owned(), subject))
+        });
+        Ok(Self { authority: Authority::new("tristore-trial")?, subjects: subjects.collect::<Result<_>>()? })
+    }
+
+    /// The authority's own certificate.
+    pub(super) fn ca(&self) -> String {
+        self.authority.pem()
+    }
+
+    /// The Secrets with new certificates for those whose Secret is wanted, as YAML.
+    pub(super) fn secrets(&self, is_wanted: impl Fn(&str) -> bool) -> Result<String> {
+        let mut made = String::new();
+        for (name, subject) in self.subjects.iter().filter(|(name, _)| is_wanted(name)) {
+            let issued = self.authority.issue(subject)?;
             let files = [("tls.crt", issued.certificate.as_str()), ("tls.key", issued.key.as_str())];
-            object(&mut made, "Secret", name, "stringData", &files)?;
+            object(&mut made, "Secret", NAMESPACE, name, "stringData", &files)?;
         }
-        Ok(Self { objects: made, ca: authority.pem() })
+        Ok(made)
     }
 }
 
-fn object(made: &mut String, kind: &str, name: &str, field: &str, files: &[(&str, &str)]) -> Result<()> {
+/// The `ConfigMap` by which a namespace trusts these authorities, as YAML.
+pub(super) fn trust(namespace: &str, authorities: &str) -> Result<String> {
+    let mut made = String::new();
+    object(&mut made, "ConfigMap", namespace, "trust", "data", &[("ca.crt", authorities)])?;
+    Ok(made)
+}
+
+/// A Secret or a `ConfigMap` with these files.
+pub(super) fn object(
+    made: &mut String,
+    kind: &str,
+    namespace: &str,
+    name: &str,
+    field: &str,
+    files: &[(&str, &str)],
+) -> Result<()> {
     writeln!(
         made,
-        "---\napiVersion: v1\nkind: {kind}\nmetadata: {{name: {name}, namespace: tristore}}\n{field}:"
+        "---\napiVersion: v1\nkind: {kind}\nmetadata: {{name: {name}, namespace: {namespace}}}\n{field}:"
     )?;
     for (file, content) in files {
         writeln!(made, "  {file}: |")?;

@@ -2,6 +2,8 @@
 
 mod certificates;
 mod cluster;
+mod entry;
+mod load;
 mod pairs;
 mod trial;
 
@@ -29,6 +31,15 @@ pub(super) struct Args {
     /// The databases of the trial are those of `deploy/stand-ins`.
     #[arg(long)]
     stand_ins: bool,
+    /// The trial goes on with the clients of `deploy/grpc/clients`, each with so many calls a second: roll-outs, an eviction,
+    /// more and fewer pods, and new certificates and passwords must cost no call. The nodes must have the image of the
+    /// clients, too (`cargo xtask deploy images --clients`).
+    #[arg(long, value_name = "RATE", num_args = 0..=1, default_missing_value = "25", requires = "trial",
+        value_parser = clap::value_parser!(u32).range(1..))]
+    load: Option<u32>,
+    /// How often every service is restarted under load.
+    #[arg(long, default_value_t = 1, requires = "load")]
+    rounds: u32,
 }
 
 pub(super) async fn run(args: &Args) -> Result<ExitCode> {
@@ -39,8 +50,12 @@ pub(super) async fn run(args: &Args) -> Result<ExitCode> {
     out::step("the namespace");
     cluster.apply(&folder().join("base/namespace.yaml"), &[]).await?;
     if args.trial {
-        trial::run(&cluster, production, test, args.stand_ins).await?;
+        let admin = trial::run(&cluster, production, test, args.stand_ins).await?;
         pairs::run(&cluster).await?;
+        if let Some(rate) = args.load {
+            let plan = load::Plan { rate, rounds: args.rounds };
+            Box::pin(load::run(&cluster, production, &admin, plan)).await?;
+        }
     } else {
         out::step("production, as a dry run of the server");
         cluster.apply(production, &["--dry-run=server"]).await?;

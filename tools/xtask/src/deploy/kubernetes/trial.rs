@@ -3,22 +3,25 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use testkit::client::{Api, Secured};
 use testkit::state::workspace;
 use uuid::Uuid;
 
-use super::certificates::Certificates;
-use super::cluster::Cluster;
+use super::certificates::{self, Issuer};
+use super::cluster::{Cluster, NAMESPACE};
+use super::entry::{Entry, SERVICES, trusted};
 use crate::demo;
 use crate::deploy::fresh;
 use crate::out;
 
-const SERVICES: [(&str, u16); 3] =
-    [("user-service", 50051), ("order-service", 50052), ("session-service", 50053)];
+/// The admin of a run.
+pub(super) struct Admin {
+    pub(super) email: String,
+    pub(super) password: String,
+}
 
-pub(super) async fn run(cluster: &Cluster, production: &Path, test: &Path, stand_ins: bool) -> Result<()> {
+pub(super) async fn run(cluster: &Cluster, production: &Path, test: &Path, stand_ins: bool) -> Result<Admin> {
     out::step("secrets and certificates");
-    let ca = trust(cluster, production).await?;
+    trust(cluster, production).await?;
     secrets(cluster, stand_ins).await?;
     out::step("the overlay test");
     cluster.apply(test, &[]).await?;
@@ -27,34 +30,25 @@ pub(super) async fn run(cluster: &Cluster, production: &Path, test: &Path, stand
         cluster.run(&["rollout", "status", &deployment, "--timeout=300s"]).await?;
     }
     out::step("the demo");
-    let (email, password) = (fresh::admin_email(), Uuid::new_v4().to_string());
-    let admin = ["--email", &email, "--display-name", "Admin", "--password-stdin"];
+    let admin = Admin { email: fresh::admin_email(), password: Uuid::new_v4().to_string() };
+    let options = ["--email", &admin.email, "--display-name", "Admin", "--password-stdin"];
     let exec =
         ["exec", "-i", "deployment/user-service", "-c", "service", "--", "/user-service", "bootstrap-admin"];
-    cluster.tell(&[&exec[..], &admin].concat(), &password).await.context("making the first admin")?;
-    let mut ports = Vec::new();
-    for (service, port) in SERVICES {
-        ports.push(cluster.forward(&format!("deployment/{service}"), port).await?);
-    }
-    let [user, order, session] = &ports[..] else { unreachable!("a port for each service") };
-    let url = |port: u16| format!("https://127.0.0.1:{port}");
-    let api = Api::secured(
-        [&url(user.port), &url(order.port), &url(session.port)],
-        &Secured { ca: &ca, names: SERVICES.map(|(service, _)| service) },
-    )?;
-    demo::play(&api, (&email, &password)).await
+    let made = cluster.tell(&[&exec[..], &options].concat(), &admin.password).await;
+    made.context("making the first admin")?;
+    let entry = Entry::open(cluster).await?;
+    demo::play(&entry.api, (&admin.email, &admin.password)).await?;
+    Ok(admin)
 }
 
-/// The authority that is trusted in the cluster, with a certificate for everybody: those of an earlier run, if they are there.
-async fn trust(cluster: &Cluster, production: &Path) -> Result<String> {
-    let present =
-        cluster.tell(&["get", "configmap", "trust", "--output", "jsonpath={.data.ca\\.crt}"], "").await;
-    if let Ok(present) = present {
-        return Ok(present);
+/// An authority that is trusted in the cluster, with a certificate for everybody: those of an earlier run, if they are there.
+async fn trust(cluster: &Cluster, production: &Path) -> Result<()> {
+    if trusted(cluster).await.is_ok() {
+        return Ok(());
     }
-    let certificates = Certificates::of(production)?;
-    cluster.tell(&["apply", "--server-side", "--filename", "-"], &certificates.objects).await?;
-    Ok(certificates.ca)
+    let issuer = Issuer::new(production)?;
+    let objects = certificates::trust(NAMESPACE, &issuer.ca())? + &issuer.secrets(|_| true)?;
+    cluster.tell(&["apply", "--server-side", "--filename", "-"], &objects).await.map(drop)
 }
 
 /// Those of databases and services, unless they are there: databases keep the passwords with which they were made.

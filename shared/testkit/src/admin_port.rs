@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, ensure};
-use testkit::Service;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+
+use crate::Service;
 
 /// What the admin port at an address answers: head and body.
 ///
@@ -34,7 +35,15 @@ impl Metrics {
     /// # Errors
     /// When it does not answer, or not with metrics.
     pub async fn of(service: &Service) -> Result<Self> {
-        let answer = told(&service.admin_address(), "/metrics").await?;
+        Self::at(&service.admin_address()).await
+    }
+
+    /// Those of the process whose admin port is at this address.
+    ///
+    /// # Errors
+    /// When it does not answer, or not with metrics.
+    pub async fn at(address: &str) -> Result<Self> {
+        let answer = told(address, "/metrics").await?;
         ensure!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
         let (head, text) = answer.split_once("\r\n\r\n").context("an answer has a head and a body")?;
         ensure!(head.to_lowercase().contains("content-type: application/openmetrics-text"), "{head}");
