@@ -12,7 +12,7 @@ use api::user::v1::user_service_client::UserServiceClient;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 use tonic::{Request, Status};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
@@ -115,12 +115,16 @@ impl Interceptor for Bearer {
 /// A connection whose calls carry a token.
 pub type Connection = InterceptedService<Channel, Bearer>;
 
-/// Connects.
+/// Connects, to `https://` with these authorities in PEM.
 ///
 /// # Errors
-/// When nobody listens there.
-pub async fn connect(url: &str, bearer: Bearer) -> Result<Connection> {
-    let endpoint = Endpoint::from_shared(url.to_owned()).with_context(|| format!("{url} is no URL"))?;
+/// When nobody listens there, or it is not who is meant.
+pub async fn connect(url: &str, authorities: Option<&str>, bearer: Bearer) -> Result<Connection> {
+    let mut endpoint = Endpoint::from_shared(url.to_owned()).with_context(|| format!("{url} is no URL"))?;
+    if let Some(authorities) = authorities {
+        let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(authorities));
+        endpoint = endpoint.tls_config(tls).context("reading the authorities")?;
+    }
     let channel = endpoint.connect().await.with_context(|| format!("connecting to {url}"))?;
     Ok(InterceptedService::new(channel, bearer))
 }

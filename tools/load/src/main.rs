@@ -1,6 +1,7 @@
 //! `load`: drives calls at a running system, and prints rate, times and what they cost.
 
 use std::io::{Write as _, stdout};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
@@ -38,6 +39,9 @@ struct Cli {
     /// Session service.
     #[arg(long, env = "SESSION_URL", default_value = "http://localhost:50053")]
     session_url: String,
+    /// PEM file with the authorities of services at https://.
+    #[arg(long, env = "TLS_CA", value_name = "PATH")]
+    tls_ca: Option<PathBuf>,
     /// The service that empty calls go to.
     #[arg(long, default_value = "user")]
     service: Service,
@@ -100,6 +104,8 @@ async fn measure(cli: &Cli) -> Result<ExitCode> {
 }
 
 async fn run(cli: &Cli) -> Result<Round> {
+    let authorities = cli.tls_ca.as_ref().map(std::fs::read_to_string).transpose().context("--tls-ca")?;
+    let authorities = authorities.as_deref();
     match &cli.work {
         Work::Call(target) => {
             let url = match target.service().unwrap_or(cli.service) {
@@ -107,13 +113,13 @@ async fn run(cli: &Cli) -> Result<Round> {
                 Service::Order => &cli.order_url,
                 Service::Session => &cli.session_url,
             };
-            let connection = connect(url, Bearer::new(cli.token.expose_secret())?).await?;
+            let connection = connect(url, authorities, Bearer::new(cli.token.expose_secret())?).await?;
             drive(cli, Caller::new(target.clone(), connection)?).await
         }
         Work::Pay { customer_token, product_id, orders } => {
             let mut customers = Vec::new();
             for token in customer_token {
-                customers.push(connect(&cli.order_url, Bearer::new(token)?).await?);
+                customers.push(connect(&cli.order_url, authorities, Bearer::new(token)?).await?);
             }
             drive(cli, Payments::prepare(customers, product_id, *orders).await?).await
         }

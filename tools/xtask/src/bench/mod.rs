@@ -6,11 +6,13 @@
 
 mod calls;
 mod curve;
+mod encrypted;
 mod rows;
 mod stage;
 mod stats;
 mod streams;
 mod table;
+mod tls;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -242,6 +244,7 @@ mod tests {
         let args = Args {
             rounds: 1,
             only: vec![
+                Row::Tls,
                 Row::UserGet,
                 Row::OrderPlace,
                 Row::EventsWay,
@@ -260,7 +263,7 @@ mod tests {
             debug_builds: true,
         };
         let lines = Box::pin(measure(&args)).await.unwrap();
-        for row in ["user get", "order place"] {
+        for row in ["empty call, TLS", "user get", "order place"] {
             let line = lines.iter().find(|line| line.row == row && line.measure.starts_with("service CPU"));
             let line = line.unwrap_or_else(|| panic!("{row} is missing in {lines:#?}"));
             assert!(line.ours.median > 0.0 && line.ratio.is_some_and(|ratio| ratio.median > 0.0), "{line:?}");

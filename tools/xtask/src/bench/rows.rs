@@ -11,6 +11,8 @@ pub(crate) enum Row {
     Idle,
     /// A call without identity or database.
     Empty,
+    /// The same over TLS, beside the same without.
+    Tls,
     /// A session is verified.
     SessionValidate,
     /// Somebody logs in.
@@ -38,9 +40,10 @@ pub(crate) enum Row {
 
 impl Row {
     /// All of them, in their order.
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::Idle,
         Self::Empty,
+        Self::Tls,
         Self::SessionValidate,
         Self::SessionLogin,
         Self::UserGet,
@@ -59,6 +62,7 @@ impl Row {
         match self {
             Self::Idle => "idle",
             Self::Empty => "empty call",
+            Self::Tls => "empty call, TLS",
             Self::SessionValidate => "session validate",
             Self::SessionLogin => "session login",
             Self::UserGet => "user get",
@@ -79,6 +83,7 @@ impl Bench {
     pub(super) async fn row(&mut self, row: Row) -> Result<()> {
         match row {
             Row::Idle => self.measure_idle().await,
+            Row::Tls => self.measure_tls().await,
             Row::Empty
             | Row::SessionValidate
             | Row::SessionLogin

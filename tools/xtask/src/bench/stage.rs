@@ -16,6 +16,7 @@ use testkit::{
 };
 use tokio::process::Command;
 
+use super::encrypted::Encrypted;
 use crate::local::ADMIN_EMAIL;
 
 const SERVES_WITHIN: Duration = Duration::from_secs(30);
@@ -41,6 +42,8 @@ pub(crate) struct Stage {
     urls: DatabaseUrls,
     profile: Profile,
     state: Arc<State>,
+    /// Only while it is measured.
+    encrypted: Option<Encrypted>,
 }
 
 /// A side of a comparison.
@@ -48,6 +51,8 @@ pub(crate) struct Stage {
 pub(crate) enum Side {
     Ours,
     Floor,
+    /// Ours, with TLS.
+    Encrypted,
 }
 
 /// A process that is watched.
@@ -55,6 +60,8 @@ pub(crate) enum Side {
 pub(crate) enum Part {
     Service(ServiceName),
     Floor(ServiceName),
+    /// User service with TLS.
+    Encrypted,
     Postgres,
     Mongo,
     RedisSession,
@@ -67,6 +74,7 @@ impl Part {
         match self {
             Self::Service(name) => name.to_string(),
             Self::Floor(name) => format!("{name}-floor"),
+            Self::Encrypted => format!("{}-tls", ServiceName::User),
             Self::Postgres => "PostgreSQL".to_owned(),
             Self::Mongo => "MongoDB".to_owned(),
             Self::RedisSession => "Redis of sessions".to_owned(),
@@ -106,7 +114,7 @@ impl Stage {
         })
         .await?;
         let urls = stack.databases.urls_for_services().await?;
-        Ok(Self { stack, api, admin, floors: Vec::new(), urls, profile, state })
+        Ok(Self { stack, api, admin, floors: Vec::new(), urls, profile, state, encrypted: None })
     }
 
     /// Starts the floor of a service, if it does not run yet.
@@ -162,9 +170,16 @@ impl Stage {
             ("ORDER_URL", ServiceName::Order),
             ("SESSION_URL", ServiceName::Session),
         ] {
-            let ours = self.stack.services.get(name).url();
-            let floor = self.floor_url(name).unwrap_or_default().to_owned();
-            command.env(variable, if side == Side::Ours { ours } else { floor });
+            let url = match side {
+                Side::Ours | Side::Encrypted => self.stack.services.get(name).url(),
+                Side::Floor => self.floor_url(name).unwrap_or_default().to_owned(),
+            };
+            command.env(variable, url);
+        }
+        if side == Side::Encrypted {
+            let encrypted = self.encrypted.as_ref().context("nobody speaks TLS")?;
+            command.env("USER_URL", format!("https://{}", encrypted.service.address()));
+            command.env("TLS_CA", &encrypted.ca);
         }
         // What moves bare events has collections of its own, which a service may not have.
         command.env("POSTGRES_URL", &self.urls.postgres).env("MONGODB_URL", &self.urls.mongodb_migrate);
@@ -188,11 +203,27 @@ impl Stage {
                 let floor = self.floors.iter().find(|(name, _)| *name == of);
                 &floor.with_context(|| format!("{of} has no floor"))?.1.process
             }
+            Part::Encrypted => self.encrypted.as_ref().context("nobody speaks TLS")?.service.process(),
             Part::Postgres => databases.postgres.process(),
             Part::Mongo => databases.mongo.process(),
             Part::RedisSession => databases.redis_session.process(),
             Part::RedisEvents => databases.redis_events.as_ref().context("no Redis for events")?.process(),
         })
+    }
+
+    /// Starts another process of user service, which speaks TLS.
+    pub(crate) async fn encrypt(&mut self) -> Result<()> {
+        let plain = self.stack.services.get(ServiceName::User);
+        self.encrypted = Some(Encrypted::beside(plain, self.state.root()).await?);
+        Ok(())
+    }
+
+    /// Ends it.
+    pub(crate) async fn decrypt(&mut self) -> Result<()> {
+        match self.encrypted.take() {
+            Some(encrypted) => encrypted.service.stop().await,
+            None => Ok(()),
+        }
     }
 
     /// The token of user service, which session service accepts.
