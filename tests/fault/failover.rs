@@ -1,7 +1,7 @@
 //! PostgreSQL's primary is lost under load, and its standby takes over.
 
 use std::net::Ipv4Addr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -14,15 +14,16 @@ use tests::System;
 use tests::people::{Market, PRICE};
 
 const SOON: Duration = Duration::from_secs(60);
-/// How many pay at the same time, and how long they do before anything happens.
+/// How many pay at the same time.
 const AT_ONCE: usize = 4;
-const LOADED_FOR: Duration = Duration::from_secs(2);
+/// How many payments there are before anything happens.
+const BEFORE: usize = 10;
 
 /// Whether a commit waits for the standby to have it on disk, as in the manifests for production.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Commits {
     Synchronous,
-    /// And the standby is down for the last second.
+    /// And the standby is down for the last of them.
     Alone,
 }
 
@@ -33,11 +34,32 @@ struct Told {
     longest: Duration,
 }
 
-async fn buy_until(market: &Market, is_over: &AtomicBool) -> Told {
+/// The payments of all buyers.
+#[derive(Default)]
+struct Sales {
+    acknowledged: AtomicUsize,
+    are_over: AtomicBool,
+}
+
+impl Sales {
+    /// Waits until so many more are acknowledged.
+    async fn more(&self, count: usize) -> Result<()> {
+        let wanted = self.acknowledged.load(Ordering::SeqCst) + count;
+        wait_until(SOON, "payments", async || {
+            let acknowledged = self.acknowledged.load(Ordering::SeqCst);
+            ensure!(acknowledged >= wanted, "{acknowledged} of {wanted}");
+            Ok(())
+        })
+        .await
+    }
+}
+
+async fn buy_until_over(market: &Market, sales: &Sales) -> Told {
     let (mut told, mut last) = (Told::default(), Instant::now());
-    while !is_over.load(Ordering::SeqCst) {
+    while !sales.are_over.load(Ordering::SeqCst) {
         match market.paid_order(1).await {
             Ok(order) => {
+                sales.acknowledged.fetch_add(1, Ordering::SeqCst);
                 told.longest = told.longest.max(last.elapsed());
                 last = Instant::now();
                 told.paid.push(order);
@@ -74,13 +96,14 @@ async fn fail_over(system: &System, commits: Commits) -> Result<Outcome> {
     for _ in 0..AT_ONCE {
         markets.push(Market::open(system, 10_000 * PRICE, 10_000).await?);
     }
-    let is_over = AtomicBool::new(false);
-    let load = join_all(markets.iter().map(|market| buy_until(market, &is_over)));
+    let sales = Sales::default();
+    let load = join_all(markets.iter().map(|market| buy_until_over(market, &sales)));
     let course = async {
-        tokio::time::sleep(LOADED_FOR).await;
+        sales.more(BEFORE).await?;
         if commits == Commits::Alone {
             standby.stop().await?;
-            tokio::time::sleep(Duration::from_secs(1)).await;
+            // More than those that were on their way.
+            sales.more(2 * AT_ONCE).await?;
         }
         primary.process().kill().await?;
         if commits == Commits::Alone {
@@ -100,7 +123,7 @@ async fn fail_over(system: &System, commits: Commits) -> Result<Outcome> {
     };
     let course = async {
         let course = course.await;
-        is_over.store(true, Ordering::SeqCst);
+        sales.are_over.store(true, Ordering::SeqCst);
         course
     };
     let (told, course) = tokio::join!(load, course);

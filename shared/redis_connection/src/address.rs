@@ -65,8 +65,9 @@ impl Address {
     /// # Errors
     /// When it is neither, or the file cannot be used. The error does not show the URL.
     pub fn of(url: &str) -> Result<Self, RedisError> {
-        match url.split_once("-sentinel://") {
-            Some((scheme @ ("redis" | "rediss"), rest)) => Self::of_sentinels(scheme, rest),
+        let Some((scheme, rest)) = url.split_once("://") else { return Self::of_server(url) };
+        match scheme.to_ascii_lowercase().strip_suffix("-sentinel") {
+            Some(scheme @ ("redis" | "rediss")) => Self::of_sentinels(scheme, rest),
             _ => Self::of_server(url),
         }
     }
@@ -354,7 +355,7 @@ mod tests {
         let shown = format!("{address:?}");
         assert!(!shown.contains("s3cret") && !shown.contains("w0rd"), "{shown}");
 
-        let tls = Address::of("rediss-sentinel://h1,h2/0?master=m").unwrap();
+        let tls = Address::of("Rediss-Sentinel://h1,h2/0?master=m").unwrap();
         assert!(
             tls.servers()
                 .iter()

@@ -1,6 +1,6 @@
 //! Behind Sentinels the service follows the master, and loses nobody who was told to be logged in.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use testkit::{Lifetime, Redis, State, WatchedRedis, serving, state, wait_until};
@@ -12,8 +12,8 @@ use crate::peer::User;
 
 /// How many log in at the same time.
 const AT_ONCE: usize = 4;
-/// How long they do before anything happens.
-const LOADED_FOR: Duration = Duration::from_secs(1);
+/// How many logins there are before anything happens.
+const BEFORE: usize = 20;
 
 struct Stage {
     redis: WatchedRedis,
@@ -63,10 +63,17 @@ impl Stage {
 }
 
 /// Logs somebody in again and again until `is_over`, and gives all that was acknowledged, with the longest time without.
-async fn log_in_until(harness: &Harness, users: &[User], is_over: &AtomicBool) -> (Vec<LoggedIn>, Duration) {
+/// The logins of all.
+#[derive(Default)]
+struct Logins {
+    acknowledged: AtomicUsize,
+    are_over: AtomicBool,
+}
+
+async fn log_in_until_over(harness: &Harness, users: &[User], logins: &Logins) -> (Vec<LoggedIn>, Duration) {
     let (mut acknowledged, mut longest, mut last) = (Vec::new(), Duration::ZERO, Instant::now());
     for user in users.iter().cycle() {
-        if is_over.load(Ordering::SeqCst) {
+        if logins.are_over.load(Ordering::SeqCst) {
             break;
         }
         match harness.log_in(user).await {
@@ -74,6 +81,7 @@ async fn log_in_until(harness: &Harness, users: &[User], is_over: &AtomicBool) -
                 longest = longest.max(last.elapsed());
                 last = Instant::now();
                 acknowledged.push(login);
+                logins.acknowledged.fetch_add(1, Ordering::SeqCst);
             }
             // What is not acknowledged may have happened or not.
             Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
@@ -141,23 +149,26 @@ async fn a_master_that_is_changed_while_it_runs_is_followed() {
 
 /// What people who log in are acknowledged while something happens, and for a while after that.
 async fn under_load(harness: &Harness, happens: impl AsyncFnOnce()) -> (Vec<LoggedIn>, Duration) {
-    let is_over = AtomicBool::new(false);
+    let logins = Logins::default();
     let crowds: Vec<Vec<User>> =
         (0..AT_ONCE).map(|_| (0..20).map(|_| harness.peer.sign_up(Role::Customer)).collect()).collect();
     let load =
-        futures_util::future::join_all(crowds.iter().map(|users| log_in_until(harness, users, &is_over)));
+        futures_util::future::join_all(crowds.iter().map(|users| log_in_until_over(harness, users, &logins)));
     let course = async {
-        // Some are there before it happens.
-        tokio::time::sleep(LOADED_FOR).await;
+        let enough = async || match logins.acknowledged.load(Ordering::SeqCst) {
+            BEFORE.. => Ok(()),
+            few => Err(format!("{few} so far")),
+        };
+        wait_until(SOON, "logins before it", enough).await.unwrap();
         happens().await;
         // Whoever logs in now does so at the new master.
         let user = harness.peer.sign_up(Role::Customer);
         wait_until(SOON, "a login after it", async || harness.log_in(&user).await).await.unwrap();
-        is_over.store(true, Ordering::SeqCst);
+        logins.are_over.store(true, Ordering::SeqCst);
     };
-    let (logins, ()) = tokio::join!(load, course);
-    let longest = logins.iter().map(|(_, longest)| *longest).max().unwrap_or_default();
-    (logins.into_iter().flat_map(|(logins, _)| logins).collect(), longest)
+    let (told, ()) = tokio::join!(load, course);
+    let longest = told.iter().map(|(_, longest)| *longest).max().unwrap_or_default();
+    (told.into_iter().flat_map(|(logins, _)| logins).collect(), longest)
 }
 
 /// The teeth: with the address of the first master itself, the service never comes back.
