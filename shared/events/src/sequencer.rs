@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use self::metrics::OfStream;
+use self::metrics::{OfStream, Owned};
 pub use self::options::SequencerOptions;
 use self::relay::Relay;
 use crate::bus::{Channel, Outgoing, Signal, Subscription, wake_channel};
@@ -67,17 +67,28 @@ impl<S: OutboxStore, C: Channel> Sequencer<S, C> {
     pub async fn run(self, shutdown: CancellationToken) {
         let mut backoff = Backoff::new(RETRY_FIRST, RETRY_LONGEST);
         let mut warnings = Throttle::default();
+        // What the holder of the lease tells. It goes on where a stamp fails: the lease is taken again at once, and how many
+        // events wait matters most then.
+        let mut owned = None;
         while !shutdown.is_cancelled() {
             let failed = tokio::select! {
                 () = shutdown.cancelled() => break,
                 taken = self.store.lease(&self.stream, self.owner, self.options.lease) => match taken {
-                    Ok(Some(lease)) => self.own(&lease, &shutdown, &mut backoff).await.err(),
+                    Ok(Some(lease)) => {
+                        let told = owned.get_or_insert_with(|| self.metrics.owned());
+                        self.own(&lease, told, &shutdown, &mut backoff).await.err()
+                    }
                     Ok(None) => {
+                        owned = None;
                         backoff.reset();
                         self.stand_by(&shutdown).await;
                         None
                     }
-                    Err(error) => Some(error),
+                    // Perhaps another one has it by now.
+                    Err(error) => {
+                        owned = None;
+                        Some(error)
+                    }
                 },
             };
             if let Some(error) = failed {
@@ -85,12 +96,19 @@ impl<S: OutboxStore, C: Channel> Sequencer<S, C> {
                     let error = &error as &dyn std::error::Error;
                     tracing::warn!(stream = self.stream, error, "cannot stamp events now; trying again");
                 }
+                let pause = async {
+                    if let Some(owned) = &mut owned {
+                        self.measure_once(owned).await;
+                    }
+                    backoff.pause().await;
+                };
                 tokio::select! {
                     () = shutdown.cancelled() => break,
-                    () = backoff.pause() => {}
+                    () = pause => {}
                 }
             }
         }
+        drop(owned);
         fault::point!("sequencer.leaving", &self.stream);
         // A lease that is taken for no time has run out at once.
         let release = self.store.lease(&self.stream, self.owner, Duration::ZERO);
@@ -122,12 +140,12 @@ impl<S: OutboxStore, C: Channel> Sequencer<S, C> {
     async fn own(
         &self,
         lease: &Lease,
+        owned: &mut Owned,
         shutdown: &CancellationToken,
         backoff: &mut Backoff,
     ) -> Result<(), StoreError> {
         let head = self.head(lease).await?;
         let relay = Relay::new(head, lease, self.metrics.clone(), self.options.continues);
-        let _owned = self.metrics.owned();
         tracing::info!(
             stream = self.stream,
             fence = lease.fence,
@@ -139,7 +157,7 @@ impl<S: OutboxStore, C: Channel> Sequencer<S, C> {
             () = relay.run(&self.store, &self.bus, &self.options) => Ok(()),
             () = self.record_published(lease, &relay) => Ok(()),
             () = self.prune(lease, &relay) => Ok(()),
-            () = self.measure() => Ok(()),
+            () = self.measure(owned) => Ok(()),
             () = shutdown.cancelled() => {
                 let last_work = async {
                     if relay.publish_all(&self.store, &self.bus).await.is_ok() {
@@ -252,19 +270,20 @@ impl<S: OutboxStore, C: Channel> Sequencer<S, C> {
     }
 
     /// Measures what is pending now and then, without end. What cannot be measured is not told of.
-    async fn measure(&self) {
-        let mut backlog = None;
+    async fn measure(&self, owned: &mut Owned) {
         loop {
-            match self.store.pending(&self.stream).await {
-                Ok(pending) => backlog.get_or_insert_with(|| self.metrics.backlog()).is(&pending),
-                Err(error) => {
-                    let error = &error as &dyn std::error::Error;
-                    tracing::debug!(stream = self.stream, error, "cannot count the pending events now");
-                    backlog = None;
-                }
-            }
+            self.measure_once(owned).await;
             tokio::time::sleep(MEASURE_EVERY).await;
         }
+    }
+
+    async fn measure_once(&self, owned: &mut Owned) {
+        let pending = self.store.pending(&self.stream).await;
+        if let Err(error) = &pending {
+            let error = error as &dyn std::error::Error;
+            tracing::debug!(stream = self.stream, error, "cannot count the pending events now");
+        }
+        owned.pending(pending.ok().as_ref());
     }
 
     /// Prunes now and then, without end.

@@ -45,6 +45,11 @@ impl OfStream {
         }
     }
 
+    /// What is told of the events without a position, until it is dropped.
+    fn backlog(&self) -> Backlog {
+        Backlog { events: PENDING.held([&self.stream]), oldest: OLDEST.held([&self.stream]) }
+    }
+
     /// So many events more were published.
     pub(crate) fn published(&self, events: usize) {
         self.published.add(u64::try_from(events).unwrap_or(u64::MAX));
@@ -53,36 +58,42 @@ impl OfStream {
     /// This process has the lease until what this gives is dropped.
     pub(crate) fn owned(&self) -> Owned {
         self.lease_held.set_bool(true);
-        Owned { lease_held: self.lease_held.clone() }
-    }
-
-    /// What is told of the events without a position, until it is dropped.
-    pub(crate) fn backlog(&self) -> Backlog {
-        Backlog { events: PENDING.held([&self.stream]), oldest: OLDEST.held([&self.stream]) }
+        Owned { of: self.clone(), backlog: None }
     }
 }
 
 /// The lease is held.
 #[derive(Debug)]
 pub(crate) struct Owned {
-    lease_held: Gauge,
+    of: OfStream,
+    backlog: Option<Backlog>,
+}
+
+impl Owned {
+    /// So many events wait. What could not be counted is not told of.
+    pub(crate) fn pending(&mut self, counted: Option<&Pending>) {
+        match counted {
+            Some(pending) => self.backlog.get_or_insert_with(|| self.of.backlog()).is(pending),
+            None => self.backlog = None,
+        }
+    }
 }
 
 impl Drop for Owned {
     fn drop(&mut self) {
-        self.lease_held.set_bool(false);
+        self.of.lease_held.set_bool(false);
     }
 }
 
 /// Events without a position, which only the owner of the lease tells of.
 #[derive(Debug)]
-pub(crate) struct Backlog {
+struct Backlog {
     events: Held<Gauge, 1>,
     oldest: Held<Gauge, 1>,
 }
 
 impl Backlog {
-    pub(crate) fn is(&self, pending: &Pending) {
+    fn is(&self, pending: &Pending) {
         self.events.set(number(pending.events));
         self.oldest.set(pending.oldest.as_secs_f64());
     }

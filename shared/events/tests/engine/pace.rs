@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use types::EventId;
 
+use crate::memory::MemoryOutbox;
 use crate::world::{READER, World, check};
 
 const STAMP: Duration = Duration::from_millis(1);
@@ -178,4 +179,36 @@ async fn a_pause_does_not_delay_the_shutdown() {
     shutdown.cancel();
     running.join_next().await.unwrap().unwrap();
     assert!(asked.elapsed() <= SLACK, "{:?}", asked.elapsed());
+}
+
+/// What the metrics say of a stream, by the name of the metric.
+fn told(metric: &str, stream: &str) -> Option<f64> {
+    let series = format!("{metric}{{stream=\"{stream}\"}} ");
+    metrics::text().lines().find_map(|line| line.strip_prefix(&series)?.parse().ok())
+}
+
+/// Who watches looks now and then: what is told for moments only is not seen.
+#[tokio::test(start_paused = true)]
+async fn how_many_events_wait_is_told_also_while_no_stamp_succeeds() {
+    const STREAM: &str = "stuck";
+    let mut world = World::new();
+    let events = world.next_events(&Aggregate::new("thing", 9), 3);
+    let outbox = MemoryOutbox::new(STREAM);
+    outbox.fail_stamps(true);
+    outbox.commit_elsewhere(events).unwrap();
+    let (shutdown, bus) = (CancellationToken::new(), world.channel.clone());
+    let sequencer = Sequencer::new(outbox.clone(), STREAM, bus, world.options.clone());
+    let mut running = JoinSet::new();
+    running.spawn(sequencer.run(shutdown.clone()));
+    sleep(Duration::from_secs(1)).await;
+    for look in 0..100 {
+        sleep(Duration::from_millis(137)).await;
+        assert_eq!(told("outbox_pending_events", STREAM), Some(3.0), "look {look}");
+    }
+    outbox.fail_stamps(false);
+    sleep(SOON).await;
+    assert_eq!(told("outbox_pending_events", STREAM), Some(0.0));
+    shutdown.cancel();
+    running.join_next().await.unwrap().unwrap();
+    assert_eq!(told("outbox_pending_events", STREAM), None, "it has given the lease back");
 }

@@ -41,6 +41,8 @@ struct Outbox {
     stamps: u32,
     /// How long such a step takes.
     stamp_takes: Duration,
+    /// Whether such a step fails.
+    stamps_fail: bool,
     /// Whether it counts events as published that are only stamped.
     is_hasty: bool,
 }
@@ -74,6 +76,7 @@ impl MemoryOutbox {
             reads: 0,
             stamps: 0,
             stamp_takes: Duration::ZERO,
+            stamps_fail: false,
             is_hasty: false,
         };
         Self { state: Arc::new(Mutex::new(state)), appended: Arc::new(Notify::new()) }
@@ -109,6 +112,11 @@ impl MemoryOutbox {
     /// Makes each step of a sequencer take so long from now on.
     pub(crate) fn set_stamp_takes(&self, takes: Duration) {
         self.lock().stamp_takes = takes;
+    }
+
+    /// Lets every step of a sequencer fail from now on, or succeed again.
+    pub(crate) fn fail_stamps(&self, fail: bool) {
+        self.lock().stamps_fail = fail;
     }
 
     /// Counts events as published from now on that are only stamped.

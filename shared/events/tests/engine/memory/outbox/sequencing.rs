@@ -40,6 +40,9 @@ impl OutboxStore for MemoryOutbox {
         if !state.holds(lease) {
             return Ok(Stamp::LeaseLost);
         }
+        if state.stamps_fail {
+            return Err(StoreError::Transient("the model refuses to stamp".into()));
+        }
         state.stamps += 1;
         let now = Instant::now();
         state.lease_until = now + duration;
