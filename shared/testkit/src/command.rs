@@ -76,6 +76,7 @@ const CARGO: &[&str] = &[
     "LDFLAGS",
     "LIBCLANG_PATH",
     "MONGOD",
+    "JAEGER",
     "TRISTORE_*",
 ];
 

@@ -5,7 +5,7 @@
 //! - A run of everything starts [`Databases`], or a [`Stack`] with the services too, in a [`State`] folder; each
 //!   [`Process`] can be killed, paused, resumed and started again.
 //! - [`proxy`] puts faults between them.
-//! - A [`Prometheus`] with [`Exporter`]s watches them.
+//! - A [`Prometheus`] with [`Exporter`]s watches them, and [`Jaeger`] keeps their traces.
 //! - [`wait_until`] is the way to wait for anything.
 //!
 //! **Invariant:** every process that is started here is ended: by its owner, by the kernel when the owner dies, or by
@@ -26,6 +26,7 @@ mod found;
 mod health;
 mod home;
 mod http_api;
+mod jaeger;
 mod launch;
 mod load;
 mod logs;
@@ -70,6 +71,7 @@ pub use fault::Flaw;
 pub use folder::Backup;
 pub use health::{not_serving, serving, stand_in};
 pub use http_api::HttpApi;
+pub use jaeger::{Jaeger, JaegerEngine, TracedSpan};
 pub use launch::{Launch, Lifetime};
 pub use load::under_load;
 pub use logs::{Log, LogMark};

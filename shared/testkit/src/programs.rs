@@ -22,7 +22,7 @@ pub const REDIS_AT_LEAST: u32 = 7;
 pub const MONGODB_AT_LEAST: u32 = 8;
 
 /// The programs that run in a state folder.
-const STARTED: [&str; 10] = [
+const STARTED: [&str; 11] = [
     "postgres",
     "pgbouncer",
     "redis-server",
@@ -33,6 +33,7 @@ const STARTED: [&str; 10] = [
     "session-service",
     "floor",
     "prometheus",
+    "jaeger",
 ];
 
 const HINT: &str = "`cargo xtask tools` installs it";
@@ -116,6 +117,16 @@ pub fn pgbouncer() -> Result<PathBuf> {
     on_path("pgbouncer")
         .or_else(|| Some(PathBuf::from("/usr/sbin/pgbouncer")).filter(|path| is_program(path)))
         .with_context(|| format!("no pgbouncer on this machine; {HINT}"))
+}
+
+/// Jaeger's program that is everything in one, of its first generation: `JAEGER`, else `jaeger-all-in-one` on `PATH`.
+///
+/// # Errors
+/// When there is none.
+pub fn jaeger() -> Result<PathBuf> {
+    env::path("JAEGER")
+        .or_else(|| on_path("jaeger-all-in-one"))
+        .context("no Jaeger on this machine; set JAEGER to a jaeger-all-in-one of version 1")
 }
 
 /// The Redis server.

@@ -9,6 +9,10 @@ use testkit::state::workspace;
 
 /// How often Prometheus asks and computes: quick, so that a test is.
 const EVERY: &str = "1s";
+/// How often it asks the exporters: that of PostgreSQL takes a second to find that its database is away.
+const EXPORTERS_EVERY: &str = "3s";
+
+const EXPORTERS: [&str; 2] = ["postgresql", "redis"];
 
 /// The addresses of each job. A job without one is left out.
 #[derive(Debug, Clone, Default)]
@@ -37,11 +41,15 @@ pub(super) fn config(targets: &Targets) -> Result<String> {
     let jobs = config["scrape_configs"].take();
     let mut kept = Vec::new();
     for mut job in serde_json::from_value::<Vec<Value>>(jobs).context("jobs")? {
-        let name = job["job_name"].as_str().context("a job has a name")?;
-        let Some(addresses) = targets.0.get(name) else { continue };
+        let name = job["job_name"].as_str().context("a job has a name")?.to_owned();
+        let Some(addresses) = targets.0.get(&*name) else { continue };
         let job = job.as_object_mut().context("a job")?;
         job.remove("dns_sd_configs");
         job.insert("static_configs".to_owned(), json!([{"targets": addresses}]));
+        if EXPORTERS.contains(&&*name) {
+            job.insert("scrape_interval".to_owned(), json!(EXPORTERS_EVERY));
+            job.insert("scrape_timeout".to_owned(), json!(EXPORTERS_EVERY));
+        }
         kept.push(Value::Object(job.clone()));
     }
     anyhow::ensure!(kept.len() == targets.0.len(), "prometheus.yml has not all of the jobs {:?}", targets.0);

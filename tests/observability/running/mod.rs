@@ -3,6 +3,10 @@
 //! The tests here need databases, the services' binaries and Prometheus, and take longer; `cargo xtask check` leaves them
 //! out.
 
+mod alerts;
 mod config;
+mod plots;
 mod scrape;
+mod svg;
+mod trace;
 mod watched;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use testkit::{
-    Authority, DatabaseOptions, Exported, Exporter, Lifetime, Port, Prometheus, Service, ServiceName,
+    Authority, DatabaseOptions, Exported, Exporter, Issued, Lifetime, Port, Prometheus, Service, ServiceName,
     ServiceOptions, Subject, TlsFiles,
 };
 use tests::{System, tool};
@@ -13,17 +13,16 @@ use types::{Clock as _, SystemClock};
 
 use super::config::{Targets, config};
 
-const TRUST: &str = "spiffe://trust.example";
+/// The name in the certificate of session service.
+const ID: &str = "spiffe://trust.example/session";
 
 /// A system with Prometheus and with exporters of the databases that have one here.
 pub(super) struct Watched {
     pub(super) system: System,
     pub(super) prometheus: Prometheus,
     /// A second session service, whose port speaks TLS.
-    pub(super) _secured: Service,
-    /// Its certificate.
-    pub(super) _files: TlsFiles,
-    pub(super) _exporters: Vec<Exporter>,
+    pub(super) secured: Secured,
+    _exporters: Vec<Exporter>,
 }
 
 /// How a system is watched.
@@ -54,7 +53,7 @@ impl Watched {
         let system = System::start_with(databases, services).await?;
         let databases = &system.stack.databases;
         let state = databases.state();
-        let (secured, files) = secured(&system)?;
+        let secured = Secured::beside(&system)?;
 
         let urls = databases.urls_for_services().await?;
         let mut exporters = Vec::new();
@@ -70,32 +69,49 @@ impl Watched {
         for name in ServiceName::ALL {
             targets.add(name.binary(), system.stack.services.get(name).admin_address());
         }
-        targets.add(secured.name().binary(), secured.admin_address());
+        targets.add(secured.service.name().binary(), secured.service.admin_address());
         let port = Port::Free.choose()?;
         targets.add("prometheus", format!("127.0.0.1:{port}"));
         let config = config(&targets)?;
         let prometheus =
             Prometheus::start(state, &config, &rules, Port::Fixed(port), Lifetime::WithParent).await?;
-        Ok(Self { system, prometheus, _secured: secured, _files: files, _exporters: exporters })
+        Ok(Self { system, prometheus, secured, _exporters: exporters })
     }
 }
 
 /// A second session service with a certificate, beside the first. Its peers do not call it.
-fn secured(system: &System) -> Result<(Service, TlsFiles)> {
-    let folder = system.stack.databases.state().folder("session-tls")?;
-    let authority = Authority::new("tests")?;
-    let id = format!("{TRUST}/session");
+pub(super) struct Secured {
+    pub(super) service: Service,
+    /// Its certificate.
+    pub(super) files: TlsFiles,
+    authority: Authority,
+}
+
+impl Secured {
+    fn beside(system: &System) -> Result<Self> {
+        let authority = Authority::new("tests")?;
+        let folder = system.stack.databases.state().folder("session-tls")?;
+        let files = TlsFiles::write(&folder, &issue(&authority, Duration::DAY)?, &authority.pem())?;
+        let first = system.stack.services.get(ServiceName::Session);
+        let service = first.replica_with(|launch| {
+            let paths =
+                [("TLS_CERTIFICATE", &files.certificate), ("TLS_KEY", &files.key), ("TLS_CA", &files.ca)];
+            let paths = paths.map(|(name, path)| (name.to_owned(), path.display().to_string()));
+            launch.env.extend(paths);
+            launch.env.push(("TLS_PEER_IDS".to_owned(), format!("session-service={ID}")));
+        })?;
+        Ok(Self { service, files, authority })
+    }
+
+    /// Another certificate of the same service, for so long from now.
+    pub(super) fn issue(&self, valid_for: Duration) -> Result<Issued> {
+        issue(&self.authority, valid_for)
+    }
+}
+
+fn issue(authority: &Authority, valid_for: Duration) -> Result<Issued> {
     let now = SystemClock.now();
-    let mut subject = Subject::local(&id, now);
-    subject.valid.1 = now + Duration::DAY;
-    let issued = authority.issue(&subject)?;
-    let files = TlsFiles::write(&folder, &issued, &authority.pem())?;
-    let first = system.stack.services.get(ServiceName::Session);
-    let secured = first.replica_with(|launch| {
-        let paths = [("TLS_CERTIFICATE", &files.certificate), ("TLS_KEY", &files.key), ("TLS_CA", &files.ca)];
-        let paths = paths.map(|(name, path)| (name.to_owned(), path.display().to_string()));
-        launch.env.extend(paths);
-        launch.env.push(("TLS_PEER_IDS".to_owned(), format!("session-service={id}")));
-    })?;
-    Ok((secured, files))
+    let mut subject = Subject::local(ID, now);
+    subject.valid.1 = now + valid_for;
+    authority.issue(&subject)
 }

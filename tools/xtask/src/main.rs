@@ -11,6 +11,7 @@ mod env;
 mod grpcurl_lines;
 mod local;
 mod manifests;
+mod observe;
 mod out;
 mod program;
 mod service_config;
@@ -42,6 +43,7 @@ enum Command {
     Test(test::Args),
     Bench(bench::Args),
     Sweep(sweep::Args),
+    Observe(observe::Args),
     Check(check::Args),
     Deploy(deploy::Args),
     Doctor(doctor::Args),
@@ -70,6 +72,7 @@ async fn run(command: Command) -> Result<ExitCode> {
         Command::Test(args) => test::run(args).await,
         Command::Bench(args) => bench::run(args).await,
         Command::Sweep(args) => sweep::run(args).await,
+        Command::Observe(args) => observe::run(args).await,
         Command::Check(args) => check::run(args).await,
         Command::Deploy(args) => deploy::run(args).await,
         Command::Doctor(args) => doctor::run(&args),
