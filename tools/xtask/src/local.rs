@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use testkit::{
     ADMIN_ABOVE, DatabaseOptions, Lifetime, PROGRAMS, Port, Profile, ReservedPort, ServiceName,
     ServiceOptions, Stack, State, state,
@@ -206,5 +206,16 @@ pub(crate) async fn asked_to_stop() -> Result<()> {
     tokio::select! {
         pressed = tokio::signal::ctrl_c() => pressed.context("listening for Ctrl-C"),
         _ = terminate.recv() => Ok(()),
+    }
+}
+
+/// Does something unless Ctrl-C or SIGTERM comes first: so whoever has begun can clean up.
+pub(crate) async fn stoppable<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::select! {
+        done = work => done,
+        asked = asked_to_stop() => {
+            asked?;
+            bail!("stopped before the end");
+        }
     }
 }

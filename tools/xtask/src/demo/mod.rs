@@ -10,14 +10,13 @@ mod pace;
 mod people;
 mod script;
 
-use std::future::Future;
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use api::conservation::Books;
 use testkit::client::Api;
 
-use crate::local::{Local, LocalArgs, Ports, asked_to_stop};
+use crate::local::{Local, LocalArgs, Ports, stoppable};
 use crate::out;
 use pace::Pace;
 use people::Cast;
@@ -71,16 +70,6 @@ async fn on<T>(args: &LocalArgs, what: impl AsyncFnOnce(Api, &Local) -> Result<T
     let result = result?;
     stopped?;
     Ok(result)
-}
-
-async fn stoppable<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
-    tokio::select! {
-        done = work => done,
-        asked = asked_to_stop() => {
-            asked?;
-            bail!("stopped before the end");
-        }
-    }
 }
 
 fn admin(local: &Local) -> (&str, &str) {

@@ -7,6 +7,7 @@ mod databases;
 mod login;
 mod passwords;
 mod patience;
+mod plan;
 mod pods;
 mod rolls;
 mod rotation;
@@ -22,25 +23,18 @@ use anyhow::{Context, Result};
 
 use super::cluster::Cluster;
 use super::trial::Admin;
+use crate::local::stoppable;
 use crate::out;
+pub(super) use plan::Plan;
 use scale::Scale;
 use shop::Shop;
-
-/// How much of it.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Plan {
-    /// Calls a second of each client.
-    pub(super) rate: u32,
-    /// How often every service is restarted.
-    pub(super) rounds: u32,
-}
 
 /// Runs it in a cluster that runs the overlay `test`. Whatever it starts is gone afterwards.
 pub(super) async fn run(cluster: &Cluster, production: &Path, admin: &Admin, plan: Plan) -> Result<()> {
     out::step("who calls");
     let scale = Scale::of(cluster, "order-service").await?;
     let shop = Shop::open(cluster, admin).await?;
-    let done = all(&shop, production, &scale, plan).await;
+    let done = stoppable(all(&shop, production, &scale, plan)).await;
     let closed = shop.close().await;
     let restored = scale.restore().await;
     done?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep_until};
 
 use super::clients::Calling;
 use super::databases::{in_mongodb, in_postgresql, times_told};
@@ -50,6 +50,10 @@ pub(super) async fn rotate(cluster: &Cluster, calling: &mut Calling<'_>) -> Resu
     }
     calling.after("each database knows a new login beside the old one").await?;
 
+    let mut renewed = Vec::new();
+    for pod in pods::of(cluster, "user-service").await? {
+        renewed.push((pod.name.clone(), times_renewed(cluster, &pod.name).await?));
+    }
     let [(_, _, sessions), (_, _, events)] = &redis[..] else { unreachable!("two kinds of Redis") };
     for (secret, login, key) in [
         ("order-service", &new_order, "postgres-url"),
@@ -62,8 +66,16 @@ pub(super) async fn rotate(cluster: &Cluster, calling: &mut Calling<'_>) -> Resu
         put(cluster, secret, key, &login.url()).await?;
     }
     put(cluster, "session-service-migration", "redis-session-url", &sessions.url()).await?;
+    let changed = Instant::now();
     pods::hurry(cluster).await?;
-    sleep(ARRIVED_AFTER).await;
+    for (pod, before) in &renewed {
+        wait_for(READ_WITHIN, &format!("{pod} to use its new login"), async || {
+            ensure!(times_renewed(cluster, pod).await? > *before, "it has not told so");
+            anyhow::Ok(())
+        })
+        .await?;
+    }
+    sleep_until(changed + ARRIVED_AFTER).await;
     calling.after("every pod has the new logins").await?;
 
     // As fast as one lost connection after the other: each is replaced by one with the login that the pod reads then.
@@ -81,12 +93,18 @@ pub(super) async fn rotate(cluster: &Cluster, calling: &mut Calling<'_>) -> Resu
     calling.after("no connection to PostgreSQL has the old login").await?;
 
     in_postgresql(cluster, &format!("ALTER ROLE {} NOLOGIN", order.user)).await?;
-    let close = json!({ "updateUser": user.user, "pwd": password() });
-    in_mongodb(cluster, &close.to_string()).await?;
+    in_mongodb(cluster, &json!({ "dropUser": user.user }).to_string()).await?;
     for (server, both, new) in &redis {
         read_users(cluster, server, both, &format!(">{}", new.password)).await?;
     }
     calling.after("no database takes the old logins").await
+}
+
+/// How often a pod of user-service has told that it reads its files for MongoDB anew.
+async fn times_renewed(cluster: &Cluster, pod: &str) -> Result<usize> {
+    const TOLD: &str = "connections to MongoDB are made with what is in the files now";
+    let log = cluster.tell(&["logs", pod, "--container", "service"], "").await?;
+    Ok(log.matches(TOLD).count())
 }
 
 /// Changes the users of a Redis, and waits until it has read them.

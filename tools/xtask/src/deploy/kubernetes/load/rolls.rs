@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
-use super::Plan;
 use super::clients::{ALL, Calling, Manner, ensure_none_failed};
 use super::patience::wait_for;
+use super::plan::Plan;
 use super::pods;
 use super::scale::Scale;
 use super::shop::Shop;

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::Plan;
 use super::clients::{ALL, Calling, Manner, ensure_none_failed};
 use super::databases::{in_postgresql, times_told};
+use super::login::secret;
 use super::passwords;
 use super::patience::wait_for;
+use super::plan::Plan;
 use super::pods::{self, Watched};
 use super::shop::Shop;
 use crate::deploy::kubernetes::certificates::{self, Issuer};
@@ -136,7 +137,15 @@ impl Readers {
             })
             .await?;
         }
-        // PostgreSQL looks when it is told to. Its pod got the files with those of the others.
+        // PostgreSQL reads it when it is told to.
+        let wanted = secret(cluster, "postgresql-tls", "tls.crt").await?;
+        wait_for(READ_WITHIN, "PostgreSQL to have its certificate", async || {
+            let present =
+                in_postgresql(cluster, "SELECT pg_read_file('/run/tls/certificate/tls.crt')").await?;
+            ensure!(present.trim() == wanted.trim(), "it has the one before");
+            anyhow::Ok(())
+        })
+        .await?;
         in_postgresql(cluster, "SELECT pg_reload_conf()").await.map(drop)
     }
 }

@@ -8,9 +8,9 @@ use anyhow::{Context, Result, ensure};
 use testkit::admin_port::Metrics;
 use tokio::time::{Instant, sleep};
 
-use super::Plan;
 use super::clients::{Calling, Client, Manner, ensure_none_failed};
 use super::patience::wait_for;
+use super::plan::Plan;
 use super::pods::{self, Watched};
 use super::scale::Scale;
 use super::shop::Shop;

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use super::Plan;
 use super::clients::{ALL, Calling, Manner, failed, tell};
 use super::patience::wait_for;
+use super::plan::Plan;
 use super::pods;
 use super::shop::Shop;
 use crate::out;
