@@ -96,15 +96,17 @@ impl<S: OutboxStore, C: Channel> Sequencer<S, C> {
                     let error = &error as &dyn std::error::Error;
                     tracing::warn!(stream = self.stream, error, "cannot stamp events now; trying again");
                 }
-                let pause = async {
+                // A store that does not answer holds up no try.
+                let measure = async {
                     if let Some(owned) = &mut owned {
                         self.measure_once(owned).await;
                     }
-                    backoff.pause().await;
+                    std::future::pending().await
                 };
                 tokio::select! {
                     () = shutdown.cancelled() => break,
-                    () = pause => {}
+                    () = backoff.pause() => {}
+                    () = measure => {}
                 }
             }
         }
