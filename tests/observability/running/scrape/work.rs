@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use api::order::v1::GetOrderRequest;
-use testkit::client::{Caller, PASSWORD};
+use testkit::client::{Caller, PASSWORD, Person};
 use tests::people::{Market, PRICE, pay, refund};
 use tonic::Code;
 use uuid::Uuid;
@@ -12,6 +12,8 @@ use super::super::watched::Watched;
 /// Who works.
 pub(super) struct Work {
     market: Market,
+    /// Who does nothing but log in. Each login too many ends the oldest session of its user.
+    visitor: Person,
     /// With a token that no session has.
     stranger: Caller,
 }
@@ -21,7 +23,8 @@ impl Work {
         let system = &watched.system;
         let market = Market::open(system, 1_000_000 * PRICE, 1_000_000).await?;
         let stranger = system.api.bearer(&Uuid::new_v4().simple().to_string().repeat(2))?;
-        Ok(Self { market, stranger })
+        let visitor = system.api.sign_up("Visitor").await?;
+        Ok(Self { market, visitor, stranger })
     }
 
     /// A payment and a refund, a login and a refused one, and calls that are refused.
@@ -33,8 +36,8 @@ impl Work {
         let again = buyer.caller.transfers().pay_order(pay(&order)).await;
         ensure!(again.is_err(), "a refunded order is paid again");
 
-        watched.system.api.log_in(&buyer.email, PASSWORD).await?;
-        ensure!(watched.system.api.log_in(&buyer.email, "not the password").await.is_err());
+        watched.system.api.log_in(&self.visitor.email, PASSWORD).await?;
+        ensure!(watched.system.api.log_in(&self.visitor.email, "not the password").await.is_err());
         let request = GetOrderRequest { order_id: order.id };
         let refused = self.stranger.orders().get_order(request).await;
         ensure!(refused.is_err_and(|status| status.code() == Code::Unauthenticated), "a stranger is let in");
