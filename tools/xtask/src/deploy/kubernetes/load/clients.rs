@@ -144,9 +144,11 @@ impl<'a> Calling<'a> {
 
     async fn answers(&self, client: Client) -> Result<Answers> {
         self.wait_for(client, &["Succeeded"], ENDS_WITHIN).await?;
-        let log = self.shop.tell(&["logs", "--tail=1", client.name()], "").await?;
-        let answers = serde_json::from_str(log.trim());
-        answers.with_context(|| format!("the answers of the {} client, not {log}", client.name()))
+        let log = self.shop.tell(&["logs", client.name()], "").await?;
+        // What it says of failures comes by another way, and may stand after them.
+        let answers = log.lines().rfind(|line| line.starts_with('{'));
+        let answers = answers.with_context(|| format!("the {} client tells no answers", client.name()))?;
+        serde_json::from_str(answers).with_context(|| format!("the answers of the {} client", client.name()))
     }
 
     async fn remove(&self) -> Result<()> {
