@@ -114,6 +114,7 @@ async fn main() -> anyhow::Result<()> {
     let ended = CancellationToken::new();
     for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
         let (mut signals, ended) = (signal(kind)?, ended.clone());
+        #[expect(clippy::disallowed_methods, reason = "there is no server, and it ends with the program")]
         tokio::spawn(async move { signals.recv().await.map(|()| ended.cancel()) });
     }
     let (began, last) = (tokio::time::Instant::now(), AtomicU32::new(0));

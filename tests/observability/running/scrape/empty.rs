@@ -34,7 +34,7 @@ const OF_FAULTS: [(&str, &str); 7] = [
 ];
 
 /// Labels whose values are born with what they tell of. That the metric has such a label is all that can be seen without it.
-const BORN_WITH_FAULT: [&str; 3] = ["rpc_response_status_code", "alertstate", "alertname"];
+const BORN_WITH_FAULT: [&str; 4] = ["rpc_response_status_code", "alertstate", "alertname", "severity"];
 
 fn is_absent(metric: &str) -> bool {
     let is_it = |listed: &str| match listed.strip_suffix('*') {
