@@ -210,14 +210,14 @@ fn option(url: &str, name: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::{Path, PathBuf};
+    use std::path::Path;
     use std::sync::Arc;
     use std::time::{Duration, SystemTime};
 
     use rustls::ServerConfig;
     use rustls::pki_types::pem::PemObject as _;
     use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-    use testkit::{Authority, Issued, Subject};
+    use testkit::{Authority, Issued, RenewedFile, Subject};
     use tokio::net::TcpListener;
     use tokio_rustls::TlsAcceptor;
 
@@ -225,22 +225,11 @@ mod tests {
     use crate::refusing::Refusing;
     use crate::{Connection, CurrentAddress, Options, SendError};
 
-    /// A file that is gone when the test is over.
-    struct File(PathBuf);
-
-    impl File {
-        fn new(name: &str, content: &str) -> Self {
-            let path = std::env::temp_dir().join(format!("tristore-{}-{name}", std::process::id()));
-            std::fs::write(&path, content).unwrap();
-            Self(path)
-        }
-    }
-
-    impl Drop for File {
-        fn drop(&mut self) {
-            // What is left is one small file.
-            let _gone_already = std::fs::remove_file(&self.0);
-        }
+    /// A Redis on this machine.
+    fn subject() -> Subject {
+        #[expect(clippy::disallowed_methods, reason = "the certificates are checked by the machine's clock")]
+        let now = SystemTime::now().into();
+        Subject::local("spiffe://trust.test/redis", now)
     }
 
     /// A Redis that speaks TLS and shows this certificate.
@@ -273,20 +262,15 @@ mod tests {
     async fn a_server_of_another_authority_or_name_is_not_connected_to() {
         let test = async {
             let [authority, other] = ["one", "another"].map(|name| Authority::new(name).unwrap());
-            let ca = File::new("redis-ca", &authority.pem());
-            #[expect(
-                clippy::disallowed_methods,
-                reason = "the certificates are checked by the machine's clock"
-            )]
-            let now = SystemTime::now().into();
-            let subject = Subject::local("spiffe://trust.test/redis", now);
+            let ca = RenewedFile::new("redis-ca", &authority.pem()).unwrap();
+            let subject = subject();
             let right = start(&authority.issue(&subject).unwrap()).await;
-            assert_eq!(ping("localhost", right, &ca.0).await.unwrap(), "OK");
+            assert_eq!(ping("localhost", right, ca.path()).await.unwrap(), "OK");
             let of_another = start(&other.issue(&subject).unwrap()).await;
             let elsewhere = Subject { hosts: vec!["elsewhere.test".to_owned()], ..subject };
             let elsewhere = start(&authority.issue(&elsewhere).unwrap()).await;
             for port in [of_another, elsewhere] {
-                let error = ping("localhost", port, &ca.0).await.unwrap_err();
+                let error = ping("localhost", port, ca.path()).await.unwrap_err();
                 assert!(matches!(error, SendError::NotConnected(_)), "{error:?}");
             }
         };
@@ -299,15 +283,10 @@ mod tests {
     async fn authorities_are_read_again_for_each_connection() {
         let test = async {
             let [authority, other] = ["one", "another"].map(|name| Authority::new(name).unwrap());
-            let ca = File::new("renewed-ca", &other.pem());
-            #[expect(
-                clippy::disallowed_methods,
-                reason = "the certificates are checked by the machine's clock"
-            )]
-            let now = SystemTime::now().into();
-            let subject = Subject::local("spiffe://trust.test/redis", now);
+            let ca = RenewedFile::new("renewed-ca", &other.pem()).unwrap();
+            let subject = subject();
             let port = start(&authority.issue(&subject).unwrap()).await;
-            let url = format!("rediss://user:password@localhost:{port}/0?tlsCAFile={}", ca.0.display());
+            let url = format!("rediss://user:password@localhost:{port}/0?tlsCAFile={}", ca.path().display());
             let second = Duration::from_secs(5);
             let options = Options { answers_within: second, connects_within: second, is_over: |_| true };
             let connection = Connection::lazy(CurrentAddress::of(url.into()).unwrap(), options);
@@ -315,7 +294,7 @@ mod tests {
             let error = connection.run::<String>(&ping).await.unwrap_err();
             assert!(matches!(error, SendError::NotConnected(_)), "{error:?}");
             for authorities in [authority.pem(), "no authority".to_owned()] {
-                std::fs::write(&ca.0, authorities).unwrap();
+                ca.renew(&authorities).unwrap();
                 let answer =
                     testkit::wait_until(second, "an answer", async || connection.run::<String>(&ping).await);
                 assert_eq!(answer.await.unwrap(), "OK");
@@ -328,11 +307,11 @@ mod tests {
 
     #[test]
     fn a_file_that_cannot_be_used_is_told_of_without_the_password() {
-        let garbage = File::new("garbage-ca", "no authority");
+        let garbage = RenewedFile::new("garbage-ca", "no authority").unwrap();
         for url in [
             "rediss://a:s3cret@cache/0?tlsCAFile=/no/such/file".to_owned(),
-            format!("rediss://a:s3cret@cache/0?tlsCAFile={}", garbage.0.display()),
-            format!("redis://a:s3cret@cache/0?tlsCAFile={}", garbage.0.display()),
+            format!("rediss://a:s3cret@cache/0?tlsCAFile={}", garbage.path().display()),
+            format!("redis://a:s3cret@cache/0?tlsCAFile={}", garbage.path().display()),
         ] {
             let error = Address::of(&url).unwrap_err().to_string();
             assert!(!error.contains("s3cret"), "{error}");

@@ -9,6 +9,8 @@ use rcgen::{
 };
 use time::{Duration, OffsetDateTime};
 
+use crate::renewed_file::put;
+
 /// An authority that issues certificates.
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
@@ -138,11 +140,4 @@ impl TlsFiles {
     pub fn replace_ca(&self, ca: &str) -> Result<()> {
         put(&self.ca, ca)
     }
-}
-
-/// Writes a file as a whole: whoever reads it finds the old text or the new one.
-fn put(path: &Path, text: &str) -> Result<()> {
-    let new = path.with_extension("new");
-    std::fs::write(&new, text).with_context(|| format!("writing {}", new.display()))?;
-    std::fs::rename(&new, path).with_context(|| format!("replacing {}", path.display()))
 }

@@ -2,10 +2,9 @@
 
 use std::ffi::OsString;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use nix::sys::signal::Signal;
 
-use crate::account::{Account, private_folder};
 use crate::http_api::HttpApi;
 use crate::launch::{Launch, Lifetime};
 use crate::ports::Port;
@@ -57,7 +56,6 @@ impl Engine for ExporterEngine {
     const STOP: Signal = Signal::SIGTERM;
 
     async fn answers(server: &Exporter) -> Result<()> {
-        ensure!(server.process.is_alive(), "it ended: {:?}", server.process.exit_status());
         server.admin.get("/metrics", &[]).await.map(drop)
     }
 }
@@ -71,23 +69,10 @@ impl Exporter {
         let name = of.program();
         let program = programs::tool(name)
             .with_context(|| format!("no {name} on this machine; `cargo xtask tools` installs it"))?;
-        let account = Account::for_server(&["prometheus", "nobody"])?;
-        let folder = state.path(name);
-        private_folder(&folder, account.as_ref())?;
         let port = port.choose()?;
         let (args, env) = of.command_line(port);
-        let launch = Launch {
-            name: name.to_owned(),
-            program,
-            args,
-            env,
-            folder,
-            account,
-            lifetime,
-            last_signal: Signal::SIGKILL,
-            log: state.log(name),
-            pid_file: state.pid_file(name),
-        };
+        let launch = Launch::of_server(state, name, program, &["prometheus", "nobody"], lifetime)?;
+        let launch = Launch { args, env, ..launch };
         Self::launch(ExporterEngine, launch, HttpApi::new(port), port).await
     }
 }

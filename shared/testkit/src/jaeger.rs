@@ -1,10 +1,9 @@
 //! A private Jaeger, which keeps traces in its memory, to see what becomes of those that services tell of.
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use nix::sys::signal::Signal;
 use serde::Deserialize;
 
-use crate::account::{Account, private_folder};
 use crate::http_api::HttpApi;
 use crate::launch::{Launch, Lifetime};
 use crate::ports::Port;
@@ -37,7 +36,6 @@ impl Engine for JaegerEngine {
     const STOP: Signal = Signal::SIGTERM;
 
     async fn answers(server: &Jaeger) -> Result<()> {
-        ensure!(server.process.is_alive(), "it ended: {:?}", server.process.exit_status());
         server.admin.get("/api/services", &[]).await.map(drop)
     }
 }
@@ -66,27 +64,14 @@ impl Jaeger {
     /// When there is no Jaeger, or it does not start.
     pub async fn start(state: &State, lifetime: Lifetime) -> Result<Self> {
         let program = programs::jaeger()?;
-        let account = Account::for_server(&["nobody"])?;
-        let folder = state.path(NAME);
-        private_folder(&folder, account.as_ref())?;
         let (otlp, query) = (Port::Free.choose()?, Port::Free.choose()?);
         let mut ports = vec![("collector.otlp.grpc", otlp), ("query.http-server", query)];
         for unused in UNUSED {
             ports.push((unused, Port::Free.choose()?));
         }
         let option = |(name, port)| format!("--{name}.host-port=127.0.0.1:{port}").into();
-        let launch = Launch {
-            name: NAME.to_owned(),
-            program,
-            args: ports.into_iter().map(option).collect(),
-            env: Vec::new(),
-            folder,
-            account,
-            lifetime,
-            last_signal: Signal::SIGKILL,
-            log: state.log(NAME),
-            pid_file: state.pid_file(NAME),
-        };
+        let launch = Launch::of_server(state, NAME, program, &["nobody"], lifetime)?;
+        let launch = Launch { args: ports.into_iter().map(option).collect(), ..launch };
         Self::launch(JaegerEngine { otlp }, launch, HttpApi::new(query), query).await
     }
 

@@ -11,7 +11,8 @@ use std::sync::{Mutex, OnceLock, PoisonError, mpsc};
 use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
 
-use crate::account::{Account, run_as};
+use crate::account::{Account, private_file, private_folder, run_as};
+use crate::state::State;
 
 /// What becomes of a child when the process that started it dies without stopping it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +49,38 @@ pub struct Launch {
 }
 
 impl Launch {
+    /// How a server of this name is started in a state folder: in a folder of its own, which nobody else may enter, under
+    /// the first of these accounts that exists. Without arguments and environment; killed when nobody can wait for it.
+    pub(crate) fn of_server(
+        state: &State,
+        name: &str,
+        program: PathBuf,
+        accounts: &[&str],
+        lifetime: Lifetime,
+    ) -> Result<Self> {
+        let (account, folder) = (Account::for_server(accounts)?, state.path(name));
+        private_folder(&folder, account.as_ref())?;
+        Ok(Self {
+            name: name.to_owned(),
+            program,
+            args: Vec::new(),
+            env: Vec::new(),
+            folder,
+            account,
+            lifetime,
+            last_signal: Signal::SIGKILL,
+            log: state.log(name),
+            pid_file: state.pid_file(name),
+        })
+    }
+
+    /// Writes a file of the server's into its folder, for nobody else to read.
+    pub(crate) fn write(&self, file: &str, content: &str) -> Result<PathBuf> {
+        let path = self.folder.join(file);
+        private_file(&path, content, self.account.as_ref())?;
+        Ok(path)
+    }
+
     pub(crate) fn command(&self) -> Result<Command> {
         let log = OpenOptions::new()
             .create(true)

@@ -7,11 +7,11 @@ mod replica_set;
 
 use std::fmt;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use bson::doc;
 use nix::sys::signal::Signal;
 
-use crate::account::{Account, private_folder};
+use crate::account::private_folder;
 use crate::launch::{Launch, Lifetime};
 use crate::mongo_admin::{MongoAdmin, is_refused_login};
 use crate::mongo_roles::MongoRole;
@@ -70,7 +70,6 @@ impl Engine for MongoEngine {
     }
 
     async fn answers(server: &Mongo) -> Result<()> {
-        ensure!(server.process.is_alive(), "it ended: {:?}", server.process.exit_status());
         let anyone = MongoAdmin::new(&address(server.port))?;
         let hello = anyone.run("admin", doc! { "hello": 1 }).await?;
         if !hello.get_bool("isWritablePrimary").unwrap_or_default() {
@@ -114,32 +113,20 @@ impl Mongo {
         lifetime: Lifetime,
         test_commands: bool,
     ) -> Result<Self> {
-        let kind = match program {
-            MongoProgram::Mongod(_) => MongoKind::Mongod,
-            MongoProgram::Secantus(_) => MongoKind::Secantus,
+        let (kind, path) = match program {
+            MongoProgram::Mongod(path) => (MongoKind::Mongod, path),
+            MongoProgram::Secantus(path) => (MongoKind::Secantus, path),
         };
         let password = state.secret(NAME)?;
         let engine = MongoEngine { kind, password };
-        let account = Account::for_server(&["mongodb", "redis", "postgres", "nobody"])?;
-        let folder = state.path(NAME);
-        private_folder(&folder, account.as_ref())?;
-        let data = folder.join(engine.data());
-        private_folder(&data, account.as_ref())?;
+        let accounts = ["mongodb", "redis", "postgres", "nobody"];
+        let launch = Launch::of_server(state, NAME, path.clone(), &accounts, lifetime)?;
+        let data = launch.folder.join(engine.data());
+        private_folder(&data, launch.account.as_ref())?;
         let port = port.choose()?;
-        let wanted = Wanted { data: &data, port, account: account.as_ref(), test_commands };
+        let wanted = Wanted { data: &data, port, account: launch.account.as_ref(), test_commands };
         let CommandLine { program, args, env } = CommandLine::of(program, state, &wanted)?;
-        let launch = Launch {
-            name: NAME.to_owned(),
-            program,
-            args,
-            env,
-            folder,
-            account,
-            lifetime,
-            last_signal: Signal::SIGKILL,
-            log: state.log(NAME),
-            pid_file: state.pid_file(NAME),
-        };
+        let launch = Launch { program, args, env, ..launch };
         let user = format!("{USER}:{}@", engine.password);
         let admin = MongoAdmin::new(&address(port).replacen("://", &format!("://{user}"), 1))?;
         Self::launch(engine, launch, admin, port).await

@@ -1,11 +1,10 @@
 //! PgBouncer before a PostgreSQL server, in transaction mode: after each transaction a client's session of the server's
 //! goes to whoever comes next.
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use nix::sys::signal::Signal;
 use tokio::net::TcpStream;
 
-use crate::account::{Account, private_file, private_folder};
 use crate::launch::{Launch, Lifetime};
 use crate::ports::Port;
 use crate::programs;
@@ -45,7 +44,6 @@ impl Engine for PgBouncerEngine {
     const STOP: Signal = Signal::SIGTERM;
 
     async fn answers(server: &PgBouncer) -> Result<()> {
-        ensure!(server.process.is_alive(), "it ended: {:?}", server.process.exit_status());
         TcpStream::connect(("127.0.0.1", server.port)).await?;
         Ok(())
     }
@@ -65,25 +63,11 @@ impl PgBouncer {
     ) -> Result<Self> {
         let name = settings.name();
         let program = programs::pgbouncer()?;
-        let account = Account::for_server(&["postgres", "nobody"])?;
-        let folder = state.path(name);
-        private_folder(&folder, account.as_ref())?;
         let port = port.choose()?;
-        private_file(&folder.join("users.txt"), &admin.as_users_file(), account.as_ref())?;
-        let config = folder.join("pgbouncer.ini");
-        private_file(&config, &configuration(admin, settings, port), account.as_ref())?;
-        let launch = Launch {
-            name: name.to_owned(),
-            program,
-            args: vec![config.into()],
-            env: Vec::new(),
-            folder,
-            account,
-            lifetime,
-            last_signal: Signal::SIGKILL,
-            log: state.log(name),
-            pid_file: state.pid_file(name),
-        };
+        let mut launch = Launch::of_server(state, name, program, &["postgres", "nobody"], lifetime)?;
+        launch.write("users.txt", &admin.as_users_file())?;
+        let config = launch.write("pgbouncer.ini", &configuration(admin, settings, port))?;
+        launch.args = vec![config.into()];
         Self::launch(PgBouncerEngine, launch, admin.at(&format!("127.0.0.1:{port}")), port).await
     }
 

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
 
-use crate::account::{Account, private_file, private_folder, run_as};
+use crate::account::{Account, private_file, run_as};
 use crate::command::option;
 use crate::launch::{Launch, Lifetime};
 use crate::ports::Port;
@@ -36,8 +36,11 @@ impl Engine for PostgresEngine {
 
     /// A new server refuses to start while the remains of a killed one still hold their shared memory. So it is started
     /// again until it succeeds.
+    fn runs(server: &Postgres) -> Result<()> {
+        server.process.start_again()
+    }
+
     async fn answers(server: &Postgres) -> Result<()> {
-        server.process.start_again()?;
         server.admin.run("postgres", "select 1".to_owned()).await.map(drop)
     }
 }
@@ -49,32 +52,20 @@ impl Postgres {
     /// When PostgreSQL is missing or does not start.
     pub async fn start(state: &State, port: Port, lifetime: Lifetime) -> Result<Self> {
         let bin = programs::postgres_bin()?;
-        let account = Account::for_server(&["postgres", "nobody"])?;
-        let folder = state.path(NAME);
-        private_folder(&folder, account.as_ref())?;
+        let program = bin.join("postgres");
+        let mut launch = Launch::of_server(state, NAME, program, &["postgres", "nobody"], lifetime)?;
+        // An "immediate" shutdown: the only one that frees its shared memory without waiting for clients.
+        launch.last_signal = Signal::SIGQUIT;
         let password = state.secret(NAME)?;
-        let data = folder.join("data");
+        let data = launch.folder.join("data");
         if !data.join("PG_VERSION").exists() {
             let (bin, folder, account, password) =
-                (bin.clone(), folder.clone(), account.clone(), password.clone());
+                (bin.clone(), launch.folder.clone(), launch.account.clone(), password.clone());
             tokio::task::spawn_blocking(move || initdb(&bin, &folder, account.as_ref(), &password)).await??;
         }
         let port = port.choose()?;
-        let config = data.join("tristore.conf");
-        private_file(&config, &settings(port, &bin), account.as_ref())?;
-        let launch = Launch {
-            name: NAME.to_owned(),
-            program: bin.join("postgres"),
-            args: vec!["-D".into(), data.into(), "-c".into(), option("config_file", &config)],
-            env: Vec::new(),
-            folder,
-            account,
-            lifetime,
-            // An "immediate" shutdown: the only one that frees its shared memory without waiting for clients.
-            last_signal: Signal::SIGQUIT,
-            log: state.log(NAME),
-            pid_file: state.pid_file(NAME),
-        };
+        let config = launch.write("data/tristore.conf", &settings(port, &bin))?;
+        launch.args = vec!["-D".into(), data.into(), "-c".into(), option("config_file", &config)];
         let admin = PostgresAdmin::new(&format!("postgres://{USER}:{password}@127.0.0.1:{port}/postgres"))?;
         Self::launch(PostgresEngine, launch, admin, port).await
     }

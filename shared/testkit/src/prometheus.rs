@@ -2,10 +2,9 @@
 
 mod answers;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use nix::sys::signal::Signal;
 
-use crate::account::{Account, private_file, private_folder};
 use crate::command::option;
 use crate::http_api::HttpApi;
 use crate::launch::{Launch, Lifetime};
@@ -31,7 +30,6 @@ impl Engine for PrometheusEngine {
     const STOP: Signal = Signal::SIGTERM;
 
     async fn answers(server: &Prometheus) -> Result<()> {
-        ensure!(server.process.is_alive(), "it ended: {:?}", server.process.exit_status());
         server.admin.get("/-/ready", &[]).await.map(drop)
     }
 }
@@ -51,31 +49,16 @@ impl Prometheus {
     ) -> Result<Self> {
         let program =
             programs::tool(NAME).context("no prometheus on this machine; `cargo xtask tools` installs it")?;
-        let account = Account::for_server(&["prometheus", "nobody"])?;
-        let folder = state.path(NAME);
-        private_folder(&folder, account.as_ref())?;
-        private_file(&folder.join("rules.yml"), rules, account.as_ref())?;
-        let config_file = folder.join("prometheus.yml");
-        private_file(&config_file, config, account.as_ref())?;
         let port = port.choose()?;
-        let launch = Launch {
-            name: NAME.to_owned(),
-            program,
-            args: vec![
-                option("--config.file", &config_file),
-                option("--storage.tsdb.path", &folder.join("data")),
-                format!("--web.listen-address=127.0.0.1:{port}").into(),
-                "--enable-feature=exemplar-storage".into(),
-                "--log.level=warn".into(),
-            ],
-            env: Vec::new(),
-            folder,
-            account,
-            lifetime,
-            last_signal: Signal::SIGKILL,
-            log: state.log(NAME),
-            pid_file: state.pid_file(NAME),
-        };
+        let mut launch = Launch::of_server(state, NAME, program, &["prometheus", "nobody"], lifetime)?;
+        launch.write("rules.yml", rules)?;
+        launch.args = vec![
+            option("--config.file", &launch.write("prometheus.yml", config)?),
+            option("--storage.tsdb.path", &launch.folder.join("data")),
+            format!("--web.listen-address=127.0.0.1:{port}").into(),
+            "--enable-feature=exemplar-storage".into(),
+            "--log.level=warn".into(),
+        ];
         Self::launch(PrometheusEngine, launch, HttpApi::new(port), port).await
     }
 }

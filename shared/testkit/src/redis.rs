@@ -2,12 +2,9 @@
 
 mod watched;
 
-use std::ffi::OsString;
-
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use nix::sys::signal::Signal;
 
-use crate::account::{Account, private_file, private_folder};
 use crate::launch::{Launch, Lifetime};
 use crate::ports::Port;
 use crate::programs;
@@ -70,7 +67,6 @@ impl Engine for RedisEngine {
     const STOP: Signal = Signal::SIGTERM;
 
     async fn answers(server: &Redis) -> Result<()> {
-        ensure!(server.process.is_alive(), "it ended: {:?}", server.process.exit_status());
         server.admin.run(0, &["PING"]).await.map(drop)
     }
 }
@@ -89,33 +85,17 @@ impl Redis {
     async fn start_wanted(state: &State, password: &str, wanted: Wanted<'_>) -> Result<Self> {
         let Wanted { name, settings, is_sentinel, port, lifetime } = wanted;
         let program = programs::redis_server()?;
-        let account = Account::for_server(&["redis", "postgres", "nobody"])?;
-        let folder = state.path(name);
-        private_folder(&folder, account.as_ref())?;
+        let mut launch = Launch::of_server(state, name, program, &["redis", "postgres", "nobody"], lifetime)?;
         let port = port.choose()?;
-        let config = folder.join("redis.conf");
         let text = format!(
             "bind 127.0.0.1\nport {port}\nprotected-mode yes\nrequirepass {password}\ndir {}\ndatabases {DATABASES}\n\
              daemonize no\nsave \"\"\n{settings}",
-            quote::redis(text_of(&folder)?),
+            quote::redis(text_of(&launch.folder)?),
         );
-        private_file(&config, &text, account.as_ref())?;
-        let mut args: Vec<OsString> = vec![config.into()];
+        launch.args.push(launch.write("redis.conf", &text)?.into());
         if is_sentinel {
-            args.push("--sentinel".into());
+            launch.args.push("--sentinel".into());
         }
-        let launch = Launch {
-            name: name.to_owned(),
-            program,
-            args,
-            env: Vec::new(),
-            folder,
-            account,
-            lifetime,
-            last_signal: Signal::SIGKILL,
-            log: state.log(name),
-            pid_file: state.pid_file(name),
-        };
         let admin = RedisAdmin::new(&format!("redis://:{password}@127.0.0.1:{port}"))?;
         Self::launch(RedisEngine, launch, admin, port).await
     }

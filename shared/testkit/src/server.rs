@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
 
 use crate::launch::Launch;
@@ -28,7 +28,14 @@ pub trait Engine: Debug + Send + Sync + Sized {
         "data"
     }
 
-    /// Asks a started server whether it can be used; fails as long as it cannot.
+    /// Looks whether a started server runs, before it is asked; fails when it has ended.
+    fn runs(server: &Server<Self>) -> Result<()> {
+        let process = &server.process;
+        ensure!(process.is_alive(), "it ended: {:?}", process.exit_status());
+        Ok(())
+    }
+
+    /// Asks a server that runs whether it can be used; fails as long as it cannot.
     fn answers(server: &Server<Self>) -> impl Future<Output = Result<()>> + Send;
 }
 
@@ -91,7 +98,10 @@ impl<E: Engine> Server<E> {
 
     async fn ready(&self) -> Result<()> {
         let what = format!("{} to answer", E::NAME);
-        let answers = wait_until(START_WITHIN, &what, async || E::answers(self).await);
+        let answers = wait_until(START_WITHIN, &what, async || {
+            E::runs(self)?;
+            E::answers(self).await
+        });
         answers.await.with_context(|| format!("its log ends:\n{}", self.process.log().tail(15)))
     }
 }

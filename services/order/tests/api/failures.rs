@@ -10,7 +10,7 @@ use order_service::schema;
 use order_service::storage::FAILURES;
 use runtime::telemetry::Repeats;
 use sqlx::PgConnection;
-use testkit::{CapturedLog, Lifetime, Port, Postgres, SecretFile, State, TestPostgres};
+use testkit::{CapturedLog, Lifetime, Port, Postgres, RenewedFile, State, TestPostgres};
 use testkit::{not_serving, serving, under_load, wait_until};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
@@ -226,7 +226,7 @@ async fn a_login_that_is_renewed_in_its_file_is_used_without_a_restart() {
     let log = CapturedLog::start(|format| format);
     let database = database().await;
     let (first, second) = (DatabaseRole::create(&database).await, DatabaseRole::create(&database).await);
-    let file = SecretFile::new("postgres-url", &first.url).unwrap();
+    let file = RenewedFile::new("postgres-url", &first.url).unwrap();
     let mut of = WithRole::start_on(database, first, &file.setting()).await;
     file.renew(&second.url).unwrap();
     of.run("ALTER ROLE ROLE_NAME NOLOGIN").await;
@@ -243,7 +243,7 @@ async fn a_login_that_is_renewed_in_its_file_is_used_without_a_restart() {
         of.is_back().await;
         assert!(!log.lines_with(reason).is_empty(), "{reason}");
     }
-    std::fs::remove_file(file.setting().trim_start_matches("file:")).unwrap();
+    file.remove().unwrap();
     of.end_sessions().await;
     of.is_back().await;
     assert!(!log.lines_with("cannot read the file").is_empty());

@@ -7,7 +7,7 @@ use api::refusal::{EFFECT, Refusal};
 use runtime::telemetry::Repeats;
 use session_service::FAILURES;
 use testkit::proxy::{Protocol, Proxy};
-use testkit::{CapturedLog, Lifetime, Port, Redis, RedisAdmin, RedisUse, SecretFile, State, TestRedis};
+use testkit::{CapturedLog, Lifetime, Port, Redis, RedisAdmin, RedisUse, RenewedFile, State, TestRedis};
 use testkit::{not_serving, serving, state, under_load, wait_until};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
@@ -78,7 +78,7 @@ struct WithUser {
     user: String,
     login: LoggedIn,
     /// Where the service reads the URL.
-    file: SecretFile,
+    file: RenewedFile,
     url: String,
     _redis: [TestRedis; 2],
 }
@@ -94,7 +94,7 @@ impl WithUser {
         admin.run(0, &["ACL", "SETUSER", &user, "on", &of_user, "~*", "&*", "+@all"]).await.unwrap();
         let place = redis.url().rsplit_once('@').unwrap().1;
         let url = format!("redis://{user}:{}@{place}", Self::PASSWORD);
-        let (file, events) = (SecretFile::new(&user, &url).unwrap(), TestRedis::events().await.unwrap());
+        let (file, events) = (RenewedFile::new(&user, &url).unwrap(), TestRedis::events().await.unwrap());
         let harness = Harness::start_by_setting(&file.setting(), &url, events.url(), &[]).await;
         let (_, login) = harness.somebody().await;
         Self { harness, admin, user, login, file, url, _redis: [redis, events] }

@@ -7,7 +7,7 @@ use api::refusal::{EFFECT, Refusal};
 use api::user::v1::GetPostRequest;
 use bson::{Document, doc};
 use runtime::telemetry::Repeats;
-use testkit::{CapturedLog, MongoAdmin, MongoRole, SecretFile, TestMongo};
+use testkit::{CapturedLog, MongoAdmin, MongoRole, RenewedFile, TestMongo};
 use testkit::{not_serving, serving, under_load, wait_until};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
@@ -175,7 +175,7 @@ async fn a_login_that_is_renewed_in_its_file_is_used_without_a_restart() {
     let (edge, url) = through_a_proxy(&mongo).await;
     let (login, place) = url.trim_start_matches("mongodb://").split_once('@').unwrap();
     let (_, password) = login.rsplit_once(':').unwrap();
-    let file = SecretFile::new(mongo.name(), &url).unwrap();
+    let file = RenewedFile::new(mongo.name(), &url).unwrap();
     let harness = Harness::start_on(mongo.urls(), &file.setting(), &[]).await;
     let ann = harness.customer().await;
 

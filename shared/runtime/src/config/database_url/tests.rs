@@ -1,5 +1,7 @@
 //! Addresses of databases as people write them, and as files have them later.
 
+use testkit::RenewedFile;
+
 use super::*;
 
 #[test]
@@ -95,10 +97,9 @@ fn only_verified_tls_and_sockets_of_this_machine_are_encrypted_for_certain() {
 /// Claim: an address in a file is read again whenever it is asked for. Only its login may be another.
 #[test]
 fn an_address_in_a_file_may_change_its_login_and_nothing_else() {
-    let path = std::env::temp_dir().join(format!("tristore-{}-database-url", std::process::id()));
     let first = "postgres://app:s3cret@db:5432/orders?sslmode=verify-full&user=app";
-    std::fs::write(&path, first).unwrap();
-    let url = postgres_url(&format!("file:{}", path.display())).unwrap();
+    let file = RenewedFile::new("database-url", first).unwrap();
+    let url = postgres_url(&file.setting()).unwrap();
     assert_eq!(url.now().expose_secret(), first);
     let renewed = "postgres://app2:another@db:5432/orders?sslmode=verify-full&password=s3cret";
     for (written, expected) in [
@@ -111,10 +112,10 @@ fn an_address_in_a_file_may_change_its_login_and_nothing_else() {
         ("", renewed),
         (first, first),
     ] {
-        std::fs::write(&path, written).unwrap();
+        file.renew(written).unwrap();
         assert_eq!(url.clone().now().expose_secret(), expected, "{written}");
     }
-    std::fs::remove_file(&path).unwrap();
+    file.remove().unwrap();
     assert_eq!(url.now().expose_secret(), first);
     assert!(!format!("{url:?}").contains("s3cret"));
 }
