@@ -19,6 +19,15 @@ const WITHIN: Duration = Duration::from_secs(120);
 /// An alert by its name, and labels that it has.
 pub(super) type Wanted = (&'static str, &'static [(&'static str, &'static str)]);
 
+/// Changes to rows of a table that fail, as on a server that has run out of memory.
+pub(super) struct Refused {
+    pub(super) table: &'static str,
+    /// Such as `INSERT OR UPDATE`.
+    pub(super) change: &'static str,
+    /// Of the rows.
+    pub(super) condition: &'static str,
+}
+
 pub(super) struct Stage {
     pub(super) watched: Watched,
     pub(super) market: Market,
@@ -98,20 +107,31 @@ impl Stage {
         self.postgres().run(&self.database, statements.to_owned()).await.map(drop)
     }
 
-    /// Lets every change to rows of a table fail for which `condition` holds, as a server that has run out of memory does.
-    pub(super) async fn refuse(&self, table: &str, change: &str, condition: &str) -> Result<()> {
+    /// Lets order service's database refuse changes while `act` is done and until all of these fire; and waits until they
+    /// are over when it takes them again.
+    pub(super) async fn fire_while_refused(
+        &self,
+        refused: &Refused,
+        wanted: &[Wanted],
+        act: impl AsyncFnOnce() -> Result<()>,
+    ) -> Result<()> {
+        let Refused { table, change, condition } = refused;
+        self.are_over(wanted).await?;
         self.sql(&format!(
             "CREATE OR REPLACE FUNCTION provoked() RETURNS trigger LANGUAGE plpgsql AS
              $$ BEGIN RAISE EXCEPTION 'provoked' USING ERRCODE = 'out_of_memory'; END $$;
              CREATE TRIGGER provoked BEFORE {change} ON {table} FOR EACH ROW WHEN ({condition})
              EXECUTE FUNCTION provoked();"
         ))
-        .await
-    }
-
-    /// Takes that back.
-    pub(super) async fn accept(&self, table: &str) -> Result<()> {
-        self.sql(&format!("DROP TRIGGER provoked ON {table}")).await
+        .await?;
+        let provoked = async {
+            act().await?;
+            self.fire(wanted).await
+        };
+        let provoked = provoked.await;
+        self.sql(&format!("DROP TRIGGER provoked ON {table}")).await?;
+        provoked?;
+        self.are_over(wanted).await
     }
 
     fn postgres(&self) -> &PostgresAdmin {

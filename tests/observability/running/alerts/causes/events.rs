@@ -6,36 +6,24 @@ use testkit::ServiceName;
 use testkit::client::request_id;
 use tests::streams::{resync, resync_of};
 
-use super::super::stage::{Stage, Wanted};
+use super::super::stage::{Refused, Stage, Wanted};
 
 const CUSTOMERS: &[(&str, &str)] = &[("job", "order-service"), ("consumer", "order.customers")];
 
 pub(super) async fn not_stamped(stage: &Stage) -> Result<()> {
     const WANTED: &[Wanted] = &[("EventPending", &[("stream", "order")])];
-    stage.are_over(WANTED).await?;
-    stage.refuse("outbox", "UPDATE", "NEW.position IS NOT NULL").await?;
-    let provoked = async {
-        stage.market.order(1).await?;
-        stage.fire(WANTED).await
-    };
-    let provoked = provoked.await;
-    stage.accept("outbox").await?;
-    provoked?;
-    stage.are_over(WANTED).await
+    let refused = Refused { table: "outbox", change: "UPDATE", condition: "NEW.position IS NOT NULL" };
+    stage.fire_while_refused(&refused, WANTED, async || stage.market.order(1).await.map(drop)).await
 }
 
 pub(super) async fn not_applied(stage: &Stage) -> Result<()> {
     const WANTED: &[Wanted] = &[("ConsumerLag", CUSTOMERS)];
-    stage.are_over(WANTED).await?;
-    stage.refuse("customers", "INSERT OR UPDATE", "true").await?;
-    let provoked = async {
-        stage.watched.system.api.sign_up("Late").await?;
-        stage.fire(WANTED).await
-    };
-    let provoked = provoked.await;
-    stage.accept("customers").await?;
-    provoked?;
-    stage.are_over(WANTED).await
+    let refused = Refused { table: "customers", change: "INSERT OR UPDATE", condition: "true" };
+    stage
+        .fire_while_refused(&refused, WANTED, async || {
+            stage.watched.system.api.sign_up("Late").await.map(drop)
+        })
+        .await
 }
 
 pub(super) async fn parked(stage: &Stage) -> Result<()> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use tests::people::pay;
 
-use super::super::stage::{Stage, Wanted};
+use super::super::stage::{Refused, Stage, Wanted};
 
 const ORDER: &[(&str, &str)] = &[("job", "order-service")];
 
@@ -33,28 +33,16 @@ async fn pay_in_vain(stage: &Stage) -> Result<()> {
 
 pub(super) async fn undecided(stage: &Stage) -> Result<()> {
     const WANTED: &[Wanted] = &[("TransferUndecided", ORDER)];
-    stage.are_over(WANTED).await?;
-    stage.refuse("transfers", "UPDATE", "OLD.decision IS NULL AND NEW.decision IS NOT NULL").await?;
-    let provoked = async {
-        pay_in_vain(stage).await?;
-        stage.fire(WANTED).await
+    let refused = Refused {
+        table: "transfers",
+        change: "UPDATE",
+        condition: "OLD.decision IS NULL AND NEW.decision IS NOT NULL",
     };
-    let provoked = provoked.await;
-    stage.accept("transfers").await?;
-    provoked?;
-    stage.are_over(WANTED).await
+    stage.fire_while_refused(&refused, WANTED, async || pay_in_vain(stage).await).await
 }
 
 pub(super) async fn unfinished(stage: &Stage) -> Result<()> {
     const WANTED: &[Wanted] = &[("TransferUnfinished", ORDER), ("TransferNeedsOperator", ORDER)];
-    stage.are_over(WANTED).await?;
-    stage.refuse("transfers", "UPDATE", "NEW.state = 'completed'").await?;
-    let provoked = async {
-        pay_in_vain(stage).await?;
-        stage.fire(WANTED).await
-    };
-    let provoked = provoked.await;
-    stage.accept("transfers").await?;
-    provoked?;
-    stage.are_over(WANTED).await
+    let refused = Refused { table: "transfers", change: "UPDATE", condition: "NEW.state = 'completed'" };
+    stage.fire_while_refused(&refused, WANTED, async || pay_in_vain(stage).await).await
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use testkit::ADMIN_ABOVE;
 
 use super::clients::{ALL, Calling, Manner, ensure_none_failed};
 use super::databases::{in_postgresql, times_told};
@@ -19,8 +20,6 @@ use crate::deploy::kubernetes::cluster::{Cluster, NAMESPACE};
 use crate::deploy::kubernetes::entry::{SERVICES, trusted};
 use crate::out;
 
-/// How far the admin port is above the one for calls.
-const ADMIN_ABOVE: u16 = 10;
 /// A kubelet looks at the Secrets of a pod once a minute, and a service at its files every 10 s.
 const READ_WITHIN: Duration = Duration::from_secs(150);
 const STARTS_WITHIN: Duration = Duration::from_secs(120);
