@@ -19,7 +19,7 @@ enum Kind {
     Server,
     /// A tool: who uses it, and what the terminal can show.
     Tool,
-    /// What fetches from the network: also the way there.
+    /// What fetches from the network: also the way there, and whose certificates are believed.
     Installer,
     /// What builds the workspace or runs its tests: also the settings of cargo, of compilers and of our own programs.
     Cargo,
@@ -38,6 +38,8 @@ const INSTALLER: &[&str] = &[
     "NO_PROXY",
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
+    "NODE_EXTRA_CA_CERTS",
+    "REQUESTS_CA_BUNDLE",
     "SSH_AUTH_SOCK",
     "npm_config_*",
     "PIP_*",
@@ -215,17 +217,25 @@ mod tests {
             "CARGO",
             "OTEL_EXPORTER_OTLP_ENDPOINT",
         ];
-        let proxies = ["http_proxy", "HTTPS_PROXY", "no_proxy", "NO_PROXY", "ALL_PROXY"];
+        let network = [
+            "http_proxy",
+            "HTTPS_PROXY",
+            "no_proxy",
+            "NO_PROXY",
+            "ALL_PROXY",
+            "SSL_CERT_FILE",
+            "NODE_EXTRA_CA_CERTS",
+        ];
         let build = ["CARGO_TARGET_DIR", "CARGO_BUILD_TARGET_DIR", "CARGO_HOME", "RUSTUP_TOOLCHAIN", "CC"];
-        let all = [&["PATH", "TERM"][..], &lead_astray, &proxies, &build].concat();
+        let all = [&["PATH", "TERM"][..], &lead_astray, &network, &build].concat();
         let got = |kind: Kind| {
             let all = all.iter().map(|name| (OsString::from(name), OsString::from("x")));
             kind.of(all).filter_map(|(name, _)| name.into_string().ok()).collect::<Vec<_>>()
         };
         assert_eq!(got(Kind::Server), ["PATH"]);
         assert_eq!(got(Kind::Tool), ["PATH", "TERM"]);
-        assert_eq!(got(Kind::Installer), [&["PATH", "TERM"][..], &proxies].concat());
-        assert_eq!(got(Kind::Cargo), [&["PATH", "TERM"][..], &proxies, &build].concat());
+        assert_eq!(got(Kind::Installer), [&["PATH", "TERM"][..], &network].concat());
+        assert_eq!(got(Kind::Cargo), [&["PATH", "TERM"][..], &network, &build].concat());
     }
 
     #[test]
