@@ -57,7 +57,6 @@ impl Services {
             let (user, order, session) = ports;
             let mut env = vec![
                 ("LISTEN", format!("127.0.0.1:{port}")),
-                ("ADMIN_LISTEN", format!("127.0.0.1:{admin}")),
                 ("USER_URL", format!("http://127.0.0.1:{user}")),
                 ("ORDER_URL", format!("http://127.0.0.1:{order}")),
                 ("SESSION_URL", format!("http://127.0.0.1:{session}")),
@@ -66,6 +65,11 @@ impl Services {
                 ("SERVICE_TOKEN", token),
                 ("SERVICE_TOKENS", tokens.clone()),
             ];
+            // Else it is the default, which goes with LISTEN: whoever starts a second process with this environment
+            // and another LISTEN has another admin port, too.
+            if !options.well_known_admin {
+                env.push(("ADMIN_LISTEN", format!("127.0.0.1:{admin}")));
+            }
             env.extend(own.iter().map(|&(name, value)| (name, value.to_owned())));
             env.extend(options.threads.map(|threads| ("THREADS", threads.to_string())));
             let mut env: Vec<(String, String)> =

@@ -38,11 +38,12 @@ impl Service {
         for (name, value) in &mut launch.env {
             match name.as_str() {
                 "LISTEN" => *value = format!("127.0.0.1:{port}"),
-                "ADMIN_LISTEN" => *value = format!("127.0.0.1:{admin_port}"),
                 fault::ARMED => *value = armed.display().to_string(),
                 _ => {}
             }
         }
+        launch.env.retain(|(name, _)| name != "ADMIN_LISTEN");
+        launch.env.push(("ADMIN_LISTEN".to_owned(), format!("127.0.0.1:{admin_port}")));
         change(&mut launch);
         let mut replica = Self { name: self.name, port, admin_port, launch, armed, process: None };
         replica.start()?;
