@@ -22,6 +22,7 @@ db.adminCommand({
     { "resource": { "db": "user_service", "collection": "posting" }, "actions": ["find"] },
     { "resource": { "db": "user_service", "collection": "request" }, "actions": ["find"] },
     { "resource": { "db": "user_service", "collection": "user" }, "actions": ["find"] },
+    { "resource": { "db": "user_service", "collection": "username" }, "actions": ["find"] },
     { "resource": { "db": "user_service", "collection": "wallet" }, "actions": ["find"] },
     { "resource": { "db": "user_service", "collection": "worker_lease" }, "actions": ["find"] },
     { "resource": { "db": "user_service", "collection": "migration" }, "actions": ["find"] },

@@ -3,6 +3,7 @@
 //! those that it does not know.
 
 use prost::Name;
+use prost_reflect::MessageDescriptor;
 pub use prost_types::FieldMask;
 
 use crate::descriptor;
@@ -16,10 +17,10 @@ const PATHS_MAX: usize = 50;
 pub struct UpdateMask(Vec<&'static str>);
 
 impl UpdateMask {
-    /// The new value of a field, read and checked only if the mask names the field: `Some(None)` when it does not,
-    /// `None` when the value breaks a rule.
+    /// The new value of a field, read and checked only if the mask names the field or what it is part of: `Some(None)`
+    /// when it does not, `None` when the value breaks a rule.
     pub fn value<T>(&self, field: &str, read: impl FnOnce() -> Option<T>) -> Option<Option<T>> {
-        if self.0.contains(&field) { read().map(Some) } else { Some(None) }
+        if self.0.iter().any(|named| is_within(field, named)) { read().map(Some) } else { Some(None) }
     }
 }
 
@@ -47,7 +48,7 @@ impl Violations {
         for path in paths {
             if let Some(field) = changeable.iter().find(|field| *field == path) {
                 named.push(*field);
-            } else if resource.as_ref().is_some_and(|resource| resource.get_field_by_name(path).is_some()) {
+            } else if resource.as_ref().is_some_and(|resource| is_field(resource, path, changeable)) {
                 self.add(
                     "update_mask",
                     "IMMUTABLE_FIELD",
@@ -62,12 +63,26 @@ impl Violations {
     }
 }
 
+/// Whether a path is that of a field, or of a part of one.
+fn is_within(path: &str, field: &str) -> bool {
+    path.strip_prefix(field).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+/// Whether a path names a field, or a part of a field of which other parts can be named.
+fn is_field(resource: &MessageDescriptor, path: &str, changeable: &[&'static str]) -> bool {
+    let Some((whole, part)) = path.split_once('.') else { return resource.get_field_by_name(path).is_some() };
+    let has_parts = changeable.iter().any(|field| *field != whole && is_within(field, whole));
+    let message = resource.get_field_by_name(whole).and_then(|field| field.kind().as_message().cloned());
+    has_parts && message.is_some_and(|message| message.get_field_by_name(part).is_some())
+}
+
 #[cfg(test)]
 mod tests {
     use types::Failure;
 
     use super::*;
     use crate::order::v1::Product;
+    use crate::user::v1::User;
 
     fn broken(paths: &[&str]) -> Vec<&'static str> {
         let paths = paths.iter().map(|path| (*path).to_owned()).collect();
@@ -98,6 +113,28 @@ mod tests {
         let mut violations = Violations::new();
         violations.update_mask::<Product>(None, &["name"]);
         assert!(!violations.is_empty(), "no mask is no mask of everything");
+    }
+
+    #[test]
+    fn a_message_is_named_whole_or_by_its_parts() {
+        let changeable = ["profile", "profile.bio"];
+        let mut violations = Violations::new();
+        let mut named = |path: &str| {
+            let mask = FieldMask { paths: vec![path.to_owned()] };
+            violations.update_mask::<User>(Some(&mask), &changeable)
+        };
+        let (whole, part) = (named("profile"), named("profile.bio"));
+        for broken in ["profile.full_name", "profile.nothing", "profile.", "profile.bio.x", "profil"] {
+            named(broken);
+        }
+        for mask in [whole, part] {
+            assert_eq!(mask.value("profile.bio", || Some(1)), Some(Some(1)));
+            assert_eq!(mask.value::<()>("profiles", || unreachable!("another field")), Some(None));
+        }
+        let Err(Failure::Invalid(broken)) = violations.finish(Some(())) else { panic!("rules are broken") };
+        let reasons: Vec<_> = broken.iter().map(|violation| violation.reason).collect();
+        assert_eq!(reasons[0], "IMMUTABLE_FIELD");
+        assert_eq!(reasons[1..], ["UNKNOWN_FIELD"; 4]);
     }
 
     #[test]

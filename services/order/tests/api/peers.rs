@@ -155,6 +155,13 @@ impl UserService for Server {
         not_imitated()
     }
 
+    async fn update_user(
+        &self,
+        _: Request<UpdateUserRequest>,
+    ) -> Result<Response<UpdateUserResponse>, Status> {
+        not_imitated()
+    }
+
     async fn deactivate_user(
         &self,
         _: Request<DeactivateUserRequest>,

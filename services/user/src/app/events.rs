@@ -2,7 +2,7 @@
 
 use api::user::v1::{
     CreditGranted, CreditSent, PostCreated, PostTransferred, PostUpdated, UserCreated, UserDeactivated,
-    UserRoleChanged,
+    UserRoleChanged, UserUpdated,
 };
 use events::{Aggregate, Headers, NewEvent};
 use prost::{Message, Name};
@@ -39,6 +39,12 @@ impl App {
             role: api::auth::v1::Role::from(user.role).into(),
             auth_epoch: user.auth_epoch,
         };
+        self.of_user(user, &payload, Some(request_id))
+    }
+
+    /// What a user says of themselves was changed.
+    pub(super) fn user_updated(&self, user: &User, request_id: Uuid) -> NewEvent {
+        let payload = UserUpdated { user_id: user.id.to_string(), display_name: user.display_name.clone() };
         self.of_user(user, &payload, Some(request_id))
     }
 

@@ -89,7 +89,7 @@ fn is_text(c: char) -> bool {
 }
 
 /// At least two labels, none of them an address of the network layer.
-fn ascii_domain(domain: &str) -> Result<String, InvalidEmail> {
+pub(super) fn ascii_domain(domain: &str) -> Result<String, InvalidEmail> {
     let ascii = idna::domain_to_ascii_strict(domain).map_err(|_| InvalidEmail)?;
     let last = ascii.rsplit_once('.').map(|(_, last)| last).ok_or(InvalidEmail)?;
     let numeric = last.is_empty() || last.bytes().all(|byte| byte.is_ascii_digit());

@@ -5,5 +5,8 @@ pub(crate) mod email;
 pub(crate) mod ledger;
 pub(crate) mod password;
 pub(crate) mod post;
+pub(crate) mod profile;
 pub(crate) mod user;
+pub(crate) mod user_view;
+pub(crate) mod username;
 pub(crate) mod wallet;

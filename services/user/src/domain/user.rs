@@ -4,6 +4,8 @@ use time::OffsetDateTime;
 use types::{Role, UserId};
 
 use super::email::Email;
+use super::profile::{Profile, ProfileChange};
+use super::username::Username;
 
 /// Why a call about a user was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -14,6 +16,9 @@ pub enum UserRefused {
     /// Another user has the e-mail address.
     #[error("another user has this e-mail address")]
     EmailTaken,
+    /// Another user has the username, or one that looks like it, or had it once.
+    #[error("this username is another user's, or looks like one that is or was")]
+    UsernameTaken,
     /// The user is deactivated.
     #[error("user {0} is deactivated")]
     Deactivated(UserId),
@@ -55,6 +60,19 @@ pub(crate) struct User {
     pub(crate) event_version: i64,
     pub(crate) create_time: OffsetDateTime,
     pub(crate) update_time: OffsetDateTime,
+    pub(crate) username: Option<Username>,
+    pub(crate) profile: Profile,
+    /// To the minute. Not counted as a change.
+    pub(crate) last_login_time: Option<OffsetDateTime>,
+}
+
+/// What a user says of themselves; what is `None` stays as it is.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct UserChange {
+    pub(crate) display_name: Option<String>,
+    /// `Some(None)` gives it up.
+    pub(crate) username: Option<Option<Username>>,
+    pub(crate) profile: ProfileChange,
 }
 
 impl User {
@@ -72,6 +90,9 @@ impl User {
             event_version: 1,
             create_time: now,
             update_time: now,
+            username: None,
+            profile: Profile::default(),
+            last_login_time: None,
         }
     }
 
@@ -97,6 +118,16 @@ impl User {
         Ok(Self { role, ..self.with_sessions_ended(now) })
     }
 
+    /// The user with what they now say of themselves.
+    pub(crate) fn updated(&self, change: UserChange, now: OffsetDateTime) -> Result<Self, UserRefused> {
+        self.require_active()?;
+        let profile = self.profile.changed(change.profile);
+        let mut user = Self { profile, ..self.changed(now) };
+        user.display_name = change.display_name.unwrap_or(user.display_name);
+        user.username = change.username.unwrap_or(user.username);
+        Ok(user)
+    }
+
     /// Refuses whoever is deactivated.
     pub(crate) fn require_active(&self) -> Result<(), UserRefused> {
         match self.state {
@@ -113,10 +144,14 @@ impl User {
         }
     }
 
-    /// The change and its event, counted.
+    /// A change that ends sessions.
     fn with_sessions_ended(&self, now: OffsetDateTime) -> Self {
+        Self { auth_epoch: self.auth_epoch + 1, ..self.changed(now) }
+    }
+
+    /// The change and its event, counted.
+    fn changed(&self, now: OffsetDateTime) -> Self {
         Self {
-            auth_epoch: self.auth_epoch + 1,
             version: self.version + 1,
             event_version: self.event_version + 1,
             update_time: now,
@@ -127,7 +162,7 @@ impl User {
 
 /// A user as those see one who may see everything.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Profile {
+pub(crate) struct WholeUser {
     pub(crate) user: User,
     pub(crate) statistics: OrderStatistics,
 }
@@ -159,6 +194,20 @@ mod tests {
             assert_eq!((changed.auth_epoch, changed.version, changed.event_version), (2, 2, 2));
             assert_eq!(changed.update_time, now);
         }
+    }
+
+    #[test]
+    fn an_update_changes_what_it_names_and_ends_no_session() {
+        let now = OffsetDateTime::UNIX_EPOCH + time::Duration::HOUR;
+        let username = Username::new("Ann".to_owned()).ok();
+        let change = UserChange { username: Some(username.clone()), ..UserChange::default() };
+        let named = ann().updated(change, now).unwrap();
+        let expected = User { username, version: 2, event_version: 2, update_time: now, ..ann() };
+        assert_eq!(named, expected);
+        let change = UserChange { display_name: Some("Anna".to_owned()), ..UserChange::default() };
+        assert_eq!(named.updated(change, now).unwrap().username, expected.username);
+        let change = UserChange { username: Some(None), ..UserChange::default() };
+        assert_eq!(named.updated(change, now).unwrap().username, None);
     }
 
     #[test]

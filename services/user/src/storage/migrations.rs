@@ -40,6 +40,7 @@ const FILES: &[(&str, &str)] = &[
         "0007_set_names_and_due_holds.json",
         include_str!("../../../../migrations/user/0007_set_names_and_due_holds.json"),
     ),
+    ("0009_users.json", include_str!("../../../../migrations/user/0009_users.json")),
 ];
 
 /// A migration that was applied.

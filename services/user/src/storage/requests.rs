@@ -149,7 +149,9 @@ mod tests {
 
     use super::*;
     use crate::domain::post::Post;
-    use crate::domain::user::{OrderStatistics, Profile, User, UserState};
+    use crate::domain::profile::{Location, Profile};
+    use crate::domain::user::{OrderStatistics, User, UserState, WholeUser};
+    use crate::domain::username::Username;
     use crate::domain::wallet::CreditRefused;
 
     const ID: Uuid = Uuid::from_u128(7);
@@ -200,6 +202,9 @@ mod tests {
             event_version: 4,
             create_time: at,
             update_time: at,
+            username: None,
+            profile: Profile::default(),
+            last_login_time: None,
         };
         let statistics =
             OrderStatistics { placed_count: 4, paid_count: 3, cancelled_count: 2, owned_count: 1 };
@@ -225,7 +230,17 @@ mod tests {
                 "owned_count": 1_i64,
             },
         } };
-        is_stored_as(&Profile { user, statistics }, Keep::ThirtyDays, stored);
+        let whole = WholeUser { user, statistics };
+        is_stored_as(&whole, Keep::ThirtyDays, stored.clone());
+        let profile = Profile { location: Location::from_e7(0, 0).ok(), ..Profile::default() };
+        let username = Username::new("Ann".to_owned()).ok();
+        let user = User { username, profile, last_login_time: Some(at), ..whole.user };
+        let mut more = stored;
+        let row = more.get_document_mut("user").unwrap().get_document_mut("user").unwrap();
+        row.insert("username", "Ann");
+        row.insert("profile", doc! { "location": { "type": "Point", "coordinates": [0.0, 0.0] } });
+        row.insert("last_login_time", time);
+        is_stored_as(&WholeUser { user, statistics }, Keep::ThirtyDays, more);
 
         let post = Post {
             id: PostId::from_uuid(ID),

@@ -4,7 +4,7 @@ use auth::Person;
 use types::{Answer, Call, Keep, Role, UserId};
 
 use crate::app::{App, or_first_answer};
-use crate::domain::user::{Profile, UserRefused};
+use crate::domain::user::{UserRefused, WholeUser};
 use crate::error::Result;
 use crate::storage::{Finished, Tx};
 
@@ -23,7 +23,7 @@ impl App {
         call: &Call,
         caller: Person,
         wish: ChangeUserRole,
-    ) -> Result<Answer<Profile>> {
+    ) -> Result<Answer<WholeUser>> {
         let changed = self
             .store
             .transaction("change_user_role", |tx| self.change_user_role_in(tx, call, caller, &wish));
@@ -36,7 +36,7 @@ impl App {
         call: &Call,
         caller: Person,
         wish: &ChangeUserRole,
-    ) -> Result<Finished<Answer<Profile>>> {
+    ) -> Result<Finished<Answer<WholeUser>>> {
         if let Some(saved) = tx.request_fetch(&call.key).await? {
             return Ok(tx.commit(saved.replay(call)?));
         }
@@ -51,12 +51,12 @@ impl App {
             // Nothing changes, so nobody is logged out.
             user = before;
         } else {
-            tx.user_update(&user)?;
+            tx.user_update(&before, &user)?;
             tx.event_append(&self.user_role_changed(&user, call.key.request_id))?;
         }
         let statistics = tx.statistics_fetch(user.id).await?;
-        let profile = Profile { user, statistics };
-        tx.request_insert(call, &profile, now, Keep::ThirtyDays)?;
-        Ok(tx.commit(Answer::first(profile)))
+        let whole = WholeUser { user, statistics };
+        tx.request_insert(call, &whole, now, Keep::ThirtyDays)?;
+        Ok(tx.commit(Answer::first(whole)))
     }
 }

@@ -5,7 +5,7 @@ use types::{Answer, Call, Failure, Keep};
 use crate::app::{App, or_first_answer};
 use crate::domain::email::Email;
 use crate::domain::password::{Password, PasswordHash};
-use crate::domain::user::{OrderStatistics, Profile, User};
+use crate::domain::user::{OrderStatistics, User, WholeUser};
 use crate::error::Result;
 use crate::storage::{Finished, Tx};
 
@@ -28,7 +28,7 @@ pub(crate) struct CreateUser {
 
 impl App {
     /// Signs a person up as a customer: nobody chooses a role here.
-    pub(crate) async fn create_user(&self, call: &Call, wish: CreateUser) -> Result<Answer<Profile>> {
+    pub(crate) async fn create_user(&self, call: &Call, wish: CreateUser) -> Result<Answer<WholeUser>> {
         let CreateUser { user: NewUser { email, display_name, password }, secret } = wish;
         let answer = if let Some(answer) = self.first_answer(call).await? {
             answer
@@ -52,17 +52,17 @@ impl App {
         call: &Call,
         user: &User,
         hash: &PasswordHash,
-    ) -> Result<Finished<Answer<Profile>>> {
+    ) -> Result<Finished<Answer<WholeUser>>> {
         if let Some(saved) = tx.request_fetch(&call.key).await? {
             return Ok(tx.commit(saved.replay(call)?));
         }
         let now = user.create_time;
-        let profile = Profile { user: user.clone(), statistics: OrderStatistics::default() };
-        tx.request_insert(call, &profile, now, Keep::ThirtyDays)?;
+        let whole = WholeUser { user: user.clone(), statistics: OrderStatistics::default() };
+        tx.request_insert(call, &whole, now, Keep::ThirtyDays)?;
         tx.user_insert(user)?;
         tx.credential_insert(user.id, hash, now)?;
         tx.event_append(&self.user_created(user, Some(call.key.request_id)))?;
-        Ok(tx.commit(Answer::first(profile)))
+        Ok(tx.commit(Answer::first(whole)))
     }
 
     async fn has_password(&self, user: &User, password: Password) -> Result<bool> {

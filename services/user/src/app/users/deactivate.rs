@@ -4,7 +4,7 @@ use auth::Person;
 use types::{Answer, Call, Keep, Role, UserId};
 
 use crate::app::{App, or_first_answer};
-use crate::domain::user::{Profile, UserRefused};
+use crate::domain::user::{UserRefused, WholeUser};
 use crate::error::Result;
 use crate::storage::{Finished, Tx};
 
@@ -22,7 +22,7 @@ impl App {
         call: &Call,
         caller: Person,
         wish: DeactivateUser,
-    ) -> Result<Answer<Profile>> {
+    ) -> Result<Answer<WholeUser>> {
         let deactivated =
             self.store.transaction("deactivate_user", |tx| self.deactivate_user_in(tx, call, caller, &wish));
         or_first_answer(deactivated.await, || self.first_answer(call)).await
@@ -34,7 +34,7 @@ impl App {
         call: &Call,
         caller: Person,
         wish: &DeactivateUser,
-    ) -> Result<Finished<Answer<Profile>>> {
+    ) -> Result<Finished<Answer<WholeUser>>> {
         if let Some(saved) = tx.request_fetch(&call.key).await? {
             return Ok(tx.commit(saved.replay(call)?));
         }
@@ -46,11 +46,11 @@ impl App {
         let before = tx.user_fetch(wish.user_id).await?.ok_or(not_found)?;
         let user = before.deactivated(now)?;
         before.require_version(wish.etag)?;
-        tx.user_update(&user)?;
+        tx.user_update(&before, &user)?;
         tx.event_append(&self.user_deactivated(&user, call.key.request_id))?;
         let statistics = tx.statistics_fetch(user.id).await?;
-        let profile = Profile { user, statistics };
-        tx.request_insert(call, &profile, now, Keep::ThirtyDays)?;
-        Ok(tx.commit(Answer::first(profile)))
+        let whole = WholeUser { user, statistics };
+        tx.request_insert(call, &whole, now, Keep::ThirtyDays)?;
+        Ok(tx.commit(Answer::first(whole)))
     }
 }

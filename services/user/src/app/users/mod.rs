@@ -4,6 +4,7 @@ mod bootstrap;
 mod change_role;
 mod create;
 mod deactivate;
+mod update;
 mod verify_password;
 
 use events::Head;
@@ -13,10 +14,11 @@ pub use bootstrap::Bootstrapped;
 pub(crate) use change_role::ChangeUserRole;
 pub(crate) use create::{CreateUser, NewUser};
 pub(crate) use deactivate::DeactivateUser;
+pub(crate) use update::UpdateUser;
 pub(crate) use verify_password::VerifyPassword;
 
 use super::App;
-use crate::domain::user::{Profile, User, UserRefused};
+use crate::domain::user::{User, UserRefused, WholeUser};
 use crate::error::{Error, Result};
 use crate::storage::STREAM;
 
@@ -27,10 +29,10 @@ impl App {
     }
 
     /// A user with everything.
-    pub(crate) async fn get_profile(&self, id: UserId) -> Result<Profile> {
+    pub(crate) async fn get_whole_user(&self, id: UserId) -> Result<WholeUser> {
         let (user, statistics) =
             tokio::try_join!(self.store.user_fetch(id), self.store.statistics_fetch(id))?;
-        Ok(Profile { user: user.ok_or(UserRefused::NotFound(id))?, statistics })
+        Ok(WholeUser { user: user.ok_or(UserRefused::NotFound(id))?, statistics })
     }
 
     /// Where this service's stream stands: what a snapshot is taken after.

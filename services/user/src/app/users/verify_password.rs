@@ -46,7 +46,16 @@ impl App {
         if let (true, Some(hash)) = (verdict.is_outdated, hash) {
             self.rehash(user.id, &hash, password).await;
         }
+        self.note_login(user.id).await;
         Ok(Login { user_id: user.id, role: user.role, auth_epoch: user.auth_epoch })
+    }
+
+    /// Keeps the time of the login. Nobody is kept out because it cannot be kept.
+    async fn note_login(&self, user_id: UserId) {
+        if let Err(error) = self.store.user_note_login(user_id, self.now()).await {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, "the time of a login was not kept");
+        }
     }
 
     /// Brings a hash up to the present parameters while the password is at hand. If it fails, the next login tries

@@ -9,11 +9,12 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::app::posts::{CreatePost, TransferPost, UpdatePost};
-use crate::app::users::{ChangeUserRole, CreateUser, DeactivateUser, NewUser, VerifyPassword};
+use crate::app::users::{ChangeUserRole, CreateUser, DeactivateUser, NewUser, UpdateUser, VerifyPassword};
 use crate::config::PasswordConfig;
 use crate::domain::email::Email;
 use crate::domain::password::Password;
-use crate::domain::user::OrderStatistics;
+use crate::domain::user::{OrderStatistics, UserChange};
+use crate::domain::username::Username;
 use crate::passwords::Hasher;
 use crate::storage::Store;
 
@@ -65,13 +66,16 @@ pub(super) async fn all(store: &Store) -> anyhow::Result<[UserId; 2]> {
     let wish = DeactivateUser { user_id: gone, etag: None };
     app.deactivate_user(&call("DeactivateUser"), admin, wish).await?;
     log_in(store).await?;
+    let change = UserChange { username: Some(Username::new("ann".to_owned()).ok()), ..UserChange::default() };
+    let wish = UpdateUser { user_id: ann, change, etag: None };
+    app.update_user(&call("UpdateUser"), person(ann, Role::Customer), wish).await?;
     app.get_user(ann).await?;
     app.snapshot_head().await?;
     app.snapshot_page(None, 2).await?;
     app.snapshot_page(Some(ann), 2).await?;
     posts(&app, ann, ben).await?;
     statistics(store, ann).await?;
-    app.get_profile(ann).await?;
+    app.get_whole_user(ann).await?;
     Ok([ann, ben])
 }
 

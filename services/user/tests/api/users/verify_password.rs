@@ -1,12 +1,15 @@
 //! Checking passwords for session service.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use api::user::v1::{DeactivateUserRequest, VerifyPasswordRequest, VerifyPasswordResponse};
+use api::user::v1::{DeactivateUserRequest, User, VerifyPasswordRequest, VerifyPasswordResponse};
 use bson::{Document, doc};
 use futures_util::future::join_all;
 use testkit::client::request_id;
+use time::macros::datetime;
 use tonic::{Code, Status};
+use types::ManualClock;
 
 use crate::harness::{Harness, PASSWORD, refusal, refused};
 
@@ -102,6 +105,29 @@ async fn a_login_brings_an_old_hash_up_to_date() {
     verify(&harness, &ann.email, PASSWORD).await.unwrap();
     assert!(hash().await.starts_with("$argon2id$v=19$m=64,t=1,p=1$"), "{}", hash().await);
     verify(&harness, &ann.email, PASSWORD).await.unwrap();
+}
+
+/// A version that writes at each login, or that waits for who holds the user, is seen here.
+#[tokio::test]
+async fn a_login_is_kept_to_the_minute_and_is_no_change_of_the_user() {
+    let noon = datetime!(2026-03-01 12:00 UTC);
+    let clock = Arc::new(ManualClock::at(noon));
+    let harness = Harness::start_by(Arc::clone(&clock) as _).await;
+    let ann = harness.customer().await;
+    let before = harness.user(&ann.id).await;
+    assert_eq!(before.last_login_time, None);
+    verify(&harness, &ann.email, "another evening, another garden").await.unwrap_err();
+    assert_eq!(harness.user(&ann.id).await, before);
+    let mut kept = Vec::new();
+    for seconds in [0, 30, 29, 1, 30, 3_510] {
+        clock.advance(time::Duration::seconds(seconds));
+        verify(&harness, &ann.email, PASSWORD).await.unwrap();
+        let user = harness.user(&ann.id).await;
+        let time = user.last_login_time.unwrap();
+        kept.push(time.seconds - noon.unix_timestamp());
+        assert_eq!(user, User { last_login_time: Some(time), ..before.clone() });
+    }
+    assert_eq!(kept, [0, 0, 0, 60, 60, 3_600]);
 }
 
 fn argon2_hash(password: &str, memory_kib: u32) -> String {

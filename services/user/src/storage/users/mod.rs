@@ -1,123 +1,33 @@
-//! Users. The unique index on the normal form of the e-mail address decides between two who claim one.
+//! Users. The unique index on the normal form of the e-mail address decides between two who claim one, and the key of a
+//! claim between two who want one username. A user is changed by `$set` of what has changed and by nothing else: what a
+//! later release keeps in the document is left alone.
+
+mod row;
+mod usernames;
 
 use bson::{Document, doc};
 use futures_util::TryStreamExt as _;
 use mongodb::options::UpdateOneModel;
-use serde::{Deserialize, Serialize};
-use time::OffsetDateTime;
+use serde::Deserialize;
+use time::{Duration, OffsetDateTime};
 use types::UserId;
 
 use super::driver::bounded;
-use super::requests::Outcome;
-use super::statistics::SumsRow;
-use super::{SERVER_TIME, Store, Tx, from_time, to_time};
-use crate::domain::email::{Email, EmailKey};
-use crate::domain::user::{Profile, User, UserRefused, UserState};
+use super::{SERVER_TIME, Store, Tx, from_time};
+use crate::domain::email::EmailKey;
+use crate::domain::user::{User, UserRefused, UserState};
 use crate::error::{Error, Result};
+use row::{StateRow, UserRow};
 
 const COLLECTION: &str = "user";
-
-/// A user as the database has it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct UserRow {
-    #[serde(rename = "_id")]
-    id: bson::Uuid,
-    email: String,
-    email_key: String,
-    display_name: String,
-    role: String,
-    state: StateRow,
-    auth_epoch: i64,
-    post_count: i64,
-    version: i64,
-    event_version: i64,
-    create_time: bson::DateTime,
-    update_time: bson::DateTime,
-}
-
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum StateRow {
-    Active,
-    Deactivated,
-}
+/// How exactly it is kept when somebody logged in last: more would be a write for each login.
+const LOGIN_NOTED_EVERY: Duration = Duration::MINUTE;
 
 #[derive(Debug, Deserialize)]
 struct UserStateRow {
     #[serde(rename = "_id")]
     id: bson::Uuid,
     state: StateRow,
-}
-
-impl From<StateRow> for UserState {
-    fn from(row: StateRow) -> Self {
-        match row {
-            StateRow::Active => Self::Active,
-            StateRow::Deactivated => Self::Deactivated,
-        }
-    }
-}
-
-impl From<&User> for UserRow {
-    fn from(user: &User) -> Self {
-        Self {
-            id: user.id.uuid().into(),
-            email: user.email.address().to_owned(),
-            email_key: user.email.key().as_str().to_owned(),
-            display_name: user.display_name.clone(),
-            role: user.role.as_str().to_owned(),
-            state: match user.state {
-                UserState::Active => StateRow::Active,
-                UserState::Deactivated => StateRow::Deactivated,
-            },
-            auth_epoch: user.auth_epoch,
-            post_count: user.post_count,
-            version: user.version,
-            event_version: user.event_version,
-            create_time: from_time(user.create_time),
-            update_time: from_time(user.update_time),
-        }
-    }
-}
-
-impl TryFrom<UserRow> for User {
-    type Error = Error;
-
-    fn try_from(row: UserRow) -> Result<Self> {
-        Ok(Self {
-            id: UserId::from_uuid(row.id.into()),
-            email: Email::from_row(row.email, row.email_key),
-            display_name: row.display_name,
-            role: row.role.parse().map_err(|error: String| Error::internal(error))?,
-            state: row.state.into(),
-            auth_epoch: row.auth_epoch,
-            post_count: row.post_count,
-            version: row.version,
-            event_version: row.event_version,
-            create_time: to_time(row.create_time),
-            update_time: to_time(row.update_time),
-        })
-    }
-}
-
-/// A user as a call was answered with one.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct ProfileRow {
-    user: UserRow,
-    statistics: SumsRow,
-}
-
-impl Outcome for Profile {
-    const KIND: &'static str = "user";
-    type Row = ProfileRow;
-
-    fn to_row(&self) -> ProfileRow {
-        ProfileRow { user: (&self.user).into(), statistics: self.statistics.into() }
-    }
-
-    fn from_row(row: ProfileRow) -> Result<Self> {
-        Ok(Self { user: row.user.try_into()?, statistics: row.statistics.into() })
-    }
 }
 
 impl Store {
@@ -140,6 +50,16 @@ impl Store {
         let rows = bounded(find.limit(i64::from(limit)).max_time(SERVER_TIME)).await?;
         let rows: Vec<UserRow> = bounded(rows.try_collect()).await?;
         rows.into_iter().map(User::try_from).collect()
+    }
+
+    /// Keeps that a user has logged in, unless that was kept within the last minute. It is no change of the user: nothing
+    /// that a transaction has read of one depends on it, so it is done in none.
+    pub(crate) async fn user_note_login(&self, id: UserId, now: OffsetDateTime) -> Result<()> {
+        let users = self.collection::<Document>(COLLECTION);
+        let mut before = by_id(id);
+        before.insert("last_login_time", doc! { "$not": { "$gt": from_time(now - LOGIN_NOTED_EVERY) } });
+        let change = doc! { "$set": { "last_login_time": from_time(now) } };
+        bounded(users.update_one(before, change)).await.map(drop)
     }
 
     async fn user_find(&self, filter: Document) -> Result<Option<User>> {
@@ -181,10 +101,12 @@ impl Tx {
         Ok(())
     }
 
-    /// Writes a user's next version over the one before.
-    pub(crate) fn user_update(&mut self, user: &User) -> Result<()> {
-        let before = doc! { "_id": bson::Uuid::from(user.id.uuid()), "version": user.version - 1 };
-        self.replace(COLLECTION, before, document(user)?);
+    /// Writes what a change made of a user, guarded by the version before it.
+    pub(crate) fn user_update(&mut self, before: &User, user: &User) -> Result<()> {
+        let guard = doc! { "_id": bson::Uuid::from(user.id.uuid()), "version": before.version };
+        let change = difference(&document(before)?, document(user)?);
+        let users = self.namespace(COLLECTION);
+        self.update(UpdateOneModel::builder().namespace(users).filter(guard).update(change).build());
         Ok(())
     }
 
@@ -223,6 +145,35 @@ fn document(user: &User) -> Result<Document> {
     bson::serialize_to_document(&UserRow::from(user)).map_err(Error::internal)
 }
 
+/// The update that makes one document of another.
+fn difference(before: &Document, after: Document) -> Document {
+    let gone: Document = before
+        .keys()
+        .filter(|field| !after.contains_key(field))
+        .map(|field| (field.clone(), bson::Bson::from("")))
+        .collect();
+    let set: Document = after.into_iter().filter(|(field, value)| before.get(field) != Some(value)).collect();
+    [("$set", set), ("$unset", gone)]
+        .into_iter()
+        .filter(|(_, fields)| !fields.is_empty())
+        .map(|(operator, fields)| (operator.to_owned(), bson::Bson::from(fields)))
+        .collect()
+}
+
 fn by_id(id: UserId) -> Document {
     doc! { "_id": bson::Uuid::from(id.uuid()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_update_names_what_has_changed_and_nothing_else() {
+        let before = doc! { "_id": 1, "a": "same", "b": 1_i64, "c": { "d": 1 } };
+        let after = doc! { "_id": 1, "a": "same", "b": 2_i64, "e": true };
+        let expected = doc! { "$set": { "b": 2_i64, "e": true }, "$unset": { "c": "" } };
+        assert_eq!(difference(&before, after), expected);
+        assert_eq!(difference(&before, before.clone()), doc! {});
+    }
 }

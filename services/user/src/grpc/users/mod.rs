@@ -1,0 +1,185 @@
+//! `user.v1.UserService`: its requests, its answers, and how what is refused about users looks on the wire.
+
+mod answer;
+mod convert;
+
+use api::auth::v1::Role as WireRole;
+use api::common::v1::ErrorReason as Common;
+use api::refusal::Refusal;
+use api::user::v1::user_service_server::UserService;
+use api::user::v1::{
+    ChangeUserRoleRequest, ChangeUserRoleResponse, CreateUserRequest, CreateUserResponse,
+    DeactivateUserRequest, DeactivateUserResponse, ErrorReason, GetUserRequest, GetUserResponse,
+    SnapshotUsersRequest, SnapshotUsersResponse, UpdateUserRequest, UpdateUserResponse,
+    VerifyPasswordRequest, VerifyPasswordResponse,
+};
+use auth::Principal;
+use futures_util::stream::{self, StreamExt as _};
+use runtime::rpc::{self, Messages, accept, check, person, respond};
+use tonic::{Code, Request, Response, Status};
+
+use crate::app::App;
+use crate::domain::user::UserRefused;
+use crate::domain::user_view::{UserView, Viewer};
+use crate::error::Error;
+use answer::{for_read_model, own, shown, viewer};
+pub(crate) use convert::new_admin;
+
+/// Users in one message of a snapshot.
+const SNAPSHOT_PAGE: u32 = 500;
+
+/// The rpcs about users.
+#[derive(Debug, Clone)]
+pub(super) struct Users(pub(super) App);
+
+#[tonic::async_trait]
+impl UserService for Users {
+    type SnapshotUsersStream = Messages<SnapshotUsersResponse>;
+
+    async fn create_user(
+        &self,
+        request: Request<CreateUserRequest>,
+    ) -> Result<Response<CreateUserResponse>, Status> {
+        let (call, wish) = accept(&request, convert::create_user)?;
+        let answer = self.0.create_user(&call, wish).await?;
+        Ok(respond(answer, |whole| CreateUserResponse { user: Some(own(&whole)) }))
+    }
+
+    async fn get_user(&self, request: Request<GetUserRequest>) -> Result<Response<GetUserResponse>, Status> {
+        let user_id = check(&request, convert::get_user)?;
+        let viewer = viewer(&Principal::of(&request), user_id);
+        let user = if viewer == Viewer::Other {
+            UserView::from(&self.0.get_user(user_id).await?)
+        } else {
+            UserView::from(&self.0.get_whole_user(user_id).await?)
+        };
+        Ok(Response::new(GetUserResponse { user: Some(user.seen_by(viewer).into()) }))
+    }
+
+    async fn update_user(
+        &self,
+        request: Request<UpdateUserRequest>,
+    ) -> Result<Response<UpdateUserResponse>, Status> {
+        let (caller, (call, wish)) = (person(&request)?, accept(&request, convert::update_user)?);
+        let answer = self.0.update_user(&call, caller, wish).await?;
+        Ok(respond(answer, |whole| UpdateUserResponse {
+            user: Some(shown(&Principal::of(&request), &whole)),
+        }))
+    }
+
+    async fn deactivate_user(
+        &self,
+        request: Request<DeactivateUserRequest>,
+    ) -> Result<Response<DeactivateUserResponse>, Status> {
+        let (caller, (call, wish)) = (person(&request)?, accept(&request, convert::deactivate_user)?);
+        let answer = self.0.deactivate_user(&call, caller, wish).await?;
+        Ok(respond(answer, |whole| DeactivateUserResponse {
+            user: Some(shown(&Principal::of(&request), &whole)),
+        }))
+    }
+
+    async fn change_user_role(
+        &self,
+        request: Request<ChangeUserRoleRequest>,
+    ) -> Result<Response<ChangeUserRoleResponse>, Status> {
+        let (caller, (call, wish)) = (person(&request)?, accept(&request, convert::change_user_role)?);
+        let answer = self.0.change_user_role(&call, caller, wish).await?;
+        Ok(respond(answer, |whole| ChangeUserRoleResponse {
+            user: Some(shown(&Principal::of(&request), &whole)),
+        }))
+    }
+
+    async fn verify_password(
+        &self,
+        request: Request<VerifyPasswordRequest>,
+    ) -> Result<Response<VerifyPasswordResponse>, Status> {
+        let login = self.0.verify_password(check(&request, convert::verify_password)?).await?;
+        Ok(Response::new(VerifyPasswordResponse {
+            user_id: login.user_id.to_string(),
+            role: WireRole::from(login.role).into(),
+            auth_epoch: login.auth_epoch,
+        }))
+    }
+
+    async fn snapshot_users(
+        &self,
+        _request: Request<SnapshotUsersRequest>,
+    ) -> Result<Response<Self::SnapshotUsersStream>, Status> {
+        // The head first: what changes while the pages are read is in the stream above it.
+        let head = self.0.snapshot_head().await?;
+        let first = SnapshotUsersResponse {
+            epoch: head.epoch.to_string(),
+            position: head.position,
+            event_id: head.event_id.map(|id| id.to_string()).unwrap_or_default(),
+            users: Vec::new(),
+        };
+        let pages = stream::try_unfold((self.0.clone(), None), |(app, after)| async move {
+            let users = app.snapshot_page(after, SNAPSHOT_PAGE).await?;
+            let Some(last) = users.last().map(|user| user.id) else { return Ok::<_, Error>(None) };
+            let users = users.iter().map(for_read_model).collect();
+            let page = SnapshotUsersResponse { users, ..SnapshotUsersResponse::default() };
+            Ok(Some((page, (app, Some(last)))))
+        });
+        Ok(rpc::stream(stream::iter([Ok(first)]).chain(pages)))
+    }
+}
+
+impl From<&UserRefused> for Refusal {
+    fn from(refused: &UserRefused) -> Self {
+        let user = |code, reason: ErrorReason| Self::new(code, &reason, refused.to_string());
+        let common = |code, reason: Common| Self::new(code, &reason, refused.to_string());
+        match refused {
+            UserRefused::NotFound(id) => {
+                user(Code::NotFound, ErrorReason::UserNotFound).resource("user", id.to_string())
+            }
+            // The address is not repeated: it is contact data.
+            UserRefused::EmailTaken => {
+                user(Code::AlreadyExists, ErrorReason::EmailTaken).resource("user", "")
+            }
+            UserRefused::UsernameTaken => {
+                user(Code::AlreadyExists, ErrorReason::UsernameTaken).resource("user", "")
+            }
+            UserRefused::Deactivated(id) => user(Code::FailedPrecondition, ErrorReason::UserDeactivated)
+                .with("user_id", id.to_string())
+                .precondition(format!("users/{id}"), "must be active"),
+            UserRefused::OwnRole => user(Code::FailedPrecondition, ErrorReason::OwnRole)
+                .precondition("role", "another admin has to change it"),
+            UserRefused::InvalidCredentials => common(Code::Unauthenticated, Common::InvalidCredentials),
+            UserRefused::VersionMismatch(id) => {
+                common(Code::Aborted, Common::VersionMismatch).resource("user", id.to_string())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use types::UserId;
+    use uuid::Uuid;
+
+    use super::super::tests::{seen, wire};
+    use super::*;
+
+    #[test]
+    fn every_refusal_has_its_code_reason_and_detail() {
+        let uuid = Uuid::from_u128(1);
+        let id = UserId::from_uuid(uuid);
+        for (refused, expected) in [
+            (UserRefused::NotFound(id), seen(Code::NotFound, "USER_NOT_FOUND", format!("user {uuid}"))),
+            (UserRefused::EmailTaken, seen(Code::AlreadyExists, "EMAIL_TAKEN", "user ")),
+            (UserRefused::UsernameTaken, seen(Code::AlreadyExists, "USERNAME_TAKEN", "user ")),
+            (
+                UserRefused::Deactivated(id),
+                seen(Code::FailedPrecondition, "USER_DEACTIVATED", format!("users/{uuid}")),
+            ),
+            (UserRefused::OwnRole, seen(Code::FailedPrecondition, "OWN_ROLE", "role")),
+            (UserRefused::InvalidCredentials, seen(Code::Unauthenticated, "INVALID_CREDENTIALS", "")),
+            (
+                UserRefused::VersionMismatch(id),
+                seen(Code::Aborted, "VERSION_MISMATCH", format!("user {uuid}")),
+            ),
+        ] {
+            assert_eq!(wire(refused), expected, "{refused}");
+        }
+    }
+}
