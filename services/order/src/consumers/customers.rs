@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use api::auth::v1::Role as WireRole;
-use api::user::v1::{UserCreated, UserDeactivated, UserRoleChanged};
+use api::user::v1::{UserCreated, UserDeactivated, UserReactivated, UserRoleChanged};
 use events::{ConsumerId, EffectError, Effects, Event};
 use prost::{Message, Name};
 use types::{Role, UserId};
@@ -27,6 +27,7 @@ enum Fact {
     Created(Role),
     HasRole(Role),
     Deactivated,
+    Reactivated,
 }
 
 impl Effects<Tx> for Customers {
@@ -71,6 +72,7 @@ fn next(
         (_, Fact::Created(role)) => Ok(Customer { user_id, is_active: true, role, version }),
         (Some(known), Fact::HasRole(role)) => Ok(Customer { role, version, ..known.clone() }),
         (Some(known), Fact::Deactivated) => Ok(Customer { is_active: false, version, ..known.clone() }),
+        (Some(known), Fact::Reactivated) => Ok(Customer { is_active: true, version, ..known.clone() }),
         (None, _) => {
             Err(EffectError::Permanent(format!("user {user_id} changed and was never created").into()))
         }
@@ -88,6 +90,8 @@ fn fact(event: &Event) -> Result<Option<(UserId, Fact)>, EffectError> {
         read(&changed.user_id, Fact::HasRole(role(event, changed.role())?))
     } else if let Some(gone) = decode::<UserDeactivated>(event)? {
         read(&gone.user_id, Fact::Deactivated)
+    } else if let Some(back) = decode::<UserReactivated>(event)? {
+        read(&back.user_id, Fact::Reactivated)
     } else {
         Ok(None)
     }
@@ -122,6 +126,10 @@ mod tests {
         assert_eq!(apply(3, Fact::Deactivated), known);
         assert_eq!(apply(4, Fact::Deactivated), customer(false, Role::Merchant, 4));
         assert_eq!(apply(4, Fact::HasRole(Role::Admin)), customer(true, Role::Admin, 4));
+        let gone = customer(false, Role::Merchant, 4);
+        let back = next(Some(&gone), user(1), 5, Fact::Reactivated).unwrap();
+        assert_eq!(back, customer(true, Role::Merchant, 5));
+        assert_eq!(next(Some(&back), user(1), 4, Fact::Deactivated).unwrap(), back);
     }
 
     #[test]

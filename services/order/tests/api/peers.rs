@@ -169,6 +169,34 @@ impl UserService for Server {
         not_imitated()
     }
 
+    async fn reactivate_user(
+        &self,
+        _: Request<ReactivateUserRequest>,
+    ) -> Result<Response<ReactivateUserResponse>, Status> {
+        not_imitated()
+    }
+
+    async fn change_email(
+        &self,
+        _: Request<ChangeEmailRequest>,
+    ) -> Result<Response<ChangeEmailResponse>, Status> {
+        not_imitated()
+    }
+
+    async fn change_password(
+        &self,
+        _: Request<ChangePasswordRequest>,
+    ) -> Result<Response<ChangePasswordResponse>, Status> {
+        not_imitated()
+    }
+
+    async fn reset_password(
+        &self,
+        _: Request<ResetPasswordRequest>,
+    ) -> Result<Response<ResetPasswordResponse>, Status> {
+        not_imitated()
+    }
+
     async fn change_user_role(
         &self,
         _: Request<ChangeUserRoleRequest>,

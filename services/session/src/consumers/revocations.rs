@@ -1,6 +1,6 @@
-//! Ends the sessions that a user has when user service deactivates the user or changes the role.
+//! Ends the sessions that a user has when user service deactivates the user or changes the role or the password.
 
-use api::user::v1::{UserDeactivated, UserRoleChanged};
+use api::user::v1::{UserDeactivated, UserPasswordChanged, UserRoleChanged};
 use events::{ConsumerId, EffectError, Effects, Event, Headers};
 use types::UserId;
 
@@ -36,7 +36,9 @@ fn revocation(event: &Event) -> Result<Option<(UserId, i64)>, EffectError> {
         event.decode::<UserDeactivated>().map(|read| read.map(|told| (told.user_id, told.auth_epoch)));
     let role_changed =
         || event.decode::<UserRoleChanged>().map(|read| read.map(|told| (told.user_id, told.auth_epoch)));
-    let Some(told) = deactivated.or_else(role_changed) else { return Ok(None) };
+    let password_changed =
+        || event.decode::<UserPasswordChanged>().map(|read| read.map(|told| (told.user_id, told.auth_epoch)));
+    let Some(told) = deactivated.or_else(role_changed).or_else(password_changed) else { return Ok(None) };
     let (user_id, auth_epoch) = told.map_err(|error| permanent(error.into()))?;
     if auth_epoch < 0 {
         return Err(permanent(format!("auth epoch {auth_epoch}").into()));

@@ -50,6 +50,25 @@ async fn a_deactivation_ends_every_session_and_a_change_of_role_ends_those_befor
 }
 
 #[tokio::test]
+async fn a_new_password_ends_the_sessions_of_the_old_one() {
+    let harness = Harness::start().await;
+    let (ann, login) = harness.somebody().await;
+    let (_, other) = harness.somebody().await;
+    let second = harness.log_in(&ann).await.unwrap();
+    let changed = harness.peer.set_password(&ann, "a morning on the river");
+    for login in [&login, &second] {
+        dead(&harness, login).await;
+    }
+    let refused = refused(Code::Unauthenticated, "INVALID_CREDENTIALS");
+    assert_eq!(refusal(&harness.log_in(&ann).await.unwrap_err()), refused);
+    let newer = harness.log_in(&changed).await.unwrap();
+    for login in [&newer, &other] {
+        harness.validate(&login.access_token).await.unwrap();
+    }
+    assert_eq!(told(&harness, &ann).await, [1]);
+}
+
+#[tokio::test]
 async fn a_login_after_the_change_survives_the_event_that_comes_later() {
     let harness = Harness::start().await;
     let (user, old) = harness.somebody().await;

@@ -2,7 +2,7 @@
 
 use api::user::v1::{
     CreditGranted, CreditSent, PostCreated, PostTransferred, PostUpdated, UserCreated, UserDeactivated,
-    UserRoleChanged, UserUpdated,
+    UserEmailChanged, UserPasswordChanged, UserReactivated, UserRoleChanged, UserUpdated,
 };
 use events::{Aggregate, Headers, NewEvent};
 use prost::{Message, Name};
@@ -46,6 +46,22 @@ impl App {
     pub(super) fn user_updated(&self, user: &User, request_id: Uuid) -> NewEvent {
         let payload = UserUpdated { user_id: user.id.to_string(), display_name: user.display_name.clone() };
         self.of_user(user, &payload, Some(request_id))
+    }
+
+    /// A user has another e-mail address.
+    pub(super) fn user_email_changed(&self, user: &User, request_id: Uuid) -> NewEvent {
+        self.of_user(user, &UserEmailChanged { user_id: user.id.to_string() }, Some(request_id))
+    }
+
+    /// A user has another password.
+    pub(super) fn user_password_changed(&self, user: &User, request_id: Uuid) -> NewEvent {
+        let payload = UserPasswordChanged { user_id: user.id.to_string(), auth_epoch: user.auth_epoch };
+        self.of_user(user, &payload, Some(request_id))
+    }
+
+    /// A user who was deactivated is active again.
+    pub(super) fn user_reactivated(&self, user: &User, request_id: Uuid) -> NewEvent {
+        self.of_user(user, &UserReactivated { user_id: user.id.to_string() }, Some(request_id))
     }
 
     /// A post was written.

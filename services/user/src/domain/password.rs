@@ -4,7 +4,7 @@ use std::fmt;
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::email::fold;
+use super::email::{Email, fold};
 
 /// The fewest characters of a new password; it is the only factor.
 pub(crate) const PASSWORD_CHARS_MIN: usize = 15;
@@ -12,6 +12,8 @@ pub(crate) const PASSWORD_CHARS_MIN: usize = 15;
 pub(crate) const PASSWORD_CHARS_MAX: usize = 128;
 /// Fewer different characters than this are no password, however long the text is.
 const DISTINCT_MIN: usize = 5;
+
+const IS_ADDRESS: &str = "must not be the e-mail address";
 
 /// Passwords of at least fifteen characters that everybody tries first, without their spaces.
 const COMMON: &str = include_str!("common_passwords.txt");
@@ -55,7 +57,7 @@ impl Password {
         }
         let folded = fold(&text);
         if folded == fold(email) {
-            return Err(PasswordError::Weak("must not be the e-mail address"));
+            return Err(PasswordError::Weak(IS_ADDRESS));
         }
         let mut characters: Vec<char> = folded.chars().collect();
         characters.sort_unstable();
@@ -68,6 +70,12 @@ impl Password {
             return Err(PasswordError::Weak("is among those that are tried first"));
         }
         Ok(Self(text.into()))
+    }
+
+    /// Refuses a new password that is the e-mail address of its owner.
+    pub(crate) fn require_not_address(&self, email: &Email) -> Result<(), PasswordError> {
+        let is_address = fold(self.0.expose_secret()) == fold(email.address());
+        if is_address { Err(PasswordError::Weak(IS_ADDRESS)) } else { Ok(()) }
     }
 
     /// The bytes to hash.

@@ -22,6 +22,9 @@ pub enum UserRefused {
     /// The user is deactivated.
     #[error("user {0} is deactivated")]
     Deactivated(UserId),
+    /// The user is not deactivated.
+    #[error("user {0} is active")]
+    Active(UserId),
     /// Admins change each other's roles, never their own.
     #[error("you cannot change your own role")]
     OwnRole,
@@ -128,6 +131,26 @@ impl User {
         Ok(user)
     }
 
+    /// The user after being let in again.
+    pub(crate) fn reactivated(&self, now: OffsetDateTime) -> Result<Self, UserRefused> {
+        match self.state {
+            UserState::Active => Err(UserRefused::Active(self.id)),
+            UserState::Deactivated => Ok(Self { state: UserState::Active, ..self.changed(now) }),
+        }
+    }
+
+    /// The user at another address.
+    pub(crate) fn with_email(&self, email: Email, now: OffsetDateTime) -> Result<Self, UserRefused> {
+        self.require_active()?;
+        Ok(Self { email, ..self.changed(now) })
+    }
+
+    /// The user, who has another password: sessions end.
+    pub(crate) fn with_new_password(&self, now: OffsetDateTime) -> Result<Self, UserRefused> {
+        self.require_active()?;
+        Ok(self.with_sessions_ended(now))
+    }
+
     /// Refuses whoever is deactivated.
     pub(crate) fn require_active(&self) -> Result<(), UserRefused> {
         match self.state {
@@ -190,7 +213,11 @@ mod tests {
     #[test]
     fn whatever_ends_sessions_raises_the_epoch_and_both_versions() {
         let now = OffsetDateTime::UNIX_EPOCH + time::Duration::HOUR;
-        for changed in [ann().deactivated(now).unwrap(), ann().with_role(Role::Merchant, now).unwrap()] {
+        for changed in [
+            ann().deactivated(now).unwrap(),
+            ann().with_role(Role::Merchant, now).unwrap(),
+            ann().with_new_password(now).unwrap(),
+        ] {
             assert_eq!((changed.auth_epoch, changed.version, changed.event_version), (2, 2, 2));
             assert_eq!(changed.update_time, now);
         }
@@ -218,6 +245,16 @@ mod tests {
             gone.with_role(Role::Admin, OffsetDateTime::UNIX_EPOCH),
             Err(UserRefused::Deactivated(_))
         ));
+    }
+
+    #[test]
+    fn only_who_is_deactivated_is_reactivated_and_no_session_comes_back() {
+        let now = OffsetDateTime::UNIX_EPOCH;
+        assert!(matches!(ann().reactivated(now), Err(UserRefused::Active(_))));
+        let gone = ann().deactivated(now).unwrap();
+        let back = gone.reactivated(now).unwrap();
+        assert_eq!((back.state, back.auth_epoch, back.version), (UserState::Active, gone.auth_epoch, 3));
+        assert!(gone.with_new_password(now).is_err() && gone.with_email(ann().email, now).is_err());
     }
 
     #[test]

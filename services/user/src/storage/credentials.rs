@@ -2,6 +2,7 @@
 //! hash.
 
 use bson::doc;
+use mongodb::options::UpdateOneModel;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use types::UserId;
@@ -32,6 +33,22 @@ impl Store {
 }
 
 impl Tx {
+    /// A user's password hash, as of this transaction's snapshot.
+    pub(crate) async fn credential_fetch(&mut self, user_id: UserId) -> Result<Option<PasswordHash>> {
+        let (credentials, session) = self.on::<CredentialRow>(COLLECTION);
+        let find = credentials.find_one(doc! { "_id": bson::Uuid::from(user_id.uuid()) });
+        let row = bounded(find.session(session)).await?;
+        Ok(row.map(|row| PasswordHash::from_phc(row.password_hash)))
+    }
+
+    /// Gives a user another password, whatever the one before was.
+    pub(crate) fn credential_update(&mut self, user_id: UserId, hash: &PasswordHash, now: OffsetDateTime) {
+        let filter = doc! { "_id": bson::Uuid::from(user_id.uuid()) };
+        let change = doc! { "$set": { "password_hash": hash.as_phc(), "update_time": from_time(now) } };
+        let credentials = self.namespace(COLLECTION);
+        self.update(UpdateOneModel::builder().namespace(credentials).filter(filter).update(change).build());
+    }
+
     /// Gives a new user a password.
     pub(crate) fn credential_insert(
         &mut self,

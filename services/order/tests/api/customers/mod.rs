@@ -4,7 +4,7 @@ mod deactivated;
 
 use api::auth::v1::Role;
 use api::event::v1::{ListParkedRequest, ResyncRequest, SkipParkedRequest};
-use api::user::v1::{UserCreated, UserDeactivated, UserRoleChanged, user};
+use api::user::v1::{UserCreated, UserDeactivated, UserReactivated, UserRoleChanged, user};
 use testkit::{ServiceName, wait_until};
 use tonic::Code;
 use uuid::Uuid;
@@ -68,9 +68,12 @@ async fn users_who_come_change_and_go_are_known_without_asking() {
         "CUSTOMER_DEACTIVATED",
         &[&format!("users/{}", ann.id)],
     );
+    stream.tell(&ann.id, &UserReactivated { user_id: ann.id.clone() });
+    wait_for(&harness, &ann.id, "active", "merchant", 4).await;
+    ann.buy(&tea, 1).await;
     assert_eq!(harness.peers.asked(), 0);
     wait_until(WITHIN, "the acknowledgement", async || match stream.acknowledged("order.customers") {
-        3 => Ok(()),
+        4 => Ok(()),
         position => Err(position),
     })
     .await

@@ -1,7 +1,8 @@
 //! Signing up.
 
-use types::{Answer, Call, Failure, Keep};
+use types::{Answer, Call, Keep};
 
+use super::passwords::Secret;
 use crate::app::{App, or_first_answer};
 use crate::domain::email::Email;
 use crate::domain::password::{Password, PasswordHash};
@@ -21,9 +22,7 @@ pub(crate) struct NewUser {
 #[derive(Debug)]
 pub(crate) struct CreateUser {
     pub(crate) user: NewUser,
-    /// The numbers of the request's fields that its fingerprint leaves out: people choose passwords, and a hash of one
-    /// can be guessed. A repeat's password is compared with the stored hash instead.
-    pub(crate) secret: &'static [u32],
+    pub(crate) secret: Secret,
 }
 
 impl App {
@@ -40,10 +39,7 @@ impl App {
             or_first_answer(created.await, || self.first_answer(call)).await?
         };
         // A repeat says the same only if the password is the same.
-        if answer.is_replay && !self.has_password(&answer.value.user, password).await? {
-            return Err(Failure::RequestIdReused { method: call.key.method, fields: secret.to_vec() }.into());
-        }
-        Ok(answer)
+        self.require_same_password(call, answer, Some(password), secret).await
     }
 
     async fn create_user_in(
@@ -63,10 +59,5 @@ impl App {
         tx.credential_insert(user.id, hash, now)?;
         tx.event_append(&self.user_created(user, Some(call.key.request_id)))?;
         Ok(tx.commit(Answer::first(whole)))
-    }
-
-    async fn has_password(&self, user: &User, password: Password) -> Result<bool> {
-        let hash = self.store.credential_fetch(user.id).await?;
-        Ok(self.hasher.verify(password, hash).await?.is_match)
     }
 }

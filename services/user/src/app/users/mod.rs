@@ -1,9 +1,14 @@
 //! Users: one file for each use case that changes something; reading them is here.
 
 mod bootstrap;
+mod change_email;
+mod change_password;
 mod change_role;
 mod create;
 mod deactivate;
+mod passwords;
+mod reactivate;
+mod reset_password;
 mod update;
 mod verify_password;
 
@@ -11,9 +16,13 @@ use events::Head;
 use types::UserId;
 
 pub use bootstrap::Bootstrapped;
+pub(crate) use change_email::ChangeEmail;
+pub(crate) use change_password::ChangePassword;
 pub(crate) use change_role::ChangeUserRole;
 pub(crate) use create::{CreateUser, NewUser};
 pub(crate) use deactivate::DeactivateUser;
+pub(crate) use reactivate::ReactivateUser;
+pub(crate) use reset_password::ResetPassword;
 pub(crate) use update::UpdateUser;
 pub(crate) use verify_password::VerifyPassword;
 

@@ -9,7 +9,10 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::app::posts::{CreatePost, TransferPost, UpdatePost};
-use crate::app::users::{ChangeUserRole, CreateUser, DeactivateUser, NewUser, UpdateUser, VerifyPassword};
+use crate::app::users::{
+    ChangeEmail, ChangePassword, ChangeUserRole, CreateUser, DeactivateUser, NewUser, ReactivateUser,
+    ResetPassword, UpdateUser, VerifyPassword,
+};
 use crate::config::PasswordConfig;
 use crate::domain::email::Email;
 use crate::domain::password::Password;
@@ -65,6 +68,8 @@ pub(super) async fn all(store: &Store) -> anyhow::Result<[UserId; 2]> {
     app.change_user_role(&call("ChangeUserRole"), admin, wish).await?;
     let wish = DeactivateUser { user_id: gone, etag: None };
     app.deactivate_user(&call("DeactivateUser"), admin, wish).await?;
+    app.reactivate_user(&call("ReactivateUser"), ReactivateUser { user_id: gone, etag: None }).await?;
+    credentials(&app, gone).await?;
     log_in(store).await?;
     let change = UserChange { username: Some(Username::new("ann".to_owned()).ok()), ..UserChange::default() };
     let wish = UpdateUser { user_id: ann, change, etag: None };
@@ -77,6 +82,20 @@ pub(super) async fn all(store: &Store) -> anyhow::Result<[UserId; 2]> {
     statistics(store, ann).await?;
     app.get_whole_user(ann).await?;
     Ok([ann, ben])
+}
+
+/// An address and passwords that take the place of others.
+async fn credentials(app: &App, user: UserId) -> anyhow::Result<()> {
+    let (who, present) = (person(user, Role::Customer), || Password::to_verify(PASSWORD.to_owned()));
+    let new_password = Password::new(PASSWORD.to_owned(), "").ok().context("a password")?;
+    let wish = ChangeEmail { email: email("back")?, password: present(), etag: None, secret: &[] };
+    app.change_email(&call("ChangeEmail"), who, wish).await?;
+    let (password, new_again) = (present(), new_password.clone());
+    let wish = ChangePassword { password, new_password: new_again, etag: None, secret: &[] };
+    app.change_password(&call("ChangePassword"), who, wish).await?;
+    let wish = ResetPassword { user_id: user, new_password, etag: None, secret: &[] };
+    app.reset_password(&call("ResetPassword"), wish).await?;
+    Ok(())
 }
 
 /// With parameters that have been raised since, so that the hash is renewed.

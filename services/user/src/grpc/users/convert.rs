@@ -4,13 +4,17 @@ use api::auth::v1::Role as WireRole;
 use api::call::Changing as _;
 use api::update_mask::UpdateMask;
 use api::user::v1::{
-    self as wire, ChangeUserRoleRequest, CreateUserRequest, DeactivateUserRequest, GetUserRequest,
-    UpdateUserRequest, VerifyPasswordRequest,
+    self as wire, ChangeEmailRequest, ChangePasswordRequest, ChangeUserRoleRequest, CreateUserRequest,
+    DeactivateUserRequest, GetUserRequest, ReactivateUserRequest, ResetPasswordRequest, UpdateUserRequest,
+    VerifyPasswordRequest,
 };
 use api::violations::Violations;
 use types::{Role, UserId};
 
-use crate::app::users::{ChangeUserRole, CreateUser, DeactivateUser, NewUser, UpdateUser, VerifyPassword};
+use crate::app::users::{
+    ChangeEmail, ChangePassword, ChangeUserRole, CreateUser, DeactivateUser, NewUser, ReactivateUser,
+    ResetPassword, UpdateUser, VerifyPassword,
+};
 use crate::domain::email::Email;
 use crate::domain::password::{Password, PasswordError};
 use crate::domain::profile::{
@@ -55,7 +59,7 @@ pub(crate) fn new_admin(email: &str, display_name: &str, password: &str) -> Resu
 fn new_user(v: &mut Violations, address: &str, display_name: &str, password: &str) -> Option<NewUser> {
     let email = email(v, address);
     let display_name = v.line("display_name", display_name, DISPLAY_NAME_MAX);
-    let password = new_password(v, password, address);
+    let password = new_password(v, "password", password, address);
     Some(NewUser { email: email?, display_name: display_name?, password: password? })
 }
 
@@ -100,15 +104,55 @@ fn email(v: &mut Violations, text: &str) -> Option<Email> {
     email
 }
 
-fn new_password(v: &mut Violations, text: &str, email: &str) -> Option<Password> {
+fn new_password(v: &mut Violations, field: &str, text: &str, email: &str) -> Option<Password> {
     let (reason, description) = match Password::new(text.to_owned(), email) {
         Ok(password) => return Some(password),
         Err(PasswordError::Missing) => ("REQUIRED", "must be set"),
         Err(PasswordError::Weak(why)) => ("WEAK_PASSWORD", why),
         Err(PasswordError::TooLong) => ("TOO_LONG", "must have at most 128 characters"),
     };
-    v.add("password", reason, description);
+    v.add(field, reason, description);
     None
+}
+
+/// The present password of the caller; `None` for what nobody can have as one.
+fn present_password(v: &mut Violations, text: &str) -> Option<Option<Password>> {
+    if text.is_empty() {
+        v.add("password", "REQUIRED", "must be set");
+        return None;
+    }
+    Some(Password::to_verify(text.to_owned()))
+}
+
+pub(super) fn reactivate_user(v: &mut Violations, request: &ReactivateUserRequest) -> Option<ReactivateUser> {
+    let user_id = v.id("user_id", &request.user_id);
+    let etag = v.etag(&request.etag);
+    Some(ReactivateUser { user_id: user_id?, etag: etag? })
+}
+
+pub(super) fn change_email(v: &mut Violations, request: &ChangeEmailRequest) -> Option<ChangeEmail> {
+    let email = email(v, &request.email);
+    let password = present_password(v, &request.password);
+    let etag = v.etag(&request.etag);
+    Some(ChangeEmail { email: email?, password: password?, etag: etag?, secret: ChangeEmailRequest::SECRET })
+}
+
+/// Whether the new password is the caller's address is asked where the address is known.
+pub(super) fn change_password(v: &mut Violations, request: &ChangePasswordRequest) -> Option<ChangePassword> {
+    let password = present_password(v, &request.password);
+    let new_password = new_password(v, "new_password", &request.new_password, "");
+    let etag = v.etag(&request.etag);
+    let secret = ChangePasswordRequest::SECRET;
+    Some(ChangePassword { password: password?, new_password: new_password?, etag: etag?, secret })
+}
+
+/// Whether the new password is the user's address is asked where the address is known.
+pub(super) fn reset_password(v: &mut Violations, request: &ResetPasswordRequest) -> Option<ResetPassword> {
+    let user_id = v.id("user_id", &request.user_id);
+    let new_password = new_password(v, "new_password", &request.new_password, "");
+    let etag = v.etag(&request.etag);
+    let secret = ResetPasswordRequest::SECRET;
+    Some(ResetPassword { user_id: user_id?, new_password: new_password?, etag: etag?, secret })
 }
 
 fn role(v: &mut Violations, number: i32) -> Option<Role> {

@@ -8,8 +8,10 @@ use api::common::v1::ErrorReason as Common;
 use api::refusal::Refusal;
 use api::user::v1::user_service_server::UserService;
 use api::user::v1::{
+    ChangeEmailRequest, ChangeEmailResponse, ChangePasswordRequest, ChangePasswordResponse,
     ChangeUserRoleRequest, ChangeUserRoleResponse, CreateUserRequest, CreateUserResponse,
     DeactivateUserRequest, DeactivateUserResponse, ErrorReason, GetUserRequest, GetUserResponse,
+    ReactivateUserRequest, ReactivateUserResponse, ResetPasswordRequest, ResetPasswordResponse,
     SnapshotUsersRequest, SnapshotUsersResponse, UpdateUserRequest, UpdateUserResponse,
     VerifyPasswordRequest, VerifyPasswordResponse,
 };
@@ -78,6 +80,46 @@ impl UserService for Users {
         }))
     }
 
+    async fn reactivate_user(
+        &self,
+        request: Request<ReactivateUserRequest>,
+    ) -> Result<Response<ReactivateUserResponse>, Status> {
+        let (call, wish) = accept(&request, convert::reactivate_user)?;
+        let answer = self.0.reactivate_user(&call, wish).await?;
+        Ok(respond(answer, |whole| ReactivateUserResponse {
+            user: Some(shown(&Principal::of(&request), &whole)),
+        }))
+    }
+
+    async fn change_email(
+        &self,
+        request: Request<ChangeEmailRequest>,
+    ) -> Result<Response<ChangeEmailResponse>, Status> {
+        let (caller, (call, wish)) = (person(&request)?, accept(&request, convert::change_email)?);
+        let answer = self.0.change_email(&call, caller, wish).await?;
+        Ok(respond(answer, |whole| ChangeEmailResponse { user: Some(own(&whole)) }))
+    }
+
+    async fn change_password(
+        &self,
+        request: Request<ChangePasswordRequest>,
+    ) -> Result<Response<ChangePasswordResponse>, Status> {
+        let (caller, (call, wish)) = (person(&request)?, accept(&request, convert::change_password)?);
+        let answer = self.0.change_password(&call, caller, wish).await?;
+        Ok(respond(answer, |whole| ChangePasswordResponse { user: Some(own(&whole)) }))
+    }
+
+    async fn reset_password(
+        &self,
+        request: Request<ResetPasswordRequest>,
+    ) -> Result<Response<ResetPasswordResponse>, Status> {
+        let (call, wish) = accept(&request, convert::reset_password)?;
+        let answer = self.0.reset_password(&call, wish).await?;
+        Ok(respond(answer, |whole| ResetPasswordResponse {
+            user: Some(shown(&Principal::of(&request), &whole)),
+        }))
+    }
+
     async fn change_user_role(
         &self,
         request: Request<ChangeUserRoleRequest>,
@@ -142,6 +184,9 @@ impl From<&UserRefused> for Refusal {
             UserRefused::Deactivated(id) => user(Code::FailedPrecondition, ErrorReason::UserDeactivated)
                 .with("user_id", id.to_string())
                 .precondition(format!("users/{id}"), "must be active"),
+            UserRefused::Active(id) => user(Code::FailedPrecondition, ErrorReason::UserActive)
+                .with("user_id", id.to_string())
+                .precondition(format!("users/{id}"), "must be deactivated"),
             UserRefused::OwnRole => user(Code::FailedPrecondition, ErrorReason::OwnRole)
                 .precondition("role", "another admin has to change it"),
             UserRefused::InvalidCredentials => common(Code::Unauthenticated, Common::InvalidCredentials),
@@ -172,6 +217,7 @@ mod tests {
                 UserRefused::Deactivated(id),
                 seen(Code::FailedPrecondition, "USER_DEACTIVATED", format!("users/{uuid}")),
             ),
+            (UserRefused::Active(id), seen(Code::FailedPrecondition, "USER_ACTIVE", format!("users/{uuid}"))),
             (UserRefused::OwnRole, seen(Code::FailedPrecondition, "OWN_ROLE", "role")),
             (UserRefused::InvalidCredentials, seen(Code::Unauthenticated, "INVALID_CREDENTIALS", "")),
             (

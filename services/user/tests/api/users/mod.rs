@@ -2,13 +2,15 @@
 
 mod bootstrap;
 mod create;
+mod email;
+mod passwords;
 mod update;
 mod verify_password;
 
 use api::auth::v1::Role;
 use api::user::v1::{
-    ChangeUserRoleRequest, DeactivateUserRequest, GetUserRequest, User, UserDeactivated, UserRoleChanged,
-    user,
+    ChangeUserRoleRequest, DeactivateUserRequest, GetUserRequest, ReactivateUserRequest, User,
+    UserDeactivated, UserReactivated, UserRoleChanged, user,
 };
 use bson::{Document, doc};
 use prost::Message;
@@ -111,6 +113,36 @@ async fn a_user_may_deactivate_the_own_account_and_an_admin_any() {
     let subject = format!("users/{}", ann.id);
     let again = deactivate(&admin, deactivation(&ann.id)).await;
     assert_eq!(refusal(again), refused(Code::FailedPrecondition, "USER_DEACTIVATED", &[&subject]));
+}
+
+#[tokio::test]
+async fn only_an_admin_lets_somebody_in_again_and_only_who_is_out() {
+    let harness = Harness::start().await;
+    let (ann, admin) = (harness.customer().await, harness.admin().await);
+    let back = |id: &str| ReactivateUserRequest {
+        request_id: request_id(),
+        user_id: id.to_owned(),
+        etag: String::new(),
+    };
+    let reactivate = async |by: &Person, request: ReactivateUserRequest| {
+        let response = by.caller.users().reactivate_user(request).await?;
+        Ok::<_, Status>((response.get_ref().user.clone().unwrap(), is_replay(&response)))
+    };
+    let subject = format!("users/{}", ann.id);
+    let active = reactivate(&admin, back(&ann.id)).await;
+    assert_eq!(refusal(active), refused(Code::FailedPrecondition, "USER_ACTIVE", &[&subject]));
+    deactivate(&ann, deactivation(&ann.id)).await.unwrap();
+    let denied = refused(Code::PermissionDenied, "PERMISSION_DENIED", &[]);
+    assert_eq!(refusal(reactivate(&ann, back(&ann.id)).await), denied);
+    let stale = ReactivateUserRequest { etag: "1".to_owned(), ..back(&ann.id) };
+    let mismatch = refused(Code::Aborted, "VERSION_MISMATCH", &[&format!("user {}", ann.id)]);
+    assert_eq!(refusal(reactivate(&admin, stale).await), mismatch);
+    let request = back(&ann.id);
+    let first = reactivate(&admin, request.clone()).await.unwrap();
+    assert_eq!((first.0.state(), first.0.etag.as_str(), first.0.version), (user::State::Active, "3", 3));
+    assert_eq!(harness.user(&ann.id).await.auth_epoch, 2, "no session comes back");
+    assert_eq!(reactivate(&admin, request).await.unwrap(), (first.0, true));
+    assert_eq!(payloads::<UserReactivated>(&harness).await, [UserReactivated { user_id: ann.id.clone() }]);
 }
 
 #[tokio::test]
