@@ -57,7 +57,18 @@ impl Stage {
             request_id: request_id(),
             title: "A post".to_owned(),
             body: "Of the buyer.".to_owned(),
+            slug: "of-the-buyer".to_owned(),
+            publish: true,
+            ..CreatePostRequest::default()
         };
+        let draft = CreatePostRequest {
+            request_id: request_id(),
+            title: "A draft".to_owned(),
+            body: "Of the buyer.".to_owned(),
+            ..CreatePostRequest::default()
+        };
+        let draft =
+            market.buyer.caller.posts().create_post(draft).await?.into_inner().post.context("a draft")?;
         let post =
             market.buyer.caller.posts().create_post(post).await?.into_inner().post.context("a post")?;
         let used = request_id();
@@ -90,6 +101,7 @@ impl Stage {
             ("$cancelled_order", cancelled.id),
             ("$transfer", transfer),
             ("$post", post.id),
+            ("$draft", draft.id),
             ("$used_request_id", used),
             ("$missing", Uuid::now_v7().to_string()),
             ("$password", PASSWORD.to_owned()),

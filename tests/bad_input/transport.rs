@@ -329,6 +329,7 @@ async fn two_messages_on_a_unary_call_are_refused_and_take_no_effect() -> Result
             request_id: request_id(),
             title: title.to_owned(),
             body: "Of two messages.".to_owned(),
+            ..Default::default()
         };
         body.extend_from_slice(&raw::frame(&post.encode_to_vec()));
     }

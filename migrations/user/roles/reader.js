@@ -19,6 +19,7 @@ db.adminCommand({
     { "resource": { "db": "user_service", "collection": "parked_event" }, "actions": ["find"] },
     { "resource": { "db": "user_service", "collection": "parked_skip" }, "actions": ["find"] },
     { "resource": { "db": "user_service", "collection": "post" }, "actions": ["find"] },
+    { "resource": { "db": "user_service", "collection": "post_slug" }, "actions": ["find"] },
     { "resource": { "db": "user_service", "collection": "posting" }, "actions": ["find"] },
     { "resource": { "db": "user_service", "collection": "request" }, "actions": ["find"] },
     { "resource": { "db": "user_service", "collection": "user" }, "actions": ["find"] },

@@ -14,6 +14,7 @@ pub mod doctor;
 mod domain;
 pub mod error;
 mod grpc;
+mod jobs;
 mod operate;
 mod passwords;
 mod serve;

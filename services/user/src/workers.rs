@@ -20,6 +20,7 @@ use crate::clients::order::OrderClient;
 use crate::clients::order_statistics::StatisticsClient;
 use crate::config::Config;
 use crate::consumers::{STATISTICS_CONSUMER, Statistics, StatisticsSnapshot};
+use crate::jobs;
 use crate::storage::{STREAM, Store, Tx};
 use crate::transfers::expiry::{Expiry, ExpiryOptions};
 use crate::transfers::{self, TransferEffects};
@@ -83,6 +84,8 @@ pub(crate) fn spawn(core: &Core, workers: &Workers) -> anyhow::Result<()> {
     spawn_consumer(core, workers, bus.clone(), transfers::CONSUMER, workers.transfers());
     spawn_consumer(core, workers, bus.clone(), STATISTICS_CONSUMER, Arc::new(Statistics));
     spawn_expiry(core, workers);
+    let store = workers.store.clone();
+    spawn_when_migrated(core, "post-states", workers, move |stop| jobs::fill_post_states(store, stop));
     core.watch_event_bus(bus.clone());
     spawn_guard(core, bus, workers.sessions.clone());
     Ok(())

@@ -198,6 +198,16 @@ fn named(path: &str, field: &str) -> Result<serde_json::Value> {
         (_, "post") => json!({ "title": "Row", "body": "Row" }),
         ("UpdateProduct", "update_mask") => json!("name,unitPrice"),
         ("UpdatePost", "update_mask") => json!("title,body"),
+        ("GetPostBySlug", "slug") => json!("of-the-buyer"),
+        ("CreatePost", "category") => json!("row"),
+        (_, "slug" | "tag" | "category") => json!(""),
+        (_, "tags") => json!(["row"]),
+        (_, "excerpt") => json!("Row"),
+        (_, "publish") => json!(false),
+        (_, "author_id") => json!("$buyer"),
+        ("ListPosts", "state") => json!("STATE_PUBLISHED"),
+        // Who is not the buyer, so that nothing is handed over.
+        (_, "from_user_id") => json!("$gone"),
         ("DeactivateUser" | "ChangeUserRole", "user_id") => json!("$gone"),
         ("RevokeSession", "session_id") => json!("$missing"),
         // Left out, it is the caller.
@@ -237,19 +247,24 @@ fn tokens(stage: &Stage, path: &str, caller: &str, good: &DynamicMessage) -> Res
         "user.v1.WalletService/ListWalletEntries" => vec![path, me, me, "EUR"],
         "order.v1.AccountService/ListAccountEntries" => vec![path, me, "EUR"],
         "event.v1.EventAdminService/ListParked" => vec![path, &consumer],
-        "session.v1.SessionService/ListSessions" => {
-            // A time in milliseconds and an id.
-            let ends = [i64::MIN, -1, 0, i64::MAX].into_iter().flat_map(|time| [(time, 0_u8), (time, 255)]);
-            let tokens = ends.map(|(time, id)| {
-                let position =
-                    [time.to_be_bytes().as_slice(), Uuid::from_bytes([id; 16]).as_bytes()].concat();
-                (format!("{time} and {id}"), page_token::encode(&[path, me, ""], &position))
-            });
-            return Ok(tokens.collect());
+        "session.v1.SessionService/ListSessions" => return Ok(of_times(&[path, me, ""])),
+        "user.v1.PostService/ListPosts" => {
+            let author = text("author_id").unwrap_or_default();
+            return Ok(of_times(&[path, me, &author, "", "", "2"]));
         }
         other => bail!("nothing is known of the page tokens of {other}"),
     };
     let largest = i64::MAX.cast_unsigned();
     let ends = [0, 1, largest - 1, largest, largest + 1, u64::MAX];
     Ok(ends.map(|number| (number.to_string(), page_token::encode_number(&list, number))).to_vec())
+}
+
+/// Tokens of a list by a time in milliseconds and an id.
+fn of_times(list: &[&str]) -> Vec<(String, String)> {
+    let ends = [i64::MIN, -1, 0, i64::MAX].into_iter().flat_map(|time| [(time, 0_u8), (time, 255)]);
+    let tokens = ends.map(|(time, id)| {
+        let position = [time.to_be_bytes().as_slice(), Uuid::from_bytes([id; 16]).as_bytes()].concat();
+        (format!("{time} and {id}"), page_token::encode(list, &position))
+    });
+    tokens.collect()
 }

@@ -33,6 +33,8 @@ async fn user_service_asks_again_when_an_acknowledgement_is_lost() -> Result<()>
         request_id: request_id(),
         title: "A title".to_owned(),
         body: "A body.".to_owned(),
+        publish: true,
+        ..CreatePostRequest::default()
     };
     let lost = ground.edge(MONGO).lose(Acknowledgements::of(POST));
     let first = caller.posts().create_post(request.clone()).await.context("nobody notices")?.into_inner();
@@ -54,8 +56,13 @@ async fn a_call_whose_commit_is_never_acknowledged_is_answered_unknown_and_has_o
         amount: Some(eur(10 * PRICE)),
     };
     let sending = send(&receiver, PRICE);
-    let post =
-        CreatePostRequest { request_id: request_id(), title: "Once".to_owned(), body: "Once.".to_owned() };
+    let post = CreatePostRequest {
+        request_id: request_id(),
+        title: "Once".to_owned(),
+        body: "Once.".to_owned(),
+        publish: true,
+        ..CreatePostRequest::default()
+    };
     let lost = ground.edge(MONGO).lose(Acknowledgements::of(POSTING).times(ALL));
     is_unknown(&admin.wallets().grant_credit(grant.clone()).await.expect_err("no acknowledgement"))?;
     assert!(lost.count() > 0);

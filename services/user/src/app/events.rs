@@ -1,8 +1,9 @@
 //! Domain changes as events: the only file of `app/` that knows their messages.
 
 use api::user::v1::{
-    CreditGranted, CreditSent, PostCreated, PostTransferred, PostUpdated, UserCreated, UserDeactivated,
-    UserEmailChanged, UserPasswordChanged, UserReactivated, UserRoleChanged, UserUpdated,
+    CreditGranted, CreditSent, PostArchived, PostCreated, PostDeleted, PostLabels, PostPublished,
+    PostTransferred, PostUpdated, UserCreated, UserDeactivated, UserEmailChanged, UserPasswordChanged,
+    UserReactivated, UserRoleChanged, UserUpdated, post,
 };
 use events::{Aggregate, Headers, NewEvent};
 use prost::{Message, Name};
@@ -11,7 +12,7 @@ use uuid::Uuid;
 
 use super::App;
 use crate::domain::ledger::Posting;
-use crate::domain::post::Post;
+use crate::domain::post::{Post, PostState};
 use crate::domain::user::User;
 use crate::domain::wallet::Wallet;
 
@@ -66,13 +67,22 @@ impl App {
 
     /// A post was written.
     pub(super) fn post_created(&self, post: &Post, request_id: Uuid) -> NewEvent {
-        let payload = PostCreated { post_id: post.id.to_string(), author_id: post.author_id.to_string() };
+        let payload = PostCreated {
+            post_id: post.id.to_string(),
+            author_id: post.author_id.to_string(),
+            labels: Some(labels(post)),
+        };
         self.of_post(post, &payload, request_id)
     }
 
-    /// The title or the body of a post was changed.
-    pub(super) fn post_updated(&self, post: &Post, request_id: Uuid) -> NewEvent {
-        let payload = PostUpdated { post_id: post.id.to_string(), author_id: post.author_id.to_string() };
+    /// What a post says was changed.
+    pub(super) fn post_updated(&self, before: &Post, post: &Post, request_id: Uuid) -> NewEvent {
+        let payload = PostUpdated {
+            post_id: post.id.to_string(),
+            author_id: post.author_id.to_string(),
+            labels: Some(labels(post)),
+            labels_before: Some(labels(before)),
+        };
         self.of_post(post, &payload, request_id)
     }
 
@@ -82,8 +92,40 @@ impl App {
             post_id: post.id.to_string(),
             from_user_id: from.to_string(),
             to_user_id: post.author_id.to_string(),
+            labels: Some(labels(post)),
         };
         self.of_post(post, &payload, request_id)
+    }
+
+    /// A post was published.
+    pub(super) fn post_published(&self, before: &Post, post: &Post, request_id: Uuid) -> NewEvent {
+        let payload = PostPublished {
+            post_id: post.id.to_string(),
+            author_id: post.author_id.to_string(),
+            labels: Some(labels(post)),
+            is_first: !before.was_published(),
+        };
+        self.of_post(post, &payload, request_id)
+    }
+
+    /// A post was archived.
+    pub(super) fn post_archived(&self, post: &Post, request_id: Uuid) -> NewEvent {
+        let payload = PostArchived {
+            post_id: post.id.to_string(),
+            author_id: post.author_id.to_string(),
+            labels: Some(labels(post)),
+        };
+        self.of_post(post, &payload, request_id)
+    }
+
+    /// A post was deleted: one change more than it had.
+    pub(super) fn post_deleted(&self, post: &Post, request_id: Uuid) -> NewEvent {
+        let payload = PostDeleted {
+            post_id: post.id.to_string(),
+            author_id: post.author_id.to_string(),
+            labels: Some(labels(post)),
+        };
+        self.event(Aggregate::new("post", post.id), post.version + 1, &payload, Some(request_id))
     }
 
     /// New credit was made.
@@ -138,5 +180,25 @@ impl App {
         let headers =
             Headers { traceparent: runtime::telemetry::current_traceparent(), tracestate: None, request_id };
         NewEvent::new(self.next_id::<EventId>(), aggregate, version, payload, headers, self.now())
+    }
+}
+
+/// How a post is found.
+fn labels(post: &Post) -> PostLabels {
+    PostLabels {
+        slug: post.address(),
+        category: post.category.as_ref().map(ToString::to_string).unwrap_or_default(),
+        tags: post.tags.iter().map(ToString::to_string).collect(),
+        state: post::State::from(post.state).into(),
+    }
+}
+
+impl From<PostState> for post::State {
+    fn from(state: PostState) -> Self {
+        match state {
+            PostState::Draft => Self::Draft,
+            PostState::Published => Self::Published,
+            PostState::Archived => Self::Archived,
+        }
     }
 }

@@ -4,6 +4,7 @@
 
 mod book;
 mod people;
+mod posts;
 mod streams;
 
 use bson::Document;

@@ -6,6 +6,7 @@ pub(crate) mod ledger;
 pub(crate) mod password;
 pub(crate) mod post;
 pub(crate) mod profile;
+pub(crate) mod slug;
 pub(crate) mod user;
 pub(crate) mod user_view;
 pub(crate) mod username;

@@ -40,6 +40,7 @@ const FILES: &[(&str, &str)] = &[
         "0007_set_names_and_due_holds.json",
         include_str!("../../../../migrations/user/0007_set_names_and_due_holds.json"),
     ),
+    ("0008_posts.json", include_str!("../../../../migrations/user/0008_posts.json")),
     ("0009_users.json", include_str!("../../../../migrations/user/0009_users.json")),
 ];
 

@@ -148,8 +148,9 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::domain::post::Post;
+    use crate::domain::post::{DeletedPost, Post, PostState, PostsHandedOver};
     use crate::domain::profile::{Location, Profile};
+    use crate::domain::slug::Slug;
     use crate::domain::user::{OrderStatistics, User, UserState, WholeUser};
     use crate::domain::username::Username;
     use crate::domain::wallet::CreditRefused;
@@ -247,6 +248,12 @@ mod tests {
             author_id: UserId::from_uuid(ID),
             title: "Tea".to_owned(),
             body: "Water".to_owned(),
+            slug: Slug::parse("tea"),
+            excerpt: Some("How to".to_owned()),
+            category: Slug::parse("drinks"),
+            tags: vec![Slug::parse("hot").unwrap()],
+            state: PostState::Archived,
+            publish_time: Some(at),
             version: 1,
             create_time: at,
             update_time: at,
@@ -256,11 +263,21 @@ mod tests {
             "author_id": id,
             "title": "Tea",
             "body": "Water",
+            "slug": "tea",
+            "excerpt": "How to",
+            "category": "drinks",
+            "tags": ["hot"],
+            "state": "archived",
+            "publish_time": time,
             "version": 1_i64,
             "create_time": time,
             "update_time": time,
         } };
         is_stored_as(&post, Keep::ThirtyDays, stored);
+        is_stored_as(&DeletedPost(post.id), Keep::ThirtyDays, doc! { "post_deleted": { "post": id } });
+        let handed_over = PostsHandedOver { ids: vec![post.id], has_more: true };
+        let stored = doc! { "posts_handed_over": { "posts": [id], "has_more": true } };
+        is_stored_as(&handed_over, Keep::ThirtyDays, stored);
 
         let user = UserId::from_uuid(ID);
         let available = Money::new("EUR".parse().unwrap(), 5);
@@ -274,6 +291,25 @@ mod tests {
         ] {
             is_stored_as(&refused, Keep::Forever, doc! { "send_refused": { name: { "user": id } } });
         }
+    }
+
+    /// An answer that was stored before posts had states is of one that everybody could read.
+    #[test]
+    fn an_answer_of_an_earlier_release_is_of_a_published_post() {
+        let (id, time) = (bson::Uuid::from(ID), bson::DateTime::from_millis(5));
+        let row = doc! {
+            "_id": id,
+            "author_id": id,
+            "title": "Tea",
+            "body": "Water",
+            "version": 1_i64,
+            "create_time": time,
+            "update_time": bson::DateTime::from_millis(7),
+        };
+        let post = Post::from_row(bson::deserialize_from_document(row).unwrap()).unwrap();
+        assert_eq!(post.state, PostState::Published);
+        assert_eq!(post.publish_time, Some(super::super::to_time(time)));
+        assert_eq!((post.address(), post.tags), (ID.to_string(), Vec::new()));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bson::{Document, doc};
 use mongodb::error::{Error as DriverError, TRANSIENT_TRANSACTION_ERROR};
-use mongodb::options::{InsertOneModel, ReadConcern, UpdateOneModel, WriteModel};
+use mongodb::options::{DeleteOneModel, InsertOneModel, ReadConcern, UpdateOneModel, WriteModel};
 use mongodb::{ClientSession, Collection, Namespace};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::{Instant, sleep};
@@ -125,6 +125,11 @@ impl Tx {
     /// Updates the one document that the filter finds. Where there is none, this is a conflict.
     pub(super) fn update(&mut self, update: UpdateOneModel) {
         self.writes.push(update, Some(conflict));
+    }
+
+    /// Deletes the one document that the filter finds. Where there is none, this is a conflict.
+    pub(super) fn delete(&mut self, delete: DeleteOneModel) {
+        self.writes.push(delete, Some(conflict));
     }
 
     /// Sends what was collected. The commit does it as well; a caller that wants to meet the conflicts before does

@@ -36,11 +36,11 @@ impl Writes {
         if models.is_empty() {
             return Ok(());
         }
-        let is_update = |model: &&WriteModel| !matches!(model, WriteModel::InsertOne(_));
-        let updates = models.iter().filter(is_update).count();
+        let finds = |model: &&WriteModel| !matches!(model, WriteModel::InsertOne(_));
+        let expected = models.iter().filter(finds).count();
         let sent = bounded_raw(client.bulk_write(models).session(session)).await;
         let done = sent.map_err(|error| refused(error, &duplicates))?;
-        if usize::try_from(done.matched_count + done.upserted_count) == Ok(updates) {
+        if usize::try_from(done.matched_count + done.upserted_count + done.deleted_count) == Ok(expected) {
             return Ok(());
         }
         Err(Error::contention("a document is not what it was"))

@@ -92,7 +92,13 @@ pub(crate) async fn write(
 }
 
 pub(crate) fn draft() -> CreatePostRequest {
-    CreatePostRequest { request_id: request_id(), title: "Tea".into(), body: "Water".into() }
+    CreatePostRequest {
+        request_id: request_id(),
+        title: "Tea".into(),
+        body: "Water".into(),
+        publish: true,
+        ..CreatePostRequest::default()
+    }
 }
 
 /// The commit was done and its answer lost, or it was not done and nobody knows: asked again, it is done once.

@@ -26,6 +26,8 @@ pub(crate) async fn post(script: &mut Script, cast: &Cast) -> Result<()> {
         request_id: request_id(),
         title: "On tea".to_owned(),
         body: "Three minutes, not four.".to_owned(),
+        publish: true,
+        ..CreatePostRequest::default()
     };
     let post = cast.ann.caller.posts().create_post(create).await?.into_inner().post.context("a post")?;
     let before = (user(&cast.ann).await?.post_count, user(&cast.ben).await?.post_count);

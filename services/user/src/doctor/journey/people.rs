@@ -1,4 +1,4 @@
-//! Users and their posts.
+//! Users.
 
 use std::sync::Arc;
 
@@ -7,8 +7,8 @@ use auth::Person;
 use types::{Call, Fingerprint, RequestKey, Role, SessionId, SystemClock, SystemIds, UserId};
 use uuid::Uuid;
 
+use super::posts;
 use crate::app::App;
-use crate::app::posts::{CreatePost, TransferPost, UpdatePost};
 use crate::app::users::{
     ChangeEmail, ChangePassword, ChangeUserRole, CreateUser, DeactivateUser, NewUser, ReactivateUser,
     ResetPassword, UpdateUser, VerifyPassword,
@@ -37,7 +37,7 @@ pub(in crate::doctor) fn call(method: &'static str) -> Call {
     Call { key, fingerprint: Fingerprint::new([7; 32], &[]) }
 }
 
-fn person(user_id: UserId, role: Role) -> Person {
+pub(super) fn person(user_id: UserId, role: Role) -> Person {
     Person { user_id, role, session_id: SessionId::from_uuid(Uuid::new_v4()) }
 }
 
@@ -78,7 +78,7 @@ pub(super) async fn all(store: &Store) -> anyhow::Result<[UserId; 2]> {
     app.snapshot_head().await?;
     app.snapshot_page(None, 2).await?;
     app.snapshot_page(Some(ann), 2).await?;
-    posts(&app, ann, ben).await?;
+    posts::all(store, &app, ann, ben).await?;
     statistics(store, ann).await?;
     app.get_whole_user(ann).await?;
     Ok([ann, ben])
@@ -103,19 +103,6 @@ async fn log_in(store: &Store) -> anyhow::Result<()> {
     let wish =
         VerifyPassword { email: Some(email("ann")?), password: Password::to_verify(PASSWORD.to_owned()) };
     app(store, 2)?.verify_password(wish).await?;
-    Ok(())
-}
-
-async fn posts(app: &App, ann: UserId, ben: UserId) -> anyhow::Result<()> {
-    let wish = CreatePost { title: "Tea".to_owned(), body: "Water".to_owned() };
-    let author = person(ann, Role::Customer);
-    let post = app.create_post(&call("CreatePost"), author, wish).await?.value.id;
-    let body = Some("Hot water".to_owned());
-    let wish = UpdatePost { post_id: post, title: None, body, etag: None };
-    app.update_post(&call("UpdatePost"), author, wish).await?;
-    let wish = TransferPost { post_id: post, to: ben, etag: None };
-    app.transfer_post(&call("TransferPost"), author, wish).await?;
-    app.get_post(post).await?;
     Ok(())
 }
 

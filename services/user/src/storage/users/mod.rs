@@ -114,12 +114,21 @@ impl Tx {
     /// user is.
     pub(crate) fn user_post_count_add(&mut self, id: UserId, more: i64, now: OffsetDateTime) {
         let active = doc! { "_id": bson::Uuid::from(id.uuid()), "state": "active" };
+        self.post_count_add(active, more, now);
+    }
+
+    /// Takes from the number of posts that a user owns, in whatever state the user is.
+    pub(crate) fn user_post_count_take(&mut self, id: UserId, fewer: i64, now: OffsetDateTime) {
+        self.post_count_add(by_id(id), -fewer, now);
+    }
+
+    fn post_count_add(&mut self, whom: Document, more: i64, now: OffsetDateTime) {
         let change = doc! {
             "$inc": { "post_count": more, "version": 1_i64 },
             "$set": { "update_time": from_time(now) },
         };
         let users = self.namespace(COLLECTION);
-        let add = UpdateOneModel::builder().namespace(users).filter(active).update(change).build();
+        let add = UpdateOneModel::builder().namespace(users).filter(whom).update(change).build();
         self.update(add);
     }
 

@@ -1,18 +1,36 @@
 //! Writing posts, changing them, and handing them over.
 
+mod lists;
+mod older;
+mod slugs;
+mod states;
+mod transfer_all;
+
 use api::update_mask::FieldMask;
 use api::user::v1::{
-    CreatePostRequest, DeactivateUserRequest, GetPostRequest, Post, TransferPostRequest, UpdatePostRequest,
+    ArchivePostRequest, CreatePostRequest, DeactivateUserRequest, DeletePostRequest, GetPostRequest, Post,
+    PublishPostRequest, TransferPostRequest, UpdatePostRequest,
 };
-use bson::doc;
+use bson::{Document, doc};
 use futures_util::future::join_all;
+use prost::Message;
 use testkit::client::request_id;
 use tonic::{Code, Status};
 
 use crate::harness::{Harness, Person, is_replay, refusal, refused};
 
 fn draft() -> CreatePostRequest {
-    CreatePostRequest { request_id: request_id(), title: "Tea".into(), body: "Water,\n\tthen leaves.".into() }
+    CreatePostRequest {
+        request_id: request_id(),
+        title: "Tea".into(),
+        body: "Water,\n\tthen leaves.".into(),
+        ..CreatePostRequest::default()
+    }
+}
+
+/// One that everybody may read.
+fn published() -> CreatePostRequest {
+    CreatePostRequest { publish: true, ..draft() }
 }
 
 async fn write(author: &Person, request: CreatePostRequest) -> Result<(Post, bool), Status> {
@@ -21,8 +39,55 @@ async fn write(author: &Person, request: CreatePostRequest) -> Result<(Post, boo
 }
 
 async fn read(reader: &Person, post: &Post) -> Post {
-    let request = GetPostRequest { post_id: post.id.clone() };
-    reader.caller.posts().get_post(request).await.unwrap().into_inner().post.unwrap()
+    look(reader, &post.id).await.unwrap()
+}
+
+async fn look(reader: &Person, id: &str) -> Result<Post, Status> {
+    let request = GetPostRequest { post_id: id.to_owned() };
+    Ok(reader.caller.posts().get_post(request).await?.into_inner().post.unwrap())
+}
+
+async fn publish(by: &Person, post: &Post) -> Result<(Post, bool), Status> {
+    let request =
+        PublishPostRequest { request_id: request_id(), post_id: post.id.clone(), ..Default::default() };
+    let response = by.caller.posts().publish_post(request).await?;
+    Ok((response.get_ref().post.clone().unwrap(), is_replay(&response)))
+}
+
+async fn archive(by: &Person, post: &Post) -> Result<(Post, bool), Status> {
+    let request =
+        ArchivePostRequest { request_id: request_id(), post_id: post.id.clone(), ..Default::default() };
+    let response = by.caller.posts().archive_post(request).await?;
+    Ok((response.get_ref().post.clone().unwrap(), is_replay(&response)))
+}
+
+async fn delete(by: &Person, post: &Post) -> Result<bool, Status> {
+    let request =
+        DeletePostRequest { request_id: request_id(), post_id: post.id.clone(), ..Default::default() };
+    Ok(is_replay(&by.caller.posts().delete_post(request).await?))
+}
+
+/// A change of the fields that are named, to what is in the post.
+fn changing(post: &Post, paths: &[&str], to: Post) -> UpdatePostRequest {
+    UpdatePostRequest {
+        request_id: request_id(),
+        post_id: post.id.clone(),
+        post: Some(to),
+        update_mask: Some(FieldMask { paths: paths.iter().map(|path| (*path).to_owned()).collect() }),
+        etag: String::new(),
+    }
+}
+
+/// The last event of a type.
+async fn last_event<M: Message + Default>(harness: &Harness, event_type: &str) -> M {
+    let events = harness.database.collection::<Document>("outbox");
+    let find = events.find_one(doc! { "type": event_type }).sort(doc! { "_id": -1 });
+    let event = find.await.unwrap().unwrap();
+    M::decode(event.get_binary_generic("payload").unwrap().as_slice()).unwrap()
+}
+
+fn not_found(what: &str) -> (Code, String, Vec<String>) {
+    refused(Code::NotFound, "POST_NOT_FOUND", &[&format!("post {what}")])
 }
 
 fn handing(post: &Post, to: &Person) -> TransferPostRequest {
@@ -68,7 +133,7 @@ async fn assert_counts(harness: &Harness, people: &[&Person]) {
 async fn a_post_is_written_once_and_counted() {
     let harness = Harness::start().await;
     let ann = harness.customer().await;
-    let request = draft();
+    let request = published();
     let answers = join_all((0..10).map(|_| write(&ann, request.clone()))).await;
     let posts: Vec<Post> = answers.iter().map(|answer| answer.as_ref().unwrap().0.clone()).collect();
     assert!(posts.iter().all(|post| *post == posts[0]));
@@ -84,7 +149,7 @@ async fn a_post_is_written_once_and_counted() {
 async fn an_update_changes_what_its_mask_names_and_tells_of_it_once() {
     let harness = Harness::start().await;
     let ann = harness.customer().await;
-    let (post, _) = write(&ann, draft()).await.unwrap();
+    let (post, _) = write(&ann, published()).await.unwrap();
     let request = renaming(&post, "Coffee");
     let answers = join_all((0..10).map(|_| update(&ann, request.clone()))).await;
     assert_eq!(answers.iter().filter(|answer| !answer.as_ref().unwrap().1).count(), 1);
@@ -110,7 +175,7 @@ async fn an_update_changes_what_its_mask_names_and_tells_of_it_once() {
 async fn a_post_is_changed_by_its_author_or_an_admin_and_never_over_a_newer_version() {
     let harness = Harness::start().await;
     let (ann, bob, admin) = (harness.customer().await, harness.customer().await, harness.admin().await);
-    let (post, _) = write(&ann, draft()).await.unwrap();
+    let (post, _) = write(&ann, published()).await.unwrap();
     let mine = update(&bob, renaming(&post, "Mine")).await;
     assert_eq!(refusal(mine), refused(Code::PermissionDenied, "NOT_POST_AUTHOR", &[]));
     let (updated, _) = update(&admin, renaming(&post, "Moderated")).await.unwrap();
@@ -126,7 +191,7 @@ async fn a_post_is_changed_by_its_author_or_an_admin_and_never_over_a_newer_vers
 async fn a_post_that_is_handed_over_takes_its_count_with_it() {
     let harness = Harness::start().await;
     let (ann, bob) = (harness.customer().await, harness.customer().await);
-    let (post, _) = write(&ann, draft()).await.unwrap();
+    let (post, _) = write(&ann, published()).await.unwrap();
     let request = handing(&post, &bob);
     let (handed, replayed) = hand_over(&ann, request.clone()).await.unwrap();
     assert!(!replayed);
@@ -152,7 +217,7 @@ async fn a_post_that_is_handed_over_takes_its_count_with_it() {
 async fn only_the_author_hands_a_post_over() {
     let harness = Harness::start().await;
     let (ann, bob, eve) = (harness.customer().await, harness.customer().await, harness.customer().await);
-    let (post, _) = write(&ann, draft()).await.unwrap();
+    let (post, _) = write(&ann, published()).await.unwrap();
     let denied = refused(Code::PermissionDenied, "NOT_POST_AUTHOR", &[]);
     assert_eq!(refusal(hand_over(&eve, handing(&post, &bob)).await), denied);
     let admin = harness.admin().await;
@@ -169,7 +234,7 @@ async fn only_the_author_hands_a_post_over() {
 async fn whoever_gets_a_post_is_another_active_user() {
     let harness = Harness::start().await;
     let (ann, bob) = (harness.customer().await, harness.customer().await);
-    let (post, _) = write(&ann, draft()).await.unwrap();
+    let (post, _) = write(&ann, published()).await.unwrap();
     let own = refused(Code::InvalidArgument, "INVALID_REQUEST", &["to_user_id SAME_USER"]);
     assert_eq!(refusal(hand_over(&ann, handing(&post, &ann)).await), own);
     let mut nobody = handing(&post, &bob);
@@ -181,7 +246,7 @@ async fn whoever_gets_a_post_is_another_active_user() {
     bob.caller.users().deactivate_user(gone).await.unwrap();
     let expected = refused(Code::FailedPrecondition, "USER_DEACTIVATED", &[&format!("users/{}", bob.id)]);
     assert_eq!(refusal(hand_over(&ann, handing(&post, &bob)).await), expected);
-    assert_eq!(refusal(write(&bob, draft()).await), expected, "nor does a deactivated user write");
+    assert_eq!(refusal(write(&bob, published()).await), expected, "nor does a deactivated user write");
     assert_eq!(read(&ann, &post).await, post);
     assert_counts(&harness, &[&ann, &bob]).await;
 }
@@ -190,7 +255,7 @@ async fn whoever_gets_a_post_is_another_active_user() {
 async fn a_stale_etag_hands_nothing_over() {
     let harness = Harness::start().await;
     let (ann, bob) = (harness.customer().await, harness.customer().await);
-    let (post, _) = write(&ann, draft()).await.unwrap();
+    let (post, _) = write(&ann, published()).await.unwrap();
     let (post, _) = hand_over(&ann, handing(&post, &bob)).await.unwrap();
     let mut stale = handing(&post, &ann);
     stale.etag = "1".into();
@@ -205,7 +270,7 @@ async fn of_many_who_get_a_post_at_once_one_has_it() {
     let harness = Harness::start().await;
     let ann = harness.customer().await;
     let others = join_all((0..8).map(|_| harness.customer())).await;
-    let (post, _) = write(&ann, draft()).await.unwrap();
+    let (post, _) = write(&ann, published()).await.unwrap();
     let outcomes = join_all(others.iter().map(|other| hand_over(&ann, handing(&post, other)))).await;
     assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);
     for outcome in outcomes.into_iter().filter(Result::is_err) {
@@ -228,7 +293,7 @@ async fn a_body_is_kept_as_it_was_pasted() {
         "שלום\u{200f} (5) ועוד می\u{200c}خواهم ශ්\u{200d}රී",
         "\u{feff}\u{1f3f4}\u{e0067}\u{e0062}\u{e0065}\u{e006e}\u{e0067}\u{e007f} \u{2764}\u{fe0f} Donau\u{ad}dampf Zoe\u{308}",
     ] {
-        let (written, _) = write(&ann, CreatePostRequest { body: body.into(), ..draft() }).await.unwrap();
+        let (written, _) = write(&ann, CreatePostRequest { body: body.into(), ..published() }).await.unwrap();
         assert_eq!(written.body, body);
         assert_eq!(read(&ann, &written).await.body, body);
     }
@@ -238,12 +303,13 @@ async fn a_body_is_kept_as_it_was_pasted() {
 async fn a_post_has_a_title_and_a_body_within_their_limits() {
     let harness = Harness::start().await;
     let ann = harness.customer().await;
-    let at_the_limit = CreatePostRequest { title: "ß".repeat(200), body: "🦀".repeat(16_000), ..draft() };
+    let at_the_limit =
+        CreatePostRequest { title: "ß".repeat(200), body: "🦀".repeat(16_000), ..published() };
     assert!(write(&ann, at_the_limit).await.is_ok());
-    let above = CreatePostRequest { title: "x".repeat(201), body: "y".repeat(16_001), ..draft() };
+    let above = CreatePostRequest { title: "x".repeat(201), body: "y".repeat(16_001), ..published() };
     let expected = refused(Code::InvalidArgument, "INVALID_REQUEST", &["title TOO_LONG", "body TOO_LONG"]);
     assert_eq!(refusal(write(&ann, above).await), expected);
-    let broken = CreatePostRequest { title: "two\nlines".into(), body: "a\u{1b}[31mb".into(), ..draft() };
+    let broken = CreatePostRequest { title: "two\nlines".into(), body: "a\u{1b}[31mb".into(), ..published() };
     let expected = refused(
         Code::InvalidArgument,
         "INVALID_REQUEST",
