@@ -29,6 +29,7 @@ pub(super) async fn statements(place: &Place) -> anyhow::Result<&[Document]> {
 async fn journey(store: &Store) -> anyhow::Result<()> {
     store.migrate().await?;
     let [ann, ben] = people::all(store).await?;
+    posts::all(store, ann, ben).await?;
     book::all(store, ann, ben).await?;
     streams::all(store).await
 }

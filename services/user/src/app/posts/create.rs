@@ -3,8 +3,8 @@
 use auth::Person;
 use types::{Answer, Call, Keep};
 
-use super::{App, free_slug};
-use crate::app::or_first_answer;
+use super::free_slug;
+use crate::app::{App, or_first_answer};
 use crate::domain::post::{Post, PostState};
 use crate::domain::slug::Slug;
 use crate::error::Result;

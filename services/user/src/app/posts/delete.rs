@@ -3,8 +3,8 @@
 use auth::Person;
 use types::{Answer, Call, Keep, PostId};
 
-use super::{App, require_editor};
-use crate::app::or_first_answer;
+use super::require_editor;
+use crate::app::{App, or_first_answer};
 use crate::domain::post::{DeletedPost, PostMove, PostRefused};
 use crate::error::Result;
 use crate::storage::{Finished, Tx};

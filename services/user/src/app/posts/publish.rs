@@ -1,15 +1,15 @@
 //! Publishing and archiving a post.
 
 use auth::Person;
+use events::NewEvent;
 use types::{Answer, Call, Keep, PostId};
 use uuid::Uuid;
 
-use super::{App, require_editor};
-use crate::app::or_first_answer;
+use super::require_editor;
+use crate::app::{App, or_first_answer};
 use crate::domain::post::{Post, PostMove, PostRefused};
 use crate::error::{Error, Result};
 use crate::storage::{Finished, Tx};
-use events::NewEvent;
 
 /// Which post shall change its state.
 #[derive(Debug)]

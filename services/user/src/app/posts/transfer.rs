@@ -3,8 +3,7 @@
 use auth::Person;
 use types::{Answer, Call, Keep, PostId, Role, UserId};
 
-use super::App;
-use crate::app::or_first_answer;
+use crate::app::{App, or_first_answer};
 use crate::domain::post::{Post, PostRefused};
 use crate::error::Result;
 use crate::storage::{Finished, Tx};

@@ -3,8 +3,7 @@
 use auth::Person;
 use types::{Answer, Call, Keep, Role, UserId};
 
-use super::App;
-use crate::app::or_first_answer;
+use crate::app::{App, or_first_answer};
 use crate::domain::post::{PostRefused, PostsHandedOver};
 use crate::domain::user::{UserRefused, UserState};
 use crate::error::Result;

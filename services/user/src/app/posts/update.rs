@@ -3,8 +3,8 @@
 use auth::Person;
 use types::{Answer, Call, Keep, PostId};
 
-use super::{App, free_slug, require_editor};
-use crate::app::or_first_answer;
+use super::{free_slug, require_editor};
+use crate::app::{App, or_first_answer};
 use crate::domain::post::{Post, PostChange, PostRefused};
 use crate::domain::slug::Slug;
 use crate::error::Result;

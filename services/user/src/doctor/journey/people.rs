@@ -7,7 +7,6 @@ use auth::Person;
 use types::{Call, Fingerprint, RequestKey, Role, SessionId, SystemClock, SystemIds, UserId};
 use uuid::Uuid;
 
-use super::posts;
 use crate::app::App;
 use crate::app::users::{
     ChangeEmail, ChangePassword, ChangeUserRole, CreateUser, DeactivateUser, NewUser, ReactivateUser,
@@ -78,7 +77,6 @@ pub(super) async fn all(store: &Store) -> anyhow::Result<[UserId; 2]> {
     app.snapshot_head().await?;
     app.snapshot_page(None, 2).await?;
     app.snapshot_page(Some(ann), 2).await?;
-    posts::all(store, &app, ann, ben).await?;
     statistics(store, ann).await?;
     app.get_whole_user(ann).await?;
     Ok([ann, ben])

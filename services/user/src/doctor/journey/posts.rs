@@ -6,7 +6,7 @@ use bson::{Document, doc};
 use types::{Role, UserId};
 use uuid::Uuid;
 
-use super::people::{call, person};
+use super::people::{app, call, person};
 use crate::app::App;
 use crate::app::posts::{
     CreatePost, DeletePost, ListPosts, MovePost, PostAddress, TransferAllPosts, TransferPost, UpdatePost,
@@ -15,7 +15,8 @@ use crate::domain::post::{Post, PostChange, PostState, PostsOf};
 use crate::domain::slug::Slug;
 use crate::storage::{Store, bounded, from_time};
 
-pub(super) async fn all(store: &Store, app: &App, ann: UserId, ben: UserId) -> anyhow::Result<()> {
+pub(super) async fn all(store: &Store, ann: UserId, ben: UserId) -> anyhow::Result<()> {
+    let app = &app(store, 1)?;
     let author = person(ann, Role::Customer);
     let post = written(app, author, "tea").await?;
     let change = PostChange { body: Some("Hot water".to_owned()), ..PostChange::default() };
@@ -44,7 +45,7 @@ fn slug(text: &str) -> anyhow::Result<Slug> {
     Slug::parse(text).context("a slug")
 }
 
-async fn written(app: &App, author: Person, title: &str) -> anyhow::Result<Post> {
+pub(super) async fn written(app: &App, author: Person, title: &str) -> anyhow::Result<Post> {
     let wish = CreatePost {
         title: title.to_owned(),
         body: "Water".to_owned(),

@@ -2,12 +2,16 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use auth::Principal;
 use testkit::{Reference, TestMongo};
+use types::Role;
 
 use super::super::plans::shapes;
 use super::super::recorder::Recorder;
-use super::journey;
+use super::{journey, people, posts};
+use crate::app::posts::{ListPosts, MovePost};
 use crate::config::MongoConfig;
+use crate::domain::post::{PostState, PostsOf};
 use crate::storage::{Shared, Store};
 
 const STATEMENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctor/journey/statements.md");
@@ -22,6 +26,29 @@ async fn the_service_sends_what_is_known_here_and_nothing_else() {
     done.unwrap();
     let seen: Vec<String> = shapes(&commands).into_keys().collect();
     Reference::new(STATEMENTS, "seen").check(&listed(&seen)).unwrap();
+}
+
+#[tokio::test]
+async fn a_page_of_posts_is_two_statements_however_long_it_is() {
+    let (mongo, recorder) = (TestMongo::create().await.unwrap(), Recorder::default());
+    let config = MongoConfig::for_tests(mongo.migrate_url());
+    let store = Store::connect_heard(&config, Shared::default(), Some(recorder.handler())).await.unwrap();
+    store.migrate().await.unwrap();
+    let app = people::app(&store, 1).unwrap();
+    for name in ["ann", "ben", "cid"] {
+        let author = people::person(people::sign_up(&app, name).await.unwrap(), Role::Customer);
+        for number in 0..4 {
+            let post = posts::written(&app, author, &format!("{name} {number}")).await.unwrap();
+            let wish = MovePost { post_id: post.id, etag: None };
+            app.publish_post(&people::call("PublishPost"), author, wish).await.unwrap();
+        }
+    }
+    for size in [1, 11, 50] {
+        let wish = ListPosts { of: PostsOf::Everybody, state: PostState::Published, after: None, size };
+        let (page, commands) = recorder.during(app.list_posts(&Principal::Anyone, wish)).await;
+        assert_eq!(page.unwrap().posts.len(), 12.min(size as usize));
+        assert_eq!(commands.len(), 2, "{commands:?}");
+    }
 }
 
 #[test]
