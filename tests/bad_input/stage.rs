@@ -109,7 +109,7 @@ impl Stage {
         // The last events of the preparation may still be on their way. Session service applies them in order, and
         // the deactivation is the last that concerns it.
         system.books_balance().await?;
-        let me = GetUserRequest { user_id: ended.user_id.clone() };
+        let me = GetUserRequest { user_id: ended.user_id.clone(), read_mask: None };
         testkit::wait_until(Duration::from_secs(20), "the deactivated user's session to end", async || {
             match ended.caller.users().get_user(me.clone()).await {
                 Err(status) if status.code() == Code::Unauthenticated => Ok(()),

@@ -318,7 +318,8 @@ async fn bad_trace_headers_start_a_new_trace_and_good_ones_are_kept() -> Result<
 async fn two_messages_on_a_unary_call_are_refused_and_take_no_effect() -> Result<()> {
     let stage = &Stage::get().await?;
     let posts = async || -> Result<i64> {
-        let request = api::user::v1::GetUserRequest { user_id: stage.market.buyer.user_id.clone() };
+        let request =
+            api::user::v1::GetUserRequest { user_id: stage.market.buyer.user_id.clone(), read_mask: None };
         let answer = stage.market.buyer.caller.users().get_user(request).await?;
         Ok(answer.into_inner().user.context("a user")?.post_count)
     };

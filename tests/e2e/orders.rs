@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tonic::Code;
 
 async fn statistics_become(person: &Person, expected: OrderStatistics) -> Result<()> {
-    let request = GetUserRequest { user_id: person.user_id.clone() };
+    let request = GetUserRequest { user_id: person.user_id.clone(), read_mask: None };
     wait_until(Duration::from_secs(10), "the statistics to follow the orders", async || {
         let answer =
             person.caller.users().get_user(request.clone()).await.map_err(|status| status.to_string())?;

@@ -60,7 +60,12 @@ async fn what_belongs_to_another_user_is_not_found() -> Result<()> {
         let status = stranger.caller.sessions().revoke_session(request).await.expect_err("a stranger");
         assert_eq!(code_and_reason(&status), not_found("SESSION_NOT_FOUND"));
     }
-    market.buyer.caller.users().get_user(GetUserRequest { user_id: market.buyer.user_id.clone() }).await?;
+    market
+        .buyer
+        .caller
+        .users()
+        .get_user(GetUserRequest { user_id: market.buyer.user_id.clone(), read_mask: None })
+        .await?;
     Ok(())
 }
 
@@ -68,7 +73,7 @@ async fn what_belongs_to_another_user_is_not_found() -> Result<()> {
 async fn other_users_see_only_the_display_name() -> Result<()> {
     let system = &System::shared().await?;
     let (ann, ben) = (system.api.sign_up("Ann").await?, system.api.sign_up("Ben").await?);
-    let request = GetUserRequest { user_id: ann.user_id.clone() };
+    let request = GetUserRequest { user_id: ann.user_id.clone(), read_mask: None };
     let own = ann.caller.users().get_user(request.clone()).await?.into_inner().user.context("a user")?;
     let seen = ben.caller.users().get_user(request).await?.into_inner().user.context("a user")?;
     assert_eq!((own.email.as_str(), own.role()), (ann.email.as_str(), api::auth::v1::Role::Customer));

@@ -13,7 +13,7 @@ use tests::status::code_and_reason;
 use tonic::{Code, Status};
 
 async fn reaches_both(person: &Person) -> Result<(), Status> {
-    let user = GetUserRequest { user_id: person.user_id.clone() };
+    let user = GetUserRequest { user_id: person.user_id.clone(), read_mask: None };
     person.caller.users().get_user(user).await?;
     let account =
         api::order::v1::GetAccountRequest { owner_id: String::new(), currency_code: "EUR".to_owned() };
@@ -25,7 +25,7 @@ async fn reaches_both(person: &Person) -> Result<(), Status> {
 async fn ends_everywhere(person: &Person) -> Result<()> {
     let refused = (Code::Unauthenticated, "INVALID_CREDENTIALS".to_owned());
     wait_until(Duration::from_secs(5), "the session to end in user and order service", async || {
-        let user = GetUserRequest { user_id: person.user_id.clone() };
+        let user = GetUserRequest { user_id: person.user_id.clone(), read_mask: None };
         let user = person.caller.users().get_user(user).await;
         let account =
             api::order::v1::GetAccountRequest { owner_id: String::new(), currency_code: "EUR".to_owned() };

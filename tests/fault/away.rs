@@ -62,7 +62,7 @@ impl Story {
     }
 
     async fn statistics(&self) -> Result<OrderStatistics> {
-        let request = GetUserRequest { user_id: self.market.buyer.user_id.clone() };
+        let request = GetUserRequest { user_id: self.market.buyer.user_id.clone(), read_mask: None };
         let answer = self.market.buyer.caller.users().get_user(request).await.context("GetUser")?;
         answer.into_inner().user.context("a user")?.order_statistics.context("statistics")
     }

@@ -21,7 +21,11 @@ const REVOCATIONS: &str = "session.revocations";
 
 /// What user service, order service and session service say to somebody's token.
 async fn asked_everywhere(person: &Person) -> [Result<(), Status>; 3] {
-    let user = person.caller.users().get_user(GetUserRequest { user_id: person.user_id.clone() }).await;
+    let user = person
+        .caller
+        .users()
+        .get_user(GetUserRequest { user_id: person.user_id.clone(), read_mask: None })
+        .await;
     let account = GetAccountRequest { owner_id: String::new(), currency_code: "EUR".to_owned() };
     let order = person.caller.accounts().get_account(account).await;
     let session = person.caller.sessions().list_sessions(ListSessionsRequest::default()).await;

@@ -38,7 +38,7 @@ async fn pay_one(system: &System, market: &Market, count: i64) -> Result<()> {
     for consumer in OF_ORDER.iter().chain(&OF_USER) {
         caught_up(&system.admin.caller, consumer).await?;
     }
-    let request = GetUserRequest { user_id: market.buyer.user_id.clone() };
+    let request = GetUserRequest { user_id: market.buyer.user_id.clone(), read_mask: None };
     let buyer =
         market.buyer.caller.users().get_user(request).await?.into_inner().user.context("the buyer")?;
     let sums = buyer.order_statistics.context("statistics")?;
@@ -89,7 +89,7 @@ async fn consumers_adopt_the_epoch_of_a_promoted_database_and_go_on() -> Result<
     new_epoch(&system.admin, &before).await?;
     pay_one(&system, &market, 3).await?;
     let late = system.api.sign_up("Late").await?;
-    late.caller.users().get_user(GetUserRequest { user_id: late.user_id.clone() }).await?;
+    late.caller.users().get_user(GetUserRequest { user_id: late.user_id.clone(), read_mask: None }).await?;
 
     for name in [ServiceName::User, ServiceName::Order, ServiceName::Session] {
         let log = system.stack.services.get(name).log();

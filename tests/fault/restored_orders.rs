@@ -203,7 +203,7 @@ impl Story {
 }
 
 async fn statistics(person: &Person) -> Result<OrderStatistics> {
-    let request = GetUserRequest { user_id: person.user_id.clone() };
+    let request = GetUserRequest { user_id: person.user_id.clone(), read_mask: None };
     let answer = person.caller.users().get_user(request).await.context("GetUser")?;
     answer.into_inner().user.context("a user")?.order_statistics.context("statistics")
 }

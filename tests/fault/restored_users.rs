@@ -170,7 +170,7 @@ async fn done_again_once(story: &Story, market: &Market, lost: &Lost) -> Result<
         caught_up(&story.system.admin.caller, consumer).await?;
     }
     assert_eq!((credit(&market.buyer).await?, earned(&market.seller).await?), lost.money);
-    let request = GetUserRequest { user_id: market.buyer.user_id.clone() };
+    let request = GetUserRequest { user_id: market.buyer.user_id.clone(), read_mask: None };
     let buyer =
         market.buyer.caller.users().get_user(request).await?.into_inner().user.context("the buyer")?;
     let sums = buyer.order_statistics.context("statistics")?;
@@ -197,7 +197,7 @@ async fn start_over(story: &Story, carol: &Person, admin: &Person) -> Result<Per
     let carol = story.system.api.log_in(&carol.email, PASSWORD).await?;
     let merchant = admin.make(&carol, Role::Merchant).await?;
     wait_until(SOON, "the change of role to end the session before it", async || {
-        let request = GetUserRequest { user_id: carol.user_id.clone() };
+        let request = GetUserRequest { user_id: carol.user_id.clone(), read_mask: None };
         match carol.caller.users().get_user(request).await {
             Err(status) if status.code() == Code::Unauthenticated => Ok(()),
             other => Err(format!("{other:?}")),

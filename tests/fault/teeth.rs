@@ -180,7 +180,7 @@ async fn killed_before_the_mark_moves(system: &System) -> Result<i64> {
     .await?;
     service.restart().await?;
     caught_up(&system.admin.caller, "user.statistics").await?;
-    let request = GetUserRequest { user_id: market.buyer.user_id.clone() };
+    let request = GetUserRequest { user_id: market.buyer.user_id.clone(), read_mask: None };
     let user = market.buyer.caller.users().get_user(request).await.context("GetUser")?.into_inner().user;
     Ok(user.and_then(|user| user.order_statistics).context("statistics")?.placed_count)
 }

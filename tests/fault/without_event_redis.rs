@@ -27,7 +27,7 @@ async fn everything_arrives_without_the_event_redis() -> Result<()> {
     }
     let moved = 3 * PRICE / 2;
     assert_eq!((credit(&market.buyer).await?, earned(&market.seller).await?), (10 * PRICE - moved, moved));
-    let request = GetUserRequest { user_id: market.buyer.user_id.clone() };
+    let request = GetUserRequest { user_id: market.buyer.user_id.clone(), read_mask: None };
     wait_until(Duration::from_secs(10), "the statistics to follow", async || {
         let answer = market.buyer.caller.users().get_user(request.clone()).await;
         let user = answer.map_err(|status| status.to_string())?.into_inner().user;

@@ -12,6 +12,7 @@ pub mod descriptor;
 pub mod failure_table;
 pub mod fingerprint;
 pub mod page_token;
+pub mod read_mask;
 pub mod refusal;
 pub mod update_mask;
 pub mod violations;

@@ -183,6 +183,13 @@ fn named(path: &str, field: &str) -> Result<serde_json::Value> {
     Ok(match (method, field) {
         (_, "request_id") => json!("$new_id"),
         (_, "email") => json!("somebody@example.com"),
+        (_, "username") => json!("row"),
+        (_, "user_ids") => json!(["$buyer", "$seller"]),
+        (_, "read_mask") => json!("id,etag"),
+        (_, "user") => json!({ "displayName": "Row", "profile": { "bio": "Row" } }),
+        // Whose password changes is logged out, and so is whoever else calls as they.
+        ("ChangeEmail" | "ChangePassword", "password") => json!("not the right password"),
+        (_, "new_password") => json!("$password"),
         (_, "password") => json!("$password"),
         (_, "name" | "display_name" | "title" | "client_name" | "body" | "justification") => json!("Row"),
         // Where a stale one is told before anything is changed, each call finds what the others found.
@@ -208,7 +215,8 @@ fn named(path: &str, field: &str) -> Result<serde_json::Value> {
         ("ListPosts", "state") => json!("STATE_PUBLISHED"),
         // Who is not the buyer, so that nothing is handed over.
         (_, "from_user_id") => json!("$gone"),
-        ("DeactivateUser" | "ChangeUserRole", "user_id") => json!("$gone"),
+        ("UpdateUser", "update_mask") => json!("displayName,profile.bio"),
+        ("DeactivateUser" | "ChangeUserRole" | "ResetPassword", "user_id") => json!("$gone"),
         ("RevokeSession", "session_id") => json!("$missing"),
         // Left out, it is the caller.
         (

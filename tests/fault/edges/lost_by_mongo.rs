@@ -19,7 +19,7 @@ const POSTING: &str = "bulkWrite(wallet,posting,";
 const POST: &str = "bulkWrite(user,post,";
 
 async fn posts(person: &Person) -> Result<i64> {
-    let request = GetUserRequest { user_id: person.user_id.clone() };
+    let request = GetUserRequest { user_id: person.user_id.clone(), read_mask: None };
     let answer = person.caller.users().get_user(request).await.context("GetUser")?;
     Ok(answer.into_inner().user.context("a user")?.post_count)
 }

@@ -107,7 +107,7 @@ async fn anywhere(system: &System, pair: &Pair<'_>, market: &Market) -> Result<(
 }
 
 async fn placed_count(caller: &Caller, user_id: &str) -> Result<i64> {
-    let request = GetUserRequest { user_id: user_id.to_owned() };
+    let request = GetUserRequest { user_id: user_id.to_owned(), read_mask: None };
     let user = caller.users().get_user(request).await.context("GetUser")?.into_inner().user;
     Ok(user.and_then(|user| user.order_statistics).map_or(0, |statistics| statistics.placed_count))
 }

@@ -59,17 +59,23 @@ impl Stage {
 
     /// A user as the admin sees them.
     pub(super) async fn user(&self, user_id: &str) -> Result<User> {
-        let request = GetUserRequest { user_id: user_id.to_owned() };
+        let request = GetUserRequest { user_id: user_id.to_owned(), read_mask: None };
         let answer = self.system.admin.caller.users().get_user(request).await.context("GetUser")?;
         answer.into_inner().user.context("a user")
     }
 
     /// How many sessions a user has.
     pub(super) async fn session_count(&self, user_id: &str) -> Result<i64> {
+        Ok(i64::try_from(self.session_ids(user_id).await?.len())?)
+    }
+
+    /// The sessions that a user has.
+    pub(super) async fn session_ids(&self, user_id: &str) -> Result<Vec<String>> {
         let request =
             ListSessionsRequest { user_id: user_id.to_owned(), page_size: 1000, ..Default::default() };
         let answer = self.system.admin.caller.sessions().list_sessions(request).await;
-        Ok(i64::try_from(answer.context("ListSessions")?.into_inner().sessions.len())?)
+        let sessions = answer.context("ListSessions")?.into_inner().sessions;
+        Ok(sessions.into_iter().map(|session| session.id).collect())
     }
 
     /// What a user has in the wallet: the balance and what is held of it.

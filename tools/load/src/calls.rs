@@ -177,7 +177,7 @@ impl drive::Call for Caller {
                 SessionServiceClient::new(connection).login(request).await.map(drop)
             }
             Target::GetUser { user_id } => {
-                let request = GetUserRequest { user_id: of(user_id, lane) };
+                let request = GetUserRequest { user_id: of(user_id, lane), read_mask: None };
                 UserServiceClient::new(connection).get_user(request).await.map(drop)
             }
             Target::GetOrder { order_id } => {

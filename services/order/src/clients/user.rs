@@ -1,5 +1,6 @@
 //! User service, as far as orders need it: one user, or all of them.
 
+use api::update_mask::FieldMask;
 use api::user::v1::user::State;
 use api::user::v1::user_service_client::UserServiceClient;
 use api::user::v1::{GetUserRequest, SnapshotUsersRequest, SnapshotUsersResponse, User};
@@ -32,7 +33,7 @@ impl Users {
     pub(crate) async fn fetch(&self, user_id: UserId) -> Result<Option<Customer>> {
         let answer = retry_unavailable(&self.policy, || {
             let mut client = self.client.clone();
-            let request = GetUserRequest { user_id: user_id.to_string() };
+            let request = GetUserRequest { user_id: user_id.to_string(), read_mask: Some(needed()) };
             async move { client.get_user(request).await }
         });
         match answer.await {
@@ -93,6 +94,11 @@ fn head(first: &SnapshotUsersResponse) -> Option<Head> {
 }
 
 /// A user as orders see it; `None` when something that they need is missing.
+/// What [`customer`] reads of a user.
+fn needed() -> FieldMask {
+    FieldMask { paths: ["id", "role", "state", "version"].map(str::to_owned).to_vec() }
+}
+
 fn customer(user: &User) -> Option<Customer> {
     let is_active = match user.state() {
         State::Active => true,

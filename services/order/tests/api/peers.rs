@@ -155,6 +155,27 @@ impl UserService for Server {
         not_imitated()
     }
 
+    async fn get_user_by_username(
+        &self,
+        _: Request<GetUserByUsernameRequest>,
+    ) -> Result<Response<GetUserByUsernameResponse>, Status> {
+        not_imitated()
+    }
+
+    async fn get_user_by_email(
+        &self,
+        _: Request<GetUserByEmailRequest>,
+    ) -> Result<Response<GetUserByEmailResponse>, Status> {
+        not_imitated()
+    }
+
+    async fn batch_get_users(
+        &self,
+        _: Request<BatchGetUsersRequest>,
+    ) -> Result<Response<BatchGetUsersResponse>, Status> {
+        not_imitated()
+    }
+
     async fn update_user(
         &self,
         _: Request<UpdateUserRequest>,

@@ -231,6 +231,27 @@ impl UserService for Peer {
         Err(Status::unimplemented("not asked for by session service"))
     }
 
+    async fn get_user_by_username(
+        &self,
+        _: Request<GetUserByUsernameRequest>,
+    ) -> Result<Response<GetUserByUsernameResponse>, Status> {
+        Err(Status::unimplemented("not asked for by session service"))
+    }
+
+    async fn get_user_by_email(
+        &self,
+        _: Request<GetUserByEmailRequest>,
+    ) -> Result<Response<GetUserByEmailResponse>, Status> {
+        Err(Status::unimplemented("not asked for by session service"))
+    }
+
+    async fn batch_get_users(
+        &self,
+        _: Request<BatchGetUsersRequest>,
+    ) -> Result<Response<BatchGetUsersResponse>, Status> {
+        Err(Status::unimplemented("not asked for by session service"))
+    }
+
     async fn update_user(
         &self,
         _: Request<UpdateUserRequest>,

@@ -8,11 +8,20 @@ use super::profile::{Profile, ProfileChange};
 use super::username::Username;
 
 /// Why a call about a user was refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UserRefused {
     /// No such user, or not for this caller.
     #[error("there is no user {0}")]
     NotFound(UserId),
+    /// Some of the users that were asked for are not there: these.
+    #[error("{} of the users are not there", .0.len())]
+    Missing(Vec<UserId>),
+    /// Nobody has the e-mail address.
+    #[error("no user has this e-mail address")]
+    NobodyAt,
+    /// Nobody has the username.
+    #[error("no user has this username")]
+    NobodyNamed,
     /// Another user has the e-mail address.
     #[error("another user has this e-mail address")]
     EmailTaken,

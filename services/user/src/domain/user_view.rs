@@ -23,10 +23,97 @@ pub(crate) enum Viewer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum UserField {
     Email,
+    DisplayName,
     Role,
+    State,
+    CreateTime,
+    UpdateTime,
+    Etag,
+    PostCount,
     Statistics,
+    Version,
+    Username,
+    GivenName,
+    FamilyName,
+    Bio,
+    AvatarUrl,
+    Twitter,
+    Facebook,
+    Linkedin,
+    Location,
+    LocationShared,
     LastLoginTime,
     AuthEpoch,
+}
+
+impl UserField {
+    /// All of them.
+    pub(crate) const ALL: [Self; 22] = [
+        Self::Email,
+        Self::DisplayName,
+        Self::Role,
+        Self::State,
+        Self::CreateTime,
+        Self::UpdateTime,
+        Self::Etag,
+        Self::PostCount,
+        Self::Statistics,
+        Self::Version,
+        Self::Username,
+        Self::GivenName,
+        Self::FamilyName,
+        Self::Bio,
+        Self::AvatarUrl,
+        Self::Twitter,
+        Self::Facebook,
+        Self::Linkedin,
+        Self::Location,
+        Self::LocationShared,
+        Self::LastLoginTime,
+        Self::AuthEpoch,
+    ];
+}
+
+/// Which parts of a user somebody wants to see.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct UserFields(Option<Vec<UserField>>);
+
+impl UserFields {
+    /// All of them.
+    pub(crate) fn everything() -> Self {
+        Self(None)
+    }
+
+    /// These.
+    pub(crate) fn of(fields: impl IntoIterator<Item = UserField>) -> Self {
+        Self(Some(fields.into_iter().collect()))
+    }
+
+    /// Those of them that this viewer may see.
+    pub(crate) fn seen_by(&self, viewer: Viewer) -> Self {
+        Self(self.0.as_ref().map(|fields| {
+            let seen = fields.iter().copied().filter(|field| viewer.sees(*field));
+            seen.collect()
+        }))
+    }
+
+    /// The same and one more.
+    pub(crate) fn and(mut self, field: UserField) -> Self {
+        self.0 = self.0.map(|mut fields| {
+            fields.push(field);
+            fields
+        });
+        self
+    }
+
+    pub(crate) fn contains(&self, field: UserField) -> bool {
+        self.0.as_ref().is_none_or(|fields| fields.contains(&field))
+    }
+
+    /// One by one; `None` for all of them.
+    pub(crate) fn listed(&self) -> Option<&[UserField]> {
+        self.0.as_deref()
+    }
 }
 
 impl Viewer {
@@ -37,6 +124,7 @@ impl Viewer {
             UserField::Email | UserField::Role | UserField::Statistics | UserField::LastLoginTime => {
                 self != Self::Other
             }
+            _ => true,
         }
     }
 }
@@ -130,5 +218,19 @@ mod tests {
         assert_eq!(ann.clone().seen_by(Viewer::Admin), admins);
         assert_eq!(ann.clone().seen_by(Viewer::Service), unlocated);
         assert_eq!(ann.seen_by(Viewer::Other), public);
+    }
+
+    #[test]
+    fn what_a_viewer_may_not_see_is_not_even_asked_for() {
+        let wanted = UserFields::of([UserField::Email, UserField::Bio, UserField::AuthEpoch]);
+        for (viewer, seen) in [
+            (Viewer::Other, &[UserField::Bio][..]),
+            (Viewer::Owner, &[UserField::Email, UserField::Bio]),
+            (Viewer::Service, &[UserField::Email, UserField::Bio, UserField::AuthEpoch]),
+        ] {
+            assert_eq!(wanted.seen_by(viewer).listed(), Some(seen), "{viewer:?}");
+        }
+        assert_eq!(UserFields::everything().seen_by(Viewer::Other).listed(), None);
+        assert!(UserFields::everything().contains(UserField::Email) && !wanted.contains(UserField::Role));
     }
 }

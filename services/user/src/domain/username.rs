@@ -72,6 +72,16 @@ impl Username {
         skeletons.dedup();
         skeletons
     }
+
+    /// The skeleton that all spellings of the username have.
+    pub(crate) fn skeleton(&self) -> Skeleton {
+        Skeleton::of(&fold(&self.0))
+    }
+
+    /// Whether both are spellings of one username. Those that only look alike are not.
+    pub(crate) fn is_spelling_of(&self, other: &Self) -> bool {
+        fold(&self.0) == fold(&other.0)
+    }
 }
 
 impl Skeleton {
@@ -167,10 +177,17 @@ mod tests {
         ] {
             assert!(collide(one, other) && collide(other, one), "{one} {other}");
         }
-        assert_eq!(username("Ida").skeletons().len(), 2);
-        assert_eq!(username("ann").skeletons().len(), 1);
         for (one, other) in [("ann", "anna"), ("zoe", "zoë"), ("иван", "ivan"), ("ida", "lda")] {
             assert!(!collide(one, other), "{one} {other}");
         }
+    }
+
+    #[test]
+    fn spellings_differ_by_case_only() {
+        assert!(username("Ann").is_spelling_of(&username("aNN")));
+        assert_eq!(username("Ann").skeleton(), username("aNN").skeleton());
+        assert!(!username("mark").is_spelling_of(&username("rnark")));
+        assert_eq!(username("Ida").skeletons().len(), 2);
+        assert_eq!(username("ann").skeletons().len(), 1);
     }
 }

@@ -2,6 +2,8 @@
 //! beside the user and not in it: their writes would conflict with those to the user, and change the user's etag though
 //! nothing that an editor sees has changed.
 
+use std::collections::HashMap;
+
 use bson::{Document, doc};
 use futures_util::TryStreamExt as _;
 use serde::{Deserialize, Serialize};
@@ -20,6 +22,15 @@ const REMOVED_AT_ONCE: i64 = 500;
 struct IdRow {
     #[serde(rename = "_id")]
     id: bson::Uuid,
+}
+
+/// The sums of one of many users.
+#[derive(Debug, Deserialize)]
+struct UserSumsRow {
+    #[serde(rename = "_id")]
+    id: bson::Uuid,
+    #[serde(flatten)]
+    sums: SumsRow,
 }
 
 /// The sums of one user as the database has them.
@@ -59,6 +70,17 @@ impl Store {
         let sums = self.collection::<SumsRow>(COLLECTION);
         let row = bounded(sums.find_one(by_id(user_id)).max_time(SERVER_TIME)).await?;
         Ok(row.unwrap_or_default().into())
+    }
+}
+
+impl Store {
+    /// The sums of those of these users who have any.
+    pub(crate) async fn statistics_list(&self, users: &[UserId]) -> Result<HashMap<UserId, OrderStatistics>> {
+        let ids: Vec<bson::Uuid> = users.iter().map(|id| id.uuid().into()).collect();
+        let sums = self.collection::<UserSumsRow>(COLLECTION);
+        let rows = bounded(sums.find(doc! { "_id": { "$in": ids } }).max_time(SERVER_TIME)).await?;
+        let rows: Vec<UserSumsRow> = bounded(rows.try_collect()).await?;
+        Ok(rows.into_iter().map(|row| (UserId::from_uuid(row.id.into()), row.sums.into())).collect())
     }
 }
 

@@ -169,7 +169,7 @@ impl Harness {
 
     /// A user as an admin or a service sees one.
     pub(crate) async fn user(&self, id: &str) -> User {
-        let request = GetUserRequest { user_id: id.to_owned() };
+        let request = GetUserRequest { user_id: id.to_owned(), read_mask: None };
         self.session_service().users().get_user(request).await.unwrap().into_inner().user.unwrap()
     }
 

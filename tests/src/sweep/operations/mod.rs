@@ -10,6 +10,7 @@ mod posts;
 mod sessions;
 mod undecided;
 mod upkeep;
+mod user_changes;
 mod users;
 
 use std::sync::Arc;
@@ -49,6 +50,7 @@ impl Kind {
 pub fn all() -> impl Iterator<Item = &'static Kind> {
     let files = [
         users::KINDS,
+        user_changes::KINDS,
         credit::KINDS,
         posts::KINDS,
         orders::KINDS,

@@ -14,7 +14,7 @@ use super::people::Cast;
 use super::script::Script;
 
 async fn user(person: &Person) -> Result<api::user::v1::User> {
-    let request = GetUserRequest { user_id: person.user_id.clone() };
+    let request = GetUserRequest { user_id: person.user_id.clone(), read_mask: None };
     let answer = person.caller.users().get_user(request).await.context("GetUser")?;
     answer.into_inner().user.context("a user")
 }

@@ -72,7 +72,7 @@ async fn sign_up_repeated(script: &Script, api: &Api) -> Result<()> {
 
 /// Waits until a session's token is refused.
 async fn ends(person: &Person, what: &str) -> Result<()> {
-    let request = GetUserRequest { user_id: person.user_id.clone() };
+    let request = GetUserRequest { user_id: person.user_id.clone(), read_mask: None };
     wait_until(Duration::from_secs(5), &format!("{what} to end"), async || {
         match person.caller.users().get_user(request.clone()).await {
             Err(status) if status.code() == Code::Unauthenticated => Ok(()),
@@ -87,7 +87,7 @@ async fn ends(person: &Person, what: &str) -> Result<()> {
 pub(crate) async fn session_revoked(script: &mut Script, cast: &Cast) -> Result<()> {
     script.step("Ann ends the session on her phone")?;
     let phone = cast.ann.caller.api().log_in(&cast.ann.email, PASSWORD).await?;
-    let me = GetUserRequest { user_id: phone.user_id.clone() };
+    let me = GetUserRequest { user_id: phone.user_id.clone(), read_mask: None };
     phone.caller.users().get_user(me.clone()).await.context("the phone's session is good")?;
     let list = ListSessionsRequest::default();
     let before = cast.ann.caller.sessions().list_sessions(list.clone()).await?.into_inner().sessions;

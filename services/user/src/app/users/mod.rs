@@ -1,4 +1,4 @@
-//! Users: one file for each use case that changes something; reading them is here.
+//! Users: one file for each use case that changes something; reading them is in `read.rs`, and what read models are made of here.
 
 mod bootstrap;
 mod change_email;
@@ -8,6 +8,7 @@ mod create;
 mod deactivate;
 mod passwords;
 mod reactivate;
+mod read;
 mod reset_password;
 mod update;
 mod verify_password;
@@ -27,23 +28,11 @@ pub(crate) use update::UpdateUser;
 pub(crate) use verify_password::VerifyPassword;
 
 use super::App;
-use crate::domain::user::{User, UserRefused, WholeUser};
+use crate::domain::user::User;
 use crate::error::{Error, Result};
 use crate::storage::STREAM;
 
 impl App {
-    /// A user as everybody may see one.
-    pub(crate) async fn get_user(&self, id: UserId) -> Result<User> {
-        Ok(self.store.user_fetch(id).await?.ok_or(UserRefused::NotFound(id))?)
-    }
-
-    /// A user with everything.
-    pub(crate) async fn get_whole_user(&self, id: UserId) -> Result<WholeUser> {
-        let (user, statistics) =
-            tokio::try_join!(self.store.user_fetch(id), self.store.statistics_fetch(id))?;
-        Ok(WholeUser { user: user.ok_or(UserRefused::NotFound(id))?, statistics })
-    }
-
     /// Where this service's stream stands: what a snapshot is taken after.
     pub(crate) async fn snapshot_head(&self) -> Result<Head> {
         let head = self.store.stream_head(STREAM).await?;

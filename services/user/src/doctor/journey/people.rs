@@ -16,6 +16,7 @@ use crate::config::PasswordConfig;
 use crate::domain::email::Email;
 use crate::domain::password::Password;
 use crate::domain::user::{OrderStatistics, UserChange};
+use crate::domain::user_view::{UserFields, Viewer};
 use crate::domain::username::Username;
 use crate::passwords::Hasher;
 use crate::storage::Store;
@@ -73,13 +74,23 @@ pub(super) async fn all(store: &Store) -> anyhow::Result<[UserId; 2]> {
     let change = UserChange { username: Some(Username::new("ann".to_owned()).ok()), ..UserChange::default() };
     let wish = UpdateUser { user_id: ann, change, etag: None };
     app.update_user(&call("UpdateUser"), person(ann, Role::Customer), wish).await?;
-    app.get_user(ann).await?;
+    read(&app, ann).await?;
     app.snapshot_head().await?;
     app.snapshot_page(None, 2).await?;
     app.snapshot_page(Some(ann), 2).await?;
     statistics(store, ann).await?;
-    app.get_whole_user(ann).await?;
     Ok([ann, ben])
+}
+
+/// A user in each way to be found.
+async fn read(app: &App, user: UserId) -> anyhow::Result<()> {
+    let (all, viewer) = (UserFields::everything(), |_| Viewer::Service);
+    app.get_user(user, Viewer::Service, &all).await?;
+    let username = Username::new("ann".to_owned()).ok().context("a username")?;
+    app.get_user_by_username(&username, viewer, &all).await?;
+    app.get_user_by_email(&email("ann")?, viewer, &all).await?;
+    app.batch_get_users(&[user], viewer, &all).await?;
+    Ok(())
 }
 
 /// An address and passwords that take the place of others.

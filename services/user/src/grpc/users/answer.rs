@@ -1,6 +1,7 @@
 //! How users look on the wire, and who sees what of them.
 
 use api::auth::v1::Role as WireRole;
+use api::read_mask::ReadMask;
 use api::user::v1 as wire;
 use api::violations::timestamp;
 use auth::Principal;
@@ -8,7 +9,7 @@ use types::UserId;
 
 use crate::domain::profile::{HttpsUrl, Location, Profile};
 use crate::domain::user::{OrderStatistics, User, UserState, WholeUser};
-use crate::domain::user_view::{UserView, Viewer};
+use crate::domain::user_view::{UserField, UserFields, UserView, Viewer};
 
 /// As whom the caller sees a user.
 pub(super) fn viewer(principal: &Principal, user_id: UserId) -> Viewer {
@@ -21,6 +22,48 @@ pub(super) fn viewer(principal: &Principal, user_id: UserId) -> Viewer {
     } else {
         Viewer::Other
     }
+}
+
+/// Every field of a user that there may be something of, and the parts that it is made of.
+const FIELDS: [(&str, &[UserField]); 23] = [
+    ("email", &[UserField::Email]),
+    ("display_name", &[UserField::DisplayName]),
+    ("role", &[UserField::Role]),
+    ("state", &[UserField::State]),
+    ("create_time", &[UserField::CreateTime]),
+    ("update_time", &[UserField::UpdateTime]),
+    ("etag", &[UserField::Etag]),
+    ("post_count", &[UserField::PostCount]),
+    ("order_statistics", &[UserField::Statistics]),
+    ("version", &[UserField::Version]),
+    ("username", &[UserField::Username]),
+    ("profile.given_name", &[UserField::GivenName]),
+    ("profile.family_name", &[UserField::FamilyName]),
+    ("profile.full_name", &[UserField::GivenName, UserField::FamilyName]),
+    ("profile.bio", &[UserField::Bio]),
+    ("profile.avatar_url", &[UserField::AvatarUrl]),
+    ("profile.twitter", &[UserField::Twitter]),
+    ("profile.facebook", &[UserField::Facebook]),
+    ("profile.linkedin", &[UserField::Linkedin]),
+    // Whether it is shared decides who sees it.
+    ("profile.location", &[UserField::Location, UserField::LocationShared]),
+    ("profile.location_shared", &[UserField::LocationShared]),
+    ("last_login_time", &[UserField::LastLoginTime]),
+    ("auth_epoch", &[UserField::AuthEpoch]),
+];
+
+/// What has to be read for a mask.
+pub(super) fn fields(mask: &ReadMask) -> UserFields {
+    if mask.is_all() {
+        return UserFields::everything();
+    }
+    let mut fields: Vec<UserField> = Vec::new();
+    for part in FIELDS.into_iter().filter(|(path, _)| mask.wants(path)).flat_map(|(_, parts)| parts) {
+        if !fields.contains(part) {
+            fields.push(*part);
+        }
+    }
+    UserFields::of(fields)
 }
 
 /// A user as the caller may see one.
@@ -99,6 +142,49 @@ impl From<OrderStatistics> for wire::OrderStatistics {
             paid_count: sums.paid_count,
             cancelled_count: sums.cancelled_count,
             owned_count: sums.owned_count,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use api::update_mask::FieldMask;
+    use api::violations::Violations;
+
+    use super::*;
+
+    fn fields_of(paths: &[&str]) -> UserFields {
+        let paths = paths.iter().map(|path| (*path).to_owned()).collect();
+        fields(&Violations::new().read_mask::<wire::User>(Some(&FieldMask { paths })).unwrap())
+    }
+
+    #[test]
+    fn a_mask_reads_what_it_names_is_made_of() {
+        use UserField::{Bio, Email, Etag, FamilyName, GivenName, Location, LocationShared, Statistics};
+        for (paths, expected) in [
+            (&["id"][..], &[][..]),
+            (&["email", "etag"], &[Email, Etag]),
+            (&["order_statistics.placed_count"], &[Statistics]),
+            (&["profile.full_name", "profile.bio"], &[GivenName, FamilyName, Bio]),
+            (&["profile.location.latitude_e7"], &[Location, LocationShared]),
+            (&["profile.location_shared"], &[LocationShared]),
+        ] {
+            assert_eq!(fields_of(paths), UserFields::of(expected.iter().copied()), "{paths:?}");
+        }
+        assert_eq!(fields(&ReadMask::default()), UserFields::everything());
+    }
+
+    /// A field that is not among them would always be empty where there is a mask.
+    #[test]
+    fn every_field_of_a_user_can_be_read_by_a_mask() {
+        let user = api::descriptor::pool().get_message_by_name("user.v1.User").unwrap();
+        let names: Vec<String> = user.fields().map(|field| field.name().to_owned()).collect();
+        let paths: Vec<&str> = names.iter().map(String::as_str).collect();
+        for field in UserField::ALL {
+            assert!(fields_of(&paths).listed().unwrap().contains(&field), "{field:?}");
+        }
+        for name in paths.into_iter().filter(|name| *name != "id") {
+            assert_ne!(fields_of(&[name]), UserFields::of([]), "{name}");
         }
     }
 }

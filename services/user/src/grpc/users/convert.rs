@@ -2,11 +2,12 @@
 
 use api::auth::v1::Role as WireRole;
 use api::call::Changing as _;
-use api::update_mask::UpdateMask;
+use api::read_mask::ReadMask;
+use api::update_mask::{FieldMask, UpdateMask};
 use api::user::v1::{
-    self as wire, ChangeEmailRequest, ChangePasswordRequest, ChangeUserRoleRequest, CreateUserRequest,
-    DeactivateUserRequest, GetUserRequest, ReactivateUserRequest, ResetPasswordRequest, UpdateUserRequest,
-    VerifyPasswordRequest,
+    self as wire, BatchGetUsersRequest, ChangeEmailRequest, ChangePasswordRequest, ChangeUserRoleRequest,
+    CreateUserRequest, DeactivateUserRequest, GetUserByEmailRequest, GetUserByUsernameRequest,
+    GetUserRequest, ReactivateUserRequest, ResetPasswordRequest, UpdateUserRequest, VerifyPasswordRequest,
 };
 use api::violations::Violations;
 use types::{Role, UserId};
@@ -24,6 +25,8 @@ use crate::domain::user::UserChange;
 use crate::domain::username::{USERNAME_CHARS_MAX, USERNAME_CHARS_MIN, Username, UsernameError};
 
 const DISPLAY_NAME_MAX: usize = 50;
+/// How many users are read at once.
+const USERS_MAX: usize = 100;
 /// What UpdateUser changes.
 const CHANGEABLE: [&str; 12] = [
     "display_name",
@@ -40,8 +43,71 @@ const CHANGEABLE: [&str; 12] = [
     "profile.location_shared",
 ];
 
-pub(super) fn get_user(v: &mut Violations, request: &GetUserRequest) -> Option<UserId> {
-    v.id("user_id", &request.user_id)
+fn read_mask(v: &mut Violations, mask: Option<&FieldMask>) -> Option<ReadMask> {
+    v.read_mask::<wire::User>(mask)
+}
+
+pub(super) fn get_user(v: &mut Violations, request: &GetUserRequest) -> Option<(UserId, ReadMask)> {
+    let user_id = v.id("user_id", &request.user_id);
+    user_id.zip(read_mask(v, request.read_mask.as_ref()))
+}
+
+pub(super) fn get_user_by_username(
+    v: &mut Violations,
+    request: &GetUserByUsernameRequest,
+) -> Option<(Username, ReadMask)> {
+    let username = match request.username.as_str() {
+        "" => {
+            v.add("username", "REQUIRED", "must be set");
+            None
+        }
+        text => username(v, "username", text),
+    };
+    let mask = read_mask(v, request.read_mask.as_ref());
+    username.zip(mask)
+}
+
+pub(super) fn get_user_by_email(
+    v: &mut Violations,
+    request: &GetUserByEmailRequest,
+) -> Option<(Email, ReadMask)> {
+    let email = email(v, &request.email);
+    let mask = read_mask(v, request.read_mask.as_ref());
+    email.zip(mask)
+}
+
+pub(super) fn batch_get_users(
+    v: &mut Violations,
+    request: &BatchGetUsersRequest,
+) -> Option<(Vec<UserId>, ReadMask)> {
+    let ids = user_ids(v, &request.user_ids);
+    let mask = read_mask(v, request.read_mask.as_ref());
+    ids.zip(mask)
+}
+
+fn user_ids(v: &mut Violations, texts: &[String]) -> Option<Vec<UserId>> {
+    if texts.is_empty() {
+        v.add("user_ids", "REQUIRED", "must have at least one id");
+        return None;
+    }
+    if texts.len() > USERS_MAX {
+        v.add("user_ids", "TOO_MANY", format!("must have at most {USERS_MAX} ids"));
+        return None;
+    }
+    let mut ids: Vec<UserId> = Vec::with_capacity(texts.len());
+    let mut are_good = true;
+    for (place, text) in texts.iter().enumerate() {
+        let field = format!("user_ids[{place}]");
+        match v.id(&field, text) {
+            Some(id) if ids.contains(&id) => {
+                v.add(&field, "DUPLICATE", "must name each user once");
+                are_good = false;
+            }
+            Some(id) => ids.push(id),
+            None => are_good = false,
+        }
+    }
+    are_good.then_some(ids)
 }
 
 pub(super) fn create_user(v: &mut Violations, request: &CreateUserRequest) -> Option<CreateUser> {
@@ -172,7 +238,8 @@ pub(super) fn update_user(v: &mut Violations, request: &UpdateUserRequest) -> Op
     let user = request.user.clone().unwrap_or_default();
     let display_name =
         mask.value("display_name", || v.line("user.display_name", &user.display_name, DISPLAY_NAME_MAX));
-    let username = mask.value("username", || optional(&user.username, |text| username(v, text)));
+    let username =
+        mask.value("username", || optional(&user.username, |text| username(v, "user.username", text)));
     let profile = profile_change(v, &mask, &user.profile.unwrap_or_default());
     let etag = v.etag(&request.etag);
     let change = UserChange { display_name: display_name?, username: username?, profile: profile? };
@@ -222,7 +289,7 @@ fn optional<T>(text: &str, read: impl FnOnce(&str) -> Option<T>) -> Option<Optio
     if text.is_empty() { Some(None) } else { read(text).map(Some) }
 }
 
-fn username(v: &mut Violations, text: &str) -> Option<Username> {
+fn username(v: &mut Violations, field: &str, text: &str) -> Option<Username> {
     let (reason, description) = match Username::new(text.to_owned()) {
         Ok(username) => return Some(username),
         Err(UsernameError::TooShort) => {
@@ -238,7 +305,7 @@ fn username(v: &mut Violations, text: &str) -> Option<Username> {
             ("CONFUSABLE", "must not mix the letters of different scripts".to_owned())
         }
     };
-    v.add("user.username", reason, description);
+    v.add(field, reason, description);
     None
 }
 

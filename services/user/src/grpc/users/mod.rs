@@ -8,12 +8,13 @@ use api::common::v1::ErrorReason as Common;
 use api::refusal::Refusal;
 use api::user::v1::user_service_server::UserService;
 use api::user::v1::{
-    ChangeEmailRequest, ChangeEmailResponse, ChangePasswordRequest, ChangePasswordResponse,
-    ChangeUserRoleRequest, ChangeUserRoleResponse, CreateUserRequest, CreateUserResponse,
-    DeactivateUserRequest, DeactivateUserResponse, ErrorReason, GetUserRequest, GetUserResponse,
-    ReactivateUserRequest, ReactivateUserResponse, ResetPasswordRequest, ResetPasswordResponse,
-    SnapshotUsersRequest, SnapshotUsersResponse, UpdateUserRequest, UpdateUserResponse,
-    VerifyPasswordRequest, VerifyPasswordResponse,
+    BatchGetUsersRequest, BatchGetUsersResponse, ChangeEmailRequest, ChangeEmailResponse,
+    ChangePasswordRequest, ChangePasswordResponse, ChangeUserRoleRequest, ChangeUserRoleResponse,
+    CreateUserRequest, CreateUserResponse, DeactivateUserRequest, DeactivateUserResponse, ErrorReason,
+    GetUserByEmailRequest, GetUserByEmailResponse, GetUserByUsernameRequest, GetUserByUsernameResponse,
+    GetUserRequest, GetUserResponse, ReactivateUserRequest, ReactivateUserResponse, ResetPasswordRequest,
+    ResetPasswordResponse, SnapshotUsersRequest, SnapshotUsersResponse, UpdateUserRequest,
+    UpdateUserResponse, VerifyPasswordRequest, VerifyPasswordResponse,
 };
 use auth::Principal;
 use futures_util::stream::{self, StreamExt as _};
@@ -22,9 +23,8 @@ use tonic::{Code, Request, Response, Status};
 
 use crate::app::App;
 use crate::domain::user::UserRefused;
-use crate::domain::user_view::{UserView, Viewer};
 use crate::error::Error;
-use answer::{for_read_model, own, shown, viewer};
+use answer::{fields, for_read_model, own, shown, viewer};
 pub(crate) use convert::new_admin;
 
 /// Users in one message of a snapshot.
@@ -48,14 +48,44 @@ impl UserService for Users {
     }
 
     async fn get_user(&self, request: Request<GetUserRequest>) -> Result<Response<GetUserResponse>, Status> {
-        let user_id = check(&request, convert::get_user)?;
+        let (user_id, mask) = check(&request, convert::get_user)?;
         let viewer = viewer(&Principal::of(&request), user_id);
-        let user = if viewer == Viewer::Other {
-            UserView::from(&self.0.get_user(user_id).await?)
-        } else {
-            UserView::from(&self.0.get_whole_user(user_id).await?)
-        };
-        Ok(Response::new(GetUserResponse { user: Some(user.seen_by(viewer).into()) }))
+        let user = self.0.get_user(user_id, viewer, &fields(&mask)).await?;
+        Ok(Response::new(GetUserResponse { user: Some(mask.cut(user.into())) }))
+    }
+
+    async fn get_user_by_username(
+        &self,
+        request: Request<GetUserByUsernameRequest>,
+    ) -> Result<Response<GetUserByUsernameResponse>, Status> {
+        let (username, mask) = check(&request, convert::get_user_by_username)?;
+        let principal = Principal::of(&request);
+        let as_whom = |user_id| viewer(&principal, user_id);
+        let user = self.0.get_user_by_username(&username, as_whom, &fields(&mask)).await?;
+        Ok(Response::new(GetUserByUsernameResponse { user: Some(mask.cut(user.into())) }))
+    }
+
+    async fn get_user_by_email(
+        &self,
+        request: Request<GetUserByEmailRequest>,
+    ) -> Result<Response<GetUserByEmailResponse>, Status> {
+        let (email, mask) = check(&request, convert::get_user_by_email)?;
+        let principal = Principal::of(&request);
+        let as_whom = |user_id| viewer(&principal, user_id);
+        let user = self.0.get_user_by_email(&email, as_whom, &fields(&mask)).await?;
+        Ok(Response::new(GetUserByEmailResponse { user: Some(mask.cut(user.into())) }))
+    }
+
+    async fn batch_get_users(
+        &self,
+        request: Request<BatchGetUsersRequest>,
+    ) -> Result<Response<BatchGetUsersResponse>, Status> {
+        let (ids, mask) = check(&request, convert::batch_get_users)?;
+        let principal = Principal::of(&request);
+        let as_whom = |user_id| viewer(&principal, user_id);
+        let users = self.0.batch_get_users(&ids, as_whom, &fields(&mask)).await?;
+        let users = users.into_iter().map(|user| mask.cut(user.into())).collect();
+        Ok(Response::new(BatchGetUsersResponse { users }))
     }
 
     async fn update_user(
@@ -174,6 +204,16 @@ impl From<&UserRefused> for Refusal {
             UserRefused::NotFound(id) => {
                 user(Code::NotFound, ErrorReason::UserNotFound).resource("user", id.to_string())
             }
+            UserRefused::Missing(ids) => {
+                let all: Vec<String> = ids.iter().map(ToString::to_string).collect();
+                let first = all.first().cloned().unwrap_or_default();
+                user(Code::NotFound, ErrorReason::UserNotFound)
+                    .with("user_ids", all.join(","))
+                    .resource("user", first)
+            }
+            UserRefused::NobodyAt | UserRefused::NobodyNamed => {
+                user(Code::NotFound, ErrorReason::UserNotFound).resource("user", "")
+            }
             // The address is not repeated: it is contact data.
             UserRefused::EmailTaken => {
                 user(Code::AlreadyExists, ErrorReason::EmailTaken).resource("user", "")
@@ -211,6 +251,12 @@ mod tests {
         let id = UserId::from_uuid(uuid);
         for (refused, expected) in [
             (UserRefused::NotFound(id), seen(Code::NotFound, "USER_NOT_FOUND", format!("user {uuid}"))),
+            (
+                UserRefused::Missing(vec![id, UserId::from_uuid(Uuid::from_u128(2))]),
+                seen(Code::NotFound, "USER_NOT_FOUND", format!("user {uuid}")),
+            ),
+            (UserRefused::NobodyAt, seen(Code::NotFound, "USER_NOT_FOUND", "user ")),
+            (UserRefused::NobodyNamed, seen(Code::NotFound, "USER_NOT_FOUND", "user ")),
             (UserRefused::EmailTaken, seen(Code::AlreadyExists, "EMAIL_TAKEN", "user ")),
             (UserRefused::UsernameTaken, seen(Code::AlreadyExists, "USERNAME_TAKEN", "user ")),
             (
@@ -225,7 +271,8 @@ mod tests {
                 seen(Code::Aborted, "VERSION_MISMATCH", format!("user {uuid}")),
             ),
         ] {
-            assert_eq!(wire(refused), expected, "{refused}");
+            let text = refused.to_string();
+            assert_eq!(wire(refused), expected, "{text}");
         }
     }
 }

@@ -4,6 +4,7 @@
 
 mod row;
 mod usernames;
+mod view;
 
 use bson::{Document, doc};
 use futures_util::TryStreamExt as _;

@@ -12,7 +12,7 @@ use crate::domain::username::Username;
 use crate::error::{Error, Result};
 use crate::storage::driver::bounded;
 use crate::storage::writes::conflict;
-use crate::storage::{Tx, from_time};
+use crate::storage::{Store, Tx, from_time};
 
 const COLLECTION: &str = "username";
 
@@ -22,6 +22,15 @@ struct ClaimRow {
     skeleton: String,
     user_id: bson::Uuid,
     create_time: bson::DateTime,
+}
+
+impl Store {
+    /// Who has claimed what a username looks like, in any spelling.
+    pub(crate) async fn username_owner(&self, username: &Username) -> Result<Option<UserId>> {
+        let claims = self.collection::<ClaimRow>(COLLECTION);
+        let row = bounded(claims.find_one(doc! { "_id": username.skeleton().as_str() })).await?;
+        Ok(row.map(|row| UserId::from_uuid(row.user_id.into())))
+    }
 }
 
 impl Tx {

@@ -4,6 +4,7 @@ mod bootstrap;
 mod create;
 mod email;
 mod passwords;
+mod read;
 mod update;
 mod verify_password;
 
@@ -20,7 +21,7 @@ use tonic::{Code, Response, Status};
 use crate::harness::{Harness, Person, is_replay, refusal, refused};
 
 async fn get(viewer: &Person, id: &str) -> User {
-    let request = GetUserRequest { user_id: id.to_owned() };
+    let request = GetUserRequest { user_id: id.to_owned(), read_mask: None };
     viewer.caller.users().get_user(request).await.unwrap().into_inner().user.unwrap()
 }
 
@@ -85,13 +86,13 @@ async fn a_user_who_is_not_there_is_not_found() {
     let harness = Harness::start().await;
     let ann = harness.customer().await;
     let missing = "01920000-0000-7000-8000-000000000001";
-    let request = GetUserRequest { user_id: missing.to_owned() };
+    let request = GetUserRequest { user_id: missing.to_owned(), read_mask: None };
     let expected = refused(Code::NotFound, "USER_NOT_FOUND", &[&format!("user {missing}")]);
     assert_eq!(refusal(ann.caller.users().get_user(request).await), expected);
-    let request = GetUserRequest { user_id: "../etc".to_owned() };
+    let request = GetUserRequest { user_id: "../etc".to_owned(), read_mask: None };
     let expected = refused(Code::InvalidArgument, "INVALID_REQUEST", &["user_id INVALID_ID"]);
     assert_eq!(refusal(ann.caller.users().get_user(request).await), expected);
-    let request = GetUserRequest { user_id: ann.id.clone() };
+    let request = GetUserRequest { user_id: ann.id.clone(), read_mask: None };
     let nobody = harness.nobody().users().get_user(request).await;
     assert_eq!(refusal(nobody), refused(Code::Unauthenticated, "MISSING_CREDENTIALS", &[]));
 }
