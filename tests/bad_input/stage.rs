@@ -57,7 +57,7 @@ impl Stage {
             request_id: request_id(),
             title: "A post".to_owned(),
             body: "Of the buyer.".to_owned(),
-            slug: "of-the-buyer".to_owned(),
+            slug: format!("of-the-buyer-{}", Uuid::now_v7().simple()),
             publish: true,
             ..CreatePostRequest::default()
         };
@@ -101,7 +101,9 @@ impl Stage {
             ("$cancelled_order", cancelled.id),
             ("$transfer", transfer),
             ("$post", post.id),
+            ("$slug", post.slug),
             ("$draft", draft.id),
+            ("$draft_slug", draft.slug),
             ("$used_request_id", used),
             ("$missing", Uuid::now_v7().to_string()),
             ("$password", PASSWORD.to_owned()),

@@ -205,7 +205,7 @@ fn named(path: &str, field: &str) -> Result<serde_json::Value> {
         (_, "post") => json!({ "title": "Row", "body": "Row" }),
         ("UpdateProduct", "update_mask") => json!("name,unitPrice"),
         ("UpdatePost", "update_mask") => json!("title,body"),
-        ("GetPostBySlug", "slug") => json!("of-the-buyer"),
+        ("GetPostBySlug", "slug") => json!("$slug"),
         ("CreatePost", "category") => json!("row"),
         (_, "slug" | "tag" | "category") => json!(""),
         (_, "tags") => json!(["row"]),
@@ -213,8 +213,9 @@ fn named(path: &str, field: &str) -> Result<serde_json::Value> {
         (_, "publish") => json!(false),
         (_, "author_id") => json!("$buyer"),
         ("ListPosts", "state") => json!("STATE_PUBLISHED"),
-        // Who is not the buyer, so that nothing is handed over.
-        (_, "from_user_id") => json!("$gone"),
+        // Neither these posts nor, where it is left out, the caller's go to anybody.
+        ("TransferAllPosts", "from_user_id") => json!("$gone"),
+        ("TransferAllPosts", "to_user_id") => json!("$missing"),
         ("UpdateUser", "update_mask") => json!("displayName,profile.bio"),
         ("DeactivateUser" | "ChangeUserRole" | "ResetPassword", "user_id") => json!("$gone"),
         ("RevokeSession", "session_id") => json!("$missing"),

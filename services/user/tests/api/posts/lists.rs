@@ -213,7 +213,7 @@ fn largest(plan: &Bson, name: &str) -> i64 {
 async fn a_page_costs_what_is_on_it() {
     let harness = Harness::start().await;
     let ann = harness.customer().await;
-    let id = bson::Uuid::parse_str(&ann.id).unwrap();
+    let (id, nil) = (bson::Uuid::parse_str(&ann.id).unwrap(), bson::Uuid::from(Uuid::nil()));
     let mut given = 0;
     for count in [900, 9_000] {
         give(&harness, &ann, count - given).await;
@@ -221,7 +221,10 @@ async fn a_page_costs_what_is_on_it() {
         let behind = |time: DateTime, id: bson::Uuid| {
             doc! {
                 "publish_time": { "$lte": time },
-                "$or": [{ "publish_time": { "$lt": time } }, { "publish_time": time, "_id": { "$lt": id } }],
+                "$or": [
+                    { "publish_time": { "$lt": time } },
+                    { "publish_time": time, "_id": { "$gte": nil, "$lt": id } },
+                ],
             }
         };
         let middle = harness
@@ -250,7 +253,7 @@ async fn a_page_costs_what_is_on_it() {
         }
         let drafts = doc! { "author_id": id, "state": "draft" };
         let mut next = drafts.clone();
-        next.insert("_id", doc! { "$lt": place });
+        next.insert("_id", doc! { "$gte": nil, "$lt": place });
         let by_id = || doc! { "_id": -1 };
         lists.extend([("author_drafts", drafts, by_id()), ("author_drafts", next, by_id())]);
         for (index, filter, sort) in lists {
