@@ -128,8 +128,10 @@ impl Tx {
     }
 
     /// Deletes the one document that the filter finds. Where there is none, this is a conflict.
-    pub(super) fn delete(&mut self, delete: DeleteOneModel) {
-        self.writes.push(delete, Some(conflict));
+    pub(super) fn delete(&mut self, collection: &str, filter: Document) {
+        let namespace = self.namespace(collection);
+        self.writes
+            .push(DeleteOneModel::builder().namespace(namespace).filter(filter).build(), Some(conflict));
     }
 
     /// Sends what was collected. The commit does it as well; a caller that wants to meet the conflicts before does

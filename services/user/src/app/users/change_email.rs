@@ -67,7 +67,7 @@ impl App {
         if owner.is_some_and(|owner| owner.id != user.id) {
             return Err(UserRefused::EmailTaken.into());
         }
-        tx.user_update(&before, &user)?;
+        tx.user_update_email(&before, &user).await?;
         tx.event_append(&self.user_email_changed(&user, call.key.request_id))?;
         let statistics = tx.statistics_fetch(user.id).await?;
         let whole = WholeUser { user, statistics };

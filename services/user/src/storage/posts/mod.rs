@@ -10,7 +10,7 @@ mod outcomes;
 mod slugs;
 
 use bson::{Document, doc};
-use mongodb::options::{DeleteOneModel, UpdateOneModel};
+use mongodb::options::UpdateOneModel;
 use serde::{Deserialize, Serialize};
 use types::{PostId, UserId};
 
@@ -206,8 +206,7 @@ impl Tx {
 
     /// Deletes a post, guarded by the author and the version that it was read with.
     pub(crate) fn post_delete(&mut self, before: &Post) {
-        let posts = self.namespace(COLLECTION);
-        self.delete(DeleteOneModel::builder().namespace(posts).filter(as_read(before)).build());
+        self.delete(COLLECTION, as_read(before));
     }
 
     fn post_write(&mut self, before: &Post, change: Document) {

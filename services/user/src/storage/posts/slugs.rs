@@ -2,7 +2,6 @@
 //! of a post that was published outlives the post.
 
 use bson::doc;
-use mongodb::options::DeleteOneModel;
 use serde::{Deserialize, Serialize};
 use types::PostId;
 
@@ -54,8 +53,6 @@ impl Tx {
 
     /// Gives back a slug that a post has.
     pub(crate) fn slug_delete(&mut self, slug: &Slug, post: PostId) {
-        let claims = self.namespace(CLAIMS);
-        let claim = doc! { "_id": slug.as_str(), "post_id": bson::Uuid::from(post.uuid()) };
-        self.delete(DeleteOneModel::builder().namespace(claims).filter(claim).build());
+        self.delete(CLAIMS, doc! { "_id": slug.as_str(), "post_id": bson::Uuid::from(post.uuid()) });
     }
 }

@@ -14,6 +14,7 @@ use time::{Duration, OffsetDateTime};
 use types::UserId;
 
 use super::driver::bounded;
+use super::writes::conflict;
 use super::{SERVER_TIME, Store, Tx, from_time};
 use crate::domain::email::EmailKey;
 use crate::domain::user::{User, UserRefused, UserState};
@@ -108,6 +109,19 @@ impl Tx {
         let change = difference(&document(before)?, document(user)?);
         let users = self.namespace(COLLECTION);
         self.update(UpdateOneModel::builder().namespace(users).filter(guard).update(change).build());
+        Ok(())
+    }
+
+    /// The same for a user who has another e-mail address. The document is taken out and put back, with all that it has:
+    /// MongoDB gives up and takes keys of a unique index with any write, the stand-in for it only with these.
+    pub(crate) async fn user_update_email(&mut self, before: &User, user: &User) -> Result<()> {
+        let guard = doc! { "_id": bson::Uuid::from(user.id.uuid()), "version": before.version };
+        let (users, session) = self.on::<Document>(COLLECTION);
+        let mut row = bounded(users.find_one(guard.clone()).session(session)).await?.ok_or_else(conflict)?;
+        let before = document(before)?;
+        row.extend(document(user)?.into_iter().filter(|(field, value)| before.get(field) != Some(value)));
+        self.delete(COLLECTION, guard);
+        self.insert(COLLECTION, row, Some(conflict));
         Ok(())
     }
 
