@@ -25,6 +25,8 @@ db.adminCommand({
     { "resource": { "db": "user_service", "collection": "user" }, "actions": ["find"] },
     { "resource": { "db": "user_service", "collection": "username" }, "actions": ["find"] },
     { "resource": { "db": "user_service", "collection": "wallet" }, "actions": ["find"] },
+    { "resource": { "db": "user_service", "collection": "wallet_act" }, "actions": ["find"] },
+    { "resource": { "db": "user_service", "collection": "wallet_owner" }, "actions": ["find"] },
     { "resource": { "db": "user_service", "collection": "worker_lease" }, "actions": ["find"] },
     { "resource": { "db": "user_service", "collection": "migration" }, "actions": ["find"] },
     { "resource": { "db": "user_service", "collection": "" }, "actions": ["listCollections", "listIndexes"] }

@@ -26,6 +26,8 @@ db.adminCommand({
     { "resource": { "db": "user_service", "collection": "user" }, "actions": ["find", "insert", "update", "remove"] },
     { "resource": { "db": "user_service", "collection": "username" }, "actions": ["find", "insert", "update", "remove"] },
     { "resource": { "db": "user_service", "collection": "wallet" }, "actions": ["find", "insert", "update", "remove"] },
+    { "resource": { "db": "user_service", "collection": "wallet_act" }, "actions": ["find", "insert", "update", "remove"] },
+    { "resource": { "db": "user_service", "collection": "wallet_owner" }, "actions": ["find", "insert", "update", "remove"] },
     { "resource": { "db": "user_service", "collection": "worker_lease" }, "actions": ["find", "insert", "update", "remove"] },
     { "resource": { "db": "user_service", "collection": "migration" }, "actions": ["find"] },
     { "resource": { "cluster": true }, "actions": ["getParameter", "replSetGetConfig"] }

@@ -6,7 +6,7 @@ use types::{Cause, Effect, Failure};
 
 use crate::domain::post::PostRefused;
 use crate::domain::user::UserRefused;
-use crate::domain::wallet::{CreditRefused, HoldNotFound};
+use crate::domain::wallet::{CreditRefused, HoldNotFound, WalletRefused};
 use bookkeeping::SumTooLarge;
 
 /// `std::result::Result` with this service's error.
@@ -27,6 +27,9 @@ pub enum Error {
     /// A grant or a sending of credit was refused.
     #[error(transparent)]
     Credit(#[from] CreditRefused),
+    /// A refusal about what a wallet may do.
+    #[error(transparent)]
+    Wallet(#[from] WalletRefused),
     /// A refusal about a hold.
     #[error(transparent)]
     Hold(#[from] HoldNotFound),

@@ -66,6 +66,10 @@ pub enum Refusal {
     UserNotFound,
     /// The user may not spend.
     UserDeactivated,
+    /// Nothing may leave the wallet.
+    WalletFrozen,
+    /// More than a limit of the wallet: of a payment, or of a day.
+    WalletLimit,
     /// The transfer was cancelled, perhaps before the reserve arrived.
     Cancelled,
 }
@@ -79,6 +83,8 @@ impl Refusal {
             Self::BalanceLimit => "BALANCE_LIMIT",
             Self::UserNotFound => "USER_NOT_FOUND",
             Self::UserDeactivated => "USER_DEACTIVATED",
+            Self::WalletFrozen => "WALLET_FROZEN",
+            Self::WalletLimit => "WALLET_LIMIT",
             Self::Cancelled => "CANCELLED",
         }
     }
@@ -91,6 +97,8 @@ impl Refusal {
             Self::BalanceLimit,
             Self::UserNotFound,
             Self::UserDeactivated,
+            Self::WalletFrozen,
+            Self::WalletLimit,
             Self::Cancelled,
         ]
         .into_iter()

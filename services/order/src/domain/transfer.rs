@@ -126,6 +126,10 @@ pub enum Reason {
     UserNotFound,
     /// The wallet's owner is deactivated.
     UserDeactivated,
+    /// Nothing may leave the wallet.
+    WalletFrozen,
+    /// More than a limit of the wallet.
+    WalletLimit,
     /// Nobody decided it in time.
     TransferExpired,
     /// An operator cancelled it.
@@ -146,6 +150,8 @@ names!(
     BalanceLimit => "BALANCE_LIMIT",
     UserNotFound => "USER_NOT_FOUND",
     UserDeactivated => "USER_DEACTIVATED",
+    WalletFrozen => "WALLET_FROZEN",
+    WalletLimit => "WALLET_LIMIT",
     TransferExpired => "TRANSFER_EXPIRED",
     CancelledByOperator => "CANCELLED_BY_OPERATOR",
     InvalidState => "INVALID_STATE",

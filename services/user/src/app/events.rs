@@ -3,16 +3,17 @@
 use api::user::v1::{
     CreditGranted, CreditSent, PostArchived, PostCreated, PostDeleted, PostLabels, PostPublished,
     PostTransferred, PostUpdated, UserCreated, UserDeactivated, UserEmailChanged, UserPasswordChanged,
-    UserReactivated, UserRoleChanged, UserUpdated, post,
+    UserReactivated, UserRoleChanged, UserUpdated, WalletFrozen, WalletLimitsChanged, WalletUnfrozen, post,
 };
 use events::{Aggregate, Headers, NewEvent};
 use prost::{Message, Name};
-use types::{EventId, UserId};
+use types::{EventId, Money, UserId};
 use uuid::Uuid;
 
 use super::App;
 use crate::domain::ledger::Posting;
 use crate::domain::post::{Post, PostState};
+use crate::domain::spending::Act;
 use crate::domain::user::User;
 use crate::domain::wallet::Wallet;
 
@@ -153,6 +154,22 @@ impl App {
             amount: Some(posting.amount.into()),
         };
         self.of_wallet(from, &payload, request_id)
+    }
+
+    /// An admin froze, unfroze or limited a wallet.
+    pub(super) fn wallet_acted_on(&self, wallet: &Wallet, act: Act, request_id: Uuid) -> NewEvent {
+        let (user_id, currency) = (wallet.key.owner.to_string(), wallet.key.currency);
+        let currency_code = currency.to_string();
+        let money = |minor_units| Money::new(currency, minor_units).into();
+        match act {
+            Act::Freeze => self.of_wallet(wallet, &WalletFrozen { user_id, currency_code }, request_id),
+            Act::Unfreeze => self.of_wallet(wallet, &WalletUnfrozen { user_id, currency_code }, request_id),
+            Act::SetLimits(limits) => {
+                let (payment_limit, day_limit) = (limits.payment.map(money), limits.day.map(money));
+                let payload = WalletLimitsChanged { user_id, currency_code, payment_limit, day_limit };
+                self.of_wallet(wallet, &payload, request_id)
+            }
+        }
     }
 
     /// The wallet that was written has counted the event.

@@ -3,14 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bookkeeping::{Advance, Book, Chains, Finding, Run};
+use bookkeeping::{Advance, Book, Chain, Chains, Finding, Run};
 use events::HoldState;
-use types::{PostingId, TransferId};
+use types::{PostingId, TransferId, UserId};
 
 use super::{BookAudit, Page};
 use crate::domain::audit::{Facts, OtherBook, StoredPosting, StoredSide, Sums};
 use crate::domain::ledger::WalletEntry;
-use crate::domain::wallet::WalletKey;
+use crate::domain::wallet::{Wallet, WalletKey};
 use crate::error::{Error, Result};
 
 const WALLETS: i64 = 200;
@@ -25,7 +25,24 @@ impl BookAudit {
         let wallets = self.store.wallet_page(above, WALLETS).await?;
         let is_last = i64::try_from(wallets.len()).is_ok_and(|count| count < WALLETS);
         let last = wallets.last().map(|wallet| wallet.key).filter(|_| !is_last);
-        let mut checkpoints = self.store.audit_checkpoints(above, last).await?;
+        let checkpoints = self.store.audit_checkpoints(above, last).await?;
+        self.chains(wallets, checkpoints, last, page).await
+    }
+
+    /// Reads all wallets of a user, and how far each was followed.
+    pub(super) async fn wallets_of(&self, owner: UserId, page: &mut Page) -> Result<Chains<WalletKey>> {
+        let wallets = self.store.wallet_list_of(owner).await?;
+        let checkpoints = self.store.audit_checkpoints_of(owner).await?;
+        self.chains(wallets, checkpoints, None, page).await
+    }
+
+    async fn chains(
+        &self,
+        wallets: Vec<Wallet>,
+        mut checkpoints: BTreeMap<WalletKey, Chain>,
+        last: Option<WalletKey>,
+        page: &mut Page,
+    ) -> Result<Chains<WalletKey>> {
         let mut chains = Chains::new(self.is_full, last);
         for mut wallet in wallets {
             let from = checkpoints.remove(&wallet.key);

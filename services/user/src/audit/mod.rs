@@ -9,6 +9,9 @@
 //! A step is bounded by entries, not by wallets, and each is told of: whoever waits hears something soon, however
 //! long a chain is.
 //!
+//! An audit of one user's wallets follows their chains from the first entries, and adds up anew the days whose sums their
+//! limits are held against.
+//!
 //! A full audit follows every chain from its first entry, and looks at what no chain leads to as well: postings
 //! without a wallet, entries behind the end of their wallet, holds that are POSTED and have no posting.
 
@@ -18,7 +21,7 @@ mod walks;
 use bookkeeping::{Chains, Finding};
 use events::{HoldState, Mark};
 use time::Duration;
-use types::{OrderId, PostingId, TransferId};
+use types::{OrderId, PostingId, TransferId, UserId};
 
 use crate::clients::order::OrderClient;
 use crate::domain::audit::Sums;
@@ -80,6 +83,12 @@ impl Audits {
         BookAudit { store, orders, is_full, place: Place::OverdueHolds }
     }
 
+    /// An audit of one user's wallets, at its beginning.
+    pub(crate) fn start_of(&self, owner: UserId) -> BookAudit {
+        let Self { store, orders } = self.clone();
+        BookAudit { store, orders, is_full: true, place: Place::WalletsOf(owner) }
+    }
+
     /// What this book has of these transfers, and the mark of the coordinator's commands, which is read first: all
     /// that it passed is in what is read after it.
     pub(crate) async fn postings(&self, ids: &[TransferId]) -> Result<(Mark, Vec<TransferPosting>)> {
@@ -118,6 +127,8 @@ enum Place {
     OverdueHolds,
     Wallets(Option<WalletKey>),
     Chains(Box<Chains<WalletKey>>),
+    WalletsOf(UserId),
+    ChainsOf(UserId, Box<Chains<WalletKey>>),
     Postings(Option<PostingId>),
     Holds(Option<TransferId>),
     Sums,
@@ -143,6 +154,18 @@ impl BookAudit {
                 (true, None) if self.is_full => Place::Postings(None),
                 (true, None) => Place::Sums,
             },
+            Place::WalletsOf(owner) => {
+                let chains = self.wallets_of(owner, &mut page).await?;
+                Place::ChainsOf(owner, Box::new(chains))
+            }
+            Place::ChainsOf(owner, mut chains) => {
+                if self.follow(&mut chains, &mut page).await? {
+                    self.days(owner, &mut page).await?;
+                    Place::End
+                } else {
+                    Place::ChainsOf(owner, chains)
+                }
+            }
             Place::Postings(above) => match self.postings(above, &mut page).await? {
                 Some(last) => Place::Postings(Some(last)),
                 None => Place::Holds(None),

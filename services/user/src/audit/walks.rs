@@ -4,17 +4,33 @@ use std::collections::BTreeMap;
 
 use bookkeeping::Finding;
 use events::HoldState;
-use types::{Money, PostingId, TransferId};
+use types::{Money, PostingId, TransferId, UserId};
 
 use super::{BookAudit, Page};
 use crate::domain::audit::StoredSide;
 use crate::domain::wallet::WalletKey;
 use crate::error::Result;
+use crate::storage::Recount;
 
 const SIDES: usize = 2_000;
 const HOLDS: i64 = 500;
 
 impl BookAudit {
+    /// The sums of the last days of a user's wallets. A day on which an older release had a part in it may differ: that
+    /// one counted nothing.
+    pub(super) async fn days(&self, owner: UserId, page: &mut Page) -> Result<()> {
+        for recount in self.store.snapshot().await?.spending_recount(owner).await? {
+            let Recount { key, spent, found } = recount;
+            if spent.amount != found {
+                let money = |minor_units| Money::new(key.currency, minor_units);
+                let (counted, found) = (money(spent.amount), money(found));
+                let what = format!("counts {counted} on {}, and {found} left it or are held", spent.day);
+                page.findings.push(Finding::account(key, what, spent.amount.saturating_sub(recount.found)));
+            }
+        }
+        Ok(())
+    }
+
     /// Postings that no wallet's chain leads to: without a wallet's side, or with one behind the wallet's end.
     pub(super) async fn postings(
         &self,

@@ -32,7 +32,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 5] = [Self::Grant, Self::Send, Self::Receive, Self::Payment, Self::Refund];
+    pub(crate) const ALL: [Self; 5] = [Self::Grant, Self::Send, Self::Receive, Self::Payment, Self::Refund];
 
     /// Its name in the database.
     #[must_use]
@@ -127,6 +127,19 @@ impl bookkeeping::Entry for WalletEntry {
         hash.update(unix_millis(self.created_at).to_be_bytes());
         hash.finalize().into()
     }
+}
+
+/// Behind which entry of a wallet's chain something is, and the balance there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// That of the entry; 0 before the first.
+    pub(crate) sequence: i64,
+    pub(crate) balance: i64,
+}
+
+impl Place {
+    /// Before the first entry.
+    pub(crate) const START: Self = Self { sequence: 0, balance: 0 };
 }
 
 /// A book's account that belongs to nobody.
@@ -231,7 +244,7 @@ impl Posting {
 
 impl Wallet {
     /// Adds an entry to the end of the chain. Whether the wallet may is asked before, and asked again by the
-    /// database.
+    /// database. Its time is not before that of the entry before it, so that a range of time is a piece of the chain.
     fn enter(&mut self, memo: Memo, kind: Kind, amount: i64, counterparty: Option<UserId>) -> WalletEntry {
         let mut entry = WalletEntry {
             wallet: self.key,
@@ -241,14 +254,14 @@ impl Wallet {
             balance_after: self.balance + amount,
             posting_id: memo.id,
             counterparty,
-            created_at: memo.created_at,
+            created_at: self.time_at(memo.created_at),
             hash: GENESIS,
         };
         entry.hash = entry.expected_hash(&self.head);
         self.change(entry.change());
         self.sequence = entry.sequence;
         self.head = entry.hash;
-        self.updated_at = Some(memo.created_at);
+        self.updated_at = Some(entry.created_at);
         entry
     }
 }
@@ -346,6 +359,18 @@ mod tests {
         assert_eq!(follow(&entries).unwrap().end_at(&wallet.chain()), Ok(()));
         assert_eq!((wallet.balance, wallet.held, wallet.incoming, wallet.sequence), (55, 0, 0, 4));
         assert_eq!(Chain::START.end_at(&wallets().0.chain()), Ok(()));
+    }
+
+    /// Two replicas, one of which is behind.
+    #[test]
+    fn the_times_of_a_chain_never_go_back() {
+        let (mut ann, mut bob) = wallets();
+        let late = entry_of(&Posting::grant(memo(500, 100), &mut ann).credit);
+        let posting = Posting::send(memo(400, 30), &mut ann, &mut bob);
+        let (debit, credit) = (entry_of(&posting.debit), entry_of(&posting.credit));
+        assert_eq!((debit.created_at, ann.updated_at), (late.created_at, Some(late.created_at)));
+        assert_eq!(credit.created_at, posting.created_at, "the other wallet has its own time");
+        assert_eq!(follow(&[late, debit]).unwrap().end_at(&ann.chain()), Ok(()));
     }
 
     #[test]

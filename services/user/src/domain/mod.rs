@@ -7,6 +7,7 @@ pub(crate) mod password;
 pub(crate) mod post;
 pub(crate) mod profile;
 pub(crate) mod slug;
+pub(crate) mod spending;
 pub(crate) mod user;
 pub(crate) mod user_view;
 pub(crate) mod username;

@@ -6,9 +6,11 @@ use bookkeeping::{Chain, GENESIS, Hash};
 use time::OffsetDateTime;
 use types::{BALANCE_MAX, Currency, Money, TransferId, UserId};
 
+use super::spending::{Bar, Limit, Limits, Spent};
+
 /// Names a wallet: a user has one for each currency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct WalletKey {
+pub struct WalletKey {
     pub(crate) owner: UserId,
     pub(crate) currency: Currency,
 }
@@ -59,6 +61,13 @@ pub(crate) struct Wallet {
     pub(crate) event_version: i64,
     /// When the newest entry was made; `None` while there is none.
     pub(crate) updated_at: Option<OffsetDateTime>,
+    /// Whether an admin has stopped all that would leave it.
+    pub(crate) is_frozen: bool,
+    pub(crate) limits: Limits,
+    /// What has left or was reserved on the last day on which anything was; `None` before the first.
+    pub(crate) spent: Option<Spent>,
+    /// Whether the database has it.
+    pub(crate) is_stored: bool,
 }
 
 impl Wallet {
@@ -74,6 +83,10 @@ impl Wallet {
             head: GENESIS,
             event_version: 0,
             updated_at: None,
+            is_frozen: false,
+            limits: Limits::NONE,
+            spent: None,
+            is_stored: false,
         }
     }
 
@@ -81,12 +94,6 @@ impl Wallet {
     #[must_use]
     pub(crate) const fn chain(&self) -> Chain {
         Chain { sequence: self.sequence, balance: self.balance, hash: self.head }
-    }
-
-    /// Whether it is as it would be if nothing had ever touched it.
-    #[must_use]
-    pub(crate) const fn is_blank(&self) -> bool {
-        self.balance == 0 && self.held == 0 && self.incoming == 0 && self.sequence == 0
     }
 
     /// Moves the numbers. Whether they may be moved is asked before.
@@ -142,6 +149,43 @@ pub enum CreditRefused {
     /// This user may neither send nor be given credit.
     #[error("user {0} is deactivated")]
     UserDeactivated(UserId),
+    /// An admin has frozen the wallet that it would leave.
+    #[error("the wallet is frozen")]
+    WalletFrozen(WalletKey),
+    /// More than a limit of the wallet that it would leave.
+    #[error("more than the wallet's limit of {limit}")]
+    WalletLimit {
+        /// The sender.
+        owner: UserId,
+        /// Which limit.
+        limit: Limit,
+        /// What it would have let through; the owner may know.
+        left: Money,
+    },
+}
+
+impl CreditRefused {
+    /// Why a sending from this wallet is refused.
+    #[must_use]
+    pub(crate) fn barred(wallet: &Wallet, bar: Bar) -> Self {
+        let (owner, money) = (wallet.key.owner, |minor_units| Money::new(wallet.key.currency, minor_units));
+        match bar {
+            Bar::Frozen => Self::WalletFrozen(wallet.key),
+            Bar::Limit { limit, left } => Self::WalletLimit { owner, limit, left: money(left) },
+            Bar::TooLittle => Self::InsufficientCredit { owner, available: money(wallet.available()) },
+        }
+    }
+}
+
+/// Why a wallet was not frozen or unfrozen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum WalletRefused {
+    /// It is frozen already.
+    #[error("the wallet is frozen already")]
+    Frozen(WalletKey),
+    /// It is not frozen.
+    #[error("the wallet is not frozen")]
+    NotFrozen(WalletKey),
 }
 
 /// This service never heard of the transfer.

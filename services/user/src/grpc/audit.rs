@@ -44,7 +44,11 @@ impl AuditService for Audit {
         &self,
         request: Request<AuditBookRequest>,
     ) -> Result<Response<Self::AuditBookStream>, Status> {
-        let audit = self.0.start(request.get_ref().full);
+        let owner = check(&request, |v, request| v.optional_id("user_id", &request.user_id))?;
+        let audit = match owner {
+            Some(owner) => self.0.start_of(owner),
+            None => self.0.start(request.get_ref().full),
+        };
         let pages = stream::try_unfold(audit, |mut audit| async move {
             let page = audit.next_page().await?;
             Ok::<_, Error>(page.map(|page| (message(page), audit)))

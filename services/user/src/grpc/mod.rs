@@ -76,6 +76,7 @@ impl Refused for Error {
             Self::User(refused) => refused.into(),
             Self::Post(refused) => refused.into(),
             Self::Credit(refused) => refused.into(),
+            Self::Wallet(refused) => refused.into(),
             Self::Hold(refused) => refused.into(),
             Self::Replayed(first) => first.refusal(),
         }

@@ -42,6 +42,7 @@ const FILES: &[(&str, &str)] = &[
     ),
     ("0008_posts.json", include_str!("../../../../migrations/user/0008_posts.json")),
     ("0009_users.json", include_str!("../../../../migrations/user/0009_users.json")),
+    ("0010_wallets.json", include_str!("../../../../migrations/user/0010_wallets.json")),
 ];
 
 /// A migration that was applied.

@@ -32,7 +32,7 @@ mod writes;
 pub(crate) use backbone::OUTBOX;
 pub use backbone::STREAM;
 pub use book::Participant;
-pub(crate) use book::{HoldEvent, HoldHistory, StoredHold};
+pub(crate) use book::{HoldEvent, HoldHistory, Recount, StoredHold};
 pub use driver::FAILURES;
 pub(crate) use driver::{
     DUPLICATE_KEY, SERVER_TIME, TRANSACTION_LIFETIME, UNAUTHORIZED, bounded, bounded_raw, classify, code,

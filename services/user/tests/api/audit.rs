@@ -35,7 +35,12 @@ pub(crate) struct Audit {
 /// As order service lets it be done.
 pub(crate) async fn audit(harness: &Harness, full: bool) -> Audit {
     let patient = harness.order_service().within(Duration::from_secs(60));
-    let mut pages = patient.wallet_audits().audit_book(AuditBookRequest { full }).await.unwrap().into_inner();
+    let mut pages = patient
+        .wallet_audits()
+        .audit_book(AuditBookRequest { full, ..Default::default() })
+        .await
+        .unwrap()
+        .into_inner();
     let mut audit = Audit::default();
     while let Some(page) = pages.message().await.unwrap() {
         // Order service takes silence for failure. A full audit reads both sides of postings in larger pages.
@@ -180,7 +185,7 @@ async fn an_audit_that_another_one_has_overtaken_ends_at_once() {
     join_all(crowd.iter().map(|person| grant(&admin, &person.id, 3))).await;
     let last = crowd.iter().map(|person| &person.id).max().unwrap();
     let patient = harness.order_service().within(Duration::from_secs(60));
-    let request = AuditBookRequest { full: false };
+    let request = AuditBookRequest::default();
     let mut pages = patient.wallet_audits().audit_book(request).await.unwrap().into_inner();
     // Holds that are overdue, then the page of wallets; the last one's turn is two steps away.
     for _ in 0..2 {

@@ -97,7 +97,13 @@ impl Harness {
         Self::start_on_by(Arc::new(SystemClock), urls, url, flags).await
     }
 
-    async fn start_on_by(clock: Arc<dyn Clock>, urls: &MongoUrls, url: &str, flags: &[&str]) -> Self {
+    /// The same, with the time from this clock.
+    pub(crate) async fn start_on_by(
+        clock: Arc<dyn Clock>,
+        urls: &MongoUrls,
+        url: &str,
+        flags: &[&str],
+    ) -> Self {
         user_service::migrate(&mongo_config(&urls.migrate)).await.unwrap();
         let (sessions, orders) = (Sessions::default(), OrderStream::default());
         let peer = Peer::bind(sessions.clone(), orders.clone());

@@ -137,6 +137,8 @@ impl From<&TransferRefused> for Refusal {
                     Reason::InsufficientCredit
                     | Reason::BalanceLimit
                     | Reason::UserDeactivated
+                    | Reason::WalletFrozen
+                    | Reason::WalletLimit
                     | Reason::TransferExpired
                     | Reason::CancelledByOperator => unmet(format!("transfers/{transfer_id}")),
                 };
@@ -167,6 +169,8 @@ const fn wire_reason(reason: Reason) -> ErrorReason {
         Reason::BalanceLimit => ErrorReason::BalanceLimit,
         Reason::UserNotFound => ErrorReason::UserNotFound,
         Reason::UserDeactivated => ErrorReason::UserDeactivated,
+        Reason::WalletFrozen => ErrorReason::WalletFrozen,
+        Reason::WalletLimit => ErrorReason::WalletLimit,
         Reason::TransferExpired => ErrorReason::TransferExpired,
         Reason::CancelledByOperator => ErrorReason::CancelledByOperator,
         Reason::InvalidState => ErrorReason::InvalidState,
@@ -216,6 +220,8 @@ mod tests {
                 Reason::InsufficientCredit
                 | Reason::BalanceLimit
                 | Reason::UserDeactivated
+                | Reason::WalletFrozen
+                | Reason::WalletLimit
                 | Reason::TransferExpired
                 | Reason::CancelledByOperator => (Code::FailedPrecondition, "transfers/"),
             };

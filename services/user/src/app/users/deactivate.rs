@@ -46,6 +46,8 @@ impl App {
         let before = tx.user_fetch(wish.user_id).await?.ok_or(not_found)?;
         let user = before.deactivated(now)?;
         before.require_version(wish.etag)?;
+        // A payment that began when the user was active must not end when this has been answered.
+        tx.wallet_claim_all(user.id).await?;
         tx.user_update(&before, &user)?;
         tx.event_append(&self.user_deactivated(&user, call.key.request_id))?;
         let statistics = tx.statistics_fetch(user.id).await?;

@@ -1,18 +1,21 @@
 //! Wallets: what moves credit has a file of its own; reading wallets, their books, holds, and the sums over all of it is
 //! here.
 
+mod acts;
 mod credit;
 mod grant_credit;
 mod send_credit;
 
 use auth::Person;
+use time::OffsetDateTime;
 use types::{Role, TransferId, UserId};
 
+pub(crate) use acts::ActOnWallet;
 pub(crate) use grant_credit::GrantCredit;
 pub(crate) use send_credit::SendCredit;
 
 use super::App;
-use crate::domain::ledger::{TrialBalanceLine, WalletEntry};
+use crate::domain::ledger::{Kind, TrialBalanceLine, WalletEntry};
 use crate::domain::user::UserRefused;
 use crate::domain::wallet::{HoldNotFound, Wallet, WalletKey};
 use crate::error::Result;
@@ -22,9 +25,25 @@ use crate::storage::{HoldHistory, StoredHold};
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ListWalletEntries {
     pub(crate) wallet: WalletKey,
+    /// Of this kind only.
+    pub(crate) kind: Option<Kind>,
+    /// From this time on.
+    pub(crate) start: Option<OffsetDateTime>,
+    /// Before this time.
+    pub(crate) end: Option<OffsetDateTime>,
     /// The sequence that the page before ended with.
     pub(crate) below: Option<i64>,
     pub(crate) size: u32,
+}
+
+/// What a page shows.
+#[derive(Debug)]
+pub(crate) struct Statement {
+    /// Newest first, and one more if there is a next page.
+    pub(crate) entries: Vec<WalletEntry>,
+    /// The balances at both ends of the time, whatever kind is listed.
+    pub(crate) opening: i64,
+    pub(crate) closing: i64,
 }
 
 impl App {
@@ -38,14 +57,20 @@ impl App {
         Ok(Wallet::empty(wish))
     }
 
-    /// The entries of a page, newest first, and one more if there is a next page.
+    /// A page of a wallet's entries, with the balances of the time that they are of. Both ends are read before the
+    /// entries, which are there by then and never change: what is shown adds up.
     pub(crate) async fn list_wallet_entries(
         &self,
         caller: Person,
         wish: ListWalletEntries,
-    ) -> Result<Vec<WalletEntry>> {
-        self.require_visible(caller, wish.wallet.owner).await?;
-        self.store.wallet_entry_list(wish.wallet, wish.below, i64::from(wish.size) + 1).await
+    ) -> Result<Statement> {
+        let ListWalletEntries { wallet, kind, start, end, below, size } = wish;
+        self.require_visible(caller, wallet.owner).await?;
+        let [opening, closing] = self.store.wallet_span(wallet, start, end).await?;
+        let below = below.unwrap_or(i64::MAX).min(closing.sequence + 1);
+        let limit = i64::from(size) + 1;
+        let entries = self.store.wallet_entry_list(wallet, kind, opening.sequence, below, limit).await?;
+        Ok(Statement { entries, opening: opening.balance, closing: closing.balance })
     }
 
     /// What this service reserved for a transfer, and what is known of that.

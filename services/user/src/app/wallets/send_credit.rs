@@ -1,6 +1,7 @@
 //! Credit from the caller's wallet to another user's, in one transaction.
 
 use auth::Person;
+use time::OffsetDateTime;
 use types::{Answer, Call, Money, UserId};
 
 use super::credit::Outcome;
@@ -45,11 +46,13 @@ impl App {
         let keys = [WalletKey::of(caller.user_id, wish.amount), WalletKey::of(wish.to, wish.amount)];
         let before = tx.wallet_pair(keys).await?;
         let [mut from, mut to] = before.clone();
-        if let Err(refused) = may_send(wish.amount, &states, &from, &to) {
+        let now = self.now();
+        if let Err(refused) = may_send(wish.amount, &states, &from, &to, now) {
             tx.wallet_claim(from.key);
             return self.credit_refuse(tx, call, refused);
         }
-        let memo = Memo::new(self.next_id(), wish.amount, self.now());
+        from.count_spent(wish.amount.minor_units, now);
+        let memo = Memo::new(self.next_id(), wish.amount, now);
         let posting = Posting::send(memo, &mut from, &mut to);
         from.event_version += 1;
         let mut moved = [(&before[0], &from), (&before[1], &to)];
@@ -68,6 +71,7 @@ fn may_send(
     states: &[(UserId, UserState)],
     from: &Wallet,
     to: &Wallet,
+    now: OffsetDateTime,
 ) -> Result<(), CreditRefused> {
     for user in [from.key.owner, to.key.owner] {
         match states.iter().find(|(id, _)| *id == user) {
@@ -76,9 +80,8 @@ fn may_send(
             Some((_, UserState::Active)) => {}
         }
     }
-    if !from.covers(amount.minor_units) {
-        let available = Money::new(amount.currency, from.available());
-        return Err(CreditRefused::InsufficientCredit { owner: from.key.owner, available });
+    if let Some(bar) = from.bar(amount.minor_units, now) {
+        return Err(CreditRefused::barred(from, bar));
     }
     if !to.has_room(amount.minor_units) {
         return Err(CreditRefused::BalanceLimit(to.key.owner));

@@ -13,8 +13,10 @@ use uuid::Uuid;
 
 use super::people::{app, call};
 use crate::app::App;
-use crate::app::wallets::{GrantCredit, ListWalletEntries, SendCredit};
+use crate::app::wallets::{ActOnWallet, GrantCredit, ListWalletEntries, SendCredit};
 use crate::domain::audit::{Sums, WALLETS};
+use crate::domain::ledger::Kind;
+use crate::domain::spending::{Act, Limits};
 use crate::domain::wallet::WalletKey;
 use crate::storage::{Participant, Store};
 
@@ -51,10 +53,26 @@ async fn credit(app: &App, ann: UserId, ben: UserId) -> anyhow::Result<()> {
     }
     let wallet = WalletKey::of(ann, euros(1)?);
     app.get_wallet(sender, wallet).await?;
-    for below in [None, Some(5)] {
-        app.list_wallet_entries(sender, ListWalletEntries { wallet, below, size: 5 }).await?;
+    let now = Some(SystemClock.now());
+    for (kind, time) in [(None, None), (Some(Kind::Send), now)] {
+        let page = ListWalletEntries { wallet, kind, start: time, end: time, below: Some(5), size: 5 };
+        app.list_wallet_entries(sender, page).await?;
     }
     app.get_trial_balance().await?;
+    acts(app, wallet).await
+}
+
+/// All that an admin does to a wallet.
+async fn acts(app: &App, wallet: WalletKey) -> anyhow::Result<()> {
+    let limits = Limits { payment: Some(1_000_000), day: Some(1_000_000) };
+    for act in [Act::Freeze, Act::Unfreeze, Act::SetLimits(limits), Act::SetLimits(Limits::NONE)] {
+        let wish = ActOnWallet { wallet, act, justification: "doctor".to_owned() };
+        app.act_on_wallet(&call("ActOnWallet"), &wish).await?;
+    }
+    // As when the user is deactivated.
+    let mut tx = app.store.begin("doctor").await?;
+    tx.wallet_claim_all(wallet.owner).await?;
+    tx.commit_now().await?;
     Ok(())
 }
 
@@ -111,6 +129,9 @@ async fn audit(store: &Store, key: WalletKey, transfer: TransferId) -> anyhow::R
     store.hold_page(None, 5).await?;
     store.hold_page(Some(transfer), 5).await?;
     store.audit_sums().await?;
+    store.wallet_list_of(key.owner).await?;
+    store.audit_checkpoints_of(key.owner).await?;
+    store.snapshot().await?.spending_recount(key.owner).await?;
     let mut sums = Sums::default();
     sums.add((key.currency, WALLETS.to_owned()), 1, 1)?;
     let to = wallet.chain();

@@ -1,22 +1,27 @@
 //! Wallets between protobuf and the words of this crate.
 
 use api::call::Rpc as _;
-use api::page_token;
 use api::user::v1::wallet_entry::Kind as WireKind;
 use api::user::v1::{
-    GetHoldRequest, GetHoldResponse, GetWalletRequest, GrantCreditRequest, Hold as HoldMessage,
-    HoldEvent as HoldEventMessage, HoldPosting as HoldPostingMessage, ListWalletEntriesRequest,
-    ListWalletEntriesResponse, SendCreditRequest, TrialBalanceLine as LineMessage, Wallet as WalletMessage,
+    FreezeWalletRequest, GetHoldRequest, GetHoldResponse, GetWalletRequest, GrantCreditRequest,
+    Hold as HoldMessage, HoldEvent as HoldEventMessage, HoldPosting as HoldPostingMessage,
+    ListWalletEntriesRequest, ListWalletEntriesResponse, SendCreditRequest, SetWalletLimitsRequest,
+    TrialBalanceLine as LineMessage, UnfreezeWalletRequest, Wallet as WalletMessage,
     WalletEntry as EntryMessage, hold,
 };
-use api::violations::{Violations, timestamp};
+use api::violations::{Violations, time, timestamp};
+use api::{common, page_token};
 use events::{Direction, HoldState};
-use types::{Money, TransferId, UserId};
+use time::OffsetDateTime;
+use types::{Currency, Money, TransferId, UserId};
 
-use crate::app::wallets::{GrantCredit, ListWalletEntries, SendCredit};
+use crate::app::wallets::{ActOnWallet, GrantCredit, ListWalletEntries, SendCredit, Statement};
 use crate::domain::ledger::{Kind, TrialBalanceLine, WalletEntry};
+use crate::domain::spending::{Act, Limits};
 use crate::domain::wallet::{Wallet, WalletKey};
 use crate::storage::{HoldEvent, HoldHistory, StoredHold};
+
+const JUSTIFICATION_MAX: usize = 500;
 
 pub(super) fn get_wallet(v: &mut Violations, request: &GetWalletRequest) -> Option<WalletKey> {
     wallet_key(v, &request.user_id, &request.currency_code)
@@ -27,38 +32,87 @@ pub(super) fn list_wallet_entries(
     request: &ListWalletEntriesRequest,
 ) -> Option<ListWalletEntries> {
     let wallet = wallet_key(v, &request.user_id, &request.currency_code);
+    let kind = optional_kind(v, request.kind);
+    let span = span(v, request);
     let size = v.page_size(request.page_size);
     let (viewer, wallet) = v.caller().zip(wallet)?;
-    let list = list_of(viewer, wallet);
-    let below = v.page_start(&list.each_ref().map(String::as_str), &request.page_token);
-    Some(ListWalletEntries { wallet, below: below?, size: size? })
+    let ((kind, [start, end]), size) = kind.zip(span).zip(size)?;
+    let page = ListWalletEntries { wallet, kind, start, end, below: None, size };
+    let list = list_of(viewer, &page);
+    let below = v.page_start(&list.each_ref().map(String::as_str), &request.page_token)?;
+    Some(ListWalletEntries { below, ..page })
+}
+
+fn optional_kind(v: &mut Violations, number: i32) -> Option<Option<Kind>> {
+    if number == i32::from(WireKind::Unspecified) {
+        return Some(None);
+    }
+    let kind = Kind::ALL.into_iter().find(|kind| i32::from(kind.number()) == number);
+    if kind.is_none() {
+        v.add("kind", "UNKNOWN_ENUM_VALUE", "must be one of the kinds");
+    }
+    kind.map(Some)
+}
+
+/// From when and until when.
+fn span(v: &mut Violations, request: &ListWalletEntriesRequest) -> Option<[Option<OffsetDateTime>; 2]> {
+    let mut moment = |field, text: Option<&prost_types::Timestamp>| {
+        let Some(text) = text else { return Some(None) };
+        let moment = time(text);
+        if moment.is_none() {
+            v.add(
+                field,
+                "INVALID_TIMESTAMP",
+                "must be of the years 1 to 9999, with nanoseconds below a second",
+            );
+        }
+        moment.map(Some)
+    };
+    let start = moment("start_time", request.start_time.as_ref());
+    let end = moment("end_time", request.end_time.as_ref());
+    let (start, end) = start.zip(end)?;
+    if start.zip(end).is_some_and(|(start, end)| end < start) {
+        v.add("end_time", "BEFORE_START_TIME", "must not be before start_time");
+        return None;
+    }
+    Some([start, end])
 }
 
 /// One more entry than the page has was read: it tells whether there is a next page.
 pub(super) fn entry_page(
-    mut entries: Vec<WalletEntry>,
+    statement: Statement,
     viewer: UserId,
     page: &ListWalletEntries,
 ) -> ListWalletEntriesResponse {
+    let Statement { mut entries, opening, closing } = statement;
+    let money = |minor_units| Some(Money::new(page.wallet.currency, minor_units).into());
     let size = usize::try_from(page.size).unwrap_or(usize::MAX);
     let has_more = entries.len() > size;
     entries.truncate(size);
     let last = entries.last().filter(|_| has_more).and_then(|entry| u64::try_from(entry.sequence).ok());
-    let list = list_of(viewer, page.wallet);
+    let list = list_of(viewer, page);
     let token = |sequence| page_token::encode_number(&list.each_ref().map(String::as_str), sequence);
     ListWalletEntriesResponse {
         next_page_token: last.map(token).unwrap_or_default(),
         entries: entries.iter().map(entry).collect(),
+        opening_balance: money(opening),
+        closing_balance: money(closing),
     }
 }
 
-/// What a page token is good for: this method, this caller, this wallet.
-fn list_of(viewer: UserId, wallet: WalletKey) -> [String; 4] {
+/// What a page token is good for: this method, this caller, this wallet, this kind and this time.
+fn list_of(viewer: UserId, page: &ListWalletEntries) -> [String; 7] {
+    let moment = |time: Option<OffsetDateTime>| {
+        time.map(|time| time.unix_timestamp_nanos().to_string()).unwrap_or_default()
+    };
     [
         ListWalletEntriesRequest::METHOD.to_owned(),
         viewer.to_string(),
-        wallet.owner.to_string(),
-        wallet.currency.to_string(),
+        page.wallet.owner.to_string(),
+        page.wallet.currency.to_string(),
+        page.kind.map(Kind::as_str).unwrap_or_default().to_owned(),
+        moment(page.start),
+        moment(page.end),
     ]
 }
 
@@ -80,6 +134,52 @@ pub(super) fn send_credit(v: &mut Violations, request: &SendCreditRequest) -> Op
     Some(SendCredit { to: to?, amount: amount? })
 }
 
+pub(super) fn freeze_wallet(v: &mut Violations, request: &FreezeWalletRequest) -> Option<ActOnWallet> {
+    let wallet = anybodys_wallet(v, &request.user_id, &request.currency_code);
+    let justification = v.body("justification", &request.justification, JUSTIFICATION_MAX);
+    Some(ActOnWallet { wallet: wallet?, act: Act::Freeze, justification: justification? })
+}
+
+pub(super) fn unfreeze_wallet(v: &mut Violations, request: &UnfreezeWalletRequest) -> Option<ActOnWallet> {
+    let wallet = anybodys_wallet(v, &request.user_id, &request.currency_code);
+    let justification = v.body("justification", &request.justification, JUSTIFICATION_MAX);
+    Some(ActOnWallet { wallet: wallet?, act: Act::Unfreeze, justification: justification? })
+}
+
+pub(super) fn set_wallet_limits(v: &mut Violations, request: &SetWalletLimitsRequest) -> Option<ActOnWallet> {
+    let wallet = anybodys_wallet(v, &request.user_id, &request.currency_code);
+    let currency = wallet.map(|wallet| wallet.currency);
+    let payment = limit(v, "payment_limit", request.payment_limit.as_ref(), currency);
+    let day = limit(v, "day_limit", request.day_limit.as_ref(), currency);
+    let justification = v.body("justification", &request.justification, JUSTIFICATION_MAX);
+    let act = Act::SetLimits(Limits { payment: payment?, day: day? });
+    Some(ActOnWallet { wallet: wallet?, act, justification: justification? })
+}
+
+fn anybodys_wallet(v: &mut Violations, user_id: &str, currency_code: &str) -> Option<WalletKey> {
+    let owner = v.id("user_id", user_id);
+    let currency = v.currency("currency_code", currency_code);
+    Some(WalletKey { owner: owner?, currency: currency? })
+}
+
+/// A limit in the wallet's currency, which may be left out; `Some(None)` when it was.
+fn limit(
+    v: &mut Violations,
+    field: &str,
+    money: Option<&common::v1::Money>,
+    currency: Option<Currency>,
+) -> Option<Option<i64>> {
+    if money.is_none() {
+        return Some(None);
+    }
+    let amount = v.amount(field, money)?;
+    if currency.is_some_and(|currency| currency != amount.currency) {
+        v.add(&format!("{field}.currency_code"), "CURRENCY_MISMATCH", "must be the wallet's currency");
+        return None;
+    }
+    Some(Some(amount.minor_units))
+}
+
 pub(super) fn get_hold(v: &mut Violations, request: &GetHoldRequest) -> Option<TransferId> {
     v.id("transfer_id", &request.transfer_id)
 }
@@ -92,6 +192,11 @@ pub(super) fn wallet(wallet: &Wallet) -> WalletMessage {
         held: money(wallet.held),
         available: money(wallet.available()),
         update_time: wallet.updated_at.map(timestamp),
+        frozen: wallet.is_frozen,
+        payment_limit: wallet.limits.payment.and_then(money),
+        day_limit: wallet.limits.day.and_then(money),
+        spent: wallet.spent.and_then(|spent| money(spent.amount)),
+        spent_date: wallet.spent.map(|spent| spent.day.to_string()).unwrap_or_default(),
     }
 }
 
@@ -246,15 +351,59 @@ mod tests {
             created_at: time::OffsetDateTime::UNIX_EPOCH,
             hash: [0; 32],
         };
-        let answer = entry_page(vec![entry(5), entry(4)], ANN, &page);
+        let statement = |entries| Statement { entries, opening: 3, closing: 5 };
+        let answer = entry_page(statement(vec![entry(5), entry(4)]), ANN, &page);
         assert_eq!(answer.entries.len(), 1);
         let next = asked(ANN, &answer.next_page_token, "EUR").unwrap();
         assert_eq!(next.below, Some(5));
-        assert_eq!(entry_page(vec![entry(4)], ANN, &next).next_page_token, "");
+        let last = entry_page(statement(vec![entry(4)]), ANN, &next);
+        assert_eq!(last.next_page_token, "");
+        let balances = [last.opening_balance, last.closing_balance].map(|money| money.unwrap().minor_units);
+        assert_eq!(balances, [3, 5]);
 
         let invalid = pairs(&[("page_token", "INVALID_PAGE_TOKEN")]);
         assert_eq!(broken(asked(ANN, &answer.next_page_token, "USD")), invalid);
         assert_eq!(broken(asked(ANN, "00", "EUR")), invalid);
         assert_eq!(broken(asked(Uuid::from_u128(8).into(), &answer.next_page_token, "EUR")), invalid);
+        let other = |change: fn(&mut ListWalletEntriesRequest)| {
+            let mut request = list(&answer.next_page_token, "EUR");
+            change(&mut request);
+            broken(check(&from(ANN, request), list_wallet_entries))
+        };
+        assert_eq!(other(|request| request.set_kind(WireKind::Send)), invalid);
+        let epoch = prost_types::Timestamp::default();
+        assert_eq!(other(|request| request.start_time = Some(prost_types::Timestamp::default())), invalid);
+        assert_eq!(other(|request| request.end_time = Some(prost_types::Timestamp::default())), invalid);
+        let mut same = list("", "EUR");
+        (same.start_time, same.end_time) = (Some(epoch), Some(epoch));
+        assert!(check(&from(ANN, same), list_wallet_entries).is_ok(), "an empty time is one");
+    }
+
+    #[test]
+    fn a_time_that_cannot_be_and_a_kind_that_is_none_are_told_at_once() {
+        let timestamp = |seconds, nanos| Some(prost_types::Timestamp { seconds, nanos });
+        let request = ListWalletEntriesRequest {
+            kind: 6,
+            start_time: timestamp(0, -1),
+            end_time: timestamp(253_402_300_800, 0),
+            ..list("", "EUR")
+        };
+        assert_eq!(
+            broken(check(&from(ANN, request), list_wallet_entries)),
+            pairs(&[
+                ("kind", "UNKNOWN_ENUM_VALUE"),
+                ("start_time", "INVALID_TIMESTAMP"),
+                ("end_time", "INVALID_TIMESTAMP"),
+            ])
+        );
+        let request = ListWalletEntriesRequest {
+            start_time: timestamp(1, 1),
+            end_time: timestamp(1, 0),
+            ..list("", "EUR")
+        };
+        assert_eq!(
+            broken(check(&from(ANN, request), list_wallet_entries)),
+            pairs(&[("end_time", "BEFORE_START_TIME")])
+        );
     }
 }

@@ -6,16 +6,18 @@ mod convert;
 use api::refusal::Refusal;
 use api::user::v1::wallet_service_server::WalletService;
 use api::user::v1::{
-    ErrorReason, GetHoldRequest, GetHoldResponse, GetTrialBalanceRequest, GetTrialBalanceResponse,
-    GetWalletRequest, GetWalletResponse, GrantCreditRequest, GrantCreditResponse, ListWalletEntriesRequest,
-    ListWalletEntriesResponse, SendCreditRequest, SendCreditResponse,
+    ErrorReason, FreezeWalletRequest, FreezeWalletResponse, GetHoldRequest, GetHoldResponse,
+    GetTrialBalanceRequest, GetTrialBalanceResponse, GetWalletRequest, GetWalletResponse, GrantCreditRequest,
+    GrantCreditResponse, ListWalletEntriesRequest, ListWalletEntriesResponse, SendCreditRequest,
+    SendCreditResponse, SetWalletLimitsRequest, SetWalletLimitsResponse, UnfreezeWalletRequest,
+    UnfreezeWalletResponse,
 };
 use runtime::rpc::{accept, check, person, respond};
 use tonic::{Code, Request, Response, Status};
 
 use crate::app::App;
 use crate::domain::user::UserRefused;
-use crate::domain::wallet::{CreditRefused, HoldNotFound};
+use crate::domain::wallet::{CreditRefused, HoldNotFound, WalletKey, WalletRefused};
 
 /// The rpcs about wallets.
 #[derive(Debug, Clone)]
@@ -37,8 +39,8 @@ impl WalletService for Wallets {
         request: Request<ListWalletEntriesRequest>,
     ) -> Result<Response<ListWalletEntriesResponse>, Status> {
         let (caller, wish) = (person(&request)?, check(&request, convert::list_wallet_entries)?);
-        let entries = self.0.list_wallet_entries(caller, wish).await?;
-        Ok(Response::new(convert::entry_page(entries, caller.user_id, &wish)))
+        let statement = self.0.list_wallet_entries(caller, wish).await?;
+        Ok(Response::new(convert::entry_page(statement, caller.user_id, &wish)))
     }
 
     async fn grant_credit(
@@ -57,6 +59,33 @@ impl WalletService for Wallets {
         let (caller, (call, wish)) = (person(&request)?, accept(&request, convert::send_credit)?);
         let answer = self.0.send_credit(&call, caller, wish).await?;
         Ok(respond(answer, |entry| SendCreditResponse { entry: Some(convert::entry(&entry)) }))
+    }
+
+    async fn freeze_wallet(
+        &self,
+        request: Request<FreezeWalletRequest>,
+    ) -> Result<Response<FreezeWalletResponse>, Status> {
+        let (call, wish) = accept(&request, convert::freeze_wallet)?;
+        let answer = self.0.act_on_wallet(&call, &wish).await?;
+        Ok(respond(answer, |wallet| FreezeWalletResponse { wallet: Some(convert::wallet(&wallet)) }))
+    }
+
+    async fn unfreeze_wallet(
+        &self,
+        request: Request<UnfreezeWalletRequest>,
+    ) -> Result<Response<UnfreezeWalletResponse>, Status> {
+        let (call, wish) = accept(&request, convert::unfreeze_wallet)?;
+        let answer = self.0.act_on_wallet(&call, &wish).await?;
+        Ok(respond(answer, |wallet| UnfreezeWalletResponse { wallet: Some(convert::wallet(&wallet)) }))
+    }
+
+    async fn set_wallet_limits(
+        &self,
+        request: Request<SetWalletLimitsRequest>,
+    ) -> Result<Response<SetWalletLimitsResponse>, Status> {
+        let (call, wish) = accept(&request, convert::set_wallet_limits)?;
+        let answer = self.0.act_on_wallet(&call, &wish).await?;
+        Ok(respond(answer, |wallet| SetWalletLimitsResponse { wallet: Some(convert::wallet(&wallet)) }))
     }
 
     async fn get_hold(&self, request: Request<GetHoldRequest>) -> Result<Response<GetHoldResponse>, Status> {
@@ -80,14 +109,42 @@ impl From<&CreditRefused> for Refusal {
             CreditRefused::InsufficientCredit { owner, available } => refuse(ErrorReason::InsufficientCredit)
                 .with("available_minor_units", available.minor_units.to_string())
                 .with("currency_code", available.currency.code())
-                .precondition(format!("users/{owner}/wallets/{}", available.currency), "needs more credit"),
+                .precondition(subject(WalletKey::of(*owner, *available)), "needs more credit"),
             CreditRefused::BalanceLimit(id) => refuse(ErrorReason::BalanceLimit)
                 .with("user_id", id.to_string())
                 .precondition(format!("users/{id}"), "cannot hold that much credit"),
             CreditRefused::UserNotFound(id) => (&UserRefused::NotFound(*id)).into(),
             CreditRefused::UserDeactivated(id) => (&UserRefused::Deactivated(*id)).into(),
+            CreditRefused::WalletFrozen(key) => {
+                refuse(ErrorReason::WalletFrozen).precondition(subject(*key), "is frozen")
+            }
+            CreditRefused::WalletLimit { owner, limit, left } => refuse(ErrorReason::WalletLimit)
+                .with("limit", limit.as_str())
+                .with("left_minor_units", left.minor_units.to_string())
+                .with("currency_code", left.currency.code())
+                .precondition(
+                    subject(WalletKey::of(*owner, *left)),
+                    format!("is limited: at most {left} now"),
+                ),
         }
     }
+}
+
+impl From<&WalletRefused> for Refusal {
+    fn from(refused: &WalletRefused) -> Self {
+        let refuse = |reason: ErrorReason, key: WalletKey, must: &str| {
+            Self::new(Code::FailedPrecondition, &reason, refused.to_string()).precondition(subject(key), must)
+        };
+        match refused {
+            WalletRefused::Frozen(key) => refuse(ErrorReason::WalletFrozen, *key, "must not be frozen"),
+            WalletRefused::NotFrozen(key) => refuse(ErrorReason::WalletNotFrozen, *key, "must be frozen"),
+        }
+    }
+}
+
+/// A wallet, in the words of a precondition.
+fn subject(key: WalletKey) -> String {
+    format!("users/{}/wallets/{}", key.owner, key.currency)
 }
 
 impl From<&HoldNotFound> for Refusal {
@@ -104,6 +161,7 @@ mod tests {
 
     use super::super::tests::{seen, wire};
     use super::*;
+    use crate::domain::spending::Limit;
 
     #[test]
     fn every_refusal_has_its_code_reason_and_detail() {
@@ -111,6 +169,7 @@ mod tests {
         let owner = UserId::from_uuid(uuid);
         let available = Money::new("EUR".parse().unwrap(), 5);
         let precondition = Code::FailedPrecondition;
+        let (key, wallet) = (WalletKey::of(owner, available), format!("users/{uuid}/wallets/EUR"));
         for (refused, expected) in [
             (
                 CreditRefused::InsufficientCredit { owner, available },
@@ -128,8 +187,19 @@ mod tests {
                 CreditRefused::UserDeactivated(owner),
                 seen(precondition, "USER_DEACTIVATED", format!("users/{uuid}")),
             ),
+            (CreditRefused::WalletFrozen(key), seen(precondition, "WALLET_FROZEN", wallet.clone())),
+            (
+                CreditRefused::WalletLimit { owner, limit: Limit::Day, left: available },
+                seen(precondition, "WALLET_LIMIT", wallet.clone()),
+            ),
         ] {
             assert_eq!(wire(refused), expected, "{refused}");
+        }
+        for (refused, reason) in [
+            (WalletRefused::Frozen(key), "WALLET_FROZEN"),
+            (WalletRefused::NotFrozen(key), "WALLET_NOT_FROZEN"),
+        ] {
+            assert_eq!(wire(refused), seen(precondition, reason, wallet.clone()), "{refused}");
         }
         let unknown = HoldNotFound(TransferId::from_uuid(uuid));
         assert_eq!(wire(unknown), seen(Code::NotFound, "HOLD_NOT_FOUND", format!("hold {uuid}")));

@@ -14,7 +14,9 @@ use types::{Money, OrderId, PostingId, TransferId, UserId};
 
 use super::holds::{HOLDS, HoldRow, StoredHold};
 use super::ledger::{CREDIT, DEBIT, ENTRIES, EntryId, EntryRow, POSTINGS};
-use super::wallets::{KeyRow, WALLETS, WalletRow, binary, conflict_on_duplicate, currency, hash, wallet_id};
+use super::wallets::{
+    KeyRow, WALLETS, WalletRow, binary, conflict_on_duplicate, currency, hash, ids_of, wallet_id,
+};
 use crate::domain::audit::{StoredPosting, StoredSide, Sums};
 use crate::domain::ledger::WalletEntry;
 use crate::domain::wallet::{Wallet, WalletKey};
@@ -144,6 +146,15 @@ impl Store {
         } else {
             doc! { "_id": range }
         };
+        self.checkpoints_found(filter).await
+    }
+
+    /// How far the chains of a user's wallets were followed.
+    pub(crate) async fn audit_checkpoints_of(&self, owner: UserId) -> Result<BTreeMap<WalletKey, Chain>> {
+        self.checkpoints_found(doc! { "_id": ids_of(owner) }).await
+    }
+
+    async fn checkpoints_found(&self, filter: Document) -> Result<BTreeMap<WalletKey, Chain>> {
         let checkpoints = self.collection::<CheckpointRow>(CHECKPOINTS);
         let find = checkpoints.find(filter).max_time(SERVER_TIME);
         let rows: Vec<CheckpointRow> = bounded(bounded(find).await?.try_collect()).await?;

@@ -5,10 +5,10 @@ use events::{Direction, Hold, HoldSpec, HoldState, Refusal};
 use futures_util::TryStreamExt as _;
 use mongodb::options::Hint;
 use serde::{Deserialize, Serialize};
-use time::OffsetDateTime;
+use time::{Date, OffsetDateTime};
 use types::{Money, OrderId, TransferId, UserId};
 
-use super::wallets::currency;
+use super::wallets::{currency, from_day};
 use crate::error::{Error, Result};
 use crate::storage::{SERVER_TIME, Store, bounded, from_time, to_time};
 
@@ -33,6 +33,12 @@ pub(super) struct HoldRow {
     state: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     refusal: Option<String>,
+    /// What a release before the limits of wallets knows no name for. There it is what `refusal` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    bar: Option<String>,
+    /// The day whose sum has it, by its first moment, if it takes from a wallet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) counted_on: Option<bson::DateTime>,
     version: i64,
     pub(super) event_version: i64,
     created_at: bson::DateTime,
@@ -118,7 +124,7 @@ impl TryFrom<HoldRow> for StoredHold {
                 transfer_id,
                 spec: row.spec.map(|spec| spec.into_spec(transfer_id)).transpose()?,
                 state: state_of(&row.state)?,
-                refusal: row.refusal.map(refusal).transpose()?,
+                refusal: row.bar.or(row.refusal).map(refusal).transpose()?,
                 version: row.version,
             },
             created_at: to_time(row.created_at),
@@ -132,13 +138,22 @@ pub(super) fn by_id(transfer_id: TransferId) -> Document {
 }
 
 /// A new hold's document.
-pub(super) fn hold_row(hold: &Hold, event_version: i64, now: OffsetDateTime) -> Result<Document> {
+pub(super) fn hold_row(
+    hold: &Hold,
+    counted_on: Option<Date>,
+    event_version: i64,
+    now: OffsetDateTime,
+) -> Result<Document> {
     let now = from_time(now);
+    let bar = hold.refusal.filter(|refusal| matches!(refusal, Refusal::WalletFrozen | Refusal::WalletLimit));
+    let refusal = if bar.is_some() { Some(Refusal::InsufficientCredit) } else { hold.refusal };
     let row = HoldRow {
         id: hold.transfer_id.uuid().into(),
         spec: hold.spec.as_ref().map(SpecRow::from),
         state: state_name(hold.state).to_owned(),
-        refusal: hold.refusal.map(|refusal| refusal.as_str().to_owned()),
+        refusal: refusal.map(|refusal| refusal.as_str().to_owned()),
+        bar: bar.map(|bar| bar.as_str().to_owned()),
+        counted_on: counted_on.map(from_day),
         version: hold.version,
         event_version,
         created_at: now,

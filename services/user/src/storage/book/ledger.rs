@@ -2,17 +2,16 @@
 //! that it moves.
 
 use bson::{Binary, Document, doc};
-use futures_util::TryStreamExt as _;
 use serde::Deserialize;
 use types::{Call, Fingerprint, PostingId, RequestKey, UserId};
 
-use super::wallets::{WALLETS, binary, currency, hash, wallet_id, wallet_write};
+use super::wallets::{WALLETS, binary, currency, hash, wallet_write};
 use crate::domain::audit::WALLETS as WALLET_ACCOUNT;
 use crate::domain::ledger::{Kind, Posting, Side, WalletEntry};
 use crate::domain::wallet::{Wallet, WalletKey};
 use crate::error::{Error, Result};
 use crate::storage::writes::conflict;
-use crate::storage::{SERVER_TIME, Store, Tx, bounded, from_time, to_time};
+use crate::storage::{Tx, bounded, from_time, to_time};
 
 pub(super) const POSTINGS: &str = "posting";
 pub(super) const ENTRIES: &str = "entry";
@@ -122,11 +121,11 @@ fn entry_row(posting: &Posting, side: &Side, name: &str) -> Document {
         "_id": { "posting": bson::Uuid::from(posting.id.uuid()), "side": name },
         "currency": posting.amount.currency.code(),
         "amount": posting.amount.minor_units,
-        "created_at": from_time(posting.created_at),
     };
     match side {
         Side::System(account) => {
             row.insert("account", account.as_str());
+            row.insert("created_at", from_time(posting.created_at));
         }
         Side::Wallet(entry) => {
             row.extend(doc! {
@@ -136,6 +135,7 @@ fn entry_row(posting: &Posting, side: &Side, name: &str) -> Document {
                 "kind": entry.kind.as_str(),
                 "balance_after": entry.balance_after,
                 "hash": binary(&entry.hash),
+                "created_at": from_time(entry.created_at),
             });
             if let Some(user) = entry.counterparty {
                 row.insert("counterparty", bson::Uuid::from(user.uuid()));
@@ -148,9 +148,12 @@ fn entry_row(posting: &Posting, side: &Side, name: &str) -> Document {
 impl Tx {
     /// Writes a wallet over the one that it was made of. When that is not what is there any more, this comes to a
     /// conflict.
-    pub(super) fn wallet_update(&mut self, before: &Wallet, after: &Wallet) {
+    pub(crate) fn wallet_update(&mut self, before: &Wallet, after: &Wallet) {
         let wallets = self.namespace(WALLETS);
         self.update(wallet_write(wallets, before, after));
+        if !before.is_stored {
+            self.wallet_owner_claim(before.key.owner);
+        }
     }
 
     /// Writes a posting with its entries. When its request id was claimed meanwhile, this comes to a conflict.
@@ -188,24 +191,6 @@ impl Tx {
     }
 }
 
-impl Store {
-    /// At most `limit` entries of a wallet below a sequence, newest first.
-    pub(crate) async fn wallet_entry_list(
-        &self,
-        key: WalletKey,
-        below: Option<i64>,
-        limit: i64,
-    ) -> Result<Vec<WalletEntry>> {
-        let id = wallet_id(key);
-        let mut filter = doc! { "sequence": { "$lt": below.unwrap_or(i64::MAX) } };
-        filter.extend(id);
-        let entries = self.collection::<EntryRow>(ENTRIES);
-        let find = entries.find(filter).sort(doc! { "sequence": -1 }).limit(limit).max_time(SERVER_TIME);
-        let rows: Vec<EntryRow> = bounded(bounded(find).await?.try_collect()).await?;
-        rows.into_iter().map(WalletEntry::try_from).collect()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use testkit::TestMongo;
@@ -213,7 +198,7 @@ mod tests {
 
     use super::*;
     use crate::config::MongoConfig;
-    use crate::storage::Shared;
+    use crate::storage::{Shared, Store};
 
     #[tokio::test]
     async fn the_posting_of_a_request_is_found_by_its_index() {

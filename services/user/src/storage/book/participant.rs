@@ -16,11 +16,13 @@ use events::participant::Step;
 use events::{Direction, Hold, HoldSpec, ParticipantTx, Refusal, StoreError};
 use futures_util::TryStreamExt as _;
 use mongodb::options::UpdateOneModel;
-use time::OffsetDateTime;
+use time::{Date, OffsetDateTime};
 use types::{PostingId, TransferId, UserId};
 
 use super::holds::{HOLDS, HoldRow, StoredHold, by_id, hold_change, hold_row};
+use super::wallets::to_day;
 use crate::domain::ledger::{Memo, Posting};
+use crate::domain::spending::Bar;
 use crate::domain::user::UserState;
 use crate::domain::wallet::{Change, Wallet, WalletKey};
 use crate::error::{Error, Result};
@@ -45,6 +47,8 @@ pub struct Participant<T> {
 struct HoldCopy {
     hold: Option<Hold>,
     event_version: i64,
+    /// The day whose sum has it, where its wallet counts.
+    counted_on: Option<Date>,
     /// The version and the event version of the document; `None` when there is none.
     stored: Option<(i64, i64)>,
 }
@@ -104,13 +108,14 @@ impl<T: BorrowMut<Tx>> Participant<T> {
         let tx = self.tx.borrow_mut();
         for copy in self.wallets.values_mut().filter(|copy| copy.before != copy.now) {
             tx.wallet_update(&copy.before, &copy.now);
+            copy.now.is_stored = true;
             copy.before = copy.now.clone();
         }
         for (id, copy) in &mut self.holds {
             let Some(hold) = copy.hold.as_ref().filter(|_| !copy.is_written()) else { continue };
             match copy.stored {
                 None => {
-                    let row = hold_row(hold, copy.event_version, self.now)?;
+                    let row = hold_row(hold, copy.counted_on, copy.event_version, self.now)?;
                     tx.insert(HOLDS, row, Some(conflict));
                 }
                 Some((version, event_version)) => {
@@ -147,10 +152,10 @@ impl<T: BorrowMut<Tx>> Participant<T> {
         let rows: Vec<HoldRow> = bounded(rows.stream(session).try_collect()).await?;
         self.holds.extend(unread.into_iter().map(|id| (id, HoldCopy::default())));
         for row in rows {
-            let event_version = row.event_version;
+            let (event_version, counted_on) = (row.event_version, row.counted_on.map(to_day));
             let hold = StoredHold::try_from(row)?.hold;
             let stored = Some((hold.version, event_version));
-            let copy = HoldCopy { stored, event_version, hold: Some(hold.clone()) };
+            let copy = HoldCopy { stored, event_version, counted_on, hold: Some(hold.clone()) };
             self.holds.insert(hold.transfer_id, copy);
         }
         Ok(())
@@ -193,21 +198,30 @@ impl<T: BorrowMut<Tx>> Participant<T> {
         let Some(state) = self.users.get(&spec.owner).copied().flatten() else {
             return Ok(Err(Refusal::UserNotFound));
         };
-        let amount = spec.amount.minor_units;
+        let (amount, now) = (spec.amount.minor_units, self.now);
         let wallet = self.wallet_of(spec).await?;
-        match spec.direction {
+        let counted_on = match spec.direction {
             Direction::Debit if state == UserState::Deactivated => return Ok(Err(Refusal::UserDeactivated)),
-            Direction::Debit if !wallet.covers(amount) => return Ok(Err(Refusal::InsufficientCredit)),
+            Direction::Debit => match wallet.bar(amount, now) {
+                Some(bar) => return Ok(Err(refusal(bar))),
+                None => Some(wallet.count_spent(amount, now)),
+            },
             Direction::Credit if !wallet.has_room(amount) => return Ok(Err(Refusal::BalanceLimit)),
-            Direction::Debit | Direction::Credit => wallet.change(held(spec)),
-        }
+            Direction::Credit => None,
+        };
+        wallet.change(held(spec));
+        self.holds.entry(spec.transfer_id).or_default().counted_on = counted_on;
         Ok(Ok(()))
     }
 
     async fn wallet_release(&mut self, spec: &HoldSpec) -> Result<()> {
+        let counted_on = self.holds.get(&spec.transfer_id).and_then(|copy| copy.counted_on);
         let wallet = self.wallet_of(spec).await?;
         require_held(wallet, spec)?;
         wallet.change(held(spec).undone());
+        if let Some(day) = counted_on {
+            wallet.uncount_spent(spec.amount.minor_units, day);
+        }
         Ok(())
     }
 
@@ -232,6 +246,14 @@ fn unread<K: Ord + Copy, V>(wanted: &[K], read: &BTreeMap<K, V>) -> Vec<K> {
     unread.sort_unstable();
     unread.dedup();
     unread
+}
+
+fn refusal(bar: Bar) -> Refusal {
+    match bar {
+        Bar::Frozen => Refusal::WalletFrozen,
+        Bar::Limit { .. } => Refusal::WalletLimit,
+        Bar::TooLittle => Refusal::InsufficientCredit,
+    }
 }
 
 /// What a hold sets aside.

@@ -3,7 +3,10 @@
 mod currencies;
 mod grants;
 mod holds;
+mod leaving;
 pub(crate) mod ledger;
+mod limits;
+mod statement;
 
 use std::collections::HashSet;
 
@@ -71,7 +74,7 @@ pub(crate) async fn send_until_done(
     }
 }
 
-async fn wallet_as(viewer: &Person, owner: &str) -> Result<Wallet, Status> {
+pub(crate) async fn wallet_as(viewer: &Person, owner: &str) -> Result<Wallet, Status> {
     let request = GetWalletRequest { user_id: owner.to_owned(), currency_code: "EUR".to_owned() };
     Ok(viewer.caller.wallets().get_wallet(request).await?.into_inner().wallet.unwrap())
 }
@@ -91,6 +94,7 @@ pub(crate) async fn entries_as(
         currency_code: "EUR".to_owned(),
         page_size: size,
         page_token: token.to_owned(),
+        ..ListWalletEntriesRequest::default()
     };
     Ok(viewer.caller.wallets().list_wallet_entries(request).await?.into_inner())
 }
@@ -118,10 +122,15 @@ async fn a_wallet_that_nothing_ever_touched_reads_as_zero() {
         balance: zero.clone(),
         held: zero.clone(),
         available: zero,
-        update_time: None,
+        ..Wallet::default()
     };
     assert_eq!(wallet, expected);
-    assert_eq!(entries_as(&ann, "", 0, "").await.unwrap(), ListWalletEntriesResponse::default());
+    let nothing = ListWalletEntriesResponse {
+        opening_balance: eur(0),
+        closing_balance: eur(0),
+        ..ListWalletEntriesResponse::default()
+    };
+    assert_eq!(entries_as(&ann, "", 0, "").await.unwrap(), nothing);
 }
 
 #[tokio::test]
