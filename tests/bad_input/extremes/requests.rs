@@ -196,7 +196,9 @@ fn named(path: &str, field: &str) -> Result<serde_json::Value> {
         (_, "etag") => json!("999999"),
         (_, "role") => json!("ROLE_CUSTOMER"),
         (_, "stock") => json!(1),
-        (_, "amount" | "unit_price") => money,
+        (_, "amount" | "unit_price" | "payment_limit" | "day_limit") => money,
+        ("ListWalletEntries", "kind") => json!("KIND_UNSPECIFIED"),
+        ("ListWalletEntries", "start_time" | "end_time") => json!(null),
         (_, "currency_code") => json!("EUR"),
         (_, "page_size") => json!(10),
         (_, "page_token") => json!(""),
@@ -218,10 +220,12 @@ fn named(path: &str, field: &str) -> Result<serde_json::Value> {
         ("TransferAllPosts", "to_user_id") => json!("$missing"),
         ("UpdateUser", "update_mask") => json!("displayName,profile.bio"),
         ("DeactivateUser" | "ChangeUserRole" | "ResetPassword", "user_id") => json!("$gone"),
+        ("FreezeWallet" | "UnfreezeWallet" | "SetWalletLimits", "user_id") => json!("$missing"),
         ("RevokeSession", "session_id") => json!("$missing"),
         // Left out, it is the caller.
         (
-            "ListWalletEntries" | "GetWallet" | "ListSessions" | "RevokeSession" | "RevokeAllSessions",
+            "ListWalletEntries" | "GetWallet" | "AuditBook" | "ListSessions" | "RevokeSession"
+            | "RevokeAllSessions",
             "user_id",
         ) => {
             json!("")

@@ -76,7 +76,11 @@ impl WalletBook {
     /// Lets it audit its own book.
     pub(crate) async fn audit(&self, is_full: bool) -> Result<BookPages> {
         let mut client = self.client.clone();
-        let begun = timeout(STEP_WITHIN, client.audit_book(AuditBookRequest { full: is_full, ..AuditBookRequest::default() })).await;
+        let begun = timeout(
+            STEP_WITHIN,
+            client.audit_book(AuditBookRequest { full: is_full, ..AuditBookRequest::default() }),
+        )
+        .await;
         Ok(BookPages(begun.map_err(|_| silent())?.map_err(failed)?.into_inner()))
     }
 }

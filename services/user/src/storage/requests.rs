@@ -151,9 +151,10 @@ mod tests {
     use crate::domain::post::{DeletedPost, Post, PostState, PostsHandedOver};
     use crate::domain::profile::{Location, Profile};
     use crate::domain::slug::Slug;
+    use crate::domain::spending::Limit;
     use crate::domain::user::{OrderStatistics, User, UserState, WholeUser};
     use crate::domain::username::Username;
-    use crate::domain::wallet::CreditRefused;
+    use crate::domain::wallet::{CreditRefused, WalletKey};
 
     const ID: Uuid = Uuid::from_u128(7);
 
@@ -284,6 +285,16 @@ mod tests {
         let insufficient = CreditRefused::InsufficientCredit { owner: user, available };
         let stored = doc! { "insufficient_credit": { "user": id, "currency": "EUR", "available": 5_i64 } };
         is_stored_as(&insufficient, Keep::Forever, doc! { "send_refused": stored });
+        // What a release before the limits reads is what it knows.
+        let limited = CreditRefused::WalletLimit { owner: user, limit: Limit::Day, left: available };
+        for (refused, left, bar) in [
+            (limited, 5_i64, "DAY"),
+            (CreditRefused::WalletFrozen(WalletKey::of(user, available)), 0, "FROZEN"),
+        ] {
+            let stored = doc! { "user": id, "currency": "EUR", "available": left, "bar": bar };
+            let stored = doc! { "send_refused": { "insufficient_credit": stored } };
+            is_stored_as(&refused, Keep::Forever, stored);
+        }
         for (refused, name) in [
             (CreditRefused::BalanceLimit(user), "balance_limit"),
             (CreditRefused::UserNotFound(user), "user_not_found"),

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use api::user::v1::{GrantCreditRequest, ListWalletEntriesRequest, SendCreditRequest};
+use api::user::v1::{
+    FreezeWalletRequest, GetWalletRequest, GrantCreditRequest, ListWalletEntriesRequest, SendCreditRequest,
+    SetWalletLimitsRequest, UnfreezeWalletRequest,
+};
 use testkit::ServiceName::User;
 use testkit::client::{Person, eur, request_id};
 use tonic::Status;
@@ -36,6 +39,27 @@ pub(super) const KINDS: &[Kind] = &[
         way: Way::NONE,
         moments: &[],
         prepare: |stage| prepared(async move { Ok(Send::new(stage, true)) }),
+    },
+    Kind {
+        name: "FreezeWallet",
+        commits: &[Commit::Transaction(User, "freeze_wallet")],
+        way: Way::of(&["user"], &[]),
+        moments: &[],
+        prepare: |stage| prepared(Act::new(stage, What::Freeze)),
+    },
+    Kind {
+        name: "UnfreezeWallet",
+        commits: &[Commit::Transaction(User, "unfreeze_wallet")],
+        way: Way::of(&["user"], &[]),
+        moments: &[],
+        prepare: |stage| prepared(Act::new(stage, What::Unfreeze)),
+    },
+    Kind {
+        name: "SetWalletLimits",
+        commits: &[Commit::Transaction(User, "set_wallet_limits")],
+        way: Way::of(&["user"], &[]),
+        moments: &[],
+        prepare: |stage| prepared(Act::new(stage, What::Limit)),
     },
 ];
 
@@ -125,6 +149,93 @@ impl Operation for Send {
 
     fn refusal(&self) -> Option<&'static str> {
         self.too_much.then_some("INSUFFICIENT_CREDIT")
+    }
+}
+
+/// What an admin does to a wallet.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum What {
+    Freeze,
+    Unfreeze,
+    Limit,
+}
+
+/// An admin's act on the wallet of somebody who has just signed up.
+pub(super) struct Act {
+    stage: Arc<Stage>,
+    what: What,
+    whose: Person,
+    request_id: String,
+}
+
+impl Act {
+    async fn new(stage: Arc<Stage>, what: What) -> Result<Self> {
+        let whose = stage.system.api.sign_up("Watched").await?;
+        let act = Self { stage, what, whose, request_id: request_id() };
+        if what == What::Unfreeze {
+            act.freeze(request_id()).await?;
+        }
+        Ok(act)
+    }
+
+    async fn freeze(&self, request_id: String) -> Result<String, Status> {
+        let request = FreezeWalletRequest {
+            request_id,
+            user_id: self.whose.user_id.clone(),
+            currency_code: "EUR".to_owned(),
+            justification: "seen".to_owned(),
+        };
+        let admin = &self.stage.system.admin.caller;
+        Ok(format!("{:?}", admin.wallets().freeze_wallet(request).await?.into_inner()))
+    }
+}
+
+impl Operation for Act {
+    fn call(&self) -> Doing<'_, Result<String, Status>> {
+        Box::pin(async {
+            let (request_id, user_id) = (self.request_id.clone(), self.whose.user_id.clone());
+            let (currency_code, justification) = ("EUR".to_owned(), "seen".to_owned());
+            let mut wallets = self.stage.system.admin.caller.wallets();
+            match self.what {
+                What::Freeze => self.freeze(request_id).await,
+                What::Unfreeze => {
+                    let request = UnfreezeWalletRequest { request_id, user_id, currency_code, justification };
+                    Ok(format!("{:?}", wallets.unfreeze_wallet(request).await?.into_inner()))
+                }
+                What::Limit => {
+                    let (payment_limit, day_limit) = (Some(eur(PRICE)), None);
+                    let request = SetWalletLimitsRequest {
+                        request_id,
+                        user_id,
+                        currency_code,
+                        payment_limit,
+                        day_limit,
+                        justification,
+                    };
+                    Ok(format!("{:?}", wallets.set_wallet_limits(request).await?.into_inner()))
+                }
+            }
+        })
+    }
+
+    fn measure(&self) -> Doing<'_, Result<Measures>> {
+        Box::pin(async {
+            let user_id = self.whose.user_id.clone();
+            let request = GetWalletRequest { user_id, currency_code: "EUR".to_owned() };
+            let answer = self.stage.system.admin.caller.wallets().get_wallet(request).await;
+            let wallet = answer.context("GetWallet")?.into_inner().wallet.context("a wallet")?;
+            let limit = wallet.payment_limit.map_or(0, |money| money.minor_units);
+            Ok(vec![("frozen", i64::from(wallet.frozen)), ("limit", limit)])
+        })
+    }
+
+    fn effect(&self) -> Changes {
+        let change = match self.what {
+            What::Freeze => ("frozen", by(1)),
+            What::Unfreeze => ("frozen", by(-1)),
+            What::Limit => ("limit", by(PRICE)),
+        };
+        vec![change, ("events of user", by(1))]
     }
 }
 

@@ -95,6 +95,8 @@ async fn what_the_wallets_owner_says_is_what_the_caller_hears() {
     for (reason, code, subject) in [
         ("USER_DEACTIVATED", Code::FailedPrecondition, "transfers"),
         ("BALANCE_LIMIT", Code::FailedPrecondition, "transfers"),
+        ("WALLET_FROZEN", Code::FailedPrecondition, "transfers"),
+        ("WALLET_LIMIT", Code::FailedPrecondition, "transfers"),
         ("USER_NOT_FOUND", Code::NotFound, "user"),
     ] {
         let scene = Scene::new().await;

@@ -39,7 +39,8 @@ pub(super) fn list_wallet_entries(
     let ((kind, [start, end]), size) = kind.zip(span).zip(size)?;
     let page = ListWalletEntries { wallet, kind, start, end, below: None, size };
     let list = list_of(viewer, &page);
-    let below = v.page_start(&list.each_ref().map(String::as_str), &request.page_token)?;
+    let list: Vec<&str> = list.iter().map(String::as_str).collect();
+    let below = v.page_start(&list, &request.page_token)?;
     Some(ListWalletEntries { below, ..page })
 }
 
@@ -91,7 +92,8 @@ pub(super) fn entry_page(
     entries.truncate(size);
     let last = entries.last().filter(|_| has_more).and_then(|entry| u64::try_from(entry.sequence).ok());
     let list = list_of(viewer, page);
-    let token = |sequence| page_token::encode_number(&list.each_ref().map(String::as_str), sequence);
+    let list: Vec<&str> = list.iter().map(String::as_str).collect();
+    let token = |sequence| page_token::encode_number(&list, sequence);
     ListWalletEntriesResponse {
         next_page_token: last.map(token).unwrap_or_default(),
         entries: entries.iter().map(entry).collect(),
@@ -100,20 +102,24 @@ pub(super) fn entry_page(
     }
 }
 
-/// What a page token is good for: this method, this caller, this wallet, this kind and this time.
-fn list_of(viewer: UserId, page: &ListWalletEntries) -> [String; 7] {
-    let moment = |time: Option<OffsetDateTime>| {
-        time.map(|time| time.unix_timestamp_nanos().to_string()).unwrap_or_default()
-    };
-    [
+/// What a page token is good for: this method, this caller, this wallet; and this kind and time, if any was asked for. A
+/// release before those makes and takes the tokens of a whole book.
+fn list_of(viewer: UserId, page: &ListWalletEntries) -> Vec<String> {
+    let wallet = page.wallet;
+    let mut list = vec![
         ListWalletEntriesRequest::METHOD.to_owned(),
         viewer.to_string(),
-        page.wallet.owner.to_string(),
-        page.wallet.currency.to_string(),
-        page.kind.map(Kind::as_str).unwrap_or_default().to_owned(),
-        moment(page.start),
-        moment(page.end),
-    ]
+        wallet.owner.to_string(),
+        wallet.currency.to_string(),
+    ];
+    if page.kind.is_some() || page.start.is_some() || page.end.is_some() {
+        let moment = |time: Option<OffsetDateTime>| {
+            time.map(|time| time.unix_timestamp_nanos().to_string()).unwrap_or_default()
+        };
+        let kind = page.kind.map(Kind::as_str).unwrap_or_default().to_owned();
+        list.extend([kind, moment(page.start), moment(page.end)]);
+    }
+    list
 }
 
 fn wallet_key(v: &mut Violations, user_id: &str, currency_code: &str) -> Option<WalletKey> {
