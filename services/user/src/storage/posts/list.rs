@@ -4,7 +4,6 @@ use bson::{Document, doc};
 use futures_util::TryStreamExt as _;
 use mongodb::options::Hint;
 use types::UserId;
-use uuid::Uuid;
 
 use super::{COLLECTION, PostRow, StateRow};
 use crate::domain::post::{Post, PostPlace, PostState, PostsOf};
@@ -59,10 +58,7 @@ fn order(state: PostState) -> Document {
 
 /// What is behind a place in that order.
 fn behind(state: PostState, after: Option<PostPlace>) -> Document {
-    // With both ends: a server need not know that nothing but ids is compared with an id.
-    let below = |place: PostPlace| {
-        doc! { "$gte": bson::Uuid::from(Uuid::nil()), "$lt": bson::Uuid::from(place.id.uuid()) }
-    };
+    let below = |place: PostPlace| doc! { "$lt": bson::Uuid::from(place.id.uuid()) };
     match (state, after) {
         (_, None) => doc! {},
         (PostState::Draft, Some(place)) => doc! { "_id": below(place) },
