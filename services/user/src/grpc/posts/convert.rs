@@ -251,7 +251,7 @@ pub(super) fn post_page(page: PostPage, list: &[String; 6]) -> ListPostsResponse
 }
 
 pub(super) fn handed_over(posts: PostsHandedOver) -> TransferAllPostsResponse {
-    let post_ids = posts.ids.iter().map(PostId::to_string).collect();
+    let post_ids = posts.ids.into_iter().map(|id| id.to_string()).collect();
     TransferAllPostsResponse { post_ids, has_more: posts.has_more }
 }
 
