@@ -117,8 +117,8 @@ pub(crate) struct OutOfRange {
 }
 
 impl Location {
-    /// The place nearest to these ten-millionths of a degree. Each place has one form: the 180th meridian is -180 degrees,
-    /// and a pole has longitude 0.
+    /// The place nearest to these ten-millionths of a degree. Each place has one form: the 180th meridian is -180
+    /// degrees, and a pole has longitude 0.
     pub(crate) fn from_e7(longitude_e7: i32, latitude_e7: i32) -> Result<Self, OutOfRange> {
         let is_beyond = |value: i32, most: i32| !(-most..=most).contains(&value);
         let beyond = OutOfRange {

@@ -1,8 +1,8 @@
 //! Usernames: shown as they were given, and claimed by what they look like, so that nobody passes for somebody else.
 //!
-//! Unicode Technical Standard 39 gives each text a skeleton, which is equal for texts that look alike. It knows nothing of
-//! case, so a username has up to two: that of its folded form, which all spellings share, and that of the form in which it
-//! is shown, in which `PauI` with a capital i is `Paul`. Letters come from one script, since `pаypal` with a Cyrillic
+//! Unicode Technical Standard 39 gives each text a skeleton, which is equal for texts that look alike. It knows nothing
+//! of case, so a username has up to two: that of its folded form, which all spellings share, and that of the form in
+//! which it is shown, in which `PauI` with a capital i is `Paul`. Letters come from one script, since `pаypal` with a Cyrillic
 //! `а` has no honest use; whole names of another script that look like a Latin one share its skeleton.
 
 use unicode_normalization::char::is_combining_mark;

@@ -1,4 +1,5 @@
-//! Users: one file for each use case that changes something; reading them is in `read.rs`, and what read models are made of here.
+//! Users: one file for each use case that changes something; reading them is in `read.rs`, and what read models are made
+//! of is here.
 
 mod bootstrap;
 mod change_email;

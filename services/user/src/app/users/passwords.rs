@@ -8,8 +8,8 @@ use crate::domain::user::{User, UserRefused, WholeUser};
 use crate::error::{Error, Result};
 use crate::storage::Outcome;
 
-/// How often a password is compared for one call. Once more each time that the hash was replaced meanwhile: by a login that
-/// brought it up to date, or by another password.
+/// How often a password is compared for one call. Once more each time that the hash was replaced meanwhile: by a login
+/// that brought it up to date, or by another password.
 pub(super) const COMPARED_MOST: usize = 3;
 
 /// The numbers of the request's fields that its fingerprint leaves out: people choose passwords, and a hash of one can be

@@ -27,7 +27,7 @@ use crate::domain::username::{USERNAME_CHARS_MAX, USERNAME_CHARS_MIN, Username, 
 const DISPLAY_NAME_MAX: usize = 50;
 /// How many users are read at once.
 const USERS_MAX: usize = 100;
-/// What UpdateUser changes.
+/// What can be changed of a user.
 const CHANGEABLE: [&str; 12] = [
     "display_name",
     "username",

@@ -67,7 +67,7 @@ pub(super) struct ProfileRow {
     location_shared: bool,
 }
 
-/// A place as GeoJSON has it, which MongoDB indexes.
+/// A place as `GeoJSON` has it, which MongoDB indexes.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type")]
 enum PointRow {
