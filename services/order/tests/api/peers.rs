@@ -292,6 +292,27 @@ impl WalletService for Server {
         not_imitated()
     }
 
+    async fn freeze_wallet(
+        &self,
+        _: Request<FreezeWalletRequest>,
+    ) -> Result<Response<FreezeWalletResponse>, Status> {
+        not_imitated()
+    }
+
+    async fn unfreeze_wallet(
+        &self,
+        _: Request<UnfreezeWalletRequest>,
+    ) -> Result<Response<UnfreezeWalletResponse>, Status> {
+        not_imitated()
+    }
+
+    async fn set_wallet_limits(
+        &self,
+        _: Request<SetWalletLimitsRequest>,
+    ) -> Result<Response<SetWalletLimitsResponse>, Status> {
+        not_imitated()
+    }
+
     async fn get_trial_balance(
         &self,
         _: Request<GetTrialBalanceRequest>,

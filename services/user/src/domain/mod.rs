@@ -3,6 +3,7 @@
 pub(crate) mod audit;
 pub(crate) mod email;
 pub(crate) mod ledger;
+pub(crate) mod limits;
 pub(crate) mod password;
 pub(crate) mod post;
 pub(crate) mod profile;

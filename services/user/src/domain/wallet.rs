@@ -6,7 +6,7 @@ use bookkeeping::{Chain, GENESIS, Hash};
 use time::OffsetDateTime;
 use types::{BALANCE_MAX, Currency, Money, TransferId, UserId};
 
-use super::spending::{Bar, Limit, Limits, Spent};
+use super::limits::{Bar, Limit, Limits, Spent};
 
 /// Names a wallet: a user has one for each currency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

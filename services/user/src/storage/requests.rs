@@ -148,10 +148,10 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::domain::limits::Limit;
     use crate::domain::post::{DeletedPost, Post, PostState, PostsHandedOver};
     use crate::domain::profile::{Location, Profile};
     use crate::domain::slug::Slug;
-    use crate::domain::spending::Limit;
     use crate::domain::user::{OrderStatistics, User, UserState, WholeUser};
     use crate::domain::username::Username;
     use crate::domain::wallet::{CreditRefused, WalletKey};

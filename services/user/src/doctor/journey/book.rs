@@ -16,7 +16,8 @@ use crate::app::App;
 use crate::app::wallets::{ActOnWallet, GrantCredit, ListWalletEntries, SendCredit};
 use crate::domain::audit::{Sums, WALLETS};
 use crate::domain::ledger::Kind;
-use crate::domain::spending::{Act, Limits};
+use crate::domain::limits::Limits;
+use crate::domain::spending::Act;
 use crate::domain::wallet::WalletKey;
 use crate::storage::{Participant, Store};
 

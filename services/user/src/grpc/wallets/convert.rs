@@ -17,7 +17,8 @@ use types::{Currency, Money, TransferId, UserId};
 
 use crate::app::wallets::{ActOnWallet, GrantCredit, ListWalletEntries, SendCredit, Statement};
 use crate::domain::ledger::{Kind, TrialBalanceLine, WalletEntry};
-use crate::domain::spending::{Act, Limits};
+use crate::domain::limits::Limits;
+use crate::domain::spending::Act;
 use crate::domain::wallet::{Wallet, WalletKey};
 use crate::storage::{HoldEvent, HoldHistory, StoredHold};
 

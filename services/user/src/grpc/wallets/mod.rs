@@ -161,7 +161,7 @@ mod tests {
 
     use super::super::tests::{seen, wire};
     use super::*;
-    use crate::domain::spending::Limit;
+    use crate::domain::limits::Limit;
 
     #[test]
     fn every_refusal_has_its_code_reason_and_detail() {

@@ -22,7 +22,7 @@ use types::{PostingId, TransferId, UserId};
 use super::holds::{HOLDS, HoldRow, StoredHold, by_id, hold_change, hold_row};
 use super::wallets::to_day;
 use crate::domain::ledger::{Memo, Posting};
-use crate::domain::spending::Bar;
+use crate::domain::limits::Bar;
 use crate::domain::user::UserState;
 use crate::domain::wallet::{Change, Wallet, WalletKey};
 use crate::error::{Error, Result};

@@ -11,7 +11,7 @@ use super::holds::{HOLDS, state_name};
 use super::ledger::ENTRIES;
 use super::wallets::{WALLETS, WalletRow, from_day, ids_of, wallet_id};
 use crate::domain::ledger::Kind;
-use crate::domain::spending::Spent;
+use crate::domain::limits::Spent;
 use crate::domain::wallet::{Wallet, WalletKey};
 use crate::error::Result;
 use crate::storage::snapshot::Snapshot;

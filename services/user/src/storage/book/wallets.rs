@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use time::Date;
 use types::{Currency, Money, UserId};
 
-use crate::domain::spending::{Limit, Limits, Spent};
+use crate::domain::limits::{Limit, Limits, Spent};
 use crate::domain::wallet::{CreditRefused, Wallet, WalletKey};
 use crate::error::{Error, Result};
 use crate::storage::driver::{classify, is_duplicate_key};

@@ -100,7 +100,10 @@ async fn unpublished_posts_are_listed_for_their_author_admins_and_order_service(
     for reader in [&ann.caller, &admin.caller, &harness.order_service()] {
         for size in [2, 50] {
             assert_eq!(ids(pages(reader, in_state(State::Draft, of(&ann)), size).await), drafts);
-            assert_eq!(ids(pages(reader, in_state(State::Archived, of(&ann)), size).await), [old.id.clone()]);
+            assert_eq!(
+                ids(pages(reader, in_state(State::Archived, of(&ann)), size).await),
+                std::slice::from_ref(&old.id)
+            );
         }
         assert_eq!(pages(reader, of(&ann), 50).await, []);
     }
