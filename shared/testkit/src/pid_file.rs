@@ -155,6 +155,13 @@ pub(crate) fn stat(pid: i32) -> ProcResult<Stat> {
     Process::new(pid)?.stat()
 }
 
+/// Whether no thread of a process does anything: each is stopped by a signal, or has ended.
+pub(crate) fn is_stopped(pid: i32) -> bool {
+    let Ok(threads) = Process::new(pid).and_then(|process| process.tasks()) else { return true };
+    let is_still = |state: char| matches!(state, 'T' | 't' | 'Z' | 'X');
+    threads.flatten().filter_map(|thread| thread.stat().ok()).all(|stat| is_still(stat.state))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -18,6 +18,9 @@ use crate::pid_file::{self, Identity};
 use crate::wait::wait_until;
 
 const KILL_WITHIN: Duration = Duration::from_secs(20);
+/// How often, and at most how many times, it is looked whether a process stands still.
+const PAUSE_LOOK_EVERY: Duration = Duration::from_millis(1);
+const PAUSE_LOOKS: usize = 2_000;
 
 /// A child process that was started at least once.
 #[derive(Debug)]
@@ -131,9 +134,17 @@ impl Process {
     /// Stops the process and all its descendants with SIGSTOP, like a machine that hangs.
     ///
     /// # Errors
-    /// When it does not run.
+    /// When it does not run, or still does something two seconds later.
     pub fn pause(&self) -> Result<()> {
-        self.signal_tree(Signal::SIGSTOP)
+        let stopped = self.signal_tree(Signal::SIGSTOP)?;
+        // Each thread stops when it next comes by the signal, which on a busy machine is after this.
+        for _ in 0..PAUSE_LOOKS {
+            if stopped.iter().all(|pid| pid_file::is_stopped(*pid)) {
+                return Ok(());
+            }
+            std::thread::sleep(PAUSE_LOOK_EVERY);
+        }
+        bail!("{} was sent SIGSTOP and goes on", self.name)
     }
 
     /// Lets a paused process go on.
@@ -141,7 +152,7 @@ impl Process {
     /// # Errors
     /// When it does not run.
     pub fn resume(&self) -> Result<()> {
-        self.signal_tree(Signal::SIGCONT)
+        self.signal_tree(Signal::SIGCONT).map(drop)
     }
 
     /// Sends it SIGTERM, without waiting.
@@ -185,13 +196,15 @@ impl Process {
         .await
     }
 
-    fn signal_tree(&self, signal: Signal) -> Result<()> {
+    /// Sends a signal to the process and all its descendants, and tells which these are.
+    fn signal_tree(&self, signal: Signal) -> Result<Vec<i32>> {
         let pid = self.pid().with_context(|| format!("{} does not run", self.name))?;
-        for pid in pid_file::tree(i32::try_from(pid).context("a process number")?) {
+        let tree = pid_file::tree(i32::try_from(pid).context("a process number")?);
+        for pid in &tree {
             // A child may end before it gets the signal.
-            let _ = kill(Pid::from_raw(pid), signal);
+            let _ = kill(Pid::from_raw(*pid), signal);
         }
-        Ok(())
+        Ok(tree)
     }
 
     fn forget(&self) -> Result<()> {

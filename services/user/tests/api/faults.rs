@@ -177,7 +177,7 @@ async fn a_commit_that_meets_silence_is_asked_after_and_done_once() {
     let (edge, url) = through_a_proxy(&mongo).await;
     let harness = Harness::start_on(mongo.urls(), &url, &[]).await;
     let ann = harness.customer().await;
-    let lost = edge.lose(Acknowledgements::of("bulkWrite(user,post,").then(Then::Silence));
+    let lost = edge.lose(Acknowledgements::of("bulkWrite(user,post").then(Then::Silence));
     assert!(!is_replay(&write(&ann, &draft()).await.unwrap()));
     assert_eq!(lost.count(), 1);
     edge.heal();
@@ -206,18 +206,18 @@ async fn a_call_takes_no_more_exchanges_than_these() {
         DeactivateUserRequest { request_id: request_id(), user_id: ann.id.clone(), etag: String::new() };
     ann.caller.users().deactivate_user(gone).await.unwrap();
     let reads = ["find(posting)", "find(request)", "find(user)", "find(wallet)"];
-    let credit = exchanges(&reads, "bulkWrite(wallet,posting,entry,outbox)");
+    let credit = exchanges(&reads, "bulkWrite(wallet,wallet_owner,posting,entry,outbox)");
     assert_eq!(edge.transactions("find(posting)"), [credit.clone(), credit]);
     let mut all = edge.transactions("find(request)");
     all.sort();
     all.dedup();
     let mut expected = [
         exchanges(&["find(request)"], "bulkWrite(request,user,credential,outbox)"),
-        exchanges(&["find(request)"], "bulkWrite(user,post,outbox,request)"),
+        exchanges(&["find(request)", "find(post_slug)"], "bulkWrite(user,post_slug,post,outbox,request)"),
         exchanges(&["find(request)", "find(post)"], "bulkWrite(post,user,outbox,request)"),
         exchanges(
-            &["find(request)", "find(user)", "find(order_statistics)"],
-            "bulkWrite(user,outbox,request)",
+            &["find(request)", "find(user)", "find(wallet)", "find(order_statistics)"],
+            "bulkWrite(wallet,wallet_owner,user,outbox,request)",
         ),
     ];
     expected.sort();
@@ -278,7 +278,7 @@ async fn a_commit_in_doubt_that_is_refused_afterwards_stays_in_doubt() {
     let harness = Harness::start_on(&urls, &url, &[]).await;
     let ann = harness.customer().await;
     for (code, count) in [(13, 1), (18, 2)] {
-        let lost = edge.lose(Acknowledgements::of("bulkWrite(user,post,").then(Then::Silence));
+        let lost = edge.lose(Acknowledgements::of("bulkWrite(user,post").then(Then::Silence));
         let refuse_the_next = async {
             wait_until(WITHIN, "the loss", async || if lost.count() == 1 { Ok(()) } else { Err("no loss") })
                 .await

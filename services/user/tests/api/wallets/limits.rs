@@ -359,7 +359,7 @@ async fn an_audit_of_a_user_adds_up_the_day_and_follows_the_chain() {
     let change = async |collection: &str, filter: &Document, change: Document| {
         let documents = scene.harness.database.collection::<Document>(collection);
         let changed = documents.update_one(filter.clone(), change).await.unwrap();
-        assert_eq!(changed.modified_count, 1);
+        assert_eq!(changed.modified_count, 1, "{collection} {filter}");
     };
     for (more, difference) in [(-1_i64, -1), (2, 1)] {
         change("wallet", &hers, doc! { "$inc": { "spent.amount": more } }).await;
@@ -368,7 +368,7 @@ async fn an_audit_of_a_user_adds_up_the_day_and_follows_the_chain() {
         assert_eq!(scene.findings().await, [(what, difference)]);
     }
     change("wallet", &hers, doc! { "$inc": { "spent.amount": -1_i64 } }).await;
-    let first = doc! { "owner": owner, "sequence": 1_i64 };
+    let first = doc! { "owner": owner, "currency": "EUR", "sequence": 1_i64 };
     change("entry", &first, doc! { "$set": { "kind": "RECEIVE" } }).await;
     assert_ne!(scene.findings().await, []);
     change("entry", &first, doc! { "$set": { "kind": "GRANT" } }).await;
