@@ -215,8 +215,8 @@ fn named(path: &str, field: &str) -> Result<serde_json::Value> {
         (_, "publish") => json!(false),
         (_, "author_id") => json!("$buyer"),
         ("ListPosts", "state") => json!("STATE_PUBLISHED"),
-        // Neither these posts nor, where it is left out, the caller's go to anybody.
-        ("TransferAllPosts", "from_user_id") => json!("$gone"),
+        // The caller's posts, which go to nobody.
+        ("TransferAllPosts", "from_user_id") => json!(""),
         ("TransferAllPosts", "to_user_id") => json!("$missing"),
         ("UpdateUser", "update_mask") => json!("displayName,profile.bio"),
         ("DeactivateUser" | "ChangeUserRole" | "ResetPassword", "user_id") => json!("$gone"),

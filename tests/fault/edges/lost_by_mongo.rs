@@ -15,8 +15,8 @@ const MONGO: Edge = Edge::Database(ServiceName::User);
 /// More than user service asks for in the time that a call has.
 const ALL: u64 = 1_000;
 /// The commands that write the posting of a grant or of a sending, and a post.
-const POSTING: &str = "bulkWrite(wallet,posting,";
-const POST: &str = "bulkWrite(user,post,";
+const POSTING: &str = "posting,entry,";
+const POST: &str = "bulkWrite(user,post";
 
 async fn posts(person: &Person) -> Result<i64> {
     let request = GetUserRequest { user_id: person.user_id.clone(), read_mask: None };

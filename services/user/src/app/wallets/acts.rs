@@ -21,17 +21,17 @@ pub(crate) struct ActOnWallet {
 impl App {
     /// Does it, for an admin; a repeat gets the wallet as the first call left it.
     pub(crate) async fn act_on_wallet(&self, call: &Call, wish: &ActOnWallet) -> Result<Answer<Wallet>> {
-        let name = match wish.act {
+        let action = match wish.act {
             Act::Freeze => "freeze_wallet",
             Act::Unfreeze => "unfreeze_wallet",
             Act::SetLimits(_) => "set_wallet_limits",
         };
-        let acted = self.store.transaction(name, |tx| self.act_on_wallet_in(tx, call, wish));
+        let acted = self.store.transaction("act_on_wallet", |tx| self.act_on_wallet_in(tx, call, wish));
         let answer = or_first_answer(acted.await, || self.first_answer(call)).await?;
         if !answer.is_replay {
             tracing::info!(
                 audit = true,
-                action = name,
+                action,
                 caller = call.key.principal,
                 request_id = %call.key.request_id,
                 wallet = wish.wallet.aggregate_id(),
