@@ -85,7 +85,8 @@ impl Harness {
         Self { _mongo: Some(mongo), ..harness }
     }
 
-    /// With the time from this clock.
+    /// With the time from this clock. Where calls are repeated it must be ahead of the machine's: by its own clock MongoDB
+    /// deletes answers that are kept for thirty days.
     pub(crate) async fn start_by(clock: Arc<dyn Clock>) -> Self {
         let mongo = TestMongo::create().await.unwrap();
         let harness = Self::start_on_by(clock, mongo.urls(), mongo.url(), &[]).await;

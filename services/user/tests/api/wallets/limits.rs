@@ -39,7 +39,7 @@ struct Scene {
 
 impl Scene {
     async fn open() -> Self {
-        let clock = Arc::new(ManualClock::at(datetime!(2026-03-01 23:30 UTC)));
+        let clock = Arc::new(ManualClock::at(datetime!(2096-03-01 23:30 UTC)));
         let mongo = TestMongo::create().await.unwrap();
         let harness = Harness::start_on_by(clock.clone(), mongo.urls(), mongo.url(), &[]).await;
         let (book, admin) = (Book::open_on(mongo.urls()).await, harness.admin().await);
@@ -298,7 +298,7 @@ async fn sendings_and_reserves_of_a_day_stay_below_its_limit_together() {
     let released = scene.paying(70);
     assert_eq!(scene.reserve(&released).await, Outcome::Reserved);
     assert_eq!(limited(scene.send(1).await), limit("DAY", "0"));
-    assert_eq!(scene.spent().await, (250, "2026-03-01".to_owned()));
+    assert_eq!(scene.spent().await, (250, "2096-03-01".to_owned()));
     // A payment that is posted stays counted, one that is released gives back what it took.
     assert_eq!(scene.step(Step::Confirm(paid.transfer_id)).await.outcome, Outcome::Posted);
     assert_eq!(limited(scene.send(1).await), limit("DAY", "0"));
@@ -312,7 +312,7 @@ async fn sendings_and_reserves_of_a_day_stay_below_its_limit_together() {
     assert_eq!(scene.reserve(&of_today).await, Outcome::Reserved);
     scene.clock.advance(time::Duration::minutes(30));
     scene.send(200).await.unwrap();
-    assert_eq!(scene.spent().await, (200, "2026-03-02".to_owned()));
+    assert_eq!(scene.spent().await, (200, "2096-03-02".to_owned()));
     assert_eq!(scene.step(Step::Cancel(of_today.transfer_id)).await.outcome, Outcome::Released);
     assert_eq!(limited(scene.send(101).await), limit("DAY", "100"));
 
@@ -320,7 +320,7 @@ async fn sendings_and_reserves_of_a_day_stay_below_its_limit_together() {
     scene.clock.advance(time::Duration::minutes(-5));
     assert_eq!(limited(scene.send(101).await), limit("DAY", "100"));
     scene.send(100).await.unwrap();
-    assert_eq!(scene.spent().await, (300, "2026-03-02".to_owned()));
+    assert_eq!(scene.spent().await, (300, "2096-03-02".to_owned()));
     // Without limits everything may leave again.
     let unlimited = scene.limit(None, None).await;
     assert_eq!((unlimited.payment_limit, unlimited.day_limit), (None, None));
@@ -364,7 +364,7 @@ async fn an_audit_of_a_user_adds_up_the_day_and_follows_the_chain() {
     for (more, difference) in [(-1_i64, -1), (2, 1)] {
         change("wallet", &hers, doc! { "$inc": { "spent.amount": more } }).await;
         let counted = 50 + difference;
-        let what = format!("counts 0.{counted} EUR on 2026-03-01, and 0.50 EUR left it or are held");
+        let what = format!("counts 0.{counted} EUR on 2096-03-01, and 0.50 EUR left it or are held");
         assert_eq!(scene.findings().await, [(what, difference)]);
     }
     change("wallet", &hers, doc! { "$inc": { "spent.amount": -1_i64 } }).await;
@@ -378,6 +378,6 @@ async fn an_audit_of_a_user_adds_up_the_day_and_follows_the_chain() {
     assert_eq!(scene.reserve(&scene.paying(7)).await, Outcome::Reserved);
     scene.clock.advance(-time::Duration::HOUR);
     scene.send(4).await.unwrap();
-    assert_eq!(scene.spent().await, (11, "2026-03-02".to_owned()));
+    assert_eq!(scene.spent().await, (11, "2096-03-02".to_owned()));
     assert_eq!(scene.findings().await, []);
 }

@@ -13,7 +13,7 @@ use types::ManualClock;
 use crate::harness::{Harness, Person, refusal, refused};
 use crate::wallets::{eur, grant, grant_of, send, send_of};
 
-const START: OffsetDateTime = datetime!(2026-03-01 12:00 UTC);
+const START: OffsetDateTime = datetime!(2096-03-01 12:00 UTC);
 
 /// Somebody with an entry an hour: +100, -1, +100, -2, ...
 async fn book(hours: i64) -> (Harness, Person) {
