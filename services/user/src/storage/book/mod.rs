@@ -7,6 +7,7 @@ mod hold_history;
 mod holds;
 mod ledger;
 mod participant;
+mod refused;
 mod spending;
 mod statement;
 mod trial_balance;
