@@ -1,8 +1,9 @@
 //! Changing the own e-mail address.
 
 use auth::Person;
-use types::{Answer, Call, Keep};
+use types::{Answer, Call};
 
+use super::answer::first_whole;
 use super::passwords::{COMPARED_MOST, Secret, replaced_too_often};
 use crate::app::{App, or_first_answer};
 use crate::domain::email::Email;
@@ -69,9 +70,7 @@ impl App {
         }
         tx.user_update_email(&before, &user).await?;
         tx.event_append(&self.user_email_changed(&user, call.key.request_id))?;
-        let statistics = tx.statistics_fetch(user.id).await?;
-        let whole = WholeUser { user, statistics };
-        tx.request_insert(call, &whole, now, Keep::ThirtyDays)?;
-        Ok(tx.commit(Some(Answer::first(whole))))
+        let answer = first_whole(&mut tx, call, user, now).await?;
+        Ok(tx.commit(Some(answer)))
     }
 }

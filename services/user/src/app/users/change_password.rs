@@ -1,8 +1,9 @@
 //! Changing the own password.
 
 use auth::Person;
-use types::{Answer, Call, Keep};
+use types::{Answer, Call};
 
+use super::answer::first_whole;
 use super::passwords::{COMPARED_MOST, Secret, replaced_too_often, require_not_address};
 use crate::app::{App, or_first_answer};
 use crate::domain::password::{Password, PasswordHash};
@@ -69,10 +70,8 @@ impl App {
         tx.user_update(&before, &user)?;
         tx.credential_update(user.id, change.hash, now);
         tx.event_append(&self.user_password_changed(&user, call.key.request_id))?;
-        let statistics = tx.statistics_fetch(user.id).await?;
-        let whole = WholeUser { user, statistics };
-        tx.request_insert(call, &whole, now, Keep::ThirtyDays)?;
-        Ok(tx.commit(Some(Answer::first(whole))))
+        let answer = first_whole(&mut tx, call, user, now).await?;
+        Ok(tx.commit(Some(answer)))
     }
 }
 

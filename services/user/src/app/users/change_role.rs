@@ -1,8 +1,9 @@
 //! Giving a user another role.
 
 use auth::Person;
-use types::{Answer, Call, Keep, Role, UserId};
+use types::{Answer, Call, Role, UserId};
 
+use super::answer::first_whole;
 use crate::app::{App, or_first_answer};
 use crate::domain::user::{UserRefused, WholeUser};
 use crate::error::Result;
@@ -54,9 +55,7 @@ impl App {
             tx.user_update(&before, &user)?;
             tx.event_append(&self.user_role_changed(&user, call.key.request_id))?;
         }
-        let statistics = tx.statistics_fetch(user.id).await?;
-        let whole = WholeUser { user, statistics };
-        tx.request_insert(call, &whole, now, Keep::ThirtyDays)?;
-        Ok(tx.commit(Answer::first(whole)))
+        let answer = first_whole(&mut tx, call, user, now).await?;
+        Ok(tx.commit(answer))
     }
 }

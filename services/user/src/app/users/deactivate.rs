@@ -1,8 +1,9 @@
 //! Deactivating a user.
 
 use auth::Person;
-use types::{Answer, Call, Keep, Role, UserId};
+use types::{Answer, Call, Role, UserId};
 
+use super::answer::first_whole;
 use crate::app::{App, or_first_answer};
 use crate::domain::user::{UserRefused, WholeUser};
 use crate::error::Result;
@@ -50,9 +51,7 @@ impl App {
         tx.wallet_claim_all(user.id).await?;
         tx.user_update(&before, &user)?;
         tx.event_append(&self.user_deactivated(&user, call.key.request_id))?;
-        let statistics = tx.statistics_fetch(user.id).await?;
-        let whole = WholeUser { user, statistics };
-        tx.request_insert(call, &whole, now, Keep::ThirtyDays)?;
-        Ok(tx.commit(Answer::first(whole)))
+        let answer = first_whole(&mut tx, call, user, now).await?;
+        Ok(tx.commit(answer))
     }
 }

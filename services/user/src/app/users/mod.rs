@@ -1,6 +1,7 @@
 //! Users: one file for each use case that changes something; reading them is in `read.rs`, and what read models are made
 //! of is here.
 
+mod answer;
 mod bootstrap;
 mod change_email;
 mod change_password;

@@ -1,7 +1,8 @@
 //! Letting a deactivated user in again.
 
-use types::{Answer, Call, Keep, UserId};
+use types::{Answer, Call, UserId};
 
+use super::answer::first_whole;
 use crate::app::{App, or_first_answer};
 use crate::domain::user::{UserRefused, WholeUser};
 use crate::error::Result;
@@ -41,9 +42,7 @@ impl App {
         before.require_version(wish.etag)?;
         tx.user_update(&before, &user)?;
         tx.event_append(&self.user_reactivated(&user, call.key.request_id))?;
-        let statistics = tx.statistics_fetch(user.id).await?;
-        let whole = WholeUser { user, statistics };
-        tx.request_insert(call, &whole, now, Keep::ThirtyDays)?;
-        Ok(tx.commit(Answer::first(whole)))
+        let answer = first_whole(&mut tx, call, user, now).await?;
+        Ok(tx.commit(answer))
     }
 }

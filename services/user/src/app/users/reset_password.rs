@@ -1,7 +1,8 @@
 //! Giving a user another password, for admins.
 
-use types::{Answer, Call, Keep, UserId};
+use types::{Answer, Call, UserId};
 
+use super::answer::first_whole;
 use super::passwords::{Secret, require_not_address};
 use crate::app::{App, or_first_answer};
 use crate::domain::password::{Password, PasswordHash};
@@ -50,9 +51,7 @@ impl App {
         tx.user_update(&before, &user)?;
         tx.credential_update(user.id, hash, now);
         tx.event_append(&self.user_password_changed(&user, call.key.request_id))?;
-        let statistics = tx.statistics_fetch(user.id).await?;
-        let whole = WholeUser { user, statistics };
-        tx.request_insert(call, &whole, now, Keep::ThirtyDays)?;
-        Ok(tx.commit(Answer::first(whole)))
+        let answer = first_whole(&mut tx, call, user, now).await?;
+        Ok(tx.commit(answer))
     }
 }

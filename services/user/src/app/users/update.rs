@@ -1,8 +1,9 @@
 //! Changing what a user says of themselves.
 
 use auth::Person;
-use types::{Answer, Call, Keep, Role, UserId};
+use types::{Answer, Call, Role, UserId};
 
+use super::answer::first_whole;
 use crate::app::{App, or_first_answer};
 use crate::domain::user::{UserChange, UserRefused, WholeUser};
 use crate::error::Result;
@@ -52,9 +53,7 @@ impl App {
             tx.username_claim(username, user.id, now).await?;
         }
         tx.event_append(&self.user_updated(&user, call.key.request_id))?;
-        let statistics = tx.statistics_fetch(user.id).await?;
-        let whole = WholeUser { user, statistics };
-        tx.request_insert(call, &whole, now, Keep::ThirtyDays)?;
-        Ok(tx.commit(Answer::first(whole)))
+        let answer = first_whole(&mut tx, call, user, now).await?;
+        Ok(tx.commit(answer))
     }
 }
