@@ -43,6 +43,7 @@ const FILES: &[(&str, &str)] = &[
     ("0008_posts.json", include_str!("../../../../migrations/user/0008_posts.json")),
     ("0009_users.json", include_str!("../../../../migrations/user/0009_users.json")),
     ("0010_wallets.json", include_str!("../../../../migrations/user/0010_wallets.json")),
+    ("0018_holds_contract.json", include_str!("../../../../migrations/user/0018_holds_contract.json")),
 ];
 
 /// A migration that was applied.
@@ -255,6 +256,24 @@ mod tests {
         let refused = store.migrate_with(&[Migration::parse("0009_notes.json", &impossible).unwrap()]).await;
         assert!(matches!(refused, Err(Error::Failure(types::Failure::Internal(_)))), "{refused:?}");
         assert!(store.migrations_applied().await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn an_index_that_no_release_needs_is_dropped_also_when_a_run_before_has_done_so() {
+        let mongo = TestMongo::create().await.unwrap();
+        let store = store(&mongo).await;
+        let built = Migration::parse("0009_notes.json", TEXT).unwrap();
+        let contract = r#"{
+            "version": 10,
+            "about": "Drops an index.",
+            "collections": [{ "name": "note", "dropped_indexes": ["order"] }]
+        }"#;
+        let dropped = Migration::parse("0010_contract.json", contract).unwrap();
+        store.migrate_with(&[built.clone(), dropped.clone()]).await.unwrap();
+        let names = store.collection::<bson::Document>("note").list_index_names().await.unwrap();
+        assert!(!names.contains(&"order".to_owned()), "{names:?}");
+        assert!(form::of(&[built, dropped.clone()])["note"].indexes.iter().all(|index| index.name != "order"));
+        apply::apply(&store, &dropped).await.unwrap();
     }
 
     #[test]

@@ -14,6 +14,7 @@ use crate::storage::backbone::lease;
 use crate::storage::driver::{bounded, classify, code, within};
 
 const NAMESPACE_EXISTS: i32 = 48;
+const INDEX_NOT_FOUND: i32 = 27;
 /// `CannotCreateIndex` and `CommandNotSupported`: what a server says that lacks a kind of index.
 const CANNOT: [i32; 2] = [67, 115];
 /// An index over a large collection takes its time; the server goes on with it when we stop waiting.
@@ -30,6 +31,9 @@ pub(super) async fn apply(store: &Store, migration: &Migration) -> Result<Vec<St
                 tracing::warn!(index, reason, "this server cannot build an optional index; doing without");
                 lacking.push(index);
             }
+        }
+        for index in &collection.dropped_indexes {
+            drop_index(store, &collection.name, index).await?;
         }
     }
     for stream in &migration.streams {
@@ -85,6 +89,15 @@ async fn build(store: &Store, collection: &str, index: &Index) -> Result<Result<
             Ok(Err(error.to_string()))
         }
         Err(error) => Err(classify(error).into()),
+    }
+}
+
+/// One that is not there was dropped by a run that died.
+async fn drop_index(store: &Store, collection: &str, index: &str) -> Result<()> {
+    let rows = store.collection::<Document>(collection);
+    match within(SCHEMA_TIME, rows.drop_index(index)).await {
+        Err(error) if code(&error) != Some(INDEX_NOT_FOUND) => Err(classify(error).into()),
+        _ => Ok(()),
     }
 }
 

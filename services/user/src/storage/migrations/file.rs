@@ -41,6 +41,9 @@ pub(in crate::storage) struct Collection {
     pub(in crate::storage) validator: Option<Document>,
     #[serde(default)]
     pub(in crate::storage) indexes: Vec<Index>,
+    /// Indexes of earlier migrations that no release needs any more.
+    #[serde(default)]
+    pub(in crate::storage) dropped_indexes: Vec<String>,
 }
 
 /// An index to build.

@@ -23,6 +23,7 @@ pub(super) fn of(migrations: &[Migration]) -> BTreeMap<String, Form> {
         if let Some(validator) = &collection.validator {
             form.validator = Some(validator.clone());
         }
+        form.indexes.retain(|index| !collection.dropped_indexes.contains(&index.name));
         for index in &collection.indexes {
             form.indexes.retain(|known| known.name != index.name);
             form.indexes.push(index.clone());
