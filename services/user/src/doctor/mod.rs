@@ -17,6 +17,7 @@ mod schema;
 mod scratch;
 mod server;
 mod settings;
+mod statement;
 mod transactions;
 
 use std::time::Duration;
@@ -130,6 +131,10 @@ pub static CHECKS: Table<Place> = Table {
         .within(LONG),
         Check::new("plans.sorts", "an index for every order", |place| {
             Box::pin(on_scratch(place, plans::sorts))
+        })
+        .within(LONG),
+        Check::new("plans.indexes", "the index that each statement is meant to use", |place| {
+            Box::pin(on_scratch(place, plans::indexes))
         })
         .within(LONG),
         Check::new(

@@ -1,16 +1,23 @@
 //! How the server would do each statement of the service: the journey sends them to the scratch database, and they are
-//! explained on the service's own, with the documents and indexes that it has. Nothing is done there.
+//! explained on the service's own, with the documents and indexes that it has. Nothing is done there. [`TABLE`] has the index
+//! that each is meant to use.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bson::{Bson, Document, doc};
+use mongodb::error::Error as DriverError;
 use runtime::doctor::Seen;
 
 use super::journey::statements;
 use super::place::{Place, plain};
+use super::statement::{Statement, shapes};
 use crate::storage::{Schema, Store, bounded_raw, code};
 
 const BAD_VALUE: i32 = 2;
+/// What a server calls the index that every collection has.
+const OF_IDS: &str = "_id_";
+/// The statements of the service with the index of each, which the journey's tests write.
+const TABLE: &str = include_str!("journey/statements.md");
 
 /// Statements that read a whole collection on purpose, by what they are of.
 const WHOLE: [(&str, &str); 5] = [
@@ -21,79 +28,116 @@ const WHOLE: [(&str, &str); 5] = [
     ("find migration {}", "a document for each migration"),
 ];
 
-/// A statement that can be explained.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Statement {
-    /// What it is of: its command, collection, conditions and order, without values.
-    pub(super) shape: String,
-    explained: Document,
+/// The plan that won.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    stages: BTreeSet<String>,
+    indexes: BTreeSet<String>,
 }
 
-/// The stages of a plan.
-#[derive(Debug, Default)]
-struct Plan {
-    stages: Vec<String>,
+/// How many statements there are, and the shapes of those that a judgement is about.
+struct Judged {
+    count: usize,
+    bad: Vec<String>,
 }
 
 pub(super) async fn scans(place: &Place, _scratch: &Store) -> anyhow::Result<Seen> {
-    let is_scan = |plan: &Plan| plan.stages.iter().any(|stage| stage == "COLLSCAN");
-    without(place, is_scan, "no index: see schema.indexes").await
+    let is_bad = |shape: &str, plan: &Plan| plan.has("COLLSCAN") && whole(shape).is_none();
+    seen(judge(place, is_bad).await?, |bad| Seen::failed(bad, "no index: see schema.indexes"))
 }
 
 pub(super) async fn sorts(place: &Place, _scratch: &Store) -> anyhow::Result<Seen> {
-    let is_sort = |plan: &Plan| plan.stages.iter().any(|stage| stage == "SORT" || stage == "$sort");
-    without(place, is_sort, "sorted in memory: see schema.indexes").await
+    let is_bad = |_: &str, plan: &Plan| plan.has("SORT") || plan.has("$sort");
+    seen(judge(place, is_bad).await?, |bad| Seen::failed(bad, "sorted in memory: see schema.indexes"))
 }
 
-/// Looks for statements with such a plan.
-async fn without(place: &Place, is_bad: impl Fn(&Plan) -> bool, mend: &str) -> anyhow::Result<Seen> {
+pub(super) async fn indexes(place: &Place, _scratch: &Store) -> anyhow::Result<Seen> {
+    let meant = table(TABLE);
+    let is_bad = |shape: &str, plan: &Plan| meant.get(shape) != Some(&plan.index_of(shape).as_str());
+    let database = place.store.database();
+    let mend = format!(
+        "where schema.indexes is ok, the server may choose better from the start: \
+         db.getSiblingDB(\"{}\").COLLECTION.getPlanCache().clear()",
+        database.name()
+    );
+    seen(judge(place, is_bad).await?, |bad| Seen::advice(bad, mend))
+}
+
+fn seen(judged: Result<Judged, Seen>, bad: impl FnOnce(String) -> Seen) -> anyhow::Result<Seen> {
+    Ok(match judged {
+        Err(seen) => seen,
+        Ok(judged) if judged.bad.is_empty() => Seen::ok(format!("{} statements", judged.count)),
+        Ok(judged) => bad(judged.bad.join("; ")),
+    })
+}
+
+/// Judges the plan of every statement. One that is told to use an index that is not there is always bad.
+async fn judge(place: &Place, is_bad: impl Fn(&str, &Plan) -> bool) -> anyhow::Result<Result<Judged, Seen>> {
     // Of a collection that is not there everything is found at once.
     if !matches!(place.store.schema().await?, Schema::Migrated) {
-        return Ok(Seen::not_tried("schema.applied has failed"));
+        return Ok(Err(Seen::not_tried("schema.applied has failed")));
     }
     let all = shapes(statements(place).await?);
-    let mut bad = Vec::new();
-    for Statement { shape, explained } in all.values() {
-        let explain = doc! { "explain": explained.clone(), "verbosity": "queryPlanner" };
-        let plan = match bounded_raw(place.read.database().run_command(explain)).await {
-            Ok(answer) => plan(&answer),
-            // It is told to use an index that is not there.
-            Err(error) if code(&error) == Some(BAD_VALUE) => {
-                bad.push(shape.as_str());
-                continue;
-            }
-            Err(error) => return Err(plain(error).context(shape.clone())),
-        };
-        if is_bad(&plan) && !WHOLE.iter().any(|(whole, _)| shape.starts_with(whole)) {
-            bad.push(shape.as_str());
+    let mut judged = Judged { count: all.len(), bad: Vec::new() };
+    for statement in all.into_values() {
+        match explain(&place.read, &statement).await {
+            Ok(plan) if !is_bad(&statement.shape, &plan) => {}
+            Ok(_) => judged.bad.push(statement.shape),
+            Err(error) if code(&error) == Some(BAD_VALUE) => judged.bad.push(statement.shape),
+            Err(error) => return Err(plain(error).context(statement.shape)),
         }
     }
-    if bad.is_empty() {
-        return Ok(Seen::ok(format!("{} statements", all.len())));
-    }
-    Ok(Seen::failed(bad.join("; "), mend))
+    Ok(Ok(judged))
 }
 
-/// The stages of the plan that won.
-fn plan(answer: &Document) -> Plan {
-    let mut plan = Plan::default();
-    for (key, value) in answer {
-        // What lies beside the plan repeats the command and tells of the server.
-        if ["queryPlanner", "stages"].contains(&key.as_str()) {
-            plan.read(key, value);
-        }
-    }
-    plan
+/// How the server would do a statement.
+pub(super) async fn explain(store: &Store, statement: &Statement) -> Result<Plan, DriverError> {
+    let explain = doc! { "explain": statement.explained.clone(), "verbosity": "queryPlanner" };
+    Ok(Plan::of(&bounded_raw(store.database().run_command(explain)).await?))
+}
+
+/// The index of each statement, by its shape, as the table's rows say.
+fn table(text: &str) -> BTreeMap<&str, &str> {
+    text.lines().filter_map(row).collect()
+}
+
+fn row(line: &str) -> Option<(&str, &str)> {
+    line.strip_prefix("| `")?.strip_suffix(" |")?.split_once("` | ")
+}
+
+/// Why a statement reads a whole collection, if it does so on purpose.
+fn whole(shape: &str) -> Option<&'static str> {
+    WHOLE.iter().find(|(whole, _)| shape.starts_with(whole)).map(|(_, why)| *why)
 }
 
 impl Plan {
+    /// What the server has answered, without the plans that lost.
+    fn of(answer: &Document) -> Self {
+        let mut plan = Self::default();
+        for (key, value) in answer {
+            // What lies beside the plan repeats the command and tells of the server.
+            if ["queryPlanner", "stages"].contains(&key.as_str()) {
+                plan.read(key, value);
+            }
+        }
+        plan
+    }
+
     fn read(&mut self, key: &str, value: &Bson) {
         match value {
-            Bson::String(stage) if key == "stage" => self.stages.push(stage.clone()),
+            Bson::String(stage) if key == "stage" => {
+                if stage == "IDHACK" {
+                    self.indexes.insert(OF_IDS.to_owned());
+                }
+                self.stages.insert(stage.clone());
+            }
+            Bson::String(index) if key == "indexName" => {
+                self.indexes.insert(index.clone());
+            }
             Bson::Document(document) if key != "parsedQuery" && key != "rejectedPlans" => {
                 for (key, value) in document {
                     if key == "$sort" {
-                        self.stages.push(key.clone());
+                        self.stages.insert(key.clone());
                     }
                     self.read(key, value);
                 }
@@ -104,119 +148,21 @@ impl Plan {
             _ => {}
         }
     }
-}
 
-/// The commands that look for documents, each of its shape once.
-pub(super) fn shapes(commands: &[Document]) -> BTreeMap<String, Statement> {
-    let all = commands.iter().flat_map(explainable);
-    all.map(|statement| (statement.shape.clone(), statement)).collect()
-}
-
-/// The statements of a command; none for one that looks for nothing.
-fn explainable(command: &Document) -> Vec<Statement> {
-    let Some((name, of)) = command.iter().next() else { return Vec::new() };
-    let collection = of.as_str().unwrap_or_default();
-    match name.as_str() {
-        "find" | "count" | "distinct" => {
-            let kept = ["find", "filter", "projection", "sort", "limit", "skip", "hint"];
-            vec![statement(name, collection, command.get("filter"), kept_of(command, &kept))]
-        }
-        "findAndModify" => {
-            let kept = ["findAndModify", "query", "update", "remove", "sort", "hint", "new", "upsert"];
-            vec![statement(name, collection, command.get("query"), kept_of(command, &kept))]
-        }
-        "aggregate" => {
-            let mut explained = kept_of(command, &["aggregate", "pipeline", "hint"]);
-            explained.insert("cursor", doc! {});
-            vec![statement(name, collection, command.get("pipeline"), explained)]
-        }
-        "update" | "delete" => {
-            let list = format!("{name}s");
-            let each = command.get_array(&list).into_iter().flatten().filter_map(Bson::as_document);
-            each.map(|one| {
-                statement(name, collection, one.get("q"), doc! { name: collection, &list: [one.clone()] })
-            })
-            .collect()
-        }
-        "bulkWrite" => bulk(command),
-        _ => Vec::new(),
+    fn has(&self, stage: &str) -> bool {
+        self.stages.contains(stage)
     }
-}
 
-/// A server explains no bulk write, but each of its parts as the command that it stands for.
-fn bulk(command: &Document) -> Vec<Statement> {
-    let list = |name| command.get_array(name).into_iter().flatten().filter_map(Bson::as_document);
-    let names: Vec<&str> = list("nsInfo").filter_map(|place| place.get_str("ns").ok()).collect();
-    let part = |part: &Document| {
-        let (name, at) = part.iter().next()?;
-        let at = at.as_i32().map(i64::from).or_else(|| at.as_i64())?;
-        let collection = names.get(usize::try_from(at).ok()?)?.split_once('.')?.1;
-        let filter = part.get("filter")?.clone();
-        let explained = match name.as_str() {
-            "update" => {
-                let upsert = part.get_bool("upsert").unwrap_or_default();
-                let multi = part.get_bool("multi").unwrap_or_default();
-                let one =
-                    doc! { "q": &filter, "u": part.get("updateMods")?, "upsert": upsert, "multi": multi };
-                doc! { "update": collection, "updates": [one] }
-            }
-            "delete" => doc! { "delete": collection, "deletes": [{ "q": &filter, "limit": 1 }] },
-            _ => return None,
-        };
-        Some(statement(name, collection, Some(&filter), explained))
-    };
-    list("ops").filter_map(part).collect()
-}
-
-fn kept_of(command: &Document, names: &[&str]) -> Document {
-    let kept = command.iter().filter(|(name, _)| names.contains(&name.as_str()));
-    kept.map(|(name, value)| (name.clone(), value.clone())).collect()
-}
-
-fn statement(name: &str, collection: &str, condition: Option<&Bson>, explained: Document) -> Statement {
-    let mut shape = format!("{name} {collection} {}", condition.map_or_else(|| "{}".to_owned(), shape_of));
-    for part in ["sort", "hint"] {
-        match explained.get(part) {
-            Some(Bson::String(name)) => shape.push_str(&format!(" {part} {name}")),
-            Some(Bson::Document(order)) if !order.is_empty() => shape.push_str(&format!(" {part} {order}")),
-            _ => {}
+    /// What the table says of a statement with this plan: its indexes, or why it has none.
+    pub(super) fn index_of(&self, shape: &str) -> String {
+        if self.has("COLLSCAN") || self.indexes.is_empty() {
+            return whole(shape).map_or_else(|| "none".to_owned(), |why| format!("none: {why}"));
         }
+        self.indexes().collect::<Vec<_>>().join(", ")
     }
-    Statement { shape, explained }
-}
 
-/// A condition without its values.
-fn shape_of(value: &Bson) -> String {
-    match value {
-        Bson::Document(document) => {
-            let fields = document.iter().map(|(field, value)| {
-                // The fields of a key and those of an expression belong to their values.
-                let inner = if ["_id", "$expr", "$group", "$project", "$set"].contains(&field.as_str()) {
-                    operators(value)
-                } else {
-                    shape_of(value)
-                };
-                if inner.is_empty() { field.clone() } else { format!("{field}: {inner}") }
-            });
-            format!("{{{}}}", fields.collect::<Vec<_>>().join(", "))
-        }
-        Bson::Array(values) => {
-            let mut shapes: Vec<String> =
-                values.iter().map(shape_of).filter(|shape| !shape.is_empty()).collect();
-            shapes.dedup();
-            if shapes.is_empty() { String::new() } else { format!("[{}]", shapes.join(", ")) }
-        }
-        _ => String::new(),
+    /// The indexes that it uses.
+    pub(super) fn indexes(&self) -> impl Iterator<Item = &str> {
+        self.indexes.iter().map(String::as_str)
     }
-}
-
-/// The operators at the top of a value, if it has any.
-fn operators(value: &Bson) -> String {
-    let Bson::Document(document) = value else { return String::new() };
-    let operators: Vec<&str> = document
-        .keys()
-        .filter(|key| ["$gt", "$gte", "$lt", "$lte", "$in", "$nin"].contains(&key.as_str()))
-        .map(String::as_str)
-        .collect();
-    if operators.is_empty() { String::new() } else { format!("{{{}}}", operators.join(", ")) }
 }

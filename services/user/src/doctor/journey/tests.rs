@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -6,13 +6,14 @@ use auth::Principal;
 use testkit::{Reference, TestMongo};
 use types::Role;
 
-use super::super::plans::shapes;
+use super::super::plans::explain;
 use super::super::recorder::Recorder;
+use super::super::statement::shapes;
 use super::{journey, people, posts};
 use crate::app::posts::{ListPosts, MovePost};
 use crate::config::MongoConfig;
 use crate::domain::post::{PostState, PostsOf};
-use crate::storage::{Shared, Store};
+use crate::storage::{Shared, Store, forms};
 
 const STATEMENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctor/journey/statements.md");
 
@@ -24,8 +25,27 @@ async fn the_service_sends_what_is_known_here_and_nothing_else() {
     store.migrate().await.unwrap();
     let (done, commands) = recorder.during(journey(&store)).await;
     done.unwrap();
-    let seen: Vec<String> = shapes(&commands).into_keys().collect();
-    Reference::new(STATEMENTS, "seen").check(&listed(&seen)).unwrap();
+    let mut rows = String::from("| statement | index |\n| --- | --- |\n");
+    let mut used = BTreeSet::new();
+    for (shape, statement) in shapes(&commands) {
+        let plan = explain(&store, &statement).await.unwrap();
+        let index = plan.index_of(&shape);
+        assert_ne!(index, "none", "{shape} reads a whole collection");
+        rows.push_str(&format!("| `{shape}` | {index} |\n"));
+        used.extend(plan.indexes().map(|index| (statement.collection.clone(), index.to_owned())));
+    }
+    Reference::new(STATEMENTS, "seen").check(&rows).unwrap();
+    let unused = unused(&used);
+    assert!(unused.is_empty(), "no statement uses {unused:?}");
+}
+
+/// The indexes that no statement uses, but for those that delete and those that forbid.
+fn unused(used: &BTreeSet<(String, String)>) -> Vec<(String, String)> {
+    let indexes = forms().unwrap().into_iter().flat_map(|(name, form)| {
+        let work = form.indexes.into_iter().filter(|index| !index.unique && index.ttl_seconds.is_none());
+        work.map(move |index| (name.clone(), index.name))
+    });
+    indexes.filter(|index| !used.contains(index)).collect()
 }
 
 #[tokio::test]

@@ -104,6 +104,7 @@ fn fault(check: &str) -> Fault {
         "scratch.validators" => Answers(&[("update(user)", done)]),
         "plans.scans" => Command(|| doc! { "dropIndexes": "user", "index": "email_key" }),
         "plans.sorts" => Answers(&[("explain", |answer| plan(answer, "SORT"))]),
+        "plans.indexes" => Answers(&[("explain", |answer| plan(answer, "IXSCAN"))]),
         "transactions.bulk_write" => Answers(&[("buildInfo", |build| drop(build.remove("secantusVersion")))]),
         "transactions.duplicate" => Answers(&[("bulkWrite(doctor_plain", conflict)]),
         "transactions.conflict" => AnswersAfterFirst("update(doctor_plain)", |answer| drop(answer.remove("errorLabels"))),
