@@ -7,8 +7,9 @@ use api::order::v1::order_service_client::OrderServiceClient;
 use api::order::v1::{GetOrderRequest, OrderItem, PlaceOrderRequest};
 use api::session::v1::session_service_client::SessionServiceClient;
 use api::session::v1::{LoginRequest, ValidateSessionRequest};
-use api::user::v1::GetUserRequest;
+use api::user::v1::post_service_client::PostServiceClient;
 use api::user::v1::user_service_client::UserServiceClient;
+use api::user::v1::{GetUserRequest, ListPostsRequest};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
@@ -47,6 +48,12 @@ pub enum Target {
         #[arg(long, required = true)]
         user_id: Vec<String>,
     },
+    /// `user.v1.PostService/ListPosts`: the first page of all posts.
+    ListPosts {
+        /// Posts on a page.
+        #[arg(long, default_value_t = 50)]
+        page_size: i32,
+    },
     /// `order.v1.OrderService/GetOrder`.
     GetOrder {
         /// The orders to read.
@@ -82,7 +89,7 @@ impl Target {
         match self {
             Self::Empty => None,
             Self::ValidateSession { .. } | Self::Login { .. } => Some(Service::Session),
-            Self::GetUser { .. } => Some(Service::User),
+            Self::GetUser { .. } | Self::ListPosts { .. } => Some(Service::User),
             Self::GetOrder { .. } | Self::PlaceOrder { .. } => Some(Service::Order),
         }
     }
@@ -179,6 +186,10 @@ impl drive::Call for Caller {
             Target::GetUser { user_id } => {
                 let request = GetUserRequest { user_id: of(user_id, lane), read_mask: None };
                 UserServiceClient::new(connection).get_user(request).await.map(drop)
+            }
+            Target::ListPosts { page_size } => {
+                let request = ListPostsRequest { page_size: *page_size, ..ListPostsRequest::default() };
+                PostServiceClient::new(connection).list_posts(request).await.map(drop)
             }
             Target::GetOrder { order_id } => {
                 let request = GetOrderRequest { order_id: of(order_id, lane) };

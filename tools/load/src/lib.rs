@@ -11,9 +11,11 @@ pub mod calls;
 pub mod cpu;
 pub mod drive;
 pub mod events_way;
+pub mod hand_over;
 mod order_events;
 pub mod pay;
 pub mod round;
+pub mod seed;
 
 use std::process::ExitCode;
 

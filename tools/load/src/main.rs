@@ -9,9 +9,11 @@ use clap::{Parser, Subcommand};
 use load::backlog::Backlog;
 use load::calls::{Bearer, Caller, Service, Target, connect};
 use load::events_way::Way;
+use load::hand_over::{HandOvers, Owner};
 use load::pay::Payments;
 use load::round::{Plan, Tally, Watch};
-use load::{backlog, drive, events_way, exit_code};
+use load::seed::Seed;
+use load::{backlog, drive, events_way, exit_code, seed};
 use measurement::Round;
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -78,11 +80,26 @@ enum Work {
         #[arg(long, default_value_t = 2000)]
         orders: usize,
     },
+    /// `user.v1.PostService/TransferPost`, of posts that two people each hand to and fro.
+    HandOver {
+        /// Access tokens of the people, the two of a post side by side.
+        #[arg(long, required = true)]
+        owner_token: Vec<String>,
+        /// Their ids, in the same order.
+        #[arg(long, required = true)]
+        owner_id: Vec<String>,
+        /// The posts, one for each call in flight.
+        #[arg(long, required = true)]
+        post_id: Vec<String>,
+    },
     /// The way of an event, from the commit in order service's database until user service has applied it. Writes
     /// orders straight into that database, so it is not for a system that is in use.
     EventsWay(Way),
     /// How long a backlog of events takes to be applied in user service's database. Writes as `events-way` does.
     Backlog(Backlog),
+    /// Users and posts, written straight into user service's database; its calls are the batches. Nobody hears of them, so
+    /// it is not for a system that is in use.
+    Seed(Seed),
     /// No calls: only watches processes.
     Idle,
 }
@@ -123,8 +140,17 @@ async fn run(cli: &Cli) -> Result<Round> {
             }
             drive(cli, Payments::prepare(customers, product_id, *orders).await?).await
         }
+        Work::HandOver { owner_token, owner_id, post_id } => {
+            let mut owners = Vec::new();
+            for (token, user_id) in owner_token.iter().zip(owner_id) {
+                let connection = connect(&cli.user_url, authorities, Bearer::new(token)?).await?;
+                owners.push(Owner { user_id: user_id.clone(), connection });
+            }
+            drive(cli, HandOvers::prepare(owners, post_id).await?).await
+        }
         Work::EventsWay(way) => events_way::run(&cli.plan, way).await,
         Work::Backlog(backlog) => backlog::run(&cli.plan, backlog).await,
+        Work::Seed(seed) => seed::run(&cli.plan, seed).await,
         Work::Idle => {
             tokio::time::sleep(cli.plan.warm_up).await;
             let watch = Watch::begin(&cli.plan.watch)?;

@@ -272,7 +272,9 @@ mod tests {
         store.migrate_with(&[built.clone(), dropped.clone()]).await.unwrap();
         let names = store.collection::<bson::Document>("note").list_index_names().await.unwrap();
         assert!(!names.contains(&"order".to_owned()), "{names:?}");
-        assert!(form::of(&[built, dropped.clone()])["note"].indexes.iter().all(|index| index.name != "order"));
+        assert!(
+            form::of(&[built, dropped.clone()])["note"].indexes.iter().all(|index| index.name != "order")
+        );
         apply::apply(&store, &dropped).await.unwrap();
     }
 

@@ -7,6 +7,7 @@
 mod calls;
 mod curve;
 mod encrypted;
+mod prepare;
 mod rows;
 mod stage;
 mod stats;
@@ -53,6 +54,9 @@ pub(crate) struct Args {
     /// Time before each round that is not counted, in milliseconds.
     #[arg(long, value_name = "MS", default_value_t = 1000)]
     warm_up: u64,
+    /// Users that there are for the rows that read lists, with twice as many posts.
+    #[arg(long, default_value_t = 10_000)]
+    users: usize,
     /// Events of the backlog.
     #[arg(long, default_value_t = 100_000)]
     events: usize,
@@ -246,6 +250,8 @@ mod tests {
             only: vec![
                 Row::Tls,
                 Row::UserGet,
+                Row::PostList,
+                Row::PostHandOver,
                 Row::OrderPlace,
                 Row::EventsWay,
                 Row::EventsByRate,
@@ -254,6 +260,7 @@ mod tests {
             ],
             duration: 1_000,
             warm_up: 300,
+            users: 200,
             events: 10,
             rates: vec![1000],
             settings: vec![("OUTBOX_BATCH_WAIT_MAX".to_owned(), "12ms".to_owned())],
@@ -263,7 +270,7 @@ mod tests {
             debug_builds: true,
         };
         let lines = Box::pin(measure(&args)).await.unwrap();
-        for row in ["empty call, TLS", "user get", "order place"] {
+        for row in ["empty call, TLS", "user get", "post list", "post hand-over", "order place"] {
             let line = lines.iter().find(|line| line.row == row && line.measure.starts_with("service CPU"));
             let line = line.unwrap_or_else(|| panic!("{row} is missing in {lines:#?}"));
             assert!(line.ours.median > 0.0 && line.ratio.is_some_and(|ratio| ratio.median > 0.0), "{line:?}");

@@ -19,6 +19,10 @@ pub(crate) enum Row {
     SessionLogin,
     /// A user is read.
     UserGet,
+    /// The first fifty posts of all are listed, with their authors.
+    PostList,
+    /// A post is handed over.
+    PostHandOver,
     /// An order with three items is placed.
     OrderPlace,
     /// An order with three items is read.
@@ -40,13 +44,15 @@ pub(crate) enum Row {
 
 impl Row {
     /// All of them, in their order.
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::Idle,
         Self::Empty,
         Self::Tls,
         Self::SessionValidate,
         Self::SessionLogin,
         Self::UserGet,
+        Self::PostList,
+        Self::PostHandOver,
         Self::OrderPlace,
         Self::OrderGet,
         Self::EventsWay,
@@ -66,6 +72,8 @@ impl Row {
             Self::SessionValidate => "session validate",
             Self::SessionLogin => "session login",
             Self::UserGet => "user get",
+            Self::PostList => "post list",
+            Self::PostHandOver => "post hand-over",
             Self::OrderPlace => "order place",
             Self::OrderGet => "order get",
             Self::EventsWay => "event's way",
@@ -88,6 +96,8 @@ impl Bench {
             | Row::SessionValidate
             | Row::SessionLogin
             | Row::UserGet
+            | Row::PostList
+            | Row::PostHandOver
             | Row::OrderPlace
             | Row::OrderGet => self.measure_call(row).await,
             Row::EventsWay => self.measure_way().await,

@@ -44,6 +44,8 @@ pub(crate) struct Stage {
     state: Arc<State>,
     /// Only while it is measured.
     encrypted: Option<Encrypted>,
+    /// Users that were written without the service.
+    seeded: usize,
 }
 
 /// A side of a comparison.
@@ -114,7 +116,7 @@ impl Stage {
         })
         .await?;
         let urls = stack.databases.urls_for_services().await?;
-        Ok(Self { stack, api, admin, floors: Vec::new(), urls, profile, state, encrypted: None })
+        Ok(Self { stack, api, admin, floors: Vec::new(), urls, profile, state, encrypted: None, seeded: 0 })
     }
 
     /// Starts the floor of a service, if it does not run yet.
@@ -209,6 +211,16 @@ impl Stage {
             Part::RedisSession => databases.redis_session.process(),
             Part::RedisEvents => databases.redis_events.as_ref().context("no Redis for events")?.process(),
         })
+    }
+
+    /// Writes users and posts straight into the database, if there are not so many yet.
+    pub(crate) async fn seed(&mut self, users: usize) -> Result<()> {
+        if users > self.seeded {
+            let more = (users - self.seeded).to_string();
+            self.load(Side::Ours, &[], &["seed".to_owned(), "--users".to_owned(), more]).await?;
+            self.seeded = users;
+        }
+        Ok(())
     }
 
     /// Starts another process of user service, which speaks TLS.

@@ -1,10 +1,12 @@
-//! `floor`: bare tonic servers, to measure the services against. Each answers one or two calls of a service, with codec
+//! `floor`: bare tonic servers, to measure the services against. Each answers some calls of a service, with codec
 //! and routing only, by the best statement that was found, sent through the bare driver. Callers have no identity,
 //! nothing is checked, logged or retried, and no call has a time limit. No service may work like this, and none can be
 //! cheaper.
 #![expect(clippy::print_stdout, reason = "a bench waits for the address")]
 
+mod change;
 mod order;
+mod posts;
 mod serve;
 mod session;
 mod user;
@@ -14,6 +16,9 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use tonic::service::Routes;
+
+use serve::Calls;
 
 /// A bare server that answers some calls of one service, for measuring. It does not check its callers or their input.
 #[derive(Debug, Parser)]
@@ -34,7 +39,7 @@ struct Cli {
 enum Service {
     /// `ValidateSession` and `Login`.
     Session(session::Options),
-    /// `GetUser` and `VerifyPassword`.
+    /// `GetUser` and `VerifyPassword`; `GetPost`, `ListPosts` and `TransferPost`.
     User(user::Options),
     /// `GetOrder` and `PlaceOrder`.
     Order(order::Options),
@@ -48,8 +53,21 @@ fn run(cli: Cli) -> Result<()> {
     let (address, sockets) = serve::bind(cli.listen, cli.threads)?;
     println!("{address}");
     match cli.service {
-        Service::Session(options) => serve::run(sockets, move || session::Sessions::connect(options.clone())),
-        Service::User(options) => serve::run(sockets, move || user::Users::connect(options.clone())),
-        Service::Order(options) => serve::run(sockets, move || order::Orders::connect(options.clone())),
+        Service::Session(options) => serve::run(sockets, move || {
+            let sessions = session::Sessions::connect(options.clone());
+            async { Ok(Routes::new(Calls(sessions.await?))) }
+        }),
+        Service::User(options) => serve::run(sockets, move || {
+            let options = options.clone();
+            async move {
+                let database = options.connect().await?;
+                let (users, posts) = (user::Users::of(&database), posts::Posts::of(&database));
+                Ok(Routes::new(Calls(users)).add_service(Calls(posts)))
+            }
+        }),
+        Service::Order(options) => serve::run(sockets, move || {
+            let orders = order::Orders::connect(options.clone());
+            async { Ok(Routes::new(Calls(orders.await?))) }
+        }),
     }
 }

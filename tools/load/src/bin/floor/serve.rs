@@ -53,8 +53,9 @@ pub(crate) trait Floor: Clone + Send + Sync + 'static {
     fn answer(self, request: Request<Body>) -> Answered;
 }
 
+/// Puts the calls of a service into a router.
 #[derive(Clone)]
-struct Calls<S>(S);
+pub(crate) struct Calls<S>(pub(crate) S);
 
 impl<S: Floor> NamedService for Calls<S> {
     const NAME: &'static str = S::NAME;
@@ -75,11 +76,10 @@ impl<S: Floor> Service<Request<Body>> for Calls<S> {
 }
 
 /// Serves for ever; `connect` makes what a runtime serves, with clients of its own.
-pub(crate) fn run<S, F, Fut>(sockets: Vec<TcpSocket>, connect: F) -> Result<()>
+pub(crate) fn run<F, Fut>(sockets: Vec<TcpSocket>, connect: F) -> Result<()>
 where
     F: Fn() -> Fut + Clone + Send + 'static,
-    Fut: Future<Output = Result<S>>,
-    S: Floor,
+    Fut: Future<Output = Result<Routes>>,
 {
     let threads: Vec<_> = sockets
         .into_iter()
@@ -88,10 +88,10 @@ where
             thread::spawn(move || {
                 Builder::new_current_thread().enable_all().build()?.block_on(async {
                     // This comes first, because a socket gets its share of the connections as soon as it listens.
-                    let service = Calls(connect().await?);
+                    let routes = connect().await?;
                     let incoming = TcpIncoming::from(socket.listen(BACKLOG)?).with_nodelay(Some(true));
                     let (_, health) = tonic_health::server::health_reporter();
-                    let routes = Routes::new(service).add_service(health).prepare();
+                    let routes = routes.add_service(health).prepare();
                     Server::builder().add_routes(routes).serve_with_incoming(incoming).await?;
                     Ok(())
                 })

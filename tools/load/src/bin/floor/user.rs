@@ -15,7 +15,7 @@ use argon2::{Algorithm, Argon2, Block, Params, Version};
 use bson::doc;
 use http::Request;
 use mongodb::options::{ClientOptions, ReadConcern};
-use mongodb::{Client, Collection};
+use mongodb::{Client, Collection, Database};
 use prost_types::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
@@ -69,13 +69,18 @@ struct CredentialRow {
     password_hash: String,
 }
 
-impl Users {
-    pub(crate) async fn connect(options: Options) -> Result<Self> {
-        let mut options = ClientOptions::parse(options.mongodb_url).await?;
+impl Options {
+    /// A client of its own for each runtime.
+    pub(crate) async fn connect(self) -> Result<Database> {
+        let mut options = ClientOptions::parse(self.mongodb_url).await?;
         options.read_concern = Some(ReadConcern::majority());
-        let client = Client::with_options(options)?;
-        let database = client.default_database().context("MONGODB_URL names no database")?;
-        Ok(Self { users: database.collection("user"), credentials: database.collection("credential") })
+        Client::with_options(options)?.default_database().context("MONGODB_URL names no database")
+    }
+}
+
+impl Users {
+    pub(crate) fn of(database: &Database) -> Self {
+        Self { users: database.collection("user"), credentials: database.collection("credential") }
     }
 
     async fn get(self, request: GetUserRequest) -> Result<GetUserResponse> {
@@ -124,7 +129,7 @@ fn matches(hash: &str, password: &[u8]) -> Result<bool> {
     Ok(Output::new(&out)? == expected)
 }
 
-fn time(time: bson::DateTime) -> Timestamp {
+pub(crate) fn time(time: bson::DateTime) -> Timestamp {
     let millis = time.timestamp_millis();
     let nanos = i32::try_from(millis.rem_euclid(1000)).unwrap_or_default() * 1_000_000;
     Timestamp { seconds: millis.div_euclid(1000), nanos }
