@@ -9,6 +9,7 @@ mod curve;
 mod encrypted;
 mod prepare;
 mod rows;
+mod scale;
 mod stage;
 mod stats;
 mod streams;
@@ -45,7 +46,7 @@ pub(crate) struct Args {
     /// Counted rounds of each side.
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..=99))]
     rounds: u16,
-    /// Measure only these rows. [default: all]
+    /// Measure only these rows. [default: all but `scale`]
     #[arg(long, value_name = "ROW")]
     only: Vec<Row>,
     /// Length of a round, in milliseconds.
@@ -57,6 +58,9 @@ pub(crate) struct Args {
     /// Users that there are for the rows that read lists, with twice as many posts.
     #[arg(long, default_value_t = 10_000)]
     users: usize,
+    /// Users in row `scale`, which is measured with both numbers.
+    #[arg(long, default_value_t = 1_000_000)]
+    many_users: usize,
     /// Events of the backlog.
     #[arg(long, default_value_t = 100_000)]
     events: usize,
@@ -145,7 +149,8 @@ impl Bench {
 
     async fn rows(&mut self) -> Result<()> {
         for row in Row::ALL {
-            let wanted = self.args.only.is_empty() || self.args.only.contains(&row);
+            let is_named = self.args.only.contains(&row);
+            let wanted = is_named || (self.args.only.is_empty() && row != Row::Scale);
             // The idle row is always measured, because every row subtracts it.
             if wanted || row == Row::Idle {
                 eprintln!("==> {}", row.name());
@@ -257,10 +262,12 @@ mod tests {
                 Row::EventsByRate,
                 Row::Backlog,
                 Row::Loaded,
+                Row::Scale,
             ],
             duration: 1_000,
             warm_up: 300,
             users: 200,
+            many_users: 400,
             events: 10,
             rates: vec![1000],
             settings: vec![("OUTBOX_BATCH_WAIT_MAX".to_owned(), "12ms".to_owned())],
@@ -286,6 +293,7 @@ mod tests {
             "{lines:#?}"
         );
         assert!(lines.iter().any(|line| line.row == "idle"), "{lines:#?}");
+        assert!(lines.iter().any(|line| line.row == "scale" && line.ratio.is_some()), "{lines:#?}");
         assert!(lines.iter().any(|line| line.row == "loaded"), "{lines:#?}");
     }
 }

@@ -36,6 +36,8 @@ pub(crate) enum Row {
     /// Many events at once go from PostgreSQL to MongoDB. The databases clean up after that for a while, so it comes
     /// late.
     Backlog,
+    /// User service with few users and with many. Only measured when it is named: many take minutes to write.
+    Scale,
     /// How soon the services serve after their start.
     Start,
     /// How much memory the services had under load.
@@ -44,7 +46,7 @@ pub(crate) enum Row {
 
 impl Row {
     /// All of them, in their order.
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::Idle,
         Self::Empty,
         Self::Tls,
@@ -61,6 +63,7 @@ impl Row {
         Self::Backlog,
         Self::Loaded,
         Self::Start,
+        Self::Scale,
     ];
 
     /// Its name in the table.
@@ -80,6 +83,7 @@ impl Row {
             Self::EventsByRate => "events by rate",
             Self::Backlog => "backlog",
             Self::Transfer => "transfer",
+            Self::Scale => "scale",
             Self::Start => "start",
             Self::Loaded => "loaded",
         }
@@ -104,6 +108,7 @@ impl Bench {
             Row::EventsByRate => self.measure_curve().await,
             Row::Backlog => self.measure_backlog().await,
             Row::Transfer => self.measure_transfer().await,
+            Row::Scale => self.measure_scale().await,
             Row::Start => self.measure_start().await,
             Row::Loaded => {
                 self.add_memory();

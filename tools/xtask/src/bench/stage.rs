@@ -11,7 +11,7 @@ use measurement::Round;
 use nix::sys::signal::Signal;
 use testkit::client::{Api, PASSWORD, Person, eur, request_id};
 use testkit::{
-    DatabaseOptions, DatabaseUrls, Launch, Lifetime, Process, Profile, ReservedPort, ServiceName,
+    DatabaseOptions, DatabaseUrls, Launch, Lifetime, MongoKind, Process, Profile, ReservedPort, ServiceName,
     ServiceOptions, Stack, State, serving, state, wait_until,
 };
 use tokio::process::Command;
@@ -211,6 +211,11 @@ impl Stage {
             Part::RedisSession => databases.redis_session.process(),
             Part::RedisEvents => databases.redis_events.as_ref().context("no Redis for events")?.process(),
         })
+    }
+
+    /// Which program stands behind user service.
+    pub(crate) fn mongo(&self) -> MongoKind {
+        self.stack.databases.mongo.kind()
     }
 
     /// Writes users and posts straight into the database, if there are not so many yet.
