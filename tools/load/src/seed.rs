@@ -1,22 +1,26 @@
 //! Users and posts in numbers, written straight into user service's database: nobody hears of them by events, so this is
 //! not for a system that is in use. The validators of the migrations see to it that each document is one of the service's.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use bson::{DateTime, Document, doc};
 use measurement::Round;
 use mongodb::{Client, Collection};
+use time::OffsetDateTime;
 use tokio::time::Instant;
 use uuid::{NoContext, Timestamp, Uuid};
 
+use crate::made_at;
 use crate::round::{Plan, Tally, Watch};
 
 /// Documents of one command.
 const BATCH: usize = 1000;
-const POSTS_EACH: usize = 2;
+const POSTS_EACH: u32 = 2;
 /// How far back they were made.
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+/// How long after they signed up they wrote each post.
+const PAUSE: Duration = Duration::from_secs(3600);
 const NAMES: [&str; 8] = ["Ann", "Ben", "Cleo", "Dora", "Emil", "Fritz", "Gül", "Hana"];
 const CATEGORIES: [&str; 5] = ["drinks", "travel", "music", "work", "garden"];
 
@@ -39,11 +43,13 @@ pub async fn run(plan: &Plan, seed: &Seed) -> Result<Round> {
     let client = Client::with_uri_str(&seed.mongodb_url).await.context("connecting to MongoDB")?;
     let database = client.default_database().context("MONGODB_URL names no database")?;
     let (users, posts) = (database.collection("user"), database.collection("post"));
+    let now = made_at(Uuid::now_v7());
     let (watch, mut tally) = (Watch::begin(&plan.watch)?, Tally::default());
     let mut written = 0;
     while written < seed.users {
         let count = BATCH.min(seed.users - written);
-        let people: Vec<Person> = (written..written + count).map(|at| Person::at(at, seed.users)).collect();
+        let people: Vec<Person> =
+            (written..written + count).map(|at| Person::at(at, seed.users, now)).collect();
         insert(&users, people.iter().map(Person::document).collect(), &mut tally).await?;
         for number in 0..POSTS_EACH {
             insert(&posts, people.iter().map(|person| person.post(number)).collect(), &mut tally).await?;
@@ -64,19 +70,19 @@ async fn insert(into: &Collection<Document>, documents: Vec<Document>, tally: &m
 struct Person {
     id: Uuid,
     at: usize,
-    signed_up: SystemTime,
+    signed_up: OffsetDateTime,
 }
 
 impl Person {
     /// The one at this place of so many.
-    fn at(at: usize, of: usize) -> Self {
-        let signed_up = SystemTime::now() - YEAR.mul_f64((of - at) as f64 / of as f64);
-        Self { id: made_at(signed_up), at, signed_up }
+    fn at(at: usize, of: usize, now: OffsetDateTime) -> Self {
+        let signed_up = now - PAUSE * POSTS_EACH - YEAR.mul_f64((of - at) as f64 / of as f64);
+        Self { id: id_of(signed_up), at, signed_up }
     }
 
     fn document(&self) -> Document {
         let email = format!("{}@seed.example", self.id.simple());
-        let time = DateTime::from_system_time(self.signed_up);
+        let time = stored(self.signed_up);
         doc! {
             "_id": bson::Uuid::from(self.id),
             "email": &email,
@@ -85,7 +91,7 @@ impl Person {
             "role": "customer",
             "state": "active",
             "auth_epoch": 1_i64,
-            "post_count": i64::try_from(POSTS_EACH).unwrap_or_default(),
+            "post_count": i64::from(POSTS_EACH),
             "version": 1_i64,
             "event_version": 1_i64,
             "create_time": time,
@@ -93,9 +99,9 @@ impl Person {
         }
     }
 
-    fn post(&self, number: usize) -> Document {
-        let id = made_at(self.signed_up + Duration::from_secs(3600 * (1 + number as u64)));
-        let time = DateTime::from_system_time(self.signed_up + Duration::from_secs(3600));
+    fn post(&self, number: u32) -> Document {
+        let written = self.signed_up + PAUSE * (1 + number);
+        let (id, time) = (id_of(written), stored(written));
         doc! {
             "_id": bson::Uuid::from(id),
             "author_id": bson::Uuid::from(self.id),
@@ -113,7 +119,11 @@ impl Person {
 }
 
 /// An id as the service would have made it then.
-fn made_at(time: SystemTime) -> Uuid {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    Uuid::new_v7(Timestamp::from_unix(NoContext, since.as_secs(), since.subsec_nanos()))
+fn id_of(time: OffsetDateTime) -> Uuid {
+    let seconds = u64::try_from(time.unix_timestamp()).unwrap_or_default();
+    Uuid::new_v7(Timestamp::from_unix(NoContext, seconds, time.nanosecond()))
+}
+
+fn stored(time: OffsetDateTime) -> DateTime {
+    DateTime::from_millis(time.unix_timestamp() * 1000 + i64::from(time.millisecond()))
 }
