@@ -72,6 +72,10 @@ id! {
     UserId;
     /// A post that a user has written.
     PostId;
+    /// That somebody follows somebody.
+    FollowId;
+    /// That somebody likes a post.
+    LikeId;
     /// A product on sale.
     ProductId;
     /// A customer's order.

@@ -25,7 +25,9 @@ pub use database_url::DatabaseUrl;
 pub use failure::{Cause, Effect, Failure, RETRY_AFTER, Violation, chain};
 pub use failure_table::{Connection, FailureKind, FailureRow, FailureTable, Verdict, row};
 pub use fingerprint::Fingerprint;
-pub use ids::{EventId, InvalidId, OrderId, PostId, PostingId, ProductId, SessionId, TransferId, UserId};
+pub use ids::{
+    EventId, FollowId, InvalidId, LikeId, OrderId, PostId, PostingId, ProductId, SessionId, TransferId, UserId,
+};
 pub use money::{AMOUNT_MAX, BALANCE_MAX, Money, MoneyError};
 pub use role::Role;
 pub use source::Source;

@@ -1,4 +1,4 @@
-//! What holds for users, posts and wallets wherever they are kept: no async, no database, no protobuf.
+//! What holds for users, posts, relations and wallets wherever they are kept: no async, no database, no protobuf.
 
 pub(crate) mod audit;
 pub(crate) mod email;
@@ -7,6 +7,7 @@ pub(crate) mod limits;
 pub(crate) mod password;
 pub(crate) mod post;
 pub(crate) mod profile;
+pub(crate) mod relation;
 pub(crate) mod slug;
 pub(crate) mod spending;
 pub(crate) mod user;

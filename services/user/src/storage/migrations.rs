@@ -44,6 +44,7 @@ const FILES: &[(&str, &str)] = &[
     ("0009_users.json", include_str!("../../../../migrations/user/0009_users.json")),
     ("0010_wallets.json", include_str!("../../../../migrations/user/0010_wallets.json")),
     ("0018_holds_contract.json", include_str!("../../../../migrations/user/0018_holds_contract.json")),
+    ("0011_edges.json", include_str!("../../../../migrations/user/0011_edges.json")),
 ];
 
 /// A migration that was applied.

@@ -17,6 +17,7 @@ mod made;
 mod migrations;
 mod place;
 mod posts;
+mod relations;
 mod renewal;
 mod requests;
 mod settings;
@@ -41,6 +42,7 @@ pub(crate) use driver::{
 pub use migrations::{Applied, Schema};
 pub(crate) use migrations::{Form, Index, forms};
 pub(crate) use place::WIRE_VERSION;
+pub(crate) use relations::DeletedPostRow;
 pub(crate) use requests::Outcome;
 pub(crate) use settings::{LIFETIME, connections_allowed, number};
 pub use store::{Shared, Store};
