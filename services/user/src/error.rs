@@ -5,6 +5,7 @@ use events::{EffectError, StoreError};
 use types::{Cause, Effect, Failure};
 
 use crate::domain::post::PostRefused;
+use crate::domain::relation::RelationRefused;
 use crate::domain::user::UserRefused;
 use crate::domain::wallet::{CreditRefused, HoldNotFound, WalletRefused};
 use bookkeeping::SumTooLarge;
@@ -24,6 +25,9 @@ pub enum Error {
     /// A refusal about a post.
     #[error(transparent)]
     Post(#[from] PostRefused),
+    /// A refusal about who follows whom.
+    #[error(transparent)]
+    Relation(#[from] RelationRefused),
     /// A grant or a sending of credit was refused.
     #[error(transparent)]
     Credit(#[from] CreditRefused),

@@ -1,10 +1,13 @@
-//! What brings documents of earlier releases up to the present form: in batches, again and again, since processes of the
-//! release before may still be writing.
+//! What is done in batches, again and again. Documents of earlier releases are brought up to the present form, which
+//! processes of the release before may still be writing against. The likes of deleted posts are removed.
 
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
+use crate::app::App;
+use crate::app::relations::{EDGES_MOST, Leaving};
 use crate::error::Result;
 use crate::storage::Store;
 
@@ -12,6 +15,16 @@ use crate::storage::Store;
 const BATCH: i64 = 500;
 /// How often it is looked for more. Where there is none, that is one look at the beginning of an index.
 const EVERY: Duration = Duration::from_secs(10);
+
+const SWEEPER: &str = "likes_of_deleted_posts";
+/// Longer than one transaction of likes takes.
+const SWEEPER_LEASE: Duration = Duration::from_secs(30);
+/// How often deleted posts are looked for.
+const SWEPT_EVERY: Duration = Duration::from_secs(2);
+/// Longer than a call that read a post before it was deleted may take to like it.
+const SWEPT_AGAIN: Duration = Duration::from_secs(10);
+/// Deleted posts that are looked for at once.
+const POSTS: i64 = 100;
 
 /// Fills the states of posts that have none, until `stop` is cancelled.
 pub(crate) async fn fill_post_states(store: Store, stop: CancellationToken) {
@@ -39,6 +52,50 @@ async fn fill(store: &Store) -> Result<usize> {
         count += filled;
         if i64::try_from(filled) != Ok(BATCH) {
             return Ok(count);
+        }
+    }
+}
+
+/// Removes the likes of deleted posts, until `stop` is cancelled. One replica at a time does.
+pub(crate) async fn remove_likes_of_deleted_posts(app: App, stop: CancellationToken) {
+    let owner = app.next_id();
+    loop {
+        let pause = SWEPT_EVERY.mul_f64(0.75 + 0.5 * fastrand::f64());
+        if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+            return;
+        }
+        match stop.run_until_cancelled(sweep(&app, owner)).await {
+            None => return,
+            Some(Ok(())) => {}
+            Some(Err(error)) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(error, "cannot remove the likes of deleted posts");
+            }
+        }
+    }
+}
+
+/// Removes the likes of the posts that are due: each a first time, and a last time when no call that would like it is on its
+/// way any more.
+async fn sweep(app: &App, owner: Uuid) -> Result<()> {
+    let lease = || app.store.worker_lease(SWEEPER, owner, SWEEPER_LEASE);
+    loop {
+        let Some(now) = lease().await? else { return Ok(()) };
+        let due = app.store.deleted_post_list_due(now, POSTS).await?;
+        for post in &due {
+            while app.relations_remove_some(Leaving::LikesOfPost(post.post())).await? == EDGES_MOST {
+                if lease().await?.is_none() {
+                    return Ok(());
+                }
+            }
+            if post.was_swept() {
+                app.store.deleted_post_forget(post.post()).await?;
+            } else {
+                app.store.deleted_post_put_off(post.post(), now + SWEPT_AGAIN).await?;
+            }
+        }
+        if i64::try_from(due.len()) != Ok(POSTS) {
+            return Ok(());
         }
     }
 }

@@ -118,6 +118,7 @@ impl UserService {
         let peers = vec![session_service.clone(), order_service.clone()];
         let doctor = DoctorServer::new(PROGRAM, database_clock(store.clone()), peers.clone());
         let workers = Workers {
+            app: app.clone(),
             store: store.clone(),
             config: Arc::clone(&self.config),
             order_service,

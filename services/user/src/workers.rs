@@ -16,6 +16,7 @@ use runtime::sessions::spawn_guard;
 use tokio_util::sync::CancellationToken;
 use types::{Clock, IdSource};
 
+use crate::app::App;
 use crate::clients::order::OrderClient;
 use crate::clients::order_statistics::StatisticsClient;
 use crate::config::Config;
@@ -34,6 +35,7 @@ const EXPIRY_ALARM: Duration = Duration::from_secs(60);
 
 /// What the workers work with.
 pub(crate) struct Workers {
+    pub(crate) app: App,
     pub(crate) store: Store,
     pub(crate) config: Arc<Config>,
     pub(crate) order_service: Peer,
@@ -86,6 +88,10 @@ pub(crate) fn spawn(core: &Core, workers: &Workers) -> anyhow::Result<()> {
     spawn_expiry(core, workers);
     let store = workers.store.clone();
     spawn_when_migrated(core, "post-states", workers, move |stop| jobs::fill_post_states(store, stop));
+    let app = workers.app.clone();
+    spawn_when_migrated(core, "deleted-posts", workers, move |stop| {
+        jobs::remove_likes_of_deleted_posts(app, stop)
+    });
     core.watch_event_bus(bus.clone());
     spawn_guard(core, bus, workers.sessions.clone());
     Ok(())

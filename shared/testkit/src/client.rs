@@ -18,6 +18,7 @@ use api::session::v1::LoginRequest;
 use api::session::v1::session_service_client::SessionServiceClient;
 use api::user::v1::audit_service_client::AuditServiceClient as WalletAuditServiceClient;
 use api::user::v1::post_service_client::PostServiceClient;
+use api::user::v1::relation_service_client::RelationServiceClient;
 use api::user::v1::user_service_client::UserServiceClient;
 use api::user::v1::wallet_service_client::WalletServiceClient;
 use api::user::v1::{ChangeUserRoleRequest, CreateUserRequest, DeactivateUserRequest, GrantCreditRequest};
@@ -255,6 +256,12 @@ impl Caller {
     #[must_use]
     pub fn posts(&self) -> PostServiceClient<Authorized> {
         PostServiceClient::with_interceptor(self.api.user.clone(), self.identity.clone())
+    }
+
+    /// `user.v1.RelationService`.
+    #[must_use]
+    pub fn relations(&self) -> RelationServiceClient<Authorized> {
+        RelationServiceClient::with_interceptor(self.api.user.clone(), self.identity.clone())
     }
 
     /// `user.v1.WalletService`.

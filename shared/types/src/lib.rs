@@ -26,7 +26,8 @@ pub use failure::{Cause, Effect, Failure, RETRY_AFTER, Violation, chain};
 pub use failure_table::{Connection, FailureKind, FailureRow, FailureTable, Verdict, row};
 pub use fingerprint::Fingerprint;
 pub use ids::{
-    EventId, FollowId, InvalidId, LikeId, OrderId, PostId, PostingId, ProductId, SessionId, TransferId, UserId,
+    EventId, FollowId, InvalidId, LikeId, OrderId, PostId, PostingId, ProductId, SessionId, TransferId,
+    UserId,
 };
 pub use money::{AMOUNT_MAX, BALANCE_MAX, Money, MoneyError};
 pub use role::Role;

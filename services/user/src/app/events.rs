@@ -1,9 +1,10 @@
 //! Domain changes as events: the only file of `app/` that knows their messages.
 
 use api::user::v1::{
-    CreditGranted, CreditSent, PostArchived, PostCreated, PostDeleted, PostLabels, PostPublished,
-    PostTransferred, PostUpdated, UserCreated, UserDeactivated, UserEmailChanged, UserPasswordChanged,
-    UserReactivated, UserRoleChanged, UserUpdated, WalletFrozen, WalletLimitsChanged, WalletUnfrozen, post,
+    CreditGranted, CreditSent, PostArchived, PostCreated, PostDeleted, PostLabels, PostLiked, PostPublished,
+    PostTransferred, PostUnliked, PostUpdated, UserCreated, UserDeactivated, UserEmailChanged, UserFollowed,
+    UserPasswordChanged, UserReactivated, UserRoleChanged, UserUnfollowed, UserUpdated, WalletFrozen,
+    WalletLimitsChanged, WalletUnfrozen, post,
 };
 use events::{Aggregate, Headers, NewEvent};
 use prost::{Message, Name};
@@ -13,9 +14,14 @@ use uuid::Uuid;
 use super::App;
 use crate::domain::ledger::Posting;
 use crate::domain::post::{Post, PostState};
+use crate::domain::relation::{Follow, Like};
 use crate::domain::spending::Act;
 use crate::domain::user::User;
 use crate::domain::wallet::Wallet;
+
+/// The versions of an edge, which is made and removed and never anything else.
+const EDGE_MADE: i64 = 1;
+const EDGE_REMOVED: i64 = 2;
 
 impl App {
     /// Somebody signed up.
@@ -127,6 +133,53 @@ impl App {
             labels: Some(labels(post)),
         };
         self.event(Aggregate::new("post", post.id), post.version + 1, &payload, Some(request_id))
+    }
+
+    /// Somebody follows somebody.
+    pub(super) fn user_followed(&self, follow: &Follow, request_id: Uuid) -> NewEvent {
+        let payload = UserFollowed {
+            follow_id: follow.id.to_string(),
+            follower_id: follow.follower.to_string(),
+            followee_id: follow.followee.to_string(),
+        };
+        self.event(Aggregate::new("follow", follow.id), EDGE_MADE, &payload, Some(request_id))
+    }
+
+    /// Somebody follows somebody no more.
+    pub(super) fn user_unfollowed(&self, follow: &Follow, request_id: Option<Uuid>) -> NewEvent {
+        let payload = UserUnfollowed {
+            follow_id: follow.id.to_string(),
+            follower_id: follow.follower.to_string(),
+            followee_id: follow.followee.to_string(),
+        };
+        self.event(Aggregate::new("follow", follow.id), EDGE_REMOVED, &payload, request_id)
+    }
+
+    /// Somebody likes a post.
+    pub(super) fn post_liked(&self, like: &Like, author: UserId, request_id: Uuid) -> NewEvent {
+        let payload = PostLiked {
+            like_id: like.id.to_string(),
+            post_id: like.post.to_string(),
+            author_id: author.to_string(),
+            user_id: like.user.to_string(),
+        };
+        self.event(Aggregate::new("like", like.id), EDGE_MADE, &payload, Some(request_id))
+    }
+
+    /// Somebody likes a post no more, which may be gone.
+    pub(super) fn post_unliked(
+        &self,
+        like: &Like,
+        author: Option<UserId>,
+        request_id: Option<Uuid>,
+    ) -> NewEvent {
+        let payload = PostUnliked {
+            like_id: like.id.to_string(),
+            post_id: like.post.to_string(),
+            author_id: author.as_ref().map(UserId::to_string).unwrap_or_default(),
+            user_id: like.user.to_string(),
+        };
+        self.event(Aggregate::new("like", like.id), EDGE_REMOVED, &payload, request_id)
     }
 
     /// New credit was made.

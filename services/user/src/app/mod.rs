@@ -3,6 +3,7 @@
 
 mod events;
 pub(crate) mod posts;
+pub(crate) mod relations;
 pub(crate) mod users;
 pub(crate) mod wallets;
 

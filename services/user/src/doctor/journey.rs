@@ -1,10 +1,11 @@
-//! Has the service send every statement that it has, on the scratch database: people, posts, credit, holds, the stream,
-//! what is consumed, parked and audited. What each of them comes to is the business of other tests; here it matters that it
-//! is sent, and with documents that the service itself has written.
+//! Has the service send every statement that it has, on the scratch database: people, posts, relations, credit, holds, the
+//! stream, what is consumed, parked and audited. What each of them comes to is the business of other tests; here it matters
+//! that it is sent, and with documents that the service itself has written.
 
 mod book;
 mod people;
 mod posts;
+mod relations;
 mod streams;
 
 use bson::Document;
@@ -30,6 +31,7 @@ async fn journey(store: &Store) -> anyhow::Result<()> {
     store.migrate().await?;
     let [ann, ben] = people::all(store).await?;
     posts::all(store, ann, ben).await?;
+    relations::all(store, ann, ben).await?;
     book::all(store, ann, ben).await?;
     streams::all(store).await
 }

@@ -207,6 +207,29 @@ impl Post {
     }
 }
 
+/// As much of a post as decides who may see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PostHead {
+    pub(crate) id: PostId,
+    pub(crate) author_id: UserId,
+    pub(crate) state: PostState,
+}
+
+impl PostHead {
+    /// Whether this user may read the post.
+    pub(crate) fn is_visible_to(&self, user: UserId, is_admin: bool) -> bool {
+        is_admin || self.author_id == user || self.state == PostState::Published
+    }
+
+    /// Refuses a post that is not for everybody.
+    pub(crate) fn require_published(&self) -> Result<(), PostRefused> {
+        match self.state {
+            PostState::Published => Ok(()),
+            state => Err(PostRefused::InvalidState { post_id: self.id, state }),
+        }
+    }
+}
+
 /// Which posts a list is of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum PostsOf {

@@ -4,6 +4,7 @@
 
 mod audit;
 mod posts;
+mod relations;
 mod users;
 mod wallets;
 
@@ -13,6 +14,7 @@ use api::event::v1::event_service_server::EventServiceServer;
 use api::refusal::{Refusal, Refused, status};
 use api::user::v1::audit_service_server::AuditServiceServer;
 use api::user::v1::post_service_server::PostServiceServer;
+use api::user::v1::relation_service_server::RelationServiceServer;
 use api::user::v1::user_service_server::UserServiceServer;
 use api::user::v1::wallet_service_server::WalletServiceServer;
 use auth::Principal;
@@ -26,6 +28,7 @@ pub(crate) use users::new_admin;
 
 use self::audit::Audit;
 use self::posts::Posts;
+use self::relations::Relations;
 use self::users::Users;
 use self::wallets::Wallets;
 use crate::app::App;
@@ -37,9 +40,10 @@ use crate::storage::Store;
 pub(crate) const DOMAIN: &str = "user.tristore";
 
 /// The full names of what [`routes`] serves: whatever is there needs a policy.
-pub(crate) const SERVICES: [&str; 7] = [
+pub(crate) const SERVICES: [&str; 8] = [
     UserServiceServer::<Users>::NAME,
     PostServiceServer::<Posts>::NAME,
+    RelationServiceServer::<Relations>::NAME,
     WalletServiceServer::<Wallets>::NAME,
     AuditServiceServer::<Audit>::NAME,
     EventServiceServer::<EventServer<Store>>::NAME,
@@ -57,6 +61,7 @@ pub(crate) fn routes(
 ) -> Routes {
     Routes::new(UserServiceServer::new(Users(app.clone())))
         .add_service(PostServiceServer::new(Posts(app.clone())))
+        .add_service(RelationServiceServer::new(Relations(app.clone())))
         .add_service(WalletServiceServer::new(Wallets(app.clone())))
         .add_service(AuditServiceServer::new(Audit(audits)))
         .add_service(events.into_service())
@@ -75,6 +80,7 @@ impl Refused for Error {
             Self::Failure(failure) => failure.into(),
             Self::User(refused) => refused.into(),
             Self::Post(refused) => refused.into(),
+            Self::Relation(refused) => refused.into(),
             Self::Credit(refused) => refused.into(),
             Self::Wallet(refused) => refused.into(),
             Self::Hold(refused) => refused.into(),

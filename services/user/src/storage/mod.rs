@@ -42,7 +42,6 @@ pub(crate) use driver::{
 pub use migrations::{Applied, Schema};
 pub(crate) use migrations::{Form, Index, forms};
 pub(crate) use place::WIRE_VERSION;
-pub(crate) use relations::DeletedPostRow;
 pub(crate) use requests::Outcome;
 pub(crate) use settings::{LIFETIME, connections_allowed, number};
 pub use store::{Shared, Store};

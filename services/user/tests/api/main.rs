@@ -19,6 +19,7 @@ mod parking;
 mod participant;
 mod posts;
 mod refused_start;
+mod relations;
 mod roles;
 mod streams;
 mod teeth;

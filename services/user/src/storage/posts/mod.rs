@@ -5,6 +5,7 @@
 
 mod authors;
 mod fill;
+mod heads;
 mod list;
 mod outcomes;
 mod slugs;
@@ -204,9 +205,10 @@ impl Tx {
         self.post_write(before, change);
     }
 
-    /// Deletes a post, guarded by the author and the version that it was read with.
+    /// Deletes a post, guarded by the author and the version that it was read with. Its likes are removed later on.
     pub(crate) fn post_delete(&mut self, before: &Post) {
         self.delete(COLLECTION, as_read(before));
+        self.deleted_post_insert(before.id);
     }
 
     fn post_write(&mut self, before: &Post, change: Document) {

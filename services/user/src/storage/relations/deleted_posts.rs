@@ -3,11 +3,11 @@
 
 use bson::doc;
 use futures_util::TryStreamExt as _;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use time::OffsetDateTime;
 use types::PostId;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::storage::{SERVER_TIME, Store, Tx, bounded, from_time};
 
 const COLLECTION: &str = "deleted_post";
@@ -15,12 +15,11 @@ const COLLECTION: &str = "deleted_post";
 const AT_ONCE: bson::DateTime = bson::DateTime::from_millis(0);
 
 /// A post whose likes are due to be removed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub(crate) struct DeletedPostRow {
     #[serde(rename = "_id")]
     id: bson::Uuid,
-    due_time: bson::DateTime,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default)]
     was_swept: bool,
 }
 
@@ -68,11 +67,9 @@ impl Store {
 
 impl Tx {
     /// Writes that a post is deleted, so that its likes will be.
-    pub(in crate::storage) fn deleted_post_insert(&mut self, post: PostId) -> Result<()> {
-        let row = DeletedPostRow { id: post.uuid().into(), due_time: AT_ONCE, was_swept: false };
-        let row = bson::serialize_to_document(&row).map_err(Error::internal)?;
+    pub(in crate::storage) fn deleted_post_insert(&mut self, post: PostId) {
+        let row = doc! { "_id": bson::Uuid::from(post.uuid()), "due_time": AT_ONCE };
         self.insert(COLLECTION, row, None);
-        Ok(())
     }
 }
 

@@ -60,11 +60,8 @@ impl Store {
             filter.insert("follow_id", doc! { "$lt": bson::Uuid::from(after.uuid()) });
         }
         let follows = self.collection::<FollowRow>(COLLECTION);
-        let find = follows
-            .find(filter)
-            .sort(doc! { "follow_id": -1 })
-            .limit(i64::from(limit))
-            .max_time(SERVER_TIME);
+        let find =
+            follows.find(filter).sort(doc! { "follow_id": -1 }).limit(i64::from(limit)).max_time(SERVER_TIME);
         let rows: Vec<FollowRow> = bounded(bounded(find).await?.try_collect()).await?;
         Ok(rows.into_iter().map(Follow::from).collect())
     }
@@ -82,7 +79,11 @@ impl Store {
 
 impl Tx {
     /// The edge from one user to another, as of this transaction's snapshot.
-    pub(crate) async fn follow_fetch(&mut self, follower: UserId, followee: UserId) -> Result<Option<Follow>> {
+    pub(crate) async fn follow_fetch(
+        &mut self,
+        follower: UserId,
+        followee: UserId,
+    ) -> Result<Option<Follow>> {
         let (follows, session) = self.on::<FollowRow>(COLLECTION);
         let row = bounded(follows.find_one(by_pair(follower, followee)).session(session)).await?;
         Ok(row.map(Follow::from))

@@ -8,5 +8,3 @@ mod likes;
 mod outcomes;
 mod pair;
 mod quotas;
-
-pub(crate) use deleted_posts::DeletedPostRow;
