@@ -18,7 +18,7 @@ const EVERY: Duration = Duration::from_secs(10);
 
 const SWEEPER: &str = "likes_of_deleted_posts";
 /// Longer than one transaction of likes takes.
-const SWEEPER_LEASE: Duration = Duration::from_secs(30);
+const SWEEPER_LEASE: Duration = Duration::from_secs(10);
 /// How often deleted posts are looked for.
 const SWEPT_EVERY: Duration = Duration::from_secs(2);
 /// Longer than a call that read a post before it was deleted may take to like it.

@@ -230,6 +230,7 @@ fn named(path: &str, field: &str) -> Result<serde_json::Value> {
         ) => {
             json!("")
         }
+        ("FollowUser" | "UnfollowUser", "user_id") => json!("$seller"),
         (_, "user_id") => json!("$buyer"),
         (_, "to_user_id") => json!("$seller"),
         (_, "owner_id") => json!(""),
@@ -238,6 +239,7 @@ fn named(path: &str, field: &str) -> Result<serde_json::Value> {
         (_, "order_id") => json!("$placed_order"),
         (_, "product_id") => json!("$product"),
         (_, "post_id") => json!("$post"),
+        (_, "post_ids") => json!(["$post", "$draft"]),
         (_, "transfer_id") => json!("$transfer"),
         (_, "transfer_ids") => json!(["$transfer"]),
         (_, "event_id" | "aggregate_id") => json!("$missing"),
@@ -265,6 +267,9 @@ fn tokens(stage: &Stage, path: &str, caller: &str, good: &DynamicMessage) -> Res
             let author = text("author_id").unwrap_or_default();
             return Ok(of_times(&[path, me, &author, "", "", "2"]));
         }
+        "user.v1.RelationService/ListFollowers" | "user.v1.RelationService/ListFollowing" => {
+            return Ok(of_ids(&[path, me, me]));
+        }
         other => bail!("nothing is known of the page tokens of {other}"),
     };
     let largest = i64::MAX.cast_unsigned();
@@ -280,4 +285,13 @@ fn of_times(list: &[&str]) -> Vec<(String, String)> {
         (format!("{time} and {id}"), page_token::encode(list, &position))
     });
     tokens.collect()
+}
+
+/// Tokens of a list by an id.
+fn of_ids(list: &[&str]) -> Vec<(String, String)> {
+    let ends = [0_u8, 127, 255].map(|byte| {
+        let id = Uuid::from_bytes([byte; 16]);
+        (id.to_string(), page_token::encode(list, id.as_bytes()))
+    });
+    ends.to_vec()
 }

@@ -144,13 +144,14 @@ fn request_row<T: Outcome>(call: &Call, outcome: &T, now: OffsetDateTime, keep: 
 mod tests {
     use std::fmt::Debug;
 
-    use types::{Money, PostId, Role, UserId};
+    use types::{FollowId, LikeId, Money, PostId, Role, UserId};
     use uuid::Uuid;
 
     use super::*;
     use crate::domain::limits::Limit;
     use crate::domain::post::{DeletedPost, Post, PostState, PostsHandedOver};
     use crate::domain::profile::{Location, Profile};
+    use crate::domain::relation::{Follow, Like, Unfollowed, Unliked};
     use crate::domain::slug::Slug;
     use crate::domain::user::{OrderStatistics, User, UserState, WholeUser};
     use crate::domain::username::Username;
@@ -302,6 +303,34 @@ mod tests {
         ] {
             is_stored_as(&refused, Keep::Forever, doc! { "send_refused": { name: { "user": id } } });
         }
+    }
+
+    #[test]
+    fn answers_about_relations_are_stored_as_they_have_been_from_the_first() {
+        let (id, time) = (bson::Uuid::from(ID), bson::DateTime::from_millis(5));
+        let create_time = super::super::to_time(time);
+        let user = UserId::from_uuid(ID);
+        let pair = || Binary { subtype: BinarySubtype::Generic, bytes: [ID.into_bytes(); 2].concat() };
+        let follow = Follow { id: FollowId::from_uuid(ID), follower: user, followee: user, create_time };
+        let stored = doc! { "follow": {
+            "_id": pair(),
+            "follow_id": id,
+            "follower_id": id,
+            "followee_id": id,
+            "create_time": time,
+        } };
+        is_stored_as(&follow, Keep::ThirtyDays, stored);
+        let like = Like { id: LikeId::from_uuid(ID), post: PostId::from_uuid(ID), user, create_time };
+        let stored = doc! { "like": {
+            "_id": pair(),
+            "like_id": id,
+            "post_id": id,
+            "user_id": id,
+            "create_time": time,
+        } };
+        is_stored_as(&like, Keep::ThirtyDays, stored);
+        is_stored_as(&Unfollowed, Keep::ThirtyDays, doc! { "unfollowed": {} });
+        is_stored_as(&Unliked, Keep::ThirtyDays, doc! { "unliked": {} });
     }
 
     /// An answer that was stored before posts had states is of one that everybody could read.

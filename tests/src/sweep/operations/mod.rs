@@ -7,6 +7,7 @@ mod orders;
 mod overdue;
 mod payments;
 mod posts;
+mod relations;
 mod sessions;
 mod undecided;
 mod upkeep;
@@ -53,6 +54,7 @@ pub fn all() -> impl Iterator<Item = &'static Kind> {
         user_changes::KINDS,
         credit::KINDS,
         posts::KINDS,
+        relations::KINDS,
         orders::KINDS,
         payments::KINDS,
         undecided::KINDS,

@@ -76,3 +76,108 @@ impl App {
         Ok(likes.len())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bson::{Document, doc};
+    use futures_util::TryStreamExt as _;
+    use testkit::TestMongo;
+    use time::OffsetDateTime;
+    use types::{FollowId, LikeId, SystemClock, SystemIds};
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::config::{MongoConfig, PasswordConfig};
+    use crate::domain::relation::Follow;
+    use crate::passwords::Hasher;
+    use crate::storage::{Shared, Store};
+
+    const CHEAP: PasswordConfig = PasswordConfig { memory_kib: 64, passes: 1, lanes: 1, queue: 64 };
+
+    async fn app(mongo: &TestMongo) -> App {
+        let store =
+            Store::connect(&MongoConfig::for_tests(mongo.migrate_url()), Shared::default()).await.unwrap();
+        store.migrate().await.unwrap();
+        App::new(store, Hasher::new(CHEAP).unwrap(), Arc::new(SystemClock), Arc::new(SystemIds))
+    }
+
+    fn somebody() -> UserId {
+        UserId::from_uuid(Uuid::now_v7())
+    }
+
+    /// Makes these edges, of which nobody is told.
+    async fn make(app: &App, follows: &[(UserId, UserId)], likes: &[(UserId, PostId)]) {
+        let mut tx = app.store.begin("test").await.unwrap();
+        // The stand-in for MongoDB takes no bulk write as the first statement of a transaction.
+        tx.follow_quota_fetch(somebody()).await.unwrap();
+        let create_time = OffsetDateTime::UNIX_EPOCH;
+        for (follower, followee) in follows.iter().copied() {
+            let id = FollowId::from_uuid(Uuid::now_v7());
+            tx.follow_insert(&Follow { id, follower, followee, create_time }).unwrap();
+        }
+        for (user, post) in likes.iter().copied() {
+            let id = LikeId::from_uuid(Uuid::now_v7());
+            tx.like_insert(&Like { id, post, user, create_time }).unwrap();
+        }
+        tx.commit_now().await.unwrap();
+    }
+
+    async fn count(app: &App, collection: &str, filter: Document) -> u64 {
+        app.store.collection::<Document>(collection).count_documents(filter).await.unwrap()
+    }
+
+    /// Removes to the end, and tells how many each time.
+    async fn remove(app: &App, of: Leaving) -> Vec<usize> {
+        let mut counts = Vec::new();
+        loop {
+            counts.push(app.relations_remove_some(of).await.unwrap());
+            if counts.last() != Some(&EDGES_MOST) {
+                return counts;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn who_leaves_follows_nobody_and_is_followed_by_nobody() {
+        let mongo = TestMongo::create().await.unwrap();
+        let app = app(&mongo).await;
+        let (gone, ann, ben) = (somebody(), somebody(), somebody());
+        let mut follows: Vec<(UserId, UserId)> = (0..510).map(|_| (gone, somebody())).collect();
+        follows.extend((0..520).map(|_| (somebody(), gone)));
+        follows.extend([(ann, gone), (ann, ben), (gone, ann)]);
+        make(&app, &follows, &[]).await;
+        let mut tx = app.store.begin("test").await.unwrap();
+        tx.follow_quota_fetch(gone).await.unwrap();
+        tx.follow_quota_set(gone, None, 511).unwrap();
+        tx.follow_quota_set(ann, None, 2).unwrap();
+        tx.commit_now().await.unwrap();
+
+        assert_eq!(remove(&app, Leaving::FollowsOf(gone)).await, [500, 500, 32]);
+        assert_eq!(remove(&app, Leaving::FollowsOf(gone)).await, [0], "once more");
+        assert_eq!(count(&app, "follow", doc! {}).await, 1, "what is not theirs stays");
+        assert_eq!(count(&app, "outbox", doc! { "type": "user.v1.UserUnfollowed" }).await, 1_032);
+        assert_eq!(count(&app, "outbox", doc! { "aggregate.version": { "$ne": 2_i64 } }).await, 0);
+        // Ann's number is too high now, which it may be.
+        let quotas = app.store.collection::<Document>("follow_quota");
+        let quotas: Vec<Document> = quotas.find(doc! {}).await.unwrap().try_collect().await.unwrap();
+        assert_eq!(quotas, [doc! { "_id": bson::Uuid::from(ann.uuid()), "at_most": 2_i64 }]);
+    }
+
+    #[tokio::test]
+    async fn who_leaves_likes_nothing() {
+        let mongo = TestMongo::create().await.unwrap();
+        let app = app(&mongo).await;
+        let (gone, ann) = (somebody(), somebody());
+        let post = || PostId::from_uuid(Uuid::now_v7());
+        let mut likes: Vec<(UserId, PostId)> = (0..501).map(|_| (gone, post())).collect();
+        likes.push((ann, likes[0].1));
+        make(&app, &[], &likes).await;
+        assert_eq!(remove(&app, Leaving::LikesOf(gone)).await, [500, 1]);
+        assert_eq!(count(&app, "like", doc! {}).await, 1);
+        assert_eq!(count(&app, "outbox", doc! { "type": "user.v1.PostUnliked" }).await, 501);
+        assert_eq!(remove(&app, Leaving::LikesOfPost(likes[0].1)).await, [1]);
+        assert_eq!(count(&app, "like", doc! {}).await, 0);
+    }
+}

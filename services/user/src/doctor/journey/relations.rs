@@ -30,7 +30,7 @@ pub(super) async fn all(store: &Store, ann: UserId, ben: UserId) -> anyhow::Resu
     removed(store, app, [ann, ben, cid]).await
 }
 
-async fn follow(app: &App, follower: UserId, followee: UserId) -> anyhow::Result<()> {
+pub(super) async fn follow(app: &App, follower: UserId, followee: UserId) -> anyhow::Result<()> {
     let wish = FollowUser { followee };
     app.follow_user(&call("FollowUser"), person(follower, Role::Customer), wish).await?;
     Ok(())

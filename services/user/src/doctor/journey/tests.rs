@@ -9,10 +9,12 @@ use types::Role;
 use super::super::plans::explain;
 use super::super::recorder::Recorder;
 use super::super::statement::shapes;
-use super::{journey, people, posts};
+use super::{journey, people, posts, relations};
 use crate::app::posts::{ListPosts, MovePost};
+use crate::app::relations::ListFollows;
 use crate::config::MongoConfig;
 use crate::domain::post::{PostState, PostsOf};
+use crate::domain::relation::FollowEnd;
 use crate::storage::{Shared, Store, forms};
 
 const STATEMENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctor/journey/statements.md");
@@ -67,6 +69,26 @@ async fn a_page_of_posts_is_two_statements_however_long_it_is() {
         let wish = ListPosts { of: PostsOf::Everybody, state: PostState::Published, after: None, size };
         let (page, commands) = recorder.during(app.list_posts(&Principal::Anyone, wish)).await;
         assert_eq!(page.unwrap().posts.len(), 12.min(size as usize));
+        assert_eq!(commands.len(), 2, "{commands:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_of_who_follows_whom_is_two_statements_however_long_it_is() {
+    let (mongo, recorder) = (TestMongo::create().await.unwrap(), Recorder::default());
+    let config = MongoConfig::for_tests(mongo.migrate_url());
+    let store = Store::connect_heard(&config, Shared::default(), Some(recorder.handler())).await.unwrap();
+    store.migrate().await.unwrap();
+    let app = people::app(&store, 1).unwrap();
+    let star = people::sign_up(&app, "star").await.unwrap();
+    for number in 0..12 {
+        let fan = people::sign_up(&app, &format!("fan{number}")).await.unwrap();
+        relations::follow(&app, fan, star).await.unwrap();
+    }
+    for size in [1, 11, 50] {
+        let wish = ListFollows { of: FollowEnd::Followee(star), after: None, size };
+        let (page, commands) = recorder.during(app.list_follows(wish)).await;
+        assert_eq!(page.unwrap().users.len(), 12.min(size as usize));
         assert_eq!(commands.len(), 2, "{commands:?}");
     }
 }

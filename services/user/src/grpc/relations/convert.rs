@@ -98,13 +98,18 @@ pub(super) fn batch_get_relations(
     v: &mut Violations,
     request: &BatchGetRelationsRequest,
 ) -> Option<BatchGetRelations> {
-    match request.user_ids.len() + request.post_ids.len() {
-        0 => v.add("user_ids", "REQUIRED", "must have at least one id, or post_ids must"),
-        1..=IDS_MAX => {}
-        _ => {
-            v.add("user_ids", "TOO_MANY", format!("must have at most {IDS_MAX} ids together with post_ids"));
-            return None;
+    let (users, posts) = (request.user_ids.len(), request.post_ids.len());
+    let left = IDS_MAX.checked_sub(users);
+    match left {
+        None => v.add("user_ids", "TOO_MANY", format!("must have at most {IDS_MAX} ids")),
+        Some(left) if posts > left => {
+            v.add("post_ids", "TOO_MANY", format!("must have at most {left} ids beside those of user_ids"));
         }
+        Some(IDS_MAX) if posts == 0 => v.add("user_ids", "REQUIRED", "must have an id, if post_ids has none"),
+        Some(_) => {}
+    }
+    if left.is_none_or(|left| posts > left) {
+        return None;
     }
     let users = ids(v, "user_ids", &request.user_ids);
     let posts = ids(v, "post_ids", &request.post_ids);

@@ -1,7 +1,5 @@
 //! What users and posts are to the caller.
 
-use uuid::Uuid;
-
 use super::*;
 
 async fn ask(
@@ -29,7 +27,7 @@ async fn the_caller_hears_what_others_are_to_them() {
     let (liked, other) = (write(&ben, true).await, write(&ben, true).await);
     like(&ann, &liked).await.unwrap();
     like(&cid, &other).await.unwrap();
-    let (missing, users) = (Uuid::now_v7().to_string(), [&cid, &ann, &ben].map(|person| person.id.as_str()));
+    let (missing, users) = (missing(), [&cid, &ann, &ben].map(|person| person.id.as_str()));
     let users = [users[0], users[1], users[2], &missing];
     let posts = [other.id.as_str(), &missing, &liked.id];
     let told = ask(&ann, &users, &posts).await.unwrap();
@@ -51,7 +49,7 @@ async fn a_post_that_is_not_for_the_caller_is_nothing_to_them() {
         like(who, &shelved).await.unwrap();
     }
     archive(&ann, &shelved).await;
-    let missing = Uuid::now_v7().to_string();
+    let missing = missing();
     let posts = [draft.id.as_str(), &shelved.id, &missing];
     assert_eq!(ask(&ben, &[], &posts).await.unwrap().1, [false, false, false]);
     assert_eq!(ask(&ann, &[], &posts).await.unwrap().1, [false, true, false], "the author");
@@ -62,11 +60,13 @@ async fn a_post_that_is_not_for_the_caller_is_nothing_to_them() {
 async fn a_hundred_ids_are_asked_for_at_most_and_each_once() {
     let harness = Harness::start().await;
     let ann = harness.customer().await;
-    let ids: Vec<String> = (0..101).map(|_| Uuid::now_v7().to_string()).collect();
+    let ids: Vec<String> = (0..101).map(|_| missing()).collect();
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
     assert_eq!(ask(&ann, &ids[..60], &ids[60..100]).await.unwrap().1.len(), 40);
     let invalid = |violations: &[&str]| refused(Code::InvalidArgument, "INVALID_REQUEST", violations);
-    assert_eq!(refusal(ask(&ann, &ids[..60], &ids[60..]).await), invalid(&["user_ids TOO_MANY"]));
+    assert_eq!(refusal(ask(&ann, &ids[..60], &ids[60..]).await), invalid(&["post_ids TOO_MANY"]));
+    assert_eq!(refusal(ask(&ann, &ids, &ids).await), invalid(&["user_ids TOO_MANY"]));
+    assert_eq!(ask(&ann, &ids[..100], &[]).await.unwrap().0.len(), 100);
     assert_eq!(refusal(ask(&ann, &[], &[]).await), invalid(&["user_ids REQUIRED"]));
     let twice = refusal(ask(&ann, &[ids[0], "x", ids[0]], &[ids[0], "", ids[0]]).await);
     let expected =

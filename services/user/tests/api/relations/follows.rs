@@ -1,9 +1,7 @@
 //! Following somebody, and following them no more.
 
-use api::user::v1::{UserFollowed, UserUnfollowed};
-use uuid::Uuid;
-
 use super::*;
+use api::user::v1::{UserFollowed, UserUnfollowed};
 
 #[tokio::test]
 async fn who_follows_twice_follows_once() {
@@ -51,7 +49,7 @@ async fn who_did_not_follow_stops_without_a_word() {
     let (ann, ben) = (harness.customer().await, harness.customer().await);
     let request = unfollowing(&ben.id);
     assert!(!send_unfollow(&ann, request.clone()).await.unwrap());
-    assert!(!send_unfollow(&ann, unfollowing(&Uuid::now_v7().to_string())).await.unwrap(), "nobody");
+    assert!(!send_unfollow(&ann, unfollowing(&missing())).await.unwrap(), "nobody");
     assert_eq!(harness.events(UNFOLLOWED).await, 0);
     // What was answered without an effect has none later on either.
     follow(&ann, &ben).await.unwrap();
@@ -67,7 +65,7 @@ async fn nobody_follows_themselves_nobody_or_who_has_left() {
     let same = refused(Code::InvalidArgument, "INVALID_REQUEST", &["user_id SAME_USER"]);
     assert_eq!(refusal(follow(&ann, &ann).await), same);
     assert_eq!(refusal(unfollow(&ann, &ann).await), same);
-    let missing = Uuid::now_v7().to_string();
+    let missing = missing();
     assert_eq!(refusal(send_follow(&ann, following(&missing)).await), no_user(&missing));
     let edge = follow(&cid, &ben).await.unwrap();
     deactivate(&ben).await;

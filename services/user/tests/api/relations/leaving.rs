@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use api::user::v1::DeletePostRequest;
-use bson::{Binary, DateTime};
 use testkit::wait_until;
-use uuid::Uuid;
 
 use super::*;
 
@@ -13,20 +11,8 @@ const WITHIN: Duration = Duration::from_secs(60);
 
 /// Gives a post that many likes, as the database has them.
 async fn give(harness: &Harness, post: &Post, count: usize) {
-    let now = DateTime::now();
-    let row = |_| {
-        let user = Uuid::now_v7();
-        let pair = [user.into_bytes(), Uuid::parse_str(&post.id).unwrap().into_bytes()].concat();
-        doc! {
-            "_id": Binary { subtype: bson::spec::BinarySubtype::Generic, bytes: pair },
-            "like_id": bson::Uuid::from(Uuid::now_v7()),
-            "post_id": uuid(&post.id),
-            "user_id": bson::Uuid::from(user),
-            "create_time": now,
-        }
-    };
     let likes = harness.database.collection::<Document>("like");
-    likes.insert_many((0..count).map(row)).await.unwrap();
+    likes.insert_many((0..count).map(|_| like_row(&missing(), &post.id))).await.unwrap();
 }
 
 async fn gone(harness: &Harness, what: &str, collection: &str, filter: Document) {

@@ -1,9 +1,7 @@
 //! Liking posts, and liking them no more.
 
-use api::user::v1::{DeletePostRequest, PostLiked, PostUnliked};
-use uuid::Uuid;
-
 use super::*;
+use api::user::v1::{DeletePostRequest, PostLiked, PostUnliked};
 
 async fn delete(author: &Person, post: &Post) {
     let request =
@@ -60,7 +58,7 @@ async fn only_what_is_published_is_liked() {
     let (draft, shelved) = (write(&ann, false).await, write(&ann, true).await);
     let (of_ben, of_ann) = (like(&ben, &shelved).await.unwrap(), like(&ann, &shelved).await.unwrap());
     archive(&ann, &shelved).await;
-    let missing = Uuid::now_v7().to_string();
+    let missing = missing();
     assert_eq!(refusal(send_like(&ben, liking(&missing)).await), no_post(&missing));
     assert_eq!(refusal(like(&ben, &draft).await), no_post(&draft.id), "as if it were not there");
     assert_eq!(refusal(like(&ben, &shelved).await), no_post(&shelved.id), "also for who likes it");

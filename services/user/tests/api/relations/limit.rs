@@ -1,28 +1,13 @@
 //! How many one may follow.
 
-use bson::DateTime;
-use uuid::Uuid;
-
 use super::*;
 
 const MOST: usize = 10_000;
 
 /// Has somebody follow that many who are nobody, as the database has it.
 async fn give(harness: &Harness, follower: &Person, count: usize) {
-    let now = DateTime::now();
-    let row = |_| {
-        let followee = Uuid::now_v7();
-        let pair = [Uuid::parse_str(&follower.id).unwrap().into_bytes(), followee.into_bytes()].concat();
-        doc! {
-            "_id": bson::Binary { subtype: bson::spec::BinarySubtype::Generic, bytes: pair },
-            "follow_id": bson::Uuid::from(Uuid::now_v7()),
-            "follower_id": uuid(&follower.id),
-            "followee_id": bson::Uuid::from(followee),
-            "create_time": now,
-        }
-    };
     let follows = harness.database.collection::<Document>("follow");
-    follows.insert_many((0..count).map(row)).await.unwrap();
+    follows.insert_many((0..count).map(|_| follow_row(&follower.id, &missing()))).await.unwrap();
     let quotas = harness.database.collection::<Document>("follow_quota");
     let quota = doc! { "_id": uuid(&follower.id), "at_most": i64::try_from(count).unwrap() };
     quotas.insert_one(quota).await.unwrap();

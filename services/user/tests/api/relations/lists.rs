@@ -1,10 +1,8 @@
 //! Lists of who follows whom.
 
+use super::*;
 use api::update_mask::FieldMask;
 use api::user::v1::{Profile, ReactivateUserRequest, UpdateUserRequest, User};
-use uuid::Uuid;
-
-use super::*;
 
 /// Gives somebody a name to show, a name to be found by and a picture.
 async fn introduce(person: &Person, name: &str) {
@@ -127,7 +125,7 @@ async fn services_read_lists_and_nobody_reads_that_of_nobody() {
     let harness = Harness::start().await;
     let (ann, ben) = (harness.customer().await, harness.customer().await);
     follow(&ann, &ben).await.unwrap();
-    let missing = Uuid::now_v7().to_string();
+    let missing = missing();
     assert_eq!(refusal(followers(&ann, &missing, 0, "").await), no_user(&missing));
     assert_eq!(refusal(followed_by(&ann, &missing, 0, "").await), no_user(&missing));
     for service in [harness.order_service(), harness.session_service()] {

@@ -6,6 +6,7 @@ mod leaving;
 mod likes;
 mod limit;
 mod lists;
+mod plans;
 mod races;
 
 use api::user::v1::{
@@ -13,11 +14,13 @@ use api::user::v1::{
     FollowUserRequest, Like, LikePostRequest, ListFollowersRequest, ListFollowingRequest, Post, RelatedUser,
     UnfollowUserRequest, UnlikePostRequest,
 };
-use bson::{Document, doc};
+use bson::spec::BinarySubtype;
+use bson::{Binary, DateTime, Document, doc};
 use futures_util::TryStreamExt as _;
 use prost::Message;
 use testkit::client::request_id;
 use tonic::{Code, Status};
+use uuid::Uuid;
 
 use crate::harness::{Harness, Person, is_replay, refusal, refused};
 
@@ -127,6 +130,39 @@ async fn followed_by(
 
 fn ids(users: &[RelatedUser]) -> Vec<&str> {
     users.iter().map(|user| user.user_id.as_str()).collect()
+}
+
+/// The key of an edge, as the database has it.
+fn pair(from: &str, to: &str) -> Binary {
+    let bytes = [from, to].map(|id| Uuid::parse_str(id).unwrap().into_bytes()).concat();
+    Binary { subtype: BinarySubtype::Generic, bytes }
+}
+
+/// An edge of now that the database has, and nobody was told of.
+fn follow_row(follower: &str, followee: &str) -> Document {
+    doc! {
+        "_id": pair(follower, followee),
+        "follow_id": bson::Uuid::from(Uuid::now_v7()),
+        "follower_id": uuid(follower),
+        "followee_id": uuid(followee),
+        "create_time": DateTime::now(),
+    }
+}
+
+/// The same of a like.
+fn like_row(user: &str, post: &str) -> Document {
+    doc! {
+        "_id": pair(user, post),
+        "like_id": bson::Uuid::from(Uuid::now_v7()),
+        "post_id": uuid(post),
+        "user_id": uuid(user),
+        "create_time": DateTime::now(),
+    }
+}
+
+/// The id of nobody and nothing.
+fn missing() -> String {
+    Uuid::now_v7().to_string()
 }
 
 fn uuid(id: &str) -> bson::Uuid {
