@@ -11,8 +11,8 @@ use tests::rest::database_name;
 use tests::streams::head;
 
 /// What may change although nothing was done: whose lease it is and until when, how far somebody has read, looked or
-/// audited, and which refusal is kept for the repeats of its request.
-const NOT_STATE: [&str; 11] = [
+/// audited, what is still to be removed of what is gone, and which refusal is kept for the repeats of its request.
+const NOT_STATE: [&str; 12] = [
     // PostgreSQL
     "audit_accounts",
     "audit_state",
@@ -25,6 +25,7 @@ const NOT_STATE: [&str; 11] = [
     // MongoDB
     "audit_sum",
     "audit_wallet",
+    "deleted_post",
     "wallet_owner",
     "worker_lease",
 ];

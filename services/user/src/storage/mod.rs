@@ -5,7 +5,8 @@
 //! acknowledged by a majority that has them in its journal. A transaction reads one snapshot and conflicts abort it
 //! at once. What it only reads may change under it: a number that must not be broken (a balance, a count, a version)
 //! is in a document that it writes, on the condition that it is as it was read. Whether a user is active is only read
-//! where credit moves: such a transaction that began before a deactivation may commit after it.
+//! where credit moves and where somebody is followed, and whether a post is published where it is liked: such a
+//! transaction that began before that ended may commit after it.
 
 mod backbone;
 mod book;
