@@ -3,10 +3,15 @@
 use types::UserId;
 
 use super::App;
-use crate::domain::CustomerRefused;
+use crate::domain::{CustomerRefused, Holdings};
 use crate::error::Result;
 
 impl App {
+    /// What keeps a user from being deleted.
+    pub(crate) async fn get_customer_holdings(&self, user_id: UserId) -> Result<Holdings> {
+        self.store.holdings_fetch(user_id).await
+    }
+
     /// Refuses a user who is not active. `known` is what the read model says.
     pub(super) async fn require_active(&self, user_id: UserId, known: Option<bool>) -> Result<()> {
         let is_active = match known {

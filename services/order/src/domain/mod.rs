@@ -7,6 +7,7 @@ pub(crate) mod audit_outcome;
 mod customer;
 #[cfg(test)]
 pub(crate) mod fixtures;
+mod holdings;
 mod order;
 pub(crate) mod order_funds;
 mod outcome;
@@ -19,6 +20,7 @@ pub(crate) mod transfer;
 pub use account::AccountRefused;
 pub(crate) use customer::Customer;
 pub use customer::CustomerRefused;
+pub(crate) use holdings::Holdings;
 pub(crate) use order::{Order, OrderItem, OrderNow};
 pub use order::{OrderRefused, OrderState};
 pub(crate) use outcome::OrderOutcome;

@@ -5,9 +5,10 @@ use std::collections::HashSet;
 use api::common::v1::ErrorReason as CommonReason;
 use api::order::v1::order_service_server::OrderService;
 use api::order::v1::{
-    self, CancelOrderRequest, CancelOrderResponse, ErrorReason, GetOrderRequest, GetOrderResponse,
-    PlaceOrderRequest, PlaceOrderResponse, SnapshotOrderStatisticsRequest, SnapshotOrderStatisticsResponse,
-    TransferOrderRequest, TransferOrderResponse,
+    self, CancelOrderRequest, CancelOrderResponse, ErrorReason, GetCustomerHoldingsRequest,
+    GetCustomerHoldingsResponse, GetOrderRequest, GetOrderResponse, PlaceOrderRequest, PlaceOrderResponse,
+    SnapshotOrderStatisticsRequest, SnapshotOrderStatisticsResponse, TransferOrderRequest,
+    TransferOrderResponse,
 };
 use api::refusal::Refusal;
 use api::violations::{Violations, timestamp};
@@ -62,6 +63,20 @@ impl OrderService for Orders {
         let (caller, (call, wish)) = (person(&request)?, accept(&request, transfer_order)?);
         let answer = self.0.transfer_order(&call, caller, wish).await?;
         Ok(respond(answer, |order| TransferOrderResponse { order: Some(order.into()) }))
+    }
+
+    async fn get_customer_holdings(
+        &self,
+        request: Request<GetCustomerHoldingsRequest>,
+    ) -> Result<Response<GetCustomerHoldingsResponse>, Status> {
+        let user_id = check(&request, |v, request| v.id("user_id", &request.user_id))?;
+        let holdings = self.0.get_customer_holdings(user_id).await?;
+        Ok(Response::new(GetCustomerHoldingsResponse {
+            bought_count: holdings.bought,
+            sold_count: holdings.sold,
+            running_transfer_count: holdings.running_transfers,
+            account_balances: holdings.balances.into_iter().map(Into::into).collect(),
+        }))
     }
 
     type SnapshotOrderStatisticsStream = Messages<SnapshotOrderStatisticsResponse>;

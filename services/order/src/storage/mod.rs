@@ -20,6 +20,7 @@ mod capacity;
 mod connection;
 mod customers;
 mod driver;
+mod holdings;
 mod operations;
 mod order_funds;
 mod orders;

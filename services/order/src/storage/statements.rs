@@ -8,12 +8,14 @@ use super::book::{accounts, audit, audit_holds, audit_state, holds, ledger};
 use super::statement::Statement;
 use super::transfers::{self, history, leases, start};
 use super::{
-    capacity, customers, order_funds, orders, placements, products, requests, schema, statistics, store, tx,
+    capacity, customers, holdings, order_funds, orders, placements, products, requests, schema, statistics,
+    store, tx,
 };
 
-const LISTS: [&[Statement]; 26] = [
+const LISTS: [&[Statement]; 27] = [
     capacity::STATEMENTS,
     customers::STATEMENTS,
+    holdings::STATEMENTS,
     order_funds::STATEMENTS,
     orders::STATEMENTS,
     placements::STATEMENTS,

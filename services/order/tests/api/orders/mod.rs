@@ -2,6 +2,7 @@
 
 mod cancel;
 mod concurrency;
+mod holdings;
 mod place;
 mod statistics;
 mod transfer;
