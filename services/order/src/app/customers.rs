@@ -3,7 +3,7 @@
 use types::UserId;
 
 use super::App;
-use crate::domain::{CustomerRefused, Holdings};
+use crate::domain::{CustomerRefused, CustomerState, Holdings};
 use crate::error::Result;
 
 impl App {
@@ -13,12 +13,12 @@ impl App {
     }
 
     /// Refuses a user who is not active. `known` is what the read model says.
-    pub(super) async fn require_active(&self, user_id: UserId, known: Option<bool>) -> Result<()> {
-        let is_active = match known {
-            Some(is_active) => is_active,
+    pub(super) async fn require_active(&self, user_id: UserId, known: Option<CustomerState>) -> Result<()> {
+        let state = match known {
+            Some(state) => state,
             None => self.learn(user_id).await?.ok_or(CustomerRefused::NotFound(user_id))?,
         };
-        if is_active { Ok(()) } else { Err(CustomerRefused::Deactivated(user_id).into()) }
+        Ok(state.require_active(user_id)?)
     }
 
     /// Makes sure that the read model has a user, if there is such a user.
@@ -30,8 +30,8 @@ impl App {
     }
 
     /// Asks user service and keeps the answer; the user's event, when it comes, finds it newer or equal. Tells
-    /// whether the user is active; `None` when there is no such user.
-    async fn learn(&self, user_id: UserId) -> Result<Option<bool>> {
+    /// what the user may do; `None` when there is no such user.
+    async fn learn(&self, user_id: UserId) -> Result<Option<CustomerState>> {
         let Some(customer) = self.users.fetch(user_id).await? else { return Ok(None) };
         let customer = &customer;
         self.store
@@ -40,6 +40,6 @@ impl App {
                 Ok(tx.commit(()))
             })
             .await?;
-        Ok(Some(customer.is_active))
+        Ok(Some(customer.state))
     }
 }

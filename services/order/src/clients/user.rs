@@ -9,7 +9,7 @@ use runtime::client::{Outcome, Peer, PeerChannel, RetryPolicy, classify, retry_u
 use tonic::{Status, Streaming};
 use types::{Effect, Failure, RETRY_AFTER, UserId};
 
-use crate::domain::Customer;
+use crate::domain::{Customer, CustomerState};
 use crate::error::{Error, Result};
 
 /// The stream of user service's events.
@@ -93,20 +93,21 @@ fn head(first: &SnapshotUsersResponse) -> Option<Head> {
     })
 }
 
-/// A user as orders see it; `None` when something that they need is missing.
 /// What [`customer`] reads of a user.
 fn needed() -> FieldMask {
     FieldMask { paths: ["id", "role", "state", "version"].map(str::to_owned).to_vec() }
 }
 
+/// A user as orders see it; `None` when something that they need is missing.
 fn customer(user: &User) -> Option<Customer> {
-    let is_active = match user.state() {
-        State::Active => true,
-        State::Deactivated => false,
+    let state = match user.state() {
+        State::Active => CustomerState::Active,
+        State::Deactivated => CustomerState::Deactivated,
+        State::Deleted => CustomerState::Deleted,
         State::Unspecified => return None,
     };
     let user_id = user.id.parse().ok()?;
-    Some(Customer { user_id, is_active, role: user.role().known()?, version: user.version })
+    Some(Customer { user_id, state, role: user.role().known()?, version: user.version })
 }
 
 fn is_not_found(status: &Status) -> bool {

@@ -6,12 +6,12 @@
 use std::collections::HashMap;
 
 use api::auth::v1::Role as WireRole;
-use api::user::v1::{UserCreated, UserDeactivated, UserReactivated, UserRoleChanged};
+use api::user::v1::{UserCreated, UserDeactivated, UserDeleted, UserReactivated, UserRoleChanged};
 use events::{ConsumerId, EffectError, Effects, Event};
 use prost::{Message, Name};
 use types::{Role, UserId};
 
-use crate::domain::Customer;
+use crate::domain::{Customer, CustomerState};
 use crate::storage::Tx;
 
 /// This consumer.
@@ -28,6 +28,7 @@ enum Fact {
     HasRole(Role),
     Deactivated,
     Reactivated,
+    Deleted,
 }
 
 impl Effects<Tx> for Customers {
@@ -69,10 +70,17 @@ fn next(
 ) -> Result<Customer, EffectError> {
     match (known, fact) {
         (Some(known), _) if known.version >= version => Ok(known.clone()),
-        (_, Fact::Created(role)) => Ok(Customer { user_id, is_active: true, role, version }),
+        (_, Fact::Created(role)) => Ok(Customer { user_id, state: CustomerState::Active, role, version }),
         (Some(known), Fact::HasRole(role)) => Ok(Customer { role, version, ..known.clone() }),
-        (Some(known), Fact::Deactivated) => Ok(Customer { is_active: false, version, ..known.clone() }),
-        (Some(known), Fact::Reactivated) => Ok(Customer { is_active: true, version, ..known.clone() }),
+        (Some(known), Fact::Deactivated) => {
+            Ok(Customer { state: CustomerState::Deactivated, version, ..known.clone() })
+        }
+        (Some(known), Fact::Reactivated) => {
+            Ok(Customer { state: CustomerState::Active, version, ..known.clone() })
+        }
+        (Some(known), Fact::Deleted) => {
+            Ok(Customer { state: CustomerState::Deleted, version, ..known.clone() })
+        }
         (None, _) => {
             Err(EffectError::Permanent(format!("user {user_id} changed and was never created").into()))
         }
@@ -92,6 +100,8 @@ fn fact(event: &Event) -> Result<Option<(UserId, Fact)>, EffectError> {
         read(&gone.user_id, Fact::Deactivated)
     } else if let Some(back) = decode::<UserReactivated>(event)? {
         read(&back.user_id, Fact::Reactivated)
+    } else if let Some(gone) = decode::<UserDeleted>(event)? {
+        read(&gone.user_id, Fact::Deleted)
     } else {
         Ok(None)
     }
@@ -114,22 +124,25 @@ mod tests {
     use super::*;
     use crate::domain::fixtures::user;
 
-    fn customer(is_active: bool, role: Role, version: i64) -> Customer {
-        Customer { user_id: user(1), is_active, role, version }
+    fn customer(state: CustomerState, role: Role, version: i64) -> Customer {
+        Customer { user_id: user(1), state, role, version }
     }
 
     #[test]
     fn the_higher_version_wins_whichever_way_it_came() {
-        let known = customer(true, Role::Merchant, 3);
+        let known = customer(CustomerState::Active, Role::Merchant, 3);
         let apply = |version, fact| next(Some(&known), user(1), version, fact).unwrap();
         assert_eq!(apply(1, Fact::Created(Role::Customer)), known);
         assert_eq!(apply(3, Fact::Deactivated), known);
-        assert_eq!(apply(4, Fact::Deactivated), customer(false, Role::Merchant, 4));
-        assert_eq!(apply(4, Fact::HasRole(Role::Admin)), customer(true, Role::Admin, 4));
-        let gone = customer(false, Role::Merchant, 4);
+        assert_eq!(apply(4, Fact::Deactivated), customer(CustomerState::Deactivated, Role::Merchant, 4));
+        assert_eq!(apply(4, Fact::HasRole(Role::Admin)), customer(CustomerState::Active, Role::Admin, 4));
+        let gone = customer(CustomerState::Deactivated, Role::Merchant, 4);
         let back = next(Some(&gone), user(1), 5, Fact::Reactivated).unwrap();
-        assert_eq!(back, customer(true, Role::Merchant, 5));
+        assert_eq!(back, customer(CustomerState::Active, Role::Merchant, 5));
         assert_eq!(next(Some(&back), user(1), 4, Fact::Deactivated).unwrap(), back);
+        let deleted = next(Some(&back), user(1), 6, Fact::Deleted).unwrap();
+        assert_eq!(deleted, customer(CustomerState::Deleted, Role::Merchant, 6));
+        assert_eq!(next(Some(&deleted), user(1), 5, Fact::Reactivated).unwrap(), deleted);
     }
 
     #[test]
@@ -137,7 +150,7 @@ mod tests {
         assert!(matches!(next(None, user(1), 2, Fact::Deactivated), Err(EffectError::Permanent(_))));
         assert_eq!(
             next(None, user(1), 1, Fact::Created(Role::Customer)).unwrap(),
-            customer(true, Role::Customer, 1)
+            customer(CustomerState::Active, Role::Customer, 1)
         );
     }
 }

@@ -18,8 +18,8 @@ mod sums;
 pub(crate) mod transfer;
 
 pub use account::AccountRefused;
-pub(crate) use customer::Customer;
 pub use customer::CustomerRefused;
+pub(crate) use customer::{Customer, CustomerState};
 pub(crate) use holdings::Holdings;
 pub(crate) use order::{Order, OrderItem, OrderNow};
 pub use order::{OrderRefused, OrderState};

@@ -11,13 +11,12 @@ use crate::error::{Error, Result};
 
 statements! {
     CUSTOMERS_FETCH =
-        "SELECT user_id, state = 'active' AS is_active, role, version FROM customers WHERE user_id = ANY ($1)";
+        "SELECT user_id, state, role, version FROM customers WHERE user_id = ANY ($1)";
 
     CUSTOMERS_WRITE =
         "INSERT INTO customers AS known (user_id, state, role, version)
-         SELECT user_id, CASE WHEN is_active THEN 'active' ELSE 'deactivated' END, role, version
-         FROM unnest($1::uuid[], $2::boolean[], $3::text[], $4::bigint[])
-              AS told (user_id, is_active, role, version)
+         SELECT user_id, state, role, version
+         FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[]) AS told (user_id, state, role, version)
          ON CONFLICT (user_id) DO UPDATE
          SET state = excluded.state, role = excluded.role, version = excluded.version,
              updated_at = clock_timestamp()
@@ -29,7 +28,7 @@ statements! {
 #[derive(sqlx::FromRow)]
 struct Row {
     user_id: Uuid,
-    is_active: bool,
+    state: String,
     role: String,
     version: i64,
 }
@@ -39,12 +38,8 @@ impl TryFrom<Row> for Customer {
 
     fn try_from(row: Row) -> Result<Self> {
         let role: Role = row.role.parse().map_err(|error: String| Error::internal(error))?;
-        Ok(Self {
-            user_id: UserId::from_uuid(row.user_id),
-            is_active: row.is_active,
-            role,
-            version: row.version,
-        })
+        let state = row.state.parse().map_err(|error: String| Error::internal(error))?;
+        Ok(Self { user_id: UserId::from_uuid(row.user_id), state, role, version: row.version })
     }
 }
 
@@ -80,7 +75,7 @@ impl Tx {
         customers.sort_unstable_by_key(|customer| customer.user_id);
         let query = sqlx::query(CUSTOMERS_WRITE)
             .bind(customers.iter().map(|customer| customer.user_id.uuid()).collect::<Vec<_>>())
-            .bind(customers.iter().map(|customer| customer.is_active).collect::<Vec<_>>())
+            .bind(customers.iter().map(|customer| customer.state.as_str()).collect::<Vec<_>>())
             .bind(customers.iter().map(|customer| customer.role.as_str()).collect::<Vec<_>>())
             .bind(customers.iter().map(|customer| customer.version).collect::<Vec<_>>())
             .bind(is_replaced);

@@ -13,12 +13,12 @@ use events::NewEvent;
 use super::backbone::bind_event;
 use super::statement::statements;
 use super::{Saved, Store};
-use crate::domain::{Offer, Order, OrderOutcome};
+use crate::domain::{CustomerState, Offer, Order, OrderOutcome};
 use crate::error::{Error, Result};
 
 statements! {
     PLACEMENT_VIEW =
-        "SELECT request.fingerprint, request.outcome, customers.state = 'active' AS customer_is_active, offers.*
+        "SELECT request.fingerprint, request.outcome, customers.state AS customer_state, offers.*
          FROM (SELECT coalesce(array_agg(id), '{}') AS product_ids,
                       coalesce(array_agg(seller_id), '{}') AS seller_ids,
                       coalesce(array_agg(name), '{}') AS names,
@@ -71,8 +71,8 @@ statements! {
 pub(crate) struct PlacementView {
     /// What is kept of the first call with the request id, if that has ended.
     pub(crate) saved: Option<Saved>,
-    /// Whether the customer is active; `None` when the read model has not heard of it.
-    pub(crate) customer_is_active: Option<bool>,
+    /// `None` when the read model has not heard of the customer.
+    pub(crate) customer_state: Option<CustomerState>,
     /// The products that exist, in no order.
     pub(crate) offers: Vec<Offer>,
 }
@@ -92,7 +92,7 @@ pub(crate) enum Placed {
 struct ViewRow {
     fingerprint: Option<Vec<u8>>,
     outcome: Option<Json<Value>>,
-    customer_is_active: Option<bool>,
+    customer_state: Option<String>,
     product_ids: Vec<Uuid>,
     seller_ids: Vec<Uuid>,
     names: Vec<String>,
@@ -106,6 +106,7 @@ impl TryFrom<ViewRow> for PlacementView {
 
     fn try_from(row: ViewRow) -> Result<Self> {
         let saved = row.fingerprint.zip(row.outcome);
+        let state = row.customer_state.map(|state| state.parse());
         let ids = row.product_ids.into_iter().zip(row.seller_ids);
         let prices = row.currencies.into_iter().zip(row.unit_prices);
         let offers = ids.zip(row.names).zip(prices.zip(row.stocks)).map(
@@ -122,7 +123,7 @@ impl TryFrom<ViewRow> for PlacementView {
         );
         Ok(Self {
             saved: saved.map(|(fingerprint, outcome)| Saved::new(fingerprint, outcome)),
-            customer_is_active: row.customer_is_active,
+            customer_state: state.transpose().map_err(Error::internal)?,
             offers: offers.collect::<Result<_>>()?,
         })
     }

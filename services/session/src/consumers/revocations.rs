@@ -1,6 +1,6 @@
-//! Ends the sessions that a user has when user service deactivates the user or changes the role or the password.
+//! Ends the sessions that a user has when user service deactivates or deletes the user, or changes the role or the password.
 
-use api::user::v1::{UserDeactivated, UserPasswordChanged, UserRoleChanged};
+use api::user::v1::{UserDeactivated, UserDeleted, UserPasswordChanged, UserRoleChanged};
 use events::{ConsumerId, EffectError, Effects, Event, Headers};
 use types::UserId;
 
@@ -38,7 +38,10 @@ fn revocation(event: &Event) -> Result<Option<(UserId, i64)>, EffectError> {
         || event.decode::<UserRoleChanged>().map(|read| read.map(|told| (told.user_id, told.auth_epoch)));
     let password_changed =
         || event.decode::<UserPasswordChanged>().map(|read| read.map(|told| (told.user_id, told.auth_epoch)));
-    let Some(told) = deactivated.or_else(role_changed).or_else(password_changed) else { return Ok(None) };
+    let deleted =
+        || event.decode::<UserDeleted>().map(|read| read.map(|told| (told.user_id, told.auth_epoch)));
+    let told = deactivated.or_else(role_changed).or_else(password_changed).or_else(deleted);
+    let Some(told) = told else { return Ok(None) };
     let (user_id, auth_epoch) = told.map_err(|error| permanent(error.into()))?;
     if auth_epoch < 0 {
         return Err(permanent(format!("auth epoch {auth_epoch}").into()));

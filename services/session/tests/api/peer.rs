@@ -115,6 +115,12 @@ impl Peer {
         self.append(user.id, &UserDeactivated { user_id: user.id.to_string(), auth_epoch });
     }
 
+    /// Deletes, as an admin does.
+    pub(crate) fn delete(&self, user: &User) {
+        let auth_epoch = self.raise(user, |user| user.is_active = false);
+        self.append(user.id, &UserDeleted { user_id: user.id.to_string(), auth_epoch });
+    }
+
     /// Sets another password, as an admin does; returns the user who has it.
     pub(crate) fn set_password(&self, user: &User, password: &str) -> User {
         let auth_epoch = self.raise(user, |user| password.clone_into(&mut user.password));

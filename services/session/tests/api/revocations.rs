@@ -50,6 +50,19 @@ async fn a_deactivation_ends_every_session_and_a_change_of_role_ends_those_befor
 }
 
 #[tokio::test]
+async fn who_is_deleted_has_no_session_any_more() {
+    let harness = Harness::start().await;
+    let ((ann, login), (_, other)) = (harness.somebody().await, harness.somebody().await);
+    let second = harness.log_in(&ann).await.unwrap();
+    harness.peer.delete(&ann);
+    for login in [&login, &second] {
+        dead(&harness, login).await;
+    }
+    harness.validate(&other.access_token).await.unwrap();
+    assert_eq!(told(&harness, &ann).await, [1]);
+}
+
+#[tokio::test]
 async fn a_new_password_ends_the_sessions_of_the_old_one() {
     let harness = Harness::start().await;
     let (ann, login) = harness.somebody().await;

@@ -37,7 +37,7 @@ impl App {
             if let Some(saved) = view.saved {
                 return self.replay_order(saved, call).await;
             }
-            self.require_active(customer_id, view.customer_is_active).await?;
+            self.require_active(customer_id, view.customer_state).await?;
             let placement = Placement::new(id, customer_id, &wanted, &view.offers, now)?;
             self.known_offers.remember(view.offers);
             let order = match placement {

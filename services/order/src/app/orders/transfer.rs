@@ -58,8 +58,7 @@ impl App {
         let now = self.now();
         order.hand_over(wish.to, now)?;
         match tx.customers_fetch(&[wish.to]).await?.as_slice() {
-            [receiver] if receiver.is_active => {}
-            [_, ..] => return Err(CustomerRefused::Deactivated(wish.to).into()),
+            [receiver, ..] => receiver.state.require_active(wish.to)?,
             [] => return Err(CustomerRefused::NotFound(wish.to).into()),
         }
         let outcome = OrderOutcome::Done { order_id: order.id, now: order.now.clone() };

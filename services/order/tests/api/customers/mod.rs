@@ -4,7 +4,8 @@ mod deactivated;
 
 use api::auth::v1::Role;
 use api::event::v1::{ListParkedRequest, ResyncRequest, SkipParkedRequest};
-use api::user::v1::{UserCreated, UserDeactivated, UserReactivated, UserRoleChanged, user};
+use api::order::v1::TransferOrderRequest;
+use api::user::v1::{UserCreated, UserDeactivated, UserDeleted, UserReactivated, UserRoleChanged, user};
 use testkit::{ServiceName, wait_until};
 use tonic::Code;
 use uuid::Uuid;
@@ -78,6 +79,49 @@ async fn users_who_come_change_and_go_are_known_without_asking() {
     })
     .await
     .unwrap();
+}
+
+#[tokio::test]
+async fn who_is_deleted_orders_nothing_gets_nothing_and_was_never_there() {
+    let harness = Harness::start().await;
+    let (seller, ann, bob) =
+        (harness.person(Role::Merchant), harness.person(Role::Customer), harness.person(Role::Customer));
+    let tea = seller.sell(eur(250), 7).await;
+    let stream = harness.peers.stream();
+    for person in [&ann, &bob] {
+        stream.tell(&person.id, &created(&person.id));
+        wait_for(&harness, &person.id, "active", "customer", 1).await;
+    }
+    // The offers are known from here on, so that the next order is put together without a look.
+    let order = bob.buy(&tea, 1).await;
+    stream.tell(&ann.id, &UserDeleted { user_id: ann.id.clone(), auth_epoch: 2 });
+    wait_for(&harness, &ann.id, "deleted", "customer", 2).await;
+    let subject = format!("user {}", ann.id);
+    let status = ann.place(placing(vec![item(&tea, 1)])).await.unwrap_err();
+    assert_refused(&status, Code::NotFound, "USER_NOT_FOUND", &[&subject]);
+    let request = TransferOrderRequest {
+        request_id: request_id(),
+        order_id: order.id.clone(),
+        to_user_id: ann.id.clone(),
+        etag: String::new(),
+    };
+    let status = bob.caller.orders().transfer_order(request).await.unwrap_err();
+    assert_refused(&status, Code::NotFound, "USER_NOT_FOUND", &[&subject]);
+    assert_eq!(harness.peers.asked(), 0);
+    harness.assert_stock_adds_up(&tea).await;
+
+    // Somebody of whom user service tells that before its event does.
+    let cid = harness.person(Role::Customer);
+    harness.peers.change(&cid.id, |user| {
+        user.set_state(user::State::Deleted);
+        user.version = 3;
+    });
+    let status = cid.place(placing(vec![item(&tea, 1)])).await.unwrap_err();
+    assert_refused(&status, Code::NotFound, "USER_NOT_FOUND", &[&format!("user {}", cid.id)]);
+    stream.tell(&cid.id, &created(&cid.id));
+    stream.tell(&bob.id, &has_role(&bob.id, Role::Merchant));
+    wait_for(&harness, &bob.id, "active", "merchant", 2).await;
+    assert_eq!(known(&harness, &cid.id).await, Some(("deleted".to_owned(), "customer".to_owned(), 3)));
 }
 
 #[tokio::test]
