@@ -14,6 +14,7 @@ db.adminCommand({
     { "resource": { "db": "user_service", "collection": "entry" }, "actions": ["find"] },
     { "resource": { "db": "user_service", "collection": "follow" }, "actions": ["find"] },
     { "resource": { "db": "user_service", "collection": "follow_quota" }, "actions": ["find"] },
+    { "resource": { "db": "user_service", "collection": "erasure" }, "actions": ["find"] },
     { "resource": { "db": "user_service", "collection": "hold" }, "actions": ["find"] },
     { "resource": { "db": "user_service", "collection": "like" }, "actions": ["find"] },
     { "resource": { "db": "user_service", "collection": "order_statistics" }, "actions": ["find"] },

@@ -15,6 +15,7 @@ db.adminCommand({
     { "resource": { "db": "user_service", "collection": "entry" }, "actions": ["find", "insert", "update", "remove"] },
     { "resource": { "db": "user_service", "collection": "follow" }, "actions": ["find", "insert", "update", "remove"] },
     { "resource": { "db": "user_service", "collection": "follow_quota" }, "actions": ["find", "insert", "update", "remove"] },
+    { "resource": { "db": "user_service", "collection": "erasure" }, "actions": ["find", "insert", "update", "remove"] },
     { "resource": { "db": "user_service", "collection": "hold" }, "actions": ["find", "insert", "update", "remove"] },
     { "resource": { "db": "user_service", "collection": "like" }, "actions": ["find", "insert", "update", "remove"] },
     { "resource": { "db": "user_service", "collection": "order_statistics" }, "actions": ["find", "insert", "update", "remove"] },

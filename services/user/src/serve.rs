@@ -112,7 +112,8 @@ impl UserService {
             Peer::new("--order-url", order_service_server::SERVICE_NAME, &peers.order_url, token, &core.tls)?;
         let app =
             App::new(store.clone(), self.hasher.clone(), Arc::clone(&self.clock), Arc::clone(&self.ids));
-        let audits = Audits::new(store.clone(), OrderClient::new(&order_service));
+        let orders = OrderClient::new(&order_service);
+        let audits = Audits::new(store.clone(), orders.clone());
         let events =
             EventServer::new(store.clone(), core.shutdown.clone()).with_stamped(self.stamped.clone());
         let peers = vec![session_service.clone(), order_service.clone()];
@@ -120,6 +121,7 @@ impl UserService {
         let workers = Workers {
             app: app.clone(),
             store: store.clone(),
+            app: app.clone(),
             config: Arc::clone(&self.config),
             order_service,
             sessions: self.sessions.clone(),
@@ -140,7 +142,7 @@ impl UserService {
         let verifier = CachingVerifier::new(RemoteVerifier::new(&session_service), self.sessions.clone());
         let policies = PolicyTable::for_services(&grpc::SERVICES)?;
         Ok(Service {
-            routes: grpc::routes(&app, audits, events, admin, doctor),
+            routes: grpc::routes(&app, audits, orders, events, admin, doctor),
             auth: AuthLayer::new(policies, self.tokens.clone(), verifier),
             layers: Vec::new(),
             ready: readiness(store).with_peers(self.identities),

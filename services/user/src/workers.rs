@@ -21,10 +21,10 @@ use crate::clients::order::OrderClient;
 use crate::clients::order_statistics::StatisticsClient;
 use crate::config::Config;
 use crate::consumers::{STATISTICS_CONSUMER, Statistics, StatisticsSnapshot};
-use crate::jobs;
 use crate::storage::{STREAM, Store, Tx};
 use crate::transfers::expiry::{Expiry, ExpiryOptions};
 use crate::transfers::{self, TransferEffects};
+use crate::{erasure, jobs};
 
 /// How often it is asked whether somebody has migrated the database.
 const SCHEMA_POLL: Duration = Duration::from_secs(1);
@@ -37,6 +37,7 @@ const EXPIRY_ALARM: Duration = Duration::from_secs(60);
 pub(crate) struct Workers {
     pub(crate) app: App,
     pub(crate) store: Store,
+    pub(crate) app: App,
     pub(crate) config: Arc<Config>,
     pub(crate) order_service: Peer,
     pub(crate) sessions: SessionCache,
@@ -92,6 +93,8 @@ pub(crate) fn spawn(core: &Core, workers: &Workers) -> anyhow::Result<()> {
     spawn_when_migrated(core, "deleted-posts", workers, move |stop| {
         jobs::remove_likes_of_deleted_posts(app, stop)
     });
+    let (app, owner) = (workers.app.clone(), workers.ids.next());
+    spawn_when_migrated(core, "erasure", workers, move |stop| erasure::erase(app, owner, stop));
     core.watch_event_bus(bus.clone());
     spawn_guard(core, bus, workers.sessions.clone());
     Ok(())

@@ -190,6 +190,13 @@ impl UserService for Server {
         not_imitated()
     }
 
+    async fn delete_user(
+        &self,
+        _: Request<DeleteUserRequest>,
+    ) -> Result<Response<DeleteUserResponse>, Status> {
+        not_imitated()
+    }
+
     async fn reactivate_user(
         &self,
         _: Request<ReactivateUserRequest>,

@@ -272,6 +272,13 @@ impl UserService for Peer {
         Err(Status::unimplemented("not asked for by session service"))
     }
 
+    async fn delete_user(
+        &self,
+        _: Request<DeleteUserRequest>,
+    ) -> Result<Response<DeleteUserResponse>, Status> {
+        Err(Status::unimplemented("not asked for by session service"))
+    }
+
     async fn reactivate_user(
         &self,
         _: Request<ReactivateUserRequest>,

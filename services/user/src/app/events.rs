@@ -5,6 +5,10 @@ use api::user::v1::{
     PostTransferred, PostUnliked, PostUpdated, UserCreated, UserDeactivated, UserEmailChanged, UserFollowed,
     UserPasswordChanged, UserReactivated, UserRoleChanged, UserUnfollowed, UserUpdated, WalletFrozen,
     WalletLimitsChanged, WalletUnfrozen, post,
+    CreditGranted, CreditSent, PostArchived, PostCreated, PostDeleted, PostLabels, PostPublished,
+    PostTransferred, PostUpdated, UserCreated, UserDeactivated, UserDeleted, UserEmailChanged,
+    UserPasswordChanged, UserReactivated, UserRoleChanged, UserUpdated, WalletFrozen, WalletLimitsChanged,
+    WalletUnfrozen, post,
 };
 use events::{Aggregate, Headers, NewEvent};
 use prost::{Message, Name};
@@ -72,6 +76,12 @@ impl App {
         self.of_user(user, &UserReactivated { user_id: user.id.to_string() }, Some(request_id))
     }
 
+    /// A user is gone.
+    pub(super) fn user_deleted(&self, user: &User, request_id: Uuid) -> NewEvent {
+        let payload = UserDeleted { user_id: user.id.to_string(), auth_epoch: user.auth_epoch };
+        self.of_user(user, &payload, Some(request_id))
+    }
+
     /// A post was written.
     pub(super) fn post_created(&self, post: &Post, request_id: Uuid) -> NewEvent {
         let payload = PostCreated {
@@ -125,14 +135,14 @@ impl App {
         self.of_post(post, &payload, request_id)
     }
 
-    /// A post was deleted: one change more than it had.
-    pub(super) fn post_deleted(&self, post: &Post, request_id: Uuid) -> NewEvent {
+    /// A post was deleted: one change more than it had. By no call when its author was deleted.
+    pub(super) fn post_deleted(&self, post: &Post, request_id: Option<Uuid>) -> NewEvent {
         let payload = PostDeleted {
             post_id: post.id.to_string(),
             author_id: post.author_id.to_string(),
             labels: Some(labels(post)),
         };
-        self.event(Aggregate::new("post", post.id), post.version + 1, &payload, Some(request_id))
+        self.event(Aggregate::new("post", post.id), post.version + 1, &payload, request_id)
     }
 
     /// Somebody follows somebody.

@@ -1,17 +1,20 @@
-//! Order service, asked what became of transfers: of one that is late, of many that the audit looks at.
+//! Order service, asked what became of transfers: of one that is late, of many that the audit looks at; and what a user
+//! still has there.
 
 use std::collections::BTreeMap;
 
 use api::order::v1::audit_service_client::AuditServiceClient;
+use api::order::v1::order_service_client::OrderServiceClient;
 use api::order::v1::transfer::Decision as WireDecision;
 use api::order::v1::transfer_service_client::TransferServiceClient;
-use api::order::v1::{GetDecisionRequest, GetPostingsRequest, TransferPosting};
+use api::order::v1::{GetCustomerHoldingsRequest, GetDecisionRequest, GetPostingsRequest, TransferPosting};
 use events::Mark;
 use runtime::client::{Peer, PeerChannel};
-use types::{Money, TransferId};
+use types::{Effect, Money, TransferId, UserId};
 use uuid::Uuid;
 
 use crate::domain::audit::OtherBook;
+use crate::domain::leaving::Holdings;
 use crate::error::{Error, Result};
 
 /// What the coordinator decided, for ever.
@@ -37,6 +40,7 @@ pub struct Answer {
 pub struct OrderClient {
     transfers: TransferServiceClient<PeerChannel>,
     audit: AuditServiceClient<PeerChannel>,
+    orders: OrderServiceClient<PeerChannel>,
 }
 
 impl OrderClient {
@@ -45,6 +49,7 @@ impl OrderClient {
         Self {
             transfers: TransferServiceClient::new(peer.channel()),
             audit: AuditServiceClient::new(peer.channel()),
+            orders: OrderServiceClient::new(peer.channel()),
         }
     }
 
@@ -83,12 +88,31 @@ impl OrderClient {
     }
 }
 
+impl OrderClient {
+    /// What a user has there. Nothing was done when it is not known.
+    pub(crate) async fn holdings(&self, user_id: UserId) -> Result<Holdings> {
+        let unknown = |cause: types::Cause| Error::unavailable(cause).with_effect(Effect::None);
+        let request = GetCustomerHoldingsRequest { user_id: user_id.to_string() };
+        let answer = self.orders.clone().get_customer_holdings(request).await;
+        let told = answer.map_err(|status| unknown(status.into()))?.into_inner();
+        let balances: Option<Vec<Money>> = told.account_balances.iter().map(money).collect();
+        Ok(Holdings {
+            bought: told.bought_count,
+            sold: told.sold_count,
+            running_transfers: told.running_transfer_count,
+            balances: balances
+                .ok_or_else(|| unknown("order service sent money that cannot be read".into()))?,
+        })
+    }
+}
+
+fn money(amount: &api::common::v1::Money) -> Option<Money> {
+    Some(Money::new(amount.currency_code.parse().ok()?, amount.minor_units))
+}
+
 fn other_book(posting: &TransferPosting) -> Result<(TransferId, OtherBook)> {
     let unreadable =
         || Error::unavailable(format!("order service sent a transfer that cannot be read: {posting:?}"));
-    let money = |amount: &api::common::v1::Money| -> Option<Money> {
-        Some(Money::new(amount.currency_code.parse().ok()?, amount.minor_units))
-    };
     let other = OtherBook {
         is_confirmed: posting.decision() == WireDecision::Confirm,
         wallet_user_id: posting.wallet_user_id.parse().map_err(|_| unreadable())?,

@@ -3,6 +3,7 @@
 //! that it is sent, and with documents that the service itself has written.
 
 mod book;
+mod leaving;
 mod people;
 mod posts;
 mod relations;
@@ -32,6 +33,7 @@ async fn journey(store: &Store) -> anyhow::Result<()> {
     let [ann, ben] = people::all(store).await?;
     posts::all(store, ann, ben).await?;
     relations::all(store, ann, ben).await?;
+    leaving::all(store).await?;
     book::all(store, ann, ben).await?;
     streams::all(store).await
 }

@@ -9,6 +9,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use types::UserId;
 use unicode_normalization::UnicodeNormalization as _;
 use unicode_normalization::char::is_combining_mark;
 
@@ -40,6 +41,12 @@ impl Email {
     /// What it is compared by.
     pub(crate) fn key(&self) -> &EmailKey {
         &self.key
+    }
+
+    /// What takes the place of the address of a user who is gone: none, and a key that no address has, since the key of
+    /// each user is another one.
+    pub(crate) fn of_nobody(id: UserId) -> Self {
+        Self { address: String::new(), key: EmailKey(id.to_string()) }
     }
 
     /// Puts together what a database kept.

@@ -2,6 +2,7 @@
 
 pub(crate) mod audit;
 pub(crate) mod email;
+pub(crate) mod leaving;
 pub(crate) mod ledger;
 pub(crate) mod limits;
 pub(crate) mod password;

@@ -4,6 +4,7 @@ use time::OffsetDateTime;
 use types::{Role, UserId};
 
 use super::email::Email;
+use super::leaving::Left;
 use super::profile::{Profile, ProfileChange};
 use super::username::Username;
 
@@ -31,6 +32,14 @@ pub enum UserRefused {
     /// The user is deactivated.
     #[error("user {0} is deactivated")]
     Deactivated(UserId),
+    /// The user cannot be deleted before this is settled.
+    #[error("user {user_id} still has something")]
+    HasBalance {
+        /// Who has.
+        user_id: UserId,
+        /// What it is.
+        left: Vec<Left>,
+    },
     /// The user is not deactivated.
     #[error("user {0} is active")]
     Active(UserId),
@@ -52,6 +61,20 @@ pub(crate) enum UserState {
     Active,
     /// May not log in, and receives refunds only.
     Deactivated,
+    /// Is gone. A user like this is there for admins and services, so that what names the user makes sense; nothing is
+    /// kept of the person.
+    Deleted,
+}
+
+impl UserState {
+    /// Refuses a user who is not active. Who is gone was never there.
+    pub(crate) fn require_active(self, id: UserId) -> Result<(), UserRefused> {
+        match self {
+            Self::Active => Ok(()),
+            Self::Deactivated => Err(UserRefused::Deactivated(id)),
+            Self::Deleted => Err(UserRefused::NotFound(id)),
+        }
+    }
 }
 
 /// A person.
@@ -145,6 +168,7 @@ impl User {
         match self.state {
             UserState::Active => Err(UserRefused::Active(self.id)),
             UserState::Deactivated => Ok(Self { state: UserState::Active, ..self.changed(now) }),
+            UserState::Deleted => Err(UserRefused::NotFound(self.id)),
         }
     }
 
@@ -160,11 +184,30 @@ impl User {
         Ok(self.with_sessions_ended(now))
     }
 
-    /// Refuses whoever is deactivated.
+    /// What is left of the user who is gone: sessions end, and nothing of the person stays.
+    pub(crate) fn deleted(&self, now: OffsetDateTime) -> Result<Self, UserRefused> {
+        self.require_there()?;
+        Ok(Self {
+            state: UserState::Deleted,
+            email: Email::of_nobody(self.id),
+            display_name: String::new(),
+            username: None,
+            profile: Profile::default(),
+            last_login_time: None,
+            ..self.with_sessions_ended(now)
+        })
+    }
+
+    /// Refuses whoever is not active.
     pub(crate) fn require_active(&self) -> Result<(), UserRefused> {
+        self.state.require_active(self.id)
+    }
+
+    /// Refuses who is gone.
+    pub(crate) fn require_there(&self) -> Result<(), UserRefused> {
         match self.state {
-            UserState::Active => Ok(()),
-            UserState::Deactivated => Err(UserRefused::Deactivated(self.id)),
+            UserState::Active | UserState::Deactivated => Ok(()),
+            UserState::Deleted => Err(UserRefused::NotFound(self.id)),
         }
     }
 
@@ -264,6 +307,41 @@ mod tests {
         let back = gone.reactivated(now).unwrap();
         assert_eq!((back.state, back.auth_epoch, back.version), (UserState::Active, gone.auth_epoch, 3));
         assert!(gone.with_new_password(now).is_err() && gone.with_email(ann().email, now).is_err());
+    }
+
+    #[test]
+    fn who_is_gone_has_left_nothing_and_is_there_for_no_change() {
+        let now = OffsetDateTime::UNIX_EPOCH + time::Duration::HOUR;
+        let told = User {
+            username: Username::new("Ann".to_owned()).ok(),
+            profile: Profile { bio: Some("Tea.".to_owned()), ..Profile::default() },
+            last_login_time: Some(now),
+            post_count: 3,
+            ..ann()
+        };
+        for present in [told.clone(), told.deactivated(now).unwrap()] {
+            let gone = present.deleted(now).unwrap();
+            let expected = User {
+                email: Email::of_nobody(present.id),
+                display_name: String::new(),
+                username: None,
+                profile: Profile::default(),
+                last_login_time: None,
+                state: UserState::Deleted,
+                auth_epoch: present.auth_epoch + 1,
+                version: present.version + 1,
+                event_version: present.event_version + 1,
+                update_time: now,
+                ..present
+            };
+            assert_eq!(gone, expected);
+            let refused = Some(UserRefused::NotFound(gone.id));
+            assert_eq!(gone.require_active().err(), refused);
+            assert_eq!(gone.deleted(now).err(), refused);
+            assert_eq!(gone.reactivated(now).err(), refused);
+            assert_eq!(gone.deactivated(now).err(), refused);
+            assert_eq!(gone.with_role(Role::Admin, now).err(), refused);
+        }
     }
 
     #[test]

@@ -117,6 +117,11 @@ impl UserFields {
 }
 
 impl Viewer {
+    /// Whether users who are gone are there for this viewer.
+    pub(crate) fn sees_deleted(self) -> bool {
+        matches!(self, Self::Admin | Self::Service)
+    }
+
     /// Whether this viewer may see that part of a user. Of a location, [`UserView::seen_by`] says more.
     pub(crate) fn sees(self, field: UserField) -> bool {
         match field {
@@ -151,6 +156,11 @@ pub(crate) struct UserView {
 }
 
 impl UserView {
+    /// Whether the user is there for this viewer. The state must have been read.
+    pub(crate) fn is_there_for(&self, viewer: Viewer) -> bool {
+        self.state != Some(UserState::Deleted) || viewer.sees_deleted()
+    }
+
     /// What this viewer may see of it. An unshared location is for its owner alone.
     pub(crate) fn seen_by(self, viewer: Viewer) -> Self {
         let profile = if viewer == Viewer::Owner { self.profile } else { self.profile.for_others() };

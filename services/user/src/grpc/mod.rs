@@ -33,6 +33,7 @@ use self::users::Users;
 use self::wallets::Wallets;
 use crate::app::App;
 use crate::audit::Audits;
+use crate::clients::order::OrderClient;
 use crate::error::Error;
 use crate::storage::Store;
 
@@ -55,11 +56,12 @@ pub(crate) const SERVICES: [&str; 8] = [
 pub(crate) fn routes(
     app: &App,
     audits: Audits,
+    orders: OrderClient,
     events: EventServer<Store>,
     admin: EventAdminServer,
     doctor: DoctorServer,
 ) -> Routes {
-    Routes::new(UserServiceServer::new(Users(app.clone())))
+    Routes::new(UserServiceServer::new(Users(app.clone(), orders)))
         .add_service(PostServiceServer::new(Posts(app.clone())))
         .add_service(RelationServiceServer::new(Relations(app.clone())))
         .add_service(WalletServiceServer::new(Wallets(app.clone())))

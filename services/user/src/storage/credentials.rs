@@ -49,6 +49,11 @@ impl Tx {
         self.update(UpdateOneModel::builder().namespace(credentials).filter(filter).update(change).build());
     }
 
+    /// Removes the password of somebody who is gone.
+    pub(crate) fn credential_delete(&mut self, user_id: UserId) {
+        self.delete(COLLECTION, doc! { "_id": bson::Uuid::from(user_id.uuid()) });
+    }
+
     /// Gives a new user a password.
     pub(crate) fn credential_insert(
         &mut self,

@@ -45,6 +45,7 @@ const FILES: &[(&str, &str)] = &[
     ("0010_wallets.json", include_str!("../../../../migrations/user/0010_wallets.json")),
     ("0018_holds_contract.json", include_str!("../../../../migrations/user/0018_holds_contract.json")),
     ("0011_edges.json", include_str!("../../../../migrations/user/0011_edges.json")),
+    ("0016_deletion.json", include_str!("../../../../migrations/user/0016_deletion.json")),
 ];
 
 /// A migration that was applied.

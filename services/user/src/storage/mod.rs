@@ -13,6 +13,7 @@ mod book;
 mod connections;
 mod credentials;
 mod driver;
+mod erasures;
 mod latest;
 mod made;
 mod migrations;

@@ -1,5 +1,7 @@
 //! What was answered to each `request_id`. The answer is inserted in the transaction of the effect, and the insert claims
-//! the id: a repeat gets the first answer, whatever has become of the thing since.
+//! the id: a repeat gets the first answer, whatever has become of the thing since, unless it showed a person who is gone.
+
+mod erased;
 
 use bson::spec::BinarySubtype;
 use bson::{Binary, Document, doc};
@@ -11,6 +13,7 @@ use types::{Answer, Call, Fingerprint, Keep, RequestKey};
 use super::driver::bounded;
 use super::writes::conflict;
 use super::{SERVER_TIME, Store, Tx, from_time};
+use crate::domain::user::UserState;
 use crate::error::{Error, Result};
 
 const COLLECTION: &str = "request";
@@ -40,6 +43,9 @@ pub(crate) struct Saved {
 impl Saved {
     /// The first answer, if this call says the same.
     pub(crate) fn replay<T: Outcome>(mut self, call: &Call) -> Result<Answer<T>> {
+        if let Some(gone) = erased::refusal(&self.outcome)? {
+            return Err(gone);
+        }
         call.require_same(&self.fingerprint)?;
         let Some(row) = self.outcome.remove(T::KIND) else {
             let (kinds, wanted) = (self.outcome.keys().collect::<Vec<_>>(), T::KIND);
@@ -100,7 +106,14 @@ impl Store {
     pub(crate) async fn request_fetch(&self, key: &RequestKey) -> Result<Option<Saved>> {
         let requests = self.collection::<RequestRow>(COLLECTION);
         let row = bounded(requests.find_one(filter(key)?).max_time(SERVER_TIME)).await?;
-        row.map(Saved::try_from).transpose()
+        let mut saved = row.map(Saved::try_from).transpose()?;
+        if let Some(saved) = saved.as_mut()
+            && let Some(user) = erased::shown_user(&saved.outcome)
+            && self.user_is_deleted(user).await?
+        {
+            saved.outcome = erased::of_user(user);
+        }
+        Ok(saved)
     }
 }
 
@@ -109,7 +122,14 @@ impl Tx {
     pub(crate) async fn request_fetch(&mut self, key: &RequestKey) -> Result<Option<Saved>> {
         let (requests, session) = self.on::<RequestRow>(COLLECTION);
         let row = bounded(requests.find_one(filter(key)?).session(session)).await?;
-        row.map(Saved::try_from).transpose()
+        let mut saved = row.map(Saved::try_from).transpose()?;
+        if let Some(saved) = saved.as_mut()
+            && let Some(user) = erased::shown_user(&saved.outcome)
+            && matches!(self.user_state_list(&[user]).await?.as_slice(), [(_, UserState::Deleted)])
+        {
+            saved.outcome = erased::of_user(user);
+        }
+        Ok(saved)
     }
 
     /// Claims a request id and keeps its answer. When another call has claimed it meanwhile this comes to a conflict: the

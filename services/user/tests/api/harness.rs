@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use api::auth::v1::Role;
 use api::common::v1::ErrorReason as Common;
-use api::order::v1::order_service_server;
+use api::order::v1::order_service_server::{self, OrderServiceServer};
 use api::refusal::Refusal;
 use api::session::v1::session_service_server::{self, SessionService, SessionServiceServer};
 use api::session::v1::*;
@@ -33,6 +33,7 @@ use user_service::storage::{Shared, Store};
 use user_service::{Config, UserService};
 use uuid::Uuid;
 
+use crate::holdings_peer::Holdings;
 use crate::order_stream::OrderStream;
 
 /// Nobody listens there: everything but the transport of events must work without Redis.
@@ -51,6 +52,8 @@ pub(crate) struct Harness {
     pub(crate) database: Database,
     /// Order service's stream.
     pub(crate) orders: OrderStream,
+    /// What order service tells of users.
+    pub(crate) holdings: Holdings,
     url: String,
     sessions: Sessions,
     api: Api,
@@ -107,13 +110,14 @@ impl Harness {
     ) -> Self {
         user_service::migrate(&mongo_config(&urls.migrate)).await.unwrap();
         let (sessions, orders) = (Sessions::default(), OrderStream::default());
-        let peer = Peer::bind(sessions.clone(), orders.clone());
+        let holdings = Holdings::default();
+        let peer = Peer::bind(sessions.clone(), orders.clone(), holdings.clone());
         let peer_url = peer.url();
         let config = config_for(url, &peer_url, flags);
         let server = Server::start(config, clock, peer).await;
         let api = Api::new(&server.url, &peer_url, &peer_url).unwrap();
         let database = database(urls).await;
-        Self { database, orders, url: url.to_owned(), sessions, api, server, _mongo: None }
+        Self { database, orders, holdings, url: url.to_owned(), sessions, api, server, _mongo: None }
     }
 
     /// Where the service is.
@@ -334,13 +338,14 @@ struct Peer {
     listener: std::net::TcpListener,
     sessions: Sessions,
     orders: OrderStream,
+    holdings: Holdings,
 }
 
 impl Peer {
-    fn bind(sessions: Sessions, orders: OrderStream) -> Self {
+    fn bind(sessions: Sessions, orders: OrderStream, holdings: Holdings) -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
-        Self { listener, sessions, orders }
+        Self { listener, sessions, orders, holdings }
     }
 
     fn url(&self) -> String {
@@ -355,6 +360,7 @@ impl Peer {
         tonic::transport::Server::builder()
             .add_service(health)
             .add_service(SessionServiceServer::new(self.sessions))
+            .add_service(OrderServiceServer::new(self.holdings))
             .add_service(events.into_service())
             .serve_with_incoming(TcpListenerStream::new(listener))
             .await

@@ -12,6 +12,7 @@ mod failure_table;
 mod failures;
 mod faults;
 mod harness;
+mod holdings_peer;
 mod identity;
 mod metrics;
 mod order_stream;

@@ -3,6 +3,7 @@
 
 mod credit;
 mod held_stream;
+mod leaving;
 mod orders;
 mod overdue;
 mod payments;
@@ -52,6 +53,7 @@ pub fn all() -> impl Iterator<Item = &'static Kind> {
     let files = [
         users::KINDS,
         user_changes::KINDS,
+        leaving::KINDS,
         credit::KINDS,
         posts::KINDS,
         relations::KINDS,

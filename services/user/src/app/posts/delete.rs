@@ -44,13 +44,9 @@ impl App {
         post.require_version(wish.etag)?;
         let now = self.now();
         post.moved(PostMove::Delete, now)?;
-        tx.post_delete(&post);
-        // Under the slug of a post that was published nobody shall find another one.
-        if let Some(slug) = post.slug.as_ref().filter(|_| !post.was_published()) {
-            tx.slug_delete(slug, post.id);
-        }
+        tx.post_remove(&post);
         tx.user_post_count_take(post.author_id, 1, now);
-        tx.event_append(&self.post_deleted(&post, call.key.request_id))?;
+        tx.event_append(&self.post_deleted(&post, Some(call.key.request_id)))?;
         let answer = DeletedPost(post.id);
         tx.request_insert(call, &answer, now, Keep::ThirtyDays)?;
         Ok(tx.commit(Answer::first(answer)))

@@ -44,9 +44,7 @@ impl App {
         }
         let states = tx.user_state_list(&[wish.from, wish.to]).await?;
         require_owner_of_all(caller, wish.from, &states)?;
-        if state_of(wish.to, &states)? != UserState::Active {
-            return Err(UserRefused::Deactivated(wish.to).into());
-        }
+        state_of(wish.to, &states)?.require_active(wish.to)?;
         let now = self.now();
         let mut posts = tx.post_list_of(wish.from, POSTS_MOST + 1).await?;
         let most = usize::try_from(POSTS_MOST).unwrap_or(usize::MAX);
@@ -79,7 +77,7 @@ fn require_owner_of_all(caller: Person, from: UserId, states: &[(UserId, UserSta
     }
     match (is_own, state_of(from, states)? == UserState::Active) {
         (true, true) | (false, false) => Ok(()),
-        (true, false) => Err(UserRefused::Deactivated(from).into()),
+        (true, false) => Ok(state_of(from, states)?.require_active(from)?),
         (false, true) => Err(PostRefused::NotAuthorOfAll(from).into()),
     }
 }

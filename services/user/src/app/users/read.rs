@@ -14,10 +14,10 @@ use crate::error::Result;
 impl App {
     /// A user by id.
     pub(crate) async fn get_user(&self, id: UserId, viewer: Viewer, fields: &UserFields) -> Result<UserView> {
-        let seen = fields.seen_by(viewer);
+        let seen = fields.seen_by(viewer).and(UserField::State);
         let view = self.store.user_view_fetch(id, &seen);
         let (view, statistics) = tokio::try_join!(view, self.statistics(id, viewer, fields))?;
-        let view = view.ok_or(UserRefused::NotFound(id))?;
+        let view = view.filter(|view| view.is_there_for(viewer)).ok_or(UserRefused::NotFound(id))?;
         Ok(UserView { statistics, ..view }.seen_by(viewer))
     }
 
@@ -73,10 +73,12 @@ impl App {
             UserField::ALL
                 .into_iter()
                 .filter(|field| fields.contains(*field) && ids.iter().any(|id| viewer(*id).sees(*field))),
-        );
+        )
+        .and(UserField::State);
         let views = self.store.user_view_list(ids, &seen);
         let (views, mut sums) = tokio::try_join!(views, self.statistics_of(&counted))?;
-        let mut views: HashMap<UserId, UserView> = views.into_iter().map(|view| (view.id, view)).collect();
+        let there = views.into_iter().filter(|view| view.is_there_for(viewer(view.id)));
+        let mut views: HashMap<UserId, UserView> = there.map(|view| (view.id, view)).collect();
         let missing: Vec<UserId> = ids.iter().copied().filter(|id| !views.contains_key(id)).collect();
         if !missing.is_empty() {
             return Err(UserRefused::Missing(missing).into());

@@ -38,6 +38,7 @@ impl App {
         let wallet_key = WalletKey::of(wish.to, wish.amount);
         let refused = match tx.user_state_list(&[wish.to]).await?.first() {
             None => return self.credit_refuse(tx, call, CreditRefused::UserNotFound(wish.to)),
+            Some((_, UserState::Deleted)) => Some(CreditRefused::UserNotFound(wish.to)),
             Some((_, UserState::Deactivated)) => Some(CreditRefused::UserDeactivated(wish.to)),
             Some((_, UserState::Active)) => None,
         };

@@ -75,7 +75,7 @@ fn may_send(
 ) -> Result<(), CreditRefused> {
     for user in [from.key.owner, to.key.owner] {
         match states.iter().find(|(id, _)| *id == user) {
-            None => return Err(CreditRefused::UserNotFound(user)),
+            None | Some((_, UserState::Deleted)) => return Err(CreditRefused::UserNotFound(user)),
             Some((_, UserState::Deactivated)) => return Err(CreditRefused::UserDeactivated(user)),
             Some((_, UserState::Active)) => {}
         }

@@ -93,9 +93,14 @@ async fn read(app: &App, user: UserId) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The password of everybody.
+pub(super) fn password() -> Option<Password> {
+    Password::to_verify(PASSWORD.to_owned())
+}
+
 /// An address and passwords that take the place of others.
 async fn credentials(app: &App, user: UserId) -> anyhow::Result<()> {
-    let (who, present) = (person(user, Role::Customer), || Password::to_verify(PASSWORD.to_owned()));
+    let (who, present) = (person(user, Role::Customer), password);
     let new_password = Password::new(PASSWORD.to_owned(), "").ok().context("a password")?;
     let wish = ChangeEmail { email: email("back")?, password: present(), etag: None, secret: &[] };
     app.change_email(&call("ChangeEmail"), who, wish).await?;
@@ -109,8 +114,7 @@ async fn credentials(app: &App, user: UserId) -> anyhow::Result<()> {
 
 /// With parameters that have been raised since, so that the hash is renewed.
 async fn log_in(store: &Store) -> anyhow::Result<()> {
-    let wish =
-        VerifyPassword { email: Some(email("ann")?), password: Password::to_verify(PASSWORD.to_owned()) };
+    let wish = VerifyPassword { email: Some(email("ann")?), password: password() };
     app(store, 2)?.verify_password(wish).await?;
     Ok(())
 }

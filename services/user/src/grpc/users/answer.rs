@@ -93,6 +93,7 @@ impl From<UserView> for wire::User {
             state: match view.state {
                 Some(UserState::Active) => wire::user::State::Active,
                 Some(UserState::Deactivated) => wire::user::State::Deactivated,
+                Some(UserState::Deleted) => wire::user::State::Deleted,
                 None => wire::user::State::Unspecified,
             }
             .into(),

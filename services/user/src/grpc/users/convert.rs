@@ -6,15 +6,16 @@ use api::read_mask::ReadMask;
 use api::update_mask::{FieldMask, UpdateMask};
 use api::user::v1::{
     self as wire, BatchGetUsersRequest, ChangeEmailRequest, ChangePasswordRequest, ChangeUserRoleRequest,
-    CreateUserRequest, DeactivateUserRequest, GetUserByEmailRequest, GetUserByUsernameRequest,
-    GetUserRequest, ReactivateUserRequest, ResetPasswordRequest, UpdateUserRequest, VerifyPasswordRequest,
+    CreateUserRequest, DeactivateUserRequest, DeleteUserRequest, GetUserByEmailRequest,
+    GetUserByUsernameRequest, GetUserRequest, ReactivateUserRequest, ResetPasswordRequest, UpdateUserRequest,
+    VerifyPasswordRequest,
 };
 use api::violations::Violations;
 use types::{Role, UserId};
 
 use crate::app::users::{
-    ChangeEmail, ChangePassword, ChangeUserRole, CreateUser, DeactivateUser, NewUser, ReactivateUser,
-    ResetPassword, UpdateUser, VerifyPassword,
+    ChangeEmail, ChangePassword, ChangeUserRole, CreateUser, DeactivateUser, DeleteUser, NewUser,
+    ReactivateUser, ResetPassword, UpdateUser, VerifyPassword,
 };
 use crate::domain::email::Email;
 use crate::domain::password::{Password, PasswordError};
@@ -133,6 +134,16 @@ pub(super) fn deactivate_user(v: &mut Violations, request: &DeactivateUserReques
     let user_id = v.id("user_id", &request.user_id);
     let etag = v.etag(&request.etag);
     Some(DeactivateUser { user_id: user_id?, etag: etag? })
+}
+
+/// Who deletes the own account has to say the password; that of somebody else nobody has to know.
+pub(super) fn delete_user(v: &mut Violations, request: &DeleteUserRequest) -> Option<DeleteUser> {
+    let user_id = v.id("user_id", &request.user_id);
+    let is_own = user_id.is_some() && user_id == v.caller();
+    let password = if is_own { present_password(v, &request.password) } else { Some(None) };
+    let etag = v.etag(&request.etag);
+    let delete_posts = request.delete_posts;
+    Some(DeleteUser { user_id: user_id?, password: password?, delete_posts, etag: etag? })
 }
 
 pub(super) fn change_user_role(

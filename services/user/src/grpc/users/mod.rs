@@ -10,18 +10,22 @@ use api::user::v1::user_service_server::UserService;
 use api::user::v1::{
     BatchGetUsersRequest, BatchGetUsersResponse, ChangeEmailRequest, ChangeEmailResponse,
     ChangePasswordRequest, ChangePasswordResponse, ChangeUserRoleRequest, ChangeUserRoleResponse,
-    CreateUserRequest, CreateUserResponse, DeactivateUserRequest, DeactivateUserResponse, ErrorReason,
-    GetUserByEmailRequest, GetUserByEmailResponse, GetUserByUsernameRequest, GetUserByUsernameResponse,
-    GetUserRequest, GetUserResponse, ReactivateUserRequest, ReactivateUserResponse, ResetPasswordRequest,
-    ResetPasswordResponse, SnapshotUsersRequest, SnapshotUsersResponse, UpdateUserRequest,
-    UpdateUserResponse, VerifyPasswordRequest, VerifyPasswordResponse,
+    CreateUserRequest, CreateUserResponse, DeactivateUserRequest, DeactivateUserResponse, DeleteUserRequest,
+    DeleteUserResponse, ErrorReason, GetUserByEmailRequest, GetUserByEmailResponse, GetUserByUsernameRequest,
+    GetUserByUsernameResponse, GetUserRequest, GetUserResponse, ReactivateUserRequest,
+    ReactivateUserResponse, ResetPasswordRequest, ResetPasswordResponse, SnapshotUsersRequest,
+    SnapshotUsersResponse, UpdateUserRequest, UpdateUserResponse, VerifyPasswordRequest,
+    VerifyPasswordResponse,
 };
 use auth::Principal;
 use futures_util::stream::{self, StreamExt as _};
 use runtime::rpc::{self, Messages, accept, check, person, respond};
 use tonic::{Code, Request, Response, Status};
+use types::UserId;
 
 use crate::app::App;
+use crate::clients::order::OrderClient;
+use crate::domain::leaving::Left;
 use crate::domain::user::UserRefused;
 use crate::error::Error;
 use answer::{fields, for_read_model, own, shown, viewer};
@@ -32,7 +36,7 @@ const SNAPSHOT_PAGE: u32 = 500;
 
 /// The rpcs about users.
 #[derive(Debug, Clone)]
-pub(super) struct Users(pub(super) App);
+pub(super) struct Users(pub(super) App, pub(super) OrderClient);
 
 #[tonic::async_trait]
 impl UserService for Users {
@@ -108,6 +112,15 @@ impl UserService for Users {
         Ok(respond(answer, |whole| DeactivateUserResponse {
             user: Some(shown(&Principal::of(&request), &whole)),
         }))
+    }
+
+    async fn delete_user(
+        &self,
+        request: Request<DeleteUserRequest>,
+    ) -> Result<Response<DeleteUserResponse>, Status> {
+        let (caller, (call, wish)) = (person(&request)?, accept(&request, convert::delete_user)?);
+        let answer = self.0.delete_user(&self.1, &call, caller, &wish).await?;
+        Ok(respond(answer, |_| DeleteUserResponse {}))
     }
 
     async fn reactivate_user(
@@ -227,6 +240,11 @@ impl From<&UserRefused> for Refusal {
             UserRefused::Active(id) => user(Code::FailedPrecondition, ErrorReason::UserActive)
                 .with("user_id", id.to_string())
                 .precondition(format!("users/{id}"), "must be deactivated"),
+            UserRefused::HasBalance { user_id, left } => left.iter().map(|left| still(*user_id, left)).fold(
+                user(Code::FailedPrecondition, ErrorReason::UserHasBalance)
+                    .with("user_id", user_id.to_string()),
+                |refusal, (subject, description)| refusal.precondition(subject, description),
+            ),
             UserRefused::OwnRole => user(Code::FailedPrecondition, ErrorReason::OwnRole)
                 .precondition("role", "another admin has to change it"),
             UserRefused::InvalidCredentials => common(Code::Unauthenticated, Common::InvalidCredentials),
@@ -237,9 +255,25 @@ impl From<&UserRefused> for Refusal {
     }
 }
 
+/// What somebody still has, and how much of it.
+fn still(user_id: UserId, left: &Left) -> (String, String) {
+    let (what, how_much) = match left {
+        Left::Wallet { balance, held, incoming } => (
+            format!("wallets/{}", balance.currency),
+            format!("balance {}, held {held}, incoming {incoming}", balance.minor_units),
+        ),
+        Left::Bought(count) => ("orders/bought".to_owned(), format!("{count} open")),
+        Left::Sold(count) => ("orders/sold".to_owned(), format!("{count} open")),
+        Left::RunningTransfers(count) => ("transfers".to_owned(), format!("{count} running")),
+        Left::Account(balance) => {
+            (format!("accounts/{}", balance.currency), format!("balance {}", balance.minor_units))
+        }
+    };
+    (format!("users/{user_id}/{what}"), how_much)
+}
+
 #[cfg(test)]
 mod tests {
-    use types::UserId;
     use uuid::Uuid;
 
     use super::super::tests::{seen, wire};
@@ -264,6 +298,10 @@ mod tests {
                 seen(Code::FailedPrecondition, "USER_DEACTIVATED", format!("users/{uuid}")),
             ),
             (UserRefused::Active(id), seen(Code::FailedPrecondition, "USER_ACTIVE", format!("users/{uuid}"))),
+            (
+                UserRefused::HasBalance { user_id: id, left: vec![Left::Sold(2)] },
+                seen(Code::FailedPrecondition, "USER_HAS_BALANCE", format!("users/{uuid}/orders/sold")),
+            ),
             (UserRefused::OwnRole, seen(Code::FailedPrecondition, "OWN_ROLE", "role")),
             (UserRefused::InvalidCredentials, seen(Code::Unauthenticated, "INVALID_CREDENTIALS", "")),
             (

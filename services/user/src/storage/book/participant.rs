@@ -202,6 +202,7 @@ impl<T: BorrowMut<Tx>> Participant<T> {
         let wallet = self.wallet_of(spec).await?;
         let counted_on = match spec.direction {
             Direction::Debit if state == UserState::Deactivated => return Ok(Err(Refusal::UserDeactivated)),
+            Direction::Debit if state == UserState::Deleted => return Ok(Err(Refusal::UserNotFound)),
             Direction::Debit => match wallet.bar(amount, now) {
                 Some(bar) => return Ok(Err(refusal(bar))),
                 None => Some(wallet.count_spent(amount, now)),

@@ -253,6 +253,15 @@ impl Tx {
         wallets.try_into().map_err(|_| Error::internal("two wallets were asked for"))
     }
 
+    /// All wallets of a user.
+    pub(crate) async fn wallets_of(&mut self, owner: UserId) -> Result<Vec<Wallet>> {
+        let (wallets, session) = self.on::<WalletRow>(WALLETS);
+        let find = wallets.find(doc! { "_id": ids_of(owner) }).sort(doc! { "_id": 1 });
+        let mut rows = bounded(find.session(&mut *session)).await?;
+        let rows: Vec<WalletRow> = bounded(rows.stream(session).try_collect()).await?;
+        rows.into_iter().map(Wallet::try_from).collect()
+    }
+
     /// Locks a wallet or its absence by writing it: makes an empty one when there is none.
     pub(crate) fn wallet_claim(&mut self, key: WalletKey) {
         let blank = doc! {

@@ -205,10 +205,14 @@ impl Tx {
         self.post_write(before, change);
     }
 
-    /// Deletes a post, guarded by the author and the version that it was read with. Its likes are removed later on.
-    pub(crate) fn post_delete(&mut self, before: &Post) {
+    /// Deletes a post, guarded by the author and the version that it was read with. Its likes are removed later on. Its slug is
+    /// free again unless it was published: under the slug of such a one nobody shall find another post.
+    pub(crate) fn post_remove(&mut self, before: &Post) {
         self.delete(COLLECTION, as_read(before));
         self.deleted_post_insert(before.id);
+        if let Some(slug) = before.slug.as_ref().filter(|_| !before.was_published()) {
+            self.slug_delete(slug, before.id);
+        }
     }
 
     fn post_write(&mut self, before: &Post, change: Document) {

@@ -58,10 +58,18 @@ impl Store {
     /// that a transaction has read of one depends on it, so it is done in none.
     pub(crate) async fn user_note_login(&self, id: UserId, now: OffsetDateTime) -> Result<()> {
         let users = self.collection::<Document>(COLLECTION);
-        let mut before = by_id(id);
+        // Of somebody who is gone by now nothing is kept.
+        let mut before = doc! { "_id": bson::Uuid::from(id.uuid()), "state": "active" };
         before.insert("last_login_time", doc! { "$not": { "$gt": from_time(now - LOGIN_NOTED_EVERY) } });
         let change = doc! { "$set": { "last_login_time": from_time(now) } };
         bounded(users.update_one(before, change)).await.map(drop)
+    }
+
+    /// Whether a user is gone.
+    pub(crate) async fn user_is_deleted(&self, id: UserId) -> Result<bool> {
+        let users = self.collection::<UserStateRow>(COLLECTION);
+        let row = bounded(users.find_one(by_id(id)).projection(doc! { "state": 1 })).await?;
+        Ok(row.is_some_and(|row| UserState::from(row.state) == UserState::Deleted))
     }
 
     async fn user_find(&self, filter: Document) -> Result<Option<User>> {
@@ -125,6 +133,15 @@ impl Tx {
         Ok(())
     }
 
+    /// Leaves of a user what this says and nothing besides, whatever a later release keeps in the document. It is taken out
+    /// and put back, as for another e-mail address.
+    pub(crate) fn user_erase(&mut self, before: &User, user: &User) -> Result<()> {
+        let guard = doc! { "_id": bson::Uuid::from(user.id.uuid()), "version": before.version };
+        self.delete(COLLECTION, guard);
+        self.insert(COLLECTION, document(user)?, Some(conflict));
+        Ok(())
+    }
+
     /// Adds to the number of posts that a user owns, who must be active. [`Tx::flush_for_active`] says what else the
     /// user is.
     pub(crate) fn user_post_count_add(&mut self, id: UserId, more: i64, now: OffsetDateTime) {
@@ -157,8 +174,7 @@ impl Tx {
         for user in users {
             match states.iter().find(|(id, _)| id == user) {
                 None => return Err(UserRefused::NotFound(*user).into()),
-                Some((_, UserState::Deactivated)) => return Err(UserRefused::Deactivated(*user).into()),
-                Some((_, UserState::Active)) => {}
+                Some((_, state)) => state.require_active(*user)?,
             }
         }
         Err(error)

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use types::UserId;
 
 use crate::domain::email::Email;
+use crate::domain::leaving::DeletedUser;
 use crate::domain::profile::{HttpsUrl, Location, Profile};
 use crate::domain::user::{User, UserState, WholeUser};
 use crate::domain::username::Username;
@@ -41,6 +42,7 @@ pub(super) struct UserRow {
 pub(super) enum StateRow {
     Active,
     Deactivated,
+    Deleted,
 }
 
 /// What somebody says of themselves. Whoever says nothing has none.
@@ -82,6 +84,7 @@ impl From<StateRow> for UserState {
         match row {
             StateRow::Active => Self::Active,
             StateRow::Deactivated => Self::Deactivated,
+            StateRow::Deleted => Self::Deleted,
         }
     }
 }
@@ -146,6 +149,7 @@ impl From<&User> for UserRow {
             state: match user.state {
                 UserState::Active => StateRow::Active,
                 UserState::Deactivated => StateRow::Deactivated,
+                UserState::Deleted => StateRow::Deleted,
             },
             auth_epoch: user.auth_epoch,
             post_count: user.post_count,
@@ -180,6 +184,25 @@ impl TryFrom<UserRow> for User {
             profile: row.profile.unwrap_or_default().into(),
             last_login_time: row.last_login_time.map(to_time),
         })
+    }
+}
+
+/// What is told of a deletion.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct DeletedRow {
+    user: bson::Uuid,
+}
+
+impl Outcome for DeletedUser {
+    const KIND: &'static str = "user_deleted";
+    type Row = DeletedRow;
+
+    fn to_row(&self) -> DeletedRow {
+        DeletedRow { user: self.0.uuid().into() }
+    }
+
+    fn from_row(row: DeletedRow) -> Result<Self> {
+        Ok(Self(UserId::from_uuid(row.user.into())))
     }
 }
 

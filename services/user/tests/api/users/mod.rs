@@ -2,7 +2,9 @@
 
 mod bootstrap;
 mod create;
+mod delete;
 mod email;
+mod erase;
 mod passwords;
 mod read;
 mod update;
@@ -49,7 +51,7 @@ async fn change_role(by: &Person, request: ChangeUserRoleRequest) -> Result<(Use
 }
 
 /// The payloads of the events of this type, oldest first.
-async fn payloads<M: Message + prost::Name + Default>(harness: &Harness) -> Vec<M> {
+pub(crate) async fn payloads<M: Message + prost::Name + Default>(harness: &Harness) -> Vec<M> {
     let outbox = harness.database.collection::<Document>("outbox");
     let mut rows = outbox.find(doc! { "type": M::full_name() }).sort(doc! { "_id": 1 }).await.unwrap();
     let mut payloads = Vec::new();
