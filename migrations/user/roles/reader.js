@@ -28,6 +28,7 @@ db.adminCommand({
     { "resource": { "db": "user_service", "collection": "posting" }, "actions": ["find"] },
     { "resource": { "db": "user_service", "collection": "request" }, "actions": ["find"] },
     { "resource": { "db": "user_service", "collection": "user" }, "actions": ["find"] },
+    { "resource": { "db": "user_service", "collection": "user_change" }, "actions": ["find"] },
     { "resource": { "db": "user_service", "collection": "username" }, "actions": ["find"] },
     { "resource": { "db": "user_service", "collection": "wallet" }, "actions": ["find"] },
     { "resource": { "db": "user_service", "collection": "wallet_act" }, "actions": ["find"] },

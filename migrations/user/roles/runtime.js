@@ -29,6 +29,7 @@ db.adminCommand({
     { "resource": { "db": "user_service", "collection": "posting" }, "actions": ["find", "insert", "update", "remove"] },
     { "resource": { "db": "user_service", "collection": "request" }, "actions": ["find", "insert", "update", "remove"] },
     { "resource": { "db": "user_service", "collection": "user" }, "actions": ["find", "insert", "update", "remove"] },
+    { "resource": { "db": "user_service", "collection": "user_change" }, "actions": ["find", "insert", "update", "remove"] },
     { "resource": { "db": "user_service", "collection": "username" }, "actions": ["find", "insert", "update", "remove"] },
     { "resource": { "db": "user_service", "collection": "wallet" }, "actions": ["find", "insert", "update", "remove"] },
     { "resource": { "db": "user_service", "collection": "wallet_act" }, "actions": ["find", "insert", "update", "remove"] },

@@ -197,6 +197,13 @@ impl UserService for Server {
         not_imitated()
     }
 
+    async fn list_user_changes(
+        &self,
+        _: Request<ListUserChangesRequest>,
+    ) -> Result<Response<ListUserChangesResponse>, Status> {
+        not_imitated()
+    }
+
     async fn reactivate_user(
         &self,
         _: Request<ReactivateUserRequest>,

@@ -279,6 +279,13 @@ impl UserService for Peer {
         Err(Status::unimplemented("not asked for by session service"))
     }
 
+    async fn list_user_changes(
+        &self,
+        _: Request<ListUserChangesRequest>,
+    ) -> Result<Response<ListUserChangesResponse>, Status> {
+        Err(Status::unimplemented("not asked for by session service"))
+    }
+
     async fn reactivate_user(
         &self,
         _: Request<ReactivateUserRequest>,

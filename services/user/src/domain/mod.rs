@@ -12,6 +12,7 @@ pub(crate) mod relation;
 pub(crate) mod slug;
 pub(crate) mod spending;
 pub(crate) mod user;
+pub(crate) mod user_change;
 pub(crate) mod user_view;
 pub(crate) mod username;
 pub(crate) mod wallet;

@@ -1,11 +1,12 @@
 //! A person, and what may become of one.
 
 use time::OffsetDateTime;
-use types::{Role, UserId};
+use types::{Call, Role, UserId};
 
 use super::email::Email;
 use super::leaving::Left;
 use super::profile::{Profile, ProfileChange};
+use super::user_change::{Record, RecordedChange, What};
 use super::username::Username;
 
 /// Why a call about a user was refused.
@@ -99,6 +100,8 @@ pub(crate) struct User {
     pub(crate) profile: Profile,
     /// To the minute. Not counted as a change.
     pub(crate) last_login_time: Option<OffsetDateTime>,
+    /// Where the record of changes ends.
+    pub(crate) record: Record,
 }
 
 /// What a user says of themselves; what is `None` stays as it is.
@@ -128,6 +131,7 @@ impl User {
             username: None,
             profile: Profile::default(),
             last_login_time: None,
+            record: Record::default(),
         }
     }
 
@@ -196,6 +200,11 @@ impl User {
             last_login_time: None,
             ..self.with_sessions_ended(now)
         })
+    }
+
+    /// Records what a call has done to the user.
+    pub(crate) fn record(&mut self, what: What, call: &Call, now: OffsetDateTime) -> RecordedChange {
+        self.record.add(self.id, what, call, now)
     }
 
     /// Refuses whoever is not active.

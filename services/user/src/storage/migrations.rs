@@ -46,6 +46,7 @@ const FILES: &[(&str, &str)] = &[
     ("0018_holds_contract.json", include_str!("../../../../migrations/user/0018_holds_contract.json")),
     ("0011_edges.json", include_str!("../../../../migrations/user/0011_edges.json")),
     ("0016_deletion.json", include_str!("../../../../migrations/user/0016_deletion.json")),
+    ("0017_user_changes.json", include_str!("../../../../migrations/user/0017_user_changes.json")),
 ];
 
 /// A migration that was applied.

@@ -14,6 +14,7 @@ mod connections;
 mod credentials;
 mod driver;
 mod erasures;
+mod hashes;
 mod latest;
 mod made;
 mod migrations;
@@ -29,6 +30,7 @@ mod statistics;
 mod store;
 mod transaction;
 mod tx;
+mod user_changes;
 mod users;
 mod writes;
 

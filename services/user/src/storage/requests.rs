@@ -174,6 +174,7 @@ mod tests {
     use crate::domain::relation::{Follow, Like, Unfollowed, Unliked};
     use crate::domain::slug::Slug;
     use crate::domain::user::{OrderStatistics, User, UserState, WholeUser};
+    use crate::domain::user_change::Record;
     use crate::domain::username::Username;
     use crate::domain::wallet::{CreditRefused, WalletKey};
 
@@ -228,6 +229,7 @@ mod tests {
             username: None,
             profile: Profile::default(),
             last_login_time: None,
+            record: Record::default(),
         };
         let statistics =
             OrderStatistics { placed_count: 4, paid_count: 3, cancelled_count: 2, owned_count: 1 };

@@ -9,6 +9,7 @@ use crate::app::{App, or_first_answer};
 use crate::domain::email::Email;
 use crate::domain::password::{Password, PasswordHash};
 use crate::domain::user::{UserRefused, WholeUser};
+use crate::domain::user_change::What;
 use crate::error::Result;
 use crate::storage::{Finished, Tx};
 
@@ -62,12 +63,13 @@ impl App {
         }
         let now = self.now();
         let before = tx.user_fetch(caller.user_id).await?.ok_or(UserRefused::NotFound(caller.user_id))?;
-        let user = before.with_email(wish.email.clone(), now)?;
+        let mut user = before.with_email(wish.email.clone(), now)?;
         before.require_version(wish.etag)?;
         let owner = tx.user_fetch_by_email(user.email.key()).await?;
         if owner.is_some_and(|owner| owner.id != user.id) {
             return Err(UserRefused::EmailTaken.into());
         }
+        self.record(&mut tx, call, &mut user, What::Email)?;
         tx.user_update_email(&before, &user).await?;
         tx.event_append(&self.user_email_changed(&user, call.key.request_id))?;
         let answer = first_whole(&mut tx, call, user, now).await?;

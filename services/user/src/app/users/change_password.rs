@@ -8,6 +8,7 @@ use super::passwords::{COMPARED_MOST, Secret, replaced_too_often, require_not_ad
 use crate::app::{App, or_first_answer};
 use crate::domain::password::{Password, PasswordHash};
 use crate::domain::user::{UserRefused, WholeUser};
+use crate::domain::user_change::What;
 use crate::error::Result;
 use crate::storage::{Finished, Tx};
 
@@ -65,8 +66,9 @@ impl App {
         let now = self.now();
         let before = tx.user_fetch(caller.user_id).await?.ok_or(UserRefused::NotFound(caller.user_id))?;
         require_not_address(change.new_password, &before)?;
-        let user = before.with_new_password(now)?;
+        let mut user = before.with_new_password(now)?;
         before.require_version(change.etag)?;
+        self.record(&mut tx, call, &mut user, What::Password)?;
         tx.user_update(&before, &user)?;
         tx.credential_update(user.id, change.hash, now);
         tx.event_append(&self.user_password_changed(&user, call.key.request_id))?;

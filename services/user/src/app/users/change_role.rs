@@ -6,6 +6,7 @@ use types::{Answer, Call, Role, UserId};
 use super::answer::first_whole;
 use crate::app::{App, or_first_answer};
 use crate::domain::user::{UserRefused, WholeUser};
+use crate::domain::user_change::What;
 use crate::error::Result;
 use crate::storage::{Finished, Tx};
 
@@ -52,6 +53,8 @@ impl App {
             // Nothing changes, so nobody is logged out.
             user = before;
         } else {
+            let what = What::Role { before: before.role, after: wish.role };
+            self.record(&mut tx, call, &mut user, what)?;
             tx.user_update(&before, &user)?;
             tx.event_append(&self.user_role_changed(&user, call.key.request_id))?;
         }

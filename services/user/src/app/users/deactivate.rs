@@ -6,6 +6,7 @@ use types::{Answer, Call, Role, UserId};
 use super::answer::first_whole;
 use crate::app::{App, or_first_answer};
 use crate::domain::user::{UserRefused, WholeUser};
+use crate::domain::user_change::What;
 use crate::error::Result;
 use crate::storage::{Finished, Tx};
 
@@ -45,10 +46,11 @@ impl App {
         }
         let now = self.now();
         let before = tx.user_fetch(wish.user_id).await?.ok_or(not_found)?;
-        let user = before.deactivated(now)?;
+        let mut user = before.deactivated(now)?;
         before.require_version(wish.etag)?;
         // A payment that began when the user was active must not end when this has been answered.
         tx.wallet_claim_all(user.id).await?;
+        self.record(&mut tx, call, &mut user, What::Deactivated)?;
         tx.user_update(&before, &user)?;
         tx.event_append(&self.user_deactivated(&user, call.key.request_id))?;
         let answer = first_whole(&mut tx, call, user, now).await?;

@@ -9,6 +9,7 @@ use crate::clients::order::OrderClient;
 use crate::domain::leaving::{DeletedUser, Erasure, Holdings, left};
 use crate::domain::password::{Password, PasswordHash};
 use crate::domain::user::UserRefused;
+use crate::domain::user_change::What;
 use crate::error::Result;
 use crate::storage::{Finished, Tx};
 
@@ -102,7 +103,7 @@ impl App {
         }
         let now = self.now();
         let before = tx.user_fetch(wish.user_id).await?.ok_or(UserRefused::NotFound(wish.user_id))?;
-        let user = before.deleted(now)?;
+        let mut user = before.deleted(now)?;
         before.require_version(wish.etag)?;
         let left = left(&tx.wallets_of(user.id).await?, holdings);
         if !left.is_empty() {
@@ -110,6 +111,7 @@ impl App {
         }
         // What is not there must not be there either when this has been answered, but for refunds.
         tx.wallet_claim_all(user.id).await?;
+        self.record(&mut tx, call, &mut user, What::Deleted)?;
         tx.user_erase(&before, &user)?;
         tx.credential_delete(user.id);
         tx.erasure_insert(

@@ -5,6 +5,7 @@ use types::{Answer, Call, UserId};
 use super::answer::first_whole;
 use crate::app::{App, or_first_answer};
 use crate::domain::user::{UserRefused, WholeUser};
+use crate::domain::user_change::What;
 use crate::error::Result;
 use crate::storage::{Finished, Tx};
 
@@ -38,8 +39,9 @@ impl App {
         }
         let now = self.now();
         let before = tx.user_fetch(wish.user_id).await?.ok_or(UserRefused::NotFound(wish.user_id))?;
-        let user = before.reactivated(now)?;
+        let mut user = before.reactivated(now)?;
         before.require_version(wish.etag)?;
+        self.record(&mut tx, call, &mut user, What::Reactivated)?;
         tx.user_update(&before, &user)?;
         tx.event_append(&self.user_reactivated(&user, call.key.request_id))?;
         let answer = first_whole(&mut tx, call, user, now).await?;

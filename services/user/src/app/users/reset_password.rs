@@ -7,6 +7,7 @@ use super::passwords::{Secret, require_not_address};
 use crate::app::{App, or_first_answer};
 use crate::domain::password::{Password, PasswordHash};
 use crate::domain::user::{UserRefused, WholeUser};
+use crate::domain::user_change::What;
 use crate::error::Result;
 use crate::storage::{Finished, Tx};
 
@@ -46,8 +47,9 @@ impl App {
         let now = self.now();
         let before = tx.user_fetch(wish.user_id).await?.ok_or(UserRefused::NotFound(wish.user_id))?;
         require_not_address(&wish.new_password, &before)?;
-        let user = before.with_new_password(now)?;
+        let mut user = before.with_new_password(now)?;
         before.require_version(wish.etag)?;
+        self.record(&mut tx, call, &mut user, What::PasswordReset)?;
         tx.user_update(&before, &user)?;
         tx.credential_update(user.id, hash, now);
         tx.event_append(&self.user_password_changed(&user, call.key.request_id))?;

@@ -6,6 +6,7 @@ use types::{Answer, Call, Keep};
 use crate::app::{App, or_first_answer};
 use crate::domain::spending::Act;
 use crate::domain::user::UserRefused;
+use crate::domain::user_change::What;
 use crate::domain::wallet::{Wallet, WalletKey};
 use crate::error::Result;
 use crate::storage::{Finished, Tx};
@@ -52,9 +53,7 @@ impl App {
             return Ok(tx.commit(saved.replay(call)?));
         }
         let (now, owner) = (self.now(), wish.wallet.owner);
-        if tx.user_state_list(&[owner]).await?.is_empty() {
-            return Err(UserRefused::NotFound(owner).into());
-        }
+        let user = tx.user_fetch(owner).await?.ok_or(UserRefused::NotFound(owner))?;
         let before = tx.wallet_read(wish.wallet).await?;
         if !before.is_stored {
             wish.wallet.currency.require_in_force(now, "currency_code")?;
@@ -62,6 +61,15 @@ impl App {
         let wallet = before.after(wish.act)?;
         tx.wallet_update(&before, &wallet);
         tx.wallet_act_insert(self.next_id(), call, wish.wallet, wish.act, &wish.justification, now);
+        let currency = wish.wallet.currency;
+        let what = match wish.act {
+            Act::Freeze => What::WalletFrozen(currency),
+            Act::Unfreeze => What::WalletUnfrozen(currency),
+            Act::SetLimits(_) => What::WalletLimits(currency),
+        };
+        let mut recorded = user.clone();
+        self.record(&mut tx, call, &mut recorded, what)?;
+        tx.user_record_update(&user, &recorded)?;
         tx.event_append(&self.wallet_acted_on(&wallet, wish.act, call.key.request_id))?;
         tx.request_insert(call, &wallet, now, Keep::ThirtyDays)?;
         Ok(tx.commit(Answer::first(wallet)))

@@ -9,8 +9,8 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::app::users::{
-    ChangeEmail, ChangePassword, ChangeUserRole, CreateUser, DeactivateUser, NewUser, ReactivateUser,
-    ResetPassword, UpdateUser, VerifyPassword,
+    ChangeEmail, ChangePassword, ChangeUserRole, CreateUser, DeactivateUser, ListUserChanges, NewUser,
+    ReactivateUser, ResetPassword, UpdateUser, VerifyPassword,
 };
 use crate::config::PasswordConfig;
 use crate::domain::email::Email;
@@ -86,6 +86,7 @@ pub(super) async fn all(store: &Store) -> anyhow::Result<[UserId; 2]> {
 async fn read(app: &App, user: UserId) -> anyhow::Result<()> {
     let (all, viewer) = (UserFields::everything(), |_| Viewer::Service);
     app.get_user(user, Viewer::Service, &all).await?;
+    app.list_user_changes(ListUserChanges { user_id: user, below: None, size: 1 }).await?;
     let username = Username::new("ann".to_owned()).ok().context("a username")?;
     app.get_user_by_username(&username, viewer, &all).await?;
     app.get_user_by_email(&email("ann")?, viewer, &all).await?;

@@ -1,6 +1,7 @@
 //! `user.v1.UserService`: its requests, its answers, and how what is refused about users looks on the wire.
 
 mod answer;
+mod changes;
 mod convert;
 
 use api::auth::v1::Role as WireRole;
@@ -12,10 +13,10 @@ use api::user::v1::{
     ChangePasswordRequest, ChangePasswordResponse, ChangeUserRoleRequest, ChangeUserRoleResponse,
     CreateUserRequest, CreateUserResponse, DeactivateUserRequest, DeactivateUserResponse, DeleteUserRequest,
     DeleteUserResponse, ErrorReason, GetUserByEmailRequest, GetUserByEmailResponse, GetUserByUsernameRequest,
-    GetUserByUsernameResponse, GetUserRequest, GetUserResponse, ReactivateUserRequest,
-    ReactivateUserResponse, ResetPasswordRequest, ResetPasswordResponse, SnapshotUsersRequest,
-    SnapshotUsersResponse, UpdateUserRequest, UpdateUserResponse, VerifyPasswordRequest,
-    VerifyPasswordResponse,
+    GetUserByUsernameResponse, GetUserRequest, GetUserResponse, ListUserChangesRequest,
+    ListUserChangesResponse, ReactivateUserRequest, ReactivateUserResponse, ResetPasswordRequest,
+    ResetPasswordResponse, SnapshotUsersRequest, SnapshotUsersResponse, UpdateUserRequest,
+    UpdateUserResponse, VerifyPasswordRequest, VerifyPasswordResponse,
 };
 use auth::Principal;
 use futures_util::stream::{self, StreamExt as _};
@@ -172,6 +173,15 @@ impl UserService for Users {
         Ok(respond(answer, |whole| ChangeUserRoleResponse {
             user: Some(shown(&Principal::of(&request), &whole)),
         }))
+    }
+
+    async fn list_user_changes(
+        &self,
+        request: Request<ListUserChangesRequest>,
+    ) -> Result<Response<ListUserChangesResponse>, Status> {
+        let (caller, wish) = (person(&request)?, check(&request, changes::list_user_changes)?);
+        let found = self.0.list_user_changes(wish).await?;
+        Ok(Response::new(changes::page(found, caller.user_id, &wish)))
     }
 
     async fn verify_password(

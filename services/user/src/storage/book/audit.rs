@@ -14,14 +14,13 @@ use types::{Money, OrderId, PostingId, TransferId, UserId};
 
 use super::holds::{HOLDS, HoldRow, StoredHold};
 use super::ledger::{CREDIT, DEBIT, ENTRIES, EntryId, EntryRow, POSTINGS};
-use super::wallets::{
-    KeyRow, WALLETS, WalletRow, binary, conflict_on_duplicate, currency, hash, ids_of, wallet_id,
-};
+use super::wallets::{KeyRow, WALLETS, WalletRow, conflict_on_duplicate, currency, ids_of, wallet_id};
 use crate::domain::audit::{StoredPosting, StoredSide, Sums};
 use crate::domain::ledger::WalletEntry;
 use crate::domain::wallet::{Wallet, WalletKey};
 use crate::error::{Error, Result};
 use crate::storage::driver::bounded_raw;
+use crate::storage::hashes::{binary, hash};
 use crate::storage::snapshot::Snapshot;
 use crate::storage::{SERVER_TIME, Store, Tx, bounded};
 

@@ -5,11 +5,12 @@ use bson::{Binary, Document, doc};
 use serde::Deserialize;
 use types::{Call, Fingerprint, PostingId, RequestKey, UserId};
 
-use super::wallets::{WALLETS, binary, currency, hash, wallet_write};
+use super::wallets::{WALLETS, currency, wallet_write};
 use crate::domain::audit::WALLETS as WALLET_ACCOUNT;
 use crate::domain::ledger::{Kind, Posting, Side, WalletEntry};
 use crate::domain::wallet::{Wallet, WalletKey};
 use crate::error::{Error, Result};
+use crate::storage::hashes::{binary, hash};
 use crate::storage::writes::conflict;
 use crate::storage::{Tx, bounded, from_time, to_time};
 

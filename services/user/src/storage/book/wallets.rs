@@ -4,8 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use bookkeeping::{GENESIS, Hash};
-use bson::spec::BinarySubtype;
+use bookkeeping::GENESIS;
 use bson::{Binary, Document, doc};
 use futures_util::TryStreamExt as _;
 use mongodb::Namespace;
@@ -18,6 +17,7 @@ use crate::domain::limits::{Limits, Spent};
 use crate::domain::wallet::{Wallet, WalletKey};
 use crate::error::{Error, Result};
 use crate::storage::driver::{classify, is_duplicate_key};
+use crate::storage::hashes::{binary, hash};
 use crate::storage::requests::Outcome;
 use crate::storage::writes::conflict;
 use crate::storage::{SERVER_TIME, Store, Tx, bounded, from_time, to_time};
@@ -158,16 +158,6 @@ pub(super) fn to_day(day: bson::DateTime) -> Date {
 /// A currency that this service wrote.
 pub(super) fn currency(code: &str) -> Result<Currency> {
     code.parse().map_err(|_| Error::internal(format!("{code:?} in the book is no currency")))
-}
-
-/// A hash that this service wrote.
-pub(super) fn hash(binary: &Binary) -> Result<Hash> {
-    binary.bytes.as_slice().try_into().map_err(|_| Error::internal("a hash in the book has another length"))
-}
-
-/// A hash to write.
-pub(super) fn binary(hash: &Hash) -> Binary {
-    Binary { subtype: BinarySubtype::Generic, bytes: hash.to_vec() }
 }
 
 /// Writes a wallet over the one that it was made of, as long as that one is what is there. One that is not there is made.

@@ -6,7 +6,7 @@ mod row;
 mod usernames;
 mod view;
 
-use bson::{Document, doc};
+use bson::{Binary, Document, doc};
 use futures_util::TryStreamExt as _;
 use mongodb::options::UpdateOneModel;
 use serde::Deserialize;
@@ -18,6 +18,7 @@ use super::writes::conflict;
 use super::{SERVER_TIME, Store, Tx, from_time};
 use crate::domain::email::EmailKey;
 use crate::domain::user::{User, UserRefused, UserState};
+use crate::domain::user_change::Record;
 use crate::error::{Error, Result};
 use row::{StateRow, UserRow};
 
@@ -30,6 +31,12 @@ struct UserStateRow {
     #[serde(rename = "_id")]
     id: bson::Uuid,
     state: StateRow,
+}
+
+#[derive(Debug, Deserialize)]
+struct RecordRow {
+    change_count: Option<i64>,
+    change_head: Option<Binary>,
 }
 
 impl Store {
@@ -63,6 +70,14 @@ impl Store {
         before.insert("last_login_time", doc! { "$not": { "$gt": from_time(now - LOGIN_NOTED_EVERY) } });
         let change = doc! { "$set": { "last_login_time": from_time(now) } };
         bounded(users.update_one(before, change)).await.map(drop)
+    }
+
+    /// Where the record of a user's changes ends; `None` when there is no such user.
+    pub(crate) async fn user_record_fetch(&self, id: UserId) -> Result<Option<Record>> {
+        let users = self.collection::<RecordRow>(COLLECTION);
+        let find = users.find_one(by_id(id)).projection(doc! { "change_count": 1, "change_head": 1 });
+        let row = bounded(find).await?;
+        row.map(|row| row::record(row.change_count, row.change_head.as_ref())).transpose()
     }
 
     /// Whether a user is gone.
@@ -130,6 +145,16 @@ impl Tx {
         row.extend(document(user)?.into_iter().filter(|(field, value)| before.get(field) != Some(value)));
         self.delete(COLLECTION, guard);
         self.insert(COLLECTION, row, Some(conflict));
+        Ok(())
+    }
+
+    /// Writes what was recorded of a user who is not changed otherwise, guarded by the record before it.
+    pub(crate) fn user_record_update(&mut self, before: &User, user: &User) -> Result<()> {
+        let count = Some(before.record.count).filter(|count| *count > 0);
+        let guard = doc! { "_id": bson::Uuid::from(user.id.uuid()), "change_count": count };
+        let change = difference(&document(before)?, document(user)?);
+        let users = self.namespace(COLLECTION);
+        self.update(UpdateOneModel::builder().namespace(users).filter(guard).update(change).build());
         Ok(())
     }
 

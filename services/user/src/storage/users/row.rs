@@ -1,5 +1,6 @@
 //! Users as the database has them, alone and in the answers to calls.
 
+use bson::Binary;
 use serde::{Deserialize, Serialize};
 use types::UserId;
 
@@ -7,8 +8,10 @@ use crate::domain::email::Email;
 use crate::domain::leaving::DeletedUser;
 use crate::domain::profile::{HttpsUrl, Location, Profile};
 use crate::domain::user::{User, UserState, WholeUser};
+use crate::domain::user_change::Record;
 use crate::domain::username::Username;
 use crate::error::{Error, Result};
+use crate::storage::hashes::{binary, hash};
 use crate::storage::requests::Outcome;
 use crate::storage::statistics::SumsRow;
 use crate::storage::{from_time, to_time};
@@ -35,6 +38,11 @@ pub(super) struct UserRow {
     profile: Option<ProfileRow>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     last_login_time: Option<bson::DateTime>,
+    /// How many changes are recorded, and the hash of the last; not there where none is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    change_count: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    change_head: Option<Binary>,
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -160,8 +168,16 @@ impl From<&User> for UserRow {
             username: user.username.as_ref().map(|username| username.as_str().to_owned()),
             profile: Some(ProfileRow::from(&user.profile)).filter(|row| *row != ProfileRow::default()),
             last_login_time: user.last_login_time.map(from_time),
+            change_count: Some(user.record.count).filter(|count| *count > 0),
+            change_head: (user.record.count > 0).then(|| binary(&user.record.head)),
         }
     }
+}
+
+/// The end of a user's record, which may be empty.
+pub(super) fn record(count: Option<i64>, head: Option<&Binary>) -> Result<Record> {
+    let Some((count, head)) = count.zip(head) else { return Ok(Record::default()) };
+    Ok(Record { count, head: hash(head)? })
 }
 
 impl TryFrom<UserRow> for User {
@@ -183,6 +199,7 @@ impl TryFrom<UserRow> for User {
             username: row.username.map(Username::from_row),
             profile: row.profile.unwrap_or_default().into(),
             last_login_time: row.last_login_time.map(to_time),
+            record: record(row.change_count, row.change_head.as_ref())?,
         })
     }
 }
@@ -218,7 +235,9 @@ impl Outcome for WholeUser {
     type Row = WholeUserRow;
 
     fn to_row(&self) -> WholeUserRow {
-        WholeUserRow { user: (&self.user).into(), statistics: self.statistics.into() }
+        // Where the record ends is no part of an answer.
+        let user = UserRow { change_count: None, change_head: None, ..(&self.user).into() };
+        WholeUserRow { user, statistics: self.statistics.into() }
     }
 
     fn from_row(row: WholeUserRow) -> Result<Self> {

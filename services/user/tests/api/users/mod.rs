@@ -1,6 +1,7 @@
 //! Reading users, deactivating them, changing their roles.
 
 mod bootstrap;
+mod changes;
 mod create;
 mod delete;
 mod email;
