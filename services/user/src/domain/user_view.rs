@@ -3,6 +3,7 @@
 use time::OffsetDateTime;
 use types::{Role, UserId};
 
+use super::post::Post;
 use super::profile::Profile;
 use super::user::{OrderStatistics, User, UserState, WholeUser};
 
@@ -44,11 +45,13 @@ pub(crate) enum UserField {
     LocationShared,
     LastLoginTime,
     AuthEpoch,
+    /// Read only where it is named.
+    RecentPosts,
 }
 
 impl UserField {
     /// All of them.
-    pub(crate) const ALL: [Self; 22] = [
+    pub(crate) const ALL: [Self; 23] = [
         Self::Email,
         Self::DisplayName,
         Self::Role,
@@ -71,6 +74,7 @@ impl UserField {
         Self::LocationShared,
         Self::LastLoginTime,
         Self::AuthEpoch,
+        Self::RecentPosts,
     ];
 }
 
@@ -108,6 +112,11 @@ impl UserFields {
 
     pub(crate) fn contains(&self, field: UserField) -> bool {
         self.0.as_ref().is_none_or(|fields| fields.contains(&field))
+    }
+
+    /// Whether this one is among them by name, and not because all are.
+    pub(crate) fn names(&self, field: UserField) -> bool {
+        self.0.as_ref().is_some_and(|fields| fields.contains(&field))
     }
 
     /// One by one; `None` for all of them.
@@ -153,6 +162,8 @@ pub(crate) struct UserView {
     pub(crate) profile: Profile,
     pub(crate) last_login_time: Option<OffsetDateTime>,
     pub(crate) statistics: Option<OrderStatistics>,
+    /// The last that were published, without their bodies.
+    pub(crate) recent_posts: Vec<Post>,
 }
 
 impl UserView {
@@ -194,6 +205,7 @@ impl From<&User> for UserView {
             profile: user.profile.clone(),
             last_login_time: user.last_login_time,
             statistics: None,
+            recent_posts: Vec::new(),
         }
     }
 }

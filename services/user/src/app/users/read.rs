@@ -6,19 +6,26 @@ use types::UserId;
 
 use crate::app::App;
 use crate::domain::email::Email;
+use crate::domain::post::{Post, PostState, PostsOf};
 use crate::domain::user::{OrderStatistics, UserRefused};
 use crate::domain::user_view::{UserField, UserFields, UserView, Viewer};
 use crate::domain::username::Username;
 use crate::error::Result;
 
+/// How many posts are shown with a user.
+const RECENT_POSTS: u32 = 10;
+
 impl App {
     /// A user by id.
     pub(crate) async fn get_user(&self, id: UserId, viewer: Viewer, fields: &UserFields) -> Result<UserView> {
         let seen = fields.seen_by(viewer).and(UserField::State);
-        let view = self.store.user_view_fetch(id, &seen);
-        let (view, statistics) = tokio::try_join!(view, self.statistics(id, viewer, fields))?;
+        let (view, statistics, recent_posts) = tokio::try_join!(
+            self.store.user_view_fetch(id, &seen),
+            self.statistics(id, viewer, fields),
+            self.recent_posts(id, fields)
+        )?;
         let view = view.filter(|view| view.is_there_for(viewer)).ok_or(UserRefused::NotFound(id))?;
-        Ok(UserView { statistics, ..view }.seen_by(viewer))
+        Ok(UserView { statistics, recent_posts, ..view }.seen_by(viewer))
     }
 
     /// The user who has a username, in whatever spelling. Those that only look like it are others.
@@ -31,15 +38,18 @@ impl App {
         let id = self.store.username_owner(username).await?.ok_or(UserRefused::NobodyNamed)?;
         let viewer = viewer(id);
         let seen = fields.seen_by(viewer).and(UserField::Username);
-        let view = self.store.user_view_fetch(id, &seen);
-        let (view, statistics) = tokio::try_join!(view, self.statistics(id, viewer, fields))?;
+        let (view, statistics, recent_posts) = tokio::try_join!(
+            self.store.user_view_fetch(id, &seen),
+            self.statistics(id, viewer, fields),
+            self.recent_posts(id, fields)
+        )?;
         // Who has claimed it may have chosen another since.
         let view = view.filter(|view| {
             let present = view.username.clone().map(Username::from_row);
             present.is_some_and(|present| present.is_spelling_of(username))
         });
         let view = view.ok_or(UserRefused::NobodyNamed)?;
-        Ok(UserView { statistics, ..view }.seen_by(viewer))
+        Ok(UserView { statistics, recent_posts, ..view }.seen_by(viewer))
     }
 
     /// The user who has an e-mail address, for an admin or a service.
@@ -101,6 +111,14 @@ impl App {
             return Ok(None);
         }
         self.store.statistics_fetch(id).await.map(Some)
+    }
+
+    /// The last posts of a user that everybody may read, if they are asked for.
+    async fn recent_posts(&self, id: UserId, fields: &UserFields) -> Result<Vec<Post>> {
+        if !fields.names(UserField::RecentPosts) {
+            return Ok(Vec::new());
+        }
+        self.store.post_list(&PostsOf::Author(id), PostState::Published, None, RECENT_POSTS).await
     }
 
     async fn statistics_of(&self, ids: &[UserId]) -> Result<HashMap<UserId, OrderStatistics>> {

@@ -16,7 +16,7 @@ use crate::config::PasswordConfig;
 use crate::domain::email::Email;
 use crate::domain::password::Password;
 use crate::domain::user::{OrderStatistics, UserChange};
-use crate::domain::user_view::{UserFields, Viewer};
+use crate::domain::user_view::{UserField, UserFields, Viewer};
 use crate::domain::username::Username;
 use crate::passwords::Hasher;
 use crate::storage::Store;
@@ -86,6 +86,7 @@ pub(super) async fn all(store: &Store) -> anyhow::Result<[UserId; 2]> {
 async fn read(app: &App, user: UserId) -> anyhow::Result<()> {
     let (all, viewer) = (UserFields::everything(), |_| Viewer::Service);
     app.get_user(user, Viewer::Service, &all).await?;
+    app.get_user(user, Viewer::Service, &UserFields::of([UserField::RecentPosts])).await?;
     app.list_user_changes(ListUserChanges { user_id: user, below: None, size: 1 }).await?;
     let username = Username::new("ann".to_owned()).ok().context("a username")?;
     app.get_user_by_username(&username, viewer, &all).await?;

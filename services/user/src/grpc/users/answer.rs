@@ -7,6 +7,7 @@ use api::violations::timestamp;
 use auth::Principal;
 use types::UserId;
 
+use crate::domain::post::Post;
 use crate::domain::profile::{HttpsUrl, Location, Profile};
 use crate::domain::user::{OrderStatistics, User, UserState, WholeUser};
 use crate::domain::user_view::{UserField, UserFields, UserView, Viewer};
@@ -25,7 +26,7 @@ pub(super) fn viewer(principal: &Principal, user_id: UserId) -> Viewer {
 }
 
 /// Every field of a user that there may be something of, and the parts that it is made of.
-const FIELDS: [(&str, &[UserField]); 23] = [
+const FIELDS: [(&str, &[UserField]); 24] = [
     ("email", &[UserField::Email]),
     ("display_name", &[UserField::DisplayName]),
     ("role", &[UserField::Role]),
@@ -50,6 +51,7 @@ const FIELDS: [(&str, &[UserField]); 23] = [
     ("profile.location_shared", &[UserField::LocationShared]),
     ("last_login_time", &[UserField::LastLoginTime]),
     ("auth_epoch", &[UserField::AuthEpoch]),
+    ("recent_posts", &[UserField::RecentPosts]),
 ];
 
 /// What has to be read for a mask.
@@ -107,6 +109,19 @@ impl From<UserView> for wire::User {
             profile: (view.profile != Profile::default()).then(|| view.profile.into()),
             last_login_time: view.last_login_time.map(timestamp),
             auth_epoch: view.auth_epoch.unwrap_or_default(),
+            recent_posts: view.recent_posts.into_iter().map(wire::RecentPost::from).collect(),
+        }
+    }
+}
+
+impl From<Post> for wire::RecentPost {
+    fn from(post: Post) -> Self {
+        Self {
+            id: post.id.to_string(),
+            slug: post.address(),
+            title: post.title,
+            excerpt: post.excerpt.unwrap_or_default(),
+            publish_time: post.publish_time.map(timestamp),
         }
     }
 }

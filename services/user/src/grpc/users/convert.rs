@@ -48,6 +48,16 @@ fn read_mask(v: &mut Violations, mask: Option<&FieldMask>) -> Option<ReadMask> {
     v.read_mask::<wire::User>(mask)
 }
 
+/// The same where no posts are read.
+fn read_mask_without_posts(v: &mut Violations, mask: Option<&FieldMask>) -> Option<ReadMask> {
+    let mask = read_mask(v, mask)?;
+    if !mask.is_all() && mask.wants("recent_posts") {
+        v.add("read_mask", "UNSUPPORTED_FIELD", "must not name recent_posts here");
+        return None;
+    }
+    Some(mask)
+}
+
 pub(super) fn get_user(v: &mut Violations, request: &GetUserRequest) -> Option<(UserId, ReadMask)> {
     let user_id = v.id("user_id", &request.user_id);
     user_id.zip(read_mask(v, request.read_mask.as_ref()))
@@ -73,7 +83,7 @@ pub(super) fn get_user_by_email(
     request: &GetUserByEmailRequest,
 ) -> Option<(Email, ReadMask)> {
     let email = email(v, &request.email);
-    let mask = read_mask(v, request.read_mask.as_ref());
+    let mask = read_mask_without_posts(v, request.read_mask.as_ref());
     email.zip(mask)
 }
 
@@ -82,7 +92,7 @@ pub(super) fn batch_get_users(
     request: &BatchGetUsersRequest,
 ) -> Option<(Vec<UserId>, ReadMask)> {
     let ids = user_ids(v, &request.user_ids);
-    let mask = read_mask(v, request.read_mask.as_ref());
+    let mask = read_mask_without_posts(v, request.read_mask.as_ref());
     ids.zip(mask)
 }
 

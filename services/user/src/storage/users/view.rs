@@ -55,6 +55,7 @@ impl TryFrom<UserViewRow> for UserView {
             profile: row.profile.unwrap_or_default().into(),
             last_login_time: row.last_login_time.map(to_time),
             statistics: None,
+            recent_posts: Vec::new(),
         })
     }
 }
@@ -117,7 +118,7 @@ fn name(field: UserField) -> Option<&'static str> {
         UserField::UpdateTime => "update_time",
         UserField::Etag => "version",
         UserField::PostCount => "post_count",
-        UserField::Statistics => return None,
+        UserField::Statistics | UserField::RecentPosts => return None,
         UserField::Version => "event_version",
         UserField::Username => "username",
         UserField::GivenName => "profile.given_name",
@@ -143,7 +144,7 @@ mod tests {
         let of = |fields: &[UserField]| projection(&UserFields::of(fields.iter().copied()));
         assert_eq!(projection(&UserFields::everything()), None);
         assert_eq!(of(&[]), Some(doc! { "_id": 1 }));
-        assert_eq!(of(&[UserField::Statistics]), Some(doc! { "_id": 1 }));
+        assert_eq!(of(&[UserField::Statistics, UserField::RecentPosts]), Some(doc! { "_id": 1 }));
         let wanted = [UserField::Etag, UserField::Bio, UserField::Bio];
         assert_eq!(of(&wanted), Some(doc! { "_id": 1, "version": 1, "profile.bio": 1 }));
     }

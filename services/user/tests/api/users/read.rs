@@ -2,10 +2,11 @@
 
 use api::update_mask::FieldMask;
 use api::user::v1::{
-    BatchGetUsersRequest, GetUserByEmailRequest, GetUserByUsernameRequest, GetUserRequest, Location, Profile,
-    User,
+    BatchGetUsersRequest, CreatePostRequest, GetUserByEmailRequest, GetUserByUsernameRequest, GetUserRequest,
+    Location, Profile, User,
 };
 use bson::{Bson, Document, doc};
+use testkit::client::request_id;
 use tonic::{Code, Status};
 
 use super::get;
@@ -185,4 +186,56 @@ async fn users_are_looked_up_in_indexes() {
         assert!(found.iter().any(is_index), "{collection} {filter}: {found:?}");
         assert!(!found.iter().any(|stage| stage == "COLLSCAN"), "{collection} {filter}: {found:?}");
     }
+}
+
+/// Posts are read where they are named and nowhere else.
+#[tokio::test]
+async fn with_a_user_come_the_ten_posts_that_were_published_last_if_they_are_asked_for() {
+    let harness = Harness::start().await;
+    let (ann, bob) = (harness.customer().await, harness.customer().await);
+    claim(&ann, "annlikestea").await.unwrap();
+    let get = async |viewer: &Person, paths: &[&str]| {
+        let request = GetUserRequest { user_id: ann.id.clone(), read_mask: mask(paths) };
+        viewer.caller.users().get_user(request).await.unwrap().into_inner().user.unwrap()
+    };
+    assert_eq!(get(&bob, &["recent_posts"]).await, User::default());
+    for number in 0..12 {
+        let request = CreatePostRequest {
+            request_id: request_id(),
+            title: format!("Tea {number}"),
+            body: "Water.".to_owned(),
+            excerpt: "Leaves.".to_owned(),
+            // One that nobody else may read.
+            publish: number != 9,
+            ..CreatePostRequest::default()
+        };
+        ann.caller.posts().create_post(request).await.unwrap();
+    }
+    for viewer in [&bob, &ann] {
+        let user = get(viewer, &["display_name", "recent_posts"]).await;
+        let titles: Vec<&str> = user.recent_posts.iter().map(|post| post.title.as_str()).collect();
+        let expected = [11, 10, 8, 7, 6, 5, 4, 3, 2, 1].map(|number| format!("Tea {number}"));
+        assert_eq!(titles, expected);
+        let first = &user.recent_posts[0];
+        assert_eq!((first.slug.as_str(), first.excerpt.as_str()), ("tea-11", "Leaves."));
+        assert!(first.publish_time.is_some() && !first.id.is_empty());
+        assert_eq!(
+            user,
+            User {
+                recent_posts: user.recent_posts.clone(),
+                display_name: "Ann".to_owned(),
+                ..User::default()
+            }
+        );
+        let request = GetUserByUsernameRequest {
+            username: "annlikestea".to_owned(),
+            read_mask: mask(&["recent_posts"]),
+        };
+        let named =
+            viewer.caller.users().get_user_by_username(request).await.unwrap().into_inner().user.unwrap();
+        assert_eq!(named.recent_posts, user.recent_posts);
+        assert_eq!(get(viewer, &[]).await.recent_posts, []);
+    }
+    let unsupported = refused(Code::InvalidArgument, "INVALID_REQUEST", &["read_mask UNSUPPORTED_FIELD"]);
+    assert_eq!(refusal(many(&bob, &[&ann.id], &["recent_posts"]).await), unsupported);
 }
