@@ -4,6 +4,7 @@ mod admin;
 mod audit;
 mod doctor;
 mod foreign;
+mod leaving;
 mod log_reader;
 mod metrics;
 mod one_effect;

@@ -212,14 +212,14 @@ fn named(path: &str, field: &str) -> Result<serde_json::Value> {
         (_, "slug" | "tag" | "category") => json!(""),
         (_, "tags") => json!(["row"]),
         (_, "excerpt") => json!("Row"),
-        (_, "publish") => json!(false),
+        (_, "publish" | "delete_posts") => json!(false),
         (_, "author_id") => json!("$buyer"),
         ("ListPosts", "state") => json!("STATE_PUBLISHED"),
         // The caller's posts, which go to nobody.
         ("TransferAllPosts", "from_user_id") => json!(""),
         ("TransferAllPosts", "to_user_id") => json!("$missing"),
         ("UpdateUser", "update_mask") => json!("displayName,profile.bio"),
-        ("DeactivateUser" | "ChangeUserRole" | "ResetPassword", "user_id") => json!("$gone"),
+        ("DeactivateUser" | "ChangeUserRole" | "ResetPassword" | "DeleteUser", "user_id") => json!("$gone"),
         ("FreezeWallet" | "UnfreezeWallet" | "SetWalletLimits", "user_id") => json!("$missing"),
         ("RevokeSession", "session_id") => json!("$missing"),
         // Left out, it is the caller.
@@ -258,8 +258,10 @@ fn tokens(stage: &Stage, path: &str, caller: &str, good: &DynamicMessage) -> Res
     let me = me.as_str().context("a caller's id")?;
     let text = |name: &str| good.get_field_by_name(name).and_then(|value| value.as_str().map(str::to_owned));
     let consumer = text("consumer").unwrap_or_default();
+    let user = text("user_id").unwrap_or_default();
     let list: Vec<&str> = match path {
         "user.v1.WalletService/ListWalletEntries" => vec![path, me, me, "EUR"],
+        "user.v1.UserService/ListUserChanges" => vec![path, me, &user],
         "order.v1.AccountService/ListAccountEntries" => vec![path, me, "EUR"],
         "event.v1.EventAdminService/ListParked" => vec![path, &consumer],
         "session.v1.SessionService/ListSessions" => return Ok(of_times(&[path, me, ""])),

@@ -7,8 +7,8 @@ use api::update_mask::FieldMask;
 use api::user::v1::{
     BatchGetUsersRequest, ChangeUserRoleRequest, DeactivateUserRequest, DeleteUserRequest,
     GetUserByEmailRequest, GetUserByUsernameRequest, GetUserRequest, ListPostsRequest, Profile,
-    ReactivateUserRequest, ResetPasswordRequest, TransferAllPostsRequest, TransferPostRequest,
-    UpdateUserRequest, User, UserDeleted, VerifyPasswordRequest, user,
+    ReactivateUserRequest, ResetPasswordRequest, SnapshotUsersRequest, TransferAllPostsRequest,
+    TransferPostRequest, UpdateUserRequest, User, UserDeleted, VerifyPasswordRequest, user,
 };
 use bson::doc;
 use events::Direction;
@@ -88,6 +88,15 @@ async fn of_who_is_deleted_admins_and_services_see_that_and_nobody_else_sees_any
     };
     assert_eq!(tombstone, expected);
     assert_eq!(get(&admin, &ann.id).await.unwrap(), User { auth_epoch: 0, ..expected.clone() });
+    let snapshot = harness.order_service().users().snapshot_users(SnapshotUsersRequest {}).await;
+    let mut pages = snapshot.unwrap().into_inner();
+    let mut users = Vec::new();
+    while let Some(page) = pages.message().await.unwrap() {
+        users.extend(page.users);
+    }
+    let of_ann = users.into_iter().find(|user| user.id == ann.id).unwrap();
+    let told = User { auth_epoch: 0, order_statistics: None, ..expected.clone() };
+    assert_eq!(of_ann, told, "read models are rebuilt with who is gone");
     let told = payloads::<UserDeleted>(&harness).await;
     assert_eq!(told, [UserDeleted { user_id: ann.id.clone(), auth_epoch: 2 }]);
     assert!(delete(&ann, request).await.unwrap(), "the first answer, while the session lives");
