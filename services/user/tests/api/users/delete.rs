@@ -100,6 +100,8 @@ async fn of_who_is_deleted_admins_and_services_see_that_and_nobody_else_sees_any
     let told = payloads::<UserDeleted>(&harness).await;
     assert_eq!(told, [UserDeleted { user_id: ann.id.clone(), auth_epoch: 2 }]);
     assert!(delete(&ann, request).await.unwrap(), "the first answer, while the session lives");
+    let id = bson::Uuid::parse_str(&ann.id).unwrap();
+    assert_eq!(harness.count("credential", doc! { "_id": id }).await, 0);
 
     for by in [&bob, &ann] {
         assert_eq!(refusal(get(by, &ann.id).await), gone(&ann));
