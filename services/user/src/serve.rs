@@ -121,7 +121,6 @@ impl UserService {
         let workers = Workers {
             app: app.clone(),
             store: store.clone(),
-            app: app.clone(),
             config: Arc::clone(&self.config),
             order_service,
             sessions: self.sessions.clone(),

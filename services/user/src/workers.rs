@@ -37,7 +37,6 @@ const EXPIRY_ALARM: Duration = Duration::from_secs(60);
 pub(crate) struct Workers {
     pub(crate) app: App,
     pub(crate) store: Store,
-    pub(crate) app: App,
     pub(crate) config: Arc<Config>,
     pub(crate) order_service: Peer,
     pub(crate) sessions: SessionCache,

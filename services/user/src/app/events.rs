@@ -2,13 +2,9 @@
 
 use api::user::v1::{
     CreditGranted, CreditSent, PostArchived, PostCreated, PostDeleted, PostLabels, PostLiked, PostPublished,
-    PostTransferred, PostUnliked, PostUpdated, UserCreated, UserDeactivated, UserEmailChanged, UserFollowed,
-    UserPasswordChanged, UserReactivated, UserRoleChanged, UserUnfollowed, UserUpdated, WalletFrozen,
-    WalletLimitsChanged, WalletUnfrozen, post,
-    CreditGranted, CreditSent, PostArchived, PostCreated, PostDeleted, PostLabels, PostPublished,
-    PostTransferred, PostUpdated, UserCreated, UserDeactivated, UserDeleted, UserEmailChanged,
-    UserPasswordChanged, UserReactivated, UserRoleChanged, UserUpdated, WalletFrozen, WalletLimitsChanged,
-    WalletUnfrozen, post,
+    PostTransferred, PostUnliked, PostUpdated, UserCreated, UserDeactivated, UserDeleted, UserEmailChanged,
+    UserFollowed, UserPasswordChanged, UserReactivated, UserRoleChanged, UserUnfollowed, UserUpdated,
+    WalletFrozen, WalletLimitsChanged, WalletUnfrozen, post,
 };
 use events::{Aggregate, Headers, NewEvent};
 use prost::{Message, Name};

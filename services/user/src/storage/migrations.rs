@@ -43,10 +43,10 @@ const FILES: &[(&str, &str)] = &[
     ("0008_posts.json", include_str!("../../../../migrations/user/0008_posts.json")),
     ("0009_users.json", include_str!("../../../../migrations/user/0009_users.json")),
     ("0010_wallets.json", include_str!("../../../../migrations/user/0010_wallets.json")),
-    ("0018_holds_contract.json", include_str!("../../../../migrations/user/0018_holds_contract.json")),
     ("0011_edges.json", include_str!("../../../../migrations/user/0011_edges.json")),
     ("0016_deletion.json", include_str!("../../../../migrations/user/0016_deletion.json")),
     ("0017_user_changes.json", include_str!("../../../../migrations/user/0017_user_changes.json")),
+    ("0018_holds_contract.json", include_str!("../../../../migrations/user/0018_holds_contract.json")),
 ];
 
 /// A migration that was applied.

@@ -5,7 +5,7 @@ use types::{Answer, Call, Keep, UserId};
 
 use crate::app::{App, or_first_answer};
 use crate::domain::relation::{FOLLOWS_MAX, Follow, RelationRefused};
-use crate::domain::user::{UserRefused, UserState};
+use crate::domain::user::UserRefused;
 use crate::error::Result;
 use crate::storage::{Finished, Tx};
 
@@ -65,8 +65,7 @@ async fn require_active(tx: &mut Tx, users: [UserId; 2]) -> Result<()> {
     for user in users {
         match states.iter().find(|(id, _)| *id == user) {
             None => return Err(UserRefused::NotFound(user).into()),
-            Some((_, UserState::Deactivated)) => return Err(UserRefused::Deactivated(user).into()),
-            Some((_, UserState::Active)) => {}
+            Some((_, state)) => state.require_active(user)?,
         }
     }
     Ok(())

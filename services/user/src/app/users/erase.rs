@@ -4,6 +4,7 @@ use time::Duration;
 use types::UserId;
 
 use crate::app::App;
+use crate::app::relations::Leaving;
 use crate::domain::leaving::Erasure;
 use crate::domain::post::PostMove;
 use crate::error::Result;
@@ -41,6 +42,9 @@ impl App {
     async fn erase_some_of(&self, erasure: &Erasure) -> Result<bool> {
         let (user, some) = (erasure.user_id, i64::from(BATCH));
         let mut most = self.store.user_answers_erase(user, some).await?;
+        for edges in [Leaving::FollowsOf(user), Leaving::LikesOf(user)] {
+            most = most.max(self.relations_remove_some(edges).await?);
+        }
         if erasure.delete_posts {
             most = most.max(self.store.transaction("erase_posts", |tx| self.erase_posts_in(tx, user)).await?);
             most = most.max(self.store.post_answers_erase(user, some).await?);
