@@ -68,7 +68,7 @@ impl App {
         }
         let now = post.create_time;
         post.slug = free_slug(&mut tx, slug, &post.title, post.id).await?;
-        tx.user_post_count_add(post.author_id, 1, now);
+        tx.user_post_count_add(post.author_id, 1);
         if let Some(slug) = &post.slug {
             tx.slug_insert(slug, post.id)?;
         }

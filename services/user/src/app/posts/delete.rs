@@ -45,7 +45,7 @@ impl App {
         let now = self.now();
         post.moved(PostMove::Delete, now)?;
         tx.post_remove(&post);
-        tx.user_post_count_take(post.author_id, 1, now);
+        tx.user_post_count_take(post.author_id, 1);
         tx.event_append(&self.post_deleted(&post, Some(call.key.request_id)))?;
         let answer = DeletedPost(post.id);
         tx.request_insert(call, &answer, now, Keep::ThirtyDays)?;

@@ -46,8 +46,8 @@ impl App {
         let now = self.now();
         let post = before.handed_over(wish.to, now);
         tx.post_hand_over(&before, &post);
-        tx.user_post_count_add(wish.to, 1, now);
-        tx.user_post_count_add(caller.user_id, -1, now);
+        tx.user_post_count_add(wish.to, 1);
+        tx.user_post_count_add(caller.user_id, -1);
         tx.event_append(&self.post_transferred(&post, caller.user_id, call.key.request_id))?;
         tx.request_insert(call, &post, now, Keep::ThirtyDays)?;
         tx.flush_for_active(&[wish.to, caller.user_id]).await?;

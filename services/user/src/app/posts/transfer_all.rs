@@ -52,8 +52,8 @@ impl App {
         posts.truncate(most);
         let count = i64::try_from(posts.len()).unwrap_or(i64::MAX);
         if count > 0 {
-            tx.user_post_count_add(wish.to, count, now);
-            tx.user_post_count_take(wish.from, count, now);
+            tx.user_post_count_add(wish.to, count);
+            tx.user_post_count_take(wish.from, count);
         }
         for before in &posts {
             let post = before.handed_over(wish.to, now);

@@ -63,7 +63,7 @@ impl App {
             tx.post_remove(post);
             tx.event_append(&self.post_deleted(post, None))?;
         }
-        tx.user_post_count_take(author, i64::try_from(posts.len()).unwrap_or(i64::MAX), now);
+        tx.user_post_count_take(author, i64::try_from(posts.len()).unwrap_or(i64::MAX));
         Ok(tx.commit(posts.len()))
     }
 }

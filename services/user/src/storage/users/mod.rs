@@ -169,21 +169,19 @@ impl Tx {
 
     /// Adds to the number of posts that a user owns, who must be active. [`Tx::flush_for_active`] says what else the
     /// user is.
-    pub(crate) fn user_post_count_add(&mut self, id: UserId, more: i64, now: OffsetDateTime) {
+    pub(crate) fn user_post_count_add(&mut self, id: UserId, more: i64) {
         let active = doc! { "_id": bson::Uuid::from(id.uuid()), "state": "active" };
-        self.post_count_add(active, more, now);
+        self.post_count_add(active, more);
     }
 
     /// Takes from the number of posts that a user owns, in whatever state the user is.
-    pub(crate) fn user_post_count_take(&mut self, id: UserId, fewer: i64, now: OffsetDateTime) {
-        self.post_count_add(by_id(id), -fewer, now);
+    pub(crate) fn user_post_count_take(&mut self, id: UserId, fewer: i64) {
+        self.post_count_add(by_id(id), -fewer);
     }
 
-    fn post_count_add(&mut self, whom: Document, more: i64, now: OffsetDateTime) {
-        let change = doc! {
-            "$inc": { "post_count": more, "version": 1_i64 },
-            "$set": { "update_time": from_time(now) },
-        };
+    /// A count is nothing that somebody edits, so neither the version nor the time of the user's last change tells of it.
+    fn post_count_add(&mut self, whom: Document, more: i64) {
+        let change = doc! { "$inc": { "post_count": more } };
         let users = self.namespace(COLLECTION);
         let add = UpdateOneModel::builder().namespace(users).filter(whom).update(change).build();
         self.update(add);
