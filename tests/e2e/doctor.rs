@@ -11,8 +11,14 @@ use tests::System;
 use tests::people::{Market, PRICE};
 use tests::streams::caught_up;
 
-const CONSUMERS: [&str; 5] =
-    ["user.transfers", "user.statistics", "order.customers", "order.transfers", "session.revocations"];
+const CONSUMERS: [&str; 6] = [
+    "user.transfers",
+    "user.statistics",
+    "user.counters",
+    "order.customers",
+    "order.transfers",
+    "session.revocations",
+];
 
 /// The lines of `tristore doctor`.
 struct Told {

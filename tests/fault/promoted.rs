@@ -14,7 +14,7 @@ use tests::streams::{caught_up, head};
 
 const SOON: Duration = Duration::from_secs(60);
 const OF_ORDER: [&str; 2] = ["user.statistics", "user.transfers"];
-const OF_USER: [&str; 3] = ["order.customers", "order.transfers", "session.revocations"];
+const OF_USER: [&str; 4] = ["order.customers", "order.transfers", "session.revocations", "user.counters"];
 
 /// Waits until a stream has another epoch, at the same place of the same history.
 async fn new_epoch(admin: &Person, before: &StreamHead) -> Result<()> {

@@ -18,13 +18,16 @@ mod grpc;
 mod jobs;
 mod operate;
 mod passwords;
+mod recount;
 mod serve;
 pub mod storage;
 pub mod transfers;
+mod windows;
 mod workers;
 
 pub use app::Bootstrapped;
 pub use config::Config;
 pub use error::{Error, Result};
-pub use operate::{NewAdmin, bootstrap_admin, migrate, new_epoch};
+pub use operate::{NewAdmin, bootstrap_admin, migrate, new_epoch, recount};
+pub use recount::{Difference, Recounted};
 pub use serve::{UserService, Verifier};

@@ -12,7 +12,7 @@ use runtime::config::masked;
 use types::{SystemClock, SystemIds};
 use user_service::config::{DoctorConfig, LISTEN, MongoConfig, PasswordConfig};
 use user_service::doctor::doctor;
-use user_service::{Bootstrapped, Config, NewAdmin, UserService};
+use user_service::{Bootstrapped, Config, Difference, NewAdmin, Recounted, UserService};
 
 /// Users, posts and wallets, over gRPC.
 #[derive(Debug, Parser)]
@@ -34,8 +34,20 @@ enum Command {
     Health(HealthConfig),
     /// Give the stream a new epoch. Part of every restore, before the service starts.
     NewEpoch(MongoConfig),
+    /// Compare what is counted of users and posts (followers, likes, posts of a user) with what is there, while the service
+    /// runs, and exit; 1 if something differs. Views cannot be recounted, and comments are order service's.
+    Recount(Recount),
     /// Make the first admin, with a password from standard input.
     BootstrapAdmin(BootstrapAdmin),
+}
+
+#[derive(Debug, Args)]
+struct Recount {
+    #[command(flatten)]
+    mongo: MongoConfig,
+    /// Make what differs what is there.
+    #[arg(long)]
+    mend: bool,
 }
 
 #[derive(Debug, Args)]
@@ -62,6 +74,7 @@ fn main() -> ExitCode {
         Command::Doctor(config) => block_on(doctor(&config)),
         Command::Health(config) => block_on(health(&config)),
         Command::NewEpoch(mongo) => new_epoch(&mongo),
+        Command::Recount(recount) => self::recount(&recount),
         Command::BootstrapAdmin(admin) => bootstrap_admin(admin),
     })
 }
@@ -96,6 +109,23 @@ fn migrate(mongo: &MongoConfig) -> anyhow::Result<()> {
 fn new_epoch(mongo: &MongoConfig) -> anyhow::Result<()> {
     let epoch = block_on(user_service::new_epoch(mongo))?;
     writeln!(std::io::stdout().lock(), "the stream has epoch {epoch} now")?;
+    Ok(())
+}
+
+fn recount(recount: &Recount) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    let mut printed = Ok(());
+    let tell = |difference: &Difference| {
+        if printed.is_ok() {
+            printed = writeln!(out, "{difference}");
+        }
+    };
+    let Recounted { users, posts, differences } =
+        block_on(user_service::recount(&recount.mongo, recount.mend, tell))?;
+    printed?;
+    let mended = if recount.mend { "mended" } else { "found" };
+    writeln!(out, "{users} users, {posts} posts, {differences} differences {mended}")?;
+    ensure!(recount.mend || differences == 0, "what is counted is not what is there; --mend makes it so");
     Ok(())
 }
 

@@ -12,6 +12,7 @@ use crate::domain::user::UserRefused;
 use crate::error::Error;
 use crate::grpc;
 use crate::passwords::Hasher;
+use crate::recount::{Difference, Recount, Recounted};
 use crate::storage::{Applied, Shared, Store};
 
 /// Applies the migrations that the database lacks, and tells which.
@@ -32,6 +33,21 @@ pub async fn migrate(config: &MongoConfig) -> anyhow::Result<Vec<Applied>> {
 pub async fn new_epoch(config: &MongoConfig) -> anyhow::Result<uuid::Uuid> {
     let store = connect(config).await?;
     Ok(store.epoch_replace().await?)
+}
+
+/// Compares what is counted of users and posts with what is there, and with `is_to_mend` makes it so; `tell` hears of each
+/// difference.
+///
+/// # Errors
+/// When the database does not come up or lacks migrations, or the consumer that counts is far behind.
+pub async fn recount(
+    config: &MongoConfig,
+    is_to_mend: bool,
+    tell: impl FnMut(&Difference),
+) -> anyhow::Result<Recounted> {
+    let store = connect(config).await?;
+    store.require_migrated().await?;
+    Ok(Recount { store, clock: Arc::new(SystemClock), is_to_mend }.run(tell).await?)
 }
 
 /// Who is to be the first admin.

@@ -1,12 +1,13 @@
-//! What runs in the background, on the first core: the sequencer of our stream, the consumers of order service's,
-//! and whatever else waits for a time or an event.
+//! What runs in the background, on the first core: the sequencer of our stream, the consumers of order service's
+//! and of our own, and whatever else waits for a time or an event.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use auth::SessionCache;
-use events::source::GrpcSource;
+use events::service::EventServer;
+use events::source::{GrpcSource, Source};
 use events::{
     Bus, Consumer, ConsumerAdmin, ConsumerHandle, ConsumerId, ConsumerOptions, Effects, Sequencer, Stamped,
 };
@@ -20,11 +21,11 @@ use crate::app::App;
 use crate::clients::order::OrderClient;
 use crate::clients::order_statistics::StatisticsClient;
 use crate::config::Config;
-use crate::consumers::{STATISTICS_CONSUMER, Statistics, StatisticsSnapshot};
+use crate::consumers::{COUNTERS_CONSUMER, Counters, STATISTICS_CONSUMER, Statistics, StatisticsSnapshot};
 use crate::storage::{STREAM, Store, Tx};
 use crate::transfers::expiry::{Expiry, ExpiryOptions};
 use crate::transfers::{self, TransferEffects};
-use crate::{erasure, jobs};
+use crate::{erasure, jobs, windows};
 
 /// How often it is asked whether somebody has migrated the database.
 const SCHEMA_POLL: Duration = Duration::from_secs(1);
@@ -59,14 +60,34 @@ impl Workers {
                 source.clone(),
             )),
             Arc::new(
-                ConsumerHandle::new(STATISTICS_CONSUMER, store, Arc::new(Statistics), source)
+                ConsumerHandle::new(STATISTICS_CONSUMER, store.clone(), self.statistics(), source)
                     .with_snapshot(Arc::new(statistics)),
             ),
+            Arc::new(ConsumerHandle::new(
+                COUNTERS_CONSUMER,
+                store,
+                self.counters(),
+                self.own_source(CancellationToken::new()),
+            )),
         ]
     }
 
     fn transfers(&self) -> Arc<TransferEffects> {
         Arc::new(TransferEffects::new(Arc::clone(&self.clock), Arc::clone(&self.ids)))
+    }
+
+    fn statistics(&self) -> Arc<Statistics> {
+        Arc::new(Statistics::new(Arc::clone(&self.clock)))
+    }
+
+    fn counters(&self) -> Arc<Counters> {
+        Arc::new(Counters::new(Arc::clone(&self.clock)))
+    }
+
+    /// Our own stream: what a peer asks over the network, asked of the server itself.
+    fn own_source(&self, stop: CancellationToken) -> impl Source + use<> {
+        let events = EventServer::new(self.store.clone(), stop).with_stamped(self.stamped.clone());
+        GrpcSource::new(events.into_service())
     }
 
     /// Order service's stream.
@@ -83,8 +104,10 @@ pub(crate) fn spawn(core: &Core, workers: &Workers) -> anyhow::Result<()> {
     let url = &workers.config.event_bus.redis_events_url;
     let bus = Bus::connect(url.clone()).context("--redis-events-url")?;
     spawn_sequencer(core, workers, bus.clone());
-    spawn_consumer(core, workers, bus.clone(), transfers::CONSUMER, workers.transfers());
-    spawn_consumer(core, workers, bus.clone(), STATISTICS_CONSUMER, Arc::new(Statistics));
+    let (orders, own) = (workers.source(), workers.own_source(core.workers_stop.clone()));
+    spawn_consumer(core, workers, bus.clone(), (transfers::CONSUMER, orders.clone()), workers.transfers());
+    spawn_consumer(core, workers, bus.clone(), (STATISTICS_CONSUMER, orders), workers.statistics());
+    spawn_consumer(core, workers, bus.clone(), (COUNTERS_CONSUMER, own), workers.counters());
     spawn_expiry(core, workers);
     let store = workers.store.clone();
     spawn_when_migrated(core, "post-states", workers, move |stop| jobs::fill_post_states(store, stop));
@@ -94,6 +117,10 @@ pub(crate) fn spawn(core: &Core, workers: &Workers) -> anyhow::Result<()> {
     });
     let (app, owner) = (workers.app.clone(), workers.ids.next());
     spawn_when_migrated(core, "erasure", workers, move |stop| erasure::erase(app, owner, stop));
+    let (store, clock) = (workers.store.clone(), Arc::clone(&workers.clock));
+    spawn_when_migrated(core, "windows-fill", workers, move |stop| windows::fill(store, clock, stop));
+    let (store, clock) = (workers.store.clone(), Arc::clone(&workers.clock));
+    spawn_when_migrated(core, "windows-leave", workers, move |stop| windows::leave(store, clock, stop));
     core.watch_event_bus(bus.clone());
     spawn_guard(core, bus, workers.sessions.clone());
     Ok(())
@@ -106,10 +133,16 @@ fn spawn_sequencer(core: &Core, workers: &Workers, bus: Bus) {
     spawn_when_migrated(core, "sequencer", workers, move |stop| sequencer.run(stop));
 }
 
-fn spawn_consumer<E: Effects<Tx>>(core: &Core, workers: &Workers, bus: Bus, id: ConsumerId, effects: Arc<E>) {
+fn spawn_consumer<E: Effects<Tx>>(
+    core: &Core,
+    workers: &Workers,
+    bus: Bus,
+    (id, source): (ConsumerId, impl Source),
+    effects: Arc<E>,
+) {
     let options =
         ConsumerOptions { continues: Some(runtime::telemetry::set_parents), ..ConsumerOptions::default() };
-    let consumer = Consumer::new(id, workers.store.clone(), effects, workers.source(), bus, options);
+    let consumer = Consumer::new(id, workers.store.clone(), effects, source, bus, options);
     spawn_when_migrated(core, id.name, workers, move |stop| consumer.run(stop));
 }
 

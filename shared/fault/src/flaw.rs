@@ -19,6 +19,8 @@ pub enum Flaw {
     ExpiryWithoutDecision,
     /// A consumer's mark moves in a transaction of its own, after that of the effects.
     MarkApart,
+    /// What is counted is written apart from the mark, so that a run which comes again counts twice.
+    CountsApart,
 }
 
 #[cfg(feature = "faults")]
@@ -37,6 +39,7 @@ impl Flaw {
             Self::NoTombstone => "no-tombstone",
             Self::ExpiryWithoutDecision => "expiry-without-decision",
             Self::MarkApart => "mark-apart",
+            Self::CountsApart => "counts-apart",
         }
     }
 
@@ -100,7 +103,7 @@ impl Drop for PutIn {
 fn of_process() -> Option<Flaw> {
     static OF_PROCESS: std::sync::LazyLock<Option<Flaw>> = std::sync::LazyLock::new(|| {
         let name = std::env::var_os(Flaw::VARIABLE)?;
-        let all = [Flaw::NoTombstone, Flaw::ExpiryWithoutDecision, Flaw::MarkApart];
+        let all = [Flaw::NoTombstone, Flaw::ExpiryWithoutDecision, Flaw::MarkApart, Flaw::CountsApart];
         let flaw = all.into_iter().find(|flaw| name == flaw.name());
         Some(flaw.unwrap_or_else(|| panic!("{} names no flaw: {}", Flaw::VARIABLE, name.display())))
     });

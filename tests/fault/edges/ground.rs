@@ -41,7 +41,7 @@ pub(crate) const EDGES: [Edge; 14] = {
 
 /// Which service has which durable consumers.
 const CONSUMERS: [(ServiceName, &[&str]); 3] = [
-    (ServiceName::User, &["user.transfers", "user.statistics"]),
+    (ServiceName::User, &["user.transfers", "user.statistics", "user.counters"]),
     (ServiceName::Order, &["order.transfers", "order.customers"]),
     (ServiceName::Session, &["session.revocations"]),
 ];

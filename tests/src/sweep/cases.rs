@@ -38,11 +38,18 @@ pub const EXEMPT: &[(ServiceName, &str, &str)] = &[
     (User, "prune", "has points of its own: pruner.*"),
     (User, "rehash", "only when the parameters of password hashing change; done again at the next login"),
     (User, "doctor", "only in a scratch database of a command that looks at the server"),
+    (User, "recount_users", "a command that its operator runs again, not a call"),
+    (User, "recount_posts", "a command that its operator runs again, not a call"),
     (User, "bootstrap_admin", "a command that its operator runs again, not a call"),
     (Order, "rebuild_customers", "a resync, which has tests of its own"),
     (Order, "rebuild_customers_end", "a resync, which has tests of its own"),
     (User, "rebuild_statistics", "a resync, which has tests of its own"),
     (User, "remove_statistics", "a resync, which has tests of its own"),
+    (
+        User,
+        "fill_windows",
+        "a job that is done again at each start, and changes nothing that is there already",
+    ),
     (Session, "forget_user", "a resync, which has tests of its own"),
 ];
 

@@ -8,11 +8,12 @@ pub const OF_WHOM: &str = "session-NN";
 /// The streams that have a sequencer, each with the service that owns it.
 pub const STREAMS: [(ServiceName, &str); 2] = [(User, "user"), (Order, "order")];
 /// The consumers that have a mark, each with its service.
-pub const CONSUMERS: [(ServiceName, &str); 5] = [
+pub const CONSUMERS: [(ServiceName, &str); 6] = [
     (Order, "order.customers"),
     (Order, "order.transfers"),
     (User, "user.transfers"),
     (User, "user.statistics"),
+    (User, "user.counters"),
     (Session, "session.revocations"),
 ];
 

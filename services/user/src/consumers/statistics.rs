@@ -1,13 +1,19 @@
-//! The effects of consumer `user.statistics`: users' sums of their orders. A run of events is added up first and
-//! written with one command, in the order of the users' ids.
+//! The effects of consumer `user.statistics`: users' sums of their orders, and how many comments posts have. A run of
+//! events is added up first and written with a command for each, in the order of the ids.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
 
-use api::order::v1::{OrderCancelled, OrderPaid, OrderPlaced, OrderTransferred};
+use api::order::v1::comment_subject::Kind;
+use api::order::v1::{
+    CommentCreated, CommentDeleted, CommentSubject, OrderCancelled, OrderPaid, OrderPlaced, OrderTransferred,
+};
 use events::{ConsumerId, EffectError, Effects, Event};
-use prost::{Message, Name};
-use types::UserId;
+use types::{Clock, PostId, UserId};
 
+use super::reading::{id, read};
+use crate::domain::counters::PostCounts;
 use crate::domain::user::OrderStatistics;
 use crate::storage::Tx;
 
@@ -15,77 +21,105 @@ use crate::storage::Tx;
 pub(crate) const CONSUMER: ConsumerId = ConsumerId { name: "user.statistics", stream: "order" };
 
 /// The effects.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Statistics;
+#[derive(Clone)]
+pub(crate) struct Statistics(Arc<dyn Clock>);
+
+impl Statistics {
+    /// Effects for which it is as late as this clock says.
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self(clock)
+    }
+}
+
+impl fmt::Debug for Statistics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Statistics")
+    }
+}
 
 impl Effects<Tx> for Statistics {
     async fn apply(&self, tx: &mut Tx, run: &[Event]) -> Result<(), EffectError> {
         let sums = add_up(run)?;
-        tx.statistics_add(sums.into_iter()).await?;
+        tx.statistics_add(sums.of_users.into_iter()).await?;
+        tx.post_counts_add(&sums.of_posts, self.0.now()).await?;
         Ok(())
     }
 
     fn concerns(&self, event: &Event) -> bool {
-        !matches!(order_change(event), Ok(None))
+        !matches!(change(event), Ok(None))
     }
 }
 
-fn add_up(run: &[Event]) -> Result<BTreeMap<UserId, OrderStatistics>, EffectError> {
-    let mut sums: BTreeMap<UserId, OrderStatistics> = BTreeMap::new();
+/// What a run adds up to.
+#[derive(Debug, Default)]
+struct Sums {
+    of_users: BTreeMap<UserId, OrderStatistics>,
+    of_posts: BTreeMap<PostId, PostCounts>,
+}
+
+fn add_up(run: &[Event]) -> Result<Sums, EffectError> {
+    let mut sums = Sums::default();
     for event in run {
-        match order_change(event)? {
+        let users = &mut sums.of_users;
+        match change(event)? {
             None => {}
-            Some(OrderChange::Placed { customer }) => {
-                let sums = sums.entry(customer).or_default();
-                sums.placed_count += 1;
-                sums.owned_count += 1;
+            Some(Change::Placed { customer }) => {
+                let of = users.entry(customer).or_default();
+                of.placed_count += 1;
+                of.owned_count += 1;
             }
-            Some(OrderChange::Paid { customer }) => sums.entry(customer).or_default().paid_count += 1,
-            Some(OrderChange::Cancelled { customer }) => {
-                let sums = sums.entry(customer).or_default();
-                sums.cancelled_count += 1;
-                sums.owned_count -= 1;
+            Some(Change::Paid { customer }) => users.entry(customer).or_default().paid_count += 1,
+            Some(Change::Cancelled { customer }) => {
+                let of = users.entry(customer).or_default();
+                of.cancelled_count += 1;
+                of.owned_count -= 1;
             }
-            Some(OrderChange::HandedOver { from, to }) => {
-                sums.entry(from).or_default().owned_count -= 1;
-                sums.entry(to).or_default().owned_count += 1;
+            Some(Change::HandedOver { from, to }) => {
+                users.entry(from).or_default().owned_count -= 1;
+                users.entry(to).or_default().owned_count += 1;
             }
+            Some(Change::Commented { post, more }) => sums.of_posts.entry(post).or_default().comments += more,
         }
     }
     Ok(sums)
 }
 
-/// What an order's event means for the users' sums.
+/// What an event means for the sums.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum OrderChange {
+enum Change {
     Placed { customer: UserId },
     Paid { customer: UserId },
     Cancelled { customer: UserId },
     HandedOver { from: UserId, to: UserId },
+    Commented { post: PostId, more: i64 },
 }
 
-/// Reads an event; `None` when it is of a type that changes no sum.
-fn order_change(event: &Event) -> Result<Option<OrderChange>, EffectError> {
+/// Reads an event; `None` when it changes no sum.
+fn change(event: &Event) -> Result<Option<Change>, EffectError> {
     if let Some(placed) = read::<OrderPlaced>(event)? {
-        return Ok(Some(OrderChange::Placed { customer: user(&placed.customer_id)? }));
+        return Ok(Some(Change::Placed { customer: id(&placed.customer_id)? }));
     }
     if let Some(paid) = read::<OrderPaid>(event)? {
-        return Ok(Some(OrderChange::Paid { customer: user(&paid.customer_id)? }));
+        return Ok(Some(Change::Paid { customer: id(&paid.customer_id)? }));
     }
     if let Some(cancelled) = read::<OrderCancelled>(event)? {
-        return Ok(Some(OrderChange::Cancelled { customer: user(&cancelled.customer_id)? }));
+        return Ok(Some(Change::Cancelled { customer: id(&cancelled.customer_id)? }));
     }
     if let Some(handed) = read::<OrderTransferred>(event)? {
-        let (from, to) = (user(&handed.from_user_id)?, user(&handed.to_user_id)?);
-        return Ok(Some(OrderChange::HandedOver { from, to }));
+        let (from, to) = (id(&handed.from_user_id)?, id(&handed.to_user_id)?);
+        return Ok(Some(Change::HandedOver { from, to }));
+    }
+    if let Some(created) = read::<CommentCreated>(event)? {
+        return commented(created.subject, 1);
+    }
+    if let Some(deleted) = read::<CommentDeleted>(event)? {
+        return commented(deleted.subject, -1);
     }
     Ok(None)
 }
 
-fn read<M: Message + Name + Default>(event: &Event) -> Result<Option<M>, EffectError> {
-    event.decode::<M>().transpose().map_err(|error| EffectError::Permanent(error.into()))
-}
-
-fn user(text: &str) -> Result<UserId, EffectError> {
-    text.parse().map_err(|_| EffectError::Permanent(format!("{text:?} is not a user's id").into()))
+/// A comment that came or went. Those on anything but posts are counted elsewhere.
+fn commented(subject: Option<CommentSubject>, more: i64) -> Result<Option<Change>, EffectError> {
+    let post = subject.filter(|subject| subject.kind() == Kind::Post);
+    post.map(|subject| Ok(Change::Commented { post: id(&subject.id)?, more })).transpose()
 }

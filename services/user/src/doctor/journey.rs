@@ -4,6 +4,7 @@
 
 mod book;
 mod leaving;
+mod counters;
 mod people;
 mod posts;
 mod relations;
@@ -34,6 +35,7 @@ async fn journey(store: &Store) -> anyhow::Result<()> {
     posts::all(store, ann, ben).await?;
     relations::all(store, ann, ben).await?;
     leaving::all(store).await?;
+    counters::all(store, ann, ben).await?;
     book::all(store, ann, ben).await?;
     streams::all(store).await
 }

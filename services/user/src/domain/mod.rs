@@ -1,6 +1,7 @@
 //! What holds for users, posts, relations and wallets wherever they are kept: no async, no database, no protobuf.
 
 pub(crate) mod audit;
+pub(crate) mod counters;
 pub(crate) mod email;
 pub(crate) mod leaving;
 pub(crate) mod ledger;

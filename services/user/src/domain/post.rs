@@ -5,6 +5,7 @@ use std::fmt;
 use time::OffsetDateTime;
 use types::{PostId, UserId};
 
+use super::counters::PostCounts;
 use super::slug::Slug;
 
 /// Why a call about a post was refused.
@@ -253,6 +254,20 @@ pub(crate) struct PostAuthor {
     pub(crate) display_name: String,
     pub(crate) avatar_url: Option<String>,
     pub(crate) bio: Option<String>,
+}
+
+/// A post with what is counted of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CountedPost {
+    pub(crate) post: Post,
+    pub(crate) counts: PostCounts,
+}
+
+/// A post as a list shows it: without its body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ListedPost {
+    pub(crate) post: CountedPost,
+    pub(crate) author: PostAuthor,
 }
 
 /// What a call that deletes a post is answered with.

@@ -4,6 +4,7 @@ use time::OffsetDateTime;
 use types::{Role, UserId};
 
 use super::post::Post;
+use super::counters::FollowCounts;
 use super::profile::Profile;
 use super::user::{OrderStatistics, User, UserState, WholeUser};
 
@@ -47,6 +48,7 @@ pub(crate) enum UserField {
     AuthEpoch,
     /// Read only where it is named.
     RecentPosts,
+    Counts,
 }
 
 impl UserField {
@@ -75,6 +77,7 @@ impl UserField {
         Self::LastLoginTime,
         Self::AuthEpoch,
         Self::RecentPosts,
+        Self::Counts,
     ];
 }
 
@@ -164,6 +167,7 @@ pub(crate) struct UserView {
     pub(crate) statistics: Option<OrderStatistics>,
     /// The last that were published, without their bodies.
     pub(crate) recent_posts: Vec<Post>,
+    pub(crate) follows: Option<FollowCounts>,
 }
 
 impl UserView {
@@ -206,6 +210,7 @@ impl From<&User> for UserView {
             last_login_time: user.last_login_time,
             statistics: None,
             recent_posts: Vec::new(),
+            follows: None,
         }
     }
 }

@@ -47,6 +47,7 @@ const FILES: &[(&str, &str)] = &[
     ("0016_deletion.json", include_str!("../../../../migrations/user/0016_deletion.json")),
     ("0017_user_changes.json", include_str!("../../../../migrations/user/0017_user_changes.json")),
     ("0018_holds_contract.json", include_str!("../../../../migrations/user/0018_holds_contract.json")),
+    ("0012_counters.json", include_str!("../../../../migrations/user/0012_counters.json")),
 ];
 
 /// A migration that was applied.

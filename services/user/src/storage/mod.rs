@@ -11,6 +11,7 @@
 mod backbone;
 mod book;
 mod connections;
+mod counters;
 mod credentials;
 mod driver;
 mod erasures;
@@ -38,6 +39,7 @@ pub(crate) use backbone::OUTBOX;
 pub use backbone::STREAM;
 pub use book::Participant;
 pub(crate) use book::{HoldEvent, HoldHistory, Recount, StoredHold};
+pub(crate) use counters::{PostTally, UserTally};
 pub use driver::FAILURES;
 pub(crate) use driver::{
     DUPLICATE_KEY, SERVER_TIME, TRANSACTION_LIFETIME, UNAUTHORIZED, bounded, bounded_raw, classify, code,

@@ -4,6 +4,7 @@
 mod audit;
 mod book;
 mod conformance;
+mod counters;
 mod doctor;
 mod documents;
 mod experiments;

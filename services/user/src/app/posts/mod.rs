@@ -20,7 +20,9 @@ pub(crate) use transfer_all::TransferAllPosts;
 pub(crate) use update::UpdatePost;
 
 use super::App;
-use crate::domain::post::{Post, PostAuthor, PostPlace, PostRefused, PostState, PostsOf};
+use crate::domain::post::{
+    CountedPost, ListedPost, Post, PostAuthor, PostPlace, PostRefused, PostState, PostsOf,
+};
 use crate::domain::slug::Slug;
 use crate::error::{Error, Result};
 use crate::storage::Tx;
@@ -47,34 +49,37 @@ pub(crate) struct ListPosts {
 /// What a page of a list has.
 #[derive(Debug, Default)]
 pub(crate) struct PostPage {
-    /// Posts without their bodies, with their authors.
-    pub(crate) posts: Vec<(Post, PostAuthor)>,
+    pub(crate) posts: Vec<ListedPost>,
     /// Where the page ends, if there is a next one.
     pub(crate) next: Option<PostPlace>,
 }
 
 impl App {
     /// A post.
-    pub(crate) async fn get_post(&self, caller: &Principal, id: PostId) -> Result<Post> {
-        let post = self.store.post_fetch(id).await?;
-        Ok(post.filter(|post| may_read(caller, post)).ok_or(PostRefused::NotFound(id))?)
+    pub(crate) async fn get_post(&self, caller: &Principal, id: PostId) -> Result<CountedPost> {
+        let post = self.counted_post(id).await?;
+        Ok(post.filter(|found| may_read(caller, &found.post)).ok_or(PostRefused::NotFound(id))?)
     }
 
     /// The post that has an address.
-    pub(crate) async fn get_post_by_slug(&self, caller: &Principal, address: PostAddress) -> Result<Post> {
+    pub(crate) async fn get_post_by_slug(
+        &self,
+        caller: &Principal,
+        address: PostAddress,
+    ) -> Result<CountedPost> {
         let (id, text) = match &address {
             PostAddress::Slug(slug) => (self.store.slug_fetch(slug).await?, slug.to_string()),
             PostAddress::Id(id) => (Some(*id), id.to_string()),
         };
         let post = match id {
-            Some(id) => self.store.post_fetch(id).await?,
+            Some(id) => self.counted_post(id).await?,
             None => None,
         };
-        let found = post.filter(|post| may_read(caller, post) && post.address() == text);
+        let found = post.filter(|found| may_read(caller, &found.post) && found.post.address() == text);
         Ok(found.ok_or(PostRefused::SlugNotFound(text))?)
     }
 
-    /// A page of posts. There are two statements in it, however many posts it has.
+    /// A page of posts. There are three statements in it, the last two at once, however many posts it has.
     pub(crate) async fn list_posts(&self, caller: &Principal, wish: ListPosts) -> Result<PostPage> {
         if !may_list(caller, &wish) {
             return Ok(PostPage::default());
@@ -85,24 +90,41 @@ impl App {
         posts.truncate(size);
         let end = |post: &Post| PostPlace { publish_time: post.publish_time, id: post.id };
         let next = posts.last().filter(|_| has_more).map(end);
-        let authors = self.authors(&posts).await?;
-        let posts = posts.into_iter().map(|post| {
-            let author = authors.get(&post.author_id).cloned();
-            author
-                .map(|author| (post, author))
-                .ok_or_else(|| Error::internal("a post is of an author who was never there"))
-        });
-        Ok(PostPage { posts: posts.collect::<Result<_>>()?, next })
+        Ok(PostPage { posts: self.listed(posts).await?, next })
     }
 
-    async fn authors(&self, posts: &[Post]) -> Result<HashMap<UserId, PostAuthor>> {
-        let ids: BTreeSet<UserId> = posts.iter().map(|post| post.author_id).collect();
-        if ids.is_empty() {
-            return Ok(HashMap::new());
+    /// Posts with what a list shows beside them.
+    async fn listed(&self, posts: Vec<Post>) -> Result<Vec<ListedPost>> {
+        if posts.is_empty() {
+            return Ok(Vec::new());
         }
-        let authors = self.store.post_author_list(&ids.into_iter().collect::<Vec<_>>()).await?;
+        let ids: Vec<PostId> = posts.iter().map(|post| post.id).collect();
+        let authors = self.authors(posts.iter().map(|post| post.author_id));
+        let (authors, mut counts) = tokio::try_join!(authors, self.store.post_counts(&ids))?;
+        let listed = posts.into_iter().map(|post| {
+            let author = author_of(&authors, &post)?;
+            let counts = counts.remove(&post.id).unwrap_or_default();
+            Ok(ListedPost { post: CountedPost { post, counts }, author })
+        });
+        listed.collect()
+    }
+
+    async fn authors(&self, ids: impl Iterator<Item = UserId>) -> Result<HashMap<UserId, PostAuthor>> {
+        let ids: Vec<UserId> = ids.collect::<BTreeSet<_>>().into_iter().collect();
+        let authors = self.store.post_author_list(&ids).await?;
         Ok(authors.into_iter().map(|author| (author.user_id, author)).collect())
     }
+
+    async fn counted_post(&self, id: PostId) -> Result<Option<CountedPost>> {
+        let ids = [id];
+        let (post, mut counts) = tokio::try_join!(self.store.post_fetch(id), self.store.post_counts(&ids))?;
+        Ok(post.map(|post| CountedPost { post, counts: counts.remove(&id).unwrap_or_default() }))
+    }
+}
+
+fn author_of(authors: &HashMap<UserId, PostAuthor>, post: &Post) -> Result<PostAuthor> {
+    let author = authors.get(&post.author_id).cloned();
+    author.ok_or_else(|| Error::internal("a post is of an author who was never there"))
 }
 
 /// Whether the caller may read a post. Which services may read posts at all is their policy.

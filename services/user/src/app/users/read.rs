@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use types::UserId;
 
 use crate::app::App;
+use crate::domain::counters::FollowCounts;
 use crate::domain::email::Email;
 use crate::domain::post::{Post, PostState, PostsOf};
 use crate::domain::user::{OrderStatistics, UserRefused};
@@ -15,17 +16,30 @@ use crate::error::Result;
 /// How many posts are shown with a user.
 const RECENT_POSTS: u32 = 10;
 
+/// What is kept beside a user and not in it.
+struct Beside {
+    statistics: Option<OrderStatistics>,
+    follows: Option<FollowCounts>,
+    recent_posts: Vec<Post>,
+}
+
+impl Beside {
+    /// The user with it.
+    fn with(self, view: UserView) -> UserView {
+        let Self { statistics, follows, recent_posts } = self;
+        UserView { statistics, follows, recent_posts, ..view }
+    }
+}
+
 impl App {
     /// A user by id.
     pub(crate) async fn get_user(&self, id: UserId, viewer: Viewer, fields: &UserFields) -> Result<UserView> {
         let seen = fields.seen_by(viewer).and(UserField::State);
-        let (view, statistics, recent_posts) = tokio::try_join!(
-            self.store.user_view_fetch(id, &seen),
-            self.statistics(id, viewer, fields),
-            self.recent_posts(id, fields)
-        )?;
+        let view = self.store.user_view_fetch(id, &seen);
+        let beside = self.beside(id, viewer, fields);
+        let (view, beside) = tokio::try_join!(view, beside)?;
         let view = view.filter(|view| view.is_there_for(viewer)).ok_or(UserRefused::NotFound(id))?;
-        Ok(UserView { statistics, recent_posts, ..view }.seen_by(viewer))
+        Ok(beside.with(view).seen_by(viewer))
     }
 
     /// The user who has a username, in whatever spelling. Those that only look like it are others.
@@ -38,18 +52,16 @@ impl App {
         let id = self.store.username_owner(username).await?.ok_or(UserRefused::NobodyNamed)?;
         let viewer = viewer(id);
         let seen = fields.seen_by(viewer).and(UserField::Username);
-        let (view, statistics, recent_posts) = tokio::try_join!(
-            self.store.user_view_fetch(id, &seen),
-            self.statistics(id, viewer, fields),
-            self.recent_posts(id, fields)
-        )?;
+        let view = self.store.user_view_fetch(id, &seen);
+        let beside = self.beside(id, viewer, fields);
+        let (view, beside) = tokio::try_join!(view, beside)?;
         // Who has claimed it may have chosen another since.
         let view = view.filter(|view| {
             let present = view.username.clone().map(Username::from_row);
             present.is_some_and(|present| present.is_spelling_of(username))
         });
         let view = view.ok_or(UserRefused::NobodyNamed)?;
-        Ok(UserView { statistics, recent_posts, ..view }.seen_by(viewer))
+        Ok(beside.with(view).seen_by(viewer))
     }
 
     /// The user who has an e-mail address, for an admin or a service.
@@ -62,8 +74,8 @@ impl App {
         let view = self.store.user_view_fetch_by_email(email.key(), fields).await?;
         let view = view.ok_or(UserRefused::NobodyAt)?;
         let viewer = viewer(view.id);
-        let statistics = self.statistics(view.id, viewer, fields).await?;
-        Ok(UserView { statistics, ..view }.seen_by(viewer))
+        let beside = self.beside(view.id, viewer, fields).await?;
+        Ok(beside.with(view).seen_by(viewer))
     }
 
     /// Many users, in the order of these ids, of which each is there once.
@@ -86,7 +98,8 @@ impl App {
         )
         .and(UserField::State);
         let views = self.store.user_view_list(ids, &seen);
-        let (views, mut sums) = tokio::try_join!(views, self.statistics_of(&counted))?;
+        let (sums, follows) = (self.statistics_of(&counted), self.follows_of(ids, fields));
+        let (views, mut sums, mut follows) = tokio::try_join!(views, sums, follows)?;
         let there = views.into_iter().filter(|view| view.is_there_for(viewer(view.id)));
         let mut views: HashMap<UserId, UserView> = there.map(|view| (view.id, view)).collect();
         let missing: Vec<UserId> = ids.iter().copied().filter(|id| !views.contains_key(id)).collect();
@@ -95,9 +108,23 @@ impl App {
         }
         let view = |id: &UserId| {
             let statistics = counted.contains(id).then(|| sums.remove(id).unwrap_or_default());
-            Some(UserView { statistics, ..views.remove(id)? }.seen_by(viewer(*id)))
+            let follows = follows.as_mut().map(|follows| follows.remove(id).unwrap_or_default());
+            Some(UserView { statistics, follows, ..views.remove(id)? }.seen_by(viewer(*id)))
         };
         Ok(ids.iter().filter_map(view).collect())
+    }
+
+    /// What is kept beside a user: the sums, if they are for this viewer to see, the counts and the last posts; each if it is
+    /// wanted.
+    async fn beside(&self, id: UserId, viewer: Viewer, fields: &UserFields) -> Result<Beside> {
+        let ids = [id];
+        let (statistics, follows, recent_posts) = tokio::try_join!(
+            self.statistics(id, viewer, fields),
+            self.follows_of(&ids, fields),
+            self.recent_posts(id, fields)
+        )?;
+        let follows = follows.map(|mut follows| follows.remove(&id).unwrap_or_default());
+        Ok(Beside { statistics, follows, recent_posts })
     }
 
     /// A user's sums, if they are wanted and for this viewer to see.
@@ -126,5 +153,17 @@ impl App {
             return Ok(HashMap::new());
         }
         self.store.statistics_list(ids).await
+    }
+
+    /// Who follows these users and whom they follow, if that is wanted. There is nothing of whom there is nothing to count.
+    async fn follows_of(
+        &self,
+        ids: &[UserId],
+        fields: &UserFields,
+    ) -> Result<Option<HashMap<UserId, FollowCounts>>> {
+        if !fields.contains(UserField::Counts) {
+            return Ok(None);
+        }
+        self.store.follow_counts(ids).await.map(Some)
     }
 }

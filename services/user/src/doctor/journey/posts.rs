@@ -45,6 +45,13 @@ fn slug(text: &str) -> anyhow::Result<Slug> {
     Slug::parse(text).context("a slug")
 }
 
+/// A post that everybody may read.
+pub(super) async fn published(app: &App, author: Person, title: &str) -> anyhow::Result<Post> {
+    let post = written(app, author, title).await?;
+    let wish = MovePost { post_id: post.id, etag: None };
+    Ok(app.publish_post(&call("PublishPost"), author, wish).await?.value)
+}
+
 pub(super) async fn written(app: &App, author: Person, title: &str) -> anyhow::Result<Post> {
     let wish = CreatePost {
         title: title.to_owned(),

@@ -17,7 +17,7 @@ const OWNER: Uuid = Uuid::from_u128(7);
 const LEASE: Duration = Duration::from_secs(30);
 const CONSUMER: ConsumerId = ConsumerId { name: "doctor", stream: "doctor" };
 /// Who holds back the pruning of the stream.
-const CONSUMERS: [&str; 3] = ["order.customers", "order.transfers", "session.revocations"];
+const CONSUMERS: [&str; 4] = ["order.customers", "order.transfers", "session.revocations", "user.counters"];
 
 pub(super) async fn all(store: &Store) -> anyhow::Result<()> {
     let event = produced(store).await?;

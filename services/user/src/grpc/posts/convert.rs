@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use api::page_token;
 use api::user::v1::{
     self as wire, ArchivePostRequest, CreatePostRequest, DeletePostRequest, GetPostBySlugRequest,
-    GetPostRequest, ListPostsRequest, ListPostsResponse, ListedPost, PublishPostRequest,
-    TransferAllPostsRequest, TransferAllPostsResponse, TransferPostRequest, UpdatePostRequest, post,
+    GetPostRequest, ListPostsRequest, ListPostsResponse, PublishPostRequest, TransferAllPostsRequest,
+    TransferAllPostsResponse, TransferPostRequest, UpdatePostRequest, post,
 };
 use api::violations::{Violations, timestamp};
 use time::OffsetDateTime;
@@ -17,7 +17,10 @@ use crate::app::posts::{
     CreatePost, DeletePost, ListPosts, MovePost, PostAddress, PostPage, TransferAllPosts, TransferPost,
     UpdatePost,
 };
-use crate::domain::post::{Post, PostAuthor, PostChange, PostPlace, PostState, PostsHandedOver, PostsOf};
+use crate::domain::counters::PostCounts;
+use crate::domain::post::{
+    CountedPost, ListedPost, Post, PostAuthor, PostChange, PostPlace, PostState, PostsHandedOver, PostsOf,
+};
 use crate::domain::slug::{SLUG_MAX, Slug, WORD_MAX};
 
 const TITLE_MAX: usize = 200;
@@ -240,13 +243,9 @@ fn place(bytes: &[u8]) -> Option<PostPlace> {
 
 pub(super) fn post_page(page: PostPage, list: &[String; 6]) -> ListPostsResponse {
     let token = |place| page_token::encode(&as_texts(list), &place_bytes(place));
-    let listed = |(post, author): (Post, PostAuthor)| ListedPost {
-        post: Some(post.into()),
-        author: Some(author.into()),
-    };
     ListPostsResponse {
         next_page_token: page.next.map(token).unwrap_or_default(),
-        posts: page.posts.into_iter().map(listed).collect(),
+        posts: page.posts.into_iter().map(wire::ListedPost::from).collect(),
     }
 }
 
@@ -271,7 +270,26 @@ impl From<Post> for wire::Post {
             create_time: Some(timestamp(post.create_time)),
             update_time: Some(timestamp(post.update_time)),
             etag: post.version.to_string(),
+            counts: None,
         }
+    }
+}
+
+impl From<CountedPost> for wire::Post {
+    fn from(CountedPost { post, counts }: CountedPost) -> Self {
+        Self { counts: Some(counts.into()), ..post.into() }
+    }
+}
+
+impl From<PostCounts> for wire::PostCounts {
+    fn from(PostCounts { likes, comments, views }: PostCounts) -> Self {
+        Self { likes, comments, views }
+    }
+}
+
+impl From<ListedPost> for wire::ListedPost {
+    fn from(listed: ListedPost) -> Self {
+        Self { post: Some(listed.post.into()), author: Some(listed.author.into()) }
     }
 }
 

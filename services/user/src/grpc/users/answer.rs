@@ -7,6 +7,7 @@ use api::violations::timestamp;
 use auth::Principal;
 use types::UserId;
 
+use crate::domain::counters::FollowCounts;
 use crate::domain::post::Post;
 use crate::domain::profile::{HttpsUrl, Location, Profile};
 use crate::domain::user::{OrderStatistics, User, UserState, WholeUser};
@@ -52,6 +53,7 @@ const FIELDS: [(&str, &[UserField]); 24] = [
     ("last_login_time", &[UserField::LastLoginTime]),
     ("auth_epoch", &[UserField::AuthEpoch]),
     ("recent_posts", &[UserField::RecentPosts]),
+    ("counts", &[UserField::PostCount, UserField::Counts]),
 ];
 
 /// What has to be read for a mask.
@@ -87,6 +89,8 @@ pub(super) fn for_read_model(user: &User) -> wire::User {
 
 impl From<UserView> for wire::User {
     fn from(view: UserView) -> Self {
+        let posts = view.post_count.unwrap_or_default();
+        let counts = |FollowCounts { followers, following }| wire::UserCounts { posts, followers, following };
         Self {
             id: view.id.to_string(),
             email: view.email.unwrap_or_default(),
@@ -102,7 +106,7 @@ impl From<UserView> for wire::User {
             create_time: view.create_time.map(timestamp),
             update_time: view.update_time.map(timestamp),
             etag: view.version.map(|version| version.to_string()).unwrap_or_default(),
-            post_count: view.post_count.unwrap_or_default(),
+            post_count: posts,
             order_statistics: view.statistics.map(wire::OrderStatistics::from),
             version: view.event_version.unwrap_or_default(),
             username: view.username.unwrap_or_default(),
@@ -110,6 +114,7 @@ impl From<UserView> for wire::User {
             last_login_time: view.last_login_time.map(timestamp),
             auth_epoch: view.auth_epoch.unwrap_or_default(),
             recent_posts: view.recent_posts.into_iter().map(wire::RecentPost::from).collect(),
+            counts: view.follows.map(counts),
         }
     }
 }

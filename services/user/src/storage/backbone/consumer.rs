@@ -15,7 +15,7 @@ use types::EventId;
 use uuid::Uuid;
 
 use super::lease::until;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::storage::driver::{bounded, bounded_raw, classify, is_duplicate_key};
 use crate::storage::{SERVER_TIME, Store, Tx};
 
@@ -221,12 +221,24 @@ impl Store {
 
     /// `false` when the mark is there already.
     async fn mark_create(&self, consumer: ConsumerId) -> Result<bool> {
+        self.mark_create_at(consumer.name, consumer.stream, Mark::START).await
+    }
+
+    /// Makes the mark of a consumer of our own stream at the newest event, unless it is there already.
+    pub(in crate::storage) async fn mark_create_at_head(&self, consumer: &str, stream: &str) -> Result<()> {
+        let head = self.stream_head(stream).await?;
+        let head = head.ok_or_else(|| Error::internal(format!("there is no stream {stream} here")))?;
+        let mark = Mark::at(head.epoch, head.position, head.event_id);
+        self.mark_create_at(consumer, stream, mark).await.map(drop)
+    }
+
+    async fn mark_create_at(&self, consumer: &str, stream: &str, mark: Mark) -> Result<bool> {
         let row = MarkRow {
-            consumer: consumer.name.to_owned(),
-            stream: consumer.stream.to_owned(),
-            epoch: Mark::START.epoch.into(),
-            position: Mark::START.position,
-            event_id: None,
+            consumer: consumer.to_owned(),
+            stream: stream.to_owned(),
+            epoch: mark.epoch.into(),
+            position: mark.position,
+            event_id: mark.event_id.map(|id| id.uuid().into()),
             owner: Uuid::nil().into(),
             lease_until: bson::DateTime::from_millis(0),
             fence: 0,
@@ -249,6 +261,13 @@ impl Tx {
     /// As [`ConsumerTx::mark_lock`], unless the consumer is halted.
     pub(crate) async fn mark_lock_running(&mut self, consumer: ConsumerId) -> Result<Option<Mark>> {
         let row = self.mark_touch(doc! { "_id": consumer.name, "halted": Bson::Null }).await?;
+        Ok(row.map(|row| row.mark()))
+    }
+
+    /// How far a consumer has come, as of this transaction's snapshot; `None` when it never ran.
+    pub(super) async fn mark_fetch(&mut self, consumer: ConsumerId) -> Result<Option<Mark>> {
+        let (marks, session) = self.on::<MarkRow>(COLLECTION);
+        let row = bounded(marks.find_one(doc! { "_id": consumer.name }).session(session)).await?;
         Ok(row.map(|row| row.mark()))
     }
 

@@ -10,6 +10,7 @@ pub(super) mod outbox;
 mod parked;
 mod pending;
 mod sequencer;
+mod unapplied;
 mod worker_lease;
 
 pub use lease::STREAM;

@@ -10,6 +10,7 @@ use types::EventId;
 use uuid::Uuid;
 
 use super::outbox::EventRow;
+use super::unapplied::one_more;
 use crate::error::{Error, Result};
 use crate::storage::driver::bounded;
 use crate::storage::{SERVER_TIME, Store, Tx, to_time};
@@ -92,6 +93,23 @@ impl Tx {
         let mut cursor = bounded(groups).await?;
         let rows: Vec<AggregateRow> = bounded(cursor.stream(session).try_collect()).await?;
         Ok(rows.into_iter().map(|row| Aggregate { kind: row.aggregate.kind, id: row.aggregate.id }).collect())
+    }
+
+    /// The parked events of a consumer; `None` when there are more than `limit`.
+    pub(super) async fn parked_some(
+        &mut self,
+        consumer: ConsumerId,
+        limit: usize,
+    ) -> Result<Option<Vec<EventRow>>> {
+        let (parked, session) = self.on::<ParkedRow>(COLLECTION);
+        let find = parked
+            .find(doc! { "_id.consumer": consumer.name })
+            .sort(doc! { "position": 1 })
+            .limit(one_more(limit));
+        let mut rows = bounded(find.session(&mut *session)).await?;
+        let rows: Vec<ParkedRow> = bounded(rows.stream(session).try_collect()).await?;
+        let is_all = rows.len() <= limit;
+        Ok(is_all.then(|| rows.into_iter().map(|row| row.event).collect()))
     }
 
     pub(super) async fn parked_write(

@@ -7,7 +7,7 @@ use mongodb::IndexModel;
 use mongodb::options::{IndexOptions, ValidationAction, ValidationLevel};
 use uuid::Uuid;
 
-use super::file::{Collection, Consumer, Index, Migration};
+use super::file::{Begins, Collection, Consumer, Index, Migration};
 use crate::error::Result;
 use crate::storage::Store;
 use crate::storage::backbone::lease;
@@ -40,6 +40,9 @@ pub(super) async fn apply(store: &Store, migration: &Migration) -> Result<Vec<St
         lease::stream_create(store, stream).await?;
     }
     for consumer in &migration.consumers {
+        if let Some(Begins::AtHead) = consumer.begins {
+            store.mark_create_at_head(&consumer.name, &consumer.stream).await?;
+        }
         register(store, consumer).await?;
     }
     Ok(lacking)

@@ -68,6 +68,17 @@ pub(crate) struct Index {
 pub(in crate::storage) struct Consumer {
     pub(in crate::storage) stream: String,
     pub(in crate::storage) name: String,
+    /// Set where the consumer is one of this service, for which the events before the migration are nothing.
+    pub(in crate::storage) begins: Option<Begins>,
+}
+
+/// Where a consumer of this service begins. Without it that is the first event, and a stream that is pruned already
+/// would stop it.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::storage) enum Begins {
+    /// Behind the newest event that is stamped when the migration is applied.
+    AtHead,
 }
 
 impl Migration {

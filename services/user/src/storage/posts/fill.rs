@@ -18,6 +18,14 @@ struct IdRow {
 }
 
 impl Store {
+    /// Whether every post has a state.
+    pub(crate) async fn post_states_are_filled(&self) -> Result<bool> {
+        let posts = self.collection::<IdRow>(COLLECTION);
+        let find = posts.find_one(doc! { "state": Bson::Null }).projection(doc! { "_id": 1 });
+        let hint = Hint::Name("listed".to_owned());
+        Ok(bounded(find.hint(hint).max_time(SERVER_TIME)).await?.is_none())
+    }
+
     /// Fills the states of at most `limit` posts, and tells of how many it was. They are where the index of states begins,
     /// so that looking for the last of them costs as little as for the first.
     pub(crate) async fn post_states_fill(&self, limit: i64) -> Result<usize> {

@@ -9,6 +9,7 @@ mod heads;
 mod list;
 mod outcomes;
 mod slugs;
+mod standing;
 
 use bson::{Document, doc};
 use mongodb::options::UpdateOneModel;
@@ -21,6 +22,8 @@ use super::{SERVER_TIME, Store, Tx, from_time, to_time};
 use crate::domain::post::{Post, PostState};
 use crate::domain::slug::Slug;
 use crate::error::{Error, Result};
+
+pub(crate) use standing::StandingRow;
 
 const COLLECTION: &str = "post";
 

@@ -56,6 +56,7 @@ impl TryFrom<UserViewRow> for UserView {
             last_login_time: row.last_login_time.map(to_time),
             statistics: None,
             recent_posts: Vec::new(),
+            follows: None,
         })
     }
 }
@@ -118,7 +119,7 @@ fn name(field: UserField) -> Option<&'static str> {
         UserField::UpdateTime => "update_time",
         UserField::Etag => "version",
         UserField::PostCount => "post_count",
-        UserField::Statistics | UserField::RecentPosts => return None,
+        UserField::Statistics | UserField::RecentPosts | UserField::Counts => return None,
         UserField::Version => "event_version",
         UserField::Username => "username",
         UserField::GivenName => "profile.given_name",

@@ -25,7 +25,7 @@ async fn pages(reader: &Caller, request: ListPostsRequest, size: i32) -> Vec<Lis
 }
 
 fn posts(listed: Vec<ListedPost>) -> Vec<Post> {
-    listed.into_iter().map(|listed| listed.post.unwrap()).collect()
+    listed.into_iter().map(|listed| uncounted(listed.post.unwrap())).collect()
 }
 
 fn of(author: &Person) -> ListPostsRequest {
@@ -74,7 +74,7 @@ async fn a_list_has_what_it_is_of_newest_first_with_authors_and_without_bodies()
             for listed in &listed {
                 let (post, author) = (listed.post.as_ref().unwrap(), listed.author.as_ref().unwrap());
                 let whole = written.iter().find(|written| written.id == post.id).unwrap();
-                assert_eq!(*post, Post { body: String::new(), ..whole.clone() });
+                assert_eq!(uncounted(post.clone()), Post { body: String::new(), ..whole.clone() });
                 assert_eq!((&author.user_id, &*author.display_name), (&post.author_id, "Ann"));
                 assert_eq!((&*author.avatar_url, &*author.bio), ("", ""));
             }

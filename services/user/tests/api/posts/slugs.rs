@@ -8,7 +8,7 @@ use super::*;
 
 async fn find(reader: &Person, slug: &str) -> Result<Post, Status> {
     let request = GetPostBySlugRequest { slug: slug.to_owned() };
-    Ok(reader.caller.posts().get_post_by_slug(request).await?.into_inner().post.unwrap())
+    Ok(uncounted(reader.caller.posts().get_post_by_slug(request).await?.into_inner().post.unwrap()))
 }
 
 fn titled(title: &str) -> CreatePostRequest {
