@@ -26,6 +26,7 @@ db.adminCommand({
     { "resource": { "db": "user_service", "collection": "post" }, "actions": ["find"] },
     { "resource": { "db": "user_service", "collection": "post_counters" }, "actions": ["find"] },
     { "resource": { "db": "user_service", "collection": "post_slug" }, "actions": ["find"] },
+    { "resource": { "db": "user_service", "collection": "post_view" }, "actions": ["find"] },
     { "resource": { "db": "user_service", "collection": "posting" }, "actions": ["find"] },
     { "resource": { "db": "user_service", "collection": "request" }, "actions": ["find"] },
     { "resource": { "db": "user_service", "collection": "user" }, "actions": ["find"] },

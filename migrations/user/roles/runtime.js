@@ -27,6 +27,7 @@ db.adminCommand({
     { "resource": { "db": "user_service", "collection": "post" }, "actions": ["find", "insert", "update", "remove"] },
     { "resource": { "db": "user_service", "collection": "post_counters" }, "actions": ["find", "insert", "update", "remove"] },
     { "resource": { "db": "user_service", "collection": "post_slug" }, "actions": ["find", "insert", "update", "remove"] },
+    { "resource": { "db": "user_service", "collection": "post_view" }, "actions": ["find", "insert", "update", "remove"] },
     { "resource": { "db": "user_service", "collection": "posting" }, "actions": ["find", "insert", "update", "remove"] },
     { "resource": { "db": "user_service", "collection": "request" }, "actions": ["find", "insert", "update", "remove"] },
     { "resource": { "db": "user_service", "collection": "user" }, "actions": ["find", "insert", "update", "remove"] },

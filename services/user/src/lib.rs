@@ -22,6 +22,7 @@ mod recount;
 mod serve;
 pub mod storage;
 pub mod transfers;
+mod views;
 mod windows;
 mod workers;
 

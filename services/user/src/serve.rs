@@ -23,6 +23,7 @@ use crate::config::{CONNECTIONS_OF_CLIENT, Config, MongoConfig};
 use crate::grpc;
 use crate::passwords::Hasher;
 use crate::storage::{Shared, Store};
+use crate::views::Views;
 use crate::workers::{self, Workers};
 
 const PROGRAM: Program = Program { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION") };
@@ -41,6 +42,7 @@ pub struct UserService {
     sessions: SessionCache,
     identities: Identities,
     stamped: Stamped,
+    views: Views,
     resyncs: Resyncs,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn IdSource>,
@@ -65,6 +67,7 @@ impl UserService {
             sessions,
             identities: Identities::default(),
             stamped: Stamped::new(),
+            views: Views::default(),
             resyncs: Resyncs::default(),
             config: Arc::new(config),
             clock,
@@ -111,7 +114,8 @@ impl UserService {
         let order_service =
             Peer::new("--order-url", order_service_server::SERVICE_NAME, &peers.order_url, token, &core.tls)?;
         let app =
-            App::new(store.clone(), self.hasher.clone(), Arc::clone(&self.clock), Arc::clone(&self.ids));
+            App::new(store.clone(), self.hasher.clone(), Arc::clone(&self.clock), Arc::clone(&self.ids))
+                .with_views(self.views.clone());
         let orders = OrderClient::new(&order_service);
         let audits = Audits::new(store.clone(), orders.clone());
         let events =
@@ -125,6 +129,7 @@ impl UserService {
             order_service,
             sessions: self.sessions.clone(),
             stamped: self.stamped.clone(),
+            views: self.views.clone(),
             clock: Arc::clone(&self.clock),
             ids: Arc::clone(&self.ids),
         };

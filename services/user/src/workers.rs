@@ -25,6 +25,7 @@ use crate::consumers::{COUNTERS_CONSUMER, Counters, STATISTICS_CONSUMER, Statist
 use crate::storage::{STREAM, Store, Tx};
 use crate::transfers::expiry::{Expiry, ExpiryOptions};
 use crate::transfers::{self, TransferEffects};
+use crate::views::Views;
 use crate::{erasure, jobs, windows};
 
 /// How often it is asked whether somebody has migrated the database.
@@ -42,6 +43,7 @@ pub(crate) struct Workers {
     pub(crate) order_service: Peer,
     pub(crate) sessions: SessionCache,
     pub(crate) stamped: Stamped,
+    pub(crate) views: Views,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn IdSource>,
 }
@@ -117,6 +119,8 @@ pub(crate) fn spawn(core: &Core, workers: &Workers) -> anyhow::Result<()> {
     });
     let (app, owner) = (workers.app.clone(), workers.ids.next());
     spawn_when_migrated(core, "erasure", workers, move |stop| erasure::erase(app, owner, stop));
+    let (views, store, clock) = (workers.views.clone(), workers.store.clone(), Arc::clone(&workers.clock));
+    spawn_when_migrated(core, "post-views", workers, move |stop| views.count(store, clock, stop));
     let (store, clock) = (workers.store.clone(), Arc::clone(&workers.clock));
     spawn_when_migrated(core, "windows-fill", workers, move |stop| windows::fill(store, clock, stop));
     let (store, clock) = (workers.store.clone(), Arc::clone(&workers.clock));

@@ -4,7 +4,7 @@ use api::descriptor::pool;
 use prost_reflect::{Cardinality, Kind, MethodDescriptor, Value};
 
 /// Methods that change something and take no `request_id`, each with its reason.
-const WITHOUT_REQUEST_ID: [(&str, &str); 8] = [
+const WITHOUT_REQUEST_ID: [(&str, &str); 9] = [
     ("session.v1.SessionService.Login", "the answer is a secret and is not stored"),
     ("session.v1.SessionService.RefreshSession", "the answer is a secret and is not stored"),
     ("session.v1.SessionService.ValidateSession", "a repeat counts as use of the session once more"),
@@ -12,6 +12,7 @@ const WITHOUT_REQUEST_ID: [(&str, &str); 8] = [
         "user.v1.UserService.VerifyPassword",
         "a repeat checks once more; what it may hash anew stays the same password",
     ),
+    ("user.v1.PostService.RecordPostViews", "a repeat within 24 hours counts nothing more"),
     ("event.v1.EventService.Acknowledge", "a repeat writes the same position"),
     ("order.v1.TransferService.GetDecision", "a repeat reads the decision"),
     ("order.v1.AuditService.RunAudit", "a repeat audits once more; nothing else changes"),

@@ -185,6 +185,9 @@ fn named(path: &str, field: &str) -> Result<serde_json::Value> {
         (_, "email") => json!("somebody@example.com"),
         (_, "username") => json!("row"),
         (_, "user_ids") => json!(["$buyer", "$seller"]),
+        // Nothing is counted of what is not there.
+        (_, "post_ids") => json!(["$missing"]),
+        (_, "window") => json!("WINDOW_WEEK"),
         (_, "read_mask") => json!("id,etag"),
         (_, "user") => json!({ "displayName": "Row", "profile": { "bio": "Row" } }),
         // Whose password changes is logged out, and so is whoever else calls as they.

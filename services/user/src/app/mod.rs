@@ -17,6 +17,7 @@ pub use users::Bootstrapped;
 use crate::error::Result;
 use crate::passwords::Hasher;
 use crate::storage::{Outcome, Store};
+use crate::views::Views;
 
 /// The use cases. Cheap to clone.
 #[derive(Clone)]
@@ -25,12 +26,20 @@ pub(crate) struct App {
     hasher: Hasher,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn IdSource>,
+    views: Views,
 }
 
 impl App {
     /// The use cases over a database.
     pub(crate) fn new(store: Store, hasher: Hasher, clock: Arc<dyn Clock>, ids: Arc<dyn IdSource>) -> Self {
-        Self { store, hasher, clock, ids }
+        Self { store, hasher, clock, ids, views: Views::default() }
+    }
+
+    /// With the views that all cores of the process share.
+    #[must_use]
+    pub(crate) fn with_views(mut self, views: Views) -> Self {
+        self.views = views;
+        self
     }
 
     /// The time, as exact as a row keeps it: the first answer shows what every later read does.

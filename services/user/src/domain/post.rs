@@ -270,6 +270,13 @@ pub(crate) struct ListedPost {
     pub(crate) author: PostAuthor,
 }
 
+/// A post as the list of popular ones shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PopularPost {
+    pub(crate) listed: ListedPost,
+    pub(crate) score_tenths: i64,
+}
+
 /// What a call that deletes a post is answered with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct DeletedPost(pub(crate) PostId);

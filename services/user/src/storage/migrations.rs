@@ -48,6 +48,7 @@ const FILES: &[(&str, &str)] = &[
     ("0017_user_changes.json", include_str!("../../../../migrations/user/0017_user_changes.json")),
     ("0018_holds_contract.json", include_str!("../../../../migrations/user/0018_holds_contract.json")),
     ("0012_counters.json", include_str!("../../../../migrations/user/0012_counters.json")),
+    ("0013_views.json", include_str!("../../../../migrations/user/0013_views.json")),
 ];
 
 /// A migration that was applied.

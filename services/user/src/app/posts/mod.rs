@@ -2,7 +2,9 @@
 
 mod create;
 mod delete;
+mod popular;
 mod publish;
+mod record_views;
 mod transfer;
 mod transfer_all;
 mod update;
@@ -14,6 +16,7 @@ use types::{PostId, Role, UserId};
 
 pub(crate) use create::CreatePost;
 pub(crate) use delete::DeletePost;
+pub(crate) use popular::GetPopularPosts;
 pub(crate) use publish::MovePost;
 pub(crate) use transfer::TransferPost;
 pub(crate) use transfer_all::TransferAllPosts;

@@ -7,6 +7,7 @@ use types::{Role, SystemClock, UserId};
 
 use super::people::{app, person};
 use super::posts::published;
+use crate::app::posts::GetPopularPosts;
 use crate::domain::counters::{FollowCounts, PostCounts, Window};
 use crate::recount::Recount;
 use crate::storage::Store;
@@ -29,6 +30,9 @@ pub(super) async fn all(store: &Store, ann: UserId, ben: UserId) -> anyhow::Resu
     let recount = Recount { store: store.clone(), clock: Arc::new(SystemClock), is_to_mend: true };
     let recounted = recount.run(|_| {}).await?;
     anyhow::ensure!(recounted.differences > 0, "the recount found nothing");
+    app.record_post_views(person(ben, Role::Customer), &[post.id])?;
+    app.flush_post_views().await?;
+    app.get_popular_posts(GetPopularPosts { window: Window::Week, size: 5 }).await?;
     store.post_states_are_filled().await?;
     store.post_windows_fill(None, app.now(), 5).await?;
     let later = app.now() + time::Duration::days(31);

@@ -10,9 +10,10 @@ use super::super::plans::explain;
 use super::super::recorder::Recorder;
 use super::super::statement::shapes;
 use super::{journey, people, posts, relations};
-use crate::app::posts::ListPosts;
+use crate::app::posts::{GetPopularPosts, ListPosts};
 use crate::app::relations::ListFollows;
 use crate::config::MongoConfig;
+use crate::domain::counters::Window;
 use crate::domain::post::{PostState, PostsOf};
 use crate::domain::relation::FollowEnd;
 use crate::storage::{Shared, Store, forms};
@@ -63,11 +64,15 @@ async fn a_page_of_posts_is_three_statements_however_long_it_is() {
             posts::published(&app, author, &format!("{name} {number}")).await.unwrap();
         }
     }
+    store.post_windows_fill(None, app.now(), 50).await.unwrap();
     for size in [1, 11, 50] {
         let wish = ListPosts { of: PostsOf::Everybody, state: PostState::Published, after: None, size };
         let (page, commands) = recorder.during(app.list_posts(&Principal::Anyone, wish)).await;
         assert_eq!(page.unwrap().posts.len(), 12.min(size as usize));
         assert_eq!(commands.len(), 3, "{commands:?}");
+        let wish = GetPopularPosts { window: Window::Month, size };
+        let (popular, commands) = recorder.during(app.get_popular_posts(wish)).await;
+        assert_eq!((popular.unwrap().len(), commands.len()), (12.min(size as usize), 3), "{commands:?}");
     }
 }
 

@@ -3,10 +3,12 @@
 use std::collections::HashSet;
 
 use api::page_token;
+use api::user::v1::get_popular_posts_request::Window as WireWindow;
 use api::user::v1::{
-    self as wire, ArchivePostRequest, CreatePostRequest, DeletePostRequest, GetPostBySlugRequest,
-    GetPostRequest, ListPostsRequest, ListPostsResponse, PublishPostRequest, TransferAllPostsRequest,
-    TransferAllPostsResponse, TransferPostRequest, UpdatePostRequest, post,
+    self as wire, ArchivePostRequest, CreatePostRequest, DeletePostRequest, GetPopularPostsRequest,
+    GetPostBySlugRequest, GetPostRequest, ListPostsRequest, ListPostsResponse, PublishPostRequest,
+    RecordPostViewsRequest, TransferAllPostsRequest, TransferAllPostsResponse, TransferPostRequest,
+    UpdatePostRequest, post,
 };
 use api::violations::{Violations, timestamp};
 use time::OffsetDateTime;
@@ -14,12 +16,13 @@ use types::{PostId, UserId};
 use uuid::Uuid;
 
 use crate::app::posts::{
-    CreatePost, DeletePost, ListPosts, MovePost, PostAddress, PostPage, TransferAllPosts, TransferPost,
-    UpdatePost,
+    CreatePost, DeletePost, GetPopularPosts, ListPosts, MovePost, PostAddress, PostPage, TransferAllPosts,
+    TransferPost, UpdatePost,
 };
-use crate::domain::counters::PostCounts;
+use crate::domain::counters::{PostCounts, Window};
 use crate::domain::post::{
-    CountedPost, ListedPost, Post, PostAuthor, PostChange, PostPlace, PostState, PostsHandedOver, PostsOf,
+    CountedPost, ListedPost, PopularPost, Post, PostAuthor, PostChange, PostPlace, PostState,
+    PostsHandedOver, PostsOf,
 };
 use crate::domain::slug::{SLUG_MAX, Slug, WORD_MAX};
 
@@ -28,6 +31,10 @@ const TITLE_MAX: usize = 200;
 const BODY_MAX: usize = 16_000;
 const EXCERPT_MAX: usize = 500;
 const TAGS_MAX: usize = 10;
+const VIEWS_MAX: usize = 100;
+/// How many popular posts there are, where nobody says how many.
+const POPULAR: u32 = 10;
+const POPULAR_MAX: u32 = 100;
 const NANOS_OF_MILLI: i128 = 1_000_000;
 const LIST: &str = "user.v1.PostService/ListPosts";
 
@@ -173,6 +180,49 @@ pub(super) fn transfer_all_posts(
     Some(TransferAllPosts { from: from?, to: to? })
 }
 
+pub(super) fn record_post_views(v: &mut Violations, request: &RecordPostViewsRequest) -> Option<Vec<PostId>> {
+    let texts = &request.post_ids;
+    if texts.is_empty() {
+        v.add("post_ids", "REQUIRED", "must have at least one id");
+        return None;
+    }
+    if texts.len() > VIEWS_MAX {
+        v.add("post_ids", "TOO_MANY", format!("must have at most {VIEWS_MAX} ids"));
+        return None;
+    }
+    let mut seen = HashSet::new();
+    let mut ids = Vec::with_capacity(texts.len());
+    for (place, text) in texts.iter().enumerate() {
+        let field = format!("post_ids[{place}]");
+        let id = v.id(&field, text);
+        if id.is_some_and(|id: PostId| !seen.insert(id)) {
+            v.add(&field, "DUPLICATE", "must name each post once");
+        }
+        ids.push(id);
+    }
+    ids.into_iter().collect()
+}
+
+pub(super) fn get_popular_posts(
+    v: &mut Violations,
+    request: &GetPopularPostsRequest,
+) -> Option<GetPopularPosts> {
+    let window = match WireWindow::try_from(request.window) {
+        Ok(WireWindow::Unspecified | WireWindow::Month) => Some(Window::Month),
+        Ok(WireWindow::Week) => Some(Window::Week),
+        Ok(WireWindow::Day) => Some(Window::Day),
+        Err(_) => {
+            v.add("window", "UNKNOWN_ENUM_VALUE", "must be one of the windows");
+            None
+        }
+    };
+    let size = v.page_size(request.page_size).map(|size| match request.page_size {
+        0 => POPULAR,
+        _ => size.min(POPULAR_MAX),
+    });
+    Some(GetPopularPosts { window: window?, size: size? })
+}
+
 fn excerpt(v: &mut Violations, field: &str, text: &str) -> Option<Option<String>> {
     if text.is_empty() { Some(None) } else { v.body(field, text, EXCERPT_MAX).map(Some) }
 }
@@ -290,6 +340,13 @@ impl From<PostCounts> for wire::PostCounts {
 impl From<ListedPost> for wire::ListedPost {
     fn from(listed: ListedPost) -> Self {
         Self { post: Some(listed.post.into()), author: Some(listed.author.into()) }
+    }
+}
+
+impl From<PopularPost> for wire::PopularPost {
+    fn from(popular: PopularPost) -> Self {
+        let ListedPost { post, author } = popular.listed;
+        Self { post: Some(post.into()), author: Some(author.into()), score_tenths: popular.score_tenths }
     }
 }
 

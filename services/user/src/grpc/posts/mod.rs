@@ -8,8 +8,9 @@ use api::refusal::Refusal;
 use api::user::v1::post_service_server::PostService;
 use api::user::v1::{
     ArchivePostRequest, ArchivePostResponse, CreatePostRequest, CreatePostResponse, DeletePostRequest,
-    DeletePostResponse, ErrorReason, GetPostBySlugRequest, GetPostBySlugResponse, GetPostRequest,
-    GetPostResponse, ListPostsRequest, ListPostsResponse, PublishPostRequest, PublishPostResponse,
+    DeletePostResponse, ErrorReason, GetPopularPostsRequest, GetPopularPostsResponse, GetPostBySlugRequest,
+    GetPostBySlugResponse, GetPostRequest, GetPostResponse, ListPostsRequest, ListPostsResponse, PopularPost,
+    PublishPostRequest, PublishPostResponse, RecordPostViewsRequest, RecordPostViewsResponse,
     TransferAllPostsRequest, TransferAllPostsResponse, TransferPostRequest, TransferPostResponse,
     UpdatePostRequest, UpdatePostResponse,
 };
@@ -104,6 +105,26 @@ impl PostService for Posts {
         let (caller, (call, wish)) = (person(&request)?, accept(&request, convert::transfer_post)?);
         let answer = self.0.transfer_post(&call, caller, wish).await?;
         Ok(respond(answer, |post| TransferPostResponse { post: Some(post.into()) }))
+    }
+
+    async fn record_post_views(
+        &self,
+        request: Request<RecordPostViewsRequest>,
+    ) -> Result<Response<RecordPostViewsResponse>, Status> {
+        let (caller, post_ids) = (person(&request)?, check(&request, convert::record_post_views)?);
+        self.0.record_post_views(caller, &post_ids)?;
+        Ok(Response::new(RecordPostViewsResponse {}))
+    }
+
+    async fn get_popular_posts(
+        &self,
+        request: Request<GetPopularPostsRequest>,
+    ) -> Result<Response<GetPopularPostsResponse>, Status> {
+        let wish = check(&request, convert::get_popular_posts)?;
+        let posts = self.0.get_popular_posts(wish).await?;
+        Ok(Response::new(GetPopularPostsResponse {
+            posts: posts.into_iter().map(PopularPost::from).collect(),
+        }))
     }
 
     async fn transfer_all_posts(

@@ -6,7 +6,9 @@
 //! posts it is in. What is counted of a deleted post stays for an hour, marked as gone: a transaction that still saw the
 //! post meets it, is tried again, and sees that the post is gone.
 
+mod popular;
 mod recount;
+mod views;
 mod windows;
 
 use std::collections::{BTreeMap, HashMap};

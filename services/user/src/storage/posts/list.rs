@@ -3,9 +3,9 @@
 use bson::{Document, doc};
 use futures_util::TryStreamExt as _;
 use mongodb::options::Hint;
-use types::UserId;
+use types::{PostId, UserId};
 
-use super::{COLLECTION, PostRow, StateRow};
+use super::{COLLECTION, PostRow, StateRow, is_published};
 use crate::domain::post::{Post, PostPlace, PostState, PostsOf};
 use crate::error::Result;
 use crate::storage::{SERVER_TIME, Store, Tx, bounded, from_time};
@@ -72,6 +72,19 @@ fn behind(state: PostState, after: Option<PostPlace>) -> Document {
                 ],
             }
         }
+    }
+}
+
+impl Store {
+    /// Those of these posts that everybody may read, in no particular order.
+    pub(crate) async fn post_list_among(&self, ids: &[PostId]) -> Result<Vec<Post>> {
+        let ids: Vec<bson::Uuid> = ids.iter().map(|id| id.uuid().into()).collect();
+        let mut which = doc! { "_id": { "$in": ids } };
+        which.extend(is_published());
+        let posts = self.collection::<PostRow>(COLLECTION);
+        let find = posts.find(which).projection(without_body()).max_time(SERVER_TIME);
+        let rows: Vec<PostRow> = bounded(bounded(find).await?.try_collect()).await?;
+        Ok(rows.into_iter().map(Post::from).collect())
     }
 }
 

@@ -24,6 +24,7 @@ use crate::domain::slug::Slug;
 use crate::error::{Error, Result};
 
 pub(crate) use standing::StandingRow;
+pub(super) use standing::is_published;
 
 const COLLECTION: &str = "post";
 

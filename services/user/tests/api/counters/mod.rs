@@ -1,6 +1,8 @@
 //! What is counted of users and posts: of edges, of comments, of posts.
 
+mod popular;
 mod recount;
+mod views;
 
 use std::time::Duration;
 
