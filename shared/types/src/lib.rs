@@ -13,6 +13,7 @@ mod fingerprint;
 mod ids;
 mod money;
 mod role;
+pub mod search;
 mod source;
 pub mod text;
 
