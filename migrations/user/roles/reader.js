@@ -17,6 +17,7 @@ db.adminCommand({
     { "resource": { "db": "user_service", "collection": "erasure" }, "actions": ["find"] },
     { "resource": { "db": "user_service", "collection": "hold" }, "actions": ["find"] },
     { "resource": { "db": "user_service", "collection": "like" }, "actions": ["find"] },
+    { "resource": { "db": "user_service", "collection": "job_mark" }, "actions": ["find"] },
     { "resource": { "db": "user_service", "collection": "order_statistics" }, "actions": ["find"] },
     { "resource": { "db": "user_service", "collection": "outbox" }, "actions": ["find"] },
     { "resource": { "db": "user_service", "collection": "outbox_consumer" }, "actions": ["find"] },

@@ -18,6 +18,7 @@ db.adminCommand({
     { "resource": { "db": "user_service", "collection": "erasure" }, "actions": ["find", "insert", "update", "remove"] },
     { "resource": { "db": "user_service", "collection": "hold" }, "actions": ["find", "insert", "update", "remove"] },
     { "resource": { "db": "user_service", "collection": "like" }, "actions": ["find", "insert", "update", "remove"] },
+    { "resource": { "db": "user_service", "collection": "job_mark" }, "actions": ["find", "insert", "update", "remove"] },
     { "resource": { "db": "user_service", "collection": "order_statistics" }, "actions": ["find", "insert", "update", "remove"] },
     { "resource": { "db": "user_service", "collection": "outbox" }, "actions": ["find", "insert", "update", "remove"] },
     { "resource": { "db": "user_service", "collection": "outbox_consumer" }, "actions": ["find", "insert", "update", "remove"] },

@@ -9,10 +9,10 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::app::relations::{EDGES_MOST, Leaving};
 use crate::error::Result;
-use crate::storage::Store;
+use crate::storage::{SearchFill, Store};
 
-/// Posts of one batch.
-const BATCH: i64 = 500;
+/// Posts or users of one batch.
+const BATCH: u32 = 500;
 /// How often it is looked for more. Where there is none, that is one look at the beginning of an index.
 const EVERY: Duration = Duration::from_secs(10);
 
@@ -28,13 +28,26 @@ const POSTS: i64 = 100;
 
 /// Fills the states of posts that have none, until `stop` is cancelled.
 pub(crate) async fn fill_post_states(store: Store, stop: CancellationToken) {
+    repeat("the states of posts", stop, || fill_states(&store)).await;
+}
+
+/// Makes and mends what users are found by, until `stop` is cancelled.
+pub(crate) async fn fill_user_search(store: Store, stop: CancellationToken) {
+    repeat("what users are found by", stop, || fill_search(&store)).await;
+}
+
+/// Does something again and again, and says what came of it.
+async fn repeat<F>(what: &'static str, stop: CancellationToken, fill: impl Fn() -> F)
+where
+    F: Future<Output = Result<usize>>,
+{
     loop {
-        match stop.run_until_cancelled(fill(&store)).await {
+        match stop.run_until_cancelled(fill()).await {
             None => return,
             Some(Ok(0)) => {}
-            Some(Ok(count)) => tracing::info!(count, "filled the states of posts"),
+            Some(Ok(count)) => tracing::info!(what, count, "filled"),
             Some(Err(error)) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "cannot fill the states of posts")
+                tracing::warn!(what, error = &error as &dyn std::error::Error, "cannot fill");
             }
         }
         let pause = EVERY.mul_f64(0.75 + 0.5 * fastrand::f64());
@@ -45,12 +58,12 @@ pub(crate) async fn fill_post_states(store: Store, stop: CancellationToken) {
 }
 
 /// Batch after batch, until one is not full.
-async fn fill(store: &Store) -> Result<usize> {
+async fn fill_states(store: &Store) -> Result<usize> {
     let mut count = 0;
     loop {
-        let filled = store.post_states_fill(BATCH).await?;
+        let filled = store.post_states_fill(i64::from(BATCH)).await?;
         count += filled;
-        if i64::try_from(filled) != Ok(BATCH) {
+        if u32::try_from(filled) != Ok(BATCH) {
             return Ok(count);
         }
     }
@@ -96,6 +109,26 @@ async fn sweep(app: &App, owner: Uuid) -> Result<()> {
         }
         if i64::try_from(due.len()) != Ok(POSTS) {
             return Ok(());
+        }
+    }
+}
+
+/// Everybody once, from where any process has come to; then whoever has changed since.
+pub(crate) async fn fill_search(store: &Store) -> Result<usize> {
+    let mut count = 0;
+    loop {
+        match store.user_search_mark().await? {
+            SearchFill::Changed(since) => {
+                return Ok(count + store.user_search_fill_changed(since, BATCH).await?);
+            }
+            SearchFill::Walk(after) => match store.user_walk(after).await? {
+                None => store.user_search_walked().await?,
+                Some(mut walk) => {
+                    while !walk.is_over() {
+                        count += store.user_search_fill(&mut walk).await?;
+                    }
+                }
+            },
         }
     }
 }

@@ -125,6 +125,8 @@ pub(crate) fn spawn(core: &Core, workers: &Workers) -> anyhow::Result<()> {
     spawn_when_migrated(core, "windows-fill", workers, move |stop| windows::fill(store, clock, stop));
     let (store, clock) = (workers.store.clone(), Arc::clone(&workers.clock));
     spawn_when_migrated(core, "windows-leave", workers, move |stop| windows::leave(store, clock, stop));
+    let store = workers.store.clone();
+    spawn_when_migrated(core, "user-search", workers, move |stop| jobs::fill_user_search(store, stop));
     core.watch_event_bus(bus.clone());
     spawn_guard(core, bus, workers.sessions.clone());
     Ok(())

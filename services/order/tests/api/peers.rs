@@ -131,6 +131,7 @@ fn not_imitated<T>() -> Result<Response<T>, Status> {
 #[tonic::async_trait]
 impl UserService for Server {
     type SnapshotUsersStream = BoxStream<SnapshotUsersResponse>;
+    type StreamUsersStream = BoxStream<StreamUsersResponse>;
 
     async fn get_user(&self, request: Request<GetUserRequest>) -> Result<Response<GetUserResponse>, Status> {
         *self.0.asked.lock().unwrap() += 1;
@@ -173,6 +174,24 @@ impl UserService for Server {
         &self,
         _: Request<BatchGetUsersRequest>,
     ) -> Result<Response<BatchGetUsersResponse>, Status> {
+        not_imitated()
+    }
+
+    async fn list_users(&self, _: Request<ListUsersRequest>) -> Result<Response<ListUsersResponse>, Status> {
+        not_imitated()
+    }
+
+    async fn search_users(
+        &self,
+        _: Request<SearchUsersRequest>,
+    ) -> Result<Response<SearchUsersResponse>, Status> {
+        not_imitated()
+    }
+
+    async fn stream_users(
+        &self,
+        _: Request<StreamUsersRequest>,
+    ) -> Result<Response<Self::StreamUsersStream>, Status> {
         not_imitated()
     }
 

@@ -258,6 +258,24 @@ impl UserService for Peer {
         Err(Status::unimplemented("not asked for by session service"))
     }
 
+    async fn list_users(&self, _: Request<ListUsersRequest>) -> Result<Response<ListUsersResponse>, Status> {
+        Err(Status::unimplemented("not asked for by session service"))
+    }
+
+    async fn search_users(
+        &self,
+        _: Request<SearchUsersRequest>,
+    ) -> Result<Response<SearchUsersResponse>, Status> {
+        Err(Status::unimplemented("not asked for by session service"))
+    }
+
+    async fn stream_users(
+        &self,
+        _: Request<StreamUsersRequest>,
+    ) -> Result<Response<Self::StreamUsersStream>, Status> {
+        Err(Status::unimplemented("not asked for by session service"))
+    }
+
     async fn update_user(
         &self,
         _: Request<UpdateUserRequest>,
@@ -322,6 +340,7 @@ impl UserService for Peer {
     }
 
     type SnapshotUsersStream = futures_util::stream::Empty<Result<SnapshotUsersResponse, Status>>;
+    type StreamUsersStream = futures_util::stream::Empty<Result<StreamUsersResponse, Status>>;
 
     async fn snapshot_users(
         &self,

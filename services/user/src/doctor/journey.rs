@@ -5,6 +5,7 @@
 mod book;
 mod leaving;
 mod counters;
+mod lists;
 mod people;
 mod posts;
 mod relations;

@@ -74,21 +74,60 @@ pub(super) async fn indexes(place: &Place) -> anyhow::Result<Seen> {
 }
 
 /// What a server may say of an index besides what a migration says.
-const PLAIN: [&str; 4] = ["v", "ns", "background", "name"];
+const PLAIN: [&str; 7] =
+    ["v", "ns", "background", "name", "2dsphereIndexVersion", "textIndexVersion", "language_override"];
+/// What a server makes of the fields of an index of text.
+const TEXT: [&str; 2] = ["_fts", "_ftsx"];
 
 fn is_built(index: &Index, built: &Document) -> bool {
     let ttl = built.get("expireAfterSeconds").and_then(seconds);
     let is_known = |option: &String| {
         PLAIN.contains(&option.as_str())
             || ["key", "unique", "partialFilterExpression", "expireAfterSeconds"].contains(&option.as_str())
+            || (is_text(index) && ["weights", "default_language"].contains(&option.as_str()))
     };
     built.get_str("name").is_ok_and(|name| name == index.name)
-        && built.get_document("key").is_ok_and(|key| same_key(key, &index.key))
+        && built.get_document("key").is_ok_and(|key| same_key(key, &kept_key(&index.key)))
+        && (!is_text(index) || same_text(index, built))
         && built.get_bool("unique").unwrap_or(false) == index.unique
         && built.get_document("partialFilterExpression").ok() == index.partial.as_ref()
         && ttl == index.ttl_seconds
         // One that is hidden or has a collation is there and does not serve.
         && built.keys().all(is_known)
+}
+
+fn is_text(index: &Index) -> bool {
+    index.key.values().any(|way| way.as_str() == Some("text"))
+}
+
+/// The key as a server keeps it: all fields of text are one, where the first of them is.
+fn kept_key(key: &Document) -> Document {
+    let mut kept = Document::new();
+    for (field, way) in key {
+        if way.as_str() != Some("text") {
+            kept.insert(field.clone(), way.clone());
+        } else if !kept.contains_key(TEXT[0]) {
+            kept.insert(TEXT[0], "text");
+            kept.insert(TEXT[1], 1);
+        }
+    }
+    kept
+}
+
+/// Whether each field of text counts as it should, and words are taken apart as they should be.
+fn same_text(index: &Index, built: &Document) -> bool {
+    let fields = index.key.iter().filter(|(_, way)| way.as_str() == Some("text"));
+    let weights: BTreeMap<String, Option<i64>> = fields
+        .map(|(field, _)| {
+            let weight = index.weights.as_ref().and_then(|weights| weights.get(field));
+            (field.clone(), weight.map_or(Some(1), number))
+        })
+        .collect();
+    let built_weights = built.get_document("weights").ok();
+    let built_weights: BTreeMap<String, Option<i64>> =
+        built_weights.into_iter().flatten().map(|(field, weight)| (field.clone(), number(weight))).collect();
+    let language = index.default_language.as_deref().unwrap_or("english");
+    weights == built_weights && built.get_str("default_language").is_ok_and(|built| built == language)
 }
 
 /// A number of seconds, as a shell or a driver has written it.
@@ -118,6 +157,12 @@ fn create(database: &str, collection: &str, index: &Index, is_there: bool) -> St
     }
     if let Some(partial) = &index.partial {
         options.insert("partialFilterExpression", partial.clone());
+    }
+    if let Some(weights) = &index.weights {
+        options.insert("weights", weights.clone());
+    }
+    if let Some(language) = &index.default_language {
+        options.insert("default_language", language);
     }
     if let Some(seconds) = index.ttl_seconds {
         options.insert("expireAfterSeconds", i64::try_from(seconds).unwrap_or(i64::MAX));
@@ -225,4 +270,67 @@ fn fields(validator: &Document) -> Option<Vec<String>> {
     let properties = validator.get_document("$jsonSchema").ok()?.get_document("properties").ok()?;
     let known = properties.keys().filter(|field| *field != "_id").cloned();
     Some(known.chain(["doctor".to_owned()]).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn index(weight: i64) -> Index {
+        let text = r#"{
+            "name": "ranked",
+            "key": {"state": 1, "name_words": "text", "words": "text"},
+            "weights": {"words": WEIGHT},
+            "default_language": "none",
+            "optional": true
+        }"#;
+        serde_json::from_str(&text.replace("WEIGHT", &weight.to_string())).unwrap()
+    }
+
+    /// As MongoDB 8 lists it.
+    fn built() -> Document {
+        doc! {
+            "v": 2,
+            "key": { "state": 1, "_fts": "text", "_ftsx": 1 },
+            "name": "ranked",
+            "weights": { "name_words": 1, "words": 5 },
+            "default_language": "none",
+            "language_override": "language",
+            "textIndexVersion": 3,
+        }
+    }
+
+    #[test]
+    fn an_index_of_text_is_known_in_the_form_that_a_server_gives_it() {
+        assert!(is_built(&index(5), &built()));
+        assert!(!is_built(&index(4), &built()), "a field counts otherwise");
+        for (option, other) in [
+            ("default_language", Bson::from("english")),
+            ("weights", doc! { "words": 5 }.into()),
+            ("key", doc! { "_fts": "text", "_ftsx": 1, "state": 1 }.into()),
+            ("collation", doc! {}.into()),
+        ] {
+            let mut built = built();
+            built.insert(option, other);
+            assert!(!is_built(&index(5), &built), "{option}");
+        }
+        let create = create("db", "user", &index(5), false);
+        assert!(create.contains("weights") && create.contains("default_language"), "{create}");
+    }
+
+    #[test]
+    fn an_index_of_places_has_a_version_of_the_server() {
+        let index: Index = serde_json::from_value(serde_json::json!({
+            "name": "located", "key": { "place": "2dsphere" }, "partial": { "shared": true },
+        }))
+        .unwrap();
+        let built = doc! {
+            "v": 2,
+            "key": { "place": "2dsphere" },
+            "name": "located",
+            "partialFilterExpression": { "shared": true },
+            "2dsphereIndexVersion": 3,
+        };
+        assert!(is_built(&index, &built));
+    }
 }

@@ -49,6 +49,7 @@ const FILES: &[(&str, &str)] = &[
     ("0018_holds_contract.json", include_str!("../../../../migrations/user/0018_holds_contract.json")),
     ("0012_counters.json", include_str!("../../../../migrations/user/0012_counters.json")),
     ("0013_views.json", include_str!("../../../../migrations/user/0013_views.json")),
+    ("0014_user_lists.json", include_str!("../../../../migrations/user/0014_user_lists.json")),
 ];
 
 /// A migration that was applied.
@@ -191,6 +192,13 @@ impl Store {
         let rows = bounded(find.max_time(SERVER_TIME)).await?;
         bounded(rows.try_collect::<Vec<_>>()).await
     }
+}
+
+/// Whether this server could not build an optional index of a migration.
+pub(super) async fn lacks(store: &Store, version: i32, index: &str) -> Result<bool> {
+    let applied = store.collection::<Applied>(COLLECTION);
+    let row = bounded(applied.find_one(doc! { "_id": version })).await?;
+    Ok(row.is_none_or(|row| row.lacking.iter().any(|lacking| lacking == index)))
 }
 
 /// The collections as all migrations together leave them, by name.

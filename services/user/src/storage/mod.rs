@@ -54,3 +54,4 @@ pub use store::{Shared, Store};
 pub(crate) use store::{from_time, to_time};
 pub use transaction::Finished;
 pub use tx::Tx;
+pub(crate) use users::{SearchFill, Walk};

@@ -38,6 +38,8 @@ pub struct Shared {
     pub(super) low_mark: Arc<Mutex<LowMark>>,
     /// Whether the server has snapshot sessions, once that is known.
     pub(super) has_snapshots: Arc<OnceCell<bool>>,
+    /// Whether the server lacks the index of text, once that is known.
+    pub(super) lacks_ranked_words: Arc<OnceCell<bool>>,
 }
 
 /// The database, for reads and to begin transactions. Cheap to clone. Its client answers on the runtime that made it, so

@@ -1,5 +1,5 @@
-//! Users: one file for each use case that changes something; reading them is in `read.rs`, and what read models are made
-//! of is here.
+//! Users: one file for each use case that changes something; reading them is in `read.rs`, `list.rs`, `search.rs` and
+//! `stream.rs`.
 
 mod answer;
 mod bootstrap;
@@ -11,15 +11,17 @@ mod create;
 mod deactivate;
 mod delete;
 mod erase;
+mod list;
 mod passwords;
 mod reactivate;
 mod read;
 mod reset_password;
+mod search;
+mod stream;
 mod update;
 mod verify_password;
 
 use events::Head;
-use types::UserId;
 
 pub use bootstrap::Bootstrapped;
 pub(crate) use change_email::ChangeEmail;
@@ -29,13 +31,15 @@ pub(crate) use changes::{ListUserChanges, UserChanges};
 pub(crate) use create::{CreateUser, NewUser};
 pub(crate) use deactivate::DeactivateUser;
 pub(crate) use delete::DeleteUser;
+pub(crate) use list::{ListUsers, PageStart, UserPage};
 pub(crate) use reactivate::ReactivateUser;
 pub(crate) use reset_password::ResetPassword;
+pub(crate) use search::{FoundPage, SearchUsers};
+pub(crate) use stream::{StreamUsers, UserBatch};
 pub(crate) use update::UpdateUser;
 pub(crate) use verify_password::VerifyPassword;
 
 use super::App;
-use crate::domain::user::User;
 use crate::error::{Error, Result};
 use crate::storage::STREAM;
 
@@ -44,11 +48,5 @@ impl App {
     pub(crate) async fn snapshot_head(&self) -> Result<Head> {
         let head = self.store.stream_head(STREAM).await?;
         head.ok_or_else(|| Error::internal("the stream was not made: the schema is not migrated"))
-    }
-
-    /// A page of all users, in the order of their ids. One who signs up below `after` meanwhile has an event above
-    /// the head that was noted before.
-    pub(crate) async fn snapshot_page(&self, after: Option<UserId>, limit: u32) -> Result<Vec<User>> {
-        self.store.user_list(after, limit).await
     }
 }

@@ -127,6 +127,31 @@ impl App {
         Ok(Beside { statistics, follows, recent_posts })
     }
 
+    /// Users whose ids were not known before they were read, as somebody sees them.
+    pub(super) async fn shown(
+        &self,
+        users: Vec<UserView>,
+        viewer: impl Fn(UserId) -> Viewer,
+        fields: &UserFields,
+    ) -> Result<Vec<UserView>> {
+        let ids: Vec<UserId> = users.iter().map(|user| user.id).collect();
+        let counted: Vec<UserId> = if fields.contains(UserField::Statistics) {
+            ids.iter().copied().filter(|id| viewer(*id).sees(UserField::Statistics)).collect()
+        } else {
+            Vec::new()
+        };
+        let (mut sums, mut follows) =
+            tokio::try_join!(self.statistics_of(&counted), self.follows_of(&ids, fields))?;
+        let is_counted = !counted.is_empty();
+        let shown = |user: UserView| {
+            let statistics = is_counted.then(|| sums.remove(&user.id).unwrap_or_default());
+            let follows = follows.as_mut().map(|follows| follows.remove(&user.id).unwrap_or_default());
+            let viewer = viewer(user.id);
+            UserView { statistics, follows, ..user }.seen_by(viewer)
+        };
+        Ok(users.into_iter().map(shown).collect())
+    }
+
     /// A user's sums, if they are wanted and for this viewer to see.
     async fn statistics(
         &self,

@@ -7,6 +7,7 @@ use auth::Person;
 use types::{Call, Fingerprint, RequestKey, Role, SessionId, SystemClock, SystemIds, UserId};
 use uuid::Uuid;
 
+use super::lists;
 use crate::app::App;
 use crate::app::users::{
     ChangeEmail, ChangePassword, ChangeUserRole, CreateUser, DeactivateUser, ListUserChanges, NewUser,
@@ -76,8 +77,7 @@ pub(super) async fn all(store: &Store) -> anyhow::Result<[UserId; 2]> {
     app.update_user(&call("UpdateUser"), person(ann, Role::Customer), wish).await?;
     read(&app, ann).await?;
     app.snapshot_head().await?;
-    app.snapshot_page(None, 2).await?;
-    app.snapshot_page(Some(ann), 2).await?;
+    lists::all(store, &app).await?;
     statistics(store, ann).await?;
     Ok([ann, ben])
 }

@@ -10,7 +10,7 @@ use types::UserId;
 use crate::domain::counters::FollowCounts;
 use crate::domain::post::Post;
 use crate::domain::profile::{HttpsUrl, Location, Profile};
-use crate::domain::user::{OrderStatistics, User, UserState, WholeUser};
+use crate::domain::user::{OrderStatistics, UserState, WholeUser};
 use crate::domain::user_view::{UserField, UserFields, UserView, Viewer};
 
 /// As whom the caller sees a user.
@@ -78,13 +78,6 @@ pub(super) fn shown(principal: &Principal, whole: &WholeUser) -> wire::User {
 /// A user as they see themselves.
 pub(super) fn own(whole: &WholeUser) -> wire::User {
     UserView::from(whole).seen_by(Viewer::Owner).into()
-}
-
-/// A user for a service that keeps a read model of who there is and what they may do.
-pub(super) fn for_read_model(user: &User) -> wire::User {
-    let view = UserView::from(user);
-    UserView { username: None, profile: Profile::default(), last_login_time: None, auth_epoch: None, ..view }
-        .into()
 }
 
 impl From<UserView> for wire::User {

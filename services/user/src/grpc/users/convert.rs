@@ -44,7 +44,7 @@ const CHANGEABLE: [&str; 12] = [
     "profile.location_shared",
 ];
 
-fn read_mask(v: &mut Violations, mask: Option<&FieldMask>) -> Option<ReadMask> {
+pub(super) fn read_mask(v: &mut Violations, mask: Option<&FieldMask>) -> Option<ReadMask> {
     v.read_mask::<wire::User>(mask)
 }
 
@@ -288,7 +288,7 @@ fn profile_change(v: &mut Violations, mask: &UpdateMask, profile: &wire::Profile
     let facebook = url("facebook", &profile.facebook);
     let linkedin = url("linkedin", &profile.linkedin);
     let location = mask.value("profile.location", || match &profile.location {
-        Some(place) => location(v, place).map(Some),
+        Some(place) => location(v, "user.profile.location", place).map(Some),
         None => Some(None),
     });
     let location_shared = mask.value("profile.location_shared", || Some(profile.location_shared));
@@ -346,18 +346,18 @@ fn https_url(v: &mut Violations, field: &str, text: &str) -> Option<HttpsUrl> {
     url
 }
 
-fn location(v: &mut Violations, place: &wire::Location) -> Option<Location> {
+pub(super) fn location(v: &mut Violations, field: &str, place: &wire::Location) -> Option<Location> {
     let beyond = match Location::from_e7(place.longitude_e7, place.latitude_e7) {
         Ok(location) => return Some(location),
         Err(beyond) => beyond,
     };
     if beyond.longitude {
         let description = "must be from -1800000000 to 1800000000";
-        v.add("user.profile.location.longitude_e7", "OUT_OF_RANGE", description);
+        v.add(&format!("{field}.longitude_e7"), "OUT_OF_RANGE", description);
     }
     if beyond.latitude {
         let description = "must be from -900000000 to 900000000";
-        v.add("user.profile.location.latitude_e7", "OUT_OF_RANGE", description);
+        v.add(&format!("{field}.latitude_e7"), "OUT_OF_RANGE", description);
     }
     None
 }

@@ -3,6 +3,8 @@
 mod answer;
 mod changes;
 mod convert;
+mod lists;
+mod tokens;
 
 use api::auth::v1::Role as WireRole;
 use api::common::v1::ErrorReason as Common;
@@ -14,9 +16,11 @@ use api::user::v1::{
     CreateUserRequest, CreateUserResponse, DeactivateUserRequest, DeactivateUserResponse, DeleteUserRequest,
     DeleteUserResponse, ErrorReason, GetUserByEmailRequest, GetUserByEmailResponse, GetUserByUsernameRequest,
     GetUserByUsernameResponse, GetUserRequest, GetUserResponse, ListUserChangesRequest,
-    ListUserChangesResponse, ReactivateUserRequest, ReactivateUserResponse, ResetPasswordRequest,
-    ResetPasswordResponse, SnapshotUsersRequest, SnapshotUsersResponse, UpdateUserRequest,
-    UpdateUserResponse, VerifyPasswordRequest, VerifyPasswordResponse,
+    ListUserChangesResponse, ListUsersRequest, ListUsersResponse, ReactivateUserRequest,
+    ReactivateUserResponse, ResetPasswordRequest, ResetPasswordResponse, SearchUsersRequest,
+    SearchUsersResponse, SnapshotUsersRequest, SnapshotUsersResponse, StreamUsersRequest,
+    StreamUsersResponse, UpdateUserRequest, UpdateUserResponse, VerifyPasswordRequest,
+    VerifyPasswordResponse,
 };
 use auth::Principal;
 use futures_util::stream::{self, StreamExt as _};
@@ -25,15 +29,13 @@ use tonic::{Code, Request, Response, Status};
 use types::UserId;
 
 use crate::app::App;
+use crate::app::users::StreamUsers;
 use crate::clients::order::OrderClient;
 use crate::domain::leaving::Left;
 use crate::domain::user::UserRefused;
 use crate::error::Error;
-use answer::{fields, for_read_model, own, shown, viewer};
+use answer::{fields, own, shown, viewer};
 pub(crate) use convert::new_admin;
-
-/// Users in one message of a snapshot.
-const SNAPSHOT_PAGE: u32 = 500;
 
 /// The rpcs about users.
 #[derive(Debug, Clone)]
@@ -42,6 +44,7 @@ pub(super) struct Users(pub(super) App, pub(super) OrderClient);
 #[tonic::async_trait]
 impl UserService for Users {
     type SnapshotUsersStream = Messages<SnapshotUsersResponse>;
+    type StreamUsersStream = Messages<StreamUsersResponse>;
 
     async fn create_user(
         &self,
@@ -91,6 +94,52 @@ impl UserService for Users {
         let users = self.0.batch_get_users(&ids, as_whom, &fields(&mask)).await?;
         let users = users.into_iter().map(|user| mask.cut(user.into())).collect();
         Ok(Response::new(BatchGetUsersResponse { users }))
+    }
+
+    async fn list_users(
+        &self,
+        request: Request<ListUsersRequest>,
+    ) -> Result<Response<ListUsersResponse>, Status> {
+        let (wish, mask) = check(&request, lists::list_users)?;
+        let principal = Principal::of(&request);
+        let as_whom = |user_id| viewer(&principal, user_id);
+        let page = self.0.list_users(&wish, as_whom, &fields(&mask)).await?;
+        let caller = principal.person().map(|person| person.user_id);
+        Ok(Response::new(lists::user_page(page, &wish, &mask, caller)))
+    }
+
+    async fn search_users(
+        &self,
+        request: Request<SearchUsersRequest>,
+    ) -> Result<Response<SearchUsersResponse>, Status> {
+        let (caller, (wish, mask)) = (person(&request)?, check(&request, lists::search_users)?);
+        let page = self.0.search_users(&wish, &fields(&mask)).await?;
+        Ok(Response::new(lists::found_page(page, &wish, &mask, Some(caller.user_id))))
+    }
+
+    async fn stream_users(
+        &self,
+        request: Request<StreamUsersRequest>,
+    ) -> Result<Response<Self::StreamUsersStream>, Status> {
+        let (StreamUsers { filter, after }, mask) = check(&request, lists::stream_users)?;
+        let principal = Principal::of(&request);
+        let walk = self.0.begin_walk(after).await?;
+        let begin = walk.map(|walk| (self.0.clone(), walk));
+        // Each message is made when the one before was sent: a client that reads slowly has nothing wait for it here, and
+        // for one that is gone nothing more is read.
+        let messages = stream::try_unfold(begin, move |at| {
+            let (principal, filter, mask) = (principal.clone(), filter.clone(), mask.clone());
+            async move {
+                let Some((app, mut walk)) = at else { return Ok::<_, Error>(None) };
+                let as_whom = |user_id| viewer(&principal, user_id);
+                let Some(batch) = app.stream_on(&mut walk, &filter, as_whom, &fields(&mask)).await? else {
+                    return Ok(None);
+                };
+                let caller = principal.person().map(|person| person.user_id);
+                Ok(Some((lists::batch(batch, &filter, &mask, caller), Some((app, walk)))))
+            }
+        });
+        Ok(rpc::stream(messages))
     }
 
     async fn update_user(
@@ -208,12 +257,14 @@ impl UserService for Users {
             event_id: head.event_id.map(|id| id.to_string()).unwrap_or_default(),
             users: Vec::new(),
         };
-        let pages = stream::try_unfold((self.0.clone(), None), |(app, after)| async move {
-            let users = app.snapshot_page(after, SNAPSHOT_PAGE).await?;
-            let Some(last) = users.last().map(|user| user.id) else { return Ok::<_, Error>(None) };
-            let users = users.iter().map(for_read_model).collect();
+        let walk = self.0.begin_walk(None).await?;
+        let begin = walk.map(|walk| (self.0.clone(), walk));
+        let pages = stream::try_unfold(begin, |at| async move {
+            let Some((app, mut walk)) = at else { return Ok::<_, Error>(None) };
+            let Some(users) = app.snapshot_on(&mut walk).await? else { return Ok(None) };
+            let users = users.into_iter().map(Into::into).collect();
             let page = SnapshotUsersResponse { users, ..SnapshotUsersResponse::default() };
-            Ok(Some((page, (app, Some(last)))))
+            Ok(Some((page, Some((app, walk)))))
         });
         Ok(rpc::stream(stream::iter([Ok(first)]).chain(pages)))
     }

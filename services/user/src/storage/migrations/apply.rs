@@ -82,6 +82,8 @@ async fn build(store: &Store, collection: &str, index: &Index) -> Result<Result<
     options.name = Some(index.name.clone());
     options.unique = index.unique.then_some(true);
     options.partial_filter_expression = index.partial.clone();
+    options.weights = index.weights.clone();
+    options.default_language = index.default_language.clone();
     options.expire_after = index.ttl_seconds.map(Duration::from_secs);
     let model = IndexModel::builder().keys(index.key.clone()).options(options).build();
     let rows = store.collection::<Document>(collection);

@@ -57,6 +57,10 @@ pub(crate) struct Index {
     pub(crate) partial: Option<Document>,
     /// Deletes documents that many seconds after the key's time.
     pub(crate) ttl_seconds: Option<u64>,
+    /// What each field counts in an index of text.
+    pub(crate) weights: Option<Document>,
+    /// By the rules of which language an index of text takes words apart.
+    pub(crate) default_language: Option<String>,
     /// The service works without it, slower: a server that cannot build it is no reason to stop.
     #[serde(default)]
     pub(crate) optional: bool,

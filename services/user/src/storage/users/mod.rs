@@ -2,9 +2,14 @@
 //! claim between two who want one username. A user is changed by `$set` of what has changed and by nothing else: what a
 //! later release keeps in the document is left alone.
 
+mod fill;
+mod find;
+mod list;
 mod row;
+mod search;
 mod usernames;
 mod view;
+mod walk;
 
 use bson::{Binary, Document, doc};
 use futures_util::TryStreamExt as _;
@@ -15,14 +20,17 @@ use types::UserId;
 
 use super::driver::bounded;
 use super::writes::conflict;
-use super::{SERVER_TIME, Store, Tx, from_time};
+use super::{Store, Tx, from_time};
 use crate::domain::email::EmailKey;
 use crate::domain::user::{User, UserRefused, UserState};
 use crate::domain::user_change::Record;
+use crate::domain::user_search::Said;
 use crate::error::{Error, Result};
-use row::{StateRow, UserRow};
+pub(crate) use fill::SearchFill;
+use row::{COLLECTION, StateRow, UserRow};
+use search::without_search;
+pub(crate) use walk::Walk;
 
-const COLLECTION: &str = "user";
 /// How exactly it is kept when somebody logged in last: more would be a write for each login.
 const LOGIN_NOTED_EVERY: Duration = Duration::MINUTE;
 
@@ -48,17 +56,6 @@ impl Store {
     /// The user who has an e-mail address.
     pub(crate) async fn user_fetch_by_email(&self, key: &EmailKey) -> Result<Option<User>> {
         self.user_find(doc! { "email_key": key.as_str() }).await
-    }
-
-    /// At most `limit` users above `after`, in the order of their ids.
-    pub(crate) async fn user_list(&self, after: Option<UserId>, limit: u32) -> Result<Vec<User>> {
-        let filter =
-            after.map_or_else(Document::new, |id| doc! { "_id": { "$gt": bson::Uuid::from(id.uuid()) } });
-        let users = self.collection::<UserRow>(COLLECTION);
-        let find = users.find(filter).sort(doc! { "_id": 1 });
-        let rows = bounded(find.limit(i64::from(limit)).max_time(SERVER_TIME)).await?;
-        let rows: Vec<UserRow> = bounded(rows.try_collect()).await?;
-        rows.into_iter().map(User::try_from).collect()
     }
 
     /// Keeps that a user has logged in, unless that was kept within the last minute. It is no change of the user: nothing
@@ -90,7 +87,7 @@ impl Store {
     async fn user_find(&self, filter: Document) -> Result<Option<User>> {
         let users = self.collection::<UserRow>(COLLECTION);
         // By a unique key: no work that the server would have to be kept from.
-        let row = bounded(users.find_one(filter)).await?;
+        let row = bounded(users.find_one(filter).projection(without_search())).await?;
         row.map(User::try_from).transpose()
     }
 }
@@ -99,7 +96,7 @@ impl Tx {
     /// A user by id, as of this transaction's snapshot.
     pub(crate) async fn user_fetch(&mut self, id: UserId) -> Result<Option<User>> {
         let (users, session) = self.on::<UserRow>(COLLECTION);
-        let row = bounded(users.find_one(by_id(id)).session(session)).await?;
+        let row = bounded(users.find_one(by_id(id)).projection(without_search()).session(session)).await?;
         row.map(User::try_from).transpose()
     }
 
@@ -116,20 +113,23 @@ impl Tx {
     /// The user who has an e-mail address, as of this transaction's snapshot.
     pub(crate) async fn user_fetch_by_email(&mut self, key: &EmailKey) -> Result<Option<User>> {
         let (users, session) = self.on::<UserRow>(COLLECTION);
-        let row = bounded(users.find_one(doc! { "email_key": key.as_str() }).session(session)).await?;
+        let find = users.find_one(doc! { "email_key": key.as_str() }).projection(without_search());
+        let row = bounded(find.session(session)).await?;
         row.map(User::try_from).transpose()
     }
 
     /// Inserts a new user; comes to [`UserRefused::EmailTaken`] when somebody has the address.
     pub(crate) fn user_insert(&mut self, user: &User) -> Result<()> {
-        self.insert(COLLECTION, document(user)?, Some(|| UserRefused::EmailTaken.into()));
+        let mut row = document(user)?;
+        row.insert(search::FIELD, search::document(Said::from(user))?);
+        self.insert(COLLECTION, row, Some(|| UserRefused::EmailTaken.into()));
         Ok(())
     }
 
     /// Writes what a change made of a user, guarded by the version before it.
     pub(crate) fn user_update(&mut self, before: &User, user: &User) -> Result<()> {
         let guard = doc! { "_id": bson::Uuid::from(user.id.uuid()), "version": before.version };
-        let change = difference(&document(before)?, document(user)?);
+        let change = change(before, user)?;
         let users = self.namespace(COLLECTION);
         self.update(UpdateOneModel::builder().namespace(users).filter(guard).update(change).build());
         Ok(())
@@ -206,6 +206,20 @@ impl Tx {
 
 fn document(user: &User) -> Result<Document> {
     bson::serialize_to_document(&UserRow::from(user)).map_err(Error::internal)
+}
+
+/// The update that makes of a user what they are now. By what they are found is written if what it is made of has changed.
+fn change(before: &User, user: &User) -> Result<Document> {
+    let mut change = difference(&document(before)?, document(user)?);
+    let said = Said::from(user);
+    if said != Said::from(before) {
+        let search = doc! { search::FIELD: search::document(said)? };
+        match change.get_document_mut("$set") {
+            Ok(set) => set.extend(search),
+            Err(_) => drop(change.insert("$set", search)),
+        }
+    }
+    Ok(change)
 }
 
 /// The update that makes one document of another.

@@ -16,6 +16,9 @@ use crate::storage::requests::Outcome;
 use crate::storage::statistics::SumsRow;
 use crate::storage::{from_time, to_time};
 
+/// Where users are.
+pub(super) const COLLECTION: &str = "user";
+
 /// A user as the database has it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct UserRow {
@@ -77,14 +80,45 @@ pub(super) struct ProfileRow {
     location_shared: bool,
 }
 
+impl ProfileRow {
+    /// Given name, family name and bio.
+    pub(super) fn texts(&self) -> [Option<&str>; 3] {
+        [&self.given_name, &self.family_name, &self.bio].map(Option::as_deref)
+    }
+
+    pub(super) fn location(&self) -> Option<Location> {
+        self.location.map(Location::from)
+    }
+}
+
 /// A place as `GeoJSON` has it, which MongoDB indexes.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type")]
-enum PointRow {
+pub(super) enum PointRow {
     Point {
         /// Longitude and latitude in degrees.
         coordinates: [f64; 2],
     },
+}
+
+impl StateRow {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Deactivated => "deactivated",
+            Self::Deleted => "deleted",
+        }
+    }
+}
+
+impl From<UserState> for StateRow {
+    fn from(state: UserState) -> Self {
+        match state {
+            UserState::Active => Self::Active,
+            UserState::Deactivated => Self::Deactivated,
+            UserState::Deleted => Self::Deleted,
+        }
+    }
 }
 
 impl From<StateRow> for UserState {
@@ -154,11 +188,7 @@ impl From<&User> for UserRow {
             email_key: user.email.key().as_str().to_owned(),
             display_name: user.display_name.clone(),
             role: user.role.as_str().to_owned(),
-            state: match user.state {
-                UserState::Active => StateRow::Active,
-                UserState::Deactivated => StateRow::Deactivated,
-                UserState::Deleted => StateRow::Deleted,
-            },
+            state: user.state.into(),
             auth_epoch: user.auth_epoch,
             post_count: user.post_count,
             version: user.version,

@@ -2,12 +2,12 @@
 
 use bson::{Document, doc};
 use futures_util::TryStreamExt as _;
-use mongodb::action::Action as _;
 use serde::Deserialize;
 use types::UserId;
 
-use super::row::{ProfileRow, StateRow};
-use super::{COLLECTION, by_id};
+use super::by_id;
+use super::row::{COLLECTION, ProfileRow, StateRow};
+use super::search::without_search;
 use crate::domain::email::EmailKey;
 use crate::domain::user_view::{UserField, UserFields, UserView};
 use crate::error::{Error, Result};
@@ -16,9 +16,9 @@ use crate::storage::{SERVER_TIME, Store, to_time};
 
 /// As much of a user as a projection leaves.
 #[derive(Debug, Deserialize)]
-struct UserViewRow {
+pub(super) struct UserViewRow {
     #[serde(rename = "_id")]
-    id: bson::Uuid,
+    pub(super) id: bson::Uuid,
     email: Option<String>,
     display_name: Option<String>,
     role: Option<String>,
@@ -27,11 +27,18 @@ struct UserViewRow {
     post_count: Option<i64>,
     version: Option<i64>,
     event_version: Option<i64>,
-    create_time: Option<bson::DateTime>,
+    pub(super) create_time: Option<bson::DateTime>,
     update_time: Option<bson::DateTime>,
     username: Option<String>,
     profile: Option<ProfileRow>,
-    last_login_time: Option<bson::DateTime>,
+    pub(super) last_login_time: Option<bson::DateTime>,
+    /// For lists that are ordered by it.
+    pub(super) search: Option<NameKeyRow>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct NameKeyRow {
+    pub(super) name_key: Option<String>,
 }
 
 impl TryFrom<UserViewRow> for UserView {
@@ -80,9 +87,7 @@ impl Store {
     pub(crate) async fn user_view_list(&self, ids: &[UserId], fields: &UserFields) -> Result<Vec<UserView>> {
         let ids: Vec<bson::Uuid> = ids.iter().map(|id| id.uuid().into()).collect();
         let users = self.collection::<UserViewRow>(COLLECTION);
-        let find = users
-            .find(doc! { "_id": { "$in": ids } })
-            .optional(projection(fields), |find, fields| find.projection(fields));
+        let find = users.find(doc! { "_id": { "$in": ids } }).projection(projection(fields));
         let rows = bounded(find.max_time(SERVER_TIME)).await?;
         let rows: Vec<UserViewRow> = bounded(rows.try_collect()).await?;
         rows.into_iter().map(UserView::try_from).collect()
@@ -90,22 +95,21 @@ impl Store {
 
     async fn user_view_find(&self, filter: Document, fields: &UserFields) -> Result<Option<UserView>> {
         let users = self.collection::<UserViewRow>(COLLECTION);
-        let find =
-            users.find_one(filter).optional(projection(fields), |find, fields| find.projection(fields));
-        let row = bounded(find).await?;
+        let row = bounded(users.find_one(filter).projection(projection(fields))).await?;
         row.map(UserView::try_from).transpose()
     }
 }
 
-/// What MongoDB shall send; `None` for everything.
-fn projection(fields: &UserFields) -> Option<Document> {
+/// What MongoDB shall send: what is wanted, or all but what is nobody's to see.
+pub(super) fn projection(fields: &UserFields) -> Document {
+    let Some(fields) = fields.listed() else { return without_search() };
     let mut projection = doc! { "_id": 1 };
-    for field in fields.listed()? {
+    for field in fields {
         if let Some(name) = name(*field) {
             projection.insert(name, 1);
         }
     }
-    Some(projection)
+    projection
 }
 
 /// Where a part is in the document; `None` for what is in another one.
@@ -143,10 +147,10 @@ mod tests {
     #[test]
     fn mongodb_is_asked_for_what_is_wanted_and_for_nothing_else() {
         let of = |fields: &[UserField]| projection(&UserFields::of(fields.iter().copied()));
-        assert_eq!(projection(&UserFields::everything()), None);
-        assert_eq!(of(&[]), Some(doc! { "_id": 1 }));
-        assert_eq!(of(&[UserField::Statistics, UserField::RecentPosts]), Some(doc! { "_id": 1 }));
+        assert_eq!(projection(&UserFields::everything()), doc! { "search": 0 });
+        assert_eq!(of(&[]), doc! { "_id": 1 });
+        assert_eq!(of(&[UserField::Statistics, UserField::RecentPosts]), doc! { "_id": 1 });
         let wanted = [UserField::Etag, UserField::Bio, UserField::Bio];
-        assert_eq!(of(&wanted), Some(doc! { "_id": 1, "version": 1, "profile.bio": 1 }));
+        assert_eq!(of(&wanted), doc! { "_id": 1, "version": 1, "profile.bio": 1 });
     }
 }

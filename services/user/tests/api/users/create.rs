@@ -66,7 +66,8 @@ async fn nobody_chooses_the_own_role() {
             "version",
             "event_version",
             "create_time",
-            "update_time"
+            "update_time",
+            "search"
         ]
     );
 }

@@ -6,6 +6,7 @@ mod create;
 mod delete;
 mod email;
 mod erase;
+mod lists;
 mod passwords;
 mod read;
 mod update;
