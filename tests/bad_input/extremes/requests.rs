@@ -198,6 +198,15 @@ fn named(path: &str, field: &str) -> Result<serde_json::Value> {
         // Where a stale one is told before anything is changed, each call finds what the others found.
         (_, "etag") => json!("999999"),
         (_, "role") => json!("ROLE_CUSTOMER"),
+        (_, "filter") => json!({ "roles": ["ROLE_CUSTOMER"] }),
+        (_, "order_by") => json!("ORDER_BY_CREATE_TIME_DESC"),
+        (_, "skip") => json!(0),
+        (_, "show_total_size") => json!(true),
+        (_, "words") => json!("row"),
+        // With words there is no other search.
+        (_, "name_prefix") => json!(""),
+        (_, "near") => json!(null),
+        (_, "resume_token") => json!(""),
         (_, "stock") => json!(1),
         (_, "amount" | "unit_price" | "payment_limit" | "day_limit") => money,
         ("ListWalletEntries", "kind") => json!("KIND_UNSPECIFIED"),
@@ -274,12 +283,28 @@ fn tokens(stage: &Stage, path: &str, caller: &str, good: &DynamicMessage) -> Res
         }
         "user.v1.RelationService/ListFollowers" | "user.v1.RelationService/ListFollowing" => {
             return Ok(of_ids(&[path, me, me]));
+        "user.v1.UserService/ListUsers" => {
+            let list = [path, me, "customer", "STATE_ACTIVE", "", "", "", "", "ORDER_BY_CREATE_TIME_DESC"];
+            return Ok(of_places(&list, 1, &[i64::MIN, -1, 0, i64::MAX].map(i64::to_be_bytes)));
+        }
+        "user.v1.UserService/SearchUsers" => {
+            return Ok(of_places(&[path, me, "words", "row"], 4, &[[0], [1], [2], [255]]));
         }
         other => bail!("nothing is known of the page tokens of {other}"),
     };
     let largest = i64::MAX.cast_unsigned();
     let ends = [0, 1, largest - 1, largest, largest + 1, u64::MAX];
     Ok(ends.map(|number| (number.to_string(), page_token::encode_number(&list, number))).to_vec())
+}
+
+/// Tokens of a list by a key of some kind and an id.
+fn of_places<const N: usize>(list: &[&str], kind: u8, keys: &[[u8; N]]) -> Vec<(String, String)> {
+    let ends = keys.iter().flat_map(|key| [(key, 0_u8), (key, 255)]);
+    let tokens = ends.map(|(key, id)| {
+        let position = [&[kind], key.as_slice(), Uuid::from_bytes([id; 16]).as_bytes()].concat();
+        (format!("{key:?} and {id}"), page_token::encode(list, &position))
+    });
+    tokens.collect()
 }
 
 /// Tokens of a list by a time in milliseconds and an id.
