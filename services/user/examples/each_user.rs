@@ -1,6 +1,8 @@
 //! Does something with every user, at most a thousand at a time, and goes on where it was interrupted.
 //!
-//!   cargo run -p user-service --example each_user -- --url http://localhost:50051 --resume-file /tmp/each_user
+//! ```text
+//! cargo run -p user-service --example each_user -- --url http://localhost:50051 --resume-file /tmp/each_user
+//! ```
 //!
 //! The token of an admin is in `TRISTORE_TOKEN`. The file has the token of the last batch that is done: it is written after
 //! the work, so a batch that was interrupted is done again, and none is left out. A batch has whole messages, since a stream
@@ -10,6 +12,7 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -39,8 +42,18 @@ struct Arguments {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> anyhow::Result<()> {
-    let arguments = Arguments::parse();
+async fn main() -> ExitCode {
+    match run(&Arguments::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Goes on until all users are passed, whatever interrupts it on the way.
+async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let channel = Endpoint::new(arguments.url.clone())?.connect_lazy();
     let mut client = UserServiceClient::new(channel);
     let authorization: MetadataValue<Ascii> = format!("Bearer {}", arguments.token).parse()?;
