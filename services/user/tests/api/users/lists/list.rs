@@ -67,7 +67,7 @@ fn crowd() -> Vec<Document> {
         let time = |number: u32| DateTime::from_millis(LONG_AGO + i64::from(number) * 1000);
         let mut one =
             with(user(number, name), doc! { "role": "merchant", "create_time": time(number * 7 % 6) });
-        if number % 3 > 0 {
+        if !number.is_multiple_of(3) {
             one.insert("last_login_time", time(number * 11 % 5));
         }
         one

@@ -29,10 +29,10 @@ fn one_of(number: u32) -> Document {
     let time = DateTime::from_millis(LONG_AGO + i64::from(number / 9) * 1000);
     one.insert("create_time", time);
     one.insert("role", ["customer", "merchant", "admin"][usize::try_from(number % 3).unwrap()]);
-    if number % 4 == 0 {
+    if number.is_multiple_of(4) {
         one.insert("last_login_time", time);
     }
-    if number % 10 == 0 {
+    if number.is_multiple_of(10) {
         one.insert("state", "deactivated");
     }
     if number < 40 { at(one, 1000, 5000, true) } else { one }

@@ -43,7 +43,7 @@ fn in_role(role: Role) -> UserFilter {
 fn crowd(count: u32) -> Vec<Document> {
     let one = |number: u32| {
         let millis = LONG_AGO + i64::from(number) + i64::from(number / 300) * 86_400_000;
-        let role = if number % 9 == 0 { "admin" } else { "merchant" };
+        let role = if number.is_multiple_of(9) { "admin" } else { "merchant" };
         with(user(number, "Crowd"), doc! { "_id": bson::Uuid::from(id_at(millis, number)), "role": role })
     };
     (0..count).map(one).collect()
