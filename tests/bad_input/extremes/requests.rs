@@ -186,7 +186,7 @@ fn named(path: &str, field: &str) -> Result<serde_json::Value> {
         (_, "username") => json!("row"),
         (_, "user_ids") => json!(["$buyer", "$seller"]),
         // Nothing is counted of what is not there.
-        (_, "post_ids") => json!(["$missing"]),
+        ("RecordPostViews", "post_ids") => json!(["$missing"]),
         (_, "window") => json!("WINDOW_WEEK"),
         (_, "read_mask") => json!("id,etag"),
         (_, "user") => json!({ "displayName": "Row", "profile": { "bio": "Row" } }),
@@ -283,6 +283,7 @@ fn tokens(stage: &Stage, path: &str, caller: &str, good: &DynamicMessage) -> Res
         }
         "user.v1.RelationService/ListFollowers" | "user.v1.RelationService/ListFollowing" => {
             return Ok(of_ids(&[path, me, me]));
+        }
         "user.v1.UserService/ListUsers" => {
             let list = [path, me, "customer", "STATE_ACTIVE", "", "", "", "", "ORDER_BY_CREATE_TIME_DESC"];
             return Ok(of_places(&list, 1, &[i64::MIN, -1, 0, i64::MAX].map(i64::to_be_bytes)));

@@ -3,8 +3,8 @@
 //! that it is sent, and with documents that the service itself has written.
 
 mod book;
-mod leaving;
 mod counters;
+mod leaving;
 mod lists;
 mod people;
 mod posts;

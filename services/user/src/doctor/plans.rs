@@ -50,11 +50,9 @@ pub(super) async fn scans(place: &Place, _scratch: &Store) -> anyhow::Result<See
 }
 
 pub(super) async fn sorts(place: &Place, _scratch: &Store) -> anyhow::Result<Seen> {
-    let is_excused = |shape: &str| {
-        whole(shape).is_some() || SORTED.iter().any(|sorted| shape.starts_with(sorted))
-    };
-    let is_bad =
-        |shape: &str, plan: &Plan| (plan.has("SORT") || plan.has("$sort")) && !is_excused(shape);
+    let is_excused =
+        |shape: &str| whole(shape).is_some() || SORTED.iter().any(|sorted| shape.starts_with(sorted));
+    let is_bad = |shape: &str, plan: &Plan| (plan.has("SORT") || plan.has("$sort")) && !is_excused(shape);
     seen(judge(place, is_bad).await?, |bad| Seen::failed(bad, "sorted in memory: see schema.indexes"))
 }
 

@@ -3,8 +3,8 @@
 use time::OffsetDateTime;
 use types::{Role, UserId};
 
-use super::post::Post;
 use super::counters::FollowCounts;
+use super::post::Post;
 use super::profile::Profile;
 use super::user::{OrderStatistics, User, UserState, WholeUser};
 
@@ -53,7 +53,7 @@ pub(crate) enum UserField {
 
 impl UserField {
     /// All of them.
-    pub(crate) const ALL: [Self; 23] = [
+    pub(crate) const ALL: [Self; 24] = [
         Self::Email,
         Self::DisplayName,
         Self::Role,

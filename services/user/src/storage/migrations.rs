@@ -44,12 +44,12 @@ const FILES: &[(&str, &str)] = &[
     ("0009_users.json", include_str!("../../../../migrations/user/0009_users.json")),
     ("0010_wallets.json", include_str!("../../../../migrations/user/0010_wallets.json")),
     ("0011_edges.json", include_str!("../../../../migrations/user/0011_edges.json")),
-    ("0016_deletion.json", include_str!("../../../../migrations/user/0016_deletion.json")),
-    ("0017_user_changes.json", include_str!("../../../../migrations/user/0017_user_changes.json")),
-    ("0018_holds_contract.json", include_str!("../../../../migrations/user/0018_holds_contract.json")),
     ("0012_counters.json", include_str!("../../../../migrations/user/0012_counters.json")),
     ("0013_views.json", include_str!("../../../../migrations/user/0013_views.json")),
     ("0014_user_lists.json", include_str!("../../../../migrations/user/0014_user_lists.json")),
+    ("0015_deletion.json", include_str!("../../../../migrations/user/0015_deletion.json")),
+    ("0016_user_changes.json", include_str!("../../../../migrations/user/0016_user_changes.json")),
+    ("0017_holds_contract.json", include_str!("../../../../migrations/user/0017_holds_contract.json")),
 ];
 
 /// A migration that was applied.
@@ -289,6 +289,12 @@ mod tests {
             form::of(&[built, dropped.clone()])["note"].indexes.iter().all(|index| index.name != "order")
         );
         apply::apply(&store, &dropped).await.unwrap();
+    }
+
+    #[test]
+    fn the_files_are_numbered_in_the_order_in_which_they_are_applied() {
+        let versions: Vec<i32> = embedded().unwrap().iter().map(|migration| migration.version).collect();
+        assert_eq!(versions, (1..=versions.len() as i32).collect::<Vec<_>>());
     }
 
     #[test]

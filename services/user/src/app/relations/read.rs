@@ -71,7 +71,8 @@ impl App {
         ids.push(of.user());
         let views = self.store.user_view_list(&ids, &UserFields::of(SHOWN)).await?;
         let mut views: HashMap<UserId, UserView> = views.into_iter().map(|view| (view.id, view)).collect();
-        views.remove(&of.user()).ok_or(UserRefused::NotFound(of.user()))?;
+        let user = views.remove(&of.user()).filter(|view| view.state != Some(UserState::Deleted));
+        user.ok_or(UserRefused::NotFound(of.user()))?;
         let users = follows.iter().map(|follow| {
             let user = of.other(follow);
             let shown = views.remove(&user).filter(|view| view.state == Some(UserState::Active));

@@ -27,7 +27,7 @@ pub(super) fn viewer(principal: &Principal, user_id: UserId) -> Viewer {
 }
 
 /// Every field of a user that there may be something of, and the parts that it is made of.
-const FIELDS: [(&str, &[UserField]); 24] = [
+const FIELDS: [(&str, &[UserField]); 25] = [
     ("email", &[UserField::Email]),
     ("display_name", &[UserField::DisplayName]),
     ("role", &[UserField::Role]),
