@@ -14,6 +14,7 @@ pub mod events_way;
 pub mod hand_over;
 mod order_events;
 pub mod pay;
+pub mod relate;
 pub mod round;
 pub mod seed;
 

@@ -11,6 +11,7 @@ use load::calls::{Bearer, Caller, Service, Target, connect};
 use load::events_way::Way;
 use load::hand_over::{HandOvers, Owner};
 use load::pay::Payments;
+use load::relate::{End, Relations};
 use load::round::{Plan, Tally, Watch};
 use load::seed::Seed;
 use load::{backlog, drive, events_way, exit_code, seed};
@@ -92,6 +93,18 @@ enum Work {
         #[arg(long, required = true)]
         post_id: Vec<String>,
     },
+    /// `user.v1.RelationService/FollowUser` and `UnfollowUser` in turn, or `LikePost` and `UnlikePost`.
+    Relate {
+        /// Access tokens of people, one for each call in flight.
+        #[arg(long, required = true)]
+        person_token: Vec<String>,
+        /// The users to follow. The people share them, if there are fewer.
+        #[arg(long, required_unless_present = "post_id", conflicts_with = "post_id")]
+        user_id: Vec<String>,
+        /// The posts to like, in the same way.
+        #[arg(long)]
+        post_id: Vec<String>,
+    },
     /// The way of an event, from the commit in order service's database until user service has applied it. Writes
     /// orders straight into that database, so it is not for a system that is in use.
     EventsWay(Way),
@@ -147,6 +160,15 @@ async fn run(cli: &Cli) -> Result<Round> {
                 owners.push(Owner { user_id: user_id.clone(), connection });
             }
             drive(cli, HandOvers::prepare(owners, post_id).await?).await
+        }
+        Work::Relate { person_token, user_id, post_id } => {
+            let mut people = Vec::new();
+            for token in person_token {
+                people.push(connect(&cli.user_url, authorities, Bearer::new(token)?).await?);
+            }
+            let (users, posts) =
+                (user_id.iter().cloned().map(End::User), post_id.iter().cloned().map(End::Post));
+            drive(cli, Relations::prepare(people, &users.chain(posts).collect::<Vec<_>>()).await?).await
         }
         Work::EventsWay(way) => events_way::run(&cli.plan, way).await,
         Work::Backlog(backlog) => backlog::run(&cli.plan, backlog).await,

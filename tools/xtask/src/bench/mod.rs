@@ -7,6 +7,7 @@
 mod calls;
 mod curve;
 mod encrypted;
+mod hot;
 mod prepare;
 mod rows;
 mod scale;
@@ -257,6 +258,7 @@ mod tests {
                 Row::UserGet,
                 Row::PostList,
                 Row::PostHandOver,
+                Row::Like,
                 Row::OrderPlace,
                 Row::EventsWay,
                 Row::EventsByRate,
@@ -277,7 +279,7 @@ mod tests {
             debug_builds: true,
         };
         let lines = Box::pin(measure(&args)).await.unwrap();
-        for row in ["empty call, TLS", "user get", "post list", "post hand-over", "order place"] {
+        for row in ["empty call, TLS", "user get", "post list", "post hand-over", "like", "order place"] {
             let line = lines.iter().find(|line| line.row == row && line.measure.starts_with("service CPU"));
             let line = line.unwrap_or_else(|| panic!("{row} is missing in {lines:#?}"));
             assert!(line.ours.median > 0.0 && line.ratio.is_some_and(|ratio| ratio.median > 0.0), "{line:?}");

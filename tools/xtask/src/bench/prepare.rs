@@ -43,6 +43,7 @@ impl Bench {
             Row::UserGet => self.user_get().await,
             Row::PostList => self.post_list().await,
             Row::PostHandOver => self.post_hand_over().await,
+            Row::Follow | Row::Like => self.relate(row).await,
             Row::OrderPlace => self.order_place().await,
             Row::OrderGet => self.order_get().await,
             _ => Ok(Call {
@@ -94,22 +95,39 @@ impl Bench {
         let mut args = vec!["hand-over".to_owned()];
         for _ in 0..IN_FLIGHT {
             let owners = [self.stage.api.sign_up("Giver").await?, self.stage.api.sign_up("Taker").await?];
-            let request = CreatePostRequest {
-                request_id: request_id(),
-                title: "To and fro".to_owned(),
-                body: "A post that two people hand to each other.".to_owned(),
-                publish: true,
-                ..CreatePostRequest::default()
-            };
-            let answer = owners[0].caller.posts().create_post(request).await.context("CreatePost")?;
-            let post = answer.into_inner().post.context("a post")?;
-            args.extend(["--post-id".to_owned(), post.id]);
+            let post_id = published(&owners[0]).await?;
+            args.extend(["--post-id".to_owned(), post_id]);
             for owner in owners {
                 args.extend(["--owner-token".to_owned(), owner.access_token]);
                 args.extend(["--owner-id".to_owned(), owner.user_id]);
             }
         }
         Ok(Call::of(ServiceName::User, Part::Mongo, args))
+    }
+
+    async fn relate(&mut self, row: Row) -> Result<Call> {
+        let (people, ends) = self.people_with_ends(row, IN_FLIGHT).await?;
+        let args = std::iter::once("relate".to_owned()).chain(people).chain(ends).collect();
+        Ok(Call::of(ServiceName::User, Part::Mongo, args))
+    }
+
+    /// Arguments for so many people, and for as many users to follow or posts to like.
+    pub(super) async fn people_with_ends(
+        &mut self,
+        row: Row,
+        count: usize,
+    ) -> Result<(Vec<String>, Vec<String>)> {
+        let (mut people, mut ends) = (Vec::new(), Vec::new());
+        for _ in 0..count {
+            let person = self.stage.api.sign_up("Follower").await?;
+            people.push(format!("--person-token={}", person.access_token));
+            let other = self.stage.api.sign_up("Followed").await?;
+            ends.push(match row {
+                Row::Follow => format!("--user-id={}", other.user_id),
+                _ => format!("--post-id={}", published(&other).await?),
+            });
+        }
+        Ok((people, ends))
     }
 
     async fn order_place(&mut self) -> Result<Call> {
@@ -158,4 +176,17 @@ impl Bench {
 /// The arguments of a call that is made with a token.
 fn as_whom(token: &str, call: &str) -> Vec<String> {
     ["--token", token, call].map(str::to_owned).to_vec()
+}
+
+/// A post that somebody has published.
+async fn published(author: &Person) -> Result<String> {
+    let request = CreatePostRequest {
+        request_id: request_id(),
+        title: "On tea".to_owned(),
+        body: "Water that boils, leaves that wait, and three minutes of patience.".to_owned(),
+        publish: true,
+        ..CreatePostRequest::default()
+    };
+    let answer = author.caller.posts().create_post(request).await.context("CreatePost")?;
+    Ok(answer.into_inner().post.context("a post")?.id)
 }

@@ -23,6 +23,12 @@ pub(crate) enum Row {
     PostList,
     /// A post is handed over.
     PostHandOver,
+    /// Somebody is followed, and no more.
+    Follow,
+    /// A post is liked, and no more.
+    Like,
+    /// Sixty-four clients follow one user, and like one post, beside as many with one of their own each.
+    Hot,
     /// An order with three items is placed.
     OrderPlace,
     /// An order with three items is read.
@@ -46,7 +52,7 @@ pub(crate) enum Row {
 
 impl Row {
     /// All of them, in their order.
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 20] = [
         Self::Idle,
         Self::Empty,
         Self::Tls,
@@ -55,6 +61,9 @@ impl Row {
         Self::UserGet,
         Self::PostList,
         Self::PostHandOver,
+        Self::Follow,
+        Self::Like,
+        Self::Hot,
         Self::OrderPlace,
         Self::OrderGet,
         Self::EventsWay,
@@ -77,6 +86,9 @@ impl Row {
             Self::UserGet => "user get",
             Self::PostList => "post list",
             Self::PostHandOver => "post hand-over",
+            Self::Follow => "follow",
+            Self::Like => "like",
+            Self::Hot => "hot",
             Self::OrderPlace => "order place",
             Self::OrderGet => "order get",
             Self::EventsWay => "event's way",
@@ -102,8 +114,11 @@ impl Bench {
             | Row::UserGet
             | Row::PostList
             | Row::PostHandOver
+            | Row::Follow
+            | Row::Like
             | Row::OrderPlace
             | Row::OrderGet => self.measure_call(row).await,
+            Row::Hot => self.measure_hot().await,
             Row::EventsWay => self.measure_way().await,
             Row::EventsByRate => self.measure_curve().await,
             Row::Backlog => self.measure_backlog().await,

@@ -59,6 +59,8 @@ pub(crate) enum Goal {
     None,
     /// At most this many times the floor.
     TimesFloor(f64),
+    /// At least this many times the floor.
+    TimesFloorOrMore(f64),
     AtMost(f64),
     AtLeast(f64),
 }
@@ -70,6 +72,7 @@ impl Goal {
             Self::None => None,
             // Rounded as it is printed.
             Self::TimesFloor(most) => ratio.map(|ratio| ratio.median < most + 0.005),
+            Self::TimesFloorOrMore(least) => ratio.map(|ratio| ratio.median > least - 0.005),
             Self::AtMost(most) => Some(ours.median <= most),
             Self::AtLeast(least) => Some(ours.median >= least),
         }
@@ -81,6 +84,7 @@ impl fmt::Display for Goal {
         match self {
             Self::None => Ok(()),
             Self::TimesFloor(most) => write!(f, "{most} x floor"),
+            Self::TimesFloorOrMore(least) => write!(f, "at least {least} x floor"),
             Self::AtMost(most) => write!(f, "at most {most}"),
             Self::AtLeast(least) => write!(f, "at least {least}"),
         }
@@ -115,6 +119,8 @@ mod tests {
         assert_eq!(Goal::TimesFloor(1.3).is_met(ours, ratio), Some(true));
         assert_eq!(Goal::TimesFloor(1.29).is_met(ours, ratio), Some(false));
         assert_eq!(Goal::TimesFloor(1.3).is_met(ours, None), None);
+        assert_eq!(Goal::TimesFloorOrMore(1.3).is_met(ours, ratio), Some(true));
+        assert_eq!(Goal::TimesFloorOrMore(1.4).is_met(ours, ratio), Some(false));
         assert_eq!(Goal::AtMost(129.0).is_met(ours, None), Some(false));
         assert_eq!(Goal::AtLeast(130.0).is_met(ours, None), Some(true));
         assert_eq!(Goal::None.is_met(ours, ratio), None);

@@ -3,7 +3,9 @@
 use anyhow::Result;
 use bson::spec::BinarySubtype;
 use bson::{Binary, DateTime, Document, doc};
-use mongodb::options::{InsertOneModel, ReadConcern, UpdateOneModel, WriteConcern, WriteModel};
+use mongodb::options::{
+    DeleteOneModel, InsertOneModel, ReadConcern, UpdateOneModel, WriteConcern, WriteModel,
+};
 use mongodb::{Client, ClientSession, Database, Namespace};
 use prost::{Message, Name};
 use uuid::Uuid;
@@ -45,6 +47,10 @@ impl Changes {
     pub(crate) fn insert(&self, collection: &str, document: Document) -> WriteModel {
         let of = self.namespace(collection);
         InsertOneModel::builder().namespace(of).document(document).build().into()
+    }
+
+    pub(crate) fn delete(&self, collection: &str, filter: Document) -> WriteModel {
+        DeleteOneModel::builder().namespace(self.namespace(collection)).filter(filter).build().into()
     }
 
     /// The event of a change. It is not pending, so that no sequencer has work with it.

@@ -7,6 +7,7 @@
 mod change;
 mod order;
 mod posts;
+mod relations;
 mod serve;
 mod session;
 mod user;
@@ -39,7 +40,8 @@ struct Cli {
 enum Service {
     /// `ValidateSession` and `Login`.
     Session(session::Options),
-    /// `GetUser` and `VerifyPassword`; `GetPost`, `ListPosts` and `TransferPost`.
+    /// `GetUser` and `VerifyPassword`; `GetPost`, `ListPosts` and `TransferPost`;
+    /// `FollowUser`, `LikePost` and what undoes them.
     User(user::Options),
     /// `GetOrder` and `PlaceOrder`.
     Order(order::Options),
@@ -62,7 +64,8 @@ fn run(cli: Cli) -> Result<()> {
             async move {
                 let database = options.connect().await?;
                 let (users, posts) = (user::Users::of(&database), posts::Posts::of(&database));
-                Ok(Routes::new(Calls(users)).add_service(Calls(posts)))
+                let relations = relations::Relations::of(&database);
+                Ok(Routes::new(Calls(users)).add_service(Calls(posts)).add_service(Calls(relations)))
             }
         }),
         Service::Order(options) => serve::run(sockets, move || {
