@@ -3,6 +3,7 @@
 
 mod away;
 mod coordinator_killed;
+mod counted;
 mod crash_sweep;
 mod edges;
 mod failover;
