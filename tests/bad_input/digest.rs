@@ -10,9 +10,9 @@ use tests::System;
 use tests::rest::database_name;
 use tests::streams::head;
 
-/// What may change although nothing was done: whose lease it is and until when, how far somebody has read, looked or
+/// What may change although nothing was done: whose lease it is and until when, how far somebody or a job has read, looked or
 /// audited, what is still to be removed of what is gone, and which refusal is kept for the repeats of its request.
-const NOT_STATE: [&str; 12] = [
+const NOT_STATE: [&str; 14] = [
     // PostgreSQL
     "audit_accounts",
     "audit_state",
@@ -26,6 +26,8 @@ const NOT_STATE: [&str; 12] = [
     "audit_sum",
     "audit_wallet",
     "deleted_post",
+    "erasure",
+    "job_mark",
     "wallet_owner",
     "worker_lease",
 ];

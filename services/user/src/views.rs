@@ -1,13 +1,14 @@
 //! Views of posts, buffered for a second: a popular post is written once a second by each process, and not by each call.
 //! What waits in a process that dies is lost; what may have been counted is never counted again.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use types::{Clock, Failure, PostId, UserId};
 
+use crate::domain::post::PostState;
 use crate::error::Result;
 use crate::storage::Store;
 
@@ -91,7 +92,9 @@ impl Views {
 async fn that_count(store: &Store, views: &[View]) -> Result<Vec<View>> {
     let mut posts: Vec<PostId> = views.iter().map(|(post, _)| *post).collect();
     posts.dedup();
-    let authors = store.post_view_authors(&posts).await?;
+    let posts = store.post_head_list(&posts).await?;
+    let published = posts.iter().filter(|post| post.state == PostState::Published);
+    let authors: HashMap<PostId, UserId> = published.map(|post| (post.id, post.author_id)).collect();
     let is_view = |(post, viewer): &View| authors.get(post).is_some_and(|author| author != viewer);
     Ok(views.iter().copied().filter(is_view).collect())
 }

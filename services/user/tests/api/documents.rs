@@ -83,7 +83,7 @@ async fn migrations_are_applied_once_however_many_run_them() {
     let leases = database.collection::<Document>("outbox_lease");
     assert_eq!(leases.count_documents(doc! { "_id": "user" }).await.unwrap(), 1);
     let consumers = database.collection::<Document>("outbox_consumer");
-    assert_eq!(consumers.count_documents(doc! { "_id.stream": "user" }).await.unwrap(), 3);
+    assert_eq!(consumers.count_documents(doc! { "_id.stream": "user" }).await.unwrap(), 4);
 }
 
 #[tokio::test]

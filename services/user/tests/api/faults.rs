@@ -217,7 +217,7 @@ async fn a_call_takes_no_more_exchanges_than_these() {
         exchanges(&["find(request)", "find(post)"], "bulkWrite(post,user,outbox,request)"),
         exchanges(
             &["find(request)", "find(user)", "find(wallet)", "find(order_statistics)"],
-            "bulkWrite(wallet,wallet_owner,user,outbox,request)",
+            "bulkWrite(wallet,wallet_owner,user_change,user,outbox,request)",
         ),
     ];
     expected.sort();

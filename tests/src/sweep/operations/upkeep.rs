@@ -32,6 +32,7 @@ pub(super) const KINDS: &[Kind] = &[
             point(User, "sequencer.leaving", "user"),
             point(User, "consumer.leaving", "user.transfers"),
             point(User, "consumer.leaving", "user.statistics"),
+            point(User, "consumer.leaving", "user.counters"),
         ],
         prepare: |stage| prepared(async move { Ok(Stop::new(stage, User)) }),
     },

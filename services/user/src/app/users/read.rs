@@ -181,7 +181,7 @@ impl App {
     }
 
     /// Who follows these users and whom they follow, if that is wanted. There is nothing of whom there is nothing to count.
-    async fn follows_of(
+    pub(super) async fn follows_of(
         &self,
         ids: &[UserId],
         fields: &UserFields,

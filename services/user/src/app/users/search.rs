@@ -69,10 +69,12 @@ impl App {
         }
         let ids: Vec<UserId> = found.iter().map(|found| found.id).collect();
         let seen = fields.seen_by(Viewer::Other).and(UserField::LocationShared);
-        let users = self.store.user_view_list_active(&ids, &seen).await?;
+        let users = self.store.user_view_list_active(&ids, &seen);
+        let (users, mut follows) = tokio::try_join!(users, self.follows_of(&ids, fields))?;
         let mut users: HashMap<UserId, UserView> = users.into_iter().map(|user| (user.id, user)).collect();
         let shown = |found: Found| {
-            let user = users.remove(&found.id)?;
+            let follows = follows.as_mut().map(|follows| follows.remove(&found.id).unwrap_or_default());
+            let user = UserView { follows, ..users.remove(&found.id)? };
             (!is_near || user.profile.location_shared).then(|| FoundUser {
                 distance_km: found.rank.distance_km(),
                 user: user.seen_by(Viewer::Other),

@@ -3,48 +3,24 @@
 //! to count. MongoDB removes old ones some time later. No transaction joins the claim and the count: a process that dies in
 //! between loses a view, and none counts twice.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use bson::{Document, doc};
-use futures_util::TryStreamExt as _;
 use mongodb::error::{Error as DriverError, ErrorKind};
 use mongodb::options::{UpdateOneModel, WriteModel};
-use serde::Deserialize;
 use time::{Duration, OffsetDateTime};
 use types::{PostId, UserId};
 
 use super::OF_POSTS;
 use crate::domain::counters::PostCounts;
 use crate::error::Result;
-use crate::storage::posts::is_published;
-use crate::storage::{DUPLICATE_KEY, SERVER_TIME, Store, bounded, bounded_raw, classify, from_time};
+use crate::storage::{DUPLICATE_KEY, Store, bounded_raw, classify, from_time};
 
 const VIEWS: &str = "post_view";
-const POSTS: &str = "post";
 /// How long another view by the same viewer is none.
 const COUNTED_AGAIN: Duration = Duration::DAY;
 
-#[derive(Debug, Deserialize)]
-struct AuthorRow {
-    #[serde(rename = "_id")]
-    id: bson::Uuid,
-    author_id: bson::Uuid,
-}
-
 impl Store {
-    /// The authors of those of these posts that everybody may read.
-    pub(crate) async fn post_view_authors(&self, posts: &[PostId]) -> Result<HashMap<PostId, UserId>> {
-        let ids: Vec<bson::Uuid> = posts.iter().map(|id| id.uuid().into()).collect();
-        let posts = self.collection::<AuthorRow>(POSTS);
-        let mut which = doc! { "_id": { "$in": ids } };
-        which.extend(is_published());
-        let find = posts.find(which).projection(doc! { "author_id": 1 }).max_time(SERVER_TIME);
-        let rows: Vec<AuthorRow> = bounded(bounded(find).await?.try_collect()).await?;
-        let pair =
-            |row: AuthorRow| (PostId::from_uuid(row.id.into()), UserId::from_uuid(row.author_id.into()));
-        Ok(rows.into_iter().map(pair).collect())
-    }
-
     /// Claims views, and gives those that count.
     pub(crate) async fn post_views_claim(
         &self,

@@ -24,7 +24,6 @@ use crate::domain::slug::Slug;
 use crate::error::{Error, Result};
 
 pub(crate) use standing::StandingRow;
-pub(super) use standing::is_published;
 
 const COLLECTION: &str = "post";
 

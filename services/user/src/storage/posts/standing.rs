@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use bson::{Bson, Document, doc};
+use bson::{Document, doc};
 use futures_util::TryStreamExt as _;
 use serde::Deserialize;
 use time::OffsetDateTime;
@@ -40,11 +40,6 @@ impl StandingRow {
             Some(StateRow::Draft | StateRow::Archived) => None,
         }
     }
-}
-
-/// Of a post that everybody may read; those without a state are.
-pub(in crate::storage) fn is_published() -> Document {
-    doc! { "state": { "$in": [StateRow::Published.as_str(), Bson::Null] } }
 }
 
 impl Tx {

@@ -84,6 +84,7 @@ async fn of_who_is_deleted_admins_and_services_see_that_and_nobody_else_sees_any
         version: 3,
         auth_epoch: 2,
         order_statistics: Some(Default::default()),
+        counts: Some(Default::default()),
         ..User::default()
     };
     assert_eq!(tombstone, expected);
@@ -95,7 +96,7 @@ async fn of_who_is_deleted_admins_and_services_see_that_and_nobody_else_sees_any
         users.extend(page.users);
     }
     let of_ann = users.into_iter().find(|user| user.id == ann.id).unwrap();
-    let told = User { auth_epoch: 0, order_statistics: None, ..expected.clone() };
+    let told = User { auth_epoch: 0, order_statistics: None, counts: None, ..expected.clone() };
     assert_eq!(of_ann, told, "read models are rebuilt with who is gone");
     let told = payloads::<UserDeleted>(&harness).await;
     assert_eq!(told, [UserDeleted { user_id: ann.id.clone(), auth_epoch: 2 }]);
