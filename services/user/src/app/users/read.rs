@@ -85,11 +85,7 @@ impl App {
         viewer: impl Fn(UserId) -> Viewer,
         fields: &UserFields,
     ) -> Result<Vec<UserView>> {
-        let counted: Vec<UserId> = if fields.contains(UserField::Statistics) {
-            ids.iter().copied().filter(|id| viewer(*id).sees(UserField::Statistics)).collect()
-        } else {
-            Vec::new()
-        };
+        let counted = whose_sums(ids, &viewer, fields);
         // One statement for all: what somebody sees of any of them is asked for, and taken off the others.
         let seen = UserFields::of(
             UserField::ALL
@@ -135,11 +131,7 @@ impl App {
         fields: &UserFields,
     ) -> Result<Vec<UserView>> {
         let ids: Vec<UserId> = users.iter().map(|user| user.id).collect();
-        let counted: Vec<UserId> = if fields.contains(UserField::Statistics) {
-            ids.iter().copied().filter(|id| viewer(*id).sees(UserField::Statistics)).collect()
-        } else {
-            Vec::new()
-        };
+        let counted = whose_sums(&ids, &viewer, fields);
         let (mut sums, mut follows) =
             tokio::try_join!(self.statistics_of(&counted), self.follows_of(&ids, fields))?;
         let is_counted = !counted.is_empty();
@@ -191,4 +183,11 @@ impl App {
         }
         self.store.follow_counts(ids).await.map(Some)
     }
+}
+
+/// Of whom among these the sums of orders are wanted and for this viewer to see.
+fn whose_sums(ids: &[UserId], viewer: impl Fn(UserId) -> Viewer, fields: &UserFields) -> Vec<UserId> {
+    let is_wanted = fields.contains(UserField::Statistics);
+    let are_seen = |id: &UserId| is_wanted && viewer(*id).sees(UserField::Statistics);
+    ids.iter().copied().filter(are_seen).collect()
 }

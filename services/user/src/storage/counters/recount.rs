@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use time::OffsetDateTime;
 use types::{PostId, UserId};
 
-use super::{FollowsRow, OF_POSTS, OF_USERS, gone, standing, sums};
+use super::{FollowsRow, OF_POSTS, OF_USERS, PostCountsRow, gone, standing, sums};
 use crate::domain::counters::{FollowCounts, PostCounts};
 use crate::error::Result;
 use crate::storage::posts::StandingRow;
@@ -44,14 +44,8 @@ pub(crate) struct PostTally {
 /// All that is kept of a post here.
 #[derive(Debug, Deserialize)]
 pub(crate) struct PostRow {
-    #[serde(rename = "_id")]
-    id: bson::Uuid,
-    #[serde(default)]
-    likes: i64,
-    #[serde(default)]
-    comments: i64,
-    #[serde(default)]
-    views: i64,
+    #[serde(flatten)]
+    kept: PostCountsRow,
     #[serde(default)]
     pub(crate) score: i64,
     #[serde(default)]
@@ -61,8 +55,8 @@ pub(crate) struct PostRow {
 }
 
 impl PostRow {
-    pub(crate) const fn counts(&self) -> PostCounts {
-        PostCounts { likes: self.likes, comments: self.comments, views: self.views }
+    pub(crate) fn counts(&self) -> PostCounts {
+        (&self.kept).into()
     }
 
     pub(crate) const fn is_gone(&self) -> bool {
@@ -152,7 +146,7 @@ impl Tx {
         let (mut posts, end) = self.page::<StandingRow>(POSTS, after, limit, fields).await?;
         let counted: Vec<PostRow> = self.between(OF_POSTS, after, end).await?;
         let mut counted: HashMap<bson::Uuid, PostRow> =
-            counted.into_iter().map(|row| (row.id, row)).collect();
+            counted.into_iter().map(|row| (row.kept.id, row)).collect();
         let ids: BTreeSet<bson::Uuid> = posts.keys().chain(counted.keys()).copied().collect();
         let likes = self.sums_by(LIKES, "post_id", &ids).await?;
         let all = ids.into_iter().map(|id| {
