@@ -113,12 +113,10 @@ pub(crate) fn spawn(core: &Core, workers: &Workers) -> anyhow::Result<()> {
     spawn_expiry(core, workers);
     let store = workers.store.clone();
     spawn_when_migrated(core, "post-states", workers, move |stop| jobs::fill_post_states(store, stop));
-    let app = workers.app.clone();
-    spawn_when_migrated(core, "deleted-posts", workers, move |stop| {
-        jobs::remove_likes_of_deleted_posts(app, stop)
-    });
     let (app, owner) = (workers.app.clone(), workers.ids.next());
-    spawn_when_migrated(core, "erasure", workers, move |stop| erasure::erase(app, owner, stop));
+    spawn_when_migrated(core, "deleted-posts", workers, move |stop| erasure::of_posts(app, owner, stop));
+    let (app, owner) = (workers.app.clone(), workers.ids.next());
+    spawn_when_migrated(core, "erasure", workers, move |stop| erasure::of_users(app, owner, stop));
     let (views, store, clock) = (workers.views.clone(), workers.store.clone(), Arc::clone(&workers.clock));
     spawn_when_migrated(core, "post-views", workers, move |stop| views.count(store, clock, stop));
     let (store, clock) = (workers.store.clone(), Arc::clone(&workers.clock));
